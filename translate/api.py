@@ -1,0 +1,265 @@
+"""Where the parts are put together: what the command line and `import translate` offer."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import translate
+from translate import config, files, runtime
+from translate.config import TrainConfig
+from translate.conversion import job, translator
+from translate.conversion.job import Options, Progress, Result
+from translate.conversion.translator import Translator, load
+from translate.data import layouts, loader
+from translate.errors import ModelError, UsageError
+from translate.methods import METHODS, Method
+from translate.training import checkpoint, loop
+from translate.training.engine import Engine
+from translate.training.schedule import Schedule
+
+SAMPLES = 4
+"""Rows of a sample grid."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training on disk."""
+
+    path: Path
+    images: int
+    """Training images seen."""
+
+    def translator(self, device: str = "auto") -> Translator:
+        """The trained model, ready for use."""
+        return load(self.path, device=device)
+
+
+def say_to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def train(
+    method: str,
+    root: str | Path,
+    *,
+    run: str | Path | None = None,
+    config: str | Path | None = None,
+    preset: str = "paper",
+    say: Callable[[str], None] = say_to_stderr,
+    **flags: Any,
+) -> Run:
+    """Trains a method on a data folder, or goes on where an earlier call stopped; `flags` are those of the command line.
+
+    Raises a TranslateError (one line, with an exit code) for anything a user can mend, before any long work starts.
+    """
+    cls = _method(method)
+    cfg = _resolve(cls, method, preset, config, flags)
+    folder = _run_folder(run, method, Path(root))
+    return _train(cls, cfg, Path(root), folder, say, may_change=False)
+
+
+def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **flags: Any) -> Run:
+    """Goes on with a run; `flags` change its settings on purpose. ModelError if there is no such run."""
+    folder = _run_folder(run, "", Path())
+    if not (folder / "config.toml").is_file():
+        raise ModelError(f"{folder}: no run there; translate train starts one")
+    saved = config.read_toml(folder / "config.toml")
+    cls = _method(saved.pop("method"))
+    root = Path(saved.pop("root"))
+    saved.pop("processes")
+    cfg = cls.check(config.resolve(cls.Config, (str(folder / "config.toml"), saved), ("flags", flags)))
+    return _train(cls, _with_sizes(cfg), root, folder, say, may_change=True)
+
+
+def convert(
+    model: str | Path | Translator,
+    source: str | Path,
+    output: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    progress: Progress = lambda finished, failed, total: None,
+    **options: Any,
+) -> Result:
+    """Converts an image, folder or glob; `options` are those of `conversion.job.Options`. Images that fail are listed."""
+    chosen = _options(options)
+    ready = model if isinstance(model, Translator) else load(model, device=device, precision=precision)
+    return job.convert(ready, source, output, chosen, progress)
+
+
+def _options(options: dict[str, Any]) -> Options:
+    unknown = options.keys() - Options.__dataclass_fields__.keys()
+    if unknown:
+        raise UsageError(f"unknown option {min(unknown)!r}; possible: {', '.join(Options.__dataclass_fields__)}")
+    return Options(**options)
+
+
+def _method(name: str) -> type[Method]:
+    if name not in METHODS:
+        raise UsageError(f"unknown method {name!r}; possible: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def _resolve(cls: type[Method], method: str, preset: str, file: str | Path | None, flags: dict[str, Any]) -> Any:
+    """Defaults < preset < config file < flags, checked against the method."""
+    if preset not in cls.presets:
+        raise UsageError(f"--preset {preset}: unknown; possible: {', '.join(cls.presets)}")
+    layers: list[tuple[str, dict[str, Any]]] = [(f"preset {preset}", dict(cls.presets[preset]))]
+    if file is not None:
+        values = config.read_toml(Path(file))
+        wanted = values.pop("method", method)
+        if wanted != method:
+            raise UsageError(f"{file}: is for method {wanted}, not {method}")
+        for record in ("root", "processes"):  # a run's own config.toml may serve as a --config file
+            values.pop(record, None)
+        layers.append((str(file), values))
+    return cls.check(_with_sizes(config.resolve(cls.Config, *layers, ("flags", flags))))
+
+
+def _with_sizes(cfg: Any) -> Any:
+    """The load size filled in and checked."""
+    if cfg.load_size is None:
+        cfg = replace(cfg, load_size=cfg.crop_size * 286 // 256)
+    if cfg.crop_size > cfg.load_size:
+        raise UsageError(
+            f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
+            f"and then cropped: lower the first or raise the second"
+        )
+    if cfg.input_channels == 2 or cfg.output_channels == 2:
+        raise UsageError("--input-channels and --output-channels are 3 (colour) or 1 (grey)")
+    return cfg
+
+
+def _run_folder(run: str | Path | None, method: str, root: Path) -> Path:
+    """An existing folder or a path as it is; a bare name is a folder of checkpoints/."""
+    if run is None:
+        return Path("checkpoints") / f"{method}-{root.resolve().name}"
+    path = Path(run)
+    return path if path.is_absolute() or len(path.parts) > 1 or path.is_dir() else Path("checkpoints") / path
+
+
+def _train(
+    cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], *, may_change: bool
+) -> Run:
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    device = runtime.pick_device(cfg.device)
+    runtime.start_processes(device)
+    tell = say if runtime.rank() == 0 else _silent
+    precision = runtime.pick_precision(cfg.precision, device)
+    split = layouts.find(root, cls.layout, "train", cfg.direction)
+    schedule = Schedule.of(cfg, len(split))
+    if schedule.planned == 0:
+        raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
+    start = _initial_weights(cls, cfg) if cfg.init_from else {}
+    if runtime.rank() > 0:  # the first process holds the lock and writes
+        return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
+    files.check_writable(folder)
+    with files.locked(folder, "wait for it or use another --run"):
+        files.remove_temporaries(folder)
+        _compare(folder, cls.name, cfg, may_change)
+        return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def _train_locked(
+    cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], split: layouts.Split,
+    schedule: Schedule, device: torch.device, precision: runtime.Precision, start: dict[str, Any],
+) -> Run:  # fmt: skip
+    state = checkpoint.newest(folder, say)
+    if state is not None and state["images"] >= schedule.planned and translator.is_model(folder / "model"):
+        say(f"{folder}: finished after {state['images']} images; a larger --images or --epochs goes on")
+        return Run(folder, state["images"])
+    method = cls(cfg)
+    for attribute, weights in start.items():
+        method.get_submodule(attribute).load_state_dict(weights)
+    engine = Engine(method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size)
+    fingerprint = split.fingerprint()
+    if state is not None:
+        engine.load_state(state)
+        say(f"{folder}: going on after {engine.images} images")
+        if state["data"] != fingerprint:
+            say(f"warning: {root} has changed since this run was started: the data is not what it was")
+    recipe = loader.Recipe(cfg.load_size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels))
+    data = loader.Loader(
+        split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights, tier=cfg.loader,
+        workers=cfg.workers, rank=runtime.rank(), ranks=runtime.world_size(), say=say,
+    )  # fmt: skip
+    if runtime.rank() == 0:
+        with files.storage(folder):
+            files.write(folder / "config.toml", config.to_toml(_record(cls.name, root, cfg)).encode())
+    shown = layouts.held_out(root, cls.layout, cfg.direction) or split
+    sample = loader.fixed_batch(shown, recipe, SAMPLES, device, precision.weights)
+    loop.train(
+        engine,
+        data.batches(engine.images),
+        folder,
+        accumulate=cfg.accumulate,
+        cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every),
+        sample=sample,
+        write_model=lambda place: translator.write_model(
+            place, method, cfg, title=root.resolve().name, seen=engine.images
+        ),
+        extra_state={"data": fingerprint, "version": translate.__version__, "torch": str(torch.__version__)},
+        say=say,
+    )
+    return Run(folder, engine.images)
+
+
+def _record(method: str, root: Path, cfg: TrainConfig) -> dict[str, Any]:
+    return {
+        "method": method,
+        "root": str(root.resolve()),
+        "processes": runtime.world_size(),
+        **config.to_dict(cfg),
+    }
+
+
+def _compare(folder: Path, method: str, cfg: Any, may_change: bool) -> None:
+    """UsageError if an earlier run in the folder was of another kind; on purpose (`resume`) all but the method may change."""
+    path = folder / "config.toml"
+    if not checkpoint.saved(folder) or not path.is_file():
+        return
+    saved = config.read_toml(path)
+    saved.pop("root")
+    before, processes = saved.pop("method"), saved.pop("processes")
+    lines = [f"method: {before} in the run, {method} now"] if before != method else []
+    if not lines:
+        old = config.resolve(type(cfg), (str(path), saved))
+        lines = [] if may_change else config.differences(old, cfg)
+        sizes = processes * old.batch_size, runtime.world_size() * cfg.batch_size
+        if sizes[0] != sizes[1] and not may_change:
+            lines.append(f"processes × batch_size: {sizes[0]} in the run, {sizes[1]} now")
+    if lines:
+        raise UsageError(
+            f"{folder}: holds a run with other settings:\n  "
+            + "\n  ".join(lines)
+            + "\nuse another --run, or translate resume RUN with flags to change it on purpose"
+        )
+
+
+def _initial_weights(cls: type[Method], cfg: Any) -> dict[str, Any]:
+    """Generator attribute → weights of the model to start from."""
+    given = load(cfg.init_from, device="cpu")
+    method = cls.on_meta(cfg)
+    start = {}
+    for to in given.directions:
+        if to not in method.translators:
+            continue
+        attribute = method.translators[to]
+        weights = given.method.generator_for(to).state_dict()
+        wanted = method.get_submodule(attribute).state_dict()
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in wanted.items()}:
+            raise UsageError(
+                f"--init-from {cfg.init_from}: its generator is not the one asked for; give the same --generator, --norm, "
+                f"--dropout, --g-width and channels"
+            )
+        start[attribute] = weights
+    return start

@@ -1,0 +1,55 @@
+"""The command line: one small file for each command. torch is imported only when a command runs."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+import translate
+from translate.errors import TranslateError
+
+app = App(
+    name="translate",
+    help="Image-to-image translation: train pix2pix and CycleGAN, convert folders of images.",
+    version=translate.__version__,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+app.command(
+    "translate.cli.demo:demo", name="demo", help="Real photos → two trained models → a report, in five minutes."
+)
+app.command("translate.cli.train:app", name="train", help="Train a method on a folder; the same command again resumes.")
+app.command(
+    "translate.cli.resume:resume", name="resume", help="Go on with a run; flags change its settings on purpose."
+)
+app.command("translate.cli.convert:convert", name="convert", help="Convert an image, a folder or a glob.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command and ends the process with the contract's exit code."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command; its exit code. Errors that a user can mend are one line on stderr."""
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as e:
+        complain(" ".join(str(e).split()) + f" (translate {' '.join(arguments[:1])} --help lists what is possible)")
+        return 2
+    except TranslateError as e:
+        complain(str(e))
+        return e.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        return 141
+    return result if isinstance(result, int) else 0
+
+
+def complain(line: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {line}", markup=False)

@@ -1,0 +1,154 @@
+"""Settings: one flat dataclass for each method, read from flags, keyword arguments and TOML alike.
+
+A setting is declared once, by `option`, with its help text and its limits. Later layers win: defaults, the preset, the
+`--config` file, the flags.
+"""
+
+import difflib
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from translate.errors import UsageError
+
+ON_OFF = {"on": True, "off": False}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Iterable[str] | None = None,
+    low: float | None = None,
+    high: float = math.inf,
+    free: bool = False,
+) -> Any:
+    """A field with its help text and limits (low and high included).
+
+    `free` settings do not decide the weights, so an unfinished run goes on when they are changed.
+    """
+    names = tuple(choices) if choices is not None else None
+    return field(default=default, metadata={"help": help, "choices": names, "low": low, "high": high, "free": free})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every method's training can be told. An image is one element of a batch, summed over processes."""
+
+    epochs: int = option(100, "epochs at the constant learning rate", low=0)
+    decay_epochs: int = option(100, "epochs over which the rate then falls to zero", low=0)
+    images: int | None = option(None, "stop after N training images instead of counting epochs", low=1)
+    decay_images: int = option(0, "with --images: the rate falls to zero over the last N of them", low=0)
+    batch_size: int = option(1, "images in a step, for each process", low=1)
+    accumulate: int = option(1, "micro-batches a batch is split into, to save memory", low=1)
+    load_size: int | None = option(None, "images are resized to this square first (crop size · 286 / 256)", low=2)
+    crop_size: int = option(256, "random squares of this size are trained on", low=2)
+    flip: bool = option(True, "mirror half of the images")
+    direction: str = option("a2b", "b2a swaps the domains when they are read", choices=("a2b", "b2a"))
+    input_channels: int = option(3, "channels of domain a: 3 (colour) or 1 (grey)", low=1, high=3)
+    output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1, high=3)
+    lr: float = option(2e-4, "learning rate of all networks", low=0)
+    init_from: str | None = option(None, "a trained model whose generators to start from")
+    seed: int = option(0, "decides every random draw")
+    precision: str = option(
+        "auto",
+        "arithmetic; auto is bf16 on GPUs that have it, else fp32",
+        choices=("auto", "fp32", "bf16", "fp16", "fp64"),
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", free=True)
+    threads: int | None = option(None, "CPU threads of torch", low=1, free=True)
+    loader: str = option(
+        "auto",
+        "where decoded images live: resident (on the device) or stream (decoded by workers each time)",
+        choices=("auto", "resident", "stream"),
+        free=True,
+    )
+    workers: int = option(2, "processes that decode images for the stream loader", low=0, free=True)
+    save_every: int | None = option(None, "checkpoint after every N images (every 5 minutes)", low=1, free=True)
+    sample_every: int | None = option(None, "sample grid after every N images (with each checkpoint)", low=1, free=True)
+    log_every: int = option(100, "write losses after every N images", low=1, free=True)
+
+
+C = TypeVar("C", bound=TrainConfig)
+
+
+def names(cls: type) -> list[str]:
+    return [f.name for f in fields(cls)]
+
+
+def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
+    """A checked config from layers of (source, values), the last one winning; None means not given.
+
+    Raises UsageError that names the source, the key or value and what is possible.
+    """
+    known = {f.name: f for f in fields(cls)}
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for source, layer in layers:
+        for key, value in layer.items():
+            name = key.replace("-", "_")
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"possible: {', '.join(known)}"
+                raise UsageError(f"{source}: unknown setting {key!r}; {hint}")
+            if value is not None:
+                values[name] = _checked(known[name], hints[name], value, source)
+    return cls(**values)
+
+
+def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
+    kinds = [k for k in typing.get_args(hint) if k is not types.NoneType] or [hint]
+    kind = kinds[0]
+    if kind is bool and value in ON_OFF:
+        value = ON_OFF[value]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        wanted = {int: "a whole number", float: "a number", bool: "on or off", str: "a name"}[kind]
+        raise UsageError(f"{source}: {f.name} is {value!r}, but must be {wanted}")
+    choices, low, high = f.metadata["choices"], f.metadata["low"], f.metadata["high"]
+    if choices is not None and value not in choices:
+        raise UsageError(f"{source}: {f.name} is {value!r}, but must be one of {', '.join(choices)}")
+    if low is not None and not low <= value <= high:
+        limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+        raise UsageError(f"{source}: {f.name} is {value!r}, but must be {limits}")
+    return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The keys of a flat TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; --config takes a TOML file of settings") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise UsageError(f"{path}: not a readable TOML file: {e}") from None
+
+
+def to_dict(cfg: Any) -> dict[str, Any]:
+    """All settings that are set, in their declared order."""
+    return {f.name: getattr(cfg, f.name) for f in fields(cfg) if getattr(cfg, f.name) is not None}
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    return tomli_w.dumps(values)
+
+
+def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """What decides the weights and is not equal, one line each. A longer plan is no difference."""
+    lines = []
+    for f in fields(new):
+        before, after = getattr(old, f.name), getattr(new, f.name)
+        if before == after or f.metadata["free"]:
+            continue
+        if f.name in ("epochs", "images") and None not in (before, after) and after > before:
+            continue
+        lines.append(f"{f.name}: {before} in the run, {after} now")
+    return lines

@@ -1,0 +1,1 @@
+"""Trained models at work: one image, or a folder of any number."""

@@ -1,0 +1,1 @@
+"""Data folders, and batches from them."""

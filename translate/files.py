@@ -1,0 +1,122 @@
+"""Files that are whole or not there: atomic writes, locks, and disks that fail."""
+
+import errno
+import os
+import platform
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from translate.errors import BusyError, StorageError
+
+TEMPORARY = ".translate-"
+"""How the names of half-written files begin."""
+
+
+def write(path: Path, data: bytes, before_rename: Callable[[os.stat_result], None] = lambda stat: None) -> None:
+    """The file appears whole or not at all: a temporary name in the same folder, synced, then renamed.
+
+    `before_rename` is told the size and time that the file will have, for a journal that must be ahead of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        before_rename(temporary.stat())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_name(path: Path) -> Path:
+    """A name that nobody else uses, in the same folder; short even where that of `path` is as long as can be."""
+    return path.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Removes what a killed process left half-written anywhere below the folder."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(TEMPORARY):
+                with suppress(OSError):
+                    os.unlink(os.path.join(place, name))
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in the folder last (where the system can: Windows cannot open folders)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def storage(folder: Path) -> Iterator[None]:
+    """A failure to write within the block becomes a StorageError that names the folder."""
+    try:
+        yield
+    except (OSError, RuntimeError) as e:  # torch.save tells of a full disk by a RuntimeError
+        cause = e if isinstance(e, OSError) else e.__cause__ or e.__context__ or e
+        raise StorageError(f"{folder}: cannot be written: {getattr(cause, 'strerror', None) or cause}") from e
+
+
+def is_storage_failure(error: OSError) -> bool:
+    """Whether the disk or folder is at fault (full, read-only, not ours), and not the one file's name."""
+    return error.errno not in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR)
+
+
+def check_writable(folder: Path) -> None:
+    """StorageError at once where a folder cannot be made or written to."""
+    with storage(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = temporary_name(folder / "probe")
+        probe.write_bytes(b"")
+        probe.unlink()
+
+
+@contextmanager
+def locked(folder: Path, remedy: str) -> Iterator[None]:
+    """Holds `run.lock` of the folder; BusyError names who else does. The system frees it when a process dies."""
+    path = folder / "run.lock"
+    while True:
+        with storage(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (open as long as the lock is held)
+        with file:
+            if not _take(file.fileno()):
+                file.seek(0)
+                raise BusyError(f"{folder}: in use by {file.read().strip() or 'another run'}; {remedy}")
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue  # the run that held it has just ended and removed it
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _take(handle: int) -> bool:
+    """Locks an open file for this process, without waiting."""
+    try:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""CycleGAN: unpaired image-to-image translation (Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent
+Adversarial Networks", ICCV 2017). The defaults are the recipe of the reference implementation."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from translate.config import option
+from translate.errors import UsageError
+from translate.methods.base import (
+    Batch,
+    Clock,
+    GanConfig,
+    Method,
+    Step,
+    Update,
+    build_discriminator,
+    build_generator,
+    check_gan,
+)
+from translate.methods.pool import ImagePool
+from translate.nn.blocks import keyed_dropout
+from translate.nn.losses import ADVERSARIAL, cycle, gradient_penalty, identity
+
+
+@dataclass(frozen=True)
+class CycleGANConfig(GanConfig):
+    """Settings of CycleGAN."""
+
+    lambda_cycle: float = option(10.0, "weight of the cycle consistency, in both directions", low=0)
+    lambda_identity: float = option(0.5, "weight of the identity loss, as a factor of --lambda-cycle", low=0)
+    pool_size: int = option(50, "earlier fakes that each discriminator may be shown again", low=0)
+
+
+class CycleGAN(Method):
+    """Two generators, `g_ab` and `g_ba`, and two discriminators: `d_a` judges domain a, `d_b` domain b."""
+
+    name = "cyclegan"
+    layout = "unpaired"
+    Config = CycleGANConfig
+    translators = {"b": "g_ab", "a": "g_ba"}
+
+    def __init__(self, cfg: CycleGANConfig) -> None:
+        super().__init__(cfg)
+        a, b, seed = cfg.input_channels, cfg.output_channels, cfg.seed
+        self.g_ab = build_generator(cfg, a, b, seed, "g_ab")
+        self.g_ba = build_generator(cfg, b, a, seed, "g_ba")
+        self.d_a = build_discriminator(cfg, a, seed, "d_a")
+        self.d_b = build_discriminator(cfg, b, seed, "d_b")
+        self.pool_a = ImagePool(cfg.pool_size, a, cfg.crop_size, cfg.crop_size, "pool a")
+        self.pool_b = ImagePool(cfg.pool_size, b, cfg.crop_size, cfg.crop_size, "pool b")
+        self.cost = ADVERSARIAL[cfg.adversarial]
+        self.smoothing = {"target": cfg.real_label} if self.cost.smooths else {}
+        self.updates = {"g": Update(("g_ab", "g_ba"), cfg.lr), "d": Update(("d_a", "d_b"), cfg.lr)}
+        self.coupled = "batch norm" if cfg.norm == "batch" else "dropout" if cfg.dropout else ""
+
+    @classmethod
+    def check(cls, cfg: CycleGANConfig) -> CycleGANConfig:
+        if cfg.lambda_identity > 0 and cfg.input_channels != cfg.output_channels:
+            raise UsageError(
+                f"--lambda-identity {cfg.lambda_identity} needs as many channels in a ({cfg.input_channels}) as in b "
+                f"({cfg.output_channels}); give --lambda-identity 0"
+            )
+        check_gan(cls, cfg)
+        return cfg
+
+    def step(self, batch: Batch, clock: Clock) -> Step:
+        a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
+        fake_b, fake_a = self.g_ab(a), self.g_ba(b)
+
+        # eq. 3 and sec. 5.2: both generators fool, come back, and leave alone what is already there.
+        losses = {
+            "adv_ab": self.cost.g(self.d_b(fake_b)),
+            "adv_ba": self.cost.g(self.d_a(fake_a)),
+            "cycle_a": cfg.lambda_cycle * cycle(self.g_ba(fake_b), a),
+            "cycle_b": cfg.lambda_cycle * cycle(self.g_ab(fake_a), b),
+        }
+        if cfg.lambda_identity > 0:
+            weight = cfg.lambda_cycle * cfg.lambda_identity
+            losses["identity_a"] = weight * identity(self.g_ba(a), a)
+            losses["identity_b"] = weight * identity(self.g_ab(b), b)
+        yield "g", losses
+
+        # sec. 4: discriminators of the fakes that were made before the generators moved, or of earlier ones.
+        fake_a, fake_b = self.pool_a(fake_a.detach(), key), self.pool_b(fake_b.detach(), key)
+        losses = {
+            "adv_a": self.cost.d(self.d_a(a), self.d_a(fake_a), **self.smoothing),
+            "adv_b": self.cost.d(self.d_b(b), self.d_b(fake_b), **self.smoothing),
+        }
+        if self.cost.penalty:
+            losses["penalty_a"] = self.cost.penalty * gradient_penalty(self.d_a, a, fake_a, key)
+            losses["penalty_b"] = self.cost.penalty * gradient_penalty(self.d_b, b, fake_b, key)
+        yield "d", losses
+
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+        net = self.generator_for(to)
+        with keyed_dropout(net, key if self.cfg.dropout else None):
+            return net(x)
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        a, b, key = batch["a"], batch["b"], batch["key"]
+        fake_b, fake_a = self.translate(a, "b", key), self.translate(b, "a", key)
+        return {
+            "a": a,
+            "a → b": fake_b,
+            "a → b → a": self.translate(fake_b, "a", key),
+            "b": b,
+            "b → a": fake_a,
+            "b → a → b": self.translate(fake_a, "b", key),
+        }

@@ -1,0 +1,94 @@
+"""pix2pix: paired image-to-image translation (Isola et al., "Image-to-Image Translation with Conditional Adversarial
+Networks", CVPR 2017). The defaults are the recipe of the reference implementation."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from translate.config import option
+from translate.errors import UsageError
+from translate.methods.base import (
+    Batch,
+    Clock,
+    GanConfig,
+    Method,
+    Step,
+    Update,
+    build_discriminator,
+    build_generator,
+    check_gan,
+)
+from translate.nn.blocks import keyed_dropout
+from translate.nn.generators import GENERATORS, unet_for
+from translate.nn.losses import ADVERSARIAL, gradient_penalty, l1
+
+
+@dataclass(frozen=True)
+class Pix2PixConfig(GanConfig):
+    """Settings of pix2pix."""
+
+    generator: str | None = option(  # type: ignore[assignment]
+        None, "network that translates (the deepest U-Net that takes the crop)", choices=GENERATORS
+    )
+    norm: str = option("batch", "normalisation in all networks", choices=("batch", "instance", "none"))
+    dropout: bool = option(True, "dropout in the generator, in training and in conversion")
+    adversarial: str = option("non-saturating", "adversarial cost", choices=ADVERSARIAL)
+    lambda_l1: float = option(100.0, "weight of the L1 distance to the true image", low=0)
+
+
+class Pix2Pix(Method):
+    """One generator from a to b; the discriminator judges pairs (a, b) against (a, G(a))."""
+
+    name = "pix2pix"
+    layout = "paired"
+    Config = Pix2PixConfig
+    translators = {"b": "g"}
+
+    def __init__(self, cfg: Pix2PixConfig) -> None:
+        super().__init__(cfg)
+        self.g = build_generator(cfg, cfg.input_channels, cfg.output_channels, cfg.seed, "g")
+        self.d = build_discriminator(cfg, cfg.input_channels + cfg.output_channels, cfg.seed, "d")
+        self.cost = ADVERSARIAL[cfg.adversarial]
+        self.smoothing = {"target": cfg.real_label} if self.cost.smooths else {}
+        self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
+        self.coupled = "batch norm" if cfg.norm == "batch" else "dropout" if cfg.dropout else ""
+
+    @classmethod
+    def check(cls, cfg: Pix2PixConfig) -> Pix2PixConfig:
+        if cfg.generator is None:
+            generator = unet_for(cfg.crop_size)
+            if generator is None:
+                raise UsageError(
+                    f"--crop-size {cfg.crop_size}: no U-Net takes it; use a multiple of 32, or --generator resnet_6blocks"
+                )
+            cfg = replace(cfg, generator=generator)
+        check_gan(cls, cfg)
+        return cfg
+
+    def step(self, batch: Batch, clock: Clock) -> Step:
+        a, b = batch["a"], batch["b"]
+        fake = self.g(a)
+
+        # eq. 1: the discriminator first, as in the reference; both losses see the same fake.
+        real_pair, fake_pair = torch.cat([a, b], 1), torch.cat([a, fake.detach()], 1)
+        losses = {"adv": self.cost.d(self.d(real_pair), self.d(fake_pair), **self.smoothing)}
+        if self.cost.penalty:
+            losses["penalty"] = self.cost.penalty * gradient_penalty(self.d, real_pair, fake_pair, batch["key"])
+        yield "d", losses
+
+        # eq. 4: fool the discriminator that has just moved, and stay near the truth.
+        yield (
+            "g",
+            {
+                "adv": self.cost.g(self.d(torch.cat([a, fake], 1))),
+                "l1": self.cfg.lambda_l1 * l1(fake, b),
+            },
+        )
+
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+        with keyed_dropout(self.g, key if self.cfg.dropout else None):
+            return self.g(x)
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        return {"input": batch["a"], "output": self.translate(batch["a"], "b", batch["key"]), "truth": batch["b"]}

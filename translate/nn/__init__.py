@@ -1,0 +1,1 @@
+"""Networks and losses: plain modules and pure functions that need torch alone."""

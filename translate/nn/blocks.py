@@ -1,0 +1,129 @@
+"""The DCGAN-style blocks that all networks share (Radford et al., 2015): strided convolutions, norms, no pooling.
+
+Convolutions in front of an instance norm carry a bias and all others do not, as in the reference implementation.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translate import noise
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose evaluation takes the statistics of each image on its own, unless `norm_statistics` is "running".
+
+    pix2pix (sec. 3.2) translates with the statistics of the test batch, which in its protocol is one image. Taking them
+    image by image keeps that for any batch size: a batch of N gives what N singles give.
+    """
+
+    norm_statistics = "sample"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or self.norm_statistics == "running":
+            return super().forward(x)
+        return F.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
+
+
+class InstanceNorm2d(nn.Module):
+    """Each channel of each image to mean 0 and variance 1 (Ulyanov et al., 2016); no parameters, no running statistics.
+
+    A group norm with one channel a group: the same numbers as `nn.InstanceNorm2d`, whose gradient is wrong on the CPU
+    for one image and a channels_last gradient (torch 2.15).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.channels)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}"
+
+
+NORMS: dict[str, type[nn.Module]] = {"batch": BatchNorm2d, "instance": InstanceNorm2d, "none": nn.Identity}
+
+
+def norm_layer(name: str, channels: int) -> nn.Module:
+    """The norm called `name`; "none" is a module that does nothing, so that later layers keep their places."""
+    return nn.Identity() if name == "none" else NORMS[name](channels)
+
+
+def has_bias(norm: str) -> bool:
+    """Whether a convolution in front of this norm carries a bias."""
+    return norm == "instance"
+
+
+class Dropout(nn.Module):
+    """Dropout in training; in evaluation nothing, or the same random mask each time when keys are set.
+
+    `keyed_dropout` sets the keys: one for each image, so that the mask depends on nothing else in the batch.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = p
+        self.key: Tensor | None = None
+        self.name = "dropout"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return F.dropout(x, self.p)
+        if self.key is None:
+            return x
+        kept = noise.uniform(self.key, self.name, *x.shape[1:]) >= self.p
+        return x * (kept.to(x.dtype) / (1 - self.p))
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@contextmanager
+def keyed_dropout(net: nn.Module, key: Tensor | None) -> Iterator[None]:
+    """Within the block every dropout of `net` that is in evaluation draws its mask from `key` (N,); None: no dropout."""
+    layers = [module for module in net.modules() if isinstance(module, Dropout)]
+    for index, layer in enumerate(layers):
+        layer.key, layer.name = key, f"dropout {index}"
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.key = None
+
+
+def conv_norm_relu(cin: int, cout: int, norm: str, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+    """Convolution, norm and ReLU, as three neighbours in a network's list."""
+    conv = nn.Conv2d(cin, cout, kernel, stride, padding, bias=has_bias(norm))
+    return [conv, norm_layer(norm, cout), nn.ReLU(inplace=True)]
+
+
+class ResnetBlock(nn.Module):
+    """x + conv(relu(conv(x))), 3×3 with reflection padding (Johnson et al., 2016): (N, C, H, W) → the same."""
+
+    def __init__(self, channels: int, norm: str, dropout: bool) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            *conv_norm_relu(channels, channels, norm, 3),
+            *([Dropout()] if dropout else []),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=has_bias(norm)),
+            norm_layer(norm, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+def down(cin: int, cout: int, *, bias: bool) -> nn.Conv2d:
+    """Half the size: 4×4 convolution of stride 2."""
+    return nn.Conv2d(cin, cout, 4, 2, 1, bias=bias)
+
+
+def up(cin: int, cout: int, *, bias: bool) -> nn.ConvTranspose2d:
+    """Twice the size: 4×4 transposed convolution of stride 2."""
+    return nn.ConvTranspose2d(cin, cout, 4, 2, 1, bias=bias)

@@ -1,0 +1,181 @@
+"""Where and how tensors are computed: device, precision, optimizers, seeds, processes, signals."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from translate import noise
+from translate.errors import UsageError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called auto, cpu, cuda, cuda:N or mps; UsageError if this machine has no such."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: no such device; use auto, cpu, cuda, cuda:N or mps") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"--device {name}: no such device; use auto, cpu, cuda, cuda:N or mps")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = device.index if device.index is not None else local_rank() % max(count, 1)
+        if index >= count:
+            raise UsageError(f"--device {name}: this machine has {count} CUDA devices; use --device auto or cpu")
+        device = torch.device("cuda", index)
+        torch.cuda.set_device(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: this machine has no Metal device; use --device auto or cpu")
+    return device
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What weights are kept in, and what autocast computes in (None: the same)."""
+
+    name: str
+    weights: torch.dtype
+    compute: torch.dtype | None
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        return nullcontext() if self.compute is None else torch.autocast(device.type, self.compute)
+
+
+PRECISIONS: dict[str, Precision] = {
+    "fp32": Precision("fp32", torch.float32, None),
+    "bf16": Precision("bf16", torch.float32, torch.bfloat16),
+    "fp16": Precision("fp16", torch.float32, torch.float16),
+    "fp64": Precision("fp64", torch.float64, None),
+}
+
+
+def pick_precision(name: str, device: torch.device) -> Precision:
+    """A row of PRECISIONS; auto is bf16 on GPUs that compute in it, else fp32."""
+    if name == "auto":
+        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return PRECISIONS[name]
+
+
+def _adam(parameters: list[nn.Parameter], lr: float, **options: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr, fused=parameters[0].device.type in ("cpu", "cuda"), **options)
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam}
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seeds torch's global generators for one step, so that dropout is a function of seed, step and rank."""
+    torch.manual_seed(noise.mix(seed, "step", step, rank))
+
+
+# Processes: started by torchrun, which sets RANK, WORLD_SIZE and LOCAL_RANK. Without it there is one.
+
+
+def start_processes(device: torch.device) -> None:
+    """Joins the processes that torchrun started; nothing for a single one."""
+    if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Every process gets the tensors of the first."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def mean_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Gradients become their mean over processes, by one flat all-reduce. Those that are None are None everywhere."""
+    if world_size() == 1:
+        return
+    grads = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in grads])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        grad.copy_(part.view_as(grad))
+
+
+def gather(value: Any) -> list[Any]:
+    """The value of every process, in order of rank, on the first; elsewhere an empty list."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.gather_object(value, values if rank() == 0 else None, dst=0)
+    return values if rank() == 0 else []
+
+
+def agree(flag: int) -> int:
+    """The largest of the processes' flags: all of them do what one of them must."""
+    if world_size() == 1:
+        return flag
+    tensor = torch.tensor(flag, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return int(tensor)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be used on the device (for the CPU: of main memory)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        values = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        return int(values["MemAvailable"].split()[0]) * 1024
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30  # Windows tells only through its own API: a cautious guess
+
+
+class Stop:
+    """Set by a first SIGINT, SIGTERM or SIGHUP, for the work to end cleanly; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def __bool__(self) -> bool:
+        return self.signal != 0
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            os._exit(128 + number)  # every file is written under another name first, so what is there is whole
+        self.signal = number
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    """Signals set the yielded Stop instead of raising, inside the block. Only a main thread can catch signals."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    caught = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before: Mapping[int, Any] = {number: signal.signal(number, stop._receive) for number in caught}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

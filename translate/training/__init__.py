@@ -1,0 +1,1 @@
+"""The engine that trains any method, and what it leaves on disk."""
