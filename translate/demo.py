@@ -1,0 +1,185 @@
+"""The demo: real photos, two models trained before one's eyes, held-out images converted by them, and a report.
+
+It runs the same code as `translate train` and `translate convert`, on the images that ship in `datasets/`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from translate import api, config, images
+from translate.conversion import report
+from translate.data import layouts, loader
+from translate.errors import DataError
+from translate.evaluation import metrics
+from translate.methods import METHODS
+
+Pictures = list[np.ndarray]
+Figures = dict[str, dict[str, float]]
+"""Candidate → metric → value."""
+
+SIZE = 64
+"""Pixels of the images that the demo trains on and converts: what two CPU cores can learn from in minutes."""
+
+SHOWN = 8
+"""Rows of each set in the report."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the demo's trainings."""
+
+    name: str
+    method: str
+    data: str
+    title: str
+    text: str
+    columns: tuple[str, str, str]
+    share: float
+    """Of the demo's minutes."""
+    warm_up: int
+    """Images after which the speed is measured."""
+    settings: dict[str, Any]
+    decay: float
+    """Share of the images over which the learning rate falls to zero."""
+
+
+TASKS = (
+    Task(
+        name="satellite-to-map",
+        method="pix2pix",
+        data="earth_map",
+        title="pix2pix: satellite photo → elevation map",
+        text="Learned from 717 pairs. The 136 held-out places lie in other parts of the world. L1 is of 255.",
+        columns=("satellite photo", "translated", "true map"),
+        share=0.5,
+        warm_up=640,
+        settings={"batch_size": 16, "g_width": 24, "d_width": 24, "dropout": False, "norm_statistics": "running"},
+        decay=0.5,
+    ),
+    Task(
+        name="summer-to-winter",
+        method="cyclegan",
+        data="earth_season",
+        title="CycleGAN: summer → winter",
+        text="Learned from 243 summer and 301 winter photos of different places, without a single pair.",
+        columns=("summer", "translated", "true winter"),
+        share=0.33,
+        warm_up=24,
+        settings={"generator": "resnet_3blocks", "g_width": 24, "d_width": 24},
+        decay=0.5,
+    ),
+)
+
+
+def data_folder() -> Path:
+    """Where the images that ship with the project are: in the checkout, or inside the installed package."""
+    package = Path(__file__).parent
+    for folder in (package.parent / "datasets", package / "_datasets"):
+        if (folder / TASKS[0].data).is_dir():
+            return folder
+    raise DataError(
+        f"{package.parent / 'datasets'}: the demo's images are missing; install the project from its repository"
+    )
+
+
+def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Figures]:
+    """Runs the demo into `out`; figures by task, candidate and metric."""
+    sections: list[report.Section] = []
+    figures: dict[str, Figures] = {}
+    for task in TASKS:
+        say(f"\n{task.title}")
+        root = data_folder() / task.data
+        run = _train(task, root, out / task.name, 60 * minutes * task.share, say)
+        photos, translated, truth = _convert(task, root, run, out)
+        figures[task.name] = _score(task, root, photos, translated, truth)
+        table = _table(figures[task.name])
+        for row in table:
+            say("  " + row[0].ljust(32) + "".join(cell.rjust(12) for cell in row[1:]))
+        spread = [i * len(photos) // SHOWN for i in range(SHOWN)]
+        pictures = {
+            name: [column[i] for i in spread]
+            for name, column in zip(task.columns, (photos, translated, truth), strict=True)
+        }
+        sections.append(report.Section(task.title, task.text, table, pictures))
+        images.write_image(out / f"{task.name}.png", images.grid({k: v[:4] for k, v in pictures.items()}))
+    intro = (
+        f"Both models were trained from scratch on this machine, for about {minutes:g} minutes together, at {SIZE} px."
+    )
+    report.write(
+        out / "report.html", "Image translation, trained before your eyes", intro, sections, next_commands(out)
+    )
+    return figures
+
+
+def next_commands(out: Path) -> list[str]:
+    """What a person would type next."""
+    return [
+        f"translate convert {out / TASKS[1].name} my_photos/ my_photos_in_winter/",
+        "translate train cyclegan my_data --crop-size 128    # my_data/trainA and my_data/trainB hold your photos",
+        f"tensorboard --logdir {out}",
+    ]
+
+
+def _train(task: Task, root: Path, folder: Path, seconds: float, say: Callable[[str], None]) -> api.Run:
+    """Trains for about so many seconds: a first few images tell how fast this machine is."""
+    planned = config.read_toml(folder / "config.toml") if (folder / "config.toml").is_file() else {}
+    if planned.get("decay_images"):  # the plan was made by an earlier call: go on with it
+        return api.resume(folder, say=say)
+    settings = {**task.settings, "crop_size": SIZE, "load_size": SIZE, "log_every": task.warm_up}
+    api.train(task.method, root, run=folder, say=say, images=task.warm_up, **settings)
+    batch = task.settings.get("batch_size", 1)
+    total = max(task.warm_up, int(_speed(folder) * seconds)) // batch * batch + batch
+    return api.resume(folder, say=say, images=total, decay_images=int(total * task.decay), log_every=total // 10)
+
+
+def _speed(folder: Path) -> float:
+    """Images per second, from the last line of the run's statistics."""
+    last = (folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    return json.loads(last)["time/images_per_second"]
+
+
+def _convert(task: Task, root: Path, run: api.Run, out: Path) -> tuple[Pictures, Pictures, Pictures]:
+    """Held-out images as files, converted as a folder: inputs, outputs and truths."""
+    held_out = layouts.find(root, "paired", "test")
+    source, target = out / f"{task.name}-input", out / f"{task.name}-output"
+    photos, truth = [_picture(ref) for ref in held_out.a], [_picture(ref) for ref in held_out.b]
+    names = [f"{ref.path.stem}.png" for ref in held_out.a]
+    for name, photo in zip(names, photos, strict=True):
+        if not (source / name).exists():
+            images.write_image(source / name, images.to_image(photo))
+    result = api.convert(run.path, source, target)
+    if result.failures:
+        raise DataError(f"{target}: {len(result.failures)} of the demo's images were not converted: {result.failures}")
+    return photos, [images.read(target / name).pixels for name in names], truth
+
+
+def _picture(ref: layouts.Ref) -> np.ndarray:
+    """One image at the demo's size: (SIZE, SIZE, 3) uint8."""
+    image = loader.decode(ref, 3, SIZE)
+    if isinstance(image, images.ImageError):
+        raise DataError(f"{ref.path}: {image}; the demo's images are damaged: install the project anew")
+    return image.permute(1, 2, 0).numpy()
+
+
+def _score(task: Task, root: Path, photos: Pictures, translated: Pictures, truth: Pictures) -> Figures:
+    """Mean L1 and PSNR to the truth: of the translation, of copying the input, and of the mean training target."""
+    train = layouts.find(root, METHODS[task.method].layout)
+    mean = np.mean([_picture(ref) for ref in train.b], axis=0).round().astype(np.uint8)
+    candidates = {"translated": translated, "copying the input": photos, "mean training target": [mean] * len(truth)}
+    return {
+        name: {
+            "L1 (of 255)": float(np.mean([metrics.l1(x, y) for x, y in zip(pictures, truth, strict=True)])),
+            "PSNR (dB)": float(np.mean([metrics.psnr(x, y) for x, y in zip(pictures, truth, strict=True)])),
+        }
+        for name, pictures in candidates.items()
+    }
+
+
+def _table(figures: Figures) -> list[tuple[str, ...]]:
+    head = ("held-out images", *next(iter(figures.values())))
+    return [head, *((name, *(f"{value:.1f}" for value in row.values())) for name, row in figures.items())]
