@@ -104,7 +104,7 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
     """Every process gets the tensors of the first."""
     if world_size() > 1:
         for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+            dist.broadcast(tensor.detach(), src=0)
 
 
 def mean_gradients(parameters: Iterable[nn.Parameter]) -> None:

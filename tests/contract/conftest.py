@@ -1,0 +1,98 @@
+"""Tiny versions of every method, built from its own config."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+
+from translate import config, noise, runtime
+from translate.methods import METHODS, Method
+from translate.methods.base import Clock
+from translate.training.engine import Engine
+from translate.training.schedule import Schedule
+
+SIZE = 32
+SMALL = {
+    "crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "generator": "resnet_3blocks", "pool_size": 3,
+    "batch_size": 2,
+}  # fmt: skip
+CPU = torch.device("cpu")
+
+
+def tiny_config(name: str, **flags: Any) -> Any:
+    """The method's default recipe with small networks; settings that it does not have are left out."""
+    cls = METHODS[name]
+    small = {key: value for key, value in SMALL.items() if key in {f.name for f in fields(cls.Config)}}
+    if cls.Config.__dataclass_fields__["generator"].default is None:
+        small.pop("generator")  # the method chooses by the crop
+    return cls.check(config.resolve(cls.Config, ("small", small), ("test", flags)))
+
+
+def tiny_method(name: str, **flags: Any) -> Method:
+    return METHODS[name](tiny_config(name, **flags))
+
+
+def tiny_batch(name: str, count: int = 2, first: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """Images `first` to `first + count` of an endless set of noise, the same whatever batch they come in."""
+    key = noise.keys(7, torch.arange(first, first + count))
+    batch = {side: noise.uniform(key, side, 3, SIZE, SIZE).to(dtype) * 2 - 1 for side in "ab"}
+    return {**batch, "key": key}
+
+
+def tiny_engine(name: str, precision: str = "fp32", images: int = 1000, **flags: Any) -> Engine:
+    cfg = tiny_config(name, **flags)
+    schedule = Schedule(per_epoch=10, epochs=0, decay_epochs=0, images=images)
+    return Engine(
+        METHODS[name](cfg), schedule, seed=cfg.seed, device=CPU, precision=runtime.PRECISIONS[precision],
+        batch_size=cfg.batch_size,
+    )  # fmt: skip
+
+
+def engine_batch(name: str, engine: Engine, parts: int = 1, count: int = 2) -> list[dict[str, torch.Tensor]]:
+    """The micro-batches of the engine's next step, without the keys that the engine adds."""
+    batch = tiny_batch(name, count, engine.images, engine.precision.weights)
+    size = count // parts
+    return [{k: v[i * size : (i + 1) * size] for k, v in batch.items() if k != "key"} for i in range(parts)]
+
+
+def clocks() -> list[Clock]:
+    """Moments of a run; one of each phase that a method may have lies among them."""
+    return [Clock(images=2 * n, step=n, epoch=n // 5, progress=n / 1000) for n in range(8)]
+
+
+def assert_equal_state(left: Any, right: Any, where: str = "state") -> None:
+    """Bit for bit, through nested dicts and lists."""
+    assert type(left) is type(right), where
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), f"{where}: {(left - right).abs().max()}"
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_equal_state(left[key], right[key], f"{where}.{key}")
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right), where
+        for i, (x, y) in enumerate(zip(left, right, strict=True)):
+            assert_equal_state(x, y, f"{where}[{i}]")
+    else:
+        assert left == right, where
+
+
+class Tiny:
+    """What the tests of this folder build with."""
+
+    size = SIZE
+    config = staticmethod(tiny_config)
+    method = staticmethod(tiny_method)
+    batch = staticmethod(tiny_batch)
+    engine = staticmethod(tiny_engine)
+    engine_batch = staticmethod(engine_batch)
+    clocks = staticmethod(clocks)
+    assert_equal_state = staticmethod(assert_equal_state)
+
+
+@pytest.fixture
+def tiny() -> type[Tiny]:
+    return Tiny
+
+

@@ -1,0 +1,76 @@
+"""A run that was cut goes on bit for bit, for every method."""
+
+import pytest
+import torch
+
+from translate.methods import METHODS
+from translate.training import checkpoint
+
+STEPS = 12
+
+
+def run(tiny, name, engine, steps, parts):
+    for _ in range(steps):
+        engine.step(tiny.engine_batch(name, engine, parts))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_that_was_cut_equals_one_that_was_not(name, parts, tiny, tmp_path):
+    whole = tiny.engine(name)
+    run(tiny, name, whole, STEPS, parts)
+    for cut in (1, 4, 7):
+        first = tiny.engine(name)
+        run(tiny, name, first, cut, parts)
+        path = checkpoint.save(tmp_path, first.state())
+        torch.manual_seed(cut)  # whatever happens to the global generator in between
+        second = tiny.engine(name)
+        second.load_state(checkpoint.load(path))
+        run(tiny, name, second, STEPS - cut, parts)
+        tiny.assert_equal_state(whole.state(), second.state())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_state_holds_what_training_changes(name, tiny):
+    """Guards the test above: a state that is not loaded gives another end."""
+    whole, other = tiny.engine(name), tiny.engine(name)
+    run(tiny, name, whole, 3, 1)
+    run(tiny, name, other, 2, 1)
+    with pytest.raises(AssertionError):
+        tiny.assert_equal_state(whole.state(), other.state())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_micro_batches_are_one_large_batch(name, tiny):
+    """k · b = k b in float64, where images of a batch do not influence each other."""
+    flags = {"norm": "instance", "dropout": False, "batch_size": 4}
+    one, four = (tiny.engine(name, "fp64", **flags) for _ in range(2))
+    assert one.method.coupled == ""
+    for _ in range(4):
+        one.step(tiny.engine_batch(name, one, parts=1, count=4))
+        four.step(tiny.engine_batch(name, four, parts=4, count=4))
+    for (key, left), right in zip(one.method.state_dict().items(), four.method.state_dict().values(), strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-7, msg=key)  # Adam scales rounding where gradients are 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_couples_a_batch_is_said(name, tiny):
+    assert tiny.method(name, norm="batch").coupled == "batch norm"
+    assert tiny.method(name, norm="instance", dropout=True).coupled == "dropout"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_mixed_precision_resumes_and_keeps_its_weights_in_float32(name, precision, tiny, tmp_path):
+    whole, cut = tiny.engine(name, precision), tiny.engine(name, precision)
+    run(tiny, name, whole, 4, 1)
+    run(tiny, name, cut, 2, 1)
+    again = tiny.engine(name, precision)
+    again.load_state(checkpoint.load(checkpoint.save(tmp_path, cut.state())))
+    run(tiny, name, again, 2, 1)
+    tiny.assert_equal_state(whole.state(), again.state())
+    assert {p.dtype for p in whole.method.parameters()} == {torch.float32}
+    exact = tiny.engine(name)
+    run(tiny, name, exact, 4, 1)
+    with pytest.raises(AssertionError):  # it really computes in another precision
+        tiny.assert_equal_state(whole.state()["method"], exact.state()["method"])

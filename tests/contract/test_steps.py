@@ -1,0 +1,118 @@
+"""How a step may be written, for every method."""
+
+import ast
+import copy
+import inspect
+import random
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from translate import methods
+from translate.methods import METHODS
+
+
+class Trace(TorchDispatchMode):
+    """Records the operations on tensors and their shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.ops = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.ops.append((str(func), tuple(out.shape) if isinstance(out, torch.Tensor) else None))
+        return out
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_phase_always_runs_the_same_operations(name, tiny):
+    method = tiny.method(name)
+    traces = defaultdict(list)
+    for clock in tiny.clocks():
+        with Trace() as trace:
+            for _ in method.step(tiny.batch(name, first=clock.images), clock):
+                pass
+        traces[method.phase(clock)].append(trace.ops)
+    for phase, runs in traces.items():
+        assert all(run == runs[0] for run in runs), phase
+        assert runs[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_runs_without_memory(name, tiny):
+    """On the meta device every host value, constant of the wrong device and data-dependent shape is an error."""
+    with torch.device("meta"):
+        method = METHODS[name](tiny.config(name))
+    batch = {key: value.to("meta") for key, value in tiny.batch(name).items()}
+    for clock in tiny.clocks():
+        for _, losses in method.step(batch, clock):
+            assert all(loss.device.type == "meta" and loss.ndim == 0 for loss in losses.values())
+
+
+def python_state(module):
+    return {
+        f"{path}.{key}": copy.deepcopy(value)
+        for path, part in module.named_modules()
+        for key, value in vars(part).items()
+        if not key.startswith("_") and not isinstance(value, (torch.Tensor, torch.nn.Module))
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_keeps_no_python_state_and_uses_no_host_generator(name, tiny):
+    method = tiny.method(name, dropout=False)
+    random.seed(1)
+    np.random.seed(1)
+    before = python_state(method), random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    for clock in tiny.clocks()[:3]:
+        for _, losses in method.step(tiny.batch(name), clock):
+            sum(losses.values()).backward()
+    after = python_state(method), random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    assert before[0].keys() == after[0].keys()
+    assert repr(before[0]) == repr(after[0])
+    assert before[1:] == after[1:]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_steps_are_written_by_the_rules(name):
+    """No yield inside with or try; no host copies, backward, data pokes, host generators or freezing."""
+    source = inspect.getsource(inspect.getmodule(METHODS[name]))
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.With, ast.Try)):
+            assert not any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in ast.walk(node))
+        if isinstance(node, ast.Attribute):
+            forbidden = {"item", "tolist", "cpu", "cuda", "numpy", "backward", "data", "requires_grad_", "manual_seed"}
+            assert node.attr not in forbidden, f"line {node.lineno}: .{node.attr}"
+        if isinstance(node, ast.Import):
+            assert not {alias.name for alias in node.names} & {"random", "numpy"}
+
+
+def test_methods_do_not_extend_one_another():
+    for method in METHODS.values():
+        assert method.__bases__ == (methods.Method,)
+        assert method.name in METHODS and METHODS[method.name] is method
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo looks at it itself
+@pytest.mark.parametrize("name", METHODS)
+def test_compiled_networks_give_the_same_losses(name, tiny):
+    """aot_eager traces forward and backward as a compiler does, and then runs the same kernels."""
+    plain, traced = tiny.method(name, dropout=False), tiny.method(name, dropout=False)
+    for attribute in {net for update in traced.updates.values() for net in update.networks}:
+        traced.get_submodule(attribute).compile(backend="aot_eager")
+    batch, clock = tiny.batch(name), tiny.clocks()[0]
+    for (update, left), (_, right) in zip(plain.step(batch, clock), traced.step(batch, clock), strict=True):
+        for key in left:
+            torch.testing.assert_close(left[key], right[key], rtol=1e-5, atol=1e-6)
+        for method, losses in ((plain, left), (traced, right)):
+            method.zero_grad()
+            own = [p for net in method.updates[update].networks for p in method.get_submodule(net).parameters()]
+            sum(losses.values()).backward(inputs=own)
+        for (key, p), q in zip(plain.named_parameters(), traced.parameters(), strict=True):
+            if p.grad is not None:
+                torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-5, msg=f"{update} {key}")
