@@ -33,7 +33,9 @@ def tiny_method(name: str, **flags: Any) -> Method:
     return METHODS[name](tiny_config(name, **flags))
 
 
-def tiny_batch(name: str, count: int = 2, first: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+def tiny_batch(
+    name: str, count: int = 2, first: int = 0, dtype: torch.dtype = torch.float32
+) -> dict[str, torch.Tensor]:
     """Images `first` to `first + count` of an endless set of noise, the same whatever batch they come in."""
     key = noise.keys(7, torch.arange(first, first + count))
     batch = {side: noise.uniform(key, side, 3, SIZE, SIZE).to(dtype) * 2 - 1 for side in "ab"}
@@ -94,5 +96,3 @@ class Tiny:
 @pytest.fixture
 def tiny() -> type[Tiny]:
     return Tiny
-
-

@@ -50,7 +50,9 @@ def test_micro_batches_are_one_large_batch(name, tiny):
         one.step(tiny.engine_batch(name, one, parts=1, count=4))
         four.step(tiny.engine_batch(name, four, parts=4, count=4))
     for (key, left), right in zip(one.method.state_dict().items(), four.method.state_dict().values(), strict=True):
-        torch.testing.assert_close(left, right, rtol=0, atol=1e-7, msg=key)  # Adam scales rounding where gradients are 0
+        torch.testing.assert_close(
+            left, right, rtol=0, atol=1e-7, msg=key
+        )  # Adam scales rounding where gradients are 0
 
 
 @pytest.mark.parametrize("name", METHODS)

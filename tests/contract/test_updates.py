@@ -37,7 +37,9 @@ def test_every_parameter_belongs_to_an_update_and_gets_a_gradient(name, tiny):
     method = tiny.method(name)
     reached = set()
     for update, losses in method.step(tiny.batch(name), tiny.clocks()[0]):
-        own = {n: p for net in method.updates[update].networks for n, p in method.get_submodule(net).named_parameters(net)}
+        own = {
+            n: p for net in method.updates[update].networks for n, p in method.get_submodule(net).named_parameters(net)
+        }
         grads = torch.autograd.grad(sum(losses.values()), list(own.values()), allow_unused=True)
         reached |= {n for n, grad in zip(own, grads, strict=True) if grad is not None}
     assert reached == {n for n, _ in method.named_parameters()}

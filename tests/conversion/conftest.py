@@ -81,7 +81,7 @@ def fingerprint(source: Path, output: Path) -> dict[str, str]:
     for place, _, names in os.walk(folder):
         if not Path(place).resolve().is_relative_to(output.resolve()):
             for path in (Path(place, name) for name in names):
-                link = os.readlink(path) if path.is_symlink() else ""
+                link = str(path.readlink()) if path.is_symlink() else ""
                 found[str(path)] = link + (hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
     return found
 

@@ -71,23 +71,6 @@ def test_half_of_the_images_are_swapped_at_uniform_places():
     assert chisquare([places.count(i) for i in range(size)]).pvalue > 1e-3
 
 
-def test_whether_and_where_are_drawn_apart():
-    size, count = 2, 2000
-    swapped = torch.zeros(2)
-    kept = pool_of(size)
-    run(kept, 0, size)
-    last = None
-    for n in range(size, size + count):  # the place of one swap says nothing of the next one
-        before = values(kept.images)
-        (out,) = values(kept(numbered(n, 1), keys(n, 1)))
-        if out != n:
-            place = before.index(out)
-            if last is not None:
-                swapped[int(place == last)] += 1
-            last = place
-    assert chisquare(swapped.numpy()).pvalue > 1e-3
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_size_zero_gives_back_what_it_is_given(dtype):
     fakes = torch.randn(3, 2, 4, 4).to(dtype)

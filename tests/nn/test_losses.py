@@ -156,7 +156,7 @@ def test_least_cost_of_a_discriminator(name, target, real, fake, least):
     same(slope(lambda x: cost.d(x, fake, *label), real), [0.0])
     same(slope(lambda x: cost.d(real, x, *label), fake), [0.0])
     for dr, df in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        assert cost.d(real + dr, fake + df, *label) >= cost.d(real, fake, *label)
+        assert cost.d(real + dr, fake + df, *label) >= cost.d(real, fake, *label) - 1e-12
 
 
 @pytest.mark.parametrize(
@@ -211,11 +211,7 @@ def linear(weight):
 )
 def test_penalty_of_a_linear_critic_by_hand(size, expected):
     weight = torch.full((1, 2, 2, 1), size, dtype=torch.float64)
-    if size:
-        penalty = gradient_penalty(linear(weight), images(), images(seed=1), KEYS)
-    else:
-        penalty = gradient_penalty(lambda x: 0 * x, images(), images(seed=1), KEYS)
-    same(penalty, expected)
+    same(gradient_penalty(linear(weight), images(), images(seed=1), KEYS), expected)
 
 
 def test_penalty_reaches_the_critic_s_weights():
@@ -283,7 +279,6 @@ def test_penalty_where_real_and_fake_are_equal_is_that_of_the_image():
 
 
 def test_penalty_is_computed_in_float32_under_autocast():
-    d = nn.Conv2d(2, 1, 2)
     real, fake = images().float(), images(seed=1).float()
     d = nn.Sequential(nn.Conv2d(2, 3, 1), nn.LeakyReLU(), nn.Conv2d(3, 1, 1))
     plain = gradient_penalty(d, real, fake, KEYS)

@@ -1,0 +1,285 @@
+"""Whole trainings through `translate.train`, and what happens to them."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+import translate
+from translate import api, errors
+from translate.data.loader import Loader
+from translate.methods import METHODS
+from translate.training import checkpoint
+from translate.training.loop import passed
+
+SMALL = {"crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "save_every": 4, "device": "cpu"}
+NETWORKS = {"cyclegan": {"generator": "resnet_3blocks", "pool_size": 3}, "pix2pix": {}}
+
+
+@pytest.fixture
+def root(request):
+    return lambda name: request.getfixturevalue(f"{METHODS[name].layout}_root")
+
+
+def quiet(line):
+    pass
+
+
+def train(name, root, run, **flags):
+    return translate.train(name, root(name), run=run, say=quiet, **{**SMALL, **NETWORKS.get(name, {}), **flags})
+
+
+def weights(run):
+    return hashlib.sha256((run / "model" / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "every", "result"),
+    [
+        (0, 1, 4, False),
+        (3, 4, 4, True),
+        (4, 5, 4, False),
+        (0, 16, 4, True),
+        (5, 9, 10, False),
+        (9, 11, 10, True),
+        (0, 9, None, False),
+    ],
+)
+def test_things_are_due_at_the_first_step_that_reaches_a_multiple(before, now, every, result):
+    assert passed(before, now, every) == result
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_run_folder_holds_what_the_contract_says(name, root, tmp_path):
+    run = train(name, root, tmp_path / "run", images=6, sample_every=3)
+    assert run.path == tmp_path / "run"
+    assert run.images == 6
+    names = {path.name.split(".")[0] if "tfevents" in path.name else path.name for path in run.path.iterdir()}
+    assert names == {"config.toml", "model", "state-4.ckpt", "state-6.ckpt", "events", "stats.jsonl", "samples"}
+    assert {path.name for path in (run.path / "model").iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert sorted(path.name for path in (run.path / "samples").iterdir()) == [
+        "00000000.png",
+        "00000003.png",
+        "00000006.png",
+    ]
+    stats = [json.loads(line) for line in (run.path / "stats.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in stats] == [2, 4, 6]
+    assert {"lr/g", "lr/d", "epoch", "time/images_per_second", "time/data_wait"} <= stats[0].keys()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_finished_run_is_left_as_it_is(name, root, tmp_path):
+    train(name, root, tmp_path, images=4)
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
+    said = []
+    again = {**SMALL, **NETWORKS[name], "images": 4}
+    run = translate.train(name, root(name), run=tmp_path, say=said.append, **again)
+    assert run.images == 4
+    assert "finished after 4 images" in said[0]
+    assert before == {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_longer_plan_goes_on_and_equals_one_run(name, root, tmp_path):
+    train(name, root, tmp_path / "whole", images=10)
+    train(name, root, tmp_path / "parts", images=3)
+    train(name, root, tmp_path / "parts", images=10)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+
+
+def test_the_loader_and_its_workers_change_nothing(root, tmp_path):
+    train("cyclegan", root, tmp_path / "resident", images=6, loader="resident")
+    train("cyclegan", root, tmp_path / "stream", images=6, loader="stream", workers=0)
+    assert weights(tmp_path / "resident") == weights(tmp_path / "stream")
+
+
+def test_the_seed_decides_the_weights(root, tmp_path):
+    for run, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train("cyclegan", root, tmp_path / run, images=2, seed=seed)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+
+
+def test_other_settings_on_the_same_run_are_refused_and_named(root, tmp_path):
+    train("cyclegan", root, tmp_path, images=2)
+    with pytest.raises(
+        errors.UsageError, match=r"(?s)lr: 0.0002 in the run, 0.001 now.*lambda_cycle: 10.0 in the run, 5.0 now"
+    ):
+        train("cyclegan", root, tmp_path, images=4, lr=1e-3, lambda_cycle=5.0)
+    with pytest.raises(errors.UsageError, match="images: 2 in the run, 1 now"):
+        train("cyclegan", root, tmp_path, images=1)
+    with pytest.raises(errors.UsageError, match="method: cyclegan in the run, pix2pix now"):
+        train("pix2pix", root, tmp_path, images=2)
+
+
+def test_free_settings_may_change(root, tmp_path):
+    train("cyclegan", root, tmp_path, images=2)
+    run = train("cyclegan", root, tmp_path, images=4, log_every=1, loader="stream", workers=0, sample_every=1)
+    assert run.images == 4
+
+
+def test_resume_changes_settings_on_purpose(root, tmp_path):
+    train("cyclegan", root, tmp_path, images=2)
+    run = translate.api.resume(tmp_path, say=quiet, images=4, lr=1e-3)
+    assert run.images == 4
+    assert "lr = 0.001" in (tmp_path / "config.toml").read_text()
+
+
+def test_changed_data_is_said(unpaired_root, tmp_path):
+    import shutil
+
+    data = shutil.copytree(unpaired_root, tmp_path / "data")
+    train("cyclegan", lambda name: data, tmp_path / "run", images=2)
+    Image.new("RGB", (40, 40)).save(data / "trainA" / "new.png")
+    said = []
+    again = {**SMALL, **NETWORKS["cyclegan"], "images": 4}
+    translate.train("cyclegan", data, run=tmp_path / "run", say=said.append, **again)
+    assert any("has changed since this run was started" in line for line in said)
+
+
+def test_the_place_of_the_data_is_free(unpaired_root, tmp_path):
+    import shutil
+
+    train("cyclegan", lambda name: unpaired_root, tmp_path / "run", images=2)
+    moved = shutil.copytree(unpaired_root, tmp_path / "moved")
+    said = []
+    translate.train(
+        "cyclegan", moved, run=tmp_path / "run", say=said.append, **{**SMALL, **NETWORKS["cyclegan"], "images": 4}
+    )
+    assert not any("changed" in line for line in said)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_checkpoint_whole(name, root, tmp_path, monkeypatch):
+    batches = Loader.batches
+
+    def poisoned(self, start):
+        for n, batch in enumerate(batches(self, start)):
+            yield {k: v * float("nan") for k, v in batch.items()} if start + n == 5 else batch
+
+    monkeypatch.setattr(Loader, "batches", poisoned)
+    with pytest.raises(errors.DivergedError, match="step 6") as caught:
+        train(name, root, tmp_path, images=10)
+    assert caught.value.exit_code == 7
+    state = checkpoint.newest(tmp_path, pytest.fail)
+    assert state["images"] == 4
+    assert all(torch.isfinite(tensor).all() for tensor in state["method"].values())
+
+
+def test_init_from_starts_with_the_models_weights(root, tmp_path):
+    first = train("cyclegan", root, tmp_path / "first", images=4)
+    second = train("cyclegan", root, tmp_path / "second", images=1, init_from=str(first.path), lr=1e-12)
+    left, right = (translate.load(run.path).method.state_dict() for run in (first, second))
+    for key, value in left.items():
+        if key.startswith(("g_ab", "g_ba")):
+            torch.testing.assert_close(value, right[key], rtol=0, atol=1e-9)
+    with pytest.raises(errors.UsageError, match="not the one asked for"):
+        train("cyclegan", root, tmp_path / "third", images=1, init_from=str(first.path), g_width=8)
+
+
+def test_side_by_side_files_serve_an_unpaired_method(paired_root, tmp_path):
+    assert train("cyclegan", lambda name: paired_root, tmp_path, images=2).images == 2
+
+
+def test_direction_b2a_trains_the_other_way(paired_root, tmp_path):
+    """Swapping the folders when read is the same as having them the other way round."""
+    import numpy as np
+
+    swapped = tmp_path / "swapped" / "train"
+    swapped.mkdir(parents=True)
+    for path in (paired_root / "train").iterdir():
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(np.concatenate([pixels[:, 40:], pixels[:, :40]], axis=1)).save(swapped / path.name)
+    train("pix2pix", lambda name: paired_root, tmp_path / "one", images=2, direction="b2a")
+    train("pix2pix", lambda name: tmp_path / "swapped", tmp_path / "two", images=2)
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+
+
+COMMAND = [
+    sys.executable, "-m", "translate", "train", "cyclegan", "ROOT", "--run", "RUN", "--images", "60", "--crop-size", "32",
+    "--load-size", "36", "--g-width", "4", "--d-width", "4", "--generator", "resnet_3blocks", "--log-every", "1",
+    "--threads", "1", "--save-every", "1000", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_goes_on_to_the_same_weights(number, unpaired_root, tmp_path):
+    """In a process of its own, as a user or a scheduler would do it."""
+
+    def command(run):
+        return [{"ROOT": str(unpaired_root), "RUN": str(run)}.get(word, word) for word in COMMAND]
+
+    process = subprocess.Popen(command(tmp_path / "cut"), stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("7/60"):
+            process.send_signal(number)
+            break
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 128 + number
+    assert "the same command goes on from there" in rest
+    assert "Traceback" not in rest
+    assert not (tmp_path / "cut" / "run.lock").exists()
+    (saved,) = checkpoint.saved(tmp_path / "cut")
+    assert 7 <= checkpoint.load(saved)["images"] < 60
+    torch.set_num_threads(1)
+    flags = {"images": 60, "save_every": 1000, "log_every": 1, "threads": 1}
+    train("cyclegan", lambda name: unpaired_root, tmp_path / "cut", **{**flags, "pool_size": 50})
+    train("cyclegan", lambda name: unpaired_root, tmp_path / "whole", **{**flags, "pool_size": 50})
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_a_second_signal_ends_at_once_and_leaves_no_half_file(unpaired_root, tmp_path):
+    words = {"ROOT": str(unpaired_root), "RUN": str(tmp_path / "run"), "60": "100000"}
+    process = subprocess.Popen([words.get(word, word) for word in COMMAND], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("3/100000"):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    process.stderr.read()
+    assert process.wait(timeout=30) == 143
+    process.stderr.close()
+    for path in checkpoint.saved(tmp_path / "run"):
+        checkpoint.load(path)
+
+
+def test_kill_9_in_a_run_leaves_a_run_that_goes_on(unpaired_root, tmp_path):
+    words = {"ROOT": str(unpaired_root), "RUN": str(tmp_path / "run"), "1000": "5"}
+    process = subprocess.Popen([words.get(word, word) for word in COMMAND], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("13/60"):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    process.stderr.close()
+    flags = {"images": 60, "log_every": 1, "threads": 1, "pool_size": 50}
+    train("cyclegan", lambda name: unpaired_root, tmp_path / "run", **flags)
+    train("cyclegan", lambda name: unpaired_root, tmp_path / "whole", **flags)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+
+
+def test_checkpoints_are_made_by_the_clock_where_no_interval_is_given(root, tmp_path, monkeypatch):
+    """Time jumps by 100 s with each look at it, and the longest interval is 300 s."""
+    ticks = iter(range(0, 10**9, 100))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda folder, state: saved.append(state["images"]))
+    train("cyclegan", root, tmp_path, images=8, save_every=None)
+    assert len(saved) > 2
+
+
+def test_run_names(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert str(api._run_folder(None, "cyclegan", tmp_path / "photos")) == "checkpoints/cyclegan-photos"
+    assert str(api._run_folder("name", "cyclegan", tmp_path)) == "checkpoints/name"
+    assert str(api._run_folder("a/b", "cyclegan", tmp_path)) == "a/b"
+    assert str(api._run_folder(tmp_path / "x", "cyclegan", tmp_path)) == str(tmp_path / "x")
