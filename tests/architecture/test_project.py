@@ -1,0 +1,123 @@
+"""The project as a whole: what README says is so, and what is installed is complete."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import translate
+from translate import cli
+from translate.data.layouts import LAYOUTS, find
+from translate.images import READABLE, WRITERS
+from translate.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CARDS = sorted((ROOT / "datasets").glob("*.toml"))
+
+
+def commands(text):
+    """The lines of code blocks that call `translate`, without comments; `uv run` in front is left out."""
+    blocks = re.findall(r"```(?:sh|bash)?\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line.removeprefix("uv run ") for line in lines if re.match(r"(uv run )?translate ", line)]
+
+
+def test_the_two_commands_stand_in_the_readme():
+    for command in ("pip install uv && uv run translate demo", "pip install uv && uv run pytest"):
+        assert command in README
+
+
+def test_the_readme_has_a_row_for_each_method():
+    for name in METHODS:
+        assert re.search(rf"^\| `{name}` \|", README, flags=re.MULTILINE), name
+
+
+@pytest.mark.parametrize("command", commands(README))
+def test_every_command_of_the_readme_is_one(command, monkeypatch, capsys):
+    """Parsed as it stands: its names, flags and values are those of the program."""
+    words = command.split()[1:]
+    assert words[0] in ("demo", "train", "resume", "convert"), command
+    parsed = cli.app.parse_args(words, exit_on_error=False, print_error=False)
+    assert parsed[0] is not None
+
+
+@pytest.mark.parametrize(
+    "path", re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r'src="([^"]+)"', README)
+)
+def test_every_file_that_the_readme_points_to_is_there(path):
+    assert (ROOT / path).exists()
+
+
+def test_python_and_torch_floors():
+    assert PROJECT["project"]["requires-python"] == ">=3.11"
+    assert "torch>=2.11" in PROJECT["project"]["dependencies"]
+    assert PROJECT["project"]["version"] == translate.__version__
+
+
+def test_the_lock_file_is_not_in_the_repository():
+    """It records the addresses of registries."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(
+        "\n"
+    )
+    assert "uv.lock" not in listed
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
+def test_a_card_tells_the_truth_about_its_images(card):
+    values = tomllib.loads(card.read_text())
+    folder = ROOT / "datasets" / values["folder"]
+    files = sorted(folder.rglob("*.*"), key=lambda path: "./" + path.relative_to(folder).as_posix())
+    assert values["layout"] in LAYOUTS
+    for name, count in values["counts"].items():
+        assert len(list((folder / name).iterdir())) == count
+    assert sum(path.stat().st_size for path in files) == values["bytes"]
+    lines = "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  ./{path.relative_to(folder).as_posix()}\n" for path in files
+    )
+    assert hashlib.sha256(lines.encode()).hexdigest() == values["sha256"]
+    assert values["licence"]
+    assert values["homepage"].startswith("https://")
+    assert len(find(folder, values["layout"])) > 0
+
+
+def test_what_ships_is_at_most_20_megabytes():
+    assert sum(tomllib.loads(card.read_text())["bytes"] for card in CARDS) < 20_000_000
+
+
+def test_layouts_and_formats_stand_in_the_data_readme():
+    text = (ROOT / "datasets" / "README.md").read_text()
+    assert all(ext in text for ext in READABLE)
+    assert all(name in text for name in LAYOUTS)
+    assert "webp" in WRITERS
+
+
+@pytest.mark.slow
+def test_the_wheel_is_complete(tmp_path):
+    """Built, installed into an empty folder and run from there, outside the checkout: package, cards and demo images."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", "demo", ".*_cache"))
+    subprocess.run(["uv", "build", "-q", "--wheel", "--out-dir", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    target = tmp_path / "installed"
+    subprocess.run(["uv", "pip", "install", "-q", "--no-deps", "--target", target, wheel], check=True)
+    code = (
+        "import translate, translate.demo as demo; folder = demo.data_folder(); "
+        "print(translate.__file__, folder, len(list(folder.glob('*.toml'))), len(list(folder.rglob('*.jpg'))), sep='\\n')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(target)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    module, folder, cards, pictures = result.stdout.splitlines()
+    assert module.startswith(str(target))
+    assert folder.startswith(str(target))
+    assert int(cards) == len(CARDS)
+    assert int(pictures) == sum(sum(tomllib.loads(card.read_text())["counts"].values()) for card in CARDS)
