@@ -49,9 +49,10 @@ def test_every_command_of_the_readme_is_one(command, monkeypatch, capsys):
     assert parsed[0] is not None
 
 
-@pytest.mark.parametrize(
-    "path", re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r'src="([^"]+)"', README)
-)
+LINKS = sorted({*re.findall(r"\]\((?!https?:)([^)#]+)\)", README)})
+
+
+@pytest.mark.parametrize("path", LINKS)
 def test_every_file_that_the_readme_points_to_is_there(path):
     assert (ROOT / path).exists()
 
