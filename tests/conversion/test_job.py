@@ -8,6 +8,7 @@ import pickle
 import signal
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -799,6 +800,38 @@ def test_memory_does_not_grow_with_the_folder(
     monkeypatch.setattr(files, "write", slow)
     assert convert(tmp_path / "in", tmp_path / "out").done == 150
     assert most <= 60
+
+
+def test_the_process_keeps_its_warnings(
+    convert: Convert, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's are silenced while a file is read. Here one thread begins before another ends, and ends after it."""
+    for seed in range(2):
+        save(tmp_path / "in" / f"{seed}.png", draw(seed))
+    read, decode = images.read, images.decode
+    both, ended = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    def waiting(*args: Any) -> images.Picture:
+        begun.append(1)
+        if len(begun) == 1:
+            both.wait(10)
+        else:
+            both.set()
+            ended.wait(10)
+        return decode(*args)
+
+    def noting(*args: Any) -> images.Picture:
+        try:
+            return read(*args)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(images, "decode", waiting)
+    monkeypatch.setattr(images, "read", noting)
+    before = list(warnings.filters)
+    assert convert(tmp_path / "in", tmp_path / "out").done == 2
+    assert warnings.filters == before
 
 
 # Whose files.

@@ -6,6 +6,7 @@ uniformly, as in the reference. So there is nothing to save or replay, and worke
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def decode(ref: Ref, channels: int, size: int) -> Tensor | images.ImageError:
         middle = pixels.shape[1] // 2
         if middle == 0:
             return images.ImageError("one pixel wide: too narrow to hold A and B side by side")
-        pixels = pixels[:, :middle] if ref.half == "left" else pixels[:, middle : 2 * middle]
+        pixels = pixels[:, :middle] if ref.half == "left" else pixels[:, middle:]
     return torch.from_numpy(np.array(images.resize(pixels, size, size))).permute(2, 0, 1).contiguous()
 
 
@@ -129,7 +130,7 @@ class Loader:
     def _skip(self, path: Path, reason: str) -> None:
         if path not in self.skipped:
             self.skipped[path] = reason
-            self.say(f"skipped {str(path)!r}: {reason}")
+            self.say(f"skipped {str(path)!r}: {reason}; the next image takes its place until it is mended or removed")
 
     def _fill(self) -> None:
         """Decodes all images into the store."""
@@ -139,7 +140,11 @@ class Loader:
             store = torch.empty(len(refs), channels, size, size, dtype=torch.uint8)
             good[name] = [False] * len(refs)
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes without holding Python's lock
+                said = time.monotonic()
                 for i, image in enumerate(pool.map(partial(decode, channels=channels, size=size), refs)):
+                    if time.monotonic() - said > 10:
+                        said = time.monotonic()
+                        self.say(f"decoded {i} of {len(refs)} images of domain {name}")
                     if isinstance(image, Tensor):
                         store[i], good[name][i] = image, True
                     else:

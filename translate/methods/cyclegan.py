@@ -101,10 +101,10 @@ class CycleGAN(Method):
         a, b, key = batch["a"], batch["b"], batch["key"]
         fake_b, fake_a = self.translate(a, "b", key), self.translate(b, "a", key)
         return {
-            "a": a,
-            "a → b": fake_b,
-            "a → b → a": self.translate(fake_b, "a", key),
-            "b": b,
-            "b → a": fake_a,
-            "b → a → b": self.translate(fake_a, "b", key),
+            "real a": a,
+            "fake b": fake_b,
+            "cycle a": self.translate(fake_b, "a", key),
+            "real b": b,
+            "fake a": fake_a,
+            "cycle b": self.translate(fake_a, "b", key),
         }
