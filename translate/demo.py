@@ -86,7 +86,7 @@ TASKS = (
             "d_width": 32,
             "lr": 1e-3,
             "lambda_cycle": 5.0,
-        },  # fmt: skip
+        },
         decay=0.5,
     ),
 )
@@ -123,7 +123,7 @@ def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Fig
         }
         sections.append(report.Section(task.title, task.text, table, pictures))
         images.write_image(out / f"{task.name}.png", images.grid({k: v[:4] for k, v in pictures.items()}))
-    intro = f"Both models were trained from scratch on this machine, in about {minutes:g} minutes, and had never seen these places."
+    intro = f"Both models were trained from scratch on this machine, in about {minutes:g} minutes. The places are new to them."
     report.write(
         out / "report.html", "Image translation, trained before your eyes", intro, sections, next_commands(out)
     )

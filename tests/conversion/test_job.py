@@ -387,6 +387,7 @@ def bad(source: Path, draw: Draw) -> dict[str, str]:
     (source / "text.jpg").write_text("no picture")
     (source / "photo.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     (source / "drawing.EPS").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    save(source / "disguised.png", draw(9), format="PCX")  # Pillow could open it, but was not asked to
     (source / "layers.psd").write_bytes(b"8BPS")
     np.save(source / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     (source / "pickle.npy").write_bytes(pickle.dumps([1, 2]))
@@ -398,7 +399,7 @@ def bad(source: Path, draw: Draw) -> dict[str, str]:
     (source / "dangling.png").symlink_to("nowhere.png")
     (source / "loop.png").symlink_to("loop.png")
     return {
-        "cut.jpg": "damaged", "empty.png": "empty", "text.jpg": "not an image", "photo.jpg": "format not allowed",
+        "cut.jpg": "damaged", "empty.png": "empty", "text.jpg": "not an image", "disguised.png": "not an image", "photo.jpg": "format not allowed",
         "drawing.EPS": "format not allowed", "layers.psd": "format not allowed", "objects.npy": "", "pickle.npy": "",
         "line.npy": "shape", "nothing.npy": "shape", "zip.npy": "", "pipe.jpg": "not a regular file", "dangling.png": "",
         "loop.png": "",
