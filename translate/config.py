@@ -106,7 +106,7 @@ def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
 def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
     kinds = [k for k in typing.get_args(hint) if k is not types.NoneType] or [hint]
     kind = kinds[0]
-    if kind is bool and value in ON_OFF:
+    if kind is bool and isinstance(value, str) and value in ON_OFF:
         value = ON_OFF[value]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -116,7 +116,7 @@ def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
     choices, low, high = f.metadata["choices"], f.metadata["low"], f.metadata["high"]
     if choices is not None and value not in choices:
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be one of {', '.join(choices)}")
-    if low is not None and not low <= value <= high:
+    if low is not None and not (low <= value <= high and math.isfinite(value)):
         limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be {limits}")
     return value

@@ -95,9 +95,9 @@ def locked(folder: Path, remedy: str) -> Iterator[None]:
                 raise BusyError(f"{folder}: in use by {file.read().strip() or 'another run'}; {remedy}")
             if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 continue  # the run that held it has just ended and removed it
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}")
-            file.flush()
+            with storage(folder):  # unbuffered: a full disk is met here, not again when the file is closed
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
             try:
                 yield
             finally:

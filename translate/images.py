@@ -115,13 +115,16 @@ def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Picture
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ImageError("not a regular file")
         if extension(path) == "npy":
-            return decode_array(np.load(path, allow_pickle=False), channels)
+            array = np.load(path, mmap_mode="r", allow_pickle=False)  # so far only its header is read
+            if array.ndim >= 2:
+                _check_size(array.shape[0], array.shape[1], max_pixels)
+            return decode_array(np.array(array), channels)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of size and odd metadata; the limit is ours, below
+            if max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
+                Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
             with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    size = f"{image.width}×{image.height}"
-                    raise ImageError(f"{size} is more than {max_pixels} pixels; raise --max-pixels to allow it")
+                _check_size(image.height, image.width, max_pixels)
                 frames = getattr(image, "n_frames", 1)
                 picture = decode(ImageOps.exif_transpose(image), channels)
     except ImageError:
@@ -135,6 +138,11 @@ def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Picture
     if frames > 1:
         picture.notices.append(f"first of {frames} frames")
     return picture
+
+
+def _check_size(height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        raise ImageError(f"{width}×{height} is more than {max_pixels} pixels; raise --max-pixels to allow it")
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -162,7 +170,7 @@ def decode(image: Image.Image, channels: int = 3) -> Picture:
     mode = "RGB" if channels == 3 else "L"
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return decode_array(np.asarray(image), channels)
-    if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         flat = Image.alpha_composite(white, rgba).convert(mode)
@@ -202,9 +210,8 @@ def decode_array(array: np.ndarray, channels: int = 3) -> Picture:
         array = np.round(np.clip(finite / min(top, 65535), 0, 1) * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise ImageError(f"values of type {array.dtype} are no image")
-    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
     squeezed = array[:, :, 0] if array.shape[2] == 1 else np.ascontiguousarray(array)
-    return decode(Image.fromarray(squeezed, modes[array.shape[2]]), channels)
+    return decode(Image.fromarray(squeezed), channels)
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from safetensors import safe_open
@@ -49,6 +49,7 @@ def test_output_has_the_size_of_the_input(model: Translator, draw: Draw, width: 
         assert model(tensor(np.asarray(image)), to=to).shape == (1, 3, height, width)
 
 
+@settings(deadline=None)
 @given(
     height=st.integers(1, 40), width=st.integers(1, 40), multiple=st.sampled_from([1, 4, 8, 32]), more=st.integers(0, 2)
 )

@@ -158,14 +158,20 @@ class Loader:
             self.usable[name] = torch.tensor(next_good(good[name]))
 
     def _probe(self) -> None:
-        """Streaming starts only if each domain has an image that can be read."""
-        for _, refs, channels in self.domains:
-            for ref in refs:
-                image = decode(ref, channels, self.recipe.load_size)
-                if isinstance(image, Tensor):
+        """Streaming starts only if each domain has an image that can be read, and paired data a whole pair."""
+        for domains in [self.domains] if self.split.paired else [[domain] for domain in self.domains]:
+            whole = False
+            for row in zip(*(refs for _, refs, _ in domains), strict=True):
+                decoded = [
+                    decode(ref, domain[2], self.recipe.load_size) for ref, domain in zip(row, domains, strict=True)
+                ]
+                for ref, image in zip(row, decoded, strict=True):
+                    if not isinstance(image, Tensor):
+                        self._skip(ref.path, str(image))
+                whole = all(isinstance(image, Tensor) for image in decoded)
+                if whole:
                     break
-                self._skip(ref.path, str(image))
-            self._need_one(isinstance(image, Tensor), refs)
+            self._need_one(whole, domains[0][1])
 
     def _need_one(self, found: bool, refs: Sequence[Ref]) -> None:
         if not found:
