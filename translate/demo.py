@@ -144,7 +144,7 @@ def _train(task: Task, root: Path, folder: Path, seconds: float, say: Callable[[
     planned = config.read_toml(folder / "config.toml") if (folder / "config.toml").is_file() else {}
     if planned.get("decay_images"):  # the plan was made by an earlier call: go on with it
         return api.resume(folder, say=say)
-    settings = {**COMMON, **task.settings, "log_every": task.warm_up}
+    settings = {**COMMON, **task.settings, "log_every": task.warm_up // 4}
     api.train(task.method, root, run=folder, say=say, images=task.warm_up, **settings)
     batch = task.settings.get("batch_size", 1)
     total = max(task.warm_up, int(_speed(folder) * seconds)) // batch * batch + batch
@@ -152,7 +152,7 @@ def _train(task: Task, root: Path, folder: Path, seconds: float, say: Callable[[
 
 
 def _speed(folder: Path) -> float:
-    """Images per second, from the last line of the run's statistics."""
+    """Images per second between the last two lines of the run's statistics: without the start."""
     last = (folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()[-1]
     return json.loads(last)["time/images_per_second"]
 
