@@ -767,12 +767,6 @@ def test_walk_takes_linked_files_and_enters_no_linked_folders(tmp_path):
     assert listed(tmp_path / "root", images.walk(tmp_path / "root")) == ["a.png", "c.png"]
 
 
-def test_walk_leaves_out_the_folders_it_is_told_to(tmp_path):
-    touch(tmp_path, "a.png", "out/b.png", "c/out/d.png")
-    found = images.walk(tmp_path, lambda folder: folder == tmp_path / "out")
-    assert listed(tmp_path, found) == ["a.png", "c/out/d.png"]
-
-
 @pytest.mark.parametrize("ext", sorted(images.READABLE))
 def test_find_takes_readable_extensions_in_any_case(ext, tmp_path):
     names = [f"1.{ext}", f"2.{ext.upper()}", f"3.{ext.title()}"]

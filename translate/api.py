@@ -67,10 +67,8 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
     folder = _run_folder(run, "", Path())
     if not (folder / "config.toml").is_file():
         raise ModelError(f"{folder}: no run there; translate train starts one")
-    saved = config.read_toml(folder / "config.toml")
-    cls = _method(saved.pop("method"))
-    root = Path(saved.pop("root"))
-    saved.pop("processes")
+    saved, root, name, _ = _recorded(folder)
+    cls = _method(name)
     cfg = cls.check(config.resolve(cls.Config, (str(folder / "config.toml"), saved), ("flags", flags)))
     return _train(cls, _with_sizes(cfg), root, folder, say, may_change=True)
 
@@ -158,8 +156,8 @@ def _train(
     start = _initial_weights(cls, cfg) if cfg.init_from else {}
     if runtime.rank() > 0:  # the first process holds the lock and writes
         return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
-    files.check_writable(folder)
-    with files.locked(folder, "wait for it or use another --run"):
+    with files.no_empty_folders(folder), files.locked(folder, "wait for it or use another --run"):
+        files.check_writable(folder)
         files.remove_temporaries(folder)
         _compare(folder, cls.name, cfg, may_change)
         return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
@@ -222,14 +220,22 @@ def _record(method: str, root: Path, cfg: TrainConfig) -> dict[str, Any]:
     }
 
 
+def _recorded(folder: Path) -> tuple[dict[str, Any], Path, str, int]:
+    """The settings of a run's config.toml, its data folder, method and number of processes; ModelError if it is damaged."""
+    path = folder / "config.toml"
+    saved = config.read_toml(path)
+    root, method, processes = (saved.pop(key, None) for key in ("root", "method", "processes"))
+    if method not in METHODS or not isinstance(root, str) or not isinstance(processes, int):
+        raise ModelError(f"{path}: not the record of a run: its method, root or processes are missing or unknown")
+    return saved, Path(root), method, processes
+
+
 def _compare(folder: Path, method: str, cfg: Any, may_change: bool) -> None:
     """UsageError if an earlier run in the folder was of another kind; on purpose (`resume`) all but the method may change."""
     path = folder / "config.toml"
     if not checkpoint.saved(folder) or not path.is_file():
         return
-    saved = config.read_toml(path)
-    saved.pop("root")
-    before, processes = saved.pop("method"), saved.pop("processes")
+    saved, _, before, processes = _recorded(folder)
     lines = [f"method: {before} in the run, {method} now"] if before != method else []
     if not lines:
         old = config.resolve(type(cfg), (str(path), saved))

@@ -69,7 +69,27 @@ def storage(folder: Path) -> Iterator[None]:
 
 def is_storage_failure(error: OSError) -> bool:
     """Whether the disk or folder is at fault (full, read-only, not ours), and not the one file's name."""
-    return error.errno not in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR)
+    return error.errno not in (
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.EILSEQ,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EEXIST,
+    )
+
+
+@contextmanager
+def no_empty_folders(folder: Path) -> Iterator[None]:
+    """Folders that the block makes on the way to this one are removed if it fails and has put nothing there."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for place in missing:
+            with suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def check_writable(folder: Path) -> None:

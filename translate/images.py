@@ -3,8 +3,7 @@
 import io
 import os
 import stat
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,14 +118,12 @@ def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Picture
             if array.ndim >= 2:
                 _check_size(array.shape[0], array.shape[1], max_pixels)
             return decode_array(np.array(array), channels)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of size and odd metadata; the limit is ours, below
-            if max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
-                Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
-            with Image.open(path, formats=FORMATS) as image:
-                _check_size(image.height, image.width, max_pixels)
-                frames = getattr(image, "n_frames", 1)
-                picture = decode(ImageOps.exif_transpose(image), channels)
+        if max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
+        with Image.open(path, formats=FORMATS) as image:
+            _check_size(image.height, image.width, max_pixels)
+            frames = getattr(image, "n_frames", 1)
+            picture = decode(ImageOps.exif_transpose(image), channels)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -341,14 +338,17 @@ def find(root: Path) -> list[Path]:
     return [path for path in walk(root) if extension(path) in READABLE]
 
 
-def walk(root: Path, leave_out: Callable[[Path], bool] = lambda folder: False) -> list[Path]:
-    """Regular files (or links to such) below a folder, sorted by relative path; hidden files are passed over."""
+def walk(root: Path, *, irregular: bool = False) -> list[Path]:
+    """Regular files (or links to such) below a folder, sorted by relative path; hidden files are passed over.
+
+    With `irregular` also what cannot be read: dangling links, pipes, devices.
+    """
     found = []
     for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".") and not leave_out(Path(folder, name))]
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)
-            if not name.startswith(".") and path.is_file():
+            if not name.startswith(".") and (irregular or path.is_file()):
                 found.append(path)
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 

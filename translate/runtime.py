@@ -64,6 +64,8 @@ def pick_precision(name: str, device: torch.device) -> Precision:
     """A row of PRECISIONS; auto is bf16 on GPUs that compute in it, else fp32."""
     if name == "auto":
         name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if name not in PRECISIONS:
+        raise UsageError(f"--precision {name}: unknown; possible: auto, {', '.join(PRECISIONS)}")
     return PRECISIONS[name]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
@@ -10,9 +11,9 @@ from rich.console import Console
 import translate
 from translate.errors import TranslateError
 
-# Threads that wait for the others of their step sleep instead of spinning. On a machine with other work to do, spinning makes
-# training several times slower; on an idle one it gains next to nothing. Read by OpenMP when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# How long a thread that waits for the others of its step spins before it sleeps. The default, 300,000 rounds, makes training
+# several times slower on a machine that has other work to do. OpenMP reads it when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 app = App(
     name="translate",
@@ -39,9 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Runs a command; its exit code. Errors that a user can mend are one line on stderr."""
     try:
-        result = app(arguments, exit_on_error=False, print_error=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # of odd metadata in files that are read all the same
+            result = app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as e:
-        complain(" ".join(str(e).split()) + f" (translate {' '.join(arguments[:1])} --help lists what is possible)")
+        command = " ".join(["translate", *(e.command_chain or ())])
+        complain(" ".join(str(e).split()) + f" ({command} --help lists what is possible)")
         return 2
     except TranslateError as e:
         complain(str(e))

@@ -43,7 +43,7 @@ def convert(
         TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(), TextColumn("{task.fields[failed]}"),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=dry_run) as bar:
+    with Progress(*columns, console=console, transient=True, disable=dry_run or not console.is_terminal) as bar:
         task = bar.add_task("", total=None, rate="", failed="")
 
         def progress(finished: int, failed: int, total: int) -> None:
@@ -58,7 +58,7 @@ def convert(
         print(_as_json(result))
     elif dry_run:
         for item in result.planned:
-            print(f"{item.input} → {item.output}")
+            print(f"{_printable(item.input)} → {_printable(item.output)}")
     _tell(result, console, dry_run)
     return 1 if result.failures else 0
 
@@ -81,6 +81,11 @@ def _tell(result: Result, console: Console, dry_run: bool) -> None:
         f" in {result.seconds:.0f} s ({result.done / result.seconds:.1f}/s)" if result.done and result.seconds else ""
     )
     console.print(f"{', '.join(parts)}{rate}; output in {result.output}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _printable(name: str) -> str:
+    """A file name on one line, without what would steer a terminal or cannot be encoded."""
+    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def _as_json(result: Result) -> str:

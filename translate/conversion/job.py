@@ -11,8 +11,8 @@ import json
 import os
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from translate import files, images, runtime
+from translate.conversion.names import Item, output_format, plan
 from translate.conversion.translator import Translator
 from translate.errors import DataError, Interrupted, StorageError, UsageError
 from translate.images import Picture
@@ -55,14 +56,6 @@ class Options:
     def decisive(self) -> dict[str, Any]:
         """What decides the bytes of an output."""
         return {"to": self.to, "quality": self.quality, "seed": self.seed}
-
-
-@dataclass(frozen=True)
-class Item:
-    """One input and where its output goes; both relative to their folders, with /."""
-
-    input: str
-    output: str
 
 
 @dataclass
@@ -102,28 +95,29 @@ def convert(
     translator.check_target(options.to)
     root, found = list_inputs(source)
     target = Path(output)
-    if len(found) == 1 and root / found[0] == Path(source) and images.extension(target) and not target.is_dir():
+    known = images.READABLE | images.NOT_ALLOWED
+    if Path(source).is_file() and images.extension(target) in known and not target.is_dir():
         return _convert_one(translator, Path(source), target, options)
     _check_folders(root, found, target)
-    found = [name for name in found if not _inside(root / name, target)]
+    if _inside(target, root):
+        found = [name for name in found if not _inside(root / name, target)]
     inputs, others = _sort_out(found)
     if not inputs:
         raise DataError(f"{source}: no images to convert; readable: {', '.join(sorted(images.READABLE))}")
     result = Result(target, others=others)
     if options.dry_run:
         journal = Journal(target, translator.sha256, options)
-        result.planned = [i for i in plan(inputs, options.format, journal.names()) if not journal.is_done(i, root)]
-        result.skipped = len(inputs) - len(result.planned)
-        result.planned = result.planned[: options.limit]
+        todo = journal.todo(inputs, root, options)
+        result.planned, result.skipped = todo[: options.limit], len(inputs) - len(todo)
         return result
     files.check_writable(target)
     with files.locked(target, "wait for it or use another output folder"):
         files.remove_temporaries(target)
         journal = Journal(target, translator.sha256, options)
-        items = plan(inputs, options.format, journal.names())
-        todo = [item for item in items if options.overwrite or not journal.is_done(item, root)]
-        result.skipped = len(items) - len(todo)
-        _Run(translator, root, todo[: options.limit], journal, options, result, progress).go()
+        todo = journal.todo(inputs, root, options)
+        result.skipped = len(inputs) - len(todo)
+        all_inputs = {os.path.realpath(root / name) for name in inputs}
+        _Run(translator, root, todo[: options.limit], all_inputs, journal, options, result, progress).go()
     return result
 
 
@@ -131,7 +125,7 @@ def list_inputs(source: str | Path) -> tuple[Path, list[str]]:
     """The folder that relative paths start from, and all files by relative path, sorted. DataError if there are none."""
     path = Path(source)
     if path.is_dir():
-        return path, [p.relative_to(path).as_posix() for p in images.walk(path)]
+        return path, [p.relative_to(path).as_posix() for p in images.walk(path, irregular=True)]
     if path.exists():
         return path.parent, [path.name]
     pattern = str(source)
@@ -170,41 +164,6 @@ def _sort_out(found: Iterable[str]) -> tuple[list[str], int]:
     return inputs, len(names) - len(inputs)
 
 
-def plan(inputs: Sequence[str], fmt: str, kept: dict[str, str]) -> list[Item]:
-    """Where each input's output goes. `kept` are the names that earlier runs gave.
-
-    `photo.jpg` → `photo.png`; all inputs that would share a name keep their old extension: `photo.jpg.png`. That is decided
-    over the whole listing, so it does not depend on what is converted when.
-    """
-    plain = {name: _output_name(name, fmt, whole=False) for name in inputs}
-    whole = {name: _output_name(name, fmt, whole=True) for name in inputs}
-    names = dict(plain)
-    names.update({name: kept[name] for name in inputs if kept.get(name) in (plain[name], whole[name])})
-    fixed = {name for name in names if name in kept and names[name] == kept[name]}
-    while True:
-        shared = {out for out, count in Counter(names.values()).items() if count > 1}
-        clashing = [n for n in inputs if names[n] in shared and n not in fixed and names[n] != whole[n]]
-        if not clashing:
-            return [Item(name, names[name]) for name in inputs]
-        names.update({name: whole[name] for name in clashing})
-
-
-def output_format(name: str, fmt: str) -> str:
-    """The row of images.WRITERS for an input: its own format with "keep", PNG where that cannot be written."""
-    wanted = images.extension(name) if fmt == "keep" else fmt
-    return images.writer_for(wanted) or "png"
-
-
-def _output_name(name: str, fmt: str, *, whole: bool) -> str:
-    ext = images.extension(name)
-    if fmt == "keep" and images.writer_for(ext):
-        return name  # the name as it is, in its own letter case
-    chosen = output_format(name, fmt)
-    if whole:
-        return f"{name}.{chosen}"
-    return f"{name[: -len(ext) - 1]}.{chosen}"
-
-
 class Journal:
     """The manifest: one line for each input that was done or failed; the last line of an input counts."""
 
@@ -220,30 +179,35 @@ class Journal:
             for line in self.path.read_bytes().split(b"\n"):
                 try:
                     entry = json.loads(line)
-                    self.entries[entry["input"]] = entry
                     if entry["status"] == "done":
                         self.outputs.add(entry["output"])
+                    self.entries[entry["input"]] = entry
                 except (ValueError, KeyError, TypeError):
-                    continue  # the half-written last line of a killed run
+                    continue  # the half-written last line of a killed run, or not ours
 
     def names(self) -> dict[str, str]:
         """Input → output of what was done before."""
         return {name: entry["output"] for name, entry in self.entries.items() if entry["status"] == "done"}
+
+    def todo(self, inputs: Sequence[str], root: Path, options: Options) -> list[Item]:
+        """What is still to be made of the inputs, and under which names."""
+        items = plan(inputs, options.format, self.names())
+        return [item for item in items if options.overwrite or not self.is_done(item, root)]
 
     def is_done(self, item: Item, root: Path) -> bool:
         """Whether the output is there, made from this very input by this model with these settings."""
         entry = self.entries.get(item.input)
         if entry is None or entry["status"] != "done" or entry["output"] != item.output:
             return False
-        if entry["model"] != self.model or entry["settings"] != self.settings:
+        if entry.get("model") != self.model or entry.get("settings") != self.settings:
             return False
         try:
             made, source = os.stat(self.folder / item.output), os.stat(root / item.input)
         except OSError:
             return False
-        if entry["made_from"] != [source.st_size, source.st_mtime_ns] or entry["bytes"] != made.st_size:
+        if entry.get("made_from") != [source.st_size, source.st_mtime_ns] or entry.get("bytes") != made.st_size:
             return False
-        if entry["written"] == made.st_mtime_ns:
+        if entry.get("written") == made.st_mtime_ns:
             return True
         return hashlib.sha256((self.folder / item.output).read_bytes()).hexdigest() == entry["sha256"]
 
@@ -275,14 +239,14 @@ class _Run:
     """Reading, translating and writing side by side, with bounded queues: memory does not grow with the folder."""
 
     def __init__(
-        self, translator: Translator, root: Path, items: Sequence[Item], journal: Journal, options: Options,
-        result: Result, progress: Progress,
+        self, translator: Translator, root: Path, items: Sequence[Item], inputs: Set[str], journal: Journal,
+        options: Options, result: Result, progress: Progress,
     ) -> None:  # fmt: skip
         self.translator, self.root, self.items, self.journal = translator, root, items, journal
+        self.inputs = inputs
         self.options, self.result, self.progress = options, result, progress
         # On the CPU a batch is not bit-equal to its images one by one, and gains nothing.
         self.batch_size = options.batch_size if translator.device.type != "cpu" else 1
-        self.inputs = {os.path.realpath(root / item.input) for item in items}
         self._started = time.monotonic()
 
     def go(self) -> None:
@@ -426,8 +390,8 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Op
         picture = images.read(source, translator.channels(options.to), options.max_pixels)
         (pixels,) = translator.translate_pixels([picture.pixels], options.to, seed=options.seed)
         data = images.encode(Picture(pixels, picture.alpha), fmt, options.quality)
-    except images.ImageError as e:
-        result.failures[source.name] = str(e)
+    except (images.ImageError, RuntimeError, MemoryError) as e:
+        result.failures[source.name] = " ".join(str(e).split())[:200] or "out of memory"
     else:
         with files.storage(target.parent):
             files.write(target, data)
@@ -444,5 +408,5 @@ def _notices(picture: Picture, item: Item, fmt: str, options: Options) -> list[s
     if options.format == "keep" and images.writer_for(ext) is None:
         notices.append(f"{ext} is written as {fmt}")
     if picture.alpha is not None and not images.WRITERS[fmt].alpha:
-        notices.append(f"{fmt} holds no transparency: on white")
+        notices.append(f"{fmt} holds no transparency, so it is on white")
     return notices

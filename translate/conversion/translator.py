@@ -21,7 +21,7 @@ from torch import Tensor
 
 import translate
 from translate import config, images, noise, runtime
-from translate.errors import ModelError, TranslateError, UsageError
+from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
 
 NETWORK_SETTINGS = ("input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics")
@@ -121,16 +121,14 @@ def write_model(folder: Path, method: Method, cfg: Any, *, title: str, seen: int
         for key, tensor in method.get_submodule(name).state_dict().items()
     }
     (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
-    generator = method.generator_for("b")
-    channels = {"a": cfg.input_channels, "b": cfg.output_channels}
     info = {
         "format": 1,
         "method": method.name,
         "version": translate.__version__,
         "networks": {name: getattr(cfg, name) for name in NETWORK_SETTINGS},
         "directions": dict(method.translators),
-        "size": {"multiple_of": generator.multiple_of, "minimum": generator.minimum},
-        "domains": {name: {"channels": n, "range": [-1, 1]} for name, n in channels.items()},
+        "size": _size_rule(method),
+        "domains": _domains(cfg),
         "norm_statistics": cfg.norm_statistics,
         "dropout": "on" if cfg.dropout else "off",
         "trained_on": {"data": title, "images": seen, "crop_size": cfg.crop_size, "load_size": cfg.load_size},
@@ -164,18 +162,39 @@ def load(model: str | Path, *, device: str = "auto", precision: str = "fp32") ->
         info = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         data = (folder / "model.safetensors").read_bytes()
         weights = load_weights(data)
-    except (OSError, ValueError, SafetensorError) as e:
+    except (OSError, ValueError, RecursionError, SafetensorError) as e:
         raise ModelError(f"{folder}: not a usable model: {' '.join(str(e).split())}") from None
     try:
         cls = METHODS[info["method"]]
         method = cls.on_meta(config.resolve(cls.Config, (f"{folder}/config.json", info["networks"])))
+        _check_info(info, method)
         for attribute in info["directions"].values():
             own = {k.removeprefix(f"{attribute}."): v for k, v in weights.items() if k.startswith(f"{attribute}.")}
             method.get_submodule(attribute).load_state_dict(own, assign=True)
-    except (KeyError, TypeError, AttributeError, TranslateError, RuntimeError) as e:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ModelError(f"{folder}: its config.json and model.safetensors do not fit together: {reason}") from None
     return Translator(method, info, hashlib.sha256(data).hexdigest(), where, precision)
+
+
+def _check_info(info: dict[str, Any], method: Method) -> None:
+    """ValueError where the fields that conversion relies on are not what the method's networks say."""
+    if not info["directions"] or not info["directions"].items() <= method.translators.items():
+        raise ValueError(f"directions are {info['directions']}, but {method.name} has {dict(method.translators)}")
+    if info["size"] != _size_rule(method):
+        raise ValueError(f"size is {info['size']}, but its generator's is {_size_rule(method)}")
+    if info["domains"] != _domains(method.cfg):
+        raise ValueError(f"domains are {info['domains']}, but its networks' are {_domains(method.cfg)}")
+
+
+def _size_rule(method: Method) -> dict[str, int]:
+    generator = method.generator_for("b")
+    return {"multiple_of": generator.multiple_of, "minimum": generator.minimum}
+
+
+def _domains(cfg: Any) -> dict[str, Any]:
+    channels = {"a": cfg.input_channels, "b": cfg.output_channels}
+    return {name: {"channels": n, "range": [-1, 1]} for name, n in channels.items()}
 
 
 def find_model(model: str | Path) -> Path:

@@ -152,19 +152,21 @@ def set_norm_statistics(net: nn.Module, statistics: str) -> None:
 
 def check_gan(cls: type[Method], cfg: GanConfig) -> None:
     """UsageError where the networks cannot take the crop, or the adversarial cost not the norm or label."""
-    method = cls.on_meta(cfg)
-    for net in method.modules():
+    nets = list(cls.on_meta(cfg).modules())
+    judges = max((net.minimum for net in nets if isinstance(net, Discriminator)), default=1)
+    for net in nets:
         if isinstance(net, Generator) and (cfg.crop_size < net.minimum or cfg.crop_size % net.multiple_of):
-            near = max(net.minimum, cfg.crop_size // net.multiple_of * net.multiple_of)
+            least = -(-max(net.minimum, judges) // net.multiple_of) * net.multiple_of
+            near = max(least, cfg.crop_size // net.multiple_of * net.multiple_of)
             raise UsageError(
                 f"--crop-size {cfg.crop_size}: {cfg.generator} takes multiples of {net.multiple_of} from {net.minimum} up; "
                 f"try --crop-size {near}"
             )
-        if isinstance(net, Discriminator) and cfg.crop_size < net.minimum:
-            raise UsageError(
-                f"--crop-size {cfg.crop_size}: the {cfg.discriminator} discriminator needs at least {net.minimum}; use a "
-                f"larger crop, or --discriminator pixel"
-            )
+    if cfg.crop_size < judges:
+        raise UsageError(
+            f"--crop-size {cfg.crop_size}: the {cfg.discriminator} discriminator needs at least {judges}; use a larger crop, "
+            f"or --discriminator pixel"
+        )
     cost = ADVERSARIAL[cfg.adversarial]
     if cost.penalty and cfg.norm == "batch":
         raise UsageError(

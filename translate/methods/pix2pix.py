@@ -59,8 +59,9 @@ class Pix2Pix(Method):
         if cfg.generator is None:
             generator = unet_for(cfg.crop_size)
             if generator is None:
+                near = max(32, cfg.crop_size // 32 * 32)
                 raise UsageError(
-                    f"--crop-size {cfg.crop_size}: no U-Net takes it; use a multiple of 32, or --generator resnet_6blocks"
+                    f"--crop-size {cfg.crop_size}: no U-Net takes it; use a multiple of 32, such as --crop-size {near}"
                 )
             cfg = replace(cfg, generator=generator)
         check_gan(cls, cfg)
