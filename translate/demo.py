@@ -65,7 +65,7 @@ TASKS = (
         columns=("satellite photo", "translated", "true map"),
         share=0.5,
         warm_up=640,
-        settings={"batch_size": 16, "g_width": 24, "d_width": 24, "dropout": False, "lr": 5e-4},
+        settings={"batch_size": 16, "g_width": 24, "d_width": 24, "dropout": False, "lr": 5e-4, "lambda_l1": 300.0},
         decay=0.5,
     ),
     Task(
@@ -75,8 +75,8 @@ TASKS = (
         title="CycleGAN: summer → winter",
         text="Learned from 243 summer and 301 winter photos of different places, without a single pair.",
         columns=("summer", "translated", "true winter"),
-        share=0.33,
-        warm_up=120,
+        share=0.36,
+        warm_up=240,
         settings={
             "batch_size": 4,
             "generator": "unet_16",
@@ -123,7 +123,7 @@ def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Fig
         }
         sections.append(report.Section(task.title, task.text, table, pictures))
         images.write_image(out / f"{task.name}.png", images.grid({k: v[:4] for k, v in pictures.items()}))
-    intro = f"Both models were trained from scratch on this machine, in about {minutes:g} minutes. The places are new to them."
+    intro = "Both models were trained from scratch on this machine, in a few minutes. The places are new to them."
     report.write(
         out / "report.html", "Image translation, trained before your eyes", intro, sections, next_commands(out)
     )
@@ -148,7 +148,7 @@ def _train(task: Task, root: Path, folder: Path, seconds: float, say: Callable[[
     api.train(task.method, root, run=folder, say=say, images=task.warm_up, **settings)
     batch = task.settings.get("batch_size", 1)
     total = max(task.warm_up, int(_speed(folder) * seconds)) // batch * batch + batch
-    return api.resume(folder, say=say, images=total, decay_images=int(total * task.decay), log_every=total // 10)
+    return api.resume(folder, say=say, images=total, decay_images=int(total * task.decay), log_every=total // 50)
 
 
 def _speed(folder: Path) -> float:

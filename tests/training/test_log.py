@@ -66,12 +66,14 @@ def test_a_failing_writer_is_said_once_and_training_goes_on(tmp_path):
 
 def test_the_console_line_says_how_far_how_fast_and_how_long(tmp_path, monkeypatch):
     said = []
-    clock = iter([0.0, 10.0])
+    clock = iter([0.0, 10.0, 11.0, 20.0, 20.5])
     monkeypatch.setattr(log.time, "monotonic", lambda: next(clock))
     writer = Log(tmp_path, 100, said.append)
-    writer.console(120, 140, {"loss/g/adv": 0.5, "lr/g": 1.0})
+    for images in (120, 125, 130, 140):  # the second comes too soon after the first, the last one is always said
+        writer.console(images, 140, {"loss/g/adv": 0.5, "lr/g": 1.0})
     writer.close()
-    assert said == ["120/140 images · 2.0/s · 10 s left · g/adv 0.500"]
+    assert [line.split(" · ")[0] for line in said] == ["120/140 images", "130/140 images", "140/140 images"]
+    assert said[0] == "120/140 images · 2.0/s · 10 s left · g/adv 0.500"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from PIL import Image
 
 from translate import images
 
+CONSOLE_SECONDS = 5.0
+"""Least time between two lines on the console."""
+
 
 class Log:
     """Writes scalars and sample grids by images seen. On resume, what lies beyond the checkpoint is taken back."""
@@ -22,6 +25,7 @@ class Log:
         self.stats = folder / "stats.jsonl"
         self._warned: set[str] = set()
         self._started, self._images_before = time.monotonic(), images_seen
+        self._last_line = -CONSOLE_SECONDS
         self._writer: Any = None
         self._safely("stats.jsonl", lambda: _cut(self.stats, images_seen))
         self._safely("TensorBoard", lambda: self._open(images_seen))
@@ -65,8 +69,11 @@ class Log:
             self._safely("TensorBoard", to_board)
 
     def console(self, images_seen: int, planned: int, values: Mapping[str, float]) -> None:
-        """One line: how far, how fast, how long still, and the losses."""
+        """One line: how far, how fast, how long still, and the losses. The first, the last, and some in between."""
         seconds = time.monotonic() - self._started
+        if seconds - self._last_line < CONSOLE_SECONDS and images_seen < planned:
+            return
+        self._last_line = seconds
         rate = (images_seen - self._images_before) / max(seconds, 1e-9)
         left = duration((planned - images_seen) / rate) if rate else "?"
         losses = " ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in values.items() if k.startswith("loss/"))

@@ -1,6 +1,7 @@
 """The training loop: steps, and between them what has to be done every so many images or minutes."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ def train(
     waited = 0.0
     saved_at = shown_at = engine.images
     since_log = engine.images
+    means = Means()
 
     def save() -> None:
         nonlocal last_save, saved_at
@@ -85,11 +87,13 @@ def train(
                 batch = next(batches)
                 waited += time.monotonic() - asked
                 before = engine.images
-                losses = engine.step(split_batch(batch, accumulate))
+                means.add(engine.step(split_batch(batch, accumulate)))
                 now = engine.images
                 if passed(before, now, cadence.log_every) or engine.finished:
                     engine.check_finite()
-                    values = _values(engine, losses)
+                    values = {f"loss/{name}": value for name, value in means.read().items()}
+                    values |= {f"lr/{name}": rate for name, rate in engine.rates().items()}
+                    values["epoch"] = engine.clock.epoch
                     seconds = time.monotonic() - started
                     values["time/images_per_second"] = (now - since_log) / max(seconds, 1e-9)
                     values["time/data_wait"] = waited / max(seconds, 1e-9)
@@ -119,13 +123,25 @@ def train(
     quiet(f"trained on {engine.images} images; model in {folder / 'model'}")
 
 
-def _values(engine: Engine, losses: dict[str, Tensor]) -> dict[str, float]:
-    """Losses and rates as numbers, by one copy from the device."""
-    numbers = torch.stack(list(losses.values())).tolist()
-    values = {f"loss/{name}": value for name, value in zip(losses, numbers, strict=True)}
-    values.update({f"lr/{name}": rate for name, rate in engine.rates().items()})
-    values["epoch"] = engine.clock.epoch
-    return values
+class Means:
+    """The mean of each loss over the steps that had it, kept on the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        for name, loss in losses.items():
+            self._sums[name] = self._sums[name] + loss if name in self._sums else loss
+        self._counts.update(losses.keys())
+
+    def read(self) -> dict[str, float]:
+        """The means since the last call, by one copy from the device."""
+        sums = torch.stack(list(self._sums.values())).tolist()
+        means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+        self._sums.clear()
+        self._counts.clear()
+        return means
 
 
 def preview(engine: Engine, sample: Batch) -> dict[str, Tensor]:
