@@ -153,7 +153,7 @@ def _train(
     schedule = Schedule.of(cfg, len(split))
     if schedule.planned == 0:
         raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
-    start = _initial_weights(cls, cfg) if cfg.init_from else {}
+    start = _initial_weights(cls, cfg) if cfg.init_from and not checkpoint.saved(folder) else {}
     if runtime.rank() > 0:  # the first process holds the lock and writes
         return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
     with files.no_empty_folders(folder), files.locked(folder, "wait for it or use another --run"):
@@ -239,10 +239,7 @@ def _compare(folder: Path, method: str, cfg: Any, may_change: bool) -> None:
     lines = [f"method: {before} in the run, {method} now"] if before != method else []
     if not lines:
         old = config.resolve(type(cfg), (str(path), saved))
-        lines = [] if may_change else config.differences(old, cfg)
-        sizes = processes * old.batch_size, runtime.world_size() * cfg.batch_size
-        if sizes[0] != sizes[1] and not may_change:
-            lines.append(f"processes × batch_size: {sizes[0]} in the run, {sizes[1]} now")
+        lines = [] if may_change else config.differences(old, cfg, processes, runtime.world_size())
     if lines:
         raise UsageError(
             f"{folder}: holds a run with other settings:\n  "

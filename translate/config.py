@@ -141,11 +141,16 @@ def to_toml(values: Mapping[str, Any]) -> str:
     return tomli_w.dumps(values)
 
 
-def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """What decides the weights and is not equal, one line each. A longer plan is no difference."""
+def differences(old: TrainConfig, new: TrainConfig, old_processes: int = 1, new_processes: int = 1) -> list[str]:
+    """What decides the weights and is not equal, one line each. A longer plan is no difference.
+
+    Of the batch size it is the sum over processes that counts.
+    """
     lines = []
     for f in fields(new):
         before, after = getattr(old, f.name), getattr(new, f.name)
+        if f.name == "batch_size":
+            before, after = before * old_processes, after * new_processes
         if before == after or f.metadata["free"]:
             continue
         if f.name in ("epochs", "images") and None not in (before, after) and after > before:

@@ -124,6 +124,15 @@ def test_free_settings_may_change(root, tmp_path):
     assert run.images == 4
 
 
+def test_it_is_the_batch_over_all_processes_that_counts(root, tmp_path):
+    train("cyclegan", root, tmp_path, images=2, batch_size=2)
+    record = tmp_path / "config.toml"
+    record.write_text(record.read_text().replace("processes = 1", "processes = 2"))  # as if two had trained it
+    with pytest.raises(errors.UsageError, match="batch_size: 4 in the run, 2 now"):
+        train("cyclegan", root, tmp_path, images=4, batch_size=2)
+    assert train("cyclegan", root, tmp_path, images=4, batch_size=4).images == 6
+
+
 def test_resume_changes_settings_on_purpose(root, tmp_path):
     train("cyclegan", root, tmp_path, images=2)
     run = translate.api.resume(tmp_path, say=quiet, images=4, lr=1e-3)

@@ -98,7 +98,7 @@ def convert(
     known = images.READABLE | images.NOT_ALLOWED
     if Path(source).is_file() and images.extension(target) in known and not target.is_dir():
         return _convert_one(translator, Path(source), target, options)
-    _check_folders(root, found, target)
+    _check_folders(root, target)
     if _inside(target, root):
         found = [name for name in found if not _inside(root / name, target)]
     inputs, others = _sort_out(found)
@@ -145,7 +145,7 @@ def _until_magic(parts: Iterable[str]) -> Iterator[str]:
         yield part
 
 
-def _check_folders(root: Path, found: Sequence[str], target: Path) -> None:
+def _check_folders(root: Path, target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target}: is a file; give a folder for the output")
     if target.is_dir() and target.resolve() == root.resolve():
