@@ -63,7 +63,7 @@ TASKS = (
         title="pix2pix: satellite photo → elevation map",
         text="Learned from 717 pairs. The 136 held-out places lie in other parts of the world. L1 is of 255.",
         columns=("satellite photo", "translated", "true map"),
-        share=0.5,
+        share=0.45,
         warm_up=640,
         settings={"batch_size": 16, "g_width": 24, "d_width": 24, "dropout": False, "lr": 5e-4, "lambda_l1": 300.0},
         decay=0.5,
@@ -75,7 +75,7 @@ TASKS = (
         title="CycleGAN: summer → winter",
         text="Learned from 243 summer and 301 winter photos of different places, without a single pair.",
         columns=("summer", "translated", "true winter"),
-        share=0.36,
+        share=0.41,
         warm_up=240,
         settings={
             "batch_size": 4,

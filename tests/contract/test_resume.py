@@ -15,16 +15,17 @@ def run(tiny, name, engine, steps, parts):
 
 
 @pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("flags", [{}, {"generator": "resnet_3blocks", "dropout": True}], ids=["default", "dropout"])
 @pytest.mark.parametrize("name", METHODS)
-def test_a_run_that_was_cut_equals_one_that_was_not(name, parts, tiny, tmp_path):
-    whole = tiny.engine(name)
+def test_a_run_that_was_cut_equals_one_that_was_not(name, flags, parts, tiny, tmp_path):
+    whole = tiny.engine(name, **flags)
     run(tiny, name, whole, STEPS, parts)
     for cut in (1, 4, 7):
-        first = tiny.engine(name)
+        first = tiny.engine(name, **flags)
         run(tiny, name, first, cut, parts)
         path = checkpoint.save(tmp_path, first.state())
         torch.manual_seed(cut)  # whatever happens to the global generator in between
-        second = tiny.engine(name)
+        second = tiny.engine(name, **flags)
         second.load_state(checkpoint.load(path))
         run(tiny, name, second, STEPS - cut, parts)
         tiny.assert_equal_state(whole.state(), second.state())

@@ -33,6 +33,22 @@ def test_each_update_moves_its_own_networks_and_no_other(name, tiny, monkeypatch
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_no_gradient_is_computed_for_networks_of_other_updates(name, tiny, monkeypatch):
+    """Before the first update is applied, no other network has been given a gradient."""
+    engine = tiny.engine(name)
+    apply, reached = engine._apply, []
+
+    def watched(update):
+        given = {key.split(".")[0] for key, p in engine.method.named_parameters() if p.grad is not None}
+        reached.append((given, set(engine.method.updates[update].networks)))
+        apply(update)
+
+    monkeypatch.setattr(engine, "_apply", watched)
+    engine.step(tiny.engine_batch(name, engine))
+    assert reached[0][0] == reached[0][1]
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_every_parameter_belongs_to_an_update_and_gets_a_gradient(name, tiny):
     method = tiny.method(name)
     reached = set()
@@ -69,7 +85,7 @@ def test_translate_keeps_shape_and_range(name, tiny):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_translating_a_batch_is_translating_each_image(name, tiny):
-    method = tiny.method(name).double().eval()
+    method = tiny.method(name, generator="resnet_3blocks", dropout=True).double().eval()
     batch = tiny.batch(name, dtype=torch.float64)
     for to in method.translators:
         whole = method.translate(batch["a"], to, batch["key"])
