@@ -87,7 +87,7 @@ TASKS = (
             "lr": 1e-3,
             "lambda_cycle": 5.0,
         },
-        decay=0.5,
+        decay=0.7,
     ),
 )
 
