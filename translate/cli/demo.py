@@ -13,7 +13,7 @@ from translate.errors import UsageError
 def demo(
     *,
     out: Annotated[Path, Parameter(help="folder for all that is made")] = Path("demo"),
-    minutes: Annotated[float, Parameter(help="about how long it may take on this machine")] = 4.6,
+    minutes: Annotated[float, Parameter(help="about how long it may take on this machine")] = 4.2,
 ) -> None:
     """Real satellite photos become maps and summer becomes winter, by networks trained before your eyes."""
     if not minutes > 0:
