@@ -68,7 +68,7 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
     if not (folder / "config.toml").is_file():
         raise ModelError(f"{folder}: no run there; translate train starts one")
     saved, root, name, _ = _recorded(folder)
-    cls = _method(name)
+    cls = METHODS[name]
     cfg = cls.check(config.resolve(cls.Config, (str(folder / "config.toml"), saved), ("flags", flags)))
     return _train(cls, _with_sizes(cfg), root, folder, say, may_change=True)
 

@@ -73,6 +73,9 @@ NOT_ALLOWED = frozenset(
 )
 """Extensions of known image formats that are not opened: some run programs, others are rarely what they seem."""
 
+KNOWN = READABLE | NOT_ALLOWED
+"""Extensions that say that a file is an image."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "GIF")  # what Pillow may try, whatever the extension
 
 MAX_PIXELS = 178_956_970

@@ -95,8 +95,7 @@ def convert(
     translator.check_target(options.to)
     root, found = list_inputs(source)
     target = Path(output)
-    known = images.READABLE | images.NOT_ALLOWED
-    if Path(source).is_file() and images.extension(target) in known and not target.is_dir():
+    if Path(source).is_file() and images.extension(target) in images.KNOWN and not target.is_dir():
         return _convert_one(translator, Path(source), target, options)
     _check_folders(root, target)
     if _inside(target, root):
@@ -158,9 +157,8 @@ def _inside(path: Path, folder: Path) -> bool:
 
 def _sort_out(found: Iterable[str]) -> tuple[list[str], int]:
     """Images by their extension (those of formats that are not allowed too), and how many other files there are."""
-    known = images.READABLE | images.NOT_ALLOWED
     names = list(found)
-    inputs = [name for name in names if images.extension(name) in known]
+    inputs = [name for name in names if images.extension(name) in images.KNOWN]
     return inputs, len(names) - len(inputs)
 
 
