@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_LAZY = ("load", "train", "convert", "Run", "Translator")  # names of translate.api: torch is imported when one is used
-__all__ = ["Run", "Translator", "__version__", "convert", "load", "train"]
+_LAZY = (
+    "load",
+    "train",
+    "convert",
+    "export",
+    "import_weights",
+    "Run",
+    "Translator",
+)  # of translate.api, which needs torch
+__all__ = ["Run", "Translator", "__version__", "convert", "export", "import_weights", "load", "train"]
 
 if TYPE_CHECKING:
-    from translate.api import Run, Translator, convert, load, train
+    from translate.api import Run, Translator, convert, export, import_weights, load, train
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """Where the parts are put together: what the command line and `import translate` offer."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ import torch
 import translate
 from translate import config, files, runtime
 from translate.config import TrainConfig
-from translate.conversion import job, translator
+from translate.conversion import job, reference, translator
+from translate.conversion import model as model_folder
 from translate.conversion.job import Options, Progress, Result
-from translate.conversion.translator import Translator, load
+from translate.conversion.model import Model
+from translate.conversion.translator import Translator
 from translate.data import layouts, loader
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
+from translate.nn.recognise import STATISTICS, Weights
 from translate.training import checkpoint, loop
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
@@ -57,8 +60,8 @@ def train(
     Raises a TranslateError (one line, with an exit code) for anything a user can mend, before any long work starts.
     """
     cls = _method(method)
-    cfg = _resolve(cls, method, preset, config, flags)
     folder = _run_folder(run, method, Path(root))
+    cfg = _resolve(cls, method, preset, config, flags, folder)
     return _train(cls, cfg, Path(root), folder, say, may_change=False)
 
 
@@ -73,6 +76,27 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
     return _train(cls, _with_sizes(cfg), root, folder, say, may_change=True)
 
 
+def load(
+    model: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    dropout: str | bool | None = None,
+    norm_statistics: str | None = None,
+    say: Callable[[str], None] = say_to_stderr,
+) -> Translator:
+    """A trained model as a function of pictures and tensors; what had to be assumed about it is said in a line.
+
+    MODEL is a run folder, a model folder, a `.pth` or folder of the reference implementation, or a name in checkpoints/.
+    `dropout` and `norm_statistics`: another behaviour in conversion than the model's own. Raises ModelError if there is no
+    usable model.
+    """
+    ready = translator.load(model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics)
+    for notice in ready.notices:
+        say(notice)
+    return ready
+
+
 def convert(
     model: str | Path | Translator,
     source: str | Path,
@@ -80,13 +104,109 @@ def convert(
     *,
     device: str = "auto",
     precision: str = "fp32",
+    dropout: str | bool | None = None,
+    norm_statistics: str | None = None,
     progress: Progress = lambda finished, failed, total: None,
+    say: Callable[[str], None] = say_to_stderr,
     **options: Any,
 ) -> Result:
-    """Converts an image, folder or glob; `options` are those of `conversion.job.Options`. Images that fail are listed."""
+    """Converts an image, folder or glob; `options` are those of `conversion.job.Options`. Images that fail are listed.
+
+    The settings of a model that is already loaded stay as they are.
+    """
     chosen = _options(options)
-    ready = model if isinstance(model, Translator) else load(model, device=device, precision=precision)
-    return job.convert(ready, source, output, chosen, progress)
+    if not isinstance(model, Translator):
+        model = load(
+            model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics, say=say
+        )
+    return job.convert(model, source, output, chosen, progress)
+
+
+def import_weights(
+    source: str | Path,
+    folder: str | Path,
+    *,
+    epoch: str | None = None,
+    dropout: str | bool | None = None,
+    norm_statistics: str | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = say_to_stderr,
+) -> Model:
+    """Makes a model folder of a checkpoint of the reference implementation: one `.pth`, or a folder with several.
+
+    `epoch` of a folder's networks: "latest" or the last one if not given. Raises ModelError if it is none of the reference's
+    networks, UsageError if the folder holds something already.
+    """
+    path, target = Path(source), Path(folder)
+    if not path.exists():
+        raise ModelError(f"{path}: no such file or folder")
+    if epoch is not None and not path.is_dir():
+        raise UsageError(f"--epoch {epoch}: {path} is a single file; give the folder")
+    _check_free(target, overwrite)
+    model = reference.read_folder(path, epoch) if path.is_dir() else reference.read_file(path)
+    model = model.with_test_time(translator.on_off(dropout), norm_statistics)
+    with files.storage(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.replace_folder(
+        target, lambda place: model_folder.write(place, model.info, model.generators(), model.discriminators)
+    )
+    for notice in model.notices:
+        say(notice)
+    return model
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """UsageError where a model folder cannot be made without losing what is there."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; give a folder for the model")
+    there = {path.name for path in folder.iterdir()}
+    if there - set(model_folder.FILES):
+        raise UsageError(
+            f"{folder}: holds more than a model ({min(there - set(model_folder.FILES))}); give a new folder"
+        )
+    if there and not overwrite:
+        raise UsageError(f"{folder}: holds a model already; --overwrite replaces it")
+
+
+def export(
+    model: str | Path, target: str | Path, *, to: str = "b", overwrite: bool = False,
+    say: Callable[[str], None] = say_to_stderr,
+) -> Path:  # fmt: skip
+    """Writes the generator to domain `to` as a `.pth` of the reference implementation."""
+    path = Path(target)
+    if path.suffix != ".pth":
+        raise UsageError(f"{path}: cannot export to this; possible: a file that ends in .pth")
+    given = translator.read(model)
+    if to not in given.info["directions"]:
+        possible = " and ".join(given.info["directions"]) or "nothing: it holds discriminators only"
+        raise UsageError(f"--to {to}: {given.source} translates to {possible}")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists; --overwrite replaces it")
+    with files.storage(path.parent):
+        files.write(path, reference.to_bytes(given, to))
+    generator = given.info["networks"]["generator"]
+    if generator not in reference.GENERATORS:
+        say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference.GENERATORS)}")
+    return path
+
+
+def status(model: str | Path) -> dict[str, Any]:
+    """What is known of a model: its networks, sizes, behaviour in conversion and where it came from."""
+    given = translator.read(model)
+    weights = given.generators()
+    return {
+        "path": str(given.source),
+        **given.info,
+        "dtype": ", ".join(
+            sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
+        ),
+        "parameters": sum(w.numel() for key, w in weights.items() if not key.endswith(STATISTICS)),
+        "discriminators": sorted({key.split(".")[0] for key in given.discriminators}),
+        "sha256": given.sha256,
+        "notices": given.notices,
+    }
 
 
 def _options(options: dict[str, Any]) -> Options:
@@ -102,8 +222,10 @@ def _method(name: str) -> type[Method]:
     return METHODS[name]
 
 
-def _resolve(cls: type[Method], method: str, preset: str, file: str | Path | None, flags: dict[str, Any]) -> Any:
-    """Defaults < preset < config file < flags, checked against the method."""
+def _resolve(
+    cls: type[Method], method: str, preset: str, file: str | Path | None, flags: dict[str, Any], folder: Path
+) -> Any:
+    """Defaults < preset < networks of the model to start from < config file < flags, checked against the method."""
     if preset not in cls.presets:
         raise UsageError(f"--preset {preset}: unknown; possible: {', '.join(cls.presets)}")
     layers: list[tuple[str, dict[str, Any]]] = [(f"preset {preset}", dict(cls.presets[preset]))]
@@ -115,6 +237,9 @@ def _resolve(cls: type[Method], method: str, preset: str, file: str | Path | Non
         for record in ("root", "processes"):  # a run's own config.toml may serve as a --config file
             values.pop(record, None)
         layers.append((str(file), values))
+    start = flags.get("init_from") or layers[-1][1].get("init_from")
+    if start is not None:
+        layers.insert(1, (f"--init-from {start}", _networks_of(cls, start, folder)))
     return cls.check(_with_sizes(config.resolve(cls.Config, *layers, ("flags", flags))))
 
 
@@ -127,8 +252,10 @@ def _with_sizes(cfg: Any) -> Any:
             f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
             f"and then cropped: lower the first or raise the second"
         )
-    if cfg.input_channels == 2 or cfg.output_channels == 2:
+    if not {cfg.input_channels, cfg.output_channels} <= {1, 3}:
         raise UsageError("--input-channels and --output-channels are 3 (colour) or 1 (grey)")
+    if cfg.schedule != "reference" and cfg.images is not None:
+        raise UsageError(f"--schedule {cfg.schedule} is a rule for epochs; with --images use --decay-images instead")
     return cfg
 
 
@@ -153,7 +280,7 @@ def _train(
     schedule = Schedule.of(cfg, len(split))
     if schedule.planned == 0:
         raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
-    start = _initial_weights(cls, cfg) if cfg.init_from and not checkpoint.saved(folder) else {}
+    start = _initial_weights(cls, cfg, tell) if cfg.init_from and not checkpoint.saved(folder) else {}
     if runtime.rank() > 0:  # the first process holds the lock and writes
         return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
     with files.no_empty_folders(folder), files.locked(folder, "wait for it or use another --run"):
@@ -169,10 +296,10 @@ def _silent(line: str) -> None:
 
 def _train_locked(
     cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], split: layouts.Split,
-    schedule: Schedule, device: torch.device, precision: runtime.Precision, start: dict[str, Any],
+    schedule: Schedule, device: torch.device, precision: runtime.Precision, start: dict[str, Weights],
 ) -> Run:  # fmt: skip
     state = checkpoint.newest(folder, say)
-    if state is not None and state["images"] >= schedule.planned and translator.is_model(folder / "model"):
+    if state is not None and state["images"] >= schedule.planned and model_folder.is_model(folder / "model"):
         say(f"{folder}: finished after {state['images']} images; a larger --images or --epochs goes on")
         return Run(folder, state["images"])
     method = cls(cfg)
@@ -202,8 +329,8 @@ def _train_locked(
         accumulate=cfg.accumulate,
         cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every),
         sample=sample,
-        write_model=lambda place: translator.write_model(
-            place, method, cfg, title=root.resolve().name, seen=engine.images
+        write_model=lambda place: model_folder.write_trained(
+            place, method, title=root.resolve().name, seen=engine.images
         ),
         extra_state={"data": fingerprint, "version": translate.__version__, "torch": str(torch.__version__)},
         say=say,
@@ -248,21 +375,40 @@ def _compare(folder: Path, method: str, cfg: Any, may_change: bool) -> None:
         )
 
 
-def _initial_weights(cls: type[Method], cfg: Any) -> dict[str, Any]:
-    """Generator attribute → weights of the model to start from."""
-    given = load(cfg.init_from, device="cpu")
+def _networks_of(cls: type[Method], start: str, folder: Path) -> dict[str, Any]:
+    """The settings of the networks to start from; once the run has begun, as it recorded them."""
+    if checkpoint.saved(folder) and (folder / "config.toml").is_file():
+        known = _recorded(folder)[0]
+    else:
+        known = translator.read(start).info["networks"]
+    wanted = (*model_folder.GENERATOR_SETTINGS, *model_folder.DISCRIMINATOR_SETTINGS)
+    return {name: known[name] for name in wanted if name in known and name in config.names(cls.Config)}
+
+
+def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) -> dict[str, Weights]:
+    """Network → weights of the model to start from: its generators, and its discriminators where it was imported with them."""
+    given = translator.read(cfg.init_from)
     method = cls.on_meta(cfg)
-    start = {}
-    for to in given.directions:
-        if to not in method.translators:
-            continue
-        attribute = method.translators[to]
-        weights = given.method.generator_for(to).state_dict()
+    start = {
+        method.translators[to]: given.method.generator_for(to).state_dict()
+        for to in given.info["directions"]
+        if to in method.translators
+    }
+    if given.method.name == method.name:
+        for key, tensor in given.discriminators.items():
+            attribute, _, name = key.partition(".")
+            start.setdefault(attribute, {})[name] = tensor
+    for attribute, weights in start.items():
         wanted = method.get_submodule(attribute).state_dict()
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in wanted.items()}:
             raise UsageError(
-                f"--init-from {cfg.init_from}: its generator is not the one asked for; give the same --generator, --norm, "
-                f"--dropout, --g-width and channels"
+                f"--init-from {cfg.init_from}: its network {attribute} is not the one asked for; leave out the flags that "
+                f"say what it is like ({_flags(model_folder.GENERATOR_SETTINGS + model_folder.DISCRIMINATOR_SETTINGS)})"
             )
-        start[attribute] = weights
+    rest = [name for update in method.updates.values() for name in update.networks if name not in start]
+    say(f"starting from {cfg.init_from}: {', '.join(start)}" + (f"; {', '.join(rest)} start anew" if rest else ""))
     return start
+
+
+def _flags(names: Iterable[str]) -> str:
+    return ", ".join("--" + name.replace("_", "-") for name in names)

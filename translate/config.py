@@ -9,7 +9,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,16 +26,19 @@ def option(
     help: str,
     *,
     choices: Iterable[str] | None = None,
+    others: Callable[[str], Any] | None = None,
     low: float | None = None,
     high: float = math.inf,
     free: bool = False,
 ) -> Any:
     """A field with its help text and limits (low and high included).
 
+    `others` says of a name that is not among the choices whether it is possible all the same (true) or not.
     `free` settings do not decide the weights, so an unfinished run goes on when they are changed.
     """
     names = tuple(choices) if choices is not None else None
-    return field(default=default, metadata={"help": help, "choices": names, "low": low, "high": high, "free": free})
+    limits = {"choices": names, "others": others, "low": low, "high": high}
+    return field(default=default, metadata={"help": help, "free": free, **limits})
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class TrainConfig:
 
     epochs: int = option(100, "epochs at the constant learning rate", low=0)
     decay_epochs: int = option(100, "epochs over which the rate then falls to zero", low=0)
+    schedule: str = option(
+        "reference",
+        "reference lowers the rate after each epoch; reference-2020 before it, so that the last one trains nothing",
+        choices=("reference", "reference-2020"),
+    )
     images: int | None = option(None, "stop after N training images instead of counting epochs", low=1)
     decay_images: int = option(0, "with --images: the rate falls to zero over the last N of them", low=0)
     batch_size: int = option(1, "images in a step, for each process", low=1)
@@ -52,8 +60,8 @@ class TrainConfig:
     crop_size: int = option(256, "random squares of this size are trained on", low=2)
     flip: bool = option(True, "mirror half of the images")
     direction: str = option("a2b", "b2a swaps the domains when they are read", choices=("a2b", "b2a"))
-    input_channels: int = option(3, "channels of domain a: 3 (colour) or 1 (grey)", low=1, high=3)
-    output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1, high=3)
+    input_channels: int = option(3, "channels of domain a: 3 (colour) or 1 (grey)", low=1)
+    output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1)
     lr: float = option(2e-4, "learning rate of all networks", low=0)
     init_from: str | None = option(None, "a trained model whose generators to start from")
     seed: int = option(0, "decides every random draw")
@@ -114,7 +122,8 @@ def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
         wanted = {int: "a whole number", float: "a number", bool: "on or off", str: "a name"}[kind]
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be {wanted}")
     choices, low, high = f.metadata["choices"], f.metadata["low"], f.metadata["high"]
-    if choices is not None and value not in choices:
+    others = f.metadata["others"]
+    if choices is not None and value not in choices and not (others and others(value)):
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be one of {', '.join(choices)}")
     if low is not None and not (low <= value <= high and math.isfinite(value)):
         limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"

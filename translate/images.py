@@ -235,14 +235,19 @@ def to_range(integers: Tensor, dtype: torch.dtype) -> Tensor:
     return integers.to(dtype) / 255 * 2 - 1
 
 
-def to_integers(x: Tensor) -> Tensor:
-    """[-1, 1] → uint8 of the same shape, rounded to the nearest; values beyond are clipped."""
-    return ((x.detach().float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+def to_integers(x: Tensor, *, truncate: bool = False) -> Tensor:
+    """[-1, 1] → uint8 of the same shape; values beyond are clipped.
+
+    Rounded to the nearest, or cut off: in the reference's own steps, since 1 / 127.5 is not exact.
+    """
+    x = x.detach().float() + 1
+    scaled = (x / 2 * 255).floor_() if truncate else (x * 127.5).round_()
+    return scaled.clamp_(0, 255).to(torch.uint8)
 
 
-def to_pixels(x: Tensor) -> np.ndarray:
-    """(C, H, W) in [-1, 1] → (H, W, C) uint8."""
-    return to_integers(x).permute(1, 2, 0).cpu().numpy()
+def to_pixels(x: Tensor, *, truncate: bool = False) -> np.ndarray:
+    """(C, H, W) in [-1, 1] → (H, W, C) uint8, rounded to the nearest or cut off."""
+    return to_integers(x, truncate=truncate).permute(1, 2, 0).cpu().numpy()
 
 
 def to_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image:

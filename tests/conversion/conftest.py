@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate.conversion import job, translator
+from translate.conversion import job, model, translator
 from translate.conversion.job import Options, Progress, Result
 from translate.conversion.translator import Translator
 from translate.methods import METHODS
@@ -30,7 +30,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         folder = folder or tmp_path_factory.mktemp(name)
         cls = METHODS[name]
         cfg = cls.check(cls.Config(**{"g_width": 4, **SIZES, **settings}))
-        translator.write_model(folder, cls(cfg), cfg, title="nothing", seen=0)
+        model.write_trained(folder, cls(cfg), title="nothing", seen=0)
         return folder
 
     return make

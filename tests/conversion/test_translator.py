@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import translate
 from translate import images
+from translate.conversion import model as model_folder
 from translate.conversion import translator
 from translate.conversion.translator import Translator
 from translate.errors import ModelError, UsageError
@@ -340,7 +341,7 @@ def test_what_is_written_is_what_is_loaded(build: Build, draw: Draw) -> None:
 def test_double_precision_is_kept(tmp_path: Path) -> None:
     cls = METHODS["cyclegan"]
     cfg = cls.Config(generator="resnet_3blocks", g_width=4, d_width=4, crop_size=64, load_size=64)
-    translator.write_model(tmp_path, cls(cfg).double(), cfg, title="nothing", seen=0)
+    model_folder.write_trained(tmp_path, cls(cfg).double(), title="nothing", seen=0)
     assert {w.dtype for w in load_file(tmp_path / "model.safetensors").values()} == {torch.float64}
     assert translator.load(tmp_path, device="cpu")(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
 

@@ -30,6 +30,13 @@ app.command(
     "translate.cli.resume:resume", name="resume", help="Go on with a run; flags change its settings on purpose."
 )
 app.command("translate.cli.convert:convert", name="convert", help="Convert an image, a folder or a glob.")
+app.command("translate.cli.status:status", name="status", help="What a model is, and how it converts.")
+app.command(
+    "translate.cli.import_weights:import_weights",
+    name="import-weights",
+    help="A checkpoint of pytorch-CycleGAN-and-pix2pix → a model folder.",
+)
+app.command("translate.cli.export:export", name="export", help="A model → the reference's .pth.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ SHOWN = 20
 
 
 def convert(
-    model: Annotated[str, Parameter(help="run folder, model folder, or a name in checkpoints/")],
+    model: Annotated[str, Parameter(help="run folder, model folder, .pth of the reference, or a name in checkpoints/")],
     input: Annotated[str, Parameter(help="image, folder (with all its subfolders) or glob")],
     output: Annotated[Path, Parameter(help="folder that mirrors the input's tree, or a file for one image")],
     /,
@@ -32,12 +32,17 @@ def convert(
     limit: Annotated[int | None, Parameter(help="stop after this many images")] = None,
     max_pixels: Annotated[int, Parameter(help="larger images are refused")] = MAX_PIXELS,
     seed: Annotated[int, Parameter(help="of the noise of models with dropout")] = 0,
+    dropout: Annotated[str | None, Parameter(help="on or off [default: as the model says]")] = None,
+    norm_statistics: Annotated[
+        str | None, Parameter(help="of batch norm: sample (each image's own) or running [default: as the model says]")
+    ] = None,
+    pixels: Annotated[str, Parameter(help="integers are rounded, or cut off as by the reference")] = "rounded",
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
     precision: Annotated[str, Parameter(help="fp32, bf16, fp16 or fp64")] = "fp32",
     json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
 ) -> int:
     """Convert an image, a folder or a glob. Sizes are kept, inputs are never changed, the same command again goes on."""
-    options = Options(to, format, quality, batch_size, overwrite, dry_run, limit, max_pixels, seed)
+    options = Options(to, format, quality, batch_size, overwrite, dry_run, limit, max_pixels, seed, pixels)
     console = Console(stderr=True)
     columns = (
         TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
@@ -52,8 +57,9 @@ def convert(
             bar.update(task, completed=finished, total=total, rate=rate, failed=f"{failed} failed" if failed else "")
 
         result = api.convert(
-            model, input, output, device=device, precision=precision, progress=progress, **asdict(options)
-        )
+            model, input, output, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics,
+            progress=progress, **asdict(options),
+        )  # fmt: skip
     if json:
         print(_as_json(result))
     elif dry_run:

@@ -25,11 +25,12 @@ def flags_of(config: type) -> list[inspect.Parameter]:
         kind: Any = next(k for k in (*typing.get_args(hints[f.name]), hints[f.name]) if k is not types.NoneType)
         if kind is bool:
             kind = Literal[tuple(ON_OFF)]
-        elif f.metadata["choices"]:
+        elif f.metadata["choices"] and not f.metadata["others"]:
             kind = Literal[f.metadata["choices"]]
         default = {True: "on", False: "off"}.get(f.default, f.default) if isinstance(f.default, bool) else f.default
         assert f.default is not MISSING, "a setting has a default"
-        text = f.metadata["help"] + ("" if f.default is None else f" [default: {default}]")
+        more = f"; {', '.join(f.metadata['choices'])}, or another number" if f.metadata["others"] else ""
+        text = f.metadata["help"] + more + ("" if f.default is None else f" [default: {default}]")
         annotation = Annotated[kind | None, Parameter(help=text, show_default=False, negative=())]
         parameters.append(
             inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

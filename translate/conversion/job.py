@@ -22,7 +22,7 @@ import numpy as np
 
 from translate import files, images, runtime
 from translate.conversion.names import Item, output_format, plan
-from translate.conversion.translator import Translator
+from translate.conversion.translator import PIXELS, Translator
 from translate.errors import DataError, Interrupted, StorageError, UsageError
 from translate.images import Picture
 
@@ -42,20 +42,27 @@ class Options:
     limit: int | None = None
     max_pixels: int = images.MAX_PIXELS
     seed: int = 0
+    pixels: str = "rounded"
 
     def __post_init__(self) -> None:
         if self.format != "keep" and images.writer_for(self.format) is None:
             raise UsageError(f"--format {self.format}: unknown; possible: keep, {', '.join(images.WRITERS)}")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"--quality {self.quality}: must be from 1 to 100")
+        if self.pixels not in PIXELS:
+            raise UsageError(f"--pixels {self.pixels}: unknown; possible: {', '.join(PIXELS)}")
         for name in ("batch_size", "limit", "max_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least 1")
 
-    def decisive(self) -> dict[str, Any]:
-        """What decides the bytes of an output."""
-        return {"to": self.to, "quality": self.quality, "seed": self.seed}
+    def decisive(self, translator: Translator) -> dict[str, Any]:
+        """What decides the bytes of an output, beside the weights and the input."""
+        behaviour = {name: translator.info[name] for name in ("dropout", "norm_statistics")}
+        return {
+            "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
+            "precision": translator.precision.name, **behaviour,
+        }  # fmt: skip
 
 
 @dataclass
@@ -92,7 +99,7 @@ def convert(
     Raises UsageError, DataError (nothing to convert), StorageError, BusyError, and Interrupted after a clean stop; images
     that cannot be converted are in the result's `failures`.
     """
-    translator.check_target(options.to)
+    translator.check_images(options.to)
     root, found = list_inputs(source)
     target = Path(output)
     if Path(source).is_file() and images.extension(target) in images.KNOWN and not target.is_dir():
@@ -105,14 +112,14 @@ def convert(
         raise DataError(f"{source}: no images to convert; readable: {', '.join(sorted(images.READABLE))}")
     result = Result(target, others=others)
     if options.dry_run:
-        journal = Journal(target, translator.sha256, options)
+        journal = Journal(target, translator.sha256, options.decisive(translator))
         todo = journal.todo(inputs, root, options)
         result.planned, result.skipped = todo[: options.limit], len(inputs) - len(todo)
         return result
     files.check_writable(target)
     with files.locked(target, "wait for it or use another output folder"):
         files.remove_temporaries(target)
-        journal = Journal(target, translator.sha256, options)
+        journal = Journal(target, translator.sha256, options.decisive(translator))
         todo = journal.todo(inputs, root, options)
         result.skipped = len(inputs) - len(todo)
         all_inputs = {os.path.realpath(root / name) for name in inputs}
@@ -165,9 +172,9 @@ def _sort_out(found: Iterable[str]) -> tuple[list[str], int]:
 class Journal:
     """The manifest: one line for each input that was done or failed; the last line of an input counts."""
 
-    def __init__(self, folder: Path, model: str, options: Options) -> None:
+    def __init__(self, folder: Path, model: str, settings: dict[str, Any]) -> None:
         self.folder, self.path = folder, folder / MANIFEST
-        self.model, self.settings = model, options.decisive()
+        self.model, self.settings = model, settings
         self.entries: dict[str, dict[str, Any]] = {}
         """Input → its last line."""
         self.outputs: set[str] = set()
@@ -309,7 +316,8 @@ class _Run:
     def _translate(self, batch: list[_Work], pool: ThreadPoolExecutor, writing: deque[Future[bool]]) -> None:
         try:
             pictures = [work.picture.pixels for work in batch]
-            results = self.translator.translate_pixels(pictures, self.options.to, seed=self.options.seed)
+            options = self.options
+            results = self.translator.translate_pixels(pictures, options.to, seed=options.seed, pixels=options.pixels)
         except (RuntimeError, MemoryError) as e:
             for work in batch:
                 self._fail(work.item, " ".join(str(e).split())[:200] or "out of memory", work.started)
@@ -386,7 +394,7 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Op
         if target.exists() and not options.overwrite:
             raise images.ImageError(f"exists: {target.name}; --overwrite replaces it")
         picture = images.read(source, translator.channels(options.to), options.max_pixels)
-        (pixels,) = translator.translate_pixels([picture.pixels], options.to, seed=options.seed)
+        (pixels,) = translator.translate_pixels([picture.pixels], options.to, seed=options.seed, pixels=options.pixels)
         data = images.encode(Picture(pixels, picture.alpha), fmt, options.quality)
     except (images.ImageError, RuntimeError, MemoryError) as e:
         result.failures[source.name] = " ".join(str(e).split())[:200] or "out of memory"

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from translate.config import TrainConfig, option
 from translate.errors import UsageError
+from translate.nn.blocks import set_test_time
 from translate.nn.discriminators import DISCRIMINATORS, Discriminator
 from translate.nn.generators import GENERATORS, Generator
+from translate.nn.generators import find as find_generator
 from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL
 
@@ -54,7 +56,7 @@ class Update:
 class GanConfig(TrainConfig):
     """Settings of methods with a generator and a discriminator of the shared kinds."""
 
-    generator: str = option("resnet_9blocks", "network that translates", choices=GENERATORS)
+    generator: str = option("resnet_9blocks", "network that translates", choices=GENERATORS, others=find_generator)
     discriminator: str = option("basic", "network that judges; basic sees 70×70 patches", choices=DISCRIMINATORS)
     norm: str = option("instance", "normalisation in all networks", choices=("batch", "instance", "none"))
     dropout: bool = option(False, "dropout in the generator, in training and in conversion")
@@ -130,8 +132,10 @@ class Method(nn.Module):
 
 def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: int | str) -> Generator:
     """The generator that the config asks for, with initial weights that are a function of the key."""
-    net = GENERATORS[cfg.generator](in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout)
-    set_norm_statistics(net, cfg.norm_statistics)
+    build = find_generator(cfg.generator)
+    assert build is not None, "the config is checked"
+    net = build(in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout)
+    set_test_time(net, cfg.norm_statistics)
     normal_(net, *key)
     return net
 

@@ -20,7 +20,7 @@ from translate.methods.base import (
     check_gan,
 )
 from translate.nn.blocks import keyed_dropout
-from translate.nn.generators import GENERATORS, unet_for
+from translate.nn.generators import GENERATORS, find, unet_for
 from translate.nn.losses import ADVERSARIAL, gradient_penalty, l1
 
 
@@ -29,7 +29,7 @@ class Pix2PixConfig(GanConfig):
     """Settings of pix2pix."""
 
     generator: str | None = option(  # type: ignore[assignment]
-        None, "network that translates (the deepest U-Net that takes the crop)", choices=GENERATORS
+        None, "network that translates (the deepest U-Net that takes the crop)", choices=GENERATORS, others=find
     )
     norm: str = option("batch", "normalisation in all networks", choices=("batch", "instance", "none"))
     dropout: bool = option(True, "dropout in the generator, in training and in conversion")

@@ -6,10 +6,23 @@ Convolutions in front of an instance norm carry a bias and all others do not, as
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate import noise
+
+
+def normalise_each(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Each channel of each image of x (N, C, H, W) to mean 0 and variance 1, then times weight plus bias, both (C,).
+
+    Where a gradient is recorded it is a group norm with one channel a group, because the gradient of torch's instance norm
+    is wrong on the CPU for one image and a channels_last gradient (torch 2.15). Elsewhere it is the instance norm, whose
+    last bits are those of the reference implementation.
+    """
+    if torch.is_grad_enabled():
+        return F.group_norm(x, x.shape[1], weight, bias, eps)
+    return F.instance_norm(x, weight=weight, bias=bias, eps=eps)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -24,22 +37,18 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if self.training or self.norm_statistics == "running":
             return super().forward(x)
-        return F.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
+        return normalise_each(x, self.weight, self.bias, self.eps)
 
 
 class InstanceNorm2d(nn.Module):
-    """Each channel of each image to mean 0 and variance 1 (Ulyanov et al., 2016); no parameters, no running statistics.
-
-    A group norm with one channel a group: the same numbers as `nn.InstanceNorm2d`, whose gradient is wrong on the CPU
-    for one image and a channels_last gradient (torch 2.15).
-    """
+    """Each channel of each image to mean 0 and variance 1 (Ulyanov et al., 2016); no parameters, no running statistics."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x, self.channels)
+        return normalise_each(x)
 
     def extra_repr(self) -> str:
         return f"{self.channels}"
@@ -61,8 +70,11 @@ def has_bias(norm: str) -> bool:
 class Dropout(nn.Module):
     """Dropout in training; in evaluation nothing, or the same random mask each time when keys are set.
 
-    `keyed_dropout` sets the keys: one for each image, so that the mask depends on nothing else in the batch.
+    `keyed_dropout` sets the keys: one for each image, so that the mask depends on nothing else in the batch. `at_test` off
+    leaves the masks out all the same.
     """
+
+    at_test = True
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -73,7 +85,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return F.dropout(x, self.p)
-        if self.key is None:
+        if self.key is None or not self.at_test:
             return x
         kept = noise.uniform(self.key, self.name, *x.shape[1:]) >= self.p
         return x * (kept.to(x.dtype) / (1 - self.p))
@@ -93,6 +105,15 @@ def keyed_dropout(net: nn.Module, key: Tensor | None) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.key = None
+
+
+def set_test_time(net: nn.Module, norm_statistics: str, dropout: bool = True) -> None:
+    """How `net` behaves in evaluation: what batch norms divide by ("sample" or "running"), and whether keyed dropout acts."""
+    for module in net.modules():
+        if isinstance(module, BatchNorm2d):
+            module.norm_statistics = norm_statistics
+        elif isinstance(module, Dropout):
+            module.at_test = dropout
 
 
 def conv_norm_relu(cin: int, cout: int, norm: str, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:

@@ -5,6 +5,7 @@ an input pixel reaches, `receptive_radius` (pixels; None: over the whole image).
 are those of the reference implementation (pytorch-CycleGAN-and-pix2pix).
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -131,6 +132,20 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     **{f"resnet_{n}blocks": partial(ResnetGenerator, blocks=n) for n in (9, 6, 3)},
     **{f"unet_{2**n}": partial(UnetGenerator, levels=n) for n in (8, 7, 6, 5, 4, 3, 2)},
 }
+
+
+def find(name: str) -> Callable[..., Generator] | None:
+    """The row of GENERATORS called `name`, or one of its kind: a ResNet of any number of blocks (resnet_4blocks), a U-Net of
+    any power of two from 4 up (unet_512). None if there is no such network."""
+    if name in GENERATORS:
+        return GENERATORS[name]
+    if match := re.fullmatch(r"resnet_([1-9]\d{0,2})blocks", name):
+        return partial(ResnetGenerator, blocks=int(match[1]))
+    if match := re.fullmatch(r"unet_([1-9]\d{0,5})", name):
+        size = int(match[1])
+        if size >= 4 and size.bit_count() == 1:
+            return partial(UnetGenerator, levels=size.bit_length() - 1)
+    return None
 
 
 def unet_for(crop_size: int) -> str | None:

@@ -1,0 +1,200 @@
+"""A trained model at rest: the model folder, and whatever else MODEL may name.
+
+A model folder holds `model.safetensors` (the generators that conversion needs), `config.json` (all that is needed to build
+them) and `README.md` (the card): the layout of the Hugging Face hub. A folder that was imported with its discriminators has
+them in `discriminators.safetensors`, for training to go on from.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_weights
+from safetensors.torch import save
+from torch import Tensor
+
+import translate
+from translate import config
+from translate.errors import ModelError, UsageError
+from translate.methods import METHODS, Method
+from translate.nn.recognise import Weights
+
+GENERATOR_SETTINGS = ("input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics")
+DISCRIMINATOR_SETTINGS = ("discriminator", "d_width", "d_layers")
+"""What `config.json` keeps of a training's settings: enough to build the networks."""
+
+FILES = ("model.safetensors", "discriminators.safetensors", "config.json", "README.md")
+"""All that a model folder may hold."""
+
+
+@dataclass
+class Model:
+    """What MODEL names, read and checked."""
+
+    source: Path
+    method: Method
+    """Its generators hold the weights; its other networks are shapes only."""
+    info: dict[str, Any]
+    """The content of `config.json`."""
+    sha256: str
+    """Of the weights as they are kept."""
+    discriminators: Weights = field(default_factory=dict)
+    """Weights by `<attribute>.<key>`; empty unless the model was imported with them."""
+    notices: list[str] = field(default_factory=list)
+    """What could not be known and was assumed, one line each."""
+
+    def generators(self) -> Weights:
+        """Weights by `<attribute>.<key>` of every generator that conversion needs."""
+        return weights_of(self.method, dict.fromkeys(self.info["directions"].values()))
+
+    def with_test_time(self, dropout: bool | None = None, norm_statistics: str | None = None) -> "Model":
+        """The model with another behaviour in conversion; None leaves it as it is. UsageError if it cannot."""
+        networks, info = dict(self.info["networks"]), dict(self.info)
+        if dropout is not None:
+            if dropout and not networks["dropout"] and not networks["generator"].startswith("unet_"):
+                raise UsageError(f"--dropout on: {self.source} was trained without dropout: its networks have none")
+            networks["dropout"] = networks["dropout"] or dropout
+            info["dropout"] = "on" if dropout else "off"
+        if norm_statistics is not None:
+            if norm_statistics not in ("sample", "running"):
+                raise UsageError(f"--norm-statistics {norm_statistics}: unknown; possible: sample, running")
+            info["norm_statistics"] = networks["norm_statistics"] = norm_statistics
+        info["networks"] = networks
+        method = build(self.source, info, self.generators())
+        return replace(self, method=method, info=info, notices=self.notices if dropout is None else [])
+
+
+def weights_of(method: Method, networks: Iterable[str]) -> Weights:
+    """Weights of the named networks by `<attribute>.<key>`, on the CPU."""
+    return {
+        f"{name}.{key}": tensor.detach().cpu().contiguous()
+        for name in networks
+        for key, tensor in method.get_submodule(name).state_dict().items()
+    }
+
+
+def build(source: Path, info: dict[str, Any], weights: Mapping[str, Tensor]) -> Method:
+    """The method that `info` describes, its generators with the weights. ModelError if they do not fit together."""
+    try:
+        cls = METHODS[info["method"]]
+        method = cls.on_meta(config.resolve(cls.Config, (f"{source}", info["networks"])))
+        _check_info(info, method)
+        for attribute in info["directions"].values():
+            own = {k.removeprefix(f"{attribute}."): v for k, v in weights.items() if k.startswith(f"{attribute}.")}
+            method.get_submodule(attribute).load_state_dict(own, assign=True)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, UsageError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise ModelError(f"{source}: its description and its weights do not fit together: {reason}") from None
+    return method
+
+
+def describe(method: Method, directions: Mapping[str, str], known: Iterable[str], **origin: Any) -> dict[str, Any]:
+    """The content of `config.json`; `known` are the settings that the networks were built with."""
+    cfg = method.cfg
+    return {
+        "format": 1,
+        "method": method.name,
+        "version": translate.__version__,
+        "networks": {name: getattr(cfg, name) for name in known},
+        "directions": dict(directions),
+        "size": _size_rule(method),
+        "domains": _domains(cfg),
+        "norm_statistics": cfg.norm_statistics,
+        "dropout": "on" if cfg.dropout else "off",
+        **origin,
+    }
+
+
+def _check_info(info: dict[str, Any], method: Method) -> None:
+    """ValueError where the fields that conversion relies on are not what the method's networks say."""
+    if not info["directions"].items() <= method.translators.items():
+        raise ValueError(f"directions are {info['directions']}, but {method.name} has {dict(method.translators)}")
+    if info["size"] != _size_rule(method):
+        raise ValueError(f"size is {info['size']}, but its generator's is {_size_rule(method)}")
+    if info["domains"] != _domains(method.cfg):
+        raise ValueError(f"domains are {info['domains']}, but its networks' are {_domains(method.cfg)}")
+
+
+def _size_rule(method: Method) -> dict[str, int]:
+    generator = method.generator_for("b")
+    return {"multiple_of": generator.multiple_of, "minimum": generator.minimum}
+
+
+def _domains(cfg: Any) -> dict[str, Any]:
+    channels = {"a": cfg.input_channels, "b": cfg.output_channels}
+    return {name: {"channels": n, "range": [-1, 1]} for name, n in channels.items()}
+
+
+# Writing.
+
+
+def write_trained(folder: Path, method: Method, *, title: str, seen: int) -> None:
+    """Fills an empty folder with the generators of a training, what is needed to build them, and a card."""
+    cfg = method.cfg
+    origin = {"data": title, "images": seen, "crop_size": cfg.crop_size, "load_size": cfg.load_size}
+    known = (*GENERATOR_SETTINGS, *DISCRIMINATOR_SETTINGS)
+    info = describe(method, method.translators, known, trained_on=origin)
+    write(folder, info, weights_of(method, dict.fromkeys(method.translators.values())))
+
+
+def write(folder: Path, info: dict[str, Any], generators: Weights, discriminators: Weights | None = None) -> None:
+    """Fills an empty folder."""
+    (folder / "model.safetensors").write_bytes(save(generators, metadata={"format": "pt"}))
+    if discriminators:
+        (folder / "discriminators.safetensors").write_bytes(save(discriminators, metadata={"format": "pt"}))
+    (folder / "config.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(info), encoding="utf-8")
+
+
+def _card(info: dict[str, Any]) -> str:
+    networks = info["networks"]
+    if "trained_on" in info:
+        trained = info["trained_on"]
+        title = f"{info['method']} on {trained['data']}"
+        origin = f"trained on {trained['images']} images at {trained['crop_size']} px with image-translate"
+    else:
+        title = ", ".join(info["imported_from"])
+        origin = "imported from a checkpoint of pytorch-CycleGAN-and-pix2pix by image-translate"
+    return f"""---
+library_name: image-translate
+pipeline_tag: image-to-image
+tags: [{info["method"]}, image-to-image]
+---
+
+# {title}
+
+{networks["generator"]} of width {networks["g_width"]}, {origin} {info["version"]}. Translates to domain
+{" and ".join(info["directions"])}.
+
+    translate convert THIS_FOLDER photos/ out/
+"""
+
+
+# Reading.
+
+
+def read_folder(folder: Path) -> Model:
+    """The model in a model folder; ModelError if it is damaged."""
+    try:
+        info = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        data = (folder / "model.safetensors").read_bytes()
+        weights = load_weights(data)
+        extra = folder / "discriminators.safetensors"
+        discriminators = load_weights(extra.read_bytes()) if extra.exists() else {}
+    except (OSError, ValueError, RecursionError, SafetensorError) as e:
+        raise ModelError(f"{folder}: not a usable model: {' '.join(str(e).split())}") from None
+    method = build(folder, info, weights)
+    return Model(folder, method, info, hashlib.sha256(data).hexdigest(), discriminators)
+
+
+def find_folder(path: Path) -> Path | None:
+    """The model folder that a run folder or model folder holds."""
+    return next((place for place in (path / "model", path / ".model-old", path) if is_model(place)), None)
+
+
+def is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
