@@ -40,7 +40,12 @@ def _rows(known: dict[str, Any]) -> dict[str, str]:
         rows["generator"] = f"{networks['generator']}, width {networks['g_width']}, {networks['norm']} norm"
         rows["weights"] = f"{known['parameters']:,} parameters, {known['dtype']}"
         rows["sizes"] = f"any; padded to multiples of {size['multiple_of']}, at least {size['minimum']}"
-        rows["norm_statistics"] = f"{known['norm_statistics']} ({_NORM_STATISTICS[known['norm_statistics']]})"
+        meaning = (
+            _NORM_STATISTICS[known["norm_statistics"]]
+            if networks["norm"] == "batch"
+            else "without batch norm, no matter"
+        )
+        rows["norm_statistics"] = f"{known['norm_statistics']} ({meaning})"
         rows["dropout"] = f"{known['dropout']} in conversion"
     if known["discriminators"]:
         kind = f"{networks['discriminator']}, width {networks['d_width']}, {networks['norm']} norm"
