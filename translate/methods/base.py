@@ -147,13 +147,6 @@ def build_discriminator(cfg: GanConfig, in_channels: int, *key: int | str) -> Di
     return net
 
 
-def set_norm_statistics(net: nn.Module, statistics: str) -> None:
-    """What the batch norms of `net` divide by in evaluation: "sample" or "running"."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.norm_statistics = statistics  # type: ignore[assignment]
-
-
 def check_gan(cls: type[Method], cfg: GanConfig) -> None:
     """UsageError where the networks cannot take the crop, or the adversarial cost not the norm or label."""
     nets = list(cls.on_meta(cfg).modules())

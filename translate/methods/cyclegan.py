@@ -66,14 +66,17 @@ class CycleGAN(Method):
 
     def step(self, batch: Batch, clock: Clock) -> Step:
         a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
-        fake_b, fake_a = self.g_ab(a), self.g_ba(b)
+        fake_b = self.g_ab(a)
+        back_a = self.g_ba(fake_b)
+        fake_a = self.g_ba(b)
+        back_b = self.g_ab(fake_a)
 
         # eq. 3 and sec. 5.2: both generators fool, come back, and leave alone what is already there.
         losses = {
             "adv_ab": self.cost.g(self.d_b(fake_b)),
             "adv_ba": self.cost.g(self.d_a(fake_a)),
-            "cycle_a": cfg.lambda_cycle * cycle(self.g_ba(fake_b), a),
-            "cycle_b": cfg.lambda_cycle * cycle(self.g_ab(fake_a), b),
+            "cycle_a": cfg.lambda_cycle * cycle(back_a, a),
+            "cycle_b": cfg.lambda_cycle * cycle(back_b, b),
         }
         if cfg.lambda_identity > 0:
             weight = cfg.lambda_cycle * cfg.lambda_identity

@@ -73,7 +73,8 @@ class Pix2Pix(Method):
 
         # eq. 1: the discriminator first, as in the reference; both losses see the same fake.
         real_pair, fake_pair = torch.cat([a, b], 1), torch.cat([a, fake.detach()], 1)
-        losses = {"adv": self.cost.d(self.d(real_pair), self.d(fake_pair), **self.smoothing)}
+        on_fake, on_real = self.d(fake_pair), self.d(real_pair)  # in this order: batch norm's running statistics tell
+        losses = {"adv": self.cost.d(on_real, on_fake, **self.smoothing)}
         if self.cost.penalty:
             losses["penalty"] = self.cost.penalty * gradient_penalty(self.d, real_pair, fake_pair, batch["key"])
         yield "d", losses
