@@ -62,6 +62,10 @@ class TrainConfig:
     direction: str = option("a2b", "b2a swaps the domains when they are read", choices=("a2b", "b2a"))
     input_channels: int = option(3, "channels of domain a: 3 (colour) or 1 (grey)", low=1)
     output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1)
+    range_a: str | None = option(
+        None, "LOW:HIGH, the values that −1 and 1 stand for in domain a (all of the file's depth)"
+    )
+    range_b: str | None = option(None, "the same of domain b")
     lr: float = option(2e-4, "learning rate of all networks", low=0)
     init_from: str | None = option(None, "a trained model whose generators to start from")
     seed: int = option(0, "decides every random draw")
@@ -129,6 +133,17 @@ def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
         limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be {limits}")
     return value
+
+
+def values_of(text: str) -> tuple[float, float]:
+    """The two numbers of LOW:HIGH. UsageError if it is not that."""
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise UsageError(f"range {text!r}: must be LOW:HIGH, such as 0:65535") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"range {text!r}: the first number must be less than the second")
+    return low, high
 
 
 def read_toml(path: Path) -> dict[str, Any]:
