@@ -14,7 +14,7 @@ from torch import Tensor
 from translate import noise
 from translate.data.layouts import Split
 
-SAMPLINGS = ("reference", "permute-both")
+PLANNED = 4096
 
 
 class Order:
@@ -22,12 +22,14 @@ class Order:
 
     def __init__(self, split: Split, seed: int, sampling: str = "reference") -> None:
         self.split, self.seed, self.sampling = split, seed, sampling
-        self._kept: dict[str, tuple[int, Tensor]] = {}
+        self._kept: dict[str, tuple[tuple[int, ...], Tensor]] = {}
 
-    def _permutation(self, name: str, epoch: int) -> Tensor:
-        """Kept for the epoch: it takes as long as sorting it."""
-        if name not in self._kept or self._kept[name][0] != epoch:
-            self._kept[name] = epoch, noise.permutation(len(self.split), self.seed, name, epoch)
+    def _permutations(self, name: str, epochs: Tensor) -> Tensor:
+        """The permutations (E, L) of some epochs; kept, because making one of a large set takes as long as sorting it."""
+        wanted = tuple(epochs.tolist())
+        if name not in self._kept or self._kept[name][0] != wanted:
+            draws = noise.bits(noise.each(epochs, self.seed, name), "permutation", len(self.split))
+            self._kept[name] = wanted, draws.argsort(dim=1, stable=True)
         return self._kept[name][1]
 
     def __call__(self, n: int) -> tuple[int, int]:
@@ -48,12 +50,8 @@ class Order:
 
     def _by_permutation(self, numbers: Tensor, name: str, count: int) -> Tensor:
         length = len(self.split)
-        out = torch.empty_like(numbers)
-        epochs = numbers.div(length, rounding_mode="floor")
-        for epoch in epochs.unique().tolist():
-            here = epochs == epoch
-            out[here] = self._permutation(name, epoch)[numbers[here] % length] % count
-        return out
+        epochs, row = numbers.div(length, rounding_mode="floor").unique(return_inverse=True)
+        return self._permutations(name, epochs)[row, numbers % length] % count
 
 
 def key_of_draws(seed: int, numbers: Tensor) -> Tensor:
@@ -69,8 +67,11 @@ class Steps:
     batch_size: int
     rank: int = 0
     ranks: int = 1
-    block: int = 256
-    """Steps that are planned together."""
+
+    @property
+    def block(self) -> int:
+        """Steps that are planned together: of about PLANNED images."""
+        return max(1, PLANNED // (self.batch_size * self.ranks))
 
     def numbers(self, step_start: int, steps: int = 1) -> Tensor:
         """The run's image numbers that this process takes of `steps` steps from image `step_start` on: (steps, batch)."""
