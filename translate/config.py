@@ -58,10 +58,32 @@ class TrainConfig:
     accumulate: int = option(1, "micro-batches a batch is split into, to save memory", low=1)
     load_size: int | None = option(None, "images are resized to this square first (crop size · 286 / 256)", low=2)
     crop_size: int = option(256, "random squares of this size are trained on", low=2)
+    preprocess: str = option(
+        "resize_and_crop",
+        "resize_and_crop: to the load size, then a random square; crop: of the image as it is; scale_width_and_crop: to the "
+        "load size in width; none: whole images",
+        choices=("resize_and_crop", "crop", "scale_width_and_crop", "none"),
+    )
     flip: bool = option(True, "mirror half of the images")
+    decoder: str = option(
+        "pillow", "what decodes JPEG; nvjpeg does on the GPU", choices=("pillow", "torchcodec", "nvjpeg")
+    )
+    resize: str = option("pillow", "bicubic filter: pillow's, or the faster one of torch", choices=("pillow", "torch"))
+    sampling: str = option(
+        "reference",
+        "unpaired order: b at random beside a permuted a, or both permuted",
+        choices=("reference", "permute-both"),
+    )
+    augment: str = option("", "more random changes on the device, as rotate,affine,color (docs/augmentation.md)")
+    albumentations: str | None = option(None, "YAML recipe of albumentations, applied by the stream loader's workers")
+    background: str = option("white", "colour behind what is transparent: a name or #rrggbb")
     direction: str = option("a2b", "b2a swaps the domains when they are read", choices=("a2b", "b2a"))
     input_channels: int = option(3, "channels of domain a: 3 (colour) or 1 (grey)", low=1)
     output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1)
+    range_a: str | None = option(
+        None, "LOW:HIGH, the values that −1 and 1 stand for in domain a (all of the file's depth)"
+    )
+    range_b: str | None = option(None, "the same of domain b")
     lr: float = option(2e-4, "learning rate of all networks", low=0)
     init_from: str | None = option(None, "a trained model whose generators to start from")
     seed: int = option(0, "decides every random draw")
@@ -74,11 +96,12 @@ class TrainConfig:
     threads: int | None = option(None, "CPU threads of torch", low=1, free=True)
     loader: str = option(
         "auto",
-        "where decoded images live: resident (on the device) or stream (decoded by workers each time)",
-        choices=("auto", "resident", "stream"),
+        "where decoded images live: resident (on the device), ram (on the host) or stream (nowhere: decoded each time)",
+        choices=("auto", "resident", "ram", "stream"),
         free=True,
     )
     workers: int = option(2, "processes that decode images for the stream loader", low=0, free=True)
+    strict: bool = option(False, "stop at the first file that cannot be read", free=True)
     save_every: int | None = option(None, "checkpoint after every N images (every 5 minutes)", low=1, free=True)
     sample_every: int | None = option(None, "sample grid after every N images (with each checkpoint)", low=1, free=True)
     log_every: int = option(100, "write losses after every N images", low=1, free=True)
@@ -129,6 +152,17 @@ def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
         limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be {limits}")
     return value
+
+
+def values_of(text: str) -> tuple[float, float]:
+    """The two numbers of LOW:HIGH. UsageError if it is not that."""
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise UsageError(f"range {text!r}: must be LOW:HIGH, such as 0:65535") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"range {text!r}: the first number must be less than the second")
+    return low, high
 
 
 def read_toml(path: Path) -> dict[str, Any]:

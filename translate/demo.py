@@ -13,7 +13,7 @@ import numpy as np
 
 from translate import api, config, images
 from translate.conversion import report
-from translate.data import layouts, loader
+from translate.data import decode, layouts
 from translate.errors import DataError
 from translate.evaluation import metrics
 from translate.methods import METHODS
@@ -174,7 +174,7 @@ def _convert(task: Task, root: Path, run: api.Run, out: Path) -> tuple[Pictures,
 
 def _picture(ref: layouts.Ref) -> np.ndarray:
     """One image at the demo's size: (SIZE, SIZE, 3) uint8."""
-    image = loader.decode(ref, 3, SIZE)
+    image = decode.load(ref, decode.Recipe(SIZE, SIZE, False, (3, 3)), 0)
     if isinstance(image, images.ImageError):
         raise DataError(f"{ref.path}: {image}; the demo's images are damaged: install the project anew")
     return image.permute(1, 2, 0).numpy()

@@ -56,9 +56,14 @@ def mix(*parts: int | str) -> int:
     return _signed(h)
 
 
+def each(numbers: Tensor, *parts: int | str) -> Tensor:
+    """`mix(*parts, n)` for every n of an int64 tensor (N,), on its device."""
+    return _scramble((numbers ^ mix(*parts)) + _GOLDEN)
+
+
 def keys(seed: int, numbers: Tensor) -> Tensor:
     """`mix(seed, n)` for every n of an int64 tensor (N,), on its device."""
-    return _scramble((numbers ^ mix(seed)) + _GOLDEN)
+    return each(numbers, seed)
 
 
 def bits(key: Tensor, name: str, *shape: int) -> Tensor:

@@ -152,6 +152,50 @@ def free_memory(device: torch.device) -> int:
     return 4 << 30  # Windows tells only through its own API: a cautious guess
 
 
+class Sender:
+    """Copies batches from the host to a device; on CUDA by a stream of its own, beside the computation.
+
+    `ring` batches may be on the way at a time: their pinned buffers are used in turn.
+    """
+
+    def __init__(self, device: torch.device, ring: int) -> None:
+        self.device, self.ring, self.turn = device, ring, 0
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._pinned: list[dict[str, Tensor]] = [{} for _ in range(ring)]
+        self._sent: list[torch.cuda.Event | None] = [None] * ring
+
+    def send(self, batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+        """Starts the copies; what `receive` takes."""
+        turn = self.turn = (self.turn + 1) % self.ring
+        if self.stream is None:
+            return {name: x.to(self.device) for name, x in batch.items()}, turn
+        if (event := self._sent[turn]) is not None:
+            event.synchronize()  # of a copy that was started `ring` batches ago
+        with torch.cuda.stream(self.stream):
+            sent = {name: self._pin(name, x, turn).to(self.device, non_blocking=True) for name, x in batch.items()}
+            event = self._sent[turn] = torch.cuda.Event()
+            event.record()
+        return sent, turn
+
+    def _pin(self, name: str, x: Tensor, turn: int) -> Tensor:
+        """The tensor in a pinned buffer."""
+        held = self._pinned[turn].get(name)
+        if held is None or held.shape != x.shape or held.dtype != x.dtype:
+            held = self._pinned[turn][name] = torch.empty_like(x, pin_memory=True)
+        return held.copy_(x)
+
+    def receive(self, sent: tuple[dict[str, Tensor], int]) -> dict[str, Tensor]:
+        """The batch on the device, for work that is started from now on."""
+        batch, turn = sent
+        event = self._sent[turn]
+        if event is not None:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_event(event)
+            for x in batch.values():
+                x.record_stream(current)  # or its memory could be given away while it is still read
+        return batch
+
+
 class Stop:
     """Set by a first SIGINT, SIGTERM or SIGHUP, for the work to end cleanly; a second one ends the process at once."""
 

@@ -260,7 +260,12 @@ COMBINATIONS: list[tuple[list[str], list[str], list[str]]] = [
     (BOTH, ["--device", "cuda:99"], ["--device cuda:99", "cpu"]),
     (BOTH, ["--device", "meta"], ["--device meta", "cpu"]),
     (BOTH, ["--epochs", "0", "--decay-epochs", "0"], ["--epochs", "--decay-epochs"]),
-    (BOTH, ["--input-channels", "2"], ["--input-channels", "3"]),
+    (BOTH, ["--input-channels", "0"], ["input_channels", "1"]),
+    (BOTH, ["--range-a", "9"], ["9", "LOW:HIGH"]),
+    (BOTH, ["--range-b", "5:5"], ["5:5", "less"]),
+    (BOTH, ["--background", "nocolour"], ["--background", "#rrggbb"]),
+    (BOTH, ["--decoder", "nvjpeg"], ["nvjpeg", "CUDA", "pillow"]),
+    (["cyclegan"], ["--preprocess", "none"], ["--preprocess none", "--pool-size 0"]),
     (["cyclegan"], ["--input-channels", "1"], ["--lambda-identity", "1", "3"]),
     (BOTH, ["--adversarial", "wgan-gp", "--norm", "instance", "--precision", "fp16"], ["fp16", "wgan-gp", "bf16"]),
 ]

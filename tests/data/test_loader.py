@@ -8,25 +8,38 @@ from scipy.stats import chi2_contingency, chisquare
 
 from translate import images, noise, runtime
 from translate.data import augment, layouts
+from translate.data.decode import Recipe, load
 from translate.data.layouts import Ref, Split
-from translate.data.loader import Loader, Order, Recipe, decode, fixed_batch, next_good
+from translate.data.loader import Loader, Options, fixed_batch
+from translate.data.memory import next_good
+from translate.data.order import Order
 from translate.errors import DataError
 
 CPU = torch.device("cpu")
-TIERS = ["resident", "stream"]
+TIERS = ["resident", "ram", "stream"]
 
 
-def loader(split, *, load=20, crop=16, flip=True, channels=(3, 3), batch_size=3, said=None, **options):
+def loader(
+    split, *, load=20, crop=16, flip=True, channels=(3, 3), batch_size=3, said=None, recipe=None, tier="resident",
+    workers=0, seed=0, dtype=torch.float32, rank=0, ranks=1, **options,
+):  # fmt: skip
     say = (said if said is not None else []).append
-    recipe = Recipe(load, crop, flip, channels)
-    options = {"seed": 0, "tier": "resident", "workers": 0, **options}
-    return Loader(split, recipe, batch_size=batch_size, device=CPU, say=say, **options)
+    recipe = Recipe(load, crop, flip, channels, **(recipe or {}))
+    options = Options(tier=tier, workers=workers, **options)
+    return Loader(
+        split, recipe, batch_size=batch_size, seed=seed, device=CPU, dtype=dtype, rank=rank, ranks=ranks, options=options,
+        say=say,
+    )  # fmt: skip
 
 
 def take(loader, count, start=0):
     """Images a and b of the first `count` batches, one after another."""
-    batches = list(islice(loader.batches(start), count))
+    batches = [{name: x.clone() for name, x in batch.items()} for batch in islice(loader.batches(start), count)]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def decode(ref, channels, size):
+    return load(ref, Recipe(size, size, False, (channels, channels)), 0)
 
 
 def equal(x, y):
@@ -122,7 +135,8 @@ def test_images_are_those_of_the_files_in_the_order(unpaired):
 
 
 def test_tiers_give_the_same_bits(split):
-    resident, streamed = (take(loader(split, tier=tier), 5, start=2) for tier in TIERS)
+    resident, ram, streamed = (take(loader(split, tier=tier), 5, start=2) for tier in TIERS)
+    assert equal(resident, ram)
     assert equal(resident, streamed)
 
 
@@ -336,11 +350,39 @@ ROWS, COLUMNS = torch.meshgrid(torch.arange(7), torch.arange(9), indexing="ij")
 COORDINATES = torch.stack([ROWS, COLUMNS])[None].to(torch.uint8)
 
 
-def cuts(count, size, flip, name="a"):
+def by_slices(stored, cuts, index, size):
+    """The three ways to cut give the same."""
+    out = torch.empty(len(index), stored.shape[1], size, size, dtype=torch.float64)
+    where = zip(cuts.top.tolist(), cuts.left.tolist(), cuts.mirrored.tolist(), strict=True)
+    return images.to_integers(augment.slices([stored[i] for i in index.tolist()], list(where), out, None))
+
+
+def by_gather(stored, cuts, index, size):
+    return augment.gather(stored, index, cuts, size, size)
+
+
+def by_flat_gather(stored, cuts, index, size):
+    """With another image before, between and after those that are wanted."""
+    _, channels, height, width = stored.shape
+    parts = [part for image in stored for part in (torch.full((5,), 99, dtype=stored.dtype), image.reshape(-1))]
+    flat = torch.cat([*parts, torch.full((3,), 99, dtype=stored.dtype)])
+    offsets = 5 + index * (5 + channels * height * width)
+    heights, widths = torch.full_like(index, height), torch.full_like(index, width)
+    return augment.gather_flat(flat, offsets, heights, widths, channels, cuts, size, size)
+
+
+CUTTERS = [by_slices, by_gather, by_flat_gather]
+
+
+def drawn(stored, key, name, size, flip):
+    heights, widths = (torch.full((len(key),), n) for n in stored.shape[2:])
+    return augment.draw(key, name, heights, widths, size, flip)
+
+
+def cuts(cutter, count, size, flip, name="a"):
     """Top, left and whether it is flipped of `count` crops."""
     key, index = noise.keys(0, torch.arange(count)), torch.zeros(count, dtype=torch.int64)
-    crops = augment.crop_flip_normalise(COORDINATES, index, key, name, size, flip, torch.float64)
-    crops = images.to_integers(crops).long()
+    crops = cutter(COORDINATES, drawn(COORDINATES, key, name, size, flip), index, size).long()
     top, first, last = crops[:, 0, 0, 0], crops[:, 1, 0, 0], crops[:, 1, 0, -1]
     left = torch.minimum(first, last)
     along = torch.arange(size)
@@ -350,42 +392,51 @@ def cuts(count, size, flip, name="a"):
     return top, left, first > last
 
 
-def test_offsets_and_flips_are_uniform_and_independent():
+@pytest.mark.parametrize("cutter", CUTTERS)
+def test_offsets_and_flips_are_uniform_and_independent(cutter):
     """Of 7×9 pixels, crops of 4×4 start in 4 rows and 6 columns, and half of them are flipped."""
-    top, left, flipped = cuts(9600, 4, flip=True)
+    top, left, flipped = cuts(cutter, 9600, 4, flip=True)
     counts = torch.bincount((top * 6 + left) * 2 + flipped, minlength=48)
     assert len(counts) == 48
     assert chisquare(counts.numpy()).pvalue > 1e-3
 
 
-def test_nothing_is_flipped_where_flips_are_off():
-    top, left, flipped = cuts(300, 4, flip=False)
+@pytest.mark.parametrize("cutter", CUTTERS)
+def test_nothing_is_flipped_where_flips_are_off(cutter):
+    top, left, flipped = cuts(cutter, 300, 4, flip=False)
     assert not flipped.any()
-    assert torch.equal(top, cuts(300, 4, flip=True)[0])
-    assert torch.equal(left, cuts(300, 4, flip=True)[1])
+    assert torch.equal(top, cuts(cutter, 300, 4, flip=True)[0])
+    assert torch.equal(left, cuts(cutter, 300, 4, flip=True)[1])
 
 
 def test_another_name_draws_apart():
-    assert not torch.equal(cuts(300, 4, True, "a")[1], cuts(300, 4, True, "b")[1])
+    assert not torch.equal(cuts(by_gather, 300, 4, True, "a")[1], cuts(by_gather, 300, 4, True, "b")[1])
 
 
-def test_a_crop_of_all_rows_starts_at_the_first():
-    top, left, _ = cuts(200, 7, flip=True)
+@pytest.mark.parametrize("cutter", CUTTERS)
+def test_a_crop_of_all_rows_starts_at_the_first(cutter):
+    top, left, _ = cuts(cutter, 200, 7, flip=True)
     assert (top == 0).all()
     assert set(left.tolist()) == {0, 1, 2}
 
 
-def test_crops_are_of_the_images_that_the_index_names():
-    stored = torch.arange(4, dtype=torch.uint8)[:, None, None, None].expand(4, 1, 8, 8)
+@pytest.mark.parametrize("depth", [torch.uint8, torch.uint16, torch.float32])
+@pytest.mark.parametrize("cutter", CUTTERS[1:])
+def test_crops_are_of_the_images_that_the_index_names(cutter, depth):
+    stored = torch.arange(4).to(depth)[:, None, None, None].expand(4, 1, 8, 8).contiguous()
     index = torch.tensor([3, 0, 2, 2])
-    crops = augment.crop_flip_normalise(stored, index, torch.arange(4), "a", 4, True, torch.float32)
-    assert torch.equal(images.to_integers(crops), stored[index][:, :, :4, :4])
+    crops = cutter(stored, drawn(stored, torch.arange(4), "a", 4, True), index, 4)
+    assert torch.equal(crops, stored[index][:, :, :4, :4])
 
 
-@pytest.mark.parametrize(("size", "top", "left"), [(3, 2, 3), (4, 1, 2), (7, 0, 1)])
-def test_the_centre_is_in_the_middle(size, top, left):
-    crop = images.to_integers(augment.centre(COORDINATES, torch.tensor([0]), size, torch.float64))
-    assert torch.equal(crop[0], COORDINATES[0, :, top : top + size, left : left + size])
+@pytest.mark.parametrize("values", [None, (0, 4095), (-10, 300)])
+@pytest.mark.parametrize("depth", [torch.uint8, torch.uint16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slices_normalise_as_a_gather_does_bit_for_bit(depth, values, dtype):
+    stored = (torch.rand(1, 2, 6, 6) * 60000).to(depth)
+    out = torch.empty(1, 2, 6, 6, dtype=dtype)
+    augment.slices([stored[0]], [(0, 0, False)], out, values)
+    assert torch.equal(out, images.to_range(stored, dtype, values))
 
 
 # The batch of the sample grids.

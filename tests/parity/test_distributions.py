@@ -15,8 +15,10 @@ from PIL import Image
 from scipy import stats
 from torch import nn
 
+from translate.data.decode import Recipe
 from translate.data.layouts import Ref, Split
-from translate.data.loader import Loader, Order, Recipe
+from translate.data.loader import Loader, Options
+from translate.data.order import Order
 from translate.methods import METHODS
 from translate.methods.pool import ImagePool
 from translate.training.schedule import Schedule
@@ -192,9 +194,10 @@ def cuts(path, paired):
     recipe = Recipe(LOAD, CROP, True, (3, 3))
     loader = Loader(
         Split((Ref(path),), (Ref(path),), paired), recipe,
-        batch_size=500, seed=0, device=torch.device("cpu"), tier="resident", say=lambda line: None,
+        batch_size=500, seed=0, device=torch.device("cpu"), options=Options(tier="resident"),
+        say=lambda line: None,
     )  # fmt: skip
-    batches = list(islice(loader.batches(0), CUTS // 500))
+    batches = [{side: x.clone() for side, x in batch.items()} for batch in islice(loader.batches(0), CUTS // 500)]
     return [cut_of(torch.cat([batch[side] for batch in batches])) for side in "ab"]
 
 

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 import translate
-from translate import api, errors
+from translate import errors
+from translate.api import training
 from translate.data.loader import Loader
 from translate.methods import METHODS
 from translate.training import checkpoint
@@ -295,7 +296,7 @@ def test_logged_losses_are_means_over_the_steps_that_had_them():
 def test_run_names(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    assert str(api._run_folder(None, "cyclegan", tmp_path / "photos")) == "checkpoints/cyclegan-photos"
-    assert str(api._run_folder("name", "cyclegan", tmp_path)) == "checkpoints/name"
-    assert str(api._run_folder("a/b", "cyclegan", tmp_path)) == "a/b"
-    assert str(api._run_folder(tmp_path / "x", "cyclegan", tmp_path)) == str(tmp_path / "x")
+    assert str(training._run_folder(None, "cyclegan", tmp_path / "photos")) == "checkpoints/cyclegan-photos"
+    assert str(training._run_folder("name", "cyclegan", tmp_path)) == "checkpoints/name"
+    assert str(training._run_folder("a/b", "cyclegan", tmp_path)) == "a/b"
+    assert str(training._run_folder(tmp_path / "x", "cyclegan", tmp_path)) == str(tmp_path / "x")

@@ -24,7 +24,7 @@ def convert(
     /,
     *,
     to: Annotated[str, Parameter(help="target domain: b, or a with a two-way model")] = "b",
-    format: Annotated[str, Parameter(help="keep, png, jpg, webp, avif, tiff or gif")] = "keep",
+    format: Annotated[str, Parameter(help="keep, png, jpg, webp, avif, tiff, gif or npy")] = "keep",
     quality: Annotated[int | None, Parameter(help="of jpg, webp and avif, 1 to 100")] = None,
     batch_size: Annotated[int, Parameter(help="images of one size that a GPU is given at a time")] = 8,
     overwrite: Annotated[bool, Parameter(help="make every output anew", negative=())] = False,
@@ -37,12 +37,13 @@ def convert(
         str | None, Parameter(help="of batch norm: sample (each image's own) or running [default: as the model says]")
     ] = None,
     pixels: Annotated[str, Parameter(help="integers are rounded, or cut off as by the reference")] = "rounded",
+    background: Annotated[str, Parameter(help="colour behind what is transparent: a name or #rrggbb")] = "white",
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
     precision: Annotated[str, Parameter(help="fp32, bf16, fp16 or fp64")] = "fp32",
     json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
 ) -> int:
     """Convert an image, a folder or a glob. Sizes are kept, inputs are never changed, the same command again goes on."""
-    options = Options(to, format, quality, batch_size, overwrite, dry_run, limit, max_pixels, seed, pixels)
+    options = Options(to, format, quality, batch_size, overwrite, dry_run, limit, max_pixels, seed, pixels, background)
     console = Console(stderr=True)
     columns = (
         TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),

@@ -7,9 +7,7 @@ before the finished output is renamed into place, so there is no moment at which
 
 import glob
 import hashlib
-import json
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -21,12 +19,11 @@ from typing import Any
 import numpy as np
 
 from translate import files, images, runtime
-from translate.conversion.names import Item, output_format, plan
+from translate.conversion.journal import Journal
+from translate.conversion.names import Item, output_format
 from translate.conversion.translator import PIXELS, Translator
 from translate.errors import DataError, Interrupted, StorageError, UsageError
 from translate.images import Picture
-
-MANIFEST = "manifest.jsonl"
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,7 @@ class Options:
     max_pixels: int = images.MAX_PIXELS
     seed: int = 0
     pixels: str = "rounded"
+    background: str = "white"
 
     def __post_init__(self) -> None:
         if self.format != "keep" and images.writer_for(self.format) is None:
@@ -51,6 +49,10 @@ class Options:
             raise UsageError(f"--quality {self.quality}: must be from 1 to 100")
         if self.pixels not in PIXELS:
             raise UsageError(f"--pixels {self.pixels}: unknown; possible: {', '.join(PIXELS)}")
+        try:
+            images.colour(self.background)
+        except ValueError:
+            raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
         for name in ("batch_size", "limit", "max_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -61,6 +63,7 @@ class Options:
         behaviour = {name: translator.info[name] for name in ("dropout", "norm_statistics")}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
+            "background": self.background,
             "precision": translator.precision.name, **behaviour,
         }  # fmt: skip
 
@@ -99,7 +102,7 @@ def convert(
     Raises UsageError, DataError (nothing to convert), StorageError, BusyError, and Interrupted after a clean stop; images
     that cannot be converted are in the result's `failures`.
     """
-    translator.check_images(options.to)
+    translator.check_target(options.to)
     root, found = list_inputs(source)
     target = Path(output)
     if Path(source).is_file() and images.extension(target) in images.KNOWN and not target.is_dir():
@@ -113,14 +116,14 @@ def convert(
     result = Result(target, others=others)
     if options.dry_run:
         journal = Journal(target, translator.sha256, options.decisive(translator))
-        todo = journal.todo(inputs, root, options)
+        todo = journal.todo(inputs, root, options.format, overwrite=options.overwrite)
         result.planned, result.skipped = todo[: options.limit], len(inputs) - len(todo)
         return result
     files.check_writable(target)
     with files.locked(target, "wait for it or use another output folder"):
         files.remove_temporaries(target)
         journal = Journal(target, translator.sha256, options.decisive(translator))
-        todo = journal.todo(inputs, root, options)
+        todo = journal.todo(inputs, root, options.format, overwrite=options.overwrite)
         result.skipped = len(inputs) - len(todo)
         all_inputs = {os.path.realpath(root / name) for name in inputs}
         _Run(translator, root, todo[: options.limit], all_inputs, journal, options, result, progress).go()
@@ -169,69 +172,6 @@ def _sort_out(found: Iterable[str]) -> tuple[list[str], int]:
     return inputs, len(names) - len(inputs)
 
 
-class Journal:
-    """The manifest: one line for each input that was done or failed; the last line of an input counts."""
-
-    def __init__(self, folder: Path, model: str, settings: dict[str, Any]) -> None:
-        self.folder, self.path = folder, folder / MANIFEST
-        self.model, self.settings = model, settings
-        self.entries: dict[str, dict[str, Any]] = {}
-        """Input → its last line."""
-        self.outputs: set[str] = set()
-        """What this job has made, by its name below the folder."""
-        self._lock = threading.Lock()
-        if self.path.exists():
-            for line in self.path.read_bytes().split(b"\n"):
-                try:
-                    entry = json.loads(line)
-                    if entry["status"] == "done":
-                        self.outputs.add(entry["output"])
-                    self.entries[entry["input"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue  # the half-written last line of a killed run, or not ours
-
-    def names(self) -> dict[str, str]:
-        """Input → output of what was done before."""
-        return {name: entry["output"] for name, entry in self.entries.items() if entry["status"] == "done"}
-
-    def todo(self, inputs: Sequence[str], root: Path, options: Options) -> list[Item]:
-        """What is still to be made of the inputs, and under which names."""
-        items = plan(inputs, options.format, self.names())
-        return [item for item in items if options.overwrite or not self.is_done(item, root)]
-
-    def is_done(self, item: Item, root: Path) -> bool:
-        """Whether the output is there, made from this very input by this model with these settings."""
-        entry = self.entries.get(item.input)
-        if entry is None or entry["status"] != "done" or entry["output"] != item.output:
-            return False
-        if entry.get("model") != self.model or entry.get("settings") != self.settings:
-            return False
-        try:
-            made, source = os.stat(self.folder / item.output), os.stat(root / item.input)
-        except OSError:
-            return False
-        if entry.get("made_from") != [source.st_size, source.st_mtime_ns] or entry.get("bytes") != made.st_size:
-            return False
-        if entry.get("written") == made.st_mtime_ns:
-            return True
-        return hashlib.sha256((self.folder / item.output).read_bytes()).hexdigest() == entry["sha256"]
-
-    def add(self, **entry: Any) -> None:
-        """Appends a line and syncs it."""
-        with self._lock, open(self.path, "ab") as file:
-            if file.tell() and not self._ends_whole():
-                file.write(b"\n")
-            file.write(json.dumps(entry).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self.entries[entry["input"]] = entry
-
-    def _ends_whole(self) -> bool:
-        with open(self.path, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
-
-
 @dataclass
 class _Work:
     item: Item
@@ -252,6 +192,7 @@ class _Run:
         self.options, self.result, self.progress = options, result, progress
         # On the CPU a batch is not bit-equal to its images one by one, and gains nothing.
         self.batch_size = options.batch_size if translator.device.type != "cpu" else 1
+        self.reading = _reading(translator, options)
         self._started = time.monotonic()
 
     def go(self) -> None:
@@ -307,7 +248,7 @@ class _Run:
             if os.path.lexists(target) and not self.options.overwrite and item.output not in self.journal.outputs:
                 raise images.ImageError(f"exists: {item.output} was not made by this job; --overwrite replaces it")
             stat = os.stat(path)
-            picture = images.read(path, self.translator.channels(self.options.to), self.options.max_pixels)
+            picture = images.read(path, how=self.reading)
             return _Work(item, picture, [stat.st_size, stat.st_mtime_ns], started)
         except (images.ImageError, OSError) as e:
             self._fail(item, str(e) if isinstance(e, images.ImageError) else e.strerror or str(e), started)
@@ -317,7 +258,10 @@ class _Run:
         try:
             pictures = [work.picture.pixels for work in batch]
             options = self.options
-            results = self.translator.translate_pixels(pictures, options.to, seed=options.seed, pixels=options.pixels)
+            results = self.translator.translate_pixels(
+                pictures, options.to, seed=options.seed, pixels=options.pixels,
+                holds=[_holds(work.item, options) for work in batch],
+            )  # fmt: skip
         except (RuntimeError, MemoryError) as e:
             for work in batch:
                 self._fail(work.item, " ".join(str(e).split())[:200] or "out of memory", work.started)
@@ -328,7 +272,7 @@ class _Run:
     def _write(self, work: _Work, pixels: np.ndarray) -> bool:
         """Encodes and writes one output; False if that failed for this image alone."""
         item, fmt = work.item, output_format(work.item.input, self.options.format)
-        notices = _notices(work.picture, item, fmt, self.options)
+        notices = _notices(work.picture, item, fmt, self.options, self.translator)
         try:
             data = images.encode(Picture(pixels, work.picture.alpha), fmt, self.options.quality)
             line = {
@@ -393,8 +337,10 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Op
             raise images.ImageError("format not allowed")
         if target.exists() and not options.overwrite:
             raise images.ImageError(f"exists: {target.name}; --overwrite replaces it")
-        picture = images.read(source, translator.channels(options.to), options.max_pixels)
-        (pixels,) = translator.translate_pixels([picture.pixels], options.to, seed=options.seed, pixels=options.pixels)
+        picture = images.read(source, how=_reading(translator, options))
+        (pixels,) = translator.translate_pixels(
+            [picture.pixels], options.to, seed=options.seed, pixels=options.pixels, holds=[images.WRITERS[fmt].depths]
+        )
         data = images.encode(Picture(pixels, picture.alpha), fmt, options.quality)
     except (images.ImageError, RuntimeError, MemoryError) as e:
         result.failures[source.name] = " ".join(str(e).split())[:200] or "out of memory"
@@ -402,17 +348,29 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Op
         with files.storage(target.parent):
             files.write(target, data)
         result.done = 1
-        result.notices = [f"{source.name}: {notice}" for notice in _notices(picture, item, fmt, options)]
+        result.notices = [f"{source.name}: {notice}" for notice in _notices(picture, item, fmt, options, translator)]
     result.seconds = time.monotonic() - started
     return result
 
 
-def _notices(picture: Picture, item: Item, fmt: str, options: Options) -> list[str]:
+def _reading(translator: Translator, options: Options) -> images.Reading:
+    return translator.reading(options.to, options.max_pixels, images.colour(options.background))
+
+
+def _holds(item: Item, options: Options) -> tuple[str, ...]:
+    """The depths that an output's format holds."""
+    return images.WRITERS[output_format(item.input, options.format)].depths
+
+
+def _notices(picture: Picture, item: Item, fmt: str, options: Options, translator: Translator) -> list[str]:
     """What the output does not hold of the input."""
     notices = list(picture.notices)
     ext = images.extension(item.input)
     if options.format == "keep" and images.writer_for(ext) is None:
         notices.append(f"{ext} is written as {fmt}")
-    if picture.alpha is not None and not images.WRITERS[fmt].alpha:
-        notices.append(f"{fmt} holds no transparency, so it is on white")
+    writer, depth = images.WRITERS[fmt], translator.depth(picture.pixels.dtype, options.to).name
+    if depth not in writer.depths:
+        notices.append(f"{fmt} does not hold {depth} values; they are scaled to {writer.depths[-1]}")
+    if picture.alpha is not None and not writer.alpha:
+        notices.append(f"{fmt} holds no transparency, so it is on {options.background}")
     return notices

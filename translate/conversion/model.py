@@ -23,7 +23,9 @@ from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.nn.recognise import Weights
 
-GENERATOR_SETTINGS = ("input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics")
+GENERATOR_SETTINGS = (
+    "input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics", "range_a", "range_b",
+)  # fmt: skip
 DISCRIMINATOR_SETTINGS = ("discriminator", "d_width", "d_layers")
 """What `config.json` keeps of a training's settings: enough to build the networks."""
 
@@ -99,7 +101,7 @@ def describe(method: Method, directions: Mapping[str, str], known: Iterable[str]
         "format": 1,
         "method": method.name,
         "version": translate.__version__,
-        "networks": {name: getattr(cfg, name) for name in known},
+        "networks": {name: getattr(cfg, name) for name in known if getattr(cfg, name) is not None},
         "directions": dict(directions),
         "size": _size_rule(method),
         "domains": _domains(cfg),
@@ -125,8 +127,14 @@ def _size_rule(method: Method) -> dict[str, int]:
 
 
 def _domains(cfg: Any) -> dict[str, Any]:
-    channels = {"a": cfg.input_channels, "b": cfg.output_channels}
-    return {name: {"channels": n, "range": [-1, 1]} for name, n in channels.items()}
+    domains: dict[str, Any] = {
+        "a": {"channels": cfg.input_channels, "range": [-1, 1]},
+        "b": {"channels": cfg.output_channels, "range": [-1, 1]},
+    }
+    for name, declared in (("a", cfg.range_a), ("b", cfg.range_b)):
+        if declared is not None:
+            domains[name]["values"] = list(config.values_of(declared))
+    return domains
 
 
 # Writing.

@@ -41,18 +41,29 @@ class Translator:
         if to not in self.directions:
             raise UsageError(f"this model translates to {' and '.join(self.directions)} only, not to {to!r}")
 
-    def check_images(self, to: str) -> None:
-        """UsageError where there is no such direction, or pictures cannot hold what it takes or gives."""
-        self.check_target(to)
-        takes, gives = self.channels(to), self.info["domains"][to]["channels"]
-        if not {takes, gives} <= {1, 3}:
-            raise UsageError(
-                f"this model takes {takes} channels and gives {gives}, but pictures have 1 or 3; give it tensors in Python"
-            )
-
     def channels(self, to: str) -> int:
         """Channels of the images that it takes when translating to `to`."""
-        return self.info["domains"]["a" if to == "b" else "b"]["channels"]
+        return self.info["domains"][_source(to)]["channels"]
+
+    def reading(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
+        """How files are to be read for translating to `to`: at their own depth."""
+        declared = self._values(_source(to)) is not None
+        return images.Reading(self.channels(to), max_pixels, background, deep=True, declared=declared)
+
+    def depth(self, given: np.dtype, to: str, holds: Sequence[str] = images.DEPTHS) -> np.dtype:
+        """Of a result: that of its picture, or what the declared values of its domain need; as far as a format `holds` it."""
+        wanted = given.name
+        if (values := self._values(to)) is not None:
+            low, high = values
+            wanted = (
+                "uint8" if low >= 0 and 1 < high <= 255 else "uint16" if low >= 0 and 255 < high <= 65535 else "float32"
+            )
+        return np.dtype(wanted if wanted in holds else "uint16" if "uint16" in holds and wanted != "uint8" else "uint8")
+
+    def _values(self, domain: str) -> images.Values | None:
+        """The stored values that −1 and 1 stand for in a domain, if they were declared."""
+        declared = self.info["domains"][domain].get("values")
+        return (declared[0], declared[1]) if declared else None
 
     @overload
     def __call__(self, image: Image.Image, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Image.Image: ...
@@ -68,9 +79,11 @@ class Translator:
         is how a picture's integers are made: "rounded", or "reference" (cut off, as the reference does).
         """
         if isinstance(image, Image.Image):
-            self.check_images(to)
+            self.check_target(to)
+            if not {self.channels(to), self.info["domains"][to]["channels"]} <= {1, 3}:
+                raise UsageError("a Pillow image has 1 or 3 channels, but this model works on others; give it a tensor")
             picture = images.decode(ImageOps.exif_transpose(image), self.channels(to))
-            (result,) = self.translate_pixels([picture.pixels], to, seed=seed, pixels=pixels)
+            (result,) = self.translate_pixels([picture.pixels], to, seed=seed, pixels=pixels, holds=[("uint8",)])
             return images.to_image(result, picture.alpha)
         self.check_target(to)
         if image.ndim != 4 or image.shape[1] != self.channels(to):
@@ -79,14 +92,33 @@ class Translator:
         return torch.stack(self._run(list(image), to, keys)).to(image.device, image.dtype)
 
     def translate_pixels(
-        self, pictures: Sequence[np.ndarray], to: str, *, seed: int = 0, pixels: str = "rounded"
+        self,
+        pictures: Sequence[np.ndarray],
+        to: str,
+        *,
+        seed: int = 0,
+        pixels: str = "rounded",
+        holds: Sequence[Sequence[str]] | None = None,
     ) -> list[np.ndarray]:
-        """(H, W, C) uint8 arrays in domain `to`, as (H, W, C') uint8 arrays; all have one `padded_size`."""
+        """(H, W, C) arrays of any depth in domain `to`, as (H, W, C') arrays; all have one `padded_size`.
+
+        `holds`: for each picture, the depths that its result may have.
+        """
         if pixels not in PIXELS:
             raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXELS)}")
         keys = [pixel_key(picture, seed) for picture in pictures]
-        results = self._run([images.to_tensor(picture) for picture in pictures], to, keys)
-        return [images.to_pixels(x, truncate=pixels == "reference") for x in results]
+        values = self._values(_source(to))
+        results = self._run([images.to_tensor(picture, values) for picture in pictures], to, keys)
+        return [
+            self._stored(x, picture.dtype, to, allowed, pixels == "reference")
+            for x, picture, allowed in zip(results, pictures, holds or [images.DEPTHS] * len(pictures), strict=True)
+        ]
+
+    def _stored(self, x: Tensor, given: np.dtype, to: str, holds: Sequence[str], truncate: bool) -> np.ndarray:
+        """(C, H, W) in [-1, 1] as (H, W, C) at the result's depth."""
+        depth = self.depth(given, to, holds)
+        values = self._values(to) if depth == self.depth(given, to) else None  # else scaled to what the format holds
+        return images.to_array(x, depth, values, truncate=truncate)
 
     def _run(self, pictures: Sequence[Tensor], to: str, keys: Sequence[int]) -> list[Tensor]:
         key = torch.tensor(keys, device=self.device)
@@ -98,6 +130,10 @@ class Translator:
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """What the network sees of an image of this size."""
         return _padded(height, **self.info["size"]), _padded(width, **self.info["size"])
+
+
+def _source(to: str) -> str:
+    return "a" if to == "b" else "b"
 
 
 def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:

@@ -149,7 +149,7 @@ def build_discriminator(cfg: GanConfig, in_channels: int, *key: int | str) -> Di
 
 def check_gan(cls: type[Method], cfg: GanConfig) -> None:
     """UsageError where the networks cannot take the crop, or the adversarial cost not the norm or label."""
-    nets = list(cls.on_meta(cfg).modules())
+    nets = [] if cfg.preprocess == "none" else list(cls.on_meta(cfg).modules())  # else each image has a size of its own
     judges = max((net.minimum for net in nets if isinstance(net, Discriminator)), default=1)
     for net in nets:
         if isinstance(net, Generator) and (cfg.crop_size < net.minimum or cfg.crop_size % net.multiple_of):

@@ -61,6 +61,10 @@ class CycleGAN(Method):
                 f"--lambda-identity {cfg.lambda_identity} needs as many channels in a ({cfg.input_channels}) as in b "
                 f"({cfg.output_channels}); give --lambda-identity 0"
             )
+        if cfg.preprocess == "none" and cfg.pool_size > 0:
+            raise UsageError(
+                "--preprocess none leaves images of many sizes, which a pool cannot hold; give --pool-size 0"
+            )
         check_gan(cls, cfg)
         return cfg
 

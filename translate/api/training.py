@@ -1,6 +1,5 @@
-"""Where the parts are put together: what the command line and `import translate` offer."""
+"""Starting a training and going on with it."""
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,16 +9,16 @@ import torch
 
 import translate
 from translate import config, files, runtime
+from translate.api import data
+from translate.api.models import load, say_to_stderr
 from translate.config import TrainConfig
-from translate.conversion import job, reference, translator
 from translate.conversion import model as model_folder
-from translate.conversion.job import Options, Progress, Result
-from translate.conversion.model import Model
+from translate.conversion import translator
 from translate.conversion.translator import Translator
 from translate.data import layouts, loader
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
-from translate.nn.recognise import STATISTICS, Weights
+from translate.nn.recognise import Weights
 from translate.training import checkpoint, loop
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
@@ -39,10 +38,6 @@ class Run:
     def translator(self, device: str = "auto") -> Translator:
         """The trained model, ready for use."""
         return load(self.path, device=device)
-
-
-def say_to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def train(
@@ -74,146 +69,6 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
     cls = METHODS[name]
     cfg = cls.check(config.resolve(cls.Config, (str(folder / "config.toml"), saved), ("flags", flags)))
     return _train(cls, _with_sizes(cfg), root, folder, say, may_change=True)
-
-
-def load(
-    model: str | Path,
-    *,
-    device: str = "auto",
-    precision: str = "fp32",
-    dropout: str | bool | None = None,
-    norm_statistics: str | None = None,
-    say: Callable[[str], None] = say_to_stderr,
-) -> Translator:
-    """A trained model as a function of pictures and tensors; what had to be assumed about it is said in a line.
-
-    MODEL is a run folder, a model folder, a `.pth` or folder of the reference implementation, or a name in checkpoints/.
-    `dropout` and `norm_statistics`: another behaviour in conversion than the model's own. Raises ModelError if there is no
-    usable model.
-    """
-    ready = translator.load(model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics)
-    for notice in ready.notices:
-        say(notice)
-    return ready
-
-
-def convert(
-    model: str | Path | Translator,
-    source: str | Path,
-    output: str | Path,
-    *,
-    device: str = "auto",
-    precision: str = "fp32",
-    dropout: str | bool | None = None,
-    norm_statistics: str | None = None,
-    progress: Progress = lambda finished, failed, total: None,
-    say: Callable[[str], None] = say_to_stderr,
-    **options: Any,
-) -> Result:
-    """Converts an image, folder or glob; `options` are those of `conversion.job.Options`. Images that fail are listed.
-
-    The settings of a model that is already loaded stay as they are.
-    """
-    chosen = _options(options)
-    if not isinstance(model, Translator):
-        model = load(
-            model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics, say=say
-        )
-    return job.convert(model, source, output, chosen, progress)
-
-
-def import_weights(
-    source: str | Path,
-    folder: str | Path,
-    *,
-    epoch: str | None = None,
-    dropout: str | bool | None = None,
-    norm_statistics: str | None = None,
-    overwrite: bool = False,
-    say: Callable[[str], None] = say_to_stderr,
-) -> Model:
-    """Makes a model folder of a checkpoint of the reference implementation: one `.pth`, or a folder with several.
-
-    `epoch` of a folder's networks: "latest" or the last one if not given. Raises ModelError if it is none of the reference's
-    networks, UsageError if the folder holds something already.
-    """
-    path, target = Path(source), Path(folder)
-    if not path.exists():
-        raise ModelError(f"{path}: no such file or folder")
-    if epoch is not None and not path.is_dir():
-        raise UsageError(f"--epoch {epoch}: {path} is a single file; give the folder")
-    _check_free(target, overwrite)
-    model = reference.read_folder(path, epoch) if path.is_dir() else reference.read_file(path)
-    model = model.with_test_time(translator.on_off(dropout), norm_statistics)
-    with files.storage(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.replace_folder(
-        target, lambda place: model_folder.write(place, model.info, model.generators(), model.discriminators)
-    )
-    for notice in model.notices:
-        say(notice)
-    return model
-
-
-def _check_free(folder: Path, overwrite: bool) -> None:
-    """UsageError where a model folder cannot be made without losing what is there."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; give a folder for the model")
-    there = {path.name for path in folder.iterdir()}
-    if there - set(model_folder.FILES):
-        raise UsageError(
-            f"{folder}: holds more than a model ({min(there - set(model_folder.FILES))}); give a new folder"
-        )
-    if there and not overwrite:
-        raise UsageError(f"{folder}: holds a model already; --overwrite replaces it")
-
-
-def export(
-    model: str | Path, target: str | Path, *, to: str = "b", overwrite: bool = False,
-    say: Callable[[str], None] = say_to_stderr,
-) -> Path:  # fmt: skip
-    """Writes the generator to domain `to` as a `.pth` of the reference implementation."""
-    path = Path(target)
-    if path.suffix != ".pth":
-        raise UsageError(f"{path}: cannot export to this; possible: a file that ends in .pth")
-    given = translator.read(model)
-    if to not in given.info["directions"]:
-        possible = " and ".join(given.info["directions"]) or "nothing: it holds discriminators only"
-        raise UsageError(f"--to {to}: {given.source} translates to {possible}")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path}: exists; --overwrite replaces it")
-    with files.storage(path.parent):
-        files.write(path, reference.to_bytes(given, to))
-    generator = given.info["networks"]["generator"]
-    if generator not in reference.GENERATORS:
-        say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference.GENERATORS)}")
-    return path
-
-
-def status(model: str | Path) -> dict[str, Any]:
-    """What is known of a model: its networks, sizes, behaviour in conversion and where it came from."""
-    given = translator.read(model)
-    weights = given.generators()
-    return {
-        "path": str(given.source),
-        **given.info,
-        "dtype": ", ".join(
-            sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
-        ),
-        "parameters": sum(w.numel() for key, w in weights.items() if not key.endswith(STATISTICS)),
-        "discriminators": sorted({key.split(".")[0] for key in given.discriminators}),
-        "sha256": given.sha256,
-        "notices": given.notices,
-    }
-
-
-def _options(options: dict[str, Any]) -> Options:
-    unknown = options.keys() - Options.__dataclass_fields__.keys()
-    if unknown:
-        raise UsageError(f"unknown option {min(unknown)!r}; possible: {', '.join(Options.__dataclass_fields__)}")
-    return Options(**options)
 
 
 def _method(name: str) -> type[Method]:
@@ -252,8 +107,6 @@ def _with_sizes(cfg: Any) -> Any:
             f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
             f"and then cropped: lower the first or raise the second"
         )
-    if not {cfg.input_channels, cfg.output_channels} <= {1, 3}:
-        raise UsageError("--input-channels and --output-channels are 3 (colour) or 1 (grey)")
     if cfg.schedule != "reference" and cfg.images is not None:
         raise UsageError(f"--schedule {cfg.schedule} is a rule for epochs; with --images use --decay-images instead")
     return cfg
@@ -276,6 +129,7 @@ def _train(
     runtime.start_processes(device)
     tell = say if runtime.rank() == 0 else _silent
     precision = runtime.pick_precision(cfg.precision, device)
+    data.check(cfg, device)
     split = layouts.find(root, cls.layout, "train", cfg.direction)
     schedule = Schedule.of(cfg, len(split))
     if schedule.planned == 0:
@@ -306,16 +160,16 @@ def _train_locked(
     for attribute, weights in start.items():
         method.get_submodule(attribute).load_state_dict(weights)
     engine = Engine(method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size)
-    fingerprint = split.fingerprint()
+    fingerprint = split.fingerprint() + data.digest(cfg)
     if state is not None:
         engine.load_state(state)
         say(f"{folder}: going on after {engine.images} images")
         if state["data"] != fingerprint:
             say(f"warning: {root} has changed since this run was started: the data is not what it was")
-    recipe = loader.Recipe(cfg.load_size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels))
-    data = loader.Loader(
-        split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights, tier=cfg.loader,
-        workers=cfg.workers, rank=runtime.rank(), ranks=runtime.world_size(), say=say,
+    recipe = data.recipe(cfg, method)
+    batches = loader.Loader(
+        split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights,
+        rank=runtime.rank(), ranks=runtime.world_size(), options=data.loading(cfg), say=say,
     )  # fmt: skip
     if runtime.rank() == 0:
         with files.storage(folder):
@@ -324,7 +178,7 @@ def _train_locked(
     sample = loader.fixed_batch(shown, recipe, SAMPLES, device, precision.weights)
     loop.train(
         engine,
-        data.batches(engine.images),
+        batches.batches(engine.images),
         folder,
         accumulate=cfg.accumulate,
         cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every),

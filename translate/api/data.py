@@ -1,0 +1,49 @@
+"""From a training's settings to how its images are prepared and loaded."""
+
+import importlib.util
+from typing import Any
+
+import torch
+
+from translate import config, images
+from translate.data import effects, loader, recipes
+from translate.data.decode import Recipe
+from translate.errors import UsageError
+from translate.methods import Method
+
+
+def recipe(cfg: Any, method: Method) -> Recipe:
+    """How the images of a training are prepared."""
+    size, values = cfg.load_size, (cfg.range_a, cfg.range_b)
+    declared_a, declared_b = (None if text is None else config.values_of(text) for text in values)
+    return Recipe(
+        size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (declared_a, declared_b),
+        cfg.decoder, cfg.resize, images.colour(cfg.background), method.generator_for("b").multiple_of,
+    )  # fmt: skip
+
+
+def loading(cfg: Any) -> loader.Options:
+    """How the images of a training are loaded."""
+    chosen = recipes.load(cfg.albumentations) if cfg.albumentations else None
+    return loader.Options(cfg.loader, cfg.workers, cfg.sampling, effects.parse(cfg.augment), chosen, cfg.strict)
+
+
+def digest(cfg: Any) -> str:
+    """Of the content of a recipe of albumentations: a changed one is changed data."""
+    return f" {recipes.load(cfg.albumentations).digest}" if cfg.albumentations else ""
+
+
+def check(cfg: Any, device: torch.device) -> None:
+    """UsageError where the settings of the data path cannot be, before anything is read."""
+    for declared in (cfg.range_a, cfg.range_b):
+        if declared is not None:
+            config.values_of(declared)
+    try:
+        images.colour(cfg.background)
+    except ValueError:
+        raise UsageError(f"--background {cfg.background}: no such colour; use a name or #rrggbb") from None
+    if cfg.decoder == "nvjpeg" and device.type != "cuda":
+        raise UsageError(f"--decoder nvjpeg decodes on a CUDA device, not on {device.type}; use pillow or torchcodec")
+    if cfg.decoder != "pillow" and importlib.util.find_spec("torchcodec") is None:
+        raise UsageError(f"--decoder {cfg.decoder} needs torchcodec: install image-translate[gpu], or use pillow")
+    loading(cfg)

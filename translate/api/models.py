@@ -1,0 +1,160 @@
+"""What is done with trained models: load, convert, import, export, describe."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from translate import files
+from translate.conversion import job, reference, translator
+from translate.conversion import model as model_folder
+from translate.conversion.job import Options, Progress, Result
+from translate.conversion.model import Model
+from translate.conversion.translator import Translator
+from translate.errors import ModelError, UsageError
+from translate.nn.recognise import STATISTICS
+from translate.training import checkpoint
+
+
+def say_to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def load(
+    model: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    dropout: str | bool | None = None,
+    norm_statistics: str | None = None,
+    say: Callable[[str], None] = say_to_stderr,
+) -> Translator:
+    """A trained model as a function of pictures and tensors; what had to be assumed about it is said in a line.
+
+    MODEL is a run folder, a model folder, a `.pth` or folder of the reference implementation, or a name in checkpoints/.
+    `dropout` and `norm_statistics`: another behaviour in conversion than the model's own. Raises ModelError if there is no
+    usable model.
+    """
+    ready = translator.load(model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics)
+    for notice in ready.notices:
+        say(notice)
+    return ready
+
+
+def convert(
+    model: str | Path | Translator,
+    source: str | Path,
+    output: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    dropout: str | bool | None = None,
+    norm_statistics: str | None = None,
+    progress: Progress = lambda finished, failed, total: None,
+    say: Callable[[str], None] = say_to_stderr,
+    **options: Any,
+) -> Result:
+    """Converts an image, folder or glob; `options` are those of `conversion.job.Options`. Images that fail are listed.
+
+    The settings of a model that is already loaded stay as they are.
+    """
+    chosen = _options(options)
+    if not isinstance(model, Translator):
+        model = load(
+            model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics, say=say
+        )
+    return job.convert(model, source, output, chosen, progress)
+
+
+def import_weights(
+    source: str | Path,
+    folder: str | Path,
+    *,
+    epoch: str | None = None,
+    dropout: str | bool | None = None,
+    norm_statistics: str | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = say_to_stderr,
+) -> Model:
+    """Makes a model folder of a checkpoint of the reference implementation: one `.pth`, or a folder with several.
+
+    `epoch` of a folder's networks: "latest" or the last one if not given. Raises ModelError if it is none of the reference's
+    networks, UsageError if the folder holds something already.
+    """
+    path, target = Path(source), Path(folder)
+    if not path.exists():
+        raise ModelError(f"{path}: no such file or folder")
+    if epoch is not None and not path.is_dir():
+        raise UsageError(f"--epoch {epoch}: {path} is a single file; give the folder")
+    _check_free(target, overwrite)
+    model = reference.read_folder(path, epoch) if path.is_dir() else reference.read_file(path)
+    model = model.with_test_time(translator.on_off(dropout), norm_statistics)
+    with files.storage(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.replace_folder(
+        target, lambda place: model_folder.write(place, model.info, model.generators(), model.discriminators)
+    )
+    for notice in model.notices:
+        say(notice)
+    return model
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """UsageError where a model folder cannot be made without losing what is there."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; give a folder for the model")
+    there = {path.name for path in folder.iterdir()}
+    if there - set(model_folder.FILES):
+        raise UsageError(
+            f"{folder}: holds more than a model ({min(there - set(model_folder.FILES))}); give a new folder"
+        )
+    if there and not overwrite:
+        raise UsageError(f"{folder}: holds a model already; --overwrite replaces it")
+
+
+def export(
+    model: str | Path, target: str | Path, *, to: str = "b", overwrite: bool = False,
+    say: Callable[[str], None] = say_to_stderr,
+) -> Path:  # fmt: skip
+    """Writes the generator to domain `to` as a `.pth` of the reference implementation."""
+    path = Path(target)
+    if path.suffix != ".pth":
+        raise UsageError(f"{path}: cannot export to this; possible: a file that ends in .pth")
+    given = translator.read(model)
+    if to not in given.info["directions"]:
+        possible = " and ".join(given.info["directions"]) or "nothing: it holds discriminators only"
+        raise UsageError(f"--to {to}: {given.source} translates to {possible}")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists; --overwrite replaces it")
+    with files.storage(path.parent):
+        files.write(path, reference.to_bytes(given, to))
+    generator = given.info["networks"]["generator"]
+    if generator not in reference.GENERATORS:
+        say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference.GENERATORS)}")
+    return path
+
+
+def status(model: str | Path) -> dict[str, Any]:
+    """What is known of a model: its networks, sizes, behaviour in conversion and where it came from."""
+    given = translator.read(model)
+    weights = given.generators()
+    return {
+        "path": str(given.source),
+        **given.info,
+        "dtype": ", ".join(
+            sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
+        ),
+        "parameters": sum(w.numel() for key, w in weights.items() if not key.endswith(STATISTICS)),
+        "discriminators": sorted({key.split(".")[0] for key in given.discriminators}),
+        "sha256": given.sha256,
+        "notices": given.notices,
+    }
+
+
+def _options(options: dict[str, Any]) -> Options:
+    unknown = options.keys() - Options.__dataclass_fields__.keys()
+    if unknown:
+        raise UsageError(f"unknown option {min(unknown)!r}; possible: {', '.join(Options.__dataclass_fields__)}")
+    return Options(**options)

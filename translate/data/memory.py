@@ -1,0 +1,147 @@
+"""Tiers `resident` and `ram`: every image is decoded once, and kept on the device or on the host."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from translate import images
+from translate.data import augment
+from translate.data.augment import Cuts
+from translate.data.order import key_of_draws
+from translate.data.source import Batch, Buffers, Numbered, Source, send_ahead
+from translate.data.store import Store, decode_all
+from translate.data.workers import check_sizes
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one step takes: for each domain where its images lie in the store and how they are cut."""
+
+    numbers: Tensor
+    place: dict[str, Tensor]
+    cuts: dict[str, Cuts]
+
+
+class Memory:
+    """All images of a source, decoded."""
+
+    def __init__(self, source: Source, on_device: bool) -> None:
+        self.source, self.on_device = source, on_device
+        self.stores: dict[str, Store] = {}
+        self.place: dict[str, Tensor] = {}
+        """Index of a file → place in the store of it, or of the next that can be read."""
+        for names in [source.domains] if source.split.paired else [(name,) for name in source.domains]:
+            self._fill(names)
+
+    def _fill(self, names: tuple[str, ...]) -> None:
+        """Decodes one domain, or both sides of pairs."""
+        source = self.source
+        refs = [source.refs(name) for name in names]
+        found = decode_all(len(refs[0]), lambda i: source.decode(names, i), source.say, "images")
+        good = [source.note([side[i] for side in refs], loaded) for i, loaded in enumerate(found)]
+        source.need_one(any(good), refs[0])
+        place = (torch.tensor(good).cumsum(0) - 1)[torch.tensor(next_good(good))]
+        columns = [[loaded[side] for loaded, ok in zip(found, good, strict=True) if ok] for side in range(len(names))]
+        found.clear()
+        for name, column in zip(names, columns, strict=True):
+            store = Store(column, source.values(name) is not None)  # type: ignore[arg-type]
+            if self.on_device:
+                store.to(source.device)
+            elif source.device.type == "cuda":
+                store.pin()
+            self.stores[name], self.place[name] = store, place
+
+    def batches(self, start: int) -> Iterator[Numbered]:
+        """From image `start` of the run on, without end."""
+        if self.source.device.type == "cpu":
+            return self._sliced(start)
+        return self._gathered(start) if self.on_device else send_ahead(self.source, self.cut_on_host(start))
+
+    def _plan(self, start: int, device: torch.device | None = None) -> Iterator[_Step]:
+        """Steps from image `start` on, planned a block at a time; on the device if one is given, by one copy a block."""
+        source, recipe = self.source, self.source.recipe
+        size = source.steps.batch_size
+        for block in source.steps.from_image(start):
+            numbers = block.flatten()
+            key = key_of_draws(source.order.seed, numbers)
+            indices = dict(zip("ab", source.order.of(numbers), strict=True))
+            place, cuts = {}, {}
+            for name in source.domains:
+                store, at = self.stores[name], self.place[name][indices[name]]
+                drawn = augment.draw(
+                    key, source.draw_name(name), store.heights[at], store.widths[at], recipe.cut_size, recipe.flip
+                )
+                place[name] = at if device is None else at.to(device, non_blocking=True)
+                cuts[name] = drawn if device is None else drawn.to(device)
+            for k in range(len(block)):
+                part = slice(k * size, (k + 1) * size)
+                yield _Step(
+                    block[k],
+                    {name: x[part] for name, x in place.items()},
+                    {name: x.part(part.start, part.stop) for name, x in cuts.items()},
+                )
+
+    def _size_of(self, step: _Step, name: str) -> tuple[int, int]:
+        """Height and width of the images of a step that is planned on the host."""
+        if self.source.recipe.cut_size is not None:
+            return self.source.recipe.cut_size, self.source.recipe.cut_size
+        found = [self.stores[name].image(i) for i in step.place[name].tolist()]
+        check_sizes(found)
+        return found[0].shape[1], found[0].shape[2]
+
+    def _sliced(self, start: int) -> Iterator[Numbered]:
+        """On the CPU: slices into buffers that are used in turn."""
+        buffers = Buffers(self.source.steps.batch_size, self.source.dtype)
+        for step in self._plan(start):
+            batch = {}
+            for name, store in self.stores.items():
+                out = buffers.next(name, (store.channels, *self._size_of(step, name)))
+                stored = [store.image(i) for i in step.place[name].tolist()]
+                batch[name] = augment.slices(stored, step.cuts[name].as_lists(), out, self.source.values(name))
+            yield step.numbers, batch
+
+    def _gathered(self, start: int) -> Iterator[Numbered]:
+        """On a device that holds the images: one gather for each domain, planned without the host."""
+        geometry = {
+            name: [x.to(self.source.device) for x in (store.offsets, store.heights, store.widths)]
+            for name, store in self.stores.items()
+            if not store.uniform
+        }
+        cut = self.source.recipe.cut_size is not None
+        on_host: Iterator[_Step | None] = itertools.repeat(None) if cut else self._plan(start)
+        for step, known in zip(self._plan(start, self.source.device), on_host, strict=False):  # both are endless
+            batch = {}
+            for name, store in self.stores.items():
+                place, cuts, size = step.place[name], step.cuts[name], self._size_of(known or step, name)
+                if store.uniform:
+                    stored = augment.gather(store.data, place, cuts, *size)
+                else:
+                    offsets, heights, widths = (x[place] for x in geometry[name])
+                    stored = augment.gather_flat(store.data, offsets, heights, widths, store.channels, cuts, *size)
+                batch[name] = images.to_range(stored, self.source.dtype, self.source.values(name))
+            yield step.numbers, batch
+
+    def cut_on_host(self, start: int) -> Iterator[Numbered]:
+        """Batches as they are stored."""
+        for step in self._plan(start):
+            batch: Batch = {}
+            for name, store in self.stores.items():
+                self._size_of(step, name)
+                cuts = zip(step.place[name].tolist(), step.cuts[name].as_lists(), strict=True)
+                batch[name] = torch.stack(
+                    [augment.cut(store.image(i), *where, self.source.recipe.cut_size) for i, where in cuts]
+                )
+            yield step.numbers, batch
+
+
+def next_good(good: list[bool]) -> list[int]:
+    """For each element its own index if it is good, else that of the next good one; the list is a ring."""
+    index = good.index(True)
+    out = [0] * len(good)
+    for i in reversed(range(len(good))):
+        index = i if good[i] else index
+        out[i] = index
+    return out

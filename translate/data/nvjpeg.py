@@ -1,0 +1,66 @@
+"""JPEG files decoded, resized and cut on a CUDA device: the workers only read them."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from translate.data.decode import RESIZERS, cut_half, load_size
+from translate.data.workers import Found, Images, Skipped
+
+Decode = Callable[[Sequence[Tensor], int], list[Tensor]]
+"""JPEG contents (1-D uint8 on the host) and the channels wanted → (C, H, W) uint8 each, on the device. RuntimeError if one is
+damaged."""
+
+
+def decode_on(device: torch.device) -> Decode:
+    """Of all in one call of nvJPEG."""
+    from torchcodec.decoders import decode_jpeg
+
+    def decode(contents: Sequence[Tensor], channels: int) -> list[Tensor]:
+        return decode_jpeg(list(contents), mode="RGB" if channels == 3 else "GRAY", device=device)
+
+    return decode
+
+
+class Finisher:
+    """What the workers of `dataset` give (contents, and images of other formats at load size) → images cut, on the device."""
+
+    def __init__(self, dataset: Images, device: torch.device, decode: Decode | None = None) -> None:
+        self.dataset, self.device, self.decode = dataset, device, decode or decode_on(device)
+
+    def __call__(self, found: list[Found], numbers: Sequence[int]) -> tuple[list[Found], Skipped]:
+        """Images of the run by domain, as `Images` gives them; a damaged one is replaced as there."""
+        skipped: Skipped = {}
+        try:
+            decoded = self._decoded(found)
+        except RuntimeError:  # which of them is damaged, nvJPEG does not say
+            decoded = []
+            for row, n in zip(found, numbers, strict=True):
+                try:
+                    decoded += self._decoded([row])
+                except RuntimeError:
+                    on_host, bad = self.dataset.load(n)
+                    decoded.append({name: image.to(self.device) for name, image in on_host.items()})
+                    skipped |= bad
+        if all(decoded):
+            self.dataset.cut(decoded, numbers)
+        return decoded, skipped
+
+    def _decoded(self, found: list[Found]) -> list[Found]:
+        """All at load size on the device."""
+        recipe, paired = self.dataset.recipe, self.dataset.split.paired
+        out: list[Found] = [{} for _ in found]
+        for side, name in enumerate(self.dataset.domains):
+            half = self.dataset.refs(name)[0].half
+            raw = [i for i, row in enumerate(found) if row[name].ndim == 1]
+            decoded = self.decode([found[i][name] for i in raw], recipe.channels[side]) if raw else []
+            images = {i: cut_half(image, half) for i, image in zip(raw, decoded, strict=True)}
+            for i, row in enumerate(found):
+                if i not in images:
+                    out[i][name] = row[name].to(self.device, non_blocking=True)
+                    continue
+                partner = out[i].get("a") if paired else None
+                size = load_size(images[i], recipe) if partner is None else (partner.shape[1], partner.shape[2])
+                out[i][name] = RESIZERS["torch"](images[i], *size)
+        return out

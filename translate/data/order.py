@@ -1,0 +1,85 @@
+"""Which images a step sees and how they are cut: pure functions of seed and image number.
+
+Image n of a run is element n mod L of epoch n div L, where an epoch is L = max(|A|, |B|) images. A (and B, if paired) follows
+a permutation of each epoch; in unpaired data B is drawn uniformly, as in the reference, or follows a permutation of its own.
+So there is nothing to save or replay, and neither workers nor processes change anything.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from translate import noise
+from translate.data.layouts import Split
+
+PLANNED = 4096
+
+
+class Order:
+    """Which images element n of the run is."""
+
+    def __init__(self, split: Split, seed: int, sampling: str = "reference") -> None:
+        self.split, self.seed, self.sampling = split, seed, sampling
+        self._kept: dict[str, tuple[tuple[int, ...], Tensor]] = {}
+
+    def _permutations(self, name: str, epochs: Tensor) -> Tensor:
+        """The permutations (E, L) of some epochs; kept, because making one of a large set takes as long as sorting it."""
+        wanted = tuple(epochs.tolist())
+        if name not in self._kept or self._kept[name][0] != wanted:
+            draws = noise.bits(noise.each(epochs, self.seed, name), "permutation", len(self.split))
+            self._kept[name] = wanted, draws.argsort(dim=1, stable=True)
+        return self._kept[name][1]
+
+    def __call__(self, n: int) -> tuple[int, int]:
+        """Index into A and index into B of image n of the run."""
+        a, b = self.of(torch.tensor([n]))
+        return int(a), int(b)
+
+    def of(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices into A and into B of many images of the run, int64 (N,); those into B are 0 where there is none."""
+        a = self._by_permutation(numbers, "order", len(self.split.a))
+        if self.split.paired:
+            return a, a
+        count = len(self.split.b)
+        if self.sampling == "permute-both" and count:
+            return a, self._by_permutation(numbers, "order b", count)
+        share = ((noise.each(numbers, self.seed, "b") >> 11) & ((1 << 53) - 1)).to(torch.float64) / (1 << 53)
+        return a, (share * count).to(torch.int64)
+
+    def _by_permutation(self, numbers: Tensor, name: str, count: int) -> Tensor:
+        length = len(self.split)
+        epochs, row = numbers.div(length, rounding_mode="floor").unique(return_inverse=True)
+        return self._permutations(name, epochs)[row, numbers % length] % count
+
+
+def key_of_draws(seed: int, numbers: Tensor) -> Tensor:
+    """The keys (N,) of the images' crops and flips."""
+    return noise.keys(noise.mix(seed, "augment"), numbers)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one process, in blocks: planning many at a time costs next to nothing for each."""
+
+    order: Order
+    batch_size: int
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def block(self) -> int:
+        """Steps that are planned together: of about PLANNED images."""
+        return max(1, PLANNED // (self.batch_size * self.ranks))
+
+    def numbers(self, step_start: int, steps: int = 1) -> Tensor:
+        """The run's image numbers that this process takes of `steps` steps from image `step_start` on: (steps, batch)."""
+        whole = torch.arange(step_start, step_start + steps * self.batch_size * self.ranks)
+        return whole.view(steps, self.ranks, self.batch_size)[:, self.rank]
+
+    def from_image(self, start: int) -> Iterator[Tensor]:
+        """Blocks of numbers (steps, batch), without end."""
+        while True:
+            yield self.numbers(start, self.block)
+            start += self.block * self.batch_size * self.ranks

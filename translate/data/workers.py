@@ -1,0 +1,215 @@
+"""What worker processes do: images of the run, decoded and cut."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from translate import noise
+from translate.data import augment
+from translate.data.decode import Recipe, load, load_pair, plain_jpeg
+from translate.data.layouts import Ref, Split
+from translate.data.order import Order, key_of_draws
+from translate.data.recipes import Recipe as Albumentations
+from translate.data.store import DEPTHS, deepen
+from translate.errors import DataError
+from translate.images import ImageError
+
+CHUNK = 16
+"""Images that a worker is asked for at a time, at least: handing them over costs about as much as decoding a small one."""
+
+Numbers = Tensor
+"""The run's image numbers (N,)."""
+Found = dict[str, Tensor]
+"""Domain → image."""
+Skipped = dict[Path, str]
+
+
+class Images(Dataset[tuple[Found, Skipped]]):
+    """Image n of the run: domain → (C, H, W) cut, at its own depth; nothing where no file of a domain can be read.
+
+    A file that cannot be read is replaced by the next that can; a pair is used whole or not at all.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        recipe: Recipe,
+        order: Order,
+        domains: tuple[str, ...],
+        albumentations: Albumentations | None = None,
+        contents: bool = False,
+    ) -> None:
+        self.split, self.recipe, self.order = split, recipe, order
+        self.domains, self.albumentations = domains, albumentations
+        self.contents = contents
+        """JPEG files are only read, (length,) uint8, and nothing is cut: a device does that (`nvjpeg.Finisher`)."""
+
+    def __getitems__(self, numbers: list[int]) -> list[tuple[Found, Skipped]]:
+        places = zip(*(indices.tolist() for indices in self.order.of(torch.tensor(numbers))), strict=True)
+        found = [self._found(a, b, n, self.contents) for (a, b), n in zip(places, numbers, strict=True)]
+        if not self.contents and all(images for images, _ in found):
+            self.cut([images for images, _ in found], numbers)
+        return found
+
+    def load(self, n: int) -> tuple[Found, Skipped]:
+        """Image n of the run decoded at load size, not cut."""
+        return self._found(*self.order(n), n, False)
+
+    def _found(self, a: int, b: int, n: int, contents: bool) -> tuple[Found, Skipped]:
+        if contents and (read := self._contents(a, b)) is not None:
+            return read, {}
+        skipped: Skipped = {}
+        if self.split.paired:
+            found = self._pair(a, skipped)
+        else:
+            found = {name: self._next_good(name, a if name == "a" else b, skipped) for name in self.domains}
+        if any(image is None for image in found.values()):
+            return {}, skipped
+        return self._changed({name: image for name, image in found.items() if image is not None}, n), skipped
+
+    def _next_good(self, name: str, start: int, skipped: Skipped) -> Tensor | None:
+        refs = self.refs(name)
+        for i in range(len(refs)):
+            ref = refs[(start + i) % len(refs)]
+            image = load(ref, self.recipe, "ab".index(name))
+            if isinstance(image, Tensor):
+                return image
+            skipped[ref.path] = str(image)
+        return None
+
+    def _pair(self, start: int, skipped: Skipped) -> dict[str, Tensor | None]:
+        count = len(self.split.a)
+        for i in range(count):
+            refs = self.split.a[(start + i) % count], self.split.b[(start + i) % count]
+            images = load_pair(*refs, self.recipe)
+            bad = {
+                ref.path: str(image) for ref, image in zip(refs, images, strict=True) if isinstance(image, ImageError)
+            }
+            if not bad:
+                return dict(zip("ab", images, strict=True))  # type: ignore[arg-type]
+            skipped.update(bad)
+        return {"a": None}
+
+    def refs(self, name: str) -> tuple[Ref, ...]:
+        """The images of a domain."""
+        return self.split.a if name == "a" else self.split.b
+
+    def _contents(self, a: int, b: int) -> Found | None:
+        """What the files hold; None unless all are JPEG that any decoder sees alike."""
+        found = {}
+        for side, name in enumerate(self.domains):
+            ref = self.refs(name)[a if name == "a" else b]
+            data = plain_jpeg(ref.path, self.recipe.reading(side))
+            if data is None:
+                return None
+            found[name] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        return found
+
+    def _changed(self, found: Found, n: int) -> Found:
+        """What a recipe of albumentations makes of them: both sides of a pair alike."""
+        if self.albumentations is None:
+            return found
+        arrays = {name: np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for name, image in found.items()}
+        groups = [arrays] if self.split.paired else [{name: array} for name, array in arrays.items()]
+        changed: dict[str, np.ndarray] = {}
+        for group in groups:
+            changed |= self.albumentations(group, noise.mix(self.order.seed, "albumentations", "+".join(group), n))
+        return {name: torch.from_numpy(np.array(array)).permute(2, 0, 1) for name, array in changed.items()}
+
+    def cut(self, found: list[Found], numbers: Sequence[int]) -> None:
+        """The random crops and flips of images of the run, in place."""
+        key, size = key_of_draws(self.order.seed, torch.tensor(list(numbers))), self.recipe.cut_size
+        for name in self.domains:
+            heights, widths = (torch.tensor([images[name].shape[axis] for images in found]) for axis in (1, 2))
+            drawn_as = "pair" if self.split.paired else name
+            cuts = augment.draw(key, drawn_as, heights, widths, size, self.recipe.flip).as_lists()
+            for images, where in zip(found, cuts, strict=True):
+                images[name] = augment.cut(images[name], *where, size)
+
+
+class _Chunks:
+    """The batch sampler: the image numbers that a worker is asked for at a time."""
+
+    def __init__(self, blocks: Iterable[Tensor], size: int) -> None:
+        self.blocks, self.size = blocks, size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for block in self.blocks:
+            for chunk in block.flatten().split(self.size):
+                yield chunk.tolist()
+
+
+Handed = tuple[list[Found] | dict[str, Tensor], Skipped]
+
+
+def _collate(items: list[tuple[Found, Skipped]]) -> Handed:
+    """Images of the run, and all that was skipped. Within one process nothing is copied."""
+    return [found for found, _ in items], {path: why for _, more in items for path, why in more.items()}
+
+
+def _collate_stacked(items: list[tuple[Found, Skipped]]) -> Handed:
+    """From a worker: one tensor for each domain where images are alike, since every tensor handed over has its price."""
+    found, skipped = _collate(items)
+    assert isinstance(found, list)
+    columns = {name: [images[name] for images in found if images] for name in found[0]}
+    alike = all(len({(image.shape, image.dtype) for image in column}) == 1 for column in columns.values())
+    if not columns or not all(found) or not alike:
+        return found, skipped
+    return {name: torch.stack(column) for name, column in columns.items()}, skipped
+
+
+def chunks(
+    dataset: Images, blocks: Iterable[Tensor], batch_size: int, workers: int
+) -> Iterator[tuple[list[Found], Skipped]]:
+    """Images of the run in its order, some steps at a time, and what was skipped on the way.
+
+    DataError where a worker dies, and where a domain has no file left that can be read.
+    """
+    source = DataLoader(
+        dataset,
+        batch_sampler=_Chunks(blocks, batch_size * max(1, CHUNK // batch_size)),
+        num_workers=workers,
+        collate_fn=_collate_stacked if workers else _collate,
+        multiprocessing_context="spawn" if workers else None,  # forking a process with threads may hang
+    )
+    try:
+        for handed, skipped in source:
+            if isinstance(handed, dict):
+                rows = zip(*(column.unbind() for column in handed.values()), strict=True)
+                found = [dict(zip(handed, row, strict=True)) for row in rows]
+            else:
+                found = handed
+            if not all(found):
+                raise DataError(
+                    f"none of the images of a domain can be read any more, among them {next(iter(skipped))}; is the folder "
+                    f"still there?"
+                )
+            yield found, skipped
+    except RuntimeError as e:
+        if "DataLoader worker" not in str(e) or "exited unexpectedly" not in str(e):
+            raise
+        process = next((word for word in str(e).replace(")", " ").split() if word.isdigit()), "?")
+        raise DataError(
+            f"data worker (process {process}) died; if memory ran out use fewer --workers. The same command goes on from the "
+            f"last checkpoint"
+        ) from None
+
+
+def check_sizes(images: list[Tensor]) -> None:
+    """DataError where images are not of one size."""
+    if len({image.shape for image in images}) > 1:
+        sizes = " and ".join(sorted({f"{image.shape[2]}×{image.shape[1]}" for image in images})[:2])
+        raise DataError(
+            f"images of {sizes} pixels do not fit into one batch; use --batch-size 1, or a --preprocess that cuts"
+        )
+
+
+def stack(images: list[Tensor], declared: bool) -> Tensor:
+    """(N, C, H, W) of the depth of the deepest of the images."""
+    check_sizes(images)
+    depth = max((image.dtype for image in images), key=DEPTHS.index)
+    return torch.stack([deepen(image, depth, declared) for image in images])

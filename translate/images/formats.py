@@ -1,0 +1,52 @@
+"""Which files are images, by their extension, and where they lie."""
+
+import os
+from pathlib import Path
+
+READABLE = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "avif", "gif", "npy"})
+"""Extensions, in lower case, of the files that are opened."""
+
+NOT_ALLOWED = frozenset(
+    {
+        "eps", "ps", "pdf", "fits", "fit", "psd", "blp", "wmf", "emf", "hdf", "h5", "grib", "jp2", "j2k",
+        "jpx", "pcx", "tga", "icns", "ico", "cur", "dds", "dcx", "fli", "flc", "fpx", "gbr", "im", "iptc",
+        "mic", "mpo", "mpeg", "msp", "pcd", "pict", "pixar", "qoi", "sgi", "spi", "sun", "ras", "xbm", "xpm",
+        "xv", "svg", "svgz", "heic", "heif", "jxl", "dcm"
+    }
+)  # fmt: skip
+"""Extensions of known image formats that are not opened: some run programs, others are rarely what they seem."""
+
+KNOWN = READABLE | NOT_ALLOWED
+"""Extensions that say that a file is an image."""
+
+MAX_PIXELS = 178_956_970
+"""Images of more pixels are refused unless asked for: Pillow's own limit against decompression bombs."""
+
+
+class ImageError(Exception):
+    """Why a file cannot be read or written as an image, in one line without its name."""
+
+
+def extension(path: str | os.PathLike[str]) -> str:
+    """The extension in lower case, without the dot."""
+    return Path(path).suffix[1:].lower()
+
+
+def find(root: Path) -> list[Path]:
+    """Regular files below a folder whose extension is readable, sorted by relative path; linked folders are not entered."""
+    return [path for path in walk(root) if extension(path) in READABLE]
+
+
+def walk(root: Path, *, irregular: bool = False) -> list[Path]:
+    """Regular files (or links to such) below a folder, sorted by relative path; hidden files are passed over.
+
+    With `irregular` also what cannot be read: dangling links, pipes, devices.
+    """
+    found = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            path = Path(folder, name)
+            if not name.startswith(".") and (irregular or path.is_file()):
+                found.append(path)
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())

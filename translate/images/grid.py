@@ -1,0 +1,52 @@
+"""Sheets of images for people to look at."""
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from translate import files
+from translate.images.values import to_pixels
+
+
+def grid(columns: Mapping[str, Tensor | Iterable[np.ndarray]], gap: int = 4, scale_to: int = 128) -> Image.Image:
+    """Named columns of images, one row for each sample, on a white ground with the names on top.
+
+    A column is a tensor (N, C, H, W) in [-1, 1] or N arrays (H, W, C) uint8. Images narrower than `scale_to` pixels are
+    enlarged by a whole factor so that they can be seen.
+    """
+    cells = {name: [_rgb(image) for image in _arrays(column)] for name, column in columns.items()}
+    first = next(iter(cells.values()))[0]
+    factor = max(1, round(scale_to / first.shape[1]))
+    height, width = first.shape[0] * factor, first.shape[1] * factor
+    rows = min(len(column) for column in cells.values())
+    font = ImageFont.load_default(14)
+    sheet = Image.new("RGB", (len(cells) * (width + gap) + gap, rows * (height + gap) + 26), "white")
+    draw = ImageDraw.Draw(sheet)
+    for x, (name, column) in enumerate(cells.items()):
+        left = gap + x * (width + gap)
+        draw.text((left + width / 2, 13), name, fill="black", font=font, anchor="mm")
+        for y, pixels in enumerate(column[:rows]):
+            image = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(image, (left, 24 + y * (height + gap)))
+    return sheet
+
+
+def _arrays(column: Tensor | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for image in column:
+        yield to_pixels(image) if isinstance(image, Tensor) else image
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    """The first three channels, or the first one as grey where there are fewer."""
+    return pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1].repeat(3, axis=2)
+
+
+def write_image(path: Path, image: Image.Image) -> None:
+    """A Pillow image as a PNG file, whole or not at all."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    files.write(path, buffer.getvalue())

@@ -1,0 +1,186 @@
+"""A decoded image, and the ways to it from Pillow's images and from arrays."""
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageCms, ImageColor
+
+from translate.images.formats import ImageError
+
+WHITE = (255, 255, 255)
+Colour = tuple[int, ...]
+
+
+@dataclass
+class Picture:
+    """A decoded image as a person sees it, EXIF orientation applied."""
+
+    pixels: np.ndarray
+    """(H, W, C) uint8; uint16 or float32 if it was read at its own depth. Where alpha is given, composited on a colour."""
+    alpha: np.ndarray | None = None
+    """(H, W) of the same depth, if the file has transparency."""
+    notices: list[str] = field(default_factory=list)
+    """What could not be kept, one short line each."""
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[1]
+
+
+def colour(name: str) -> Colour:
+    """A colour by name or #rrggbb. ValueError if there is no such."""
+    return ImageColor.getcolor(name, "RGB")  # type: ignore[return-value]
+
+
+def decode(image: Image.Image, channels: int = 3, background: Colour = WHITE, *, deep: bool = False) -> Picture:
+    """A Pillow image of any mode as a Picture, orientation as it is. `deep`: at its own depth, not in 8 bits."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return decode_array(np.asarray(image), channels, background, deep=deep)
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        if channels not in (1, 3):
+            return decode_array(np.asarray(image.convert("LA" if channels == 2 else "RGBA")), channels, background)
+        return _composited(image.convert("RGBA"), channels, background)
+    if image.mode == "LAB":
+        image = _by_profile(image, ImageCms.createProfile("LAB"))
+    elif image.mode == "CMYK" and image.info.get("icc_profile"):
+        with suppress(ImageCms.PyCMSError, OSError):  # a damaged profile: as without one
+            image = _by_profile(image, ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
+    if channels not in (1, 3):
+        return decode_array(np.asarray(image.convert("RGB") if image.mode == "P" else image), channels, background)
+    mode = "RGB" if channels == 3 else "L"
+    if image.mode == "P" and mode == "L":
+        image = image.convert("RGB")
+    return Picture(with_channels(image.convert(mode)))
+
+
+def _composited(rgba: Image.Image, channels: int, background: Colour) -> Picture:
+    ground = Image.new("RGBA", rgba.size, (*background, 255))
+    flat = Image.alpha_composite(ground, rgba).convert("RGB" if channels == 3 else "L")
+    alpha = np.asarray(rgba.getchannel("A"))
+    return Picture(with_channels(flat), None if alpha.min() == 255 else alpha)
+
+
+def _by_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile) -> Image.Image:
+    """The image in sRGB."""
+    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None
+    return converted
+
+
+def with_channels(image: Image.Image) -> np.ndarray:
+    array = np.asarray(image)
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def decode_array(
+    array: np.ndarray, channels: int = 3, background: Colour = WHITE, *, deep: bool = False, declared: bool = False
+) -> Picture:
+    """(H, W) or (H, W, C) as a Picture.
+
+    uint8 as it is; other integers as 16-bit values; floats as 0 to 1, or 0 to 255 or 65535 where values exceed that, unless
+    their range is declared. Grey becomes colour and colour grey where 3 or 1 channels are wanted; 2 and 4 channels are then
+    taken for grey or colour with alpha. ImageError for other numbers of channels than wanted.
+    """
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or 0 in array.shape:
+        raise ImageError(f"an array of shape {array.shape} is no image; (H, W) or (H, W, C) is")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype.kind in "iu" and array.dtype != np.uint8:
+        array = np.clip(array, 0, 65535).astype(np.uint16)
+    elif array.dtype.kind == "f":
+        array = _float_values(array, declared)
+    elif array.dtype != np.uint8:
+        raise ImageError(f"values of type {array.dtype} are no image")
+    if not deep:
+        array = eight_bits(array)
+    return _of_channels(array, channels, background)
+
+
+def _float_values(array: np.ndarray, declared: bool) -> np.ndarray:
+    """float32, from 0 to 1 unless their range is declared; not-a-number is 0."""
+    finite = np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=65535.0, neginf=0.0)
+    if declared:
+        return finite.astype(np.float32)
+    top = next(t for t in (1, 255, 65535, np.inf) if finite.max() <= t)
+    return np.clip(finite / min(top, 65535), 0, 1).astype(np.float32)
+
+
+def eight_bits(array: np.ndarray) -> np.ndarray:
+    """uint16 or float32 from 0 to 1 as uint8; uint8 as it is."""
+    if array.dtype == np.uint16:
+        return np.round(array / 257).astype(np.uint8)
+    if array.dtype.kind == "f":
+        return np.round(np.clip(array.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+    return array
+
+
+def _of_channels(array: np.ndarray, channels: int, background: Colour) -> Picture:
+    """uint8, uint16 or float32 (H, W, C) with the wanted number of channels."""
+    given = array.shape[2]
+    if given == channels:
+        return Picture(np.ascontiguousarray(array))
+    if channels not in (1, 3) or given not in (1, 2, 3, 4):
+        raise ImageError(f"has {given} channels, but {channels} are wanted")
+    if array.dtype == np.uint8:
+        return decode(
+            Image.fromarray(array[:, :, 0] if given == 1 else np.ascontiguousarray(array)), channels, background
+        )
+    top = 1.0 if array.dtype.kind == "f" else 65535.0
+    pixels, alpha = (array[:, :, :-1], array[:, :, -1]) if given in (2, 4) else (array, None)
+    if alpha is not None:
+        ground = np.array(background) * (top / 255)
+        share = alpha[:, :, None] / top
+        blended = pixels * share + (ground if given == 4 else ground @ _LUMA) * (1 - share)
+        pixels = _as(blended, array.dtype)
+        alpha = None if alpha.min() >= top else np.ascontiguousarray(alpha)
+    if pixels.shape[2] == 3 and channels == 1:
+        pixels = _as(pixels @ _LUMA, array.dtype)[:, :, None]
+    elif pixels.shape[2] == 1 and channels == 3:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return Picture(np.ascontiguousarray(pixels), alpha)
+
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow
+
+
+def _as(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return values.astype(dtype) if dtype.kind == "f" else np.round(values).astype(dtype)
+
+
+def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W, C) → (height, width, C) of the same depth by Pillow's antialiased bicubic filter, as the reference resizes.
+
+    Deeper values than 8 bits are filtered as floats, channel by channel.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3):
+        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        return with_channels(image.resize((width, height), Image.Resampling.BICUBIC))
+    planes = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BICUBIC), np.float32
+        )
+        for plane in np.moveaxis(pixels.astype(np.float32), 2, 0)
+    ]
+    stacked = np.stack(planes, axis=2)
+    if pixels.dtype.kind == "f":
+        return stacked
+    return np.clip(np.round(stacked), 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
+
+
+def to_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image:
+    """(H, W, 1 or 3) and an optional (H, W) alpha as a Pillow image of 8 bits."""
+    pixels = eight_bits(pixels)
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    if alpha is not None:
+        image.putalpha(Image.fromarray(eight_bits(alpha)))
+    return image

@@ -1,0 +1,53 @@
+"""How stored values map to [-1, 1] and back, at every depth."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Values = tuple[float, float]
+"""The stored values that −1 and 1 stand for."""
+
+FULL: dict[torch.dtype, Values] = {torch.uint8: (0, 255), torch.uint16: (0, 65535), torch.float32: (0, 1)}
+"""Of each depth, where nothing else is declared."""
+
+
+def to_tensor(pixels: np.ndarray, values: Values | None = None) -> Tensor:
+    """(H, W, C) uint8, uint16 or float32 → (C, H, W) float32 in [-1, 1]."""
+    return to_range(torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous(), torch.float32, values)
+
+
+def to_range(stored: Tensor, dtype: torch.dtype, values: Values | None = None) -> Tensor:
+    """uint8, uint16 or float32 tensor of any shape → [-1, 1]; what lies beyond declared values is clipped."""
+    low, high = values or FULL[stored.dtype]
+    x = stored.to(dtype)
+    if low != 0:
+        x = x - low
+    x = x / (high - low) * 2 - 1
+    return x if values is None else x.clamp_(-1, 1)
+
+
+def to_integers(x: Tensor, *, truncate: bool = False) -> Tensor:
+    """[-1, 1] → uint8 of the same shape; values beyond are clipped.
+
+    Rounded to the nearest, or cut off: in the reference's own steps, since 1 / 127.5 is not exact.
+    """
+    x = x.detach().float() + 1
+    scaled = (x / 2 * 255).floor_() if truncate else (x * 127.5).round_()
+    return scaled.clamp_(0, 255).to(torch.uint8)
+
+
+def to_pixels(x: Tensor, *, truncate: bool = False) -> np.ndarray:
+    """(C, H, W) in [-1, 1] → (H, W, C) uint8, rounded to the nearest or cut off."""
+    return to_integers(x, truncate=truncate).permute(1, 2, 0).cpu().numpy()
+
+
+def to_array(x: Tensor, depth: np.dtype, values: Values | None = None, *, truncate: bool = False) -> np.ndarray:
+    """(C, H, W) in [-1, 1] → (H, W, C) uint8, uint16 or float32, from −1 at the lower of the values to 1 at the upper."""
+    if depth == np.uint8 and values in (None, FULL[torch.uint8]):
+        return to_pixels(x, truncate=truncate)
+    low, high = values or FULL[torch.from_numpy(np.empty(0, depth)).dtype]
+    scaled = (x.detach().double().permute(1, 2, 0).cpu().numpy() + 1) / 2 * (high - low) + low
+    if depth.kind == "f":
+        return np.clip(scaled, low, high).astype(depth)
+    whole = np.floor(scaled) if truncate else np.round(scaled)
+    return np.clip(whole, max(low, 0), min(high, np.iinfo(depth).max)).astype(depth)
