@@ -448,14 +448,14 @@ def test_every_file_is_read_as_weights_only(
 def test_a_file_cut_short_is_refused_at_any_length(tmp_path: Path, zipped: bool) -> None:
     path = save(tmp_path / "latest_net_G.pth", generator(), _use_new_zipfile_serialization=zipped)
     data = path.read_bytes()
-    for length in [*range(20), *range(20, len(data), len(data) // 40), len(data) - 8, len(data) - 1]:
+    for length in [*range(20), *range(20, len(data), len(data) // 20), len(data) - 8, len(data) - 1]:
         path.write_bytes(data[:length])
         refusal(path)
 
 
 def test_random_bytes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
-    for seed in range(60):
+    for seed in range(30):
         rng = np.random.default_rng(seed)
         path.write_bytes(rng.bytes(int(rng.integers(1, 3000))))
         refusal(path)
@@ -466,7 +466,7 @@ def test_flipped_bits_end_in_a_refusal_or_in_other_numbers(tmp_path: Path, zippe
     path = save(tmp_path / "x.pth", generator(width=1), _use_new_zipfile_serialization=zipped)
     data = path.read_bytes()
     rng = np.random.default_rng(0)
-    for place in rng.integers(0, min(len(data), 6000), 25):
+    for place in rng.integers(0, min(len(data), 6000), 15):
         changed = bytearray(data)
         changed[place] ^= 1 << int(rng.integers(0, 8))
         path.write_bytes(bytes(changed))
@@ -883,22 +883,21 @@ def test_the_manifest_records_what_decides_the_pixels_and_a_change_makes_them_an
     assert convert() == (0, 1), "what is asked for is what the model does anyway"
 
 
-def test_channels_that_pictures_do_not_have_are_for_tensors(tmp_path: Path, draw: Draw) -> None:
-    path = save(tmp_path / "x.pth", generator(channels=(4, 2)))
-    model = load(path)
+def test_channels_that_pictures_do_not_have_are_for_tensors_and_arrays(tmp_path: Path, draw: Draw) -> None:
+    model = load(save(tmp_path / "x.pth", generator(channels=(4, 2))))
     assert model(noise(2, channels=4)).shape == (2, 2, 32, 32)
+    np.save(tmp_path / "four.npy", draw(channels=4))
+    assert translate.convert(model, tmp_path / "four.npy", tmp_path / "out").failures == {}
+    assert np.load(tmp_path / "out" / "four.npy").shape == (*draw().shape[:2], 2)
+    failures = translate.convert(model, tmp_path / "four.npy", tmp_path / "png", format="png").failures
+    assert failures == {"four.npy": "png holds 1 or 3 channels, not 2; use --format tiff or npy"}
     Image.fromarray(draw()).save(tmp_path / "photo.png")
-    for attempt in (
-        lambda: model(Image.fromarray(draw())),
-        lambda: translate.convert(model, tmp_path / "photo.png", tmp_path / "out"),
-        lambda: translate.convert(path, tmp_path / "photo.png", tmp_path / "out.png", device="cpu"),
-    ):
-        with pytest.raises(UsageError, match=r"4 channels and gives 2.*tensors") as caught:
-            attempt()
-        assert "\n" not in str(caught.value)
+    failures = translate.convert(model, tmp_path / "photo.png", tmp_path / "out").failures
+    assert failures == {"photo.png": "has 3 channels, but 4 are wanted"}
+    with pytest.raises(UsageError, match="1 or 3 channels"):
+        model(Image.fromarray(draw()))
     with pytest.raises(UsageError, match=r"\(N, 4, H, W\)"):
         model(noise())
-    assert {p.name for p in tmp_path.iterdir()} == {"x.pth", "photo.png"}
 
 
 # Training goes on from it.

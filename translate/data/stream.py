@@ -21,6 +21,17 @@ class Stream:
             rows = zip(*(source.refs(name) for name in names), strict=True)
             whole = any(source.note(row, source.decode(names, i)) for i, row in enumerate(rows))
             source.need_one(whole, source.refs(names[0]))
+        if (
+            source.albumentations is not None
+        ):  # what is wrong with a recipe is said here, in one line, and not by a worker
+            self._dataset().load(0)
+
+    def _dataset(self) -> workers.Images:
+        source = self.source
+        return workers.Images(
+            source.split, source.recipe, source.order, source.domains, source.albumentations,
+            contents=source.recipe.decoder == "nvjpeg",
+        )  # fmt: skip
 
     def batches(self, start: int) -> Iterator[Numbered]:
         """From image `start` of the run on, without end."""
@@ -54,11 +65,8 @@ class Stream:
     def _rows(self, start: int) -> Iterator[tuple[workers.Numbers, list[Found]]]:
         """Step by step: for each image of it, domain → (C, H, W) cut, as it is stored."""
         source, size = self.source, self.source.steps.batch_size
-        on_device = source.recipe.decoder == "nvjpeg"
-        dataset = workers.Images(
-            source.split, source.recipe, source.order, source.domains, source.albumentations, contents=on_device
-        )
-        finish = nvjpeg.Finisher(dataset, source.device) if on_device else None
+        dataset = self._dataset()
+        finish = nvjpeg.Finisher(dataset, source.device) if dataset.contents else None
         numbered = (numbers for block in source.steps.from_image(start) for numbers in block)
         for found, skipped in workers.chunks(dataset, source.steps.from_image(start), size, source.workers):
             for first in range(0, len(found), size):

@@ -15,7 +15,7 @@ from translate.data.layouts import Ref, Split
 from translate.data.order import Order, key_of_draws
 from translate.data.recipes import Recipe as Albumentations
 from translate.data.store import DEPTHS, deepen
-from translate.errors import DataError
+from translate.errors import DataError, UsageError
 from translate.images import ImageError
 
 CHUNK = 16
@@ -118,6 +118,13 @@ class Images(Dataset[tuple[Found, Skipped]]):
         changed: dict[str, np.ndarray] = {}
         for group in groups:
             changed |= self.albumentations(group, noise.mix(self.order.seed, "albumentations", "+".join(group), n))
+        least = self.recipe.cut_size or 1
+        for name, array in changed.items():
+            if min(array.shape[:2]) < least:
+                raise UsageError(
+                    f"{self.albumentations.path}: leaves {array.shape[1]}×{array.shape[0]} pixels of an image of {name}, "
+                    f"less than the crop of {least}"
+                )
         return {name: torch.from_numpy(np.array(array)).permute(2, 0, 1) for name, array in changed.items()}
 
     def cut(self, found: list[Found], numbers: Sequence[int]) -> None:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from translate.config import TrainConfig, option
 from translate.errors import UsageError
 from translate.nn.blocks import set_test_time
+from translate.nn.diffaugment import DIFFAUGMENT
+from translate.nn.diffaugment import find as find_policy
 from translate.nn.discriminators import DISCRIMINATORS, Discriminator
 from translate.nn.generators import GENERATORS, Generator
 from translate.nn.generators import find as find_generator
@@ -65,6 +67,12 @@ class GanConfig(TrainConfig):
     d_layers: int = option(3, "halvings of the n_layers discriminator", low=1, high=6)
     adversarial: str = option("lsgan", "adversarial cost", choices=ADVERSARIAL)
     real_label: float = option(1.0, "label of real images; 0.9 is one-sided label smoothing", low=0.5, high=1.0)
+    diffaugment: str = option(
+        "",
+        "random changes of what discriminators see, as color,translation,cutout",
+        choices=("", *DIFFAUGMENT),
+        others=find_policy,
+    )
     norm_statistics: str = option(
         "sample",
         "what batch norm divides by in conversion: each image's own, or running",

@@ -20,6 +20,7 @@ from translate.methods.base import (
 )
 from translate.methods.pool import ImagePool
 from translate.nn.blocks import keyed_dropout
+from translate.nn.diffaugment import diffaugment
 from translate.nn.losses import ADVERSARIAL, cycle, gradient_penalty, identity
 
 
@@ -70,6 +71,11 @@ class CycleGAN(Method):
 
     def step(self, batch: Batch, clock: Clock) -> Step:
         a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
+
+        def seen(x: Tensor, use: str) -> Tensor:
+            """What a discriminator sees of images."""
+            return diffaugment(x, key, cfg.diffaugment, use)
+
         fake_b = self.g_ab(a)
         back_a = self.g_ba(fake_b)
         fake_a = self.g_ba(b)
@@ -77,8 +83,8 @@ class CycleGAN(Method):
 
         # eq. 3 and sec. 5.2: both generators fool, come back, and leave alone what is already there.
         losses = {
-            "adv_ab": self.cost.g(self.d_b(fake_b)),
-            "adv_ba": self.cost.g(self.d_a(fake_a)),
+            "adv_ab": self.cost.g(self.d_b(seen(fake_b, "g b"))),
+            "adv_ba": self.cost.g(self.d_a(seen(fake_a, "g a"))),
             "cycle_a": cfg.lambda_cycle * cycle(back_a, a),
             "cycle_b": cfg.lambda_cycle * cycle(back_b, b),
         }
@@ -90,6 +96,8 @@ class CycleGAN(Method):
 
         # sec. 4: discriminators of the fakes that were made before the generators moved, or of earlier ones.
         fake_a, fake_b = self.pool_a(fake_a.detach(), key), self.pool_b(fake_b.detach(), key)
+        a, fake_a = seen(a, "real a"), seen(fake_a, "fake a")
+        b, fake_b = seen(b, "real b"), seen(fake_b, "fake b")
         losses = {
             "adv_a": self.cost.d(self.d_a(a), self.d_a(fake_a), **self.smoothing),
             "adv_b": self.cost.d(self.d_b(b), self.d_b(fake_b), **self.smoothing),

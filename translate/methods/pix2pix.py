@@ -20,6 +20,7 @@ from translate.methods.base import (
     check_gan,
 )
 from translate.nn.blocks import keyed_dropout
+from translate.nn.diffaugment import diffaugment
 from translate.nn.generators import GENERATORS, find, unet_for
 from translate.nn.losses import ADVERSARIAL, gradient_penalty, l1
 
@@ -72,7 +73,7 @@ class Pix2Pix(Method):
         fake = self.g(a)
 
         # eq. 1: the discriminator first, as in the reference; both losses see the same fake.
-        real_pair, fake_pair = torch.cat([a, b], 1), torch.cat([a, fake.detach()], 1)
+        real_pair, fake_pair = self.pair(batch, b, "real"), self.pair(batch, fake.detach(), "fake")
         on_fake, on_real = self.d(fake_pair), self.d(real_pair)  # in this order: batch norm's running statistics tell
         losses = {"adv": self.cost.d(on_real, on_fake, **self.smoothing)}
         if self.cost.penalty:
@@ -83,10 +84,16 @@ class Pix2Pix(Method):
         yield (
             "g",
             {
-                "adv": self.cost.g(self.d(torch.cat([a, fake], 1))),
+                "adv": self.cost.g(self.d(self.pair(batch, fake, "g"))),
                 "l1": self.cfg.lambda_l1 * l1(fake, b),
             },
         )
+
+    def pair(self, batch: Batch, image: Tensor, use: str) -> Tensor:
+        """What the discriminator sees: the input beside the true or the made image."""
+        a = batch["a"]
+        whole = torch.cat([a, image], 1)
+        return diffaugment(whole, batch["key"], self.cfg.diffaugment, use, condition=a.shape[1])
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
         with keyed_dropout(self.g, key if self.cfg.dropout else None):
