@@ -205,7 +205,7 @@ def test_what_is_no_model_is_never_replaced(fails: Fails, run: Run, pth: Path, t
     Path("full/sub").mkdir(parents=True)
     fails(["import-weights", pth, "full", *flags], 2, "full", "sub")
     fails(["import-weights", pth, trained, *flags], 2, "run")
-    fails(["import-weights", pth, ".", *flags], 2, ".: holds more than a model")
+    fails(["import-weights", pth, ".", *flags], 2, ": holds more than a model")
 
 
 def test_an_import_into_its_own_source_is_refused(fails: Fails, ref: Path) -> None:

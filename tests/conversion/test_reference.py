@@ -1,5 +1,6 @@
 """Checkpoints of the reference implementation: read, kept, written back, converted with and trained on."""
 
+import contextlib
 import copy
 import json
 import os
@@ -1062,3 +1063,130 @@ def test_a_model_to_start_from_that_is_not_there(tmp_path: Path, unpaired_root: 
     with pytest.raises(ModelError, match="no such model"):
         train(unpaired_root, tmp_path / "run", tmp_path / "nowhere")
     assert not (tmp_path / "run").exists()
+
+
+# Odd files, folders and calls.
+
+
+def test_training_in_double_precision_starts_from_the_very_weights(tmp_path, unpaired_root):
+    nets = {name: in_precision(net, torch.float64) for name, net in four().items()}
+    train(unpaired_root, tmp_path / "run", save_all(tmp_path / "ref", **nets), precision="fp64")
+    state = state_of(tmp_path / "run")
+    for attribute, name in {"g_ab": "G_A", "g_ba": "G_B", "d_b": "D_A", "d_a": "D_B"}.items():
+        assert equal(part(state, attribute), nets[name].state_dict()), attribute
+
+
+def test_weights_in_another_memory_layout_are_imported(tmp_path):
+    nets = {name: net.to(memory_format=torch.channels_last) for name, net in four().items()}
+    translate.import_weights(save_all(tmp_path / "ref", **nets), tmp_path / "model")
+    assert equal(part(translator.read(tmp_path / "model").discriminators, "d_b"), nets["D_A"].state_dict())
+
+
+def test_tensors_that_are_one_in_memory_are_imported(tmp_path):
+    state, first = generator().state_dict(), {}
+    tied = {key: first.setdefault(t.shape, t) for key, t in state.items()}
+    translate.import_weights(save(tmp_path / "x.pth", tied), tmp_path / "model")
+    assert equal(part(load_file(tmp_path / "model" / "model.safetensors"), "g_ab"), tied)
+
+
+def test_odd_names_are_refused(tmp_path):
+    refusal(save(tmp_path / "1.pth", {0: torch.zeros(3)}))
+    refusal(
+        save(
+            tmp_path / "2.pth", {**generator().state_dict(), f"model.{'1' * 5000}.conv_block.1.weight": torch.zeros(3)}
+        )
+    )
+
+
+def test_sizes_beyond_memory_are_refused(tmp_path):
+    huge = torch.zeros(1).expand(2**40, 3, 7, 7)
+    refusal(save(tmp_path / "1.pth", {**generator().state_dict(), "model.1.weight": huge}))
+
+
+def test_tensors_without_data_are_refused(tmp_path):
+    refusal(save(tmp_path / "1.pth", {k: t.to("meta") for k, t in generator().state_dict().items()}))
+
+
+def test_discriminators_beyond_the_settings_are_models_that_cannot_be_used(tmp_path):
+    refusal(save(tmp_path / "1.pth", discriminator("n_layers", layers=7)))
+
+
+@pytest.mark.parametrize(
+    "change", [{"dropout": None}, {"norm_statistics": None}, {"dropout": "maybe"}, {"norm_statistics": "foo"}]
+)
+def test_a_config_without_a_behaviour_is_refused(tmp_path, change):
+    translate.import_weights(save(tmp_path / "x.pth", generator()), tmp_path / "model")
+    info = json.loads((tmp_path / "model" / "config.json").read_text())
+    info = {k: v for k, v in {**info, **change}.items() if v is not None}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(info))
+    with pytest.raises(ModelError):
+        load(tmp_path / "model")
+
+
+def test_a_config_file_may_name_the_model_with_a_hyphen(tmp_path, unpaired_root):
+    start = save_all(tmp_path / "ref", **four())
+    (tmp_path / "c.toml").write_text(f'init-from = "{start}"\nimages = 1\ncrop-size = 32\n')
+    translate.train(
+        "cyclegan", unpaired_root, run=tmp_path / "run", config=tmp_path / "c.toml", device="cpu", say=lambda line: None
+    )
+
+
+def test_a_discriminator_s_name_says_whose_it_is(tmp_path):
+    model = reference.read_file(save(tmp_path / "latest_net_D_A.pth", discriminator(norm="batch")))
+    assert model.method.name == "cyclegan"
+
+
+def test_a_linked_folder_can_be_replaced_twice(tmp_path):
+    path = save(tmp_path / "x.pth", generator())
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for _ in range(2):
+        translate.import_weights(path, tmp_path / "link", overwrite=True)
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_a_folder_with_only_a_readme_is_no_model(tmp_path):
+    path = save(tmp_path / "x.pth", generator())
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "README.md").write_text("mine")
+    with pytest.raises(UsageError):
+        translate.import_weights(path, tmp_path / "notes", overwrite=True)
+    assert (tmp_path / "notes" / "README.md").read_text() == "mine"
+
+
+def test_the_current_folder_is_filled_or_refused(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.pth", generator())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with contextlib.suppress(UsageError):
+        translate.import_weights(path, ".")
+
+
+def test_an_epoch_may_be_a_number(tmp_path):
+    save_all(tmp_path / "ref", "5", G_A=generator(), G_B=generator(key=1))
+    translate.import_weights(tmp_path / "ref", tmp_path / "model", epoch=5)
+
+
+def test_a_key_twice_is_refused(tmp_path):
+    state = generator().state_dict()
+    refusal(save(tmp_path / "x.pth", {**state, **{f"module.{k}": t + 1 for k, t in state.items()}}))
+
+
+def test_a_lone_file_whose_name_denies_its_content(tmp_path):
+    refusal(save_all(tmp_path, D_A=generator()))
+
+
+def test_a_loaded_model_is_not_asked_for_another_behaviour(tmp_path, draw):
+    Image.fromarray(draw()).save(tmp_path / "photo.png")
+    model = load(save(tmp_path / "x.pth", generator(dropout=True)))
+    with pytest.raises(UsageError):
+        translate.convert(model, tmp_path / "photo.png", tmp_path / "y.png", dropout="off")
+
+
+def test_nothing_but_the_error_is_said(tmp_path):
+    (tmp_path / "x.pth").write_bytes(pickle.dumps(dict(generator().state_dict()), 4))
+    assert "UserWarning" not in refusal(tmp_path / "x.pth")
+
+
+def test_complex_numbers_are_no_weights(tmp_path):
+    refusal(save(tmp_path / "x.pth", {k: t.to(torch.complex64) for k, t in generator().state_dict().items()}))

@@ -59,6 +59,8 @@ def convert(
     The settings of a model that is already loaded stay as they are.
     """
     chosen = _options(options)
+    if isinstance(model, Translator) and not (dropout is None and norm_statistics is None):
+        raise UsageError("this model is loaded already: give dropout and norm_statistics to translate.load")
     if not isinstance(model, Translator):
         model = load(
             model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics, say=say
@@ -70,7 +72,7 @@ def import_weights(
     source: str | Path,
     folder: str | Path,
     *,
-    epoch: str | None = None,
+    epoch: str | int | None = None,
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
     overwrite: bool = False,
@@ -81,13 +83,17 @@ def import_weights(
     `epoch` of a folder's networks: "latest" or the last one if not given. Raises ModelError if it is none of the reference's
     networks, UsageError if the folder holds something already.
     """
-    path, target = Path(source), Path(folder)
+    path, target = Path(source), Path(folder).resolve()  # a link stays, and leads to the new model
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
     if epoch is not None and not path.is_dir():
         raise UsageError(f"--epoch {epoch}: {path} is a single file; give the folder")
     _check_free(target, overwrite)
-    model = reference.read_folder(path, epoch) if path.is_dir() else reference.read_file(path)
+    model = (
+        reference.read_folder(path, None if epoch is None else str(epoch))
+        if path.is_dir()
+        else reference.read_file(path)
+    )
     model = model.with_test_time(translator.on_off(dropout), norm_statistics)
     with files.storage(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,10 +112,9 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: is a file; give a folder for the model")
     there = {path.name for path in folder.iterdir()}
-    if there - set(model_folder.FILES):
-        raise UsageError(
-            f"{folder}: holds more than a model ({min(there - set(model_folder.FILES))}); give a new folder"
-        )
+    strange = there - set(model_folder.FILES) if model_folder.is_model(folder) else there
+    if strange:
+        raise UsageError(f"{folder}: holds more than a model ({min(strange)}); give a new folder")
     if there and not overwrite:
         raise UsageError(f"{folder}: holds a model already; --overwrite replaces it")
 
@@ -126,6 +131,8 @@ def export(
     if to not in given.info["directions"]:
         possible = " and ".join(given.info["directions"]) or "nothing: it holds discriminators only"
         raise UsageError(f"--to {to}: {given.source} translates to {possible}")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists; --overwrite replaces it")
     with files.storage(path.parent):

@@ -15,7 +15,7 @@ from translate.config import TrainConfig
 from translate.conversion import model as model_folder
 from translate.conversion import translator
 from translate.conversion.translator import Translator
-from translate.data import layouts, loader
+from translate.data import check, layouts, loader
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.nn.recognise import Weights
@@ -65,6 +65,8 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
     folder = _run_folder(run, "", Path())
     if not (folder / "config.toml").is_file():
         raise ModelError(f"{folder}: no run there; translate train starts one")
+    if flags.get("init_from") is not None:
+        raise UsageError("--init-from says what a new run starts from; this one has begun")
     saved, root, name, _ = _recorded(folder)
     cls = METHODS[name]
     cfg = cls.check(config.resolve(cls.Config, (str(folder / "config.toml"), saved), ("flags", flags)))
@@ -91,7 +93,7 @@ def _resolve(
             raise UsageError(f"{file}: is for method {wanted}, not {method}")
         for record in ("root", "processes"):  # a run's own config.toml may serve as a --config file
             values.pop(record, None)
-        layers.append((str(file), values))
+        layers.append((str(file), {name.replace("-", "_"): value for name, value in values.items()}))
     start = flags.get("init_from") or layers[-1][1].get("init_from")
     if start is not None:
         layers.insert(1, (f"--init-from {start}", _networks_of(cls, start, folder)))
@@ -157,16 +159,25 @@ def _train_locked(
         say(f"{folder}: finished after {state['images']} images; a larger --images or --epochs goes on")
         return Run(folder, state["images"])
     method = cls(cfg)
-    for attribute, weights in start.items():
-        method.get_submodule(attribute).load_state_dict(weights)
     engine = Engine(method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size)
+    for attribute, weights in start.items():  # now that they are kept at the precision of the training
+        method.get_submodule(attribute).load_state_dict(weights)
     fingerprint = split.fingerprint() + data.digest(cfg)
     if state is not None:
-        engine.load_state(state)
+        try:
+            engine.load_state(state)
+        except (RuntimeError, ValueError, KeyError):
+            raise UsageError(
+                f"{folder}: its checkpoint does not fit these networks; leave out the flags that change them, or start a new "
+                f"--run with --init-from {folder}"
+            ) from None
         say(f"{folder}: going on after {engine.images} images")
         if state["data"] != fingerprint:
             say(f"warning: {root} has changed since this run was started: the data is not what it was")
     recipe = data.recipe(cfg, method)
+    if runtime.rank() == 0:
+        for line in check.quick(root, split, recipe.cut_size):
+            say(line)
     batches = loader.Loader(
         split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights,
         rank=runtime.rank(), ranks=runtime.world_size(), options=data.loading(cfg), say=say,
@@ -255,9 +266,10 @@ def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) ->
     for attribute, weights in start.items():
         wanted = method.get_submodule(attribute).state_dict()
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in wanted.items()}:
+            known = given.info["networks"]
+            other = [name for name, value in known.items() if getattr(cfg, name, value) != value] or list(known)
             raise UsageError(
-                f"--init-from {cfg.init_from}: its network {attribute} is not the one asked for; leave out the flags that "
-                f"say what it is like ({_flags(model_folder.GENERATOR_SETTINGS + model_folder.DISCRIMINATOR_SETTINGS)})"
+                f"--init-from {cfg.init_from}: its network {attribute} is not the one asked for; leave out {_flags(other)}"
             )
     rest = [name for update in method.updates.values() for name in update.networks if name not in start]
     say(f"starting from {cfg.init_from}: {', '.join(start)}" + (f"; {', '.join(rest)} start anew" if rest else ""))

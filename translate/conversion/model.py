@@ -26,6 +26,7 @@ from translate.nn.recognise import Weights
 GENERATOR_SETTINGS = (
     "input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics", "range_a", "range_b",
 )  # fmt: skip
+NEEDED = ("generator", "norm", "dropout", "g_width", "norm_statistics")
 DISCRIMINATOR_SETTINGS = ("discriminator", "d_width", "d_layers")
 """What `config.json` keeps of a training's settings: enough to build the networks."""
 
@@ -55,6 +56,8 @@ class Model:
 
     def with_test_time(self, dropout: bool | None = None, norm_statistics: str | None = None) -> "Model":
         """The model with another behaviour in conversion; None leaves it as it is. UsageError if it cannot."""
+        if dropout is None and norm_statistics is None:
+            return self
         networks, info = dict(self.info["networks"]), dict(self.info)
         if dropout is not None:
             if dropout and not networks["dropout"] and not networks["generator"].startswith("unet_"):
@@ -113,6 +116,11 @@ def describe(method: Method, directions: Mapping[str, str], known: Iterable[str]
 
 def _check_info(info: dict[str, Any], method: Method) -> None:
     """ValueError where the fields that conversion relies on are not what the method's networks say."""
+    if missing := set(NEEDED) - info["networks"].keys():
+        raise ValueError(f"networks lacks {min(missing)}")
+    for name, possible in (("dropout", ("on", "off")), ("norm_statistics", ("sample", "running"))):
+        if info[name] not in possible:
+            raise ValueError(f"{name} is {info[name]!r}, but must be {' or '.join(possible)}")
     if not info["directions"].items() <= method.translators.items():
         raise ValueError(f"directions are {info['directions']}, but {method.name} has {dict(method.translators)}")
     if info["size"] != _size_rule(method):

@@ -8,6 +8,7 @@ import hashlib
 import io
 import pickle
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from translate.conversion.model import (
     build,
     describe,
 )
-from translate.errors import ModelError
+from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
 from translate.nn.recognise import NotRecognised, Recognised, Weights, clean, recognise
 
@@ -57,9 +58,11 @@ def read_file(path: Path) -> Model:
     method = "pix2pix" if found.norm == "batch" else "cyclegan"
     if found.kind == "generator":
         attribute = METHODS[method].translators["b"]
-    else:
+    else:  # one that judges pairs has as many channels as two images; which of a CycleGAN's it is, only the name can tell
         match = FILE.fullmatch(path.name)
         named = NETWORKS[match["network"]] if match else ""
+        alone = named in ("d_a", "d_b") or found.in_channels % 2 == 1
+        method = "cyclegan" if alone else method
         attribute = "d" if method == "pix2pix" else named if named in ("d_a", "d_b") else "d_b"
     return _assemble(path, method, [Part(path, attribute, weights, found, sha256)])
 
@@ -75,17 +78,24 @@ def read_folder(folder: Path, epoch: str | None = None) -> Model:
         raise ModelError(f"{folder}: no epoch {chosen!r} in it; there are {', '.join(epochs)}")
     paths = {network: path for (epoch, network), path in named.items() if epoch == chosen}
     if len(paths) == 1:
-        return read_file(next(iter(paths.values())))
+        ((network, path),) = paths.items()
+        _check_kind(path, network, _read(path)[1])
+        return read_file(path)
     two_way = {"G_A", "G_B", "D_A", "D_B"} & paths.keys()
     if two_way and {"G", "D"} & paths.keys():
         raise ModelError(f"{folder}: holds networks of a pix2pix model and of a CycleGAN; import one file at a time")
     parts = []
     for network, path in paths.items():
         weights, found, sha256 = _read(path)
-        if found.kind[0].upper() != network[0]:
-            raise ModelError(f"{path}: holds a {found.kind}, which its name denies")
+        _check_kind(path, network, found)
         parts.append(Part(path, NETWORKS[network], weights, found, sha256))
     return _assemble(folder, "cyclegan" if two_way else "pix2pix", parts)
+
+
+def _check_kind(path: Path, network: str, found: Recognised) -> None:
+    """ModelError where a file's name says that it is a generator and it is none, or the same of a discriminator."""
+    if found.kind[0].upper() != network[0]:
+        raise ModelError(f"{path}: holds a {found.kind}, which its name denies")
 
 
 def networks_in(folder: Path) -> dict[tuple[str, str], Path]:
@@ -107,9 +117,11 @@ def _read(path: Path) -> tuple[Weights, Recognised, str]:
     except OSError as e:
         raise ModelError(f"{path}: cannot be read: {e.strerror}") from None
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickles, which are then refused or read all the same
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
-        raise ModelError(f"{path}: refused: {_refusal(str(e))}") from None
+        raise ModelError(f"{path}: {_refusal(str(e))}") from None
     except Exception as e:  # torch raises many kinds for files that are damaged, or none of its own
         raise ModelError(f"{path}: not a file of weights, or damaged ({type(e).__name__})") from None
     if not isinstance(state, dict):
@@ -125,8 +137,8 @@ def _refusal(message: str) -> str:
     """Why torch would not unpickle a file, in one line."""
     code = re.search(r"GLOBAL (\S+)", message)
     if code:
-        return f"it would run code ({code[1]}) when opened; only plain weights are read"
-    return "it holds more than plain weights, or is damaged: " + " ".join(message.split())[-200:]
+        return f"refused: it would run code ({code[1]}) when opened; only plain weights are read"
+    return "not a file of weights, or one that holds more than plain weights"
 
 
 def _assemble(source: Path, name: str, parts: list[Part]) -> Model:
@@ -148,7 +160,10 @@ def _assemble(source: Path, name: str, parts: list[Part]) -> Model:
             + " (--dropout on|off overrides)"
         )
     settings.setdefault("generator", "unet_256" if name == "pix2pix" else "resnet_9blocks")
-    method = cls.on_meta(config.resolve(cls.Config, (f"{source}", settings)))
+    try:
+        method = cls.on_meta(config.resolve(cls.Config, (f"{source}", settings)))
+    except UsageError as e:
+        raise ModelError(f"{e}: no {name} has such networks") from None
     for part in discriminators:
         _check_channels(method.cfg, part)
     present = {part.attribute for part in generators}
@@ -188,7 +203,12 @@ def _check_channels(cfg: Any, part: Part) -> None:
 
 
 def _by_attribute(parts: Iterable[Part]) -> Weights:
-    return {f"{part.attribute}.{key}": tensor for part in parts for key, tensor in part.weights.items()}
+    """Weights of all parts, each in memory of its own."""
+    return {
+        f"{part.attribute}.{key}": tensor.detach().clone(memory_format=torch.contiguous_format)
+        for part in parts
+        for key, tensor in part.weights.items()
+    }
 
 
 def _joint_sha256(parts: list[Part]) -> str:

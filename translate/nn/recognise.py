@@ -60,14 +60,16 @@ def clean(state: Mapping[str, Any]) -> Weights:
     """The tensors by their plain names: without wrappers, and without the running statistics that instance norms carried
     before torch 0.4. Batch norms from before torch 0.4.1 get the counter that they lack. NotRecognised if there are others
     than tensors."""
-    weights = {}
-    for key, value in state.items():
-        if key == "_metadata":  # what torch says of modules' versions
+    weights: Weights = {}
+    for name, value in state.items():
+        if name == "_metadata":  # what torch says of modules' versions
             continue
-        if not isinstance(value, Tensor):
-            raise NotRecognised(f"key {key!r} holds {type(value).__name__}, not a tensor")
+        _check_plain(name, value)
+        key = name
         while key.startswith(WRAPPERS):
             key = key.split(".", 1)[1]
+        if key in weights:
+            raise NotRecognised(f"key {key!r} is there twice, with and without {WRAPPERS[0]!r} or {WRAPPERS[1]!r}")
         weights[key] = value
     clean: Weights = {}
     for key, value in weights.items():
@@ -78,6 +80,18 @@ def clean(state: Mapping[str, Any]) -> Weights:
         if name == "running_var" and f"{layer}.num_batches_tracked" not in weights:
             clean[f"{layer}.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
     return clean
+
+
+def _check_plain(key: Any, value: Any) -> None:
+    """NotRecognised unless a key is a name and its value a tensor of numbers that are all there."""
+    if not isinstance(key, str):
+        raise NotRecognised(f"key {key!r} is no name")
+    if not isinstance(value, Tensor):
+        raise NotRecognised(f"key {key!r} holds {type(value).__name__}, not a tensor")
+    counts = key.endswith("num_batches_tracked")
+    plain = value.layout == torch.strided and not value.is_meta and (value.is_floating_point() or counts)
+    if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise NotRecognised(f"key {key!r} holds no plain weights ({str(value.dtype).removeprefix('torch.')})")
 
 
 def recognise(weights: Weights) -> Recognised:
@@ -129,7 +143,7 @@ def _shape(weights: Weights, key: str) -> torch.Size:
 
 def _resnet(weights: Weights) -> Recognised:
     width, channels, *_ = _shape(weights, "model.1.weight")
-    places = {int(match[1]) for key in weights if (match := re.match(r"model\.(\d+)\.conv_block\.", key))}
+    places = {int(match[1]) for key in weights if (match := re.match(r"model\.(\d{1,4})\.conv_block\.", key))}
     if not places:
         raise NotRecognised("key 'model.10.conv_block.1.weight' is missing: a ResNet without blocks")
     second = weights.get("model.10.conv_block.6.weight")
