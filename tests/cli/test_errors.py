@@ -204,7 +204,7 @@ def test_flags_that_have_not_come_yet(fails: Fails, flag: str) -> None:
     fails(["convert", "m", "in", "out", flag, "1"], 2, flag)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "data", "sample", "doctor", "x"])
+@pytest.mark.parametrize("command", ["evaluate", "sample", "doctor", "x"])
 def test_commands_that_have_not_come_yet(fails: Fails, command: str) -> None:
     fails([command], 2, command, "convert", "train")
     fails([command, "a", "--b"], 2, command)

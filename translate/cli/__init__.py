@@ -37,6 +37,7 @@ app.command(
     help="A checkpoint of pytorch-CycleGAN-and-pix2pix → a model folder.",
 )
 app.command("translate.cli.export:export", name="export", help="A model → the reference's .pth.")
+app.command("translate.cli.data:app", name="data", help="Public data sets: list them, get one.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,97 @@
+"""`translate data list | get NAME`: public data sets."""
+
+import json as json_module
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from translate.data import catalog
+from translate.data.catalog import Card
+from translate.data.download import Line
+
+app = App(name="data", help="Public data sets: list them, get one.")
+app.command("translate.cli.data_check:check", name="check", help="What is wrong with a data folder.")
+
+Root = Annotated[Path, Parameter(help="folder that holds the data sets, each in a folder of its own")]
+
+
+@app.command(name="list")
+def list_sets(
+    *,
+    root: Root = Path("datasets"),
+    json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
+) -> None:
+    """List the data sets that `translate data get` knows, and which are here."""
+    rows = [(card, catalog.presence(card, root)) for card in catalog.cards().values()]
+    if json:
+        sets = [{**asdict(card), "here": here} for card, here in rows]
+        print(json_module.dumps({"root": str(root), "sets": sets}))
+        return
+    table = [("name", "layout", "images", "here", "licence")]
+    table += [(card.name, card.layout, _counts(card), here, card.licence) for card, here in rows]
+    widths = [max(len(row[i]) for row in table) for i in range(4)]
+    room = shutil.get_terminal_size((120, 0)).columns - sum(widths) - 2 * len(widths)
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, _short(row[-1], max(room, 30))]))
+
+
+def _counts(card: Card) -> str:
+    """Images by split: `1067+1334 train, 120+140 test`."""
+    splits: dict[str, list[int]] = {}
+    for name, count in card.counts.items():
+        splits.setdefault(name.rstrip("AB"), []).append(count)
+    return ", ".join(f"{'+'.join(map(str, counts))} {split}" for split, counts in splits.items()) or "not stated"
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+@app.command
+def get(
+    name: Annotated[str, Parameter(help="one that `translate data list` names; - and _ are alike")],
+    /,
+    *,
+    root: Root = Path("datasets"),
+) -> None:
+    """Download or build a data set. The same command again goes on, or says that it is there."""
+    from translate.data import obtain  # needs torch, which the list does not
+
+    card = catalog.find(name, catalog.cards())
+    with _shown() as line:
+        folder = obtain.get(card, root, line)
+    print(f"folder   {folder}")
+    print(f"images   {_counts(card)}")
+    print(f"licence  {card.licence}")
+    print(f"next     {card.command.replace(f'datasets/{card.folder}', str(folder))}")
+
+
+@contextmanager
+def _shown() -> Iterator[Line]:
+    """Lines and, on a terminal, a bar on stderr."""
+    console = Console(stderr=True, soft_wrap=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def say(text: str) -> None:
+            console.print(text, markup=False, highlight=False)
+
+        def progress(task: str, done: int, total: int | None, unit: str) -> None:
+            if task not in tasks:
+                for other in tasks.values():
+                    bar.update(other, visible=False)
+                tasks[task] = bar.add_task(task, total=total, amount="")
+            scale, unit = (1e6, "MB") if unit == "bytes" else (1, unit)
+            amount = f"{done / scale:.0f}" + (f" of {total / scale:.0f}" if total is not None else "")
+            bar.update(tasks[task], completed=done, total=total, amount=f"{amount} {unit}")
+
+        yield Line(say=say, progress=progress)

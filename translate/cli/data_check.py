@@ -1,0 +1,128 @@
+"""`translate data check ROOT`: what is wrong with a data folder."""
+
+import json as json_module
+import shutil
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from translate.errors import DataError
+
+
+def check(
+    root: Annotated[Path, Parameter(help="folder that holds the data")],
+    /,
+    *,
+    layout: Annotated[str | None, Parameter(help="unpaired, paired or images [default: what it looks like]")] = None,
+    load_size: Annotated[int | None, Parameter(help="that training will use [default: crop size · 286 / 256]")] = None,
+    crop_size: Annotated[int, Parameter(help="that training will use")] = 256,
+    distance: Annotated[int, Parameter(help="bits of 64 in which the hashes of near-duplicates may differ")] = 4,
+    limit: Annotated[int | None, Parameter(help="files of each folder to decode, evenly spread [default: all]")] = None,
+    quarantine: Annotated[
+        Path | None,
+        Parameter(
+            help="file to write the paths of bad files to, one a line, as a JSON string where it has line breaks"
+        ),
+    ] = None,
+    json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
+) -> None:
+    """Find what is wrong with a data folder: bad files, sizes, pairs, near-duplicates, memory. Nothing in it is changed.
+
+    Exit code 3 if training on it is impossible, else 0.
+    """
+    from translate import api  # needs torch, which the list of data sets does not
+
+    report = api.check_data(
+        root, layout=layout, load_size=load_size, crop_size=crop_size, distance=distance, limit=limit,
+        quarantine=quarantine,
+    )  # fmt: skip
+    if json:
+        print(json_module.dumps(report))
+    else:
+        width = min(shutil.get_terminal_size((80, 0)).columns, 100)
+        for line in lines(report, width):
+            print(line)
+    if report["errors"]:
+        raise DataError("; ".join(report["errors"]))
+
+
+def lines(report: dict[str, Any], width: int) -> Iterator[str]:
+    """The report for people: a table of the folders, then what concerns all of them."""
+    from translate.data.findings import printable
+
+    layouts = " or ".join(report["layouts"]) or "no layout found"
+    form = ", side by side" if report["side_by_side"] else ""
+    yield f"{printable(report['root'])}: {layouts}{form}; load size {report['load_size']}, crop {report['crop_size']}"
+    yield ""
+    yield from _table(report)
+    yield ""
+    notes = list(_notes(report))
+    for title, text in notes:
+        yield from textwrap.wrap(
+            f"{title:<17}{text}", width, subsequent_indent=" " * 17, break_long_words=False, break_on_hyphens=False
+        )
+    for kind in ("warnings", "errors"):
+        if report[kind]:
+            yield ""
+            yield {"warnings": "to know", "errors": "training is impossible"}[kind]
+        for text in report[kind]:
+            yield from textwrap.wrap(
+                text, width, initial_indent="  • ", subsequent_indent="    ",
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+    if not report["warnings"] and not report["errors"]:
+        yield "nothing is wrong"
+
+
+def _table(report: dict[str, Any]) -> Iterator[str]:
+    """A column for each folder; rows that are all 0 are left out, but for the first three."""
+    columns = [(split, domain, facts) for split, row in report["splits"].items() for domain, facts in row.items()]
+    near = report["near_duplicates"]
+    every = [facts for _, _, facts in columns]
+    rows: list[tuple[str, list[Any]]] = [
+        ("", [facts["folder"] if facts["folder"] != "." else "images" for facts in every]),
+        ("files", [facts["files"] for facts in every]),
+        ("checked", [facts["checked"] for facts in every]),
+        ("unreadable", [len(facts["unreadable"]) for facts in every]),
+        ("passed over", [len(facts["passed_over"]) for facts in every]),
+    ]
+    half = " of a half" if report["side_by_side"] else ""
+    for name, title in (("min", "least size"), ("median", "median size"), ("max", "greatest size")):
+        sizes = ["×".join(map(str, facts["size"][name])) if facts["size"] else "–" for facts in every]
+        rows.append((title + half, sizes))
+    rows.append(
+        ("width / height", [_span(**facts["aspect"]) if facts["aspect"] else "–" for facts in every]),
+    )
+    rows.append(("below crop size", [facts["smaller_than_crop"] for facts in every]))
+    for kind in sorted({kind for facts in every for kind in facts["kinds"]}):
+        rows += [(kind, [facts["kinds"].get(kind, 0) for facts in every])]
+    rows.append(("near-duplicates", [near[domain]["within"].get(split, 0) for split, domain, _ in columns]))
+    rows.append(("also in train", [near[domain]["in_train"].get(split, 0) for split, domain, _ in columns]))
+    first = max(len(title) for title, _ in rows) + 1
+    widths = [max(len(str(cells[i])) for _, cells in rows) + 2 for i in range(len(columns))]
+    for number, (title, cells) in enumerate(rows):
+        if number < 4 or any(cells):
+            yield f"{title:<{first}}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
+
+
+def _span(min: float, max: float) -> str:
+    return f"{min:.2f}" if f"{min:.2f}" == f"{max:.2f}" else f"{min:.2f}–{max:.2f}"
+
+
+def _notes(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for split, pairs in report["pairs"].items():
+        yield f"pairs, {split}", f"{pairs['matched']}, {len(pairs['unmatched'])} images without a partner"
+    memory, decoding = report["memory"], report["decoding"]
+    rooms = [f"{name} {_mega(memory[name]['bytes'])}" for name in ("resident", "ram", "stream")]
+    free = f"{_mega(memory['resident']['free'])} free ({memory['device']})"
+    yield "memory by tier", f"{', '.join(rooms)}; {free}; automatic choice: {memory['automatic']}"
+    seconds, epoch = decoding["cpu_seconds_per_epoch"], decoding["images_per_epoch"]
+    once = "at each epoch" if memory["automatic"] == "stream" else "once, then kept"
+    yield "decoding", f"about {seconds:.1f} s of one core for the {epoch} images of an epoch, {once}"
+
+
+def _mega(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB" if size < 10 * 2**30 else f"{size / 2**30:.0f} GiB"
