@@ -70,7 +70,7 @@ def normalise(stored: Tensor, x: Tensor, values: Values | None) -> None:
     if low != 0:
         x.sub_(low)
     x.div_(high - low).mul_(2).sub_(1)
-    if values is not None:
+    if not images.fills_range(stored.dtype, values):
         x.clamp_(-1, 1)
 
 

@@ -32,6 +32,12 @@ def extension(path: str | os.PathLike[str]) -> str:
     return Path(path).suffix[1:].lower()
 
 
+def check_size(height: int, width: int, max_pixels: int) -> None:
+    """ImageError where an image is larger than allowed."""
+    if height * width > max_pixels:
+        raise ImageError(f"{width}×{height} is more than {max_pixels} pixels; raise --max-pixels to allow it")
+
+
 def find(root: Path) -> list[Path]:
     """Regular files below a folder whose extension is readable, sorted by relative path; linked folders are not entered."""
     return [path for path in walk(root) if extension(path) in READABLE]

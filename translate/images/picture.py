@@ -83,9 +83,10 @@ def decode_array(
 ) -> Picture:
     """(H, W) or (H, W, C) as a Picture.
 
-    uint8 as it is; other integers as 16-bit values; floats as 0 to 1, or 0 to 255 or 65535 where values exceed that, unless
-    their range is declared. Grey becomes colour and colour grey where 3 or 1 channels are wanted; 2 and 4 channels are then
-    taken for grey or colour with alpha. ImageError for other numbers of channels than wanted.
+    uint8 as it is; other integers as 16-bit values; floats as 0 to 1, or 0 to 255 or 65535 where values exceed that. Where
+    the range is declared, values stay what they are: integers other than 8 and 16 bits without sign become floats.
+    Grey becomes colour and colour grey where 3 or 1 channels are wanted; 2 and 4 channels are then taken for grey or colour
+    with alpha. ImageError for other numbers of channels than wanted.
     """
     if array.ndim == 2:
         array = array[:, :, None]
@@ -93,6 +94,8 @@ def decode_array(
         raise ImageError(f"an array of shape {array.shape} is no image; (H, W) or (H, W, C) is")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
+    elif array.dtype.kind in "iu" and declared and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
+        array = array.astype(np.float32)
     elif array.dtype.kind in "iu" and array.dtype != np.uint8:
         array = np.clip(array, 0, 65535).astype(np.uint16)
     elif array.dtype.kind == "f":

@@ -17,13 +17,18 @@ def to_tensor(pixels: np.ndarray, values: Values | None = None) -> Tensor:
 
 
 def to_range(stored: Tensor, dtype: torch.dtype, values: Values | None = None) -> Tensor:
-    """uint8, uint16 or float32 tensor of any shape → [-1, 1]; what lies beyond declared values is clipped."""
+    """uint8, uint16 or float32 tensor of any shape → [-1, 1]; what lies beyond the values is clipped."""
     low, high = values or FULL[stored.dtype]
     x = stored.to(dtype)
     if low != 0:
         x = x - low
     x = x / (high - low) * 2 - 1
-    return x if values is None else x.clamp_(-1, 1)
+    return x if fills_range(stored.dtype, values) else x.clamp_(-1, 1)
+
+
+def fills_range(depth: torch.dtype, values: Values | None) -> bool:
+    """Whether no stored value can lie beyond the range: integers where nothing else is declared."""
+    return values is None and depth != torch.float32
 
 
 def to_integers(x: Tensor, *, truncate: bool = False) -> Tensor:

@@ -1,0 +1,141 @@
+"""Files that Pillow would cut down to 8 bits, or cannot open: more bits, more channels, one plane after another.
+
+TIFF is read by tifffile, by OpenCV where it is packed in a way that tifffile does not know; PNG and PNM by OpenCV.
+"""
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from translate.images.formats import ImageError, check_size
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+ORIENTATION = 0x0112
+_BITS, _PLANES, _SAMPLES = 258, 284, 277
+
+GREY_ALPHA = 4
+"""Colour type of PNG (PNG specification, 11.2.1)."""
+
+MOST_CHANNELS = 1024
+"""A TIFF that says that it has more is damaged."""
+
+
+def is_deep(path: Path, image: Image.Image) -> bool:
+    """Whether an opened file holds what Pillow does not give."""
+    if image.format == "PNG":
+        return _png_header(path)[0] == 16
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        planes = tags.get(_PLANES, 1) == 2 and tags.get(_SAMPLES, 1) > 1
+        return max(tags.get(_BITS, (1,))) > 8 or (planes and image.mode != "RGB")
+    return image.format == "PPM" and image.mode in ("I", "RGB") and _pnm_maximum(path) > 255
+
+
+def _png_header(path: Path) -> tuple[int, int]:
+    """Bits of a sample and the colour type."""
+    with open(path, "rb") as file:
+        header = file.read(26)
+    return header[24], header[25]
+
+
+def read_deep(path: Path, image: Image.Image, *, declared: bool) -> np.ndarray:
+    """(H, W) or (H, W, C) at the file's own depth, upright. ImageError where nothing can decode it."""
+    if image.format == "TIFF":
+        array = read_tiff(path, max_pixels=None)
+        if array is None:
+            raise ImageError("damaged image: its values of more than 8 bits cannot be decoded")
+        return array
+    array = _by_opencv(path)
+    if array is None:
+        raise ImageError("damaged image: its 16-bit values cannot be decoded")
+    if image.format == "PNG" and _png_header(path)[1] == GREY_ALPHA:  # OpenCV makes it colour with alpha
+        array = array[:, :, [0, 3]]
+    if image.format == "PPM" and not declared:
+        array = np.round(array * (65535 / _pnm_maximum(path))).astype(np.uint16)
+    return upright(array, image.getexif().get(ORIENTATION, 1))
+
+
+def read_tiff(path: Path, max_pixels: int | None) -> np.ndarray | None:
+    """The first page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
+    import tifffile  # takes a while to import, and few files need it
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told in one line, by us
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages[0]
+            assert isinstance(page, tifffile.TiffPage)
+            if max_pixels is not None:
+                check_size(page.imagelength, page.imagewidth, max_pixels)
+            if page.imagedepth != 1 or page.samplesperpixel > MOST_CHANNELS:
+                return None
+            return _page(path, page)
+    except ImageError:
+        raise
+    except Exception:  # of a damaged file: what the caller says of it is what counts
+        return None
+
+
+def _page(path: Path, page: "TiffPage") -> np.ndarray | None:
+    """Upright, more is lighter, colours in RGB."""
+    from tifffile import PHOTOMETRIC
+
+    planes = page.planarconfig == 2 and page.samplesperpixel > 1
+    kind = page.photometric
+    if kind not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.SEPARATED):
+        return None
+    try:
+        array = page.asarray()
+    except ValueError:  # packed in a way that tifffile has no decoder for; OpenCV has, but knows fewer kinds
+        grey = kind == PHOTOMETRIC.MINISBLACK and page.samplesperpixel == 1
+        return _by_opencv(path) if grey or (kind == PHOTOMETRIC.RGB and not planes) else None
+    if planes:
+        array = np.moveaxis(array, 0, 2)
+    if kind == PHOTOMETRIC.MINISWHITE:
+        array = np.iinfo(array.dtype).max - array  # of unsigned integers; others have no white to count from
+    elif kind == PHOTOMETRIC.SEPARATED:
+        array = _rgb_of_cmyk(array)
+    return upright(array, page.tags.valueof(ORIENTATION, 1))
+
+
+def _rgb_of_cmyk(array: np.ndarray) -> np.ndarray:
+    """(H, W, 4) of unsigned integers. As Pillow does without a profile: each ink takes its share of the light."""
+    if array.ndim != 3 or array.shape[2] != 4:
+        raise ImageError(f"its {array.shape[-1]} inks are not cyan, magenta, yellow and black")
+    top = np.iinfo(array.dtype).max
+    light = (top - array).astype(np.float64)
+    return np.round(light[:, :, :3] * light[:, :, 3:] / top).astype(array.dtype)
+
+
+def _by_opencv(path: Path) -> np.ndarray | None:
+    """(H, W) or (H, W, C) in RGB order; a TIFF upright, all else as stored."""
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # as above
+    array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is not None and array.ndim == 3 and array.shape[2] in (3, 4):
+        array = array[:, :, [2, 1, 0, 3][: array.shape[2]]]  # OpenCV orders blue, green, red
+    return array
+
+
+def _pnm_maximum(path: Path) -> int:
+    """What a PGM or PPM file gives as its largest value: the third number of its header."""
+    with open(path, "rb") as file:
+        head = re.sub(rb"#[^\n]*\n", b" ", file.read(4096))
+    return int(head[2:].split(maxsplit=3)[2])
+
+
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The image as its EXIF orientation (1 to 8) says that it is seen."""
+    if orientation in (5, 6, 7, 8):
+        array = np.swapaxes(array, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array
