@@ -33,31 +33,54 @@ def test_write_replaces_what_was_there(tmp_path):
     assert path.read_bytes() == b"new"
 
 
-def test_before_rename_is_told_the_size_and_time_while_the_old_file_stands(tmp_path):
+def test_what_is_staged_lies_beside_and_changes_nothing(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    seen = []
-    files.write(path, b"newer", lambda status: seen.append((status, path.read_bytes())))
-    [(status, meanwhile)] = seen
-    assert meanwhile == b"old"
-    assert (status.st_size, status.st_mtime_ns) == (5, path.stat().st_mtime_ns)
+    staged = files.stage(path, b"newer", "tag-")
+    assert (path.read_bytes(), staged.read_bytes(), staged.parent) == (b"old", b"newer", tmp_path)
+    files.remove_temporaries(tmp_path, "other-")
+    assert staged.exists()
+    files.remove_temporaries(tmp_path, "tag-")
+    assert names(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("before", [b"old", None])
-def test_a_failure_before_the_rename_leaves_everything_as_it_was(before, error, tmp_path):
+def test_an_interrupted_write_leaves_everything_as_it_was(before, tmp_path, monkeypatch):
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
 
-    def fail(status):
-        raise error
+    def interrupted(*args):
+        raise KeyboardInterrupt
 
-    with pytest.raises(error):
-        files.write(path, b"new", fail)
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write(path, b"new")
     assert names(tmp_path) == (["file"] if before is not None else [])
     if before is not None:
         assert path.read_bytes() == before
+
+
+def test_parts_of_a_folder_are_held_side_by_side_but_not_beside_the_whole(tmp_path, monkeypatch):
+    with files.locked(tmp_path, "wait", "0-of-2"), files.locked(tmp_path, "wait", "1-of-2"):
+        for part in ("", "0-of-2"):
+            with (
+                pytest.raises(BusyError, match=f"in use by process {os.getpid()}"),
+                files.locked(tmp_path, "wait", part),
+            ):
+                pass
+    with files.locked(tmp_path, "wait"):
+        monkeypatch.setattr(files, "PATIENCE", 0)
+        with pytest.raises(BusyError), files.locked(tmp_path, "wait", "0-of-2"):
+            pass
+    assert names(tmp_path) == []
+
+
+def test_a_lock_left_over_by_a_dead_part_is_in_nobodys_way(tmp_path):
+    (tmp_path / "run-3-of-8.lock").write_text("process 1 on mars")
+    with files.locked(tmp_path, "wait"):
+        assert names(tmp_path) == ["run.lock"]
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -4,8 +4,9 @@ import errno
 import os
 import platform
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from translate.errors import BusyError, StorageError
@@ -14,35 +15,41 @@ TEMPORARY = ".translate-"
 """How the names of half-written files begin."""
 
 
-def write(path: Path, data: bytes, before_rename: Callable[[os.stat_result], None] = lambda stat: None) -> None:
-    """The file appears whole or not at all: a temporary name in the same folder, synced, then renamed.
-
-    `before_rename` is told the size and time that the file will have, for a journal that must be ahead of it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
+def write(path: Path, data: bytes) -> None:
+    """The file appears whole or not at all."""
+    temporary = stage(path, data)
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        before_rename(temporary.stat())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def temporary_name(path: Path) -> Path:
+def stage(path: Path, data: bytes, tag: str = "") -> Path:
+    """Writes and syncs the data under a temporary name beside `path`, to be renamed to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path, tag)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def temporary_name(path: Path, tag: str = "") -> Path:
     """A name that nobody else uses, in the same folder; short even where that of `path` is as long as can be."""
-    return path.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}"
+    return path.parent / f"{TEMPORARY}{tag}{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Removes what a killed process left half-written anywhere below the folder."""
+def remove_temporaries(folder: Path, tag: str = "") -> None:
+    """Removes what a killed process left half-written anywhere below the folder: all, or what has this tag."""
     for place, _, names in os.walk(folder):
         for name in names:
-            if name.startswith(TEMPORARY):
+            if name.startswith(TEMPORARY + tag):
                 with suppress(OSError):
                     os.unlink(os.path.join(place, name))
 
@@ -102,15 +109,42 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, remedy: str) -> Iterator[None]:
-    """Holds `run.lock` of the folder; BusyError names who else does. The system frees it when a process dies."""
-    path = folder / "run.lock"
+def locked(folder: Path, remedy: str, part: str = "") -> Iterator[None]:
+    """Holds the folder, or a named part of it, for this process; the system frees it when the process dies.
+
+    Parts may be held side by side, but not beside the whole. BusyError names who else holds it.
+    """
+    with ExitStack() as held:
+        with ExitStack() as gate:
+            gate.enter_context(_held(folder / LOCK, remedy, patience=PATIENCE if part else 0))
+            if part:
+                held.enter_context(_held(folder / f"run-{part}.lock", remedy))
+            else:
+                for other in folder.glob("run-*.lock"):
+                    with _held(other, remedy):
+                        pass  # left over: whoever held it is dead
+                held.enter_context(gate.pop_all())
+        yield
+
+
+LOCK = "run.lock"
+PATIENCE = 10
+"""Seconds that parts wait for each other to begin."""
+
+
+@contextmanager
+def _held(path: Path, remedy: str, patience: float = 0) -> Iterator[None]:
+    """Holds one lock file, which is removed at the end."""
+    folder, until = path.parent, time.monotonic() + patience
     while True:
         with storage(folder):
             folder.mkdir(parents=True, exist_ok=True)
             file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (open as long as the lock is held)
         with file:
             if not _take(file.fileno()):
+                if time.monotonic() < until:
+                    time.sleep(0.05)
+                    continue
                 file.seek(0)
                 raise BusyError(f"{folder}: in use by {file.read().strip() or 'another run'}; {remedy}")
             if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):

@@ -178,9 +178,9 @@ def test_arrays(convert: Convert, draw: Draw, tmp_path: Path, dtype: Any, channe
     holds = images.WRITERS["npy" if fmt == "keep" else fmt].depths
     wanted = np.dtype(dtype).name
     kept = wanted if wanted in holds else holds[-1]
-    expected = [f"x.npy: {fmt} does not hold {wanted} values; they are scaled to {kept}"] if kept != wanted else []
-    expected += [f"x.npy: {fmt} holds no transparency, so it is on white"] if channels == 4 and fmt == "jpg" else []
-    assert result.notices == expected
+    expected = [f"{fmt} does not hold {wanted} values; they are scaled to {kept}"] if kept != wanted else []
+    expected += [f"{fmt} holds no transparency, so it is on white"] if channels == 4 and fmt == "jpg" else []
+    assert result.notices == dict.fromkeys(expected, 1)
     picture = images.read(tmp_path / "out" / made, how=images.Reading(3, deep=True))
     assert picture.pixels.dtype.name == kept
     convert(save(tmp_path / "as_png" / "x.png", pixels).parent, tmp_path / "out8")
@@ -224,7 +224,7 @@ def test_the_first_frame_of_an_animation(convert: Convert, draw: Draw, tmp_path:
     (tmp_path / "in").mkdir()
     frames[0].save(tmp_path / "in" / "x.gif", save_all=True, append_images=frames[1:])
     result = convert(tmp_path / "in", tmp_path / "out")
-    assert result.notices == ["x.gif: first of 3 frames"]
+    assert result.notices == {"first of 3 frames": 1}
     with Image.open(tmp_path / "out" / "x.gif") as made:
         assert (made.format, made.size, getattr(made, "n_frames", 1)) == ("GIF", (12, 10), 1)
 
@@ -263,7 +263,7 @@ def test_keep_keeps_the_format(convert: Convert, draw: Draw, tmp_path: Path, giv
     with Image.open(tmp_path / "out" / made) as image:
         assert image.format == fmt
     ext = given.rsplit(".")[-1].lower()
-    assert result.notices == ([f"{given}: {ext} is written as png"] if given != made else [])
+    assert result.notices == ({f"{ext} is written as png": 1} if given != made else {})
 
 
 def test_the_content_decides_how_a_file_is_read(convert: Convert, draw: Draw, tmp_path: Path) -> None:
@@ -278,13 +278,12 @@ def test_transparency_is_carried_where_the_format_can(convert: Convert, draw: Dr
     for ext in ("png", "webp", "tiff", "avif"):
         save(tmp_path / "in" / f"x.{ext}", pixels, **({"lossless": True} if ext == "webp" else {}))
     result = convert(tmp_path / "in", tmp_path / "out")
-    assert result.notices == []
+    assert result.notices == {}
     for ext in ("png", "tiff", "webp"):
         with Image.open(tmp_path / "out" / f"x.{ext}") as made:
             assert np.array_equal(made.getchannel("A"), pixels[:, :, 3])
     result = convert(tmp_path / "in" / "x.png", tmp_path / "flat", format="jpg")
-    assert len(result.notices) == 1
-    assert "transparency" in result.notices[0]
+    assert result.notices == {"jpg holds no transparency, so it is on white": 1}
 
 
 def names(inputs: list[str], fmt: str, kept: dict[str, str] | None = None) -> dict[str, str]:
@@ -552,7 +551,16 @@ def test_outputs_copied_without_their_times_are_still_done(convert: Convert, sou
     assert convert(source, tmp_path / "out").skipped == 5
 
 
-@pytest.mark.parametrize("change", ["input", "input touched", "missing", "shorter", "same length", "last line"])
+def test_an_input_copied_without_its_time_is_still_done(convert: Convert, source: Path, tmp_path: Path) -> None:
+    """Its content is what counts."""
+    convert(source, tmp_path / "out")
+    os.utime(source / "1.png", ns=(1, 1))
+    assert convert(source, tmp_path / "out").skipped == 5
+
+
+@pytest.mark.parametrize(
+    "change", ["input", "input of the same length", "missing", "shorter", "same length", "last line"]
+)
 def test_what_no_longer_fits_is_made_anew(
     convert: Convert, source: Path, draw: Draw, tmp_path: Path, change: str
 ) -> None:
@@ -562,7 +570,10 @@ def test_what_no_longer_fits_is_made_anew(
     made = out / "1.png"
     if change == "input":
         save(source / "1.png", draw(14))
-    elif change == "input touched":
+    elif change == "input of the same length":
+        data = bytearray((source / "1.png").read_bytes())
+        data[-6] ^= 1  # in the checksum of the end chunk, which no decoder minds
+        (source / "1.png").write_bytes(data)
         os.utime(source / "1.png", ns=(1, 1))
     elif change == "missing":
         made.unlink()
@@ -663,11 +674,12 @@ def test_a_run_killed_while_writing_is_made_whole(
             raise Killed
         replace(a, b) if place != "after the rename" else None
 
-    def killing_journal(self: job.Journal, **entry: Any) -> None:
-        calls.append(entry["input"])
-        if len(calls) == 3:
-            raise Killed
-        add(self, **entry)
+    def killing_journal(self: job.Journal, new: Iterable[dict[str, Any]]) -> None:
+        for line in new:
+            calls.append(line["input"])
+            if len(calls) == 3:
+                raise Killed
+            add(self, [line])
 
     add = job.Journal.add
     with monkeypatch.context() as patch:
@@ -720,16 +732,16 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
 def test_a_full_disk_ends_the_run_and_the_next_one_completes_it(
     convert: Convert, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
-    write, calls = files.write, []
+    stage, calls = files.stage, []
 
-    def failing(path: Path, *args: Any) -> None:
+    def failing(path: Path, *args: Any) -> Path:
         calls.append(path)
         if len(calls) > 2:
             raise OSError(error, os.strerror(error))
-        write(path, *args)
+        return stage(path, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "write", failing)
+        patch.setattr(files, "stage", failing)
         with pytest.raises(StorageError, match=str(tmp_path / "out")) as caught:
             convert(source, tmp_path / "out")
     assert caught.value.exit_code == 6
@@ -810,7 +822,7 @@ def test_memory_does_not_grow_with_the_folder(
     """However slow the writing, only a few pictures exist at a time: read ahead, waiting, being written."""
     for seed in range(150):
         save(tmp_path / "in" / f"{seed}.png", draw(seed, 8 + 4 * (seed % 9), 8))
-    read, write = images.read, files.write
+    read, stage = images.read, files.stage
     alive: weakref.WeakSet[images.Picture] = weakref.WeakSet()
     most = 0
 
@@ -825,12 +837,12 @@ def test_memory_does_not_grow_with_the_folder(
         most = max(most, len(alive))
         return counted
 
-    def slow(*args: Any) -> None:
+    def slow(*args: Any) -> Path:
         time.sleep(0.003)
-        write(*args)
+        return stage(*args)
 
     monkeypatch.setattr(images, "read", counting)
-    monkeypatch.setattr(files, "write", slow)
+    monkeypatch.setattr(files, "stage", slow)
     assert convert(tmp_path / "in", tmp_path / "out").done == 150
     assert most <= 60
 

@@ -8,8 +8,8 @@ from typing import Any
 from translate import files
 from translate.conversion import job, reference, translator
 from translate.conversion import model as model_folder
-from translate.conversion.job import Options, Progress, Result
 from translate.conversion.model import Model
+from translate.conversion.options import Options, Progress, Result
 from translate.conversion.translator import Translator
 from translate.errors import ModelError, UsageError
 from translate.nn.recognise import STATISTICS
@@ -65,7 +65,7 @@ def convert(
         model = load(
             model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics, say=say
         )
-    return job.convert(model, source, output, chosen, progress)
+    return job.convert(model, source, output, chosen, progress, say)
 
 
 def import_weights(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from translate import api
-from translate.conversion.job import Options, Result
+from translate.conversion.options import Options, Result
 from translate.images import MAX_PIXELS
 
 SHOWN = 20
@@ -36,6 +36,9 @@ def convert(
     norm_statistics: Annotated[
         str | None, Parameter(help="of batch norm: sample (each image's own) or running [default: as the model says]")
     ] = None,
+    shard: Annotated[
+        str | None, Parameter(help="I/N: part I (from 0) of N [default: as torchrun or a Slurm array say]")
+    ] = None,
     pixels: Annotated[str, Parameter(help="integers are rounded, or cut off as by the reference")] = "rounded",
     background: Annotated[str, Parameter(help="colour behind what is transparent: a name or #rrggbb")] = "white",
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
@@ -43,7 +46,9 @@ def convert(
     json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
 ) -> int:
     """Convert an image, a folder or a glob. Sizes are kept, inputs are never changed, the same command again goes on."""
-    options = Options(to, format, quality, batch_size, overwrite, dry_run, limit, max_pixels, seed, pixels, background)
+    options = Options(
+        to, format, quality, batch_size, overwrite, dry_run, limit, max_pixels, seed, pixels, background, shard
+    )
     console = Console(stderr=True)
     columns = (
         TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
@@ -76,10 +81,8 @@ def _tell(result: Result, console: Console, dry_run: bool) -> None:
         console.print(f"failed: {name!r}: {reason}", markup=False, highlight=False, soft_wrap=True)
     if len(result.failures) > SHOWN:
         console.print(f"… and {len(result.failures) - SHOWN} more failures, in the manifest", highlight=False)
-    kinds = sorted({notice.rsplit(": ", 1)[-1] for notice in result.notices})
-    for kind in kinds:
-        count = sum(notice.endswith(kind) for notice in result.notices)
-        console.print(f"notice: {count} images: {kind}", markup=False, highlight=False)
+    for notice, count in sorted(result.notices.items()):
+        console.print(f"notice: {count} images: {notice}", markup=False, highlight=False)
     parts = [f"{len(result.planned)} would be converted" if dry_run else f"{result.done} converted"]
     parts += [f"{result.skipped} done before"] if result.skipped else []
     parts += [f"{len(result.failures)} failed"] if result.failures else []

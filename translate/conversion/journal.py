@@ -4,73 +4,143 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from translate import files
 from translate.conversion.names import Item, plan
 
 MANIFEST = "manifest.jsonl"
+Line = dict[str, Any]
 
 
 class Journal:
-    """The manifest: one line for each input that was done or failed; the last line of an input counts."""
+    """The manifest: one line for each input that was done or failed; the last line of an input counts.
 
-    def __init__(self, folder: Path, model: str, settings: dict[str, Any]) -> None:
-        self.folder, self.path = folder, folder / MANIFEST
-        self.model, self.settings = model, settings
-        self.entries: dict[str, dict[str, Any]] = {}
-        """Input → its last line."""
+    The lines stay on the disk: only the names, and where their last line stands, are held in memory. Every shard writes a
+    journal of its own and reads all.
+    """
+
+    def __init__(self, folder: Path, model: str, settings: Mapping[str, Any], name: str = MANIFEST) -> None:
+        self.folder, self.path = folder, folder / name
+        self.model, self.settings = model, dict(settings)
+        self.names: dict[str, str] = {}
+        """Input → output of what was done before."""
         self.outputs: set[str] = set()
         """What this job has made, by its name below the folder."""
+        self._places: dict[str, tuple[Path, int]] = {}
+        """Input → where its last line begins."""
         self._lock = threading.Lock()
-        if self.path.exists():
-            for line in self.path.read_bytes().split(b"\n"):
-                try:
-                    entry = json.loads(line)
-                    if entry["status"] == "done":
-                        self.outputs.add(entry["output"])
-                    self.entries[entry["input"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue  # the half-written last line of a killed run, or not ours
+        for path in manifests(folder, last=name):
+            for place, line in _lines(path):
+                self._places[line["input"]] = path, place
+                if line["status"] == "done":
+                    self.outputs.add(line["output"])
+                    self.names[line["input"]] = line["output"]
+                else:
+                    self.names.pop(line["input"], None)
 
-    def names(self) -> dict[str, str]:
-        """Input → output of what was done before."""
-        return {name: entry["output"] for name, entry in self.entries.items() if entry["status"] == "done"}
-
-    def todo(self, inputs: Sequence[str], root: Path, fmt: str, *, overwrite: bool) -> list[Item]:
-        """What is still to be made of the inputs, and under which names."""
-        items = plan(inputs, fmt, self.names())
-        return [item for item in items if overwrite or not self.is_done(item, root)]
+    def plan(self, inputs: Sequence[str], fmt: str) -> list[Item]:
+        """The output of every input; what was done before keeps its name."""
+        return plan(inputs, fmt, self.names)
 
     def is_done(self, item: Item, root: Path) -> bool:
         """Whether the output is there, made from this very input by this model with these settings."""
-        entry = self.entries.get(item.input)
-        if entry is None or entry["status"] != "done" or entry["output"] != item.output:
+        if self.names.get(item.input) != item.output:
             return False
-        if entry.get("model") != self.model or entry.get("settings") != self.settings:
+        line = self.line(item.input)
+        if line is None or line.get("model") != self.model or line.get("settings") != self.settings:
             return False
         try:
             made, source = os.stat(self.folder / item.output), os.stat(root / item.input)
         except OSError:
             return False
-        if entry.get("made_from") != [source.st_size, source.st_mtime_ns] or entry.get("bytes") != made.st_size:
+        if line.get("bytes") != made.st_size:
             return False
-        if entry.get("written") == made.st_mtime_ns:
-            return True
-        return hashlib.sha256((self.folder / item.output).read_bytes()).hexdigest() == entry["sha256"]
+        try:
+            size, time, digest = line["made_from"]
+        except (KeyError, TypeError, ValueError):
+            return False
+        if size != source.st_size or (time != source.st_mtime_ns and digest != sha256(root / item.input)):
+            return False
+        return line.get("written") == made.st_mtime_ns or line["sha256"] == sha256(self.folder / item.output)
 
-    def add(self, **entry: Any) -> None:
-        """Appends a line and syncs it."""
+    def line(self, name: str) -> Line | None:
+        """The last line of an input."""
+        if name not in self._places:
+            return None
+        path, place = self._places[name]
+        with open(path, "rb") as file:
+            file.seek(place)
+            return _parsed(file.readline())
+
+    def known(self) -> Set[str]:
+        """The inputs that have a line."""
+        return self._places.keys()
+
+    def add(self, lines: Iterable[Line]) -> None:
+        """Appends lines and syncs them."""
         with self._lock, open(self.path, "ab") as file:
             if file.tell() and not self._ends_whole():
                 file.write(b"\n")
-            file.write(json.dumps(entry).encode() + b"\n")
+            file.writelines(map(_encoded, lines))
             file.flush()
             os.fsync(file.fileno())
-        self.entries[entry["input"]] = entry
 
     def _ends_whole(self) -> bool:
         with open(self.path, "rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
+
+
+def manifests(folder: Path, last: str = MANIFEST) -> list[Path]:
+    """The journals of the folder, that of the whole and those of shards; `last` names the one whose lines count most."""
+    found = sorted(path for path in folder.glob("manifest*.jsonl") if path.is_file())
+    return sorted(found, key=lambda path: path.name == last)
+
+
+def merge(folder: Path) -> Counter[str]:
+    """Joins the journals of all shards into one with a line for each input; how many have which status."""
+    journal = Journal(folder, "", {})
+    lines = [line for name in sorted(journal.known()) if (line := journal.line(name)) is not None]
+    others = [path for path in manifests(folder) if path != journal.path]
+    files.write(journal.path, b"".join(map(_encoded, lines)))
+    for path in others:
+        path.unlink()
+    return Counter(line["status"] for line in lines)
+
+
+def sha256(path: Path) -> str | None:
+    """Of a file's content; None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _encoded(line: Line) -> bytes:
+    return json.dumps(line).encode() + b"\n"
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Line]]:
+    """Where each whole line of ours begins, and what it says."""
+    place = 0
+    with open(path, "rb") as file:
+        for raw in file:
+            line = _parsed(raw)
+            if line is not None:
+                yield place, line
+            place += len(raw)
+
+
+def _parsed(raw: bytes) -> Line | None:
+    """None for the half-written last line of a killed run, and for what is not ours."""
+    try:
+        line = json.loads(raw)
+        known = all(isinstance(line[key], str) for key in ("input", "output", "status"))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return line if known else None

@@ -3,7 +3,7 @@
 from translate.images.formats import KNOWN, MAX_PIXELS, NOT_ALLOWED, READABLE, ImageError, extension, find, walk
 from translate.images.grid import grid, write_image
 from translate.images.picture import WHITE, Colour, Picture, colour, decode, decode_array, eight_bits, resize, to_image
-from translate.images.reading import FORMATS, Reading, read
+from translate.images.reading import FORMATS, Reading, pixels_of, read
 from translate.images.values import FULL, Values, fills_range, to_array, to_integers, to_pixels, to_range, to_tensor
 from translate.images.writing import ALIASES, DEPTHS, WRITERS, Writer, encode, writer_for
 
@@ -33,6 +33,7 @@ __all__ = [
     "fills_range",
     "find",
     "grid",
+    "pixels_of",
     "read",
     "resize",
     "to_array",

@@ -43,13 +43,19 @@ def find(root: Path) -> list[Path]:
     return [path for path in walk(root) if extension(path) in READABLE]
 
 
-def walk(root: Path, *, irregular: bool = False) -> list[Path]:
+def walk(root: Path, *, irregular: bool = False, unreadable: dict[str, str] | None = None) -> list[Path]:
     """Regular files (or links to such) below a folder, sorted by relative path; hidden files are passed over.
 
-    With `irregular` also what cannot be read: dangling links, pipes, devices.
+    With `irregular` also what cannot be read: dangling links, pipes, devices. Folders that cannot be listed are put into
+    `unreadable`, with the reason.
     """
+
+    def note(error: OSError) -> None:
+        if unreadable is not None:
+            unreadable[Path(error.filename).relative_to(root).as_posix()] = error.strerror or str(error)
+
     found = []
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=note):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)

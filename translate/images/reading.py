@@ -66,6 +66,21 @@ def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Readi
     return picture
 
 
+def pixels_of(path: Path) -> int:
+    """How many pixels an image has, by its header; 0 where that cannot be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return 0
+        if extension(path) == "npy":
+            height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
+        else:
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+        return height * width
+    except Exception:  # what is wrong with the file is said when it is read
+        return 0
+
+
 def _read_array(path: Path, how: Reading) -> Picture:
     array = np.load(path, mmap_mode="r", allow_pickle=False)  # so far only its header is read
     if array.ndim >= 2:

@@ -1,0 +1,203 @@
+"""Reading, translating and writing side by side, with bounded queues: memory does not grow with the folder."""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from translate import files, images, runtime
+from translate.conversion.journal import Journal
+from translate.conversion.maker import Made, Maker, Work
+from translate.conversion.names import Item
+from translate.conversion.options import Progress, Result
+from translate.errors import Interrupted, StorageError
+from translate.images import ImageError
+
+ON_THE_WAY = 1 << 28
+"""Bytes of pictures that may wait at a time; a larger one waits alone."""
+
+BYTES_A_PIXEL = 10
+"""Of a picture and its result, in 8 bits and colour: what the decoder holds, the pixels, and the result's."""
+
+
+class Commits:
+    """Makes outputs final: first the journal's line, then the name, so no output is ever unaccounted for.
+
+    May be called from many threads: what waits while one syncs the journal shares the next sync.
+    """
+
+    def __init__(self, maker: Maker, journal: Journal, result: Result, progress: Progress, total: int) -> None:
+        self.maker, self.journal, self.result = maker, journal, result
+        self.progress, self.total = progress, total
+        self._waiting: list[Made] = []
+        self._adding, self._committing = threading.Lock(), threading.Lock()
+
+    def __call__(self, made: Made) -> None:
+        """Returns when the output has its name or the failure stands in the journal. StorageError if they cannot."""
+        with self._adding:
+            self._waiting.append(made)
+        with self._committing:
+            with self._adding:
+                group, self._waiting = self._waiting, []
+            if group:  # else another thread has taken it along
+                self._commit(group)
+
+    def show(self) -> None:
+        failed = len(self.result.failures)
+        self.progress(self.result.done + failed, failed, self.total)
+
+    def _commit(self, group: Sequence[Made]) -> None:
+        try:
+            self.journal.add(made.line for made in group)
+            for made in group:
+                self._count(self._named(made))
+        except OSError as e:
+            raise StorageError(f"{self.maker.output}: cannot be written: {e.strerror}; run again to go on") from e
+        self.show()
+
+    def _named(self, made: Made) -> Made:
+        """Under its final name; a failure where that name cannot be had."""
+        if made.temporary is None:
+            return made
+        try:
+            os.replace(made.temporary, self.maker.output / made.item.output)
+        except OSError as e:
+            made.temporary.unlink(missing_ok=True)
+            if files.is_storage_failure(e):
+                raise
+            made = self.maker.failed(made.item, e, time.monotonic())
+            self.journal.add([made.line])
+        return made
+
+    def _count(self, made: Made) -> None:
+        if made.temporary is None:
+            self.result.failures[made.item.input] = made.line["error"]
+        else:
+            self.result.done += 1
+            self.result.notices.update(made.line.get("notices", ()))
+
+
+@dataclass
+class _Ahead:
+    """An input that is being read."""
+
+    bytes: int
+    work: "Future[Work | None]"
+
+
+@dataclass
+class _Written:
+    """An output that is being written."""
+
+    bytes: int
+    done: "Future[None]"
+
+
+@dataclass
+class Pipeline:
+    """One run over the items of a job."""
+
+    maker: Maker
+    journal: Journal
+    items: Sequence[Item]
+    inputs: Set[str]
+    """Real paths of all inputs, which no output may replace."""
+    commits: Commits
+
+    def __post_init__(self) -> None:
+        self.threads = max(2, min(8, os.cpu_count() or 1))
+        # On the CPU a batch is not bit-equal to its images one by one, and gains nothing.
+        self.batch_size = self.maker.options.batch_size if self.maker.translator.device.type != "cpu" else 1
+        self.depth = 2 * self.batch_size + self.threads
+        self.reading: deque[_Ahead] = deque()
+        self.batches: dict[tuple[int, ...], list[tuple[int, Work]]] = {}
+        self.writing: deque[_Written] = deque()
+        self.bytes = 0
+
+    def run(self) -> None:
+        """Makes all items, or raises Interrupted after a clean stop."""
+        readers, self.writers = ThreadPoolExecutor(self.threads), ThreadPoolExecutor(self.threads)
+        with runtime.stop_on_signal() as stop, readers, self.writers:
+            self.commits.show()
+            for item in self.items:
+                size = self._size(item)
+                while not stop and self._is_full(size):
+                    self._advance()
+                if stop:
+                    break
+                self.bytes += size
+                self.reading.append(_Ahead(size, readers.submit(self._read, item)))
+            if stop:
+                self.reading = deque(ahead for ahead in self.reading if not ahead.work.cancel())
+            while self.reading or self.batches or self.writing:
+                self._advance()
+        if stop:
+            result = self.commits.result
+            left = len(self.items) - result.done - len(result.failures)
+            raise Interrupted(f"stopped with {left} images to go; the same command goes on from there", stop.signal)
+
+    def _size(self, item: Item) -> int:
+        """Bytes that an input will need while it is on its way; 0 where its header cannot be read."""
+        return BYTES_A_PIXEL * images.pixels_of(self.maker.root / item.input)
+
+    def _is_full(self, size: int) -> bool:
+        waiting = sum(map(len, self.batches.values()))
+        return len(self.reading) + waiting >= self.depth or (self.bytes > 0 and self.bytes + size > ON_THE_WAY)
+
+    def _advance(self) -> None:
+        """Waits for the next thing: the oldest output where many wait, the oldest input, then what is left."""
+        if len(self.writing) > self.depth or not (self.reading or self.batches):
+            written = self.writing.popleft()
+            written.done.result()
+            self.bytes -= written.bytes
+        elif self.reading:
+            self._batch(self.reading.popleft())
+        else:
+            self._translate(self.batches.pop(max(self.batches, key=lambda size: len(self.batches[size]))))
+
+    def _batch(self, ahead: _Ahead) -> None:
+        work = ahead.work.result()
+        if work is None:
+            self.bytes -= ahead.bytes
+            return
+        size = self.maker.size(work)
+        batch = self.batches.setdefault(size, [])
+        batch.append((ahead.bytes, work))
+        if len(batch) == self.batch_size:
+            self._translate(self.batches.pop(size))
+
+    def _read(self, item: Item) -> Work | None:
+        started = time.monotonic()
+        try:
+            target = self.maker.output / item.output
+            if os.path.realpath(target) in self.inputs:
+                raise ImageError(f"the output {item.output} would replace an input")
+            if os.path.lexists(target) and not self.maker.options.overwrite and item.output not in self.journal.outputs:
+                raise ImageError(f"exists: {item.output} was not made by this job; --overwrite replaces it")
+            return self.maker.read(item)
+        except (ImageError, OSError) as e:
+            self.commits(self.maker.failed(item, e, started))
+            return None
+
+    def _translate(self, batch: list[tuple[int, Work]]) -> None:
+        try:
+            results = self.maker.translate([work for _, work in batch])
+        except (RuntimeError, MemoryError) as e:
+            if len(batch) > 1:  # one of them may be at fault, or their number
+                for one in batch:
+                    self._translate([one])
+                return
+            ((size, work),) = batch
+            self.bytes -= size
+            self.commits(self.maker.failed(work.item, e, work.started))
+            return
+        for (size, work), pixels in zip(batch, results, strict=True):
+            self.writing.append(_Written(size, self.writers.submit(self._write, work, pixels)))
+
+    def _write(self, work: Work, pixels: np.ndarray) -> None:
+        self.commits(self.maker.finish(work, pixels))
