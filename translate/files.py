@@ -5,7 +5,8 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -106,6 +107,26 @@ def check_writable(folder: Path) -> None:
         probe = temporary_name(folder / "probe")
         probe.write_bytes(b"")
         probe.unlink()
+
+
+def name_folding(folder: Path) -> Callable[[str], str]:
+    """What the folder's file system makes of a name when it compares it with others: some heed neither case nor Unicode form.
+
+    Found by trying, with a file that is removed again.
+    """
+    probe = folder / f"{TEMPORARY}{os.getpid()}-a\u00e9"
+    probe.write_bytes(b"")
+    try:
+        case = probe.with_name(probe.name[:-2] + "A\u00e9").exists()
+        form = probe.with_name(probe.name[:-1] + "e\u0301").exists()
+    finally:
+        probe.unlink()
+
+    def fold(name: str) -> str:
+        name = unicodedata.normalize("NFC", name) if form else name
+        return name.casefold() if case else name
+
+    return fold
 
 
 @contextmanager

@@ -39,6 +39,7 @@ def convert(
     shard: Annotated[
         str | None, Parameter(help="I/N: part I (from 0) of N [default: as torchrun or a Slurm array say]")
     ] = None,
+    merge: Annotated[bool, Parameter(help="only join the journals of shards", negative=())] = False,
     pixels: Annotated[str, Parameter(help="integers are rounded, or cut off as by the reference")] = "rounded",
     background: Annotated[str, Parameter(help="colour behind what is transparent: a name or #rrggbb")] = "white",
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps")] = "auto",

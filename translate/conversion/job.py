@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from translate import files, images
-from translate.conversion.journal import Journal
+from translate.conversion.journal import Journal, manifests, merge
 from translate.conversion.listing import Listing, Shard, list_inputs, shard
 from translate.conversion.maker import Maker, reason
-from translate.conversion.names import Item
+from translate.conversion.names import Item, check_distinct
 from translate.conversion.options import DEFAULTS, Options, Progress, Result
 from translate.conversion.pipeline import Commits, Pipeline
 from translate.conversion.translator import Translator
@@ -40,6 +40,8 @@ def convert(
     target = Path(output)
     if Path(source).is_file() and images.extension(target) in images.KNOWN and not target.is_dir():
         return _convert_one(translator, Path(source), target, options)
+    if options.merge:
+        return _merge(target)
     listing = list_inputs(source, target)
     part, by = shard(options.shard)
     if part.name and by != "--shard":
@@ -47,13 +49,12 @@ def convert(
     maker = Maker(translator, listing.root, target, options, tag=f"{part.name}-" if part.name else "")
     result = Result(target, others=listing.others, failures=dict(listing.unreadable))
     if options.dry_run:
-        todo = _plan(maker, listing, part, result)[1]
-        result.planned = todo
+        result.planned = _plan(maker, listing, part, result)[1]
         return result
     files.check_writable(target)
     with files.locked(target, "wait for it or use another output folder", part.name):
         files.remove_temporaries(target, maker.tag)
-        journal, todo = _plan(maker, listing, part, result)
+        journal, todo = _plan(maker, listing, part, result, files.name_folding(target))
         started = time.monotonic()
         inputs = {os.path.realpath(listing.root / name) for name in listing.inputs}
         try:
@@ -65,13 +66,26 @@ def convert(
     return result
 
 
-def _plan(maker: Maker, listing: Listing, part: Shard, result: Result) -> tuple[Journal, list[Item]]:
+def _plan(
+    maker: Maker, listing: Listing, part: Shard, result: Result, fold: Callable[[str], str] = str
+) -> tuple[Journal, list[Item]]:
     """The journal, and what is still to be made; how much is done already goes into the result."""
     journal = Journal(maker.output, maker.translator.sha256, maker.settings, part.manifest)
-    mine = [item for item in journal.plan(listing.inputs, maker.options.format) if part.holds(item.input)]
+    items = journal.plan(listing.inputs, maker.options.format)
+    check_distinct(items, fold)
+    mine = [item for item in items if part.holds(item.input)]
     todo = [item for item in mine if maker.options.overwrite or not journal.is_done(item, listing.root)]
     result.skipped = len(mine) - len(todo)
     return journal, todo[: maker.options.limit]
+
+
+def _merge(output: Path) -> Result:
+    """Joins the journals of shards; converts nothing."""
+    if not manifests(output):
+        raise UsageError(f"{output}: no journals to merge; give the output folder of the shards")
+    with files.locked(output, "wait until all shards have ended"), files.storage(output):
+        done, failures = merge(output)
+    return Result(output, skipped=done, failures=failures)
 
 
 def _convert_one(translator: Translator, source: Path, target: Path, options: Options) -> Result:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -101,15 +100,16 @@ def manifests(folder: Path, last: str = MANIFEST) -> list[Path]:
     return sorted(found, key=lambda path: path.name == last)
 
 
-def merge(folder: Path) -> Counter[str]:
-    """Joins the journals of all shards into one with a line for each input; how many have which status."""
+def merge(folder: Path) -> tuple[int, dict[str, str]]:
+    """Joins the journals of all shards into one with a line for each input; how many are done, and which failed and why."""
     journal = Journal(folder, "", {})
     lines = [line for name in sorted(journal.known()) if (line := journal.line(name)) is not None]
     others = [path for path in manifests(folder) if path != journal.path]
     files.write(journal.path, b"".join(map(_encoded, lines)))
     for path in others:
         path.unlink()
-    return Counter(line["status"] for line in lines)
+    failures = {line["input"]: str(line.get("error")) for line in lines if line["status"] == "failed"}
+    return len(journal.names), failures
 
 
 def sha256(path: Path) -> str | None:

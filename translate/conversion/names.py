@@ -2,11 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from translate import images
+from translate.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ def plan(inputs: Sequence[str], fmt: str, kept: Mapping[str, str]) -> list[Item]
     names.update(fixed)
     _part(names, fmt, fixed)
     return [Item(name, names[name]) for name in inputs]
+
+
+def check_distinct(items: Sequence[Item], fold: Callable[[str], str]) -> None:
+    """UsageError where the output's file system takes two outputs for the same name, so that one would replace the other."""
+    holders: dict[str, Item] = {}
+    for item in items:
+        other = holders.setdefault(fold(item.output), item)
+        if other is not item:
+            raise UsageError(
+                f"{other.input!r} and {item.input!r}: their outputs would replace each other on the output's disk, which does "
+                f"not tell such names apart; rename one, or use another disk"
+            )
 
 
 def output_format(name: str, fmt: str) -> str:

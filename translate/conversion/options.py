@@ -29,6 +29,8 @@ class Options:
     background: str = "white"
     shard: str | None = None
     """I/N; None: what torchrun or Slurm say, else the whole."""
+    merge: bool = False
+    """Only join the journals of shards."""
 
     def __post_init__(self) -> None:
         if self.format != "keep" and images.writer_for(self.format) is None:

@@ -108,7 +108,7 @@ class Translator:
             raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXELS)}")
         keys = [pixel_key(picture, seed) for picture in pictures]
         values = self._values(_source(to))
-        results = self._run([images.to_tensor(picture, values) for picture in pictures], to, keys)
+        results = self._run([images.to_tensor(picture, values, self.device) for picture in pictures], to, keys)
         return [
             self._stored(x, picture.dtype, to, allowed, pixels == "reference")
             for x, picture, allowed in zip(results, pictures, holds or [images.DEPTHS] * len(pictures), strict=True)
@@ -138,8 +138,10 @@ def _source(to: str) -> str:
 
 def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:
     """The key of the noise of one image: a function of its pixels, the seed and the number of the sample."""
-    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest()
-    return noise.mix(seed, sample, int.from_bytes(digest[:8], "little"))
+    digest = hashlib.sha256()
+    for top in range(0, len(pixels), 64):  # strip by strip: a copy of the whole may not fit
+        digest.update(np.ascontiguousarray(pixels[top : top + 64]).data)
+    return noise.mix(seed, sample, int.from_bytes(digest.digest()[:8], "little"))
 
 
 def _padded(length: int, multiple_of: int, minimum: int) -> int:

@@ -11,9 +11,10 @@ FULL: dict[torch.dtype, Values] = {torch.uint8: (0, 255), torch.uint16: (0, 6553
 """Of each depth, where nothing else is declared."""
 
 
-def to_tensor(pixels: np.ndarray, values: Values | None = None) -> Tensor:
-    """(H, W, C) uint8, uint16 or float32 → (C, H, W) float32 in [-1, 1]."""
-    return to_range(torch.from_numpy(np.array(pixels)).permute(2, 0, 1).contiguous(), torch.float32, values)
+def to_tensor(pixels: np.ndarray, values: Values | None = None, device: torch.device | str = "cpu") -> Tensor:
+    """(H, W, C) uint8, uint16 or float32 → (C, H, W) float32 in [-1, 1], computed on the device."""
+    stored = torch.from_numpy(np.array(pixels)).to(device)
+    return to_range(stored.permute(2, 0, 1).contiguous(), torch.float32, values)
 
 
 def to_range(stored: Tensor, dtype: torch.dtype, values: Values | None = None) -> Tensor:
