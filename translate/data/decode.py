@@ -15,6 +15,8 @@ from translate import images
 from translate.data.layouts import Ref
 from translate.images import ImageError, Reading, Values
 
+ORIENTATION = 0x0112
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -83,7 +85,9 @@ PREPROCESS: dict[str, Callable[[int, int, Recipe], tuple[int, int]]] = {
 
 
 def _pillow(path: Path, how: Reading) -> Tensor:
-    pixels = images.read(path, how=how).pixels
+    pixels = _plain_pixels(path, how)
+    if pixels is None:
+        pixels = images.read(path, how=how).pixels
     return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
 
 
@@ -100,23 +104,44 @@ def _torchcodec(path: Path, how: Reading) -> Tensor:
         return _pillow(path, how)  # damaged: Pillow's reason is the one to tell
 
 
+def _plain_pixels(path: Path, how: Reading) -> np.ndarray | None:
+    """What `images.read` gives of a plain JPEG, (H, W, C) uint8, without the copies that it makes; None for other files."""
+    if not _may_be_plain(path, how):
+        return None
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            return np.array(image).reshape(image.height, image.width, how.channels) if _is_plain(image, how) else None
+    except Exception:
+        return None  # `images.read` will say why
+
+
 def plain_jpeg(path: Path, how: Reading) -> bytes | None:
-    """The content of a JPEG in colour or grey, upright, of an allowed size, so that any decoder sees the same; else None."""
-    if how.channels not in (1, 3) or images.extension(path) not in ("jpg", "jpeg"):
+    """The content of a plain JPEG, None for other files."""
+    if not _may_be_plain(path, how):
         return None
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            wanted = image.mode == ("RGB" if how.channels == 3 else "L")
-            upright = b"Exif" not in data[:4096] or image.getexif().get(0x0112, 1) == 1
-            return data if wanted and upright and image.height * image.width <= how.max_pixels else None
+            return data if _is_plain(image, how) else None
     except Exception:
-        return None  # Pillow will say why
+        return None  # `images.read` will say why
+
+
+def _may_be_plain(path: Path, how: Reading) -> bool:
+    return how.channels in (1, 3) and images.extension(path) in ("jpg", "jpeg") and path.is_file()
+
+
+def _is_plain(image: Image.Image, how: Reading) -> bool:
+    """Whether a JPEG has the wanted colours and an allowed size and is upright, so that any decoder sees the same."""
+    upright = image.getexif().get(ORIENTATION, 1) == 1  # Pillow looks into XMP too
+    wanted = image.mode == ("RGB" if how.channels == 3 else "L")
+    return wanted and upright and image.height * image.width <= how.max_pixels
 
 
 DECODERS: dict[str, Callable[[Path, Reading], Tensor]] = {
     "pillow": _pillow,
     "torchcodec": _torchcodec,
+    "nvjpeg": _pillow,  # what nvJPEG does not take; the rest is decoded by nvjpeg.Finisher, on the device
 }
 
 
@@ -134,7 +159,9 @@ def _by_torch(image: Tensor, height: int, width: int) -> Tensor:
     """By torch's antialiased bicubic filter, on whatever device the image is."""
     if image.shape[1:] == (height, width):
         return image
-    x = image[None] if image.dtype == torch.uint8 and image.device.type == "cpu" else image[None].to(torch.float32)
+    x = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # image[None] hides from torch that colours lie side by side
+    if image.dtype != torch.uint8 or image.device.type != "cpu":
+        x = x.to(torch.float32)
     resized = F.interpolate(x, (height, width), mode="bicubic", antialias=True, align_corners=False)[0]
     if image.dtype == torch.float32 or resized.dtype == torch.uint8:
         return resized
@@ -174,6 +201,8 @@ def load_size(image: Tensor, recipe: Recipe) -> tuple[int, int]:
 
 def bytes_of(ref: Ref, recipe: Recipe, side: int) -> int:
     """About how much memory an image needs at load size, from its file's header; 0 where that cannot be read."""
+    if not ref.path.is_file():  # opening a pipe would wait for ever
+        return 0
     try:
         if images.extension(ref.path) == "npy":
             array = np.load(ref.path, mmap_mode="r", allow_pickle=False)

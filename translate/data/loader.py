@@ -2,14 +2,14 @@
 the host's; `stream`, decoded each time by worker processes. All give the same batches."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from translate import images, runtime
 from translate.data import effects
-from translate.data.decode import Recipe, bytes_of, load
+from translate.data.decode import Recipe, bytes_of, load, load_pair, load_size
 from translate.data.layouts import Split
 from translate.data.memory import Memory
 from translate.data.order import Order, Steps, key_of_draws
@@ -127,22 +127,35 @@ class Loader:
 
 
 def fixed_batch(split: Split, recipe: Recipe, count: int, device: torch.device, dtype: torch.dtype) -> Batch:
-    """The same images each time, `count` at most, evenly spread over the split; the middle of each."""
-    recipe = replace(recipe, decoder="pillow" if recipe.decoder == "nvjpeg" else recipe.decoder)
+    """The same images each time, `count` at most, evenly spread over the split; the middle of each.
+
+    White stands for a file that cannot be read.
+    """
     sides = {name: refs for name, refs in (("a", split.a), ("b", split.b)) if refs}
     count = min([count, *map(len, sides.values())])
     if recipe.cut_size is None:
         count = 1  # images of other sizes would not fit beside it
+    chosen = [[refs[i * len(refs) // count] for refs in sides.values()] for i in range(count)]
+    rows: list[tuple[Tensor | ImageError, ...]]
+    if split.paired:
+        rows = [load_pair(a, b, recipe) for a, b in chosen]
+    else:
+        rows = [tuple(load(ref, recipe, side) for side, ref in enumerate(refs)) for refs in chosen]
     batch = {}
-    for side, (name, refs) in enumerate(sides.items()):
-        loaded = [load(refs[i * len(refs) // count], recipe, side) for i in range(count)]
-        cut = [_middle(_blank(recipe, side) if isinstance(x, ImageError) else x, recipe.cut_size) for x in loaded]
-        batch[name] = torch.stack([images.to_range(x, dtype, recipe.values[side]) for x in cut]).to(device)
+    for side, name in enumerate(sides):
+        batch[name] = torch.stack([_shown(row, side, recipe, dtype) for row in rows]).to(device)
     return batch
 
 
-def _blank(recipe: Recipe, side: int) -> Tensor:
-    return torch.full((recipe.channels[side], recipe.load_size, recipe.load_size), 255, dtype=torch.uint8)
+def _shown(loaded: tuple[Tensor | ImageError, ...], side: int, recipe: Recipe, dtype: torch.dtype) -> Tensor:
+    """The middle of one of the images that stand beside each other, in [-1, 1]."""
+    image = loaded[side]
+    if isinstance(image, Tensor):
+        return images.to_range(_middle(image, recipe.cut_size), dtype, recipe.values[side])
+    readable = [other for other in loaded if isinstance(other, Tensor)]
+    unknown = torch.empty(1, recipe.load_size, recipe.load_size)
+    size = readable[0].shape[1:] if readable else load_size(unknown, recipe)
+    return _middle(torch.ones(recipe.channels[side], *size, dtype=dtype), recipe.cut_size)
 
 
 def _middle(image: Tensor, size: int | None) -> Tensor:

@@ -47,7 +47,7 @@ class Memory:
         columns = [[loaded[side] for loaded, ok in zip(found, good, strict=True) if ok] for side in range(len(names))]
         found.clear()
         for name, column in zip(names, columns, strict=True):
-            store = Store(column, source.values(name) is not None)  # type: ignore[arg-type]
+            store = Store(column, source.declared(name) is not None, source.dtype)  # type: ignore[arg-type]
             if self.on_device:
                 store.to(source.device)
             elif source.device.type == "cuda":
@@ -100,7 +100,8 @@ class Memory:
             for name, store in self.stores.items():
                 out = buffers.next(name, (store.channels, *self._size_of(step, name)))
                 stored = [store.image(i) for i in step.place[name].tolist()]
-                batch[name] = augment.slices(stored, step.cuts[name].as_lists(), out, self.source.values(name))
+                values = self.source.values(name, store.data.dtype)
+                batch[name] = augment.slices(stored, step.cuts[name].as_lists(), out, values)
             yield step.numbers, batch
 
     def _gathered(self, start: int) -> Iterator[Numbered]:
@@ -121,7 +122,7 @@ class Memory:
                 else:
                     offsets, heights, widths = (x[place] for x in geometry[name])
                     stored = augment.gather_flat(store.data, offsets, heights, widths, store.channels, cuts, *size)
-                batch[name] = images.to_range(stored, self.source.dtype, self.source.values(name))
+                batch[name] = images.to_range(stored, self.source.dtype, self.source.values(name, stored.dtype))
             yield step.numbers, batch
 
     def cut_on_host(self, start: int) -> Iterator[Numbered]:

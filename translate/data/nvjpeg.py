@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from translate.data.decode import RESIZERS, cut_half, load_size
-from translate.data.workers import Found, Images, Skipped
+from translate.data.workers import Found, Images, Skipped, checked
 
 Decode = Callable[[Sequence[Tensor], int], list[Tensor]]
 """JPEG contents (1-D uint8 on the host) and the channels wanted → (C, H, W) uint8 each, on the device. RuntimeError if one is
@@ -30,7 +30,10 @@ class Finisher:
         self.dataset, self.device, self.decode = dataset, device, decode or decode_on(device)
 
     def __call__(self, found: list[Found], numbers: Sequence[int]) -> tuple[list[Found], Skipped]:
-        """Images of the run by domain, as `Images` gives them; a damaged one is replaced as there."""
+        """Images of the run by domain, as `Images` gives them; a damaged one is replaced as there.
+
+        DataError where a domain has no file left that can be read.
+        """
         skipped: Skipped = {}
         try:
             decoded = self._decoded(found)
@@ -43,8 +46,8 @@ class Finisher:
                     on_host, bad = self.dataset.load(n)
                     decoded.append({name: image.to(self.device) for name, image in on_host.items()})
                     skipped |= bad
-        if all(decoded):
-            self.dataset.cut(decoded, numbers)
+        checked(decoded, skipped)
+        self.dataset.cut(decoded, numbers)
         return decoded, skipped
 
     def _decoded(self, found: list[Found]) -> list[Found]:

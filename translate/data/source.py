@@ -51,9 +51,13 @@ class Source:
     def refs(self, name: str) -> tuple[Ref, ...]:
         return self.split.a if name == "a" else self.split.b
 
-    def values(self, name: str) -> images.Values | None:
+    def declared(self, name: str) -> images.Values | None:
         """Declared values of a domain."""
         return self.recipe.values["ab".index(name)]
+
+    def values(self, name: str, depth: torch.dtype) -> images.Values | None:
+        """What stored values of a depth mean where that is not what `images.FULL` says."""
+        return self.declared(name) or ((0, 1) if depth == torch.float64 else None)
 
     def draw_name(self, name: str) -> str:
         """Of a domain's random draws: the two sides of a pair share theirs."""
@@ -70,7 +74,7 @@ class Source:
         if path in self.skipped:
             return
         if self.strict:
-            raise DataError(f"{path}: {reason}; mend or remove it, or leave out --strict")
+            raise DataError(f"{str(path)!r}: {reason}; mend or remove it, or leave out --strict")
         self.skipped[path] = reason
         self.say(f"skipped {str(path)!r}: {reason}; the next image takes its place until it is mended or removed")
 
@@ -85,7 +89,7 @@ class Source:
         """DataError where none of the images can be used."""
         if not found:
             folder = os.path.commonpath([ref.path.parent for ref in refs])
-            raise DataError(f"{folder}: none of its {len(refs)} images can be used; put readable images there")
+            raise DataError(f"{folder!r}: none of its {len(refs)} images can be used; put readable images there")
 
 
 class Tier(Protocol):
@@ -125,4 +129,6 @@ def send_ahead(source: Source, stored: Iterable[Numbered]) -> Iterator[Numbered]
 
 
 def _normalised(source: Source, batch: Batch) -> Batch:
-    return {name: images.to_range(stored, source.dtype, source.values(name)) for name, stored in batch.items()}
+    return {
+        name: images.to_range(stored, source.dtype, source.values(name, stored.dtype)) for name, stored in batch.items()
+    }

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from translate.images import FULL, ImageError
 
-DEPTHS = tuple(FULL)
-"""From the shallowest to the deepest."""
+DEPTHS = (*FULL, torch.float64)
+"""From the shallowest to the deepest. No file is read as float64: see `common_depth`."""
 
 
 class Store:
     """The images of one domain: (M, C, H, W) where all are of one size, else one after another in a flat tensor."""
 
-    def __init__(self, decoded: list[Tensor], declared: bool) -> None:
+    def __init__(self, decoded: list[Tensor], declared: bool, dtype: torch.dtype) -> None:
         """`decoded` (C, h, w) each, of any depth; the list is emptied on the way, so that nothing is held twice.
 
-        With declared values numbers stay as they are where depths differ.
+        With declared values numbers stay as they are where depths differ. `dtype` is that of the training.
         """
-        depth = max((image.dtype for image in decoded), key=DEPTHS.index)
+        depth = common_depth(decoded, dtype)
         sizes = {tuple(image.shape) for image in decoded}
         self.channels = decoded[0].shape[0]
         self.uniform = len(sizes) == 1
@@ -53,6 +53,14 @@ class Store:
         """The data where a GPU can fetch it by itself."""
         self.data = self.data.pin_memory()
         return self
+
+
+def common_depth(decoded: Iterable[Tensor], dtype: torch.dtype) -> torch.dtype:
+    """A depth that holds all of the images as exactly as a training in `dtype` sees them one by one."""
+    depths = {image.dtype for image in decoded}
+    if dtype == torch.float64 and len(depths) > 1 and torch.float32 in depths:
+        return torch.float64  # a share of 255 is another number in single precision
+    return max(depths, key=DEPTHS.index)
 
 
 def deepen(image: Tensor, depth: torch.dtype, declared: bool) -> Tensor:

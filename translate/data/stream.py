@@ -49,7 +49,7 @@ class Stream:
                 workers.check_sizes(column)
                 batch[name] = buffers.next(name, tuple(column[0].shape))
                 for image, place in zip(column, batch[name].unbind(), strict=True):
-                    augment.normalise(image, place, self.source.values(name))
+                    augment.normalise(image, place, self.source.declared(name))
             yield numbers, batch
 
     def _stacked(self, start: int) -> Iterator[Numbered]:
@@ -57,7 +57,9 @@ class Stream:
             yield (
                 numbers,
                 {
-                    name: workers.stack([row[name] for row in rows], self.source.values(name) is not None)
+                    name: workers.stack(
+                        [row[name] for row in rows], self.source.declared(name) is not None, self.source.dtype
+                    )
                     for name in self.source.domains
                 },
             )

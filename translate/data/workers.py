@@ -1,20 +1,20 @@
 """What worker processes do: images of the run, decoded and cut."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from translate import noise
-from translate.data import augment
+from translate.data import augment, pool
 from translate.data.decode import Recipe, load, load_pair, plain_jpeg
 from translate.data.layouts import Ref, Split
 from translate.data.order import Order, key_of_draws
 from translate.data.recipes import Recipe as Albumentations
-from translate.data.store import DEPTHS, deepen
+from translate.data.store import common_depth, deepen
 from translate.errors import DataError, UsageError
 from translate.images import ImageError
 
@@ -28,7 +28,7 @@ Found = dict[str, Tensor]
 Skipped = dict[Path, str]
 
 
-class Images(Dataset[tuple[Found, Skipped]]):
+class Images:
     """Image n of the run: domain → (C, H, W) cut, at its own depth; nothing where no file of a domain can be read.
 
     A file that cannot be read is replaced by the next that can; a pair is used whole or not at all.
@@ -48,7 +48,8 @@ class Images(Dataset[tuple[Found, Skipped]]):
         self.contents = contents
         """JPEG files are only read, (length,) uint8, and nothing is cut: a device does that (`nvjpeg.Finisher`)."""
 
-    def __getitems__(self, numbers: list[int]) -> list[tuple[Found, Skipped]]:
+    def take(self, numbers: list[int]) -> list[tuple[Found, Skipped]]:
+        """Images of the run, and what was skipped for each."""
         places = zip(*(indices.tolist() for indices in self.order.of(torch.tensor(numbers))), strict=True)
         found = [self._found(a, b, n, self.contents) for (a, b), n in zip(places, numbers, strict=True)]
         if not self.contents and all(images for images, _ in found):
@@ -138,35 +139,29 @@ class Images(Dataset[tuple[Found, Skipped]]):
                 images[name] = augment.cut(images[name], *where, size)
 
 
-class _Chunks:
-    """The batch sampler: the image numbers that a worker is asked for at a time."""
-
-    def __init__(self, blocks: Iterable[Tensor], size: int) -> None:
-        self.blocks, self.size = blocks, size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for block in self.blocks:
-            for chunk in block.flatten().split(self.size):
-                yield chunk.tolist()
-
-
 Handed = tuple[list[Found] | dict[str, Tensor], Skipped]
+"""What a worker hands over: images, stacked where they can be, and all that was skipped."""
 
 
-def _collate(items: list[tuple[Found, Skipped]]) -> Handed:
-    """Images of the run, and all that was skipped. Within one process nothing is copied."""
-    return [found for found, _ in items], {path: why for _, more in items for path, why in more.items()}
+def _gathered(taken: list[tuple[Found, Skipped]]) -> tuple[list[Found], Skipped]:
+    return [found for found, _ in taken], {path: why for _, more in taken for path, why in more.items()}
 
 
-def _collate_stacked(items: list[tuple[Found, Skipped]]) -> Handed:
-    """From a worker: one tensor for each domain where images are alike, since every tensor handed over has its price."""
-    found, skipped = _collate(items)
-    assert isinstance(found, list)
+def _answer(dataset: Images, numbers: list[int]) -> Handed:
+    """In a worker: one tensor for each domain where images are alike, since every tensor handed over has its price."""
+    found, skipped = _gathered(dataset.take(numbers))
     columns = {name: [images[name] for images in found if images] for name in found[0]}
     alike = all(len({(image.shape, image.dtype) for image in column}) == 1 for column in columns.values())
     if not columns or not all(found) or not alike:
         return found, skipped
     return {name: torch.stack(column) for name, column in columns.items()}, skipped
+
+
+def _unstacked(handed: list[Found] | dict[str, Tensor]) -> list[Found]:
+    if isinstance(handed, list):
+        return handed
+    rows = zip(*(column.unbind() for column in handed.values()), strict=True)
+    return [dict(zip(handed, row, strict=True)) for row in rows]
 
 
 def chunks(
@@ -176,34 +171,24 @@ def chunks(
 
     DataError where a worker dies, and where a domain has no file left that can be read.
     """
-    source = DataLoader(
-        dataset,
-        batch_sampler=_Chunks(blocks, batch_size * max(1, CHUNK // batch_size)),
-        num_workers=workers,
-        collate_fn=_collate_stacked if workers else _collate,
-        multiprocessing_context="spawn" if workers else None,  # forking a process with threads may hang
-    )
-    try:
-        for handed, skipped in source:
-            if isinstance(handed, dict):
-                rows = zip(*(column.unbind() for column in handed.values()), strict=True)
-                found = [dict(zip(handed, row, strict=True)) for row in rows]
-            else:
-                found = handed
-            if not all(found):
-                raise DataError(
-                    f"none of the images of a domain can be read any more, among them {next(iter(skipped))}; is the folder "
-                    f"still there?"
-                )
-            yield found, skipped
-    except RuntimeError as e:
-        if "DataLoader worker" not in str(e) or "exited unexpectedly" not in str(e):
-            raise
-        process = next((word for word in str(e).replace(")", " ").split() if word.isdigit()), "?")
+    size = batch_size * max(1, CHUNK // batch_size)
+    asked = (chunk.tolist() for block in blocks for chunk in block.flatten().split(size))
+    if workers == 0:
+        for numbers in asked:
+            yield checked(*_gathered(dataset.take(numbers)))
+        return
+    for handed, skipped in pool.in_order(partial(_answer, dataset), asked, workers):
+        yield checked(_unstacked(handed), skipped)
+
+
+def checked(found: list[Found], skipped: Skipped) -> tuple[list[Found], Skipped]:
+    """Both as they are; DataError where a domain had no image to give."""
+    if not all(found):
         raise DataError(
-            f"data worker (process {process}) died; if memory ran out use fewer --workers. The same command goes on from the "
-            f"last checkpoint"
-        ) from None
+            f"none of the images of a domain can be read any more, among them {str(next(iter(skipped)))!r}; is the folder "
+            f"still there?"
+        )
+    return found, skipped
 
 
 def check_sizes(images: list[Tensor]) -> None:
@@ -215,8 +200,8 @@ def check_sizes(images: list[Tensor]) -> None:
         )
 
 
-def stack(images: list[Tensor], declared: bool) -> Tensor:
-    """(N, C, H, W) of the depth of the deepest of the images."""
+def stack(images: list[Tensor], declared: bool, dtype: torch.dtype) -> Tensor:
+    """(N, C, H, W) of a depth that holds all of the images, for a training in `dtype`."""
     check_sizes(images)
-    depth = max((image.dtype for image in images), key=DEPTHS.index)
+    depth = common_depth(images, dtype)
     return torch.stack([deepen(image, depth, declared) for image in images])

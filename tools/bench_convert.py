@@ -1,0 +1,153 @@
+"""Seconds of a folder's conversion against the reference's way, interleaved in one run.
+
+    uv run python tools/bench_convert.py [--rounds 5] [--device auto] [--scale 1]
+
+The reference's way: one image after another; Pillow opens it, torchvision makes a tensor, the network runs, Pillow writes PNG
+at its default level 6. Both ways see the same JPEG files and the same untrained network. Rows: 256-px photos by resnet_9blocks,
+1,024-px photos by a narrow network of one block, and 512-px photos by no network at all, which leaves the pipeline alone.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torchvision import transforms
+
+from translate import api, runtime
+from translate.conversion import model
+from translate.conversion.options import Options
+from translate.conversion.translator import Translator
+from translate.methods import METHODS
+
+
+@dataclass(frozen=True)
+class Row:
+    title: str
+    pixels: int
+    """Of a side."""
+    images: int
+    blocks: int
+    """0: no network."""
+    width: int = 64
+
+
+ROWS = (
+    Row("256 px, resnet_9blocks, width 64", 256, 12, 9),
+    Row("1,024 px, one block, width 4", 1024, 16, 1, 4),
+    Row("512 px, no network", 512, 120, 0),
+)
+
+
+def photos(folder, count, side, seed=0):
+    """JPEG files, quality 90, about as busy as photos are."""
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        layers = [
+            np.asarray(Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize((side, side), 3), float)
+            for n in (4, 16, 64, side // 3)
+        ]
+        pixels = np.average(layers, axis=0, weights=(8, 4, 2, 1))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i:05}.jpg", quality=90)
+    return folder
+
+
+def translator_for(row, folder, device):
+    """An untrained CycleGAN generator; nn.Identity for no network."""
+    cls = METHODS["cyclegan"]
+    cfg = cls.check(cls.Config(generator=f"resnet_{row.blocks or 1}blocks", g_width=row.width if row.blocks else 4))
+    folder.mkdir()
+    model.write_trained(folder, cls(cfg), title="untrained", seen=0)
+    loaded = api.load(folder, device=device)
+    if not row.blocks:
+        loaded.method.g_ab = nn.Identity()
+    return loaded
+
+
+def reference_way(translator: Translator, source, output, level):
+    """Returns the seconds that the network took."""
+    network, device = translator.method.g_ab, translator.device
+    to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
+    output.mkdir()
+    inside = 0.0
+    for path in sorted(source.iterdir()):
+        x = to_tensor(Image.open(path).convert("RGB"))[None].to(device)
+        started = time.perf_counter()
+        with torch.no_grad():
+            y = network(x)[0]
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        inside += time.perf_counter() - started
+        pixels = ((y.cpu().float().numpy().transpose(1, 2, 0) + 1) / 2 * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(output / f"{path.stem}.png", compress_level=level)
+    return inside
+
+
+def ours(translator, source, output, options):
+    result = api.convert(translator, source, output, **options)
+    assert not result.failures, result.failures
+
+
+def seconds(call, *args):
+    started = time.perf_counter()
+    inside = call(*args)
+    return time.perf_counter() - started, inside
+
+
+def size(folder):
+    return sum(path.stat().st_size for path in folder.glob("*.png"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--scale", type=int, default=1, help="as many times the images")
+    parser.add_argument("--batch-size", type=int, default=Options().batch_size)
+    args = parser.parse_args()
+    device = runtime.pick_device(args.device)
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {device}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, torchvision {torchvision.__version__}, Pillow {PIL.__version__}; medians of "
+        f"{args.rounds} rounds"
+    )
+    print(f"{'':36}{'reference':>10}{'level 1':>9}{'ours':>9}{'ratio':>7}{'network':>9}{'PNG':>7}")
+    for row in ROWS:
+        with tempfile.TemporaryDirectory() as temporary:
+            place = Path(temporary)
+            source = photos(place / "in", row.images * args.scale, row.pixels)
+            loaded = translator_for(row, place / "model", args.device)
+            options = {"format": "png", "batch_size": args.batch_size}
+            found = {name: [] for name in ("reference", "level 1", "ours", "network")}
+            ratios = []
+            for _ in range(args.rounds):
+                for name in ("a", "b", "c"):
+                    shutil.rmtree(place / name, ignore_errors=True)
+                whole, inside = seconds(reference_way, loaded, source, place / "a", 6)
+                found["reference"].append(whole)
+                found["network"].append(inside)
+                found["level 1"].append(seconds(reference_way, loaded, source, place / "b", 1)[0])
+                found["ours"].append(seconds(ours, loaded, source, place / "c", options)[0])
+                ratios.append(whole / found["ours"][-1])
+            grown = size(place / "b") / size(place / "a")
+            middle = {name: statistics.median(times) for name, times in found.items()}
+            print(
+                f"{row.title:36}{middle['reference']:10.2f}{middle['level 1']:9.2f}{middle['ours']:9.2f}"
+                f"{statistics.median(ratios):7.2f}{middle['network']:9.2f}{grown:7.2f}", flush=True
+            )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
