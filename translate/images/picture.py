@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageColor
 
 from translate.images.formats import ImageError
+from translate.images.metadata import Metadata
 
 WHITE = (255, 255, 255)
 Colour = tuple[int, ...]
@@ -23,6 +24,8 @@ class Picture:
     """(H, W) of the same depth, if the file has transparency."""
     notices: list[str] = field(default_factory=list)
     """What could not be kept, one short line each."""
+    metadata: Metadata | None = None
+    """What the file carries beside its pixels."""
 
     @property
     def height(self) -> int:
