@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from translate.errors import BusyError, StorageError
 
@@ -39,6 +40,22 @@ def stage(path: Path, data: bytes, tag: str = "") -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+@contextmanager
+def streamed(path: Path, tag: str = "") -> Iterator[BinaryIO]:
+    """A file to write to piece by piece; under its own name only once the block has ended well, as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path, tag)
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def temporary_name(path: Path, tag: str = "") -> Path:

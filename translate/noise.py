@@ -7,6 +7,7 @@ number of workers or ranks, on the CPU and on a GPU. The hash is the finaliser o
 
 import hashlib
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -66,16 +67,31 @@ def keys(seed: int, numbers: Tensor) -> Tensor:
     return each(numbers, seed)
 
 
-def bits(key: Tensor, name: str, *shape: int) -> Tensor:
-    """Uniform int64 of shape (N, *shape), one stream for each key (N,)."""
+def _positions(shape: Sequence[int], part: Sequence[range], device: torch.device) -> Tensor:
+    """Flat indices of a part of a tensor of this shape, the part's range on each axis."""
+    index = torch.zeros(*[1] * len(shape), dtype=torch.int64, device=device)
+    for axis, wanted in enumerate(part):
+        places = torch.arange(wanted.start, wanted.stop, device=device) * math.prod(shape[axis + 1 :])
+        index = index + places.view(-1, *[1] * (len(shape) - axis - 1))
+    return index
+
+
+def bits(key: Tensor, name: str, *shape: int, part: Sequence[range] | None = None) -> Tensor:
+    """Uniform int64 of shape (N, *shape), one stream for each key (N,).
+
+    `part`: only these ranges of the axes of shape, with the very numbers that the whole has there.
+    """
     base = _scramble(key ^ _hash(name)).view(-1, *[1] * len(shape))
-    counter = torch.arange(1, math.prod(shape) + 1, device=key.device).view(1, *shape)
-    return _scramble(base + counter * _GOLDEN).view(len(key), *shape)
+    if part is None:
+        counter = torch.arange(1, math.prod(shape) + 1, device=key.device).view(1, *shape)
+    else:
+        counter = _positions(shape, part, key.device)[None] + 1
+    return _scramble(base + counter * _GOLDEN).view(len(key), *counter.shape[1:])
 
 
-def uniform(key: Tensor, name: str, *shape: int) -> Tensor:
-    """Float32 (N, *shape) in [0, 1), multiples of 2^-24, one stream for each key (N,)."""
-    return _shift(bits(key, name, *shape), 40).to(torch.float32) * 2.0**-24
+def uniform(key: Tensor, name: str, *shape: int, part: Sequence[range] | None = None) -> Tensor:
+    """Float32 (N, *shape) in [0, 1), multiples of 2^-24, one stream for each key (N,); `part` as in `bits`."""
+    return _shift(bits(key, name, *shape, part=part), 40).to(torch.float32) * 2.0**-24
 
 
 def normal(key: Tensor, name: str, *shape: int) -> Tensor:

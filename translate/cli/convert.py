@@ -1,20 +1,19 @@
 """`translate convert MODEL INPUT OUTPUT`: an image, a folder or a glob."""
 
 import json as json_module
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from translate import api
+from translate.cli import tell
 from translate.conversion.options import Options, Result
+from translate.conversion.report import printable
 from translate.images import MAX_PIXELS
-
-SHOWN = 20
-"""Failures that are listed; all of them stand in the manifest."""
 
 
 def convert(
@@ -40,29 +39,41 @@ def convert(
         str | None, Parameter(help="I/N: part I (from 0) of N [default: as torchrun or a Slurm array say]")
     ] = None,
     merge: Annotated[bool, Parameter(help="only join the journals of shards", negative=())] = False,
+    cluster: Annotated[
+        str | None, Parameter(help="convert on Ray: its address, auto, or local; its nodes must share the folders")
+    ] = None,
     pixels: Annotated[str, Parameter(help="integers are rounded, or cut off as by the reference")] = "rounded",
     background: Annotated[str, Parameter(help="colour behind what is transparent: a name or #rrggbb")] = "white",
+    tile: Annotated[
+        int | str, Parameter(help="side of the tiles of large images, auto (where the whole does not fit) or off")
+    ] = "auto",
+    scratch: Annotated[
+        Path | None, Parameter(help="folder for what tiled images need beside memory [default: memory]")
+    ] = None,
+    mark: Annotated[
+        bool, Parameter(help="say in the outputs' metadata that a model made them", name="--mark", negative="--no-mark")
+    ] = True,
+    source_type: Annotated[
+        str, Parameter(help="what the mark says: composite (a photo was changed) or generated (from edges or labels)")
+    ] = "composite",
+    strip_gps: Annotated[bool, Parameter(help="leave out where photos were taken", negative=())] = False,
+    first_frame: Annotated[bool, Parameter(help="of animations, only the first frame", negative=())] = False,
+    report: Annotated[
+        bool, Parameter(help="also write OUTPUT/report.html: pictures before and after, and what failed", negative=())
+    ] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
     precision: Annotated[str, Parameter(help="fp32, bf16, fp16 or fp64")] = "fp32",
     json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
 ) -> int:
     """Convert an image, a folder or a glob. Sizes are kept, inputs are never changed, the same command again goes on."""
     options = Options(
-        to, format, quality, batch_size, overwrite, dry_run, limit, max_pixels, seed, pixels, background, shard
-    )
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("converting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(), TextColumn("{task.fields[failed]}"),
+        to=to, format=format, quality=quality, batch_size=batch_size, overwrite=overwrite, dry_run=dry_run, limit=limit,
+        max_pixels=max_pixels, seed=seed, pixels=pixels, background=background, shard=shard, merge=merge, report=report,
+        cluster=cluster, tile=tile, scratch=scratch, mark=mark, source_type=source_type, strip_gps=strip_gps,
+        first_frame=first_frame,
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=dry_run or not console.is_terminal) as bar:
-        task = bar.add_task("", total=None, rate="", failed="")
-
-        def progress(finished: int, failed: int, total: int) -> None:
-            elapsed = bar.tasks[0].elapsed or 0
-            rate = f"{finished / elapsed:.1f}/s" if elapsed else ""
-            bar.update(task, completed=finished, total=total, rate=rate, failed=f"{failed} failed" if failed else "")
-
+    console = Console(stderr=True)
+    with nullcontext(lambda *counts: None) if dry_run else tell.progress(console) as progress:
         result = api.convert(
             model, input, output, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics,
             progress=progress, **asdict(options),
@@ -71,34 +82,17 @@ def convert(
         print(_as_json(result))
     elif dry_run:
         for item in result.planned:
-            print(f"{_printable(item.input)} → {_printable(item.output)}")
-    _tell(result, console, dry_run)
+            print(f"{printable(item.input)} → {printable(item.output)}")
+    tell.outcome(result, console, dry_run)
     return 1 if result.failures else 0
 
 
-def _tell(result: Result, console: Console, dry_run: bool) -> None:
-    """The closing lines, on stderr."""
-    for name, reason in list(result.failures.items())[:SHOWN]:
-        console.print(f"failed: {name!r}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    if len(result.failures) > SHOWN:
-        console.print(f"… and {len(result.failures) - SHOWN} more failures, in the manifest", highlight=False)
-    for notice, count in sorted(result.notices.items()):
-        console.print(f"notice: {count} images: {notice}", markup=False, highlight=False)
-    parts = [f"{len(result.planned)} would be converted" if dry_run else f"{result.done} converted"]
-    parts += [f"{result.skipped} done before"] if result.skipped else []
-    parts += [f"{len(result.failures)} failed"] if result.failures else []
-    parts += [f"{result.others} other files passed over"] if result.others else []
-    rate = (
-        f" in {result.seconds:.0f} s ({result.done / result.seconds:.1f}/s)" if result.done and result.seconds else ""
-    )
-    console.print(f"{', '.join(parts)}{rate}; output in {result.output}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _printable(name: str) -> str:
-    """A file name on one line, without what would steer a terminal or cannot be encoded."""
-    return name if name.isprintable() else repr(name)[1:-1]
-
-
 def _as_json(result: Result) -> str:
-    values = {**asdict(result), "output": str(result.output), "failed": len(result.failures)}
+    values = {
+        **asdict(result),
+        "output": str(result.output),
+        "failed": len(result.failures),
+        "notices": dict(result.notices),  # asdict makes pairs of a Counter's keys
+        "report": str(result.report) if result.report else None,
+    }
     return json_module.dumps(values)

@@ -5,12 +5,17 @@ which model and with which settings it was made, and the output is there as the 
 before the finished output is renamed into place, so there is no moment at which an output is not accounted for.
 """
 
+import math
 import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from translate import files, images
+from translate import files, images, runtime
+from translate.conversion import cluster, gallery, tiling
+from translate.conversion.guard import Guard
 from translate.conversion.journal import Journal, manifests, merge
 from translate.conversion.listing import Listing, Shard, list_inputs, shard
 from translate.conversion.maker import Maker, reason
@@ -18,7 +23,7 @@ from translate.conversion.names import Item, check_distinct
 from translate.conversion.options import DEFAULTS, Options, Progress, Result
 from translate.conversion.pipeline import Commits, Pipeline
 from translate.conversion.translator import Translator
-from translate.errors import UsageError
+from translate.errors import Interrupted, UsageError
 
 __all__ = ["Options", "Progress", "Result", "convert"]
 
@@ -55,14 +60,18 @@ def convert(
     with files.locked(target, "wait for it or use another output folder", part.name):
         files.remove_temporaries(target, maker.tag)
         journal, todo = _plan(maker, listing, part, result, files.name_folding(target))
+        _check_scratch(maker, todo, say)
         started = time.monotonic()
         inputs = {os.path.realpath(listing.root / name) for name in listing.inputs}
+        guard = Guard(target, inputs, journal.outputs, options.overwrite)
         try:
-            Pipeline(maker, journal, todo, inputs, Commits(maker, journal, result, progress, len(todo))).run()
+            _make(maker, guard, todo, Commits(maker, journal, result, progress, len(todo)), say)
         except BaseException:
             files.remove_temporaries(target, maker.tag)
             raise
         result.seconds = time.monotonic() - started
+        if options.report:
+            result.report = gallery.write(maker, listing, part, result)
     return result
 
 
@@ -79,6 +88,34 @@ def _plan(
     return journal, todo[: maker.options.limit]
 
 
+def _check_scratch(maker: Maker, todo: list[Item], say: Callable[[str], None]) -> None:
+    """Says what the largest image needs of the scratch folder and what is free; StorageError where it does not fit."""
+    if maker.scratch is None or not todo:
+        return
+    path, (height, width) = max(
+        ((item.input, images.size_of(maker.root / item.input)) for item in todo), key=lambda found: math.prod(found[1])
+    )
+    if height == 0:
+        return
+    with suppress(tiling.DoesNotFitError):  # of that image alone
+        need = tiling.scratch_need(maker.translator, maker.options.to, height, width, maker.options.tile, maker.scratch)
+        free = shutil.disk_usage(maker.scratch).free
+        say(f"{path!r}, the largest: {width}×{height}, {need / 1e9:.1f} GB of scratch; {free / 1e9:.1f} GB are free")
+
+
+def _make(maker: Maker, guard: Guard, todo: list[Item], commits: Commits, say: Callable[[str], None]) -> None:
+    """All that is to be made, here or on a cluster; Interrupted after a clean stop."""
+    with runtime.stop_on_signal() as stop:
+        commits.show()
+        if maker.options.cluster is None:
+            Pipeline(maker, guard.check, todo, commits).run(stop)
+        else:
+            cluster.run(maker.options.cluster, maker, guard.check, todo, commits, stop, say)
+    if stop:
+        left = len(todo) - commits.result.done - len(commits.result.failures)
+        raise Interrupted(f"stopped with {left} images to go; the same command goes on from there", stop.signal)
+
+
 def _merge(output: Path) -> Result:
     """Joins the journals of shards; converts nothing."""
     if not manifests(output):
@@ -90,6 +127,10 @@ def _merge(output: Path) -> Result:
 
 def _convert_one(translator: Translator, source: Path, target: Path, options: Options) -> Result:
     """One image into a file of the given name; no journal."""
+    if options.cluster is not None:
+        raise UsageError(f"--cluster: converts folders, but {target} is a file; leave it out for one image")
+    if options.report:
+        raise UsageError(f"--report: its page needs a folder, but {target} is a file; give a folder for the output")
     fmt = images.writer_for(images.extension(target))
     if fmt is None:
         raise UsageError(f"{target}: cannot write this format; possible: {', '.join(images.WRITERS)}, or a folder")
@@ -104,14 +145,14 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Op
         if target.exists() and not options.overwrite:
             raise images.ImageError(f"exists: {target.name}; --overwrite replaces it")
         work = maker.read(item)
-        (pixels,) = maker.translate([work])
-        data = maker.encode(work, pixels)
+        (translated,) = maker.translate([work])
+        data = maker.encode(work, translated)
     except (images.ImageError, OSError, RuntimeError, MemoryError) as e:
         result.failures[source.name] = reason(e)
     else:
         with files.storage(target.parent):
             files.write(target, data)
         result.done = 1
-        result.notices.update(maker.notices(work))
+        result.notices.update(translated.notices)
     result.seconds = time.monotonic() - started
     return result

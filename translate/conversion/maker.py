@@ -3,30 +3,43 @@
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+import translate
 from translate import files, images
+from translate.conversion import tiling
 from translate.conversion.journal import Line
 from translate.conversion.names import Item, output_format
-from translate.conversion.options import Options
+from translate.conversion.options import SOURCE_TYPES, Options
 from translate.conversion.translator import Translator
-from translate.errors import StorageError
-from translate.images import ImageError, Picture
+from translate.errors import StorageError, UsageError
+from translate.images import Frame, ImageError, Mark, Metadata, Picture
 
 
 @dataclass
 class Work:
-    """An input that has been read."""
+    """An input that has been read; an animation only when its frames are translated."""
 
     item: Item
-    picture: Picture
+    picture: Picture | None
+    """None: an animation."""
+    tile: int | None
+    """Side of the tiles that it is translated in; None: the whole at once."""
     made_from: tuple[int, int, str]
     """Size, time of change and SHA-256 of the input file."""
     started: float
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What has been made of an input: a picture still to be encoded, or the content of a file; and what it does not hold."""
+
+    result: Picture | bytes
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,19 @@ class Maker:
         background = images.colour(options.background)
         self.reading = translator.reading(options.to, options.max_pixels, background)
         self.settings = options.decisive(translator)
+        self.scratch = Path(options.scratch) if options.scratch is not None else None
+        self.tileable = tiling.tileable(translator.method.generator_for(options.to))
+        if isinstance(options.tile, int) and not self.tileable:
+            raise UsageError(
+                f"--tile {options.tile}: a {translator.info['networks']['generator']} sees the whole image at once and has no "
+                f"tiles; use --tile auto"
+            )
+        self.mark = Mark(
+            tool=f"image-translate {translate.__version__}",
+            system=str(translator.info["method"]),
+            version=translator.sha256[:12],
+            source_type=SOURCE_TYPES[options.source_type],
+        )
 
     def read(self, item: Item) -> Work:
         """ImageError or OSError where it cannot be read."""
@@ -61,31 +87,114 @@ class Maker:
         if images.extension(path) in images.NOT_ALLOWED:
             raise ImageError("format not allowed")
         stat = os.stat(path)
-        picture = images.read(path, how=self.reading)
+        moves = self._may_move(item) and images.is_animation(path)
+        picture = None if moves else images.read(path, how=self.reading)
+        tile = None if picture is None else self._tile(picture)
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Work(item, picture, (stat.st_size, stat.st_mtime_ns, digest), started)
+        return Work(item, picture, tile, (stat.st_size, stat.st_mtime_ns, digest), started)
 
-    def size(self, work: Work) -> tuple[int, int]:
-        """What the network sees of it: only images of one such size may share a batch, so that no statistic changes."""
+    def _may_move(self, item: Item) -> bool:
+        """Whether an input that is an animation becomes one."""
+        holds = images.extension(item.input) in images.ANIMATED and self.format(item) in images.ANIMATED
+        return holds and not self.options.first_frame
+
+    def size(self, work: Work) -> tuple[int, int] | None:
+        """What the network sees of it: only images of one such size may share a batch, so that no statistic changes.
+
+        None for what is translated by itself.
+        """
+        if work.picture is None or work.tile is not None:
+            return None
         return self.translator.padded_size(work.picture.height, work.picture.width)
 
-    def translate(self, batch: Sequence[Work]) -> list[np.ndarray]:
-        """The results' pixels. RuntimeError or MemoryError where that fails."""
-        return self.translator.translate_pixels(
-            [work.picture.pixels for work in batch], self.options.to, seed=self.options.seed, pixels=self.options.pixels,
-            holds=[images.WRITERS[self.format(work.item)].depths for work in batch],
+    def translate(self, batch: Sequence[Work]) -> list[Translated]:
+        """Results of works of one size, or of one that stands alone. ImageError, RuntimeError, MemoryError if that fails."""
+        first, *others = batch
+        if first.picture is None:
+            return [self._translate_frames(first.item)]
+        if not others:
+            return [self._still(first.item, first.picture, self._pixels(first.item, first.picture, first.tile))]
+        pictures = [work.picture for work in batch if work.picture is not None]
+        results = self.translator.translate_pixels(
+            [picture.pixels for picture in pictures], self.options.to, seed=self.options.seed, pixels=self.options.pixels,
+            holds=[self._holds(work.item) for work in batch],
+        )  # fmt: skip
+        return [
+            self._still(work.item, picture, pixels)
+            for work, picture, pixels in zip(batch, pictures, results, strict=True)
+        ]
+
+    def _holds(self, item: Item) -> tuple[str, ...]:
+        """The depths that an output's format holds."""
+        return images.WRITERS[self.format(item)].depths
+
+    def _tile(self, picture: Picture) -> int | None:
+        """ImageError where the picture fits into memory in no way."""
+        try:
+            return tiling.pick(
+                self.translator, self.options.to, picture.height, picture.width, self.options.tile, self.scratch
+            )
+        except tiling.DoesNotFitError as e:
+            raise ImageError(str(e)) from None
+
+    def _pixels(self, item: Item, picture: Picture, tile: int | None) -> np.ndarray:
+        """The result for one picture, which may be in tiles; by the estimate, or because memory has run out."""
+        options, holds = self.options, self._holds(item)
+        if tile is None:
+            try:
+                (whole,) = self.translator.translate_pixels(
+                    [picture.pixels], options.to, seed=options.seed, pixels=options.pixels, holds=[holds]
+                )
+                return whole
+            except (RuntimeError, MemoryError) as e:
+                if not (tiling.lacks_memory(e) and options.tile == "auto" and self.tileable):
+                    raise
+            tile = tiling.LARGEST[self.translator.device.type]
+        return tiling.translate_pixels(
+            self.translator, picture.pixels, options.to, tile=tile, scratch=self.scratch, seed=options.seed,
+            pixels=options.pixels, holds=holds,
         )  # fmt: skip
 
-    def encode(self, work: Work, pixels: np.ndarray) -> bytes:
-        """The output's content. ImageError where its format cannot hold it."""
-        picture = Picture(pixels, work.picture.alpha)
-        return images.encode(picture, self.format(work.item), self.options.quality)
+    def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> Translated:
+        metadata = self._kept(picture.metadata)
+        result = Picture(pixels, picture.alpha, metadata=metadata)
+        _, lost = images.fitted(metadata, self.format(item), pixels.shape[2])
+        notices = (*picture.notices, *self._lost(item, picture), *lost)
+        return Translated(result, notices)
 
-    def finish(self, work: Work, pixels: np.ndarray) -> Made:
+    def _translate_frames(self, item: Item) -> Translated:
+        """Frame by frame: never more of an animation than one picture is in memory, beside what is encoded already."""
+        fmt = self.format(item)
+        with images.open_animation(self.root / item.input, self.reading) as animation:
+
+            def frames() -> Iterator[Frame]:
+                for frame in animation:
+                    pixels = self._pixels(item, frame.picture, self._tile(frame.picture))
+                    yield Frame(Picture(pixels, frame.picture.alpha), frame.duration)
+
+            metadata = self._kept(animation.metadata)
+            data = images.encode_animation(frames(), fmt, animation.plays, self.options.quality, metadata)
+            _, lost = images.fitted(metadata, fmt, self.translator.channels_of(self.options.to))
+            return Translated(data, (*animation.notices, *images.animation_notices(fmt, animation.plays), *lost))
+
+    def _kept(self, metadata: Metadata | None) -> Metadata:
+        """What an output carries of what its input carried."""
+        metadata = metadata or Metadata()
+        if self.options.strip_gps:
+            metadata = metadata.without_gps()
+        return metadata.marked(self.mark) if self.options.mark else metadata
+
+    def encode(self, work: Work, translated: Translated) -> bytes:
+        """The output's content. ImageError where its format cannot hold it."""
+        if isinstance(translated.result, bytes):
+            return translated.result
+        return images.encode(translated.result, self.format(work.item), self.options.quality)
+
+    def finish(self, work: Work, translated: Translated) -> Made:
         """Encodes an output and writes it under a temporary name. StorageError where the disk is at fault."""
         try:
-            data = self.encode(work, pixels)
+            data = self.encode(work, translated)
             temporary = files.stage(self.output / work.item.output, data, self.tag)
             written = temporary.stat().st_mtime_ns
         except ImageError as e:
@@ -94,7 +203,6 @@ class Maker:
             if files.is_storage_failure(e):
                 raise StorageError(f"{self.output}: cannot be written: {e.strerror}; run again to go on") from e
             return self.failed(work.item, e, work.started)
-        notices = self.notices(work)
         line = {
             "input": work.item.input,
             "output": work.item.output,
@@ -106,7 +214,7 @@ class Maker:
             "made_from": work.made_from,
             "model": self.translator.sha256,
             "settings": self.settings,
-            **({"notices": notices} if notices else {}),
+            **({"notices": translated.notices} if translated.notices else {}),
             "written": written,
         }
         return Made(work.item, line, temporary)
@@ -121,19 +229,17 @@ class Maker:
         """The row of images.WRITERS that writes the output."""
         return self.fmt or output_format(item.input, self.options.format)
 
-    def notices(self, work: Work) -> list[str]:
-        """What the output does not hold of the input."""
-        notices, fmt = list(work.picture.notices), self.format(work.item)
-        ext = images.extension(work.item.input)
+    def _lost(self, item: Item, picture: Picture) -> Iterator[str]:
+        """What the output does not hold of the picture."""
+        fmt, ext = self.format(item), images.extension(item.input)
         if self.options.format == "keep" and self.fmt is None and images.writer_for(ext) is None:
-            notices.append(f"{ext} is written as {fmt}")
+            yield f"{ext} is written as {fmt}"
         writer = images.WRITERS[fmt]
-        depth = self.translator.depth(work.picture.pixels.dtype, self.options.to).name
+        depth = self.translator.depth(picture.pixels.dtype, self.options.to).name
         if depth not in writer.depths:
-            notices.append(f"{fmt} does not hold {depth} values; they are scaled to {writer.depths[-1]}")
-        if work.picture.alpha is not None and not writer.alpha:
-            notices.append(f"{fmt} holds no transparency, so it is on {self.options.background}")
-        return notices
+            yield f"{fmt} does not hold {depth} values; they are scaled to {writer.depths[-1]}"
+        if picture.alpha is not None and not writer.alpha:
+            yield f"{fmt} holds no transparency, so it is on {self.options.background}"
 
 
 def reason(error: Exception) -> str:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from translate import images
+from translate.conversion import tiling
 from translate.conversion.names import Item
 from translate.conversion.translator import PIXELS, Translator
 from translate.errors import UsageError
+
+SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
+"""IPTC's terms for what the mark says: a photo that was changed, or a picture made of what is none (edges, labels)."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,42 @@ class Options:
     """I/N; None: what torchrun or Slurm say, else the whole."""
     merge: bool = False
     """Only join the journals of shards."""
+    cluster: str | None = None
+    """Address of a Ray cluster, or "local" for a Ray of this machine; None: convert in this process."""
+    tile: int | str = "auto"
+    """Side of the tiles of large images; "auto": where the whole does not fit into memory; "off": never."""
+    scratch: str | Path | None = None
+    """Folder for what tiled images need beside memory; None: memory."""
+    mark: bool = True
+    """Outputs say in their metadata that a model made them."""
+    source_type: str = "composite"
+    """A row of SOURCE_TYPES: what the mark says."""
+    strip_gps: bool = False
+    """Outputs do not carry where a photo was taken."""
+    first_frame: bool = False
+    """Of an animation only the first frame is converted."""
+    report: bool = False
+    """Also make a page with pictures before and after, `report.html`."""
 
     def __post_init__(self) -> None:
         if self.format != "keep" and images.writer_for(self.format) is None:
             raise UsageError(f"--format {self.format}: unknown; possible: keep, {', '.join(images.WRITERS)}")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"--quality {self.quality}: must be from 1 to 100")
+        if self.source_type not in SOURCE_TYPES:
+            raise UsageError(f"--source-type {self.source_type}: unknown; possible: {', '.join(SOURCE_TYPES)}")
+        if self.tile not in ("auto", "off") and not (isinstance(self.tile, int) and self.tile >= tiling.LEAST):
+            raise UsageError(f"--tile {self.tile}: must be auto, off or a number of pixels from {tiling.LEAST} up")
+        if self.scratch is not None and not Path(self.scratch).is_dir():
+            raise UsageError(f"--scratch {self.scratch}: no such folder")
         if self.pixels not in PIXELS:
             raise UsageError(f"--pixels {self.pixels}: unknown; possible: {', '.join(PIXELS)}")
         try:
             images.colour(self.background)
         except ValueError:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
+        if self.merge and self.report:
+            raise UsageError("--merge --report: merging shows no pictures; merge first, then the same without --merge")
         for name in ("batch_size", "limit", "max_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -53,7 +81,8 @@ class Options:
         behaviour = {name: translator.info[name] for name in ("dropout", "norm_statistics")}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
-            "background": self.background,
+            "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,
+            "first_frame": self.first_frame,
             "precision": translator.precision.name, **behaviour,
         }  # fmt: skip
 
@@ -78,6 +107,8 @@ class Result:
     seconds: float = 0.0
     planned: list[Item] = field(default_factory=list)
     """With `dry_run`: what would be made."""
+    report: Path | None = None
+    """The page, where one was made."""
 
 
 Progress = Callable[[int, int, int], None]

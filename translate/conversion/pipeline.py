@@ -1,25 +1,27 @@
 """Reading, translating and writing side by side, with bounded queues: memory does not grow with the folder."""
 
+import math
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
 from translate import files, images, runtime
 from translate.conversion.journal import Journal
-from translate.conversion.maker import Made, Maker, Work
+from translate.conversion.maker import Made, Maker, Translated, Work
 from translate.conversion.names import Item
 from translate.conversion.options import Progress, Result
-from translate.errors import Interrupted, StorageError
+from translate.errors import StorageError
 from translate.images import ImageError
 
 ON_THE_WAY = 1 << 28
 """Bytes of pictures that may wait at a time; a larger one waits alone."""
+
+THREADS = max(2, min(8, os.cpu_count() or 1))
+"""That read, and as many that write."""
 
 BYTES_A_PIXEL = 10
 """Of a picture and its result, in 8 bits and colour: what the decoder holds, the pixels, and the result's."""
@@ -46,6 +48,11 @@ class Commits:
                 group, self._waiting = self._waiting, []
             if group:  # else another thread has taken it along
                 self._commit(group)
+
+    def together(self, group: Sequence[Made]) -> None:
+        """The same for several at once."""
+        with self._committing:
+            self._commit(group)
 
     def show(self) -> None:
         failed = len(self.result.failures)
@@ -103,14 +110,14 @@ class Pipeline:
     """One run over the items of a job."""
 
     maker: Maker
-    journal: Journal
+    check: Callable[[Item], None]
+    """ImageError where an output may not be made."""
     items: Sequence[Item]
-    inputs: Set[str]
-    """Real paths of all inputs, which no output may replace."""
-    commits: Commits
+    commit: Callable[[Made], None]
+    """Takes what was made, or why it was not; called from many threads."""
+    threads: int = THREADS
 
     def __post_init__(self) -> None:
-        self.threads = max(2, min(8, os.cpu_count() or 1))
         # On the CPU a batch is not bit-equal to its images one by one, and gains nothing.
         self.batch_size = self.maker.options.batch_size if self.maker.translator.device.type != "cpu" else 1
         self.depth = 2 * self.batch_size + self.threads
@@ -119,11 +126,10 @@ class Pipeline:
         self.writing: deque[_Written] = deque()
         self.bytes = 0
 
-    def run(self) -> None:
-        """Makes all items, or raises Interrupted after a clean stop."""
+    def run(self, stop: runtime.Stop) -> None:
+        """Makes all items; once `stop` is set, only those that have been begun."""
         readers, self.writers = ThreadPoolExecutor(self.threads), ThreadPoolExecutor(self.threads)
-        with runtime.stop_on_signal() as stop, readers, self.writers:
-            self.commits.show()
+        with readers, self.writers:
             for item in self.items:
                 size = self._size(item)
                 while not stop and self._is_full(size):
@@ -136,14 +142,10 @@ class Pipeline:
                 self.reading = deque(ahead for ahead in self.reading if not ahead.work.cancel())
             while self.reading or self.batches or self.writing:
                 self._advance()
-        if stop:
-            result = self.commits.result
-            left = len(self.items) - result.done - len(result.failures)
-            raise Interrupted(f"stopped with {left} images to go; the same command goes on from there", stop.signal)
 
     def _size(self, item: Item) -> int:
         """Bytes that an input will need while it is on its way; 0 where its header cannot be read."""
-        return BYTES_A_PIXEL * images.pixels_of(self.maker.root / item.input)
+        return BYTES_A_PIXEL * math.prod(images.size_of(self.maker.root / item.input))
 
     def _is_full(self, size: int) -> bool:
         waiting = sum(map(len, self.batches.values()))
@@ -166,6 +168,9 @@ class Pipeline:
             self.bytes -= ahead.bytes
             return
         size = self.maker.size(work)
+        if size is None:
+            self._translate([(ahead.bytes, work)])
+            return
         batch = self.batches.setdefault(size, [])
         batch.append((ahead.bytes, work))
         if len(batch) == self.batch_size:
@@ -174,30 +179,27 @@ class Pipeline:
     def _read(self, item: Item) -> Work | None:
         started = time.monotonic()
         try:
-            target = self.maker.output / item.output
-            if os.path.realpath(target) in self.inputs:
-                raise ImageError(f"the output {item.output} would replace an input")
-            if os.path.lexists(target) and not self.maker.options.overwrite and item.output not in self.journal.outputs:
-                raise ImageError(f"exists: {item.output} was not made by this job; --overwrite replaces it")
+            self.check(item)
             return self.maker.read(item)
         except (ImageError, OSError) as e:
-            self.commits(self.maker.failed(item, e, started))
+            self.commit(self.maker.failed(item, e, started))
             return None
 
     def _translate(self, batch: list[tuple[int, Work]]) -> None:
         try:
             results = self.maker.translate([work for _, work in batch])
-        except (RuntimeError, MemoryError) as e:
+        except (ImageError, RuntimeError, MemoryError) as e:
             if len(batch) > 1:  # one of them may be at fault, or their number
                 for one in batch:
                     self._translate([one])
                 return
             ((size, work),) = batch
             self.bytes -= size
-            self.commits(self.maker.failed(work.item, e, work.started))
+            self.commit(self.maker.failed(work.item, e, work.started))
             return
-        for (size, work), pixels in zip(batch, results, strict=True):
-            self.writing.append(_Written(size, self.writers.submit(self._write, work, pixels)))
+        for (size, work), translated in zip(batch, results, strict=True):
+            work.picture = None  # it may be large, and is needed no more
+            self.writing.append(_Written(size, self.writers.submit(self._write, work, translated)))
 
-    def _write(self, work: Work, pixels: np.ndarray) -> None:
-        self.commits(self.maker.finish(work, pixels))
+    def _write(self, work: Work, translated: Translated) -> None:
+        self.commit(self.maker.finish(work, translated))

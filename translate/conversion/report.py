@@ -1,15 +1,110 @@
-"""A self-contained HTML page of translations: everything is inside the one file, so it opens from anywhere."""
+"""Self-contained HTML pages: everything is inside the one file, so it opens from anywhere. And the words that pages and
+terminals share: names, times and rates as a person reads them."""
 
 import base64
+import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from translate import files, images
+
+# Words.
+
+
+def printable(name: str) -> str:
+    """A name on one line, without what would steer a terminal, turn the reading direction, or cannot be encoded."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)
+
+
+def text(value: object) -> str:
+    """Any text as HTML, fit for attributes too."""
+    return escape(printable(str(value)))
+
+
+def duration(seconds: float) -> str:
+    """As "4.2 s", "40 min", "5 h 20 min" or "3 days 4 h"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def rate(count: float, seconds: float) -> str:
+    """As "41/s", or "12/min" where it is slower than one in two seconds; empty where there is none."""
+    if count <= 0 or seconds <= 0:
+        return ""
+    each = count / seconds
+    if each < 0.5:
+        return f"{60 * each:.2g}/min"
+    return f"{each:,.0f}/s" if each >= 10 else f"{each:.1f}/s"
+
+
+# The frame of all pages.
+
+
+def save(path: Path, title: str, body: Iterable[str], *, style: str = "", script: str = "", tag: str = "") -> None:
+    """Writes a page whose body, HTML, arrives piece by piece: memory does not grow with it.
+
+    `style` is added to that of all pages; `script` is the only one that the browser will run. `tag`: see files.stage.
+    """
+    with files.streamed(path, tag) as file:
+        for piece in _framed(title, body, style, script):
+            file.write(piece.encode())
+
+
+def _framed(title: str, body: Iterable[str], style: str, script: str) -> Iterator[str]:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if script:
+        allowed += f"; script-src 'sha256-{digest}'"
+    yield f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{allowed}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{text(title)}</title>
+<link rel="icon" href="data:,">
+<style>{_STYLE}{style}</style>
+</head>
+<body>
+<main>
+<h1>{text(title)}</h1>
+"""
+    yield from body
+    yield f"</main>\n{f'<script>{script}</script>' if script else ''}\n</body>\n</html>\n"
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """The first row is the head; nothing for no rows."""
+    if not rows:
+        return ""
+    head = "".join(f"<th>{text(cell)}</th>" for cell in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
+    return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def data_uri(image: Image.Image, fmt: str, **options: object) -> str:
+    """A Pillow image as an address that holds it; `fmt` and `options` are Pillow's."""
+    buffer = io.BytesIO()
+    image.save(buffer, fmt, **options)
+    return f"data:image/{fmt.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+# The page of the demo: columns of pictures side by side.
 
 
 @dataclass(frozen=True)
@@ -26,48 +121,23 @@ class Section:
 
 def write(path: Path, title: str, intro: str, sections: Sequence[Section], commands: Sequence[str]) -> None:
     """Writes the page; all texts are escaped."""
-    body = "".join(map(_section, sections))
-    typed = escape("\n".join(commands))
-    page = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-<p class="intro">{escape(intro)}</p>
-{body}
-<section>
-<h2>What to type next</h2>
-<pre>{typed}</pre>
-</section>
-</main>
-</body>
-</html>
-"""
-    files.write(path, page.encode())
+    typed = "\n".join(map(text, commands))
+    body = (
+        f'<p class="intro">{text(intro)}</p>\n',
+        *map(_section, sections),
+        f"<section>\n<h2>What to type next</h2>\n<pre>{typed}</pre>\n</section>\n",
+    )
+    save(path, title, body, style=_COLUMNS)
 
 
 def _section(section: Section) -> str:
     return f"""<section>
-<h2>{escape(section.title)}</h2>
-<p>{escape(section.text)}</p>
-{_table(section.figures)}
+<h2>{text(section.title)}</h2>
+<p>{text(section.text)}</p>
+{table(section.figures)}
 {_pictures(section.columns)}
 </section>
 """
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    if not rows:
-        return ""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
-    return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _pictures(columns: Mapping[str, Sequence[np.ndarray]]) -> str:
@@ -78,38 +148,44 @@ def _pictures(columns: Mapping[str, Sequence[np.ndarray]]) -> str:
 
 def _row(names: Sequence[str], row: Sequence[np.ndarray]) -> str:
     cells = "".join(
-        f'<figure><img loading="lazy" alt="{escape(name)}" src="{_data_uri(pixels)}">'
-        f"<figcaption>{escape(name)}</figcaption></figure>"
+        f'<figure><img loading="lazy" alt="{text(name)}" src="{data_uri(images.to_image(pixels), "PNG")}">'
+        f"<figcaption>{text(name)}</figcaption></figure>"
         for name, pixels in zip(names, row, strict=True)
     )
     return f'<div class="row">{cells}</div>'
 
 
-def _data_uri(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    images.to_image(pixels).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
 _STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --ink: #1a1d21; --soft: #5c6670; --line: #dde1e6; --box: #f5f6f8; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #14171a; --ink: #e6e9ec; --soft: #98a2ac; --line: #30363c; --box: #1d2125; }
+:root {
+  color-scheme: light dark;
+  --ground: #fff; --ink: #1a1d21; --soft: #5c6670; --line: #dde1e6; --box: #f5f6f8; --link: #0b5cad; --bad: #b3261e;
 }
-body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ground: #14171a; --ink: #e6e9ec; --soft: #98a2ac; --line: #30363c; --box: #1d2125; --link: #7db7f5; --bad: #ff8a80;
+  }
+}
+body {
+  margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
+}
 main { max-width: 1080px; margin: 0 auto; padding: 2rem 1rem 4rem; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; }
+a { color: var(--link); }
 .intro { color: var(--soft); margin-top: 0; }
 table.figures { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 .figures th, .figures td { padding: .35rem 1.25rem .35rem 0; border-bottom: 1px solid var(--line); text-align: right; }
+.figures th, .figures td { overflow-wrap: break-word; }
 .figures th:first-child, .figures td:first-child { text-align: left; }
 .figures th { color: var(--soft); font-weight: 500; }
+img { display: block; width: 100%; height: auto; border-radius: 4px; background: var(--box); }
+pre { background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: 1rem; overflow-x: auto; }
+"""
+
+_COLUMNS = """
 .figures tbody tr:first-child td { font-weight: 600; }
 .rows { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); gap: 1.25rem; }
 .row { display: grid; grid-auto-columns: 1fr; grid-auto-flow: column; gap: .5rem; }
 figure { margin: 0; }
-img { display: block; width: 100%; height: auto; border-radius: 4px; background: var(--box); }
 figcaption { color: var(--soft); font-size: .8rem; text-align: center; padding-top: .2rem; }
-pre { background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: 1rem; overflow-x: auto; }
 """

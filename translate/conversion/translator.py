@@ -43,24 +43,28 @@ class Translator:
 
     def channels(self, to: str) -> int:
         """Channels of the images that it takes when translating to `to`."""
-        return self.info["domains"][_source(to)]["channels"]
+        return self.info["domains"][source_of(to)]["channels"]
+
+    def channels_of(self, to: str) -> int:
+        """Channels of the images that it makes."""
+        return self.info["domains"][to]["channels"]
 
     def reading(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
         """How files are to be read for translating to `to`: at their own depth."""
-        declared = self._values(_source(to)) is not None
-        return images.Reading(self.channels(to), max_pixels, background, deep=True, declared=declared)
+        declared = self.values(source_of(to)) is not None
+        return images.Reading(self.channels(to), max_pixels, background, deep=True, declared=declared, metadata=True)
 
     def depth(self, given: np.dtype, to: str, holds: Sequence[str] = images.DEPTHS) -> np.dtype:
         """Of a result: that of its picture, or what the declared values of its domain need; as far as a format `holds` it."""
         wanted = given.name
-        if (values := self._values(to)) is not None:
+        if (values := self.values(to)) is not None:
             low, high = values
             wanted = (
                 "uint8" if low >= 0 and 1 < high <= 255 else "uint16" if low >= 0 and 255 < high <= 65535 else "float32"
             )
         return np.dtype(wanted if wanted in holds else "uint16" if "uint16" in holds and wanted != "uint8" else "uint8")
 
-    def _values(self, domain: str) -> images.Values | None:
+    def values(self, domain: str) -> images.Values | None:
         """The stored values that −1 and 1 stand for in a domain, if they were declared."""
         declared = self.info["domains"][domain].get("values")
         return (declared[0], declared[1]) if declared else None
@@ -80,7 +84,7 @@ class Translator:
         """
         if isinstance(image, Image.Image):
             self.check_target(to)
-            if not {self.channels(to), self.info["domains"][to]["channels"]} <= {1, 3}:
+            if not {self.channels(to), self.channels_of(to)} <= {1, 3}:
                 raise UsageError("a Pillow image has 1 or 3 channels, but this model works on others; give it a tensor")
             picture = images.decode(ImageOps.exif_transpose(image), self.channels(to))
             (result,) = self.translate_pixels([picture.pixels], to, seed=seed, pixels=pixels, holds=[("uint8",)])
@@ -107,17 +111,17 @@ class Translator:
         if pixels not in PIXELS:
             raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXELS)}")
         keys = [pixel_key(picture, seed) for picture in pictures]
-        values = self._values(_source(to))
+        values = self.values(source_of(to))
         results = self._run([images.to_tensor(picture, values, self.device) for picture in pictures], to, keys)
         return [
-            self._stored(x, picture.dtype, to, allowed, pixels == "reference")
+            self.stored(x, picture.dtype, to, allowed, pixels == "reference")
             for x, picture, allowed in zip(results, pictures, holds or [images.DEPTHS] * len(pictures), strict=True)
         ]
 
-    def _stored(self, x: Tensor, given: np.dtype, to: str, holds: Sequence[str], truncate: bool) -> np.ndarray:
+    def stored(self, x: Tensor, given: np.dtype, to: str, holds: Sequence[str], truncate: bool) -> np.ndarray:
         """(C, H, W) in [-1, 1] as (H, W, C) at the result's depth."""
         depth = self.depth(given, to, holds)
-        values = self._values(to) if depth == self.depth(given, to) else None  # else scaled to what the format holds
+        values = self.values(to) if depth == self.depth(given, to) else None  # else scaled to what the format holds
         return images.to_array(x, depth, values, truncate=truncate)
 
     def _run(self, pictures: Sequence[Tensor], to: str, keys: Sequence[int]) -> list[Tensor]:
@@ -132,7 +136,8 @@ class Translator:
         return _padded(height, **self.info["size"]), _padded(width, **self.info["size"])
 
 
-def _source(to: str) -> str:
+def source_of(to: str) -> str:
+    """The domain that images come from when translating to `to`."""
     return "a" if to == "b" else "b"
 
 

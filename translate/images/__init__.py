@@ -14,7 +14,7 @@ from translate.images.grid import grid, write_image
 from translate.images.holding import attach, fitted
 from translate.images.metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb, upright
 from translate.images.picture import WHITE, Colour, Picture, colour, decode, decode_array, eight_bits, resize, to_image
-from translate.images.reading import FORMATS, Reading, pixels_of, read
+from translate.images.reading import FORMATS, Reading, read, size_of
 from translate.images.values import FULL, Values, fills_range, to_array, to_integers, to_pixels, to_range, to_tensor
 from translate.images.writing import ALIASES, DEPTHS, WRITERS, Writer, encode, writer_for
 
@@ -57,9 +57,9 @@ __all__ = [
     "grid",
     "is_animation",
     "open_animation",
-    "pixels_of",
     "read",
     "resize",
+    "size_of",
     "to_array",
     "to_image",
     "to_integers",

@@ -55,6 +55,8 @@ class Animation:
 
 def is_animation(path: Path) -> bool:
     """Whether a file is read as an animation. Pages of TIFF files are no frames. False for what cannot be opened."""
+    if not path.is_file():  # opening a pipe would wait for ever
+        return False
     try:
         with Image.open(path, formats=FORMATS) as image:
             return image.format in ("GIF", "WEBP", "PNG", "AVIF") and getattr(image, "is_animated", False)

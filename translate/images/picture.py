@@ -59,7 +59,7 @@ def decode(image: Image.Image, channels: int = 3, background: Colour = WHITE, *,
     mode = "RGB" if channels == 3 else "L"
     if image.mode == "P" and mode == "L":
         image = image.convert("RGB")
-    return Picture(with_channels(image.convert(mode)))
+    return Picture(with_channels(image if image.mode == mode else image.convert(mode)))  # else a copy is made
 
 
 def _composited(rgba: Image.Image, channels: int, background: Colour) -> Picture:

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from translate.images.deep import is_deep, read_deep, read_tiff
 from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
+from translate.images.metadata import Metadata, to_srgb, upright
 from translate.images.picture import WHITE, Colour, Picture, decode, decode_array
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "GIF")  # what Pillow may try, whatever the extension
@@ -28,57 +29,74 @@ class Reading:
     """At the file's own depth: uint8, uint16 or float32 (0 to 1). Else all becomes 8 bits."""
     declared: bool = False
     """The range of the values is declared: they stay as they are."""
+    metadata: bool = False
+    """What the file carries beside its pixels is read too, and pixels of 8 bits that have a colour profile become sRGB."""
 
 
 def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Reading | None = None) -> Picture:
     """Opens a file. 16-bit values are scaled, not clipped. ImageError says why it cannot be."""
-    how = how or Reading(channels, max_pixels)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ImageError("not a regular file")
-        if extension(path) == "npy":
-            return _read_array(path, how)
-        if how.max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
-            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, how.max_pixels)
-        try:
-            image = Image.open(path, formats=FORMATS)
-        except Image.UnidentifiedImageError:
-            if (picture := _read_wide_tiff(path, how)) is not None:
-                return picture
-            raise
-        with image:
-            check_size(image.height, image.width, how.max_pixels)
-            frames = getattr(image, "n_frames", 1)
-            if is_deep(path, image):
-                picture = _of_array(read_deep(path, image, declared=how.declared), how)
-            else:
-                picture = decode(ImageOps.exif_transpose(image), how.channels, how.background)
+        return _read(path, how or Reading(channels, max_pixels))
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise ImageError(f"more than {how.max_pixels} pixels; raise --max-pixels to allow it") from None
+        limit = how.max_pixels if how else max_pixels
+        raise ImageError(f"more than {limit} pixels; raise --max-pixels to allow it") from None
     except MemoryError:
         raise ImageError("too large for the memory") from None
     except Exception as e:  # decoders raise seven kinds, and a bad file must never end the work on the others
         raise ImageError(_reason(path, e)) from None
+
+
+def _read(path: Path, how: Reading) -> Picture:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ImageError("not a regular file")
+    if extension(path) == "npy":
+        return _read_array(path, how)
+    if how.max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, how.max_pixels)
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        if (picture := _read_wide_tiff(path, how)) is not None:
+            return picture
+        raise
+    with image:
+        check_size(image.height, image.width, how.max_pixels)
+        metadata = Metadata.of(image) if how.metadata else None  # before its pixels are loaded
+        frames = getattr(image, "n_frames", 1)
+        if is_deep(path, image):
+            picture = _of_array(read_deep(path, image, declared=how.declared), how)
+        elif metadata is None:
+            picture = decode(ImageOps.exif_transpose(image), how.channels, how.background)
+        else:
+            image.load()
+            seen, metadata = to_srgb(upright(image, metadata.orientation), metadata)
+            picture = decode(seen, how.channels, how.background)
     if frames > 1:
         picture.notices.append(f"first of {frames} frames")
+    return _with(picture, metadata)
+
+
+def _with(picture: Picture, metadata: Metadata | None) -> Picture:
+    picture.metadata = metadata
+    picture.notices += metadata.notices if metadata else ()
     return picture
 
 
-def pixels_of(path: Path) -> int:
-    """How many pixels an image has, by its header; 0 where that cannot be read."""
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width by the file's header, as stored; (0, 0) where that cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            return 0
+            return 0, 0
         if extension(path) == "npy":
             height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
         else:
             with Image.open(path, formats=FORMATS) as image:
                 width, height = image.size
-        return height * width
+        return height, width
     except Exception:  # what is wrong with the file is said when it is read
-        return 0
+        return 0, 0
 
 
 def _read_array(path: Path, how: Reading) -> Picture:
@@ -96,7 +114,11 @@ def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """A TIFF that Pillow cannot open, for its number of channels or its float colours; None for others."""
     if extension(path) not in ("tif", "tiff") or (array := read_tiff(path, how.max_pixels)) is None:
         return None
-    return _of_array(array, how)
+    picture = _of_array(array, how)
+    if not how.metadata:
+        return picture
+    with open(path, "rb") as file:
+        return _with(picture, Metadata.of_tiff(file))
 
 
 def _reason(path: Path, error: Exception) -> str:

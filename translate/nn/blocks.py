@@ -3,7 +3,7 @@
 Convolutions in front of an instance norm carry a bias and all others do not, as in the reference implementation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -54,6 +54,13 @@ class InstanceNorm2d(nn.Module):
         return f"{self.channels}"
 
 
+def needs_whole(norm: nn.Module) -> bool:
+    """Whether a module divides, in evaluation, by statistics of the whole map that it is given."""
+    if isinstance(norm, BatchNorm2d):
+        return norm.norm_statistics == "sample"
+    return isinstance(norm, InstanceNorm2d)
+
+
 NORMS: dict[str, type[nn.Module]] = {"batch": BatchNorm2d, "instance": InstanceNorm2d, "none": nn.Identity}
 
 
@@ -85,9 +92,13 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return F.dropout(x, self.p)
+        return self.keyed(x, x.shape[1:])
+
+    def keyed(self, x: Tensor, whole: Sequence[int], part: Sequence[range] | None = None) -> Tensor:
+        """What the keys do in evaluation to x, which is a part (the range on each axis) of maps of shape `whole` (C, H, W)."""
         if self.key is None or not self.at_test:
             return x
-        kept = noise.uniform(self.key, self.name, *x.shape[1:]) >= self.p
+        kept = noise.uniform(self.key, self.name, *whole, part=part) >= self.p
         return x * (kept.to(x.dtype) / (1 - self.p))
 
     def extra_repr(self) -> str:

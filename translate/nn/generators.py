@@ -8,11 +8,20 @@ are those of the reference implementation (pytorch-CycleGAN-and-pix2pix).
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from translate.nn.blocks import Dropout, ResnetBlock, conv_norm_relu, down, has_bias, norm_layer, up
+
+
+class Stages(NamedTuple):
+    """The layers of a generator that is a chain, cut where its maps are smallest."""
+
+    encoder: list[nn.Module]
+    blocks: list[ResnetBlock]
+    decoder: list[nn.Module]
 
 
 class Generator(nn.Module):
@@ -25,6 +34,11 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
+
+    @property
+    def stages(self) -> Stages | None:
+        """Its layers by stage; None: it is no chain around residual blocks."""
+        return None
 
 
 class ResnetGenerator(Generator):
@@ -58,6 +72,13 @@ class ResnetGenerator(Generator):
             nn.Conv2d(w, out_channels, 7),
             nn.Tanh(),
         )
+
+    @property
+    def stages(self) -> Stages:
+        layers = list(self.model.children())
+        blocks = [layer for layer in layers if isinstance(layer, ResnetBlock)]
+        first = layers.index(blocks[0])
+        return Stages(layers[:first], blocks, layers[first + len(blocks) :])
 
 
 def _resnet_up(cin: int, cout: int, norm: str) -> list[nn.Module]:

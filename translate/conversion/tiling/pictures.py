@@ -1,0 +1,96 @@
+"""Pictures in tiles: what `Translator.translate_pixels` does, for one picture of any size."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from translate import images
+from translate.conversion.tiling.chain import Region, Source
+from translate.conversion.tiling.maps import map_maker, reserve
+from translate.conversion.tiling.passes import LEAST, Passes, Progress
+from translate.conversion.translator import PIXELS, Translator, pixel_key, source_of
+from translate.errors import UsageError
+from translate.nn.blocks import keyed_dropout
+
+
+def translate_pixels(
+    translator: Translator,
+    picture: np.ndarray,
+    to: str,
+    *,
+    tile: int,
+    scratch: Path | None = None,
+    seed: int = 0,
+    pixels: str = "rounded",
+    holds: Sequence[str] = images.DEPTHS,
+    progress: Progress = lambda share: None,
+) -> np.ndarray:
+    """An (H, W, C) array of any depth in domain `to`, as (H, W, C'), in tiles of `tile` pixels a side.
+
+    The values in [-1, 1] are those of the whole image to 1e-5 in float32 and 1e-12 in float64, so a rounded integer differs
+    only where a value is that close to the middle between two. The picture may be memory-mapped and is read in part. With
+    `scratch` the kept maps and the result are memory-mapped files of that folder, without names, so that nothing is left of
+    them; the result's goes with the array. `seed`, `pixels` and `holds` are those of `Translator.translate_pixels`.
+
+    UsageError if the network cannot be tiled; StorageError if scratch has no room. Tiles are halved where memory runs out;
+    DoesNotFitError if the least are still too large. What `progress` raises ends the work.
+    """
+    translator.check_target(to)
+    if pixels not in PIXELS:
+        raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXELS)}")
+    if tile < LEAST:
+        raise UsageError(f"--tile {tile}: must be at least {LEAST}")
+    network = translator.method.generator_for(to)
+    if network.stages is None:
+        raise UsageError(f"a {translator.info['networks']['generator']} sees the whole image at once: it has no tiles")
+    height, width = picture.shape[:2]
+    shape = height, width, translator.channels_of(to)
+    result = reserve(scratch, shape, translator.depth(picture.dtype, to, holds))
+
+    def sink(region: Region, x: Tensor) -> None:
+        rows, columns = (range(r.start, min(r.stop, length)) for r, length in zip(region, shape[:2], strict=True))
+        stored = translator.stored(
+            x[0, :, : len(rows), : len(columns)], picture.dtype, to, holds, pixels == "reference"
+        )
+        result[rows.start : rows.stop, columns.start : columns.stop] = stored
+
+    passes = Passes(
+        stages=network.stages,
+        size=translator.padded_size(height, width),
+        source=_source(translator, picture, to),
+        make_map=map_maker(scratch, translator.precision.weights, translator.device),
+        tile=tile,
+        progress=progress,
+    )
+    key = torch.tensor([pixel_key(picture, seed)], device=translator.device)
+    with (
+        torch.inference_mode(),
+        translator.precision.autocast(translator.device),
+        keyed_dropout(network, key),
+    ):
+        passes.run(sink)
+    return result
+
+
+def _source(translator: Translator, picture: np.ndarray, to: str) -> Source:
+    """The padded picture, in part."""
+    size = translator.padded_size(*picture.shape[:2])
+    indices = [padded_indices(length, padded) for length, padded in zip(picture.shape[:2], size, strict=True)]
+    values = translator.values(source_of(to))
+
+    def read(region: Region) -> Tensor:
+        rows, columns = (index[r.start : r.stop] for index, r in zip(indices, region, strict=True))
+        top, left = rows.min(), columns.min()
+        part = picture[top : rows.max() + 1, left : columns.max() + 1]
+        x = images.to_tensor(part[np.ix_(rows - top, columns - left)], values)
+        return x[None].to(translator.device, translator.precision.weights)
+
+    return read
+
+
+def padded_indices(length: int, padded: int) -> np.ndarray:
+    """Of each place of a padded row the place it is a copy of, as `translator.pad` makes it: (padded,)."""
+    return np.pad(np.arange(length), (0, padded - length), "reflect" if padded < 2 * length else "edge")
