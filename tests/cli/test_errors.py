@@ -199,11 +199,6 @@ def test_wrong_flags(fails: Fails, arguments: list[str], words: list[str]) -> No
     fails(arguments, 2, *words)
 
 
-@pytest.mark.parametrize("flag", ["--tile"])
-def test_flags_that_have_not_come_yet(fails: Fails, flag: str) -> None:
-    fails(["convert", "m", "in", "out", flag, "1"], 2, flag)
-
-
 @pytest.mark.parametrize("command", ["evaluate", "sample", "doctor", "x"])
 def test_commands_that_have_not_come_yet(fails: Fails, command: str) -> None:
     fails([command], 2, command, "convert", "train")

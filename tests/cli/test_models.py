@@ -357,14 +357,20 @@ def test_an_export_says_where_it_is(run: Run, pth: Path, trained: Path) -> None:
     assert [path.name for path in Path("deep/er").iterdir()] == ["copy.pth"]
 
 
+def seen(path: Path) -> bytes:
+    """The pixels alone: the mark beside them names the model."""
+    with Image.open(path) as image:
+        return image.tobytes()
+
+
 def test_an_exported_file_is_a_model_again(run: Run, trained: Path, photos: Path) -> None:
     run("export", trained, "b.pth")
     run("export", trained, "a.pth", "--to", "a")
     for name, model, to in (("1", trained, "b"), ("2", "b.pth", "b"), ("3", trained, "a"), ("4", "a.pth", "b")):
         run("convert", model, photos, name, "--to", to, "--device", "cpu")
     for first, second in (("1", "2"), ("3", "4")):
-        assert Path(first, "a.png").read_bytes() == Path(second, "a.png").read_bytes()
-    assert Path("1", "a.png").read_bytes() != Path("3", "a.png").read_bytes()
+        assert seen(Path(first, "a.png")) == seen(Path(second, "a.png"))
+    assert seen(Path("1", "a.png")) != seen(Path("3", "a.png"))
 
 
 @pytest.mark.parametrize(
@@ -431,9 +437,9 @@ def test_a_file_of_the_reference_converts_without_a_flag(run: Run, photos: Path,
 def test_the_whole_folder_converts_both_ways(run: Run, photos: Path, ref: Path) -> None:
     for to in ("a", "b"):
         run("convert", ref, photos, to, "--to", to)
-    assert Path("a/a.png").read_bytes() != Path("b/a.png").read_bytes()
+    assert seen(Path("a/a.png")) != seen(Path("b/a.png"))
     run("convert", ref / "latest_net_G_B.pth", photos, "single")
-    assert Path("single/a.png").read_bytes() == Path("a/a.png").read_bytes()
+    assert seen(Path("single/a.png")) == seen(Path("a/a.png"))
 
 
 def test_what_is_assumed_is_said_when_converting(run: Run, photos: Path) -> None:
@@ -448,7 +454,7 @@ def test_what_is_assumed_is_said_when_converting(run: Run, photos: Path) -> None
     run("import-weights", path, "model", "--dropout", "off")
     err = run("convert", "model", photos, "model_off")[1]
     assert len(err) == 1
-    made = {name: Path(name, "a.png").read_bytes() for name in ("on", "json", "off", "model_off")}
+    made = {name: seen(Path(name, "a.png")) for name in ("on", "json", "off", "model_off")}
     assert made["on"] == made["json"]
     assert made["off"] == made["model_off"] != made["on"]
 

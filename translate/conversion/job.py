@@ -112,7 +112,7 @@ def _make(maker: Maker, guard: Guard, todo: list[Item], commits: Commits, say: C
         else:
             cluster.run(maker.options.cluster, maker, guard.check, todo, commits, stop, say)
     if stop:
-        left = len(todo) - commits.result.done - len(commits.result.failures)
+        left = len(todo) - commits.result.done - commits.failed
         raise Interrupted(f"stopped with {left} images to go; the same command goes on from there", stop.signal)
 
 

@@ -36,6 +36,8 @@ class Commits:
     def __init__(self, maker: Maker, journal: Journal, result: Result, progress: Progress, total: int) -> None:
         self.maker, self.journal, self.result = maker, journal, result
         self.progress, self.total = progress, total
+        self.failed = 0
+        """Of the items of this run."""
         self._waiting: list[Made] = []
         self._adding, self._committing = threading.Lock(), threading.Lock()
 
@@ -55,8 +57,7 @@ class Commits:
             self._commit(group)
 
     def show(self) -> None:
-        failed = len(self.result.failures)
-        self.progress(self.result.done + failed, failed, self.total)
+        self.progress(self.result.done + self.failed, self.failed, self.total)
 
     def _commit(self, group: Sequence[Made]) -> None:
         try:
@@ -83,6 +84,7 @@ class Commits:
 
     def _count(self, made: Made) -> None:
         if made.temporary is None:
+            self.failed += 1
             self.result.failures[made.item.input] = made.line["error"]
         else:
             self.result.done += 1

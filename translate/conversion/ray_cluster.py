@@ -41,6 +41,8 @@ def joined(address: str) -> Iterator[Any]:
         return
     with tempfile.TemporaryDirectory(prefix="ray-", dir=_short(), ignore_cleanup_errors=True) as scratch:
         _init(ray, address, scratch)
+        # Else a thread of Ray's prints on stdout when a worker dies; no public setting keeps it from that.
+        ray._private.worker._worker_logs_enabled = False
         try:
             yield ray
         finally:
