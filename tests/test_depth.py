@@ -160,6 +160,25 @@ def test_white_is_zero_in_tiff_of_16_bits(tmp_path):
     assert np.array_equal(deep(tmp_path / "x.tif", 1).pixels, array)
 
 
+def test_12_bits_are_a_share_of_their_own_range_unless_one_is_declared(tmp_path):
+    array = values(1) % 4096
+    tifffile.imwrite(tmp_path / "x.tif", array[:, :, 0], bitspersample=12, photometric="minisblack", metadata=None)
+    assert np.array_equal(deep(tmp_path / "x.tif", 1, declared=True).pixels, array)
+    assert np.array_equal(deep(tmp_path / "x.tif", 1).pixels, np.round(array * (65535 / 4095)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_colours_that_alpha_was_multiplied_into(dtype, tmp_path):
+    """Composited on black they are as stored."""
+    array = values(4, dtype)
+    top = 1 if dtype == np.float32 else 65535
+    stored = array.copy()
+    stored[:, :, :3] = (array[:, :, :3] * (array[:, :, 3:] / top)).astype(dtype)
+    tifffile.imwrite(tmp_path / "x.tif", stored, photometric="rgb", extrasamples=[1], metadata=None)
+    picture = deep(tmp_path / "x.tif", 3, background=(0, 0, 0))
+    np.testing.assert_allclose(picture.pixels, stored[:, :, :3], rtol=0, atol=2e-6 if dtype == np.float32 else 1)
+
+
 def test_inks_of_16_bits_are_the_colours_that_they_leave(tmp_path):
     """Cyan takes the red of what black leaves: (1 − C)(1 − K)."""
     inks = np.zeros((1, 4, 4), np.uint16)
@@ -171,8 +190,8 @@ def test_inks_of_16_bits_are_the_colours_that_they_leave(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("channels", [1, 3])
-def test_packings_that_tifffile_does_not_know(channels, orientation, tmp_path):
-    """LZW with prediction, as Photoshop packs 16 bits; the tag is added by hand to what OpenCV writes."""
+def test_16_bits_packed_as_photoshop_packs_them(channels, orientation, tmp_path):
+    """LZW with prediction; the tag is added by hand to what OpenCV writes."""
     array = values(channels)
     packed = cv2.imencode(".tif", array[:, :, ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])[1].tobytes()
     (tmp_path / "x.tif").write_bytes(with_tag(packed, 274, orientation))

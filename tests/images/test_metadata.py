@@ -12,7 +12,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageOps
 
 from translate import images
-from translate.images import Metadata, Picture, encode, fitted, profiles
+from translate.images import Metadata, Picture, encode, fitted, png, profiles
 from translate.images.metadata import upright
 
 from . import photos
@@ -474,3 +474,15 @@ def test_only_the_chunks_that_pixels_need_are_left_of_a_bare_png():
     with pytest.raises(ValueError, match="text chunks"):
         Image.open(io.BytesIO(bad)).load()
     assert png.bare(bad) == plain
+
+
+def test_a_png_with_more_text_than_pillow_takes_is_read(tmp_path):
+    """Each text is small when packed: 65 MiB in all, where Pillow takes 64."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 3), (1, 2, 3)).save(buffer, "PNG")
+    data = buffer.getvalue()
+    text = png.chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes([65]) * 1_000_000))
+    (tmp_path / "x.png").write_bytes(data[: png.HEADER_END] + text * 70 + data[png.HEADER_END :])
+    picture = images.read(tmp_path / "x.png", how=images.Reading(3, metadata=True))
+    assert picture.pixels.shape == (3, 4, 3)
+    assert (picture.pixels == (1, 2, 3)).all()

@@ -1,6 +1,6 @@
 """Files that Pillow would cut down to 8 bits, or cannot open: more bits, more channels, one plane after another.
 
-TIFF is read by tifffile, by OpenCV where it is packed in a way that tifffile does not know; PNG and PNM by OpenCV.
+TIFF is read by tifffile (whose decoders imagecodecs brings), PNG and PNM by OpenCV.
 """
 
 import logging
@@ -47,7 +47,7 @@ def _png_header(path: Path) -> tuple[int, int]:
 def read_deep(path: Path, image: Image.Image, *, declared: bool) -> np.ndarray:
     """(H, W) or (H, W, C) at the file's own depth, upright. ImageError where nothing can decode it."""
     if image.format == "TIFF":
-        array = read_tiff(path, max_pixels=None)
+        array = read_tiff(path, max_pixels=None, declared=declared)
         if array is None:
             raise ImageError("damaged image: its values of more than 8 bits cannot be decoded")
         return array
@@ -61,7 +61,7 @@ def read_deep(path: Path, image: Image.Image, *, declared: bool) -> np.ndarray:
     return upright(array, image.getexif().get(ORIENTATION, 1))
 
 
-def read_tiff(path: Path, max_pixels: int | None) -> np.ndarray | None:
+def read_tiff(path: Path, max_pixels: int | None, *, declared: bool) -> np.ndarray | None:
     """The first page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
     import tifffile  # takes a while to import, and few files need it
 
@@ -74,33 +74,42 @@ def read_tiff(path: Path, max_pixels: int | None) -> np.ndarray | None:
                 check_size(page.imagelength, page.imagewidth, max_pixels)
             if page.imagedepth != 1 or page.samplesperpixel > MOST_CHANNELS:
                 return None
-            return _page(path, page)
+            return _page(page, declared)
     except ImageError:
         raise
     except Exception:  # of a damaged file: what the caller says of it is what counts
         return None
 
 
-def _page(path: Path, page: "TiffPage") -> np.ndarray | None:
+def _page(page: "TiffPage", declared: bool) -> np.ndarray | None:
     """Upright, more is lighter, colours in RGB."""
-    from tifffile import PHOTOMETRIC
+    from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
     planes = page.planarconfig == 2 and page.samplesperpixel > 1
     kind = page.photometric
     if kind not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.SEPARATED):
         return None
-    try:
-        array = page.asarray()
-    except ValueError:  # packed in a way that tifffile has no decoder for; OpenCV has, but knows fewer kinds
-        grey = kind == PHOTOMETRIC.MINISBLACK and page.samplesperpixel == 1
-        return _by_opencv(path) if grey or (kind == PHOTOMETRIC.RGB and not planes) else None
+    array = page.asarray()
     if planes:
         array = np.moveaxis(array, 0, 2)
+    if not declared and 8 < page.bitspersample < 16:
+        array = np.round(array * (65535 / (2**page.bitspersample - 1))).astype(np.uint16)
+    top = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
     if kind == PHOTOMETRIC.MINISWHITE:
-        array = np.iinfo(array.dtype).max - array  # of unsigned integers; others have no white to count from
+        array = top - array
     elif kind == PHOTOMETRIC.SEPARATED:
         array = _rgb_of_cmyk(array)
+    elif EXTRASAMPLE.ASSOCALPHA in page.extrasamples and array.shape[2] in (2, 4):
+        array = _straight(array, top)
     return upright(array, page.tags.valueof(ORIENTATION, 1))
+
+
+def _straight(array: np.ndarray, top: float) -> np.ndarray:
+    """Colours that their alpha has been multiplied into, without it."""
+    alpha = np.maximum(array[:, :, -1:].astype(np.float64), 1e-9)
+    colours = np.clip(array[:, :, :-1] * (top / alpha), 0, top)
+    colours = colours if array.dtype.kind == "f" else np.round(colours)
+    return np.concatenate([colours.astype(array.dtype), array[:, :, -1:]], axis=2)
 
 
 def _rgb_of_cmyk(array: np.ndarray) -> np.ndarray:
@@ -113,7 +122,7 @@ def _rgb_of_cmyk(array: np.ndarray) -> np.ndarray:
 
 
 def _by_opencv(path: Path) -> np.ndarray | None:
-    """(H, W) or (H, W, C) in RGB order; a TIFF upright, all else as stored."""
+    """(H, W) or (H, W, C) in RGB order, as stored."""
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # as above

@@ -102,14 +102,17 @@ def save_options(metadata: Metadata, fmt: str) -> dict[str, Any]:
     options: dict[str, Any] = {"xmp": metadata.xmp, "icc_profile": metadata.icc}
     if fmt == "jpg":
         options |= {"dpi": metadata.dpi, "comment": comment and comment.encode(), "extra": _iptc_segment(metadata.iptc)}
-    if metadata.exif:
-        block = _without_orientation(metadata.exif) if fmt == "avif" else metadata.exif
+    block = _without_orientation(metadata.exif) if metadata.exif and fmt == "avif" else metadata.exif
+    if block:
         options["exif"] = block if fmt == "webp" else _EXIF_HEAD + block
     return {name: value for name, value in options.items() if value}
 
 
 def _without_orientation(block: bytes) -> bytes:
-    """AVIF says in a property of its own how a picture lies; Pillow writes EXIF anew where that speaks of it too."""
+    """AVIF says in a property of its own how a picture lies; Pillow writes EXIF anew where that speaks of it too.
+
+    Empty where it speaks of nothing else.
+    """
     photo = exif.read(io.BytesIO(block))
     photo.image.pop(exif.ORIENTATION, None)
     return bytes(photo)

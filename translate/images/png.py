@@ -77,7 +77,8 @@ def dpi_chunk(dpi: tuple[float, float]) -> bytes:
 
 def insert(data: bytes, added: bytes) -> bytes:
     """A PNG file with more chunks, before its image data."""
-    return data[:HEADER_END] + added + data[HEADER_END:]
+    whole = memoryview(data)  # of which slices are no copies: it may be large
+    return b"".join([whole[:HEADER_END], added, whole[HEADER_END:]])
 
 
 def pixels(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Opening image files of any kind that is allowed, without trusting them."""
 
+import io
 import os
 import stat
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from translate.images import png
 from translate.images.deep import is_deep, read_deep, read_tiff
 from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
 from translate.images.metadata import Metadata, to_srgb, upright
@@ -61,6 +63,8 @@ def _read(path: Path, how: Reading) -> Picture:
         if (picture := _read_wide_tiff(path, how)) is not None:
             return picture
         raise
+    except ValueError:  # a PNG with more text than Pillow takes
+        image = Image.open(io.BytesIO(png.bare(path.read_bytes())), formats=("PNG",))
     with image:
         check_size(image.height, image.width, how.max_pixels)
         metadata = Metadata.of(image) if how.metadata else None  # before its pixels are loaded
@@ -112,7 +116,7 @@ def _of_array(array: np.ndarray, how: Reading) -> Picture:
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """A TIFF that Pillow cannot open, for its number of channels or its float colours; None for others."""
-    if extension(path) not in ("tif", "tiff") or (array := read_tiff(path, how.max_pixels)) is None:
+    if extension(path) not in ("tif", "tiff") or (array := read_tiff(path, how.max_pixels, declared=how.declared)) is None:
         return None
     picture = _of_array(array, how)
     if not how.metadata:
