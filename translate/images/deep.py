@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 ORIENTATION = 0x0112
-_BITS, _PLANES, _SAMPLES = 258, 284, 277
+_BITS, _COMPRESSION, _SAMPLES, _PLANES = 258, 259, 277, 284
+_PACKED_ANEW = frozenset({34887, 50001, 50002})
+"""Compressions of TIFF that Pillow is built without: LERC, WebP, JPEG XL."""
 
 GREY_ALPHA = 4
 """Colour type of PNG (PNG specification, 11.2.1)."""
@@ -32,6 +34,8 @@ def is_deep(path: Path, image: Image.Image) -> bool:
         return _png_header(path)[0] == 16
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
+        if tags.get(_COMPRESSION) in _PACKED_ANEW:
+            return True
         planes = tags.get(_PLANES, 1) == 2 and tags.get(_SAMPLES, 1) > 1
         return max(tags.get(_BITS, (1,))) > 8 or (planes and image.mode != "RGB")
     return image.format == "PPM" and image.mode in ("I", "RGB") and _pnm_maximum(path) > 255
@@ -49,7 +53,7 @@ def read_deep(path: Path, image: Image.Image, *, declared: bool) -> np.ndarray:
     if image.format == "TIFF":
         array = read_tiff(path, max_pixels=None, declared=declared)
         if array is None:
-            raise ImageError("damaged image: its values of more than 8 bits cannot be decoded")
+            raise ImageError("damaged image: its values cannot be decoded")
         return array
     array = _by_opencv(path)
     if array is None:

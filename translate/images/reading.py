@@ -1,6 +1,7 @@
 """Opening image files of any kind that is allowed, without trusting them."""
 
 import io
+import logging
 import os
 import stat
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from translate.images.deep import is_deep, read_deep, read_tiff
 from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
 from translate.images.metadata import Metadata, to_srgb, upright
 from translate.images.picture import WHITE, Colour, Picture, decode, decode_array
+
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a file is told in one line, by us
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "GIF")  # what Pillow may try, whatever the extension
 
