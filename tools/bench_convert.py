@@ -9,6 +9,9 @@ at its default level 6. Both ways see the same JPEG files and the same untrained
 
 import argparse
 import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line has it; before torch is imported
+
 import platform
 import shutil
 import statistics
@@ -30,6 +33,7 @@ from translate.conversion import model
 from translate.conversion.options import Options
 from translate.conversion.translator import Translator
 from translate.methods import METHODS
+from translate.nn.generators import Generator
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,25 @@ def photos(folder, count, side, seed=0):
     return folder
 
 
+class Nothing(Generator):
+    """Gives back what it is given."""
+
+    multiple_of, minimum, receptive_radius = 4, 8, 0
+
+    def __init__(self):
+        super().__init__()
+        self.model = nn.Identity()
+
+
 def translator_for(row, folder, device):
-    """An untrained CycleGAN generator; nn.Identity for no network."""
+    """An untrained CycleGAN generator, or Nothing."""
     cls = METHODS["cyclegan"]
     cfg = cls.check(cls.Config(generator=f"resnet_{row.blocks or 1}blocks", g_width=row.width if row.blocks else 4))
     folder.mkdir()
     model.write_trained(folder, cls(cfg), title="untrained", seen=0)
     loaded = api.load(folder, device=device)
     if not row.blocks:
-        loaded.method.g_ab = nn.Identity()
+        loaded.method.g_ab = Nothing()
     return loaded
 
 
@@ -114,6 +128,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--row", type=int, choices=range(len(ROWS)), help="only this one")
     parser.add_argument("--scale", type=int, default=1, help="as many times the images")
     parser.add_argument("--batch-size", type=int, default=Options().batch_size)
     args = parser.parse_args()
@@ -124,7 +139,7 @@ def main():
         f"{args.rounds} rounds"
     )
     print(f"{'':36}{'reference':>10}{'level 1':>9}{'ours':>9}{'ratio':>7}{'network':>9}{'PNG':>7}")
-    for row in ROWS:
+    for row in ROWS if args.row is None else [ROWS[args.row]]:
         with tempfile.TemporaryDirectory() as temporary:
             place = Path(temporary)
             source = photos(place / "in", row.images * args.scale, row.pixels)

@@ -133,7 +133,8 @@ def _may_be_plain(path: Path, how: Reading) -> bool:
 
 def _is_plain(image: Image.Image, how: Reading) -> bool:
     """Whether a JPEG has the wanted colours and an allowed size and is upright, so that any decoder sees the same."""
-    upright = image.getexif().get(ORIENTATION, 1) == 1  # Pillow looks into XMP too
+    speaks = "exif" in image.info or "xmp" in image.info  # else nothing says how it lies, and looking costs time
+    upright = not speaks or image.getexif().get(ORIENTATION, 1) == 1
     wanted = image.mode == ("RGB" if how.channels == 3 else "L")
     return wanted and upright and image.height * image.width <= how.max_pixels
 
