@@ -119,7 +119,10 @@ def _of_array(array: np.ndarray, how: Reading) -> Picture:
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """A TIFF that Pillow cannot open, for its number of channels or its float colours; None for others."""
-    if extension(path) not in ("tif", "tiff") or (array := read_tiff(path, how.max_pixels, declared=how.declared)) is None:
+    if (
+        extension(path) not in ("tif", "tiff")
+        or (array := read_tiff(path, how.max_pixels, declared=how.declared)) is None
+    ):
         return None
     picture = _of_array(array, how)
     if not how.metadata:
