@@ -1,4 +1,4 @@
-"""Which network a state dict belongs to. Shapes are enough, so all networks of this file live on the meta device."""
+"""Which network a state dict belongs to. Shapes are enough: the weights are memory that nobody has touched."""
 
 import re
 from collections import OrderedDict
@@ -19,18 +19,25 @@ SHAPES = [(1, (3, 3)), (2, (4, 2)), (64, (3, 7)), (5, (1, 3))]
 JUDGES = [("basic", 3), ("pixel", 3), *(("n_layers", layers) for layers in range(1, 7))]
 
 
+def untouched(network):
+    """The state of a network on the meta device, in memory that costs nothing until it is written to."""
+    return OrderedDict((key, torch.empty_like(value, device="cpu")) for key, value in network.state_dict().items())
+
+
 def generator(name, norm="instance", dropout=False, channels=(3, 3), width=4):
     with torch.device("meta"):
-        return find(name)(*channels, width, norm, dropout).state_dict()
+        network = find(name)(*channels, width, norm, dropout)
+    return untouched(network)
 
 
 def discriminator(name, norm="instance", layers=3, channels=3, width=4):
     with torch.device("meta"):
-        return DISCRIMINATORS[name](channels, width, norm, layers).state_dict()
+        network = DISCRIMINATORS[name](channels, width, norm, layers)
+    return untouched(network)
 
 
-def meta(*shape):
-    return torch.empty(shape, device="meta")
+def empty(*shape):
+    return torch.empty(shape)
 
 
 def refused(state):
@@ -147,7 +154,7 @@ def test_statistics_that_instance_norms_carried_before_torch_0_4_are_dropped(
     assert places <= norms.keys()
     old = dict(plain)
     for place, shape in norms.items():
-        old |= {f"{place}.{name}": meta(*(() if name == "num_batches_tracked" else shape)) for name in statistics}
+        old |= {f"{place}.{name}": empty(*(() if name == "num_batches_tracked" else shape)) for name in statistics}
     assert len(old) > len(plain)
     assert list(clean(old)) == list(plain)
     assert recognise(clean(old)) == recognise(clean(plain))
@@ -197,7 +204,7 @@ def test_nothing_at_all():
     "key", ["fc.weight", "features.0.weight", "model.2.weight", "net.1.weight", "netG.model.1.weight", "", "module."]
 )
 def test_weights_of_something_else_are_refused_by_their_first_key(key):
-    other = {key: meta(4, 3, 3, 3), "last.weight": meta(4)}
+    other = {key: empty(4, 3, 3, 3), "last.weight": empty(4)}
     assert refused(other) == key.removeprefix("module.")
 
 
@@ -238,7 +245,7 @@ def test_a_key_that_is_missing_is_named(name):
 def test_a_key_with_another_shape_is_named(name):
     for key, tensor in VALID[name].items():
         for shape in ((*tensor.shape, 1), tensor.shape[1:] if tensor.ndim else (2,)):
-            damaged = {**VALID[name], key: meta(*shape)}
+            damaged = {**VALID[name], key: empty(*shape)}
             if tensor.shape == shape:
                 continue
             if re.fullmatch(TELLING[name.split(",")[0]], key):
@@ -252,7 +259,7 @@ def test_a_key_with_another_shape_is_named(name):
     "more", ["model.99.weight", "model.1.gamma", "optimizer", "model.10.conv_block.9.bias", "x.model"]
 )
 def test_a_key_too_many_is_named(name, more):
-    assert refused({**VALID[name], more: meta(4)}) == more
+    assert refused({**VALID[name], more: empty(4)}) == more
 
 
 @pytest.mark.parametrize("name", VALID)
@@ -272,7 +279,7 @@ def test_no_change_of_one_key_gives_anything_but_a_refusal(name, data):
     elif change == "reshape":
         shape = tuple(data.draw(st.lists(st.integers(0, 9), max_size=5), label="shape"))
         assume(shape != state[key].shape)
-        damaged[key] = meta(*shape)
+        damaged[key] = empty(*shape)
         if key in FIRST and len(shape) == 4 and shape[1] and (shape[0], *shape[2:]) == (4, *state[key].shape[2:]):
             assert recognise(clean(damaged)).in_channels == shape[1]  # a whole network, for other images
             return
@@ -298,7 +305,7 @@ def test_a_first_convolution_without_channels_is_named(name):
     (first,) = FIRST & VALID[name].keys()
     for axis in range(4):
         shape = [0 if n == axis else size for n, size in enumerate(VALID[name][first].shape)]
-        assert refused({**VALID[name], first: meta(*shape)}) == first
+        assert refused({**VALID[name], first: empty(*shape)}) == first
 
 
 def test_a_resnet_without_blocks_and_a_discriminator_of_two_convolutions():
