@@ -9,7 +9,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +56,7 @@ class TrainConfig:
     decay_images: int = option(0, "with --images: the rate falls to zero over the last N of them", low=0)
     batch_size: int = option(1, "images in a step, for each process", low=1)
     accumulate: int = option(1, "micro-batches a batch is split into, to save memory", low=1)
+    auto_batch: bool = option(False, "where memory runs out, split batches further and go on", free=True)
     load_size: int | None = option(None, "images are resized to this square first (crop size · 286 / 256)", low=2)
     crop_size: int = option(256, "random squares of this size are trained on", low=2)
     preprocess: str = option(
@@ -103,8 +104,12 @@ class TrainConfig:
     workers: int = option(2, "processes that decode images for the stream loader", low=0, free=True)
     strict: bool = option(False, "stop at the first file that cannot be read", free=True)
     save_every: int | None = option(None, "checkpoint after every N images (every 5 minutes)", low=1, free=True)
+    keep_every: int | None = option(
+        None, "keep a checkpoint after every N images for good, beside the two newest", low=1, free=True
+    )
     sample_every: int | None = option(None, "sample grid after every N images (with each checkpoint)", low=1, free=True)
     log_every: int = option(100, "write losses after every N images", low=1, free=True)
+    watch: bool = option(True, "warn when samples or losses show that training goes wrong", free=True)
 
 
 C = TypeVar("C", bound=TrainConfig)
@@ -184,8 +189,10 @@ def to_toml(values: Mapping[str, Any]) -> str:
     return tomli_w.dumps(values)
 
 
-def differences(old: TrainConfig, new: TrainConfig, old_processes: int = 1, new_processes: int = 1) -> list[str]:
-    """What decides the weights and is not equal, one line each. A longer plan is no difference.
+def differences(
+    old: TrainConfig, new: TrainConfig, old_processes: int = 1, new_processes: int = 1, free: Container[str] = ()
+) -> list[str]:
+    """What decides the weights and is not equal, one line each. A longer plan is no difference, nor is what is `free` here.
 
     Of the batch size it is the sum over processes that counts.
     """
@@ -194,7 +201,7 @@ def differences(old: TrainConfig, new: TrainConfig, old_processes: int = 1, new_
         before, after = getattr(old, f.name), getattr(new, f.name)
         if f.name == "batch_size":
             before, after = before * old_processes, after * new_processes
-        if before == after or f.metadata["free"]:
+        if before == after or f.metadata["free"] or f.name in free:
             continue
         if f.name in ("epochs", "images") and None not in (before, after) and after > before:
             continue

@@ -1,7 +1,9 @@
 """Where and how tensors are computed: device, precision, optimizers, seeds, processes, signals."""
 
 import os
+import platform
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -76,9 +78,39 @@ def _adam(parameters: list[nn.Parameter], lr: float, **options: Any) -> torch.op
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam}
 
 
+def seed_of_draws(seed: int, rollbacks: int) -> int:
+    """What all draws of a run are derived from: its seed, and after a roll-back another one."""
+    return noise.mix(seed, "rollback", rollbacks) if rollbacks else seed
+
+
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seeds torch's global generators for one step, so that dropout is a function of seed, step and rank."""
     torch.manual_seed(noise.mix(seed, "step", step, rank))
+
+
+def environment(device: torch.device) -> dict[str, str | int | bool]:
+    """What the last bits of the weights depend on beside the settings: versions, device and how it computes."""
+    known: dict[str, str | int | bool] = {"torch": str(torch.__version__), "processes": world_size()}
+    if device.type == "cuda":
+        known |= {
+            "device": torch.cuda.get_device_name(device),
+            "CUDA": str(torch.version.cuda),
+            "cuDNN": torch.backends.cudnn.version() or "none",
+            "cuDNN benchmark": torch.backends.cudnn.benchmark,
+            "TF32": torch.backends.cudnn.allow_tf32,
+        }
+    else:
+        known |= {
+            "device": f"{device.type} ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})",
+            "threads": torch.get_num_threads(),
+        }
+    return {**known, "deterministic": torch.are_deterministic_algorithms_enabled()}
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is known in two environments and not equal, as "threads 4 instead of 2"."""
+    both = [name for name in now if name in before]
+    return [f"{name} {now[name]} instead of {before[name]}" for name in both if now[name] != before[name]]
 
 
 # Processes: started by torchrun, which sets RANK, WORLD_SIZE and LOCAL_RANK. Without it there is one.
@@ -152,6 +184,36 @@ def free_memory(device: torch.device) -> int:
     return 4 << 30  # Windows tells only through its own API: a cautious guess
 
 
+def used_memory(device: torch.device) -> int | None:
+    """The most bytes of the device's memory that this process has held; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def release_memory(device: torch.device) -> None:
+    """Gives back what torch keeps for later use."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an operation failed for want of memory: a class of its own on CUDA, a RuntimeError elsewhere."""
+    text = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        sign in text for sign in ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
+    )
+
+
 class Sender:
     """Copies batches from the host to a device; on CUDA by a stream of its own, beside the computation.
 
@@ -213,12 +275,17 @@ class Stop:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Signals set the yielded Stop instead of raising, inside the block. Only a main thread can catch signals."""
+    """Signals set the yielded Stop instead of raising, inside the block. Only a main thread can catch signals.
+
+    A SIGHUP that is ignored already stays so: that is what nohup asks for.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    caught = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    caught = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # Windows has none
+        caught.append(signal.SIGHUP)
     before: Mapping[int, Any] = {number: signal.signal(number, stop._receive) for number in caught}
     try:
         yield stop

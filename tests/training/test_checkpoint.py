@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,6 +59,23 @@ def test_the_two_newest_by_images_are_kept(tmp_path):
     assert [path.name for path in checkpoint.saved(tmp_path)] == ["state-100.ckpt", "state-30.ckpt"]
 
 
+def test_the_first_at_or_after_each_multiple_is_kept_too(tmp_path):
+    for images in (90, 110, 130, 210, 290, 300, 330, 360):
+        checkpoint.save(tmp_path, state(images), keep_every=100)
+    assert [checkpoint.images_of(path) for path in checkpoint.saved(tmp_path)] == [360, 330, 300, 210, 110]
+
+
+def test_a_file_that_cannot_be_removed_does_not_end_a_run(tmp_path, monkeypatch):
+    def refuse(self, missing_ok=False):
+        if not missing_ok:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for images in (1, 2, 3, 4):
+        checkpoint.save(tmp_path, state(images))
+    assert len(checkpoint.saved(tmp_path)) == 4
+
+
 def test_the_newest_is_found_by_images_and_not_by_the_clock(tmp_path):
     new, old = checkpoint.save(tmp_path, state(200)), checkpoint.save(tmp_path, state(100))
     os.utime(new, (1, 1))
@@ -111,11 +129,15 @@ def test_a_cut_at_any_system_call_of_the_save_leaves_a_whole_checkpoint(call, tm
     assert cut == (call < 8)  # the number of system calls there are
     monkeypatch.undo()
     assert checkpoint.newest(tmp_path, pytest.fail)["images"] in (10, 20)
+    if call % 2:  # the next run begins with this, or with nothing
+        checkpoint.tidy(tmp_path / "model")
+        assert (tmp_path / "model" / "x").read_text() in ("old", "new")
+        assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
     places = [tmp_path / "model" / "x", checkpoint.previous(tmp_path / "model") / "x"]
     assert next(place for place in places if place.exists()).read_text() in ("old", "new")
     checkpoint.replace_folder(tmp_path / "model", lambda folder: (folder / "x").write_text("next"))
     assert places[0].read_text() == "next"
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["model"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
 
 
 def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The engine's own rules, tried with methods that break them."""
 
+import copy
 from dataclasses import dataclass
 
 import pytest
@@ -8,9 +9,9 @@ from torch import nn
 
 from translate import runtime
 from translate.config import TrainConfig
-from translate.errors import DivergedError
 from translate.methods.base import Method, Update
 from translate.training.engine import Engine, split_batch
+from translate.training.finite import Divergence
 from translate.training.schedule import Schedule
 
 CPU = torch.device("cpu")
@@ -38,7 +39,7 @@ class Line(Method):
 
 def engine(method, **options):
     schedule = options.pop("schedule", Schedule(10, 0, 0, images=100))
-    precision = runtime.PRECISIONS["fp32"]
+    precision = runtime.PRECISIONS[options.pop("precision", "fp32")]
     return Engine(method, schedule, seed=0, device=CPU, precision=precision, batch_size=options.pop("batch_size", 2))
 
 
@@ -90,13 +91,13 @@ def test_micro_batches_share_the_clock_and_get_their_own_keys():
     assert len(set(keys)) == 4
 
 
-def step_of(body):
+def step_of(body, **options):
     """The engine running Line with another step."""
 
     class Other(Line):
         step = body
 
-    return engine(Other())
+    return engine(Other(), **options)
 
 
 def test_a_fake_made_without_gradient_is_found():
@@ -194,15 +195,115 @@ def test_a_step_that_was_broken_off_is_no_state_to_save():
         run.state()
 
 
-def test_a_loss_that_is_not_finite_is_found_and_its_step_named():
+def test_the_first_loss_that_is_not_finite_and_its_step_are_named():
     run = engine(Line())
     run.step([batch()])
-    run.check_finite()
+    assert run.divergence() is None
     run.step([{"a": torch.full((2, 1), float("nan"))}])
     run.step([batch()])
-    with pytest.raises(DivergedError, match=r"step 2 \(after 2 images\)") as caught:
-        run.check_finite()
-    assert caught.value.exit_code == 7
+    assert run.divergence() == Divergence(2, 2, ("g/loss", "gradient of g", "d/loss", "gradient of d"))
+
+
+def test_one_loss_of_many_is_named():
+    def step(self, batch, clock):
+        x = self.g(batch["a"]).mean()
+        yield "g", {"good": x, "bad": (x - x.detach()) * 1e38 * 1e38 + x, "worse": x * float("inf")}
+
+    run = step_of(step)
+    run.step([batch()])
+    assert run.divergence().what == ("g/worse", "gradient of g")
+
+
+def test_a_gradient_that_is_not_finite_is_found_while_its_loss_is():
+    """The root of 0 is 0, and its slope is infinite."""
+
+    def step(self, batch, clock):
+        zero = self.g.weight - self.g.weight.detach()
+        yield "g", {"loss": zero.square().sqrt().sum()}
+
+    run = step_of(step)
+    losses = run.step([batch()])
+    assert losses["g/loss"] == 0
+    assert run.divergence() == Divergence(1, 0, ("gradient of g",))
+
+
+def test_the_step_is_right_after_the_batch_has_changed():
+    first = engine(Line(), batch_size=1)
+    for _ in range(3):
+        first.step([batch(1)])
+    run = engine(Line(), batch_size=2)
+    run.load_state(first.state())
+    run.step([batch()])
+    run.step([{"a": torch.full((2, 1), float("inf"))}])
+    assert (run.divergence().step, run.divergence().images) == (5, 5)
+
+
+def test_gradients_that_overflow_in_fp16_are_skipped_and_no_divergence():
+    def step(self, batch, clock):
+        yield "g", {"loss": self.g(batch["a"]).float().mean() * 1e35}
+
+    run = step_of(step, precision="fp16")
+    before = run.method.g.weight.item()
+    run.step([batch()])
+    assert run.method.g.weight.item() == before
+    assert run.divergence(weights=True) is None
+    assert run.gradients == {}
+
+
+def test_a_step_that_was_broken_off_in_its_optimizer_leaves_nothing_in_the_scaler(monkeypatch):
+    """With a gradient of ½ the first moment is (1 − 0.5) · ½; the old scaler would forget to divide by its 65,536."""
+    monkeypatch.setitem(runtime.OPTIMIZERS, "adam", torch.optim.Adam)  # as on devices that have no fused one
+
+    def step(self, batch, clock):
+        yield "g", {"loss": self.g(batch["a"]).float().mean()}
+
+    run = step_of(step, precision="fp16")
+    state = copy.deepcopy(run.state())
+
+    def full():
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.optimizers["g"], "step", full)
+        with pytest.raises(MemoryError):
+            run.step([{"a": torch.full((2, 1), 0.5)}])
+    run.load_state(state)
+    run.step([{"a": torch.full((2, 1), 0.5)}])
+    assert run.optimizers["g"].state[run.method.g.weight]["exp_avg"].item() == 0.25
+
+
+def test_the_norm_of_each_updates_gradient_is_told():
+    """The slope of mean(w · (3, 3)) in w is 3, and of the second step's update of "d" too."""
+    run = engine(Line())
+    run.step([{"a": torch.full((2, 1), 3.0)}])
+    assert {name: norm.item() for name, norm in run.gradients.items()} == {"g": 3.0, "d": 3.0}
+
+
+def test_weights_and_moments_that_are_not_finite_are_found():
+    run = engine(Line())
+    run.step([batch()])
+    assert run.broken_weights() == ()
+    run.optimizers["d"].state[run.method.d.weight]["exp_avg"].fill_(float("nan"))
+    assert run.divergence() is None
+    assert run.divergence(weights=True) == Divergence(1, 0, ("weights of d",))
+
+
+def test_after_a_roll_back_every_draw_is_another_and_before_it_none():
+    seen = []
+
+    class Watching(Line):
+        def step(self, batch, clock):
+            seen.append((batch["key"].tolist(), torch.rand(()).item()))
+            yield from super().step(batch, clock)
+
+    for rollbacks in (0, 1, 2, 1):
+        run = engine(Watching())
+        run.rollbacks = rollbacks
+        run.step([batch()])
+    assert seen[1] == seen[3]
+    for kind in zip(*seen[:3], strict=True):
+        assert len(set(map(str, kind))) == 3
+    assert engine(Line()).draws == 0
 
 
 def test_prepare_runs_once_with_the_first_batch():

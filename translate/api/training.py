@@ -1,6 +1,6 @@
 """Starting a training and going on with it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from translate.nn.recognise import Weights
 from translate.training import checkpoint, loop
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
+from translate.training.sentinels import Sentinels
 
 SAMPLES = 4
 """Rows of a sample grid."""
@@ -142,6 +143,7 @@ def _train(
     with files.no_empty_folders(folder), files.locked(folder, "wait for it or use another --run"):
         files.check_writable(folder)
         files.remove_temporaries(folder)
+        checkpoint.tidy(folder / "model")
         _compare(folder, cls.name, cfg, may_change)
         return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
 
@@ -159,10 +161,11 @@ def _train_locked(
         say(f"{folder}: finished after {state['images']} images; a larger --images or --epochs goes on")
         return Run(folder, state["images"])
     method = cls(cfg)
+    _check_auto_batch(cfg, method)
     engine = Engine(method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size)
     for attribute, weights in start.items():  # now that they are kept at the precision of the training
         method.get_submodule(attribute).load_state_dict(weights)
-    fingerprint = split.fingerprint() + data.digest(cfg)
+    fingerprint, environment = split.fingerprint() + data.digest(cfg), runtime.environment(device)
     if state is not None:
         try:
             engine.load_state(state)
@@ -172,13 +175,16 @@ def _train_locked(
                 f"--run with --init-from {folder}"
             ) from None
         say(f"{folder}: going on after {engine.images} images")
+        changed = runtime.changes(state.get("environment", {}), environment)
+        if changed:
+            say(f"resumed with {', '.join(changed)}: weights may differ in the last bits")
         if state["data"] != fingerprint:
             say(f"warning: {root} has changed since this run was started: the data is not what it was")
     recipe = data.recipe(cfg, method)
     if runtime.rank() == 0:
         for line in check.quick(root, split, recipe.cut_size):
             say(line)
-    batches = loader.Loader(
+    source = loader.Loader(
         split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights,
         rank=runtime.rank(), ranks=runtime.world_size(), options=data.loading(cfg), say=say,
     )  # fmt: skip
@@ -189,18 +195,36 @@ def _train_locked(
     sample = loader.fixed_batch(shown, recipe, SAMPLES, device, precision.weights)
     loop.train(
         engine,
-        batches.batches(engine.images),
+        _data(source, sample),
         folder,
-        accumulate=cfg.accumulate,
-        cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every),
-        sample=sample,
+        accumulate=_micro_batches(cfg, state),
+        auto_batch=cfg.auto_batch,
+        cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every, cfg.keep_every),
+        watches=(Sentinels(sample),) if cfg.watch else (),
         write_model=lambda place: model_folder.write_trained(
             place, method, title=root.resolve().name, seen=engine.images
         ),
-        extra_state={"data": fingerprint, "version": translate.__version__, "torch": str(torch.__version__)},
+        extra_state={"data": fingerprint, "version": translate.__version__, "environment": environment},
         say=say,
     )
     return Run(folder, engine.images)
+
+
+def _data(source: loader.Loader, sample: dict[str, torch.Tensor]) -> loop.Data:
+    """What the loop is given of a loader."""
+    order = source.source.order
+
+    def batches(start: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+        order.reseed(seed)
+        return source.batches(start)
+
+    return loop.Data(batches, lambda numbers: order.files(torch.tensor(numbers)), sample)
+
+
+def _micro_batches(cfg: Any, state: dict[str, Any] | None) -> int:
+    """In how many parts a batch is taken: with --auto-batch not fewer than memory had allowed before."""
+    before = state["accumulate"] if state is not None and cfg.auto_batch and "accumulate" in state else 1
+    return before if cfg.batch_size % before == 0 and before > cfg.accumulate else cfg.accumulate
 
 
 def _record(method: str, root: Path, cfg: TrainConfig) -> dict[str, Any]:
@@ -231,13 +255,27 @@ def _compare(folder: Path, method: str, cfg: Any, may_change: bool) -> None:
     lines = [f"method: {before} in the run, {method} now"] if before != method else []
     if not lines:
         old = config.resolve(type(cfg), (str(path), saved))
-        lines = [] if may_change else config.differences(old, cfg, processes, runtime.world_size())
+        free = () if METHODS[method].on_meta(cfg).coupled else ("accumulate",)
+        lines = [] if may_change else config.differences(old, cfg, processes, runtime.world_size(), free)
     if lines:
         raise UsageError(
             f"{folder}: holds a run with other settings:\n  "
             + "\n  ".join(lines)
             + "\nuse another --run, or translate resume RUN with flags to change it on purpose"
         )
+
+
+def _check_auto_batch(cfg: Any, method: Method) -> None:
+    """UsageError where a batch in more parts would not be the same batch, or processes could not agree on it."""
+    if not cfg.auto_batch:
+        return
+    if method.coupled:
+        raise UsageError(
+            f"--auto-batch on: the images of a batch influence each other ({method.coupled}), so that a batch in more parts "
+            f"is another one; use --norm instance --dropout off, or leave out --auto-batch"
+        )
+    if runtime.world_size() > 1:
+        raise UsageError("--auto-batch on works in a single process; with several give --accumulate")
 
 
 def _networks_of(cls: type[Method], start: str, folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ So there is nothing to save or replay, and neither workers nor processes change 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -31,6 +32,18 @@ class Order:
             draws = noise.bits(noise.each(epochs, self.seed, name), "permutation", len(self.split))
             self._kept[name] = wanted, draws.argsort(dim=1, stable=True)
         return self._kept[name][1]
+
+    def reseed(self, seed: int) -> None:
+        """Other draws from here on, of batches that are asked for from now on."""
+        self.seed = seed
+        self._kept.clear()
+
+    def files(self, numbers: Tensor) -> list[Path]:
+        """The files that images of the run come from, each once."""
+        a, b = (indices.tolist() for indices in self.of(numbers))
+        split = self.split
+        refs = [ref for i, j in zip(a, b, strict=True) for ref in (split.a[i], *split.b[j : j + 1])]
+        return list(dict.fromkeys(ref.path for ref in refs))
 
     def __call__(self, n: int) -> tuple[int, int]:
         """Index into A and index into B of image n of the run."""

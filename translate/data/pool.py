@@ -81,8 +81,9 @@ def in_order(answer: Answer, questions: Iterable[Any], count: int) -> Iterator[A
 
 def _serve(answer: Answer, pipe: Connection) -> None:
     """The work of one process, until the pipe ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # they may reach all processes; the main one decides what follows
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they may reach all processes; the main one decides what follows
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)
     try:
         while True:

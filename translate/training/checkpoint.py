@@ -34,8 +34,11 @@ class _Hashing(io.RawIOBase):
         return self.file.write(data)
 
 
-def save(folder: Path, state: dict[str, Any]) -> Path:
-    """Writes `state-<images>.ckpt`, whole or not at all, and removes all but the newest KEPT."""
+def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> Path:
+    """Writes `state-<images>.ckpt`, whole or not at all, and removes old ones.
+
+    The newest KEPT stay, and with `keep_every` the first at or after each multiple of so many images.
+    """
     path = folder / f"state-{state['images']}.ckpt"
     temporary = files.temporary_name(path)
     with files.storage(folder):
@@ -52,16 +55,31 @@ def save(folder: Path, state: dict[str, Any]) -> Path:
             files.sync_folder(folder)
         finally:
             temporary.unlink(missing_ok=True)
-    for old in saved(folder)[KEPT:]:
-        with suppress(OSError):  # a file that cannot be removed must not stop training
-            old.unlink()
+    _prune(folder, keep_every)
     return path
+
+
+def _prune(folder: Path, keep_every: int | None) -> None:
+    paths = saved(folder)
+    stay = set(paths[:KEPT])
+    if keep_every is not None:
+        first = {images_of(path) // keep_every: path for path in paths}  # of each interval; they come newest first
+        stay |= {path for interval, path in first.items() if interval > 0}
+    for old in paths:
+        if old not in stay:
+            with suppress(OSError):  # a file that cannot be removed must not stop training
+                old.unlink()
+
+
+def images_of(path: Path) -> int:
+    """Training images seen, as the name of a checkpoint says."""
+    return int(path.stem.removeprefix("state-"))
 
 
 def saved(folder: Path) -> list[Path]:
     """The checkpoints of a run, newest first by images seen."""
     found = [path for path in folder.glob("state-*.ckpt") if path.stem.removeprefix("state-").isdigit()]
-    return sorted(found, key=lambda path: int(path.stem.removeprefix("state-")), reverse=True)
+    return sorted(found, key=images_of, reverse=True)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -109,6 +127,15 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         os.rename(new, folder)
         files.sync_folder(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def tidy(folder: Path) -> None:
+    """After a kill within `replace_folder`: the folder is there, with its old or its new content, and nothing beside it."""
+    old = previous(folder)
+    if old.is_dir() and not folder.exists():
+        os.rename(old, folder)
+    for left in (old, folder.with_name(f".{folder.name}-new")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def previous(folder: Path) -> Path:

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from translate import noise, runtime
-from translate.errors import DivergedError
 from translate.methods.base import Batch, Clock, Losses, Method, Step
 from translate.runtime import OPTIMIZERS, Precision
+from translate.training.finite import Divergence, Finite, all_finite
 from translate.training.schedule import Schedule
 
 
 class Engine:
-    """Trains a method. Its whole state is the method's, the optimizers', the scalers' and two counters."""
+    """Trains a method. Its whole state is the method's, the optimizers', the scalers' and three counters."""
 
     def __init__(
         self,
@@ -30,18 +30,29 @@ class Engine:
         self.schedule, self.seed, self.device, self.precision = schedule, seed, device, precision
         self.batch_size = batch_size * runtime.world_size()
         self.images = self.steps = 0
+        self.rollbacks = 0
+        """How often the run went back to a checkpoint because its numbers were no longer finite; part of every draw."""
         self.parameters = {name: _parameters(method, update.networks) for name, update in method.updates.items()}
         self.optimizers = {
             name: OPTIMIZERS[update.optimizer](self.parameters[name], update.lr, **update.options)
             for name, update in method.updates.items()
         }
-        self.scalers = {
-            name: torch.amp.GradScaler(device.type, enabled=precision.name == "fp16") for name in method.updates
-        }
+        self.scalers = self._new_scalers()
         self.dirty = False
-        self.broken = torch.zeros((), dtype=torch.int64, device=device)
+        self.finite = Finite(device)
+        self.gradients: dict[str, Tensor] = {}
+        """Norm of the last gradient of each update, on the device; none in fp16, where scaled ones may overflow."""
         self._phases: dict[str, list[tuple[str, ...]]] = {}
         runtime.broadcast([*method.parameters(), *method.buffers()])
+
+    def _new_scalers(self) -> dict[str, torch.amp.GradScaler]:
+        enabled = self.precision.name == "fp16"
+        return {name: torch.amp.GradScaler(self.device.type, enabled=enabled) for name in self.method.updates}
+
+    @property
+    def draws(self) -> int:
+        """The seed of every random draw from here on: another one after each roll-back."""
+        return runtime.seed_of_draws(self.seed, self.rollbacks)
 
     @property
     def clock(self) -> Clock:
@@ -66,11 +77,11 @@ class Engine:
         clock = self.clock
         if self.images == 0:
             self.method.prepare(micro_batches[0])
-        runtime.seed_step(self.seed, self.steps, runtime.rank())
+        runtime.seed_step(self.draws, self.steps, runtime.rank())
         for name, rate in self.rates().items():
             for group in self.optimizers[name].param_groups:
                 group["lr"] = rate
-        self.dirty = True
+        self.dirty, self.gradients = True, {}
         keyed = list(self._with_keys(micro_batches))
         running = [self.method.step(batch, clock) for batch in keyed]
         logged: dict[str, Tensor] = {}
@@ -93,7 +104,7 @@ class Engine:
         for batch in micro_batches:
             count = len(next(iter(batch.values())))
             numbers = torch.arange(first, first + count, device=self.device)
-            yield {**batch, "key": noise.keys(self.seed, numbers)}
+            yield {**batch, "key": noise.keys(self.draws, numbers)}
             first += count
 
     def _advance(self, running: list[Step], logged: dict[str, Tensor], yields: list[tuple[str, ...]]) -> str | None:
@@ -113,10 +124,10 @@ class Engine:
             if name is None:
                 continue
             losses = {key: loss.to(torch.promote_types(loss.dtype, torch.float32)) for key, loss in losses.items()}
-            total = torch.stack(list(losses.values())).sum()
-            share = total / len(running)
+            values = torch.stack(list(losses.values()))
+            share = values.sum() / len(running)
             self.scalers[name].scale(share).backward(inputs=self.parameters[name])
-            self._watch(total)
+            self.finite.look([f"{name}/{key}" for key in losses], values.detach(), self.steps)
             for key, loss in losses.items():
                 part = loss.detach() / len(running)
                 logged[f"{name}/{key}"] = logged[f"{name}/{key}"] + part if number else part
@@ -140,20 +151,28 @@ class Engine:
         if autocast != (self.precision.compute is not None):
             raise RuntimeError("a step must not yield within autocast")
 
-    def _watch(self, total: Tensor) -> None:
-        """Remembers, on the device, the first step whose losses were not finite (plus one; 0 is none)."""
-        bad = (~torch.isfinite(total.detach())) & (self.broken == 0)
-        self.broken = torch.where(bad, torch.full_like(self.broken, self.steps + 1), self.broken)
+    def divergence(self, *, weights: bool = False) -> Divergence | None:
+        """The first step whose losses or gradients were not finite, and with `weights` the last if weights now are not.
 
-    def check_finite(self) -> None:
-        """DivergedError if a loss of any step so far was not finite. Waits for the device."""
-        step = int(self.broken)
-        if step:
-            images = (step - 1) * self.batch_size
-            raise DivergedError(
-                f"training diverged: a loss was not a finite number in step {step} (after {images} images); the last "
-                f"checkpoint is whole: go on from it with a lower --lr"
-            )
+        Waits for the device. All processes get an answer where one of them does.
+        """
+        found = self.finite.first()
+        if found is None and weights and (broken := self.broken_weights()):
+            found = self.steps - 1, broken
+        if not runtime.agree(found is not None):
+            return None
+        step, what = found or (self.steps - 1, ())
+        return Divergence(step + 1, self.images - (self.steps - step) * self.batch_size, what)
+
+    def broken_weights(self) -> tuple[str, ...]:
+        """The updates whose weights, or what their optimizers keep of them, are not finite. Waits for the device."""
+        broken = []
+        for name, parameters in self.parameters.items():
+            kept = self.optimizers[name].state.values()
+            moments = [x for held in kept for key, x in held.items() if isinstance(x, Tensor) and key != "step"]
+            if not all_finite([*(p.detach() for p in parameters), *moments]):
+                broken.append(f"weights of {name}")
+        return tuple(broken)
 
     def _apply(self, update: str) -> None:
         """One optimizer step over the update's networks."""
@@ -161,6 +180,10 @@ class Engine:
         if self.method.phase(self.clock) not in self._phases:
             self._check_reached(update)
         runtime.mean_gradients(parameters)
+        if not scaler.is_enabled():  # a scaler skips steps whose gradients overflow: no divergence
+            norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
+            self.gradients[update] = norm
+            self.finite.look([f"gradient of {update}"], norm[None], self.steps)
         scaler.step(optimizer)
         scaler.update()
 
@@ -186,6 +209,7 @@ class Engine:
         return {
             "images": self.images,
             "steps": self.steps,
+            "rollbacks": self.rollbacks,
             "method": method,
             "buffers": runtime.gather({name: buffer.cpu() for name, buffer in self.method.named_buffers()}),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -193,8 +217,9 @@ class Engine:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The reverse of `state`, for any number of processes."""
+        """The reverse of `state`, for any number of processes; also after a step that was broken off."""
         self.images, self.steps = state["images"], state["steps"]
+        self.rollbacks = state.get("rollbacks", 0)  # not in checkpoints of before there were any
         self.method.load_state_dict(state["method"])
         mine = state["buffers"][runtime.rank() % len(state["buffers"])]
         with torch.no_grad():
@@ -202,9 +227,12 @@ class Engine:
                 buffer.copy_(mine[name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        self.scalers = self._new_scalers()  # an old one would remember what the step that was broken off had done
         for name, scaler in self.scalers.items():
             if scaler.is_enabled():
                 scaler.load_state_dict(state["scalers"][name])
+        self.finite.forget()
+        self.dirty = False
 
 
 def _parameters(method: Method, networks: Sequence[str]) -> list[nn.Parameter]:

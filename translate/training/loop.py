@@ -2,23 +2,29 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from translate import images, runtime
-from translate.errors import Interrupted
+from translate.errors import DivergedError, Interrupted, UsageError
 from translate.methods.base import Batch
+from translate.runtime import Stop
 from translate.training import checkpoint
 from translate.training.engine import Engine, split_batch
+from translate.training.finite import Divergence
 from translate.training.log import Log
 
 CHECKPOINT_SECONDS = 300.0
 """Longest time between checkpoints where `--save-every` is not given."""
+ROLLBACKS = 1
+"""How often a run may go back to a checkpoint because its numbers are no longer finite."""
+FILES_NAMED = 16
+"""Files that are named at most where a step went wrong."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,32 @@ class Cadence:
     log_every: int
     save_every: int | None
     sample_every: int | None
+    keep_every: int | None = None
+    """Checkpoints that stay; None: none but the newest."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run is trained on."""
+
+    batches: Callable[[int, int], Iterator[Batch]]
+    """(image, seed of draws) → batches from that image of the run on, without end."""
+    files: Callable[[range], list[Path]]
+    """Where images of the run come from, as last drawn."""
+    sample: Batch
+    """The fixed batch of the sample grids."""
+
+
+class Watch(Protocol):
+    """Looks at a training where samples are shown, and leaves no trace in it."""
+
+    def logged(self, values: Mapping[str, float]) -> None:
+        """Takes the scalars of a log point."""
+        ...
+
+    def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
+        """Scalars for the next log point, and lines of advice for the console."""
+        ...
 
 
 def passed(before: int, now: int, every: int | None) -> bool:
@@ -37,103 +69,250 @@ def passed(before: int, now: int, every: int | None) -> bool:
 
 def train(
     engine: Engine,
-    batches: Iterator[Batch],
+    data: Data,
     folder: Path,
     *,
-    accumulate: int,
     cadence: Cadence,
-    sample: Batch,
     write_model: Callable[[Path], None],
     extra_state: dict[str, Any],
     say: Callable[[str], None],
+    accumulate: int = 1,
+    auto_batch: bool = False,
+    watches: Sequence[Watch] = (),
 ) -> None:
     """Steps until the plan is fulfilled or a signal comes; then, and every so often, saves the whole state.
 
-    `sample` is the fixed batch of the sample grids, `write_model` fills the model folder, `extra_state` goes into every
-    checkpoint. Raises Interrupted after a clean save, DivergedError where losses are no longer finite.
+    `write_model` fills the model folder, `extra_state` goes into every checkpoint, `accumulate` is the number of
+    micro-batches of a step, which `auto_batch` raises where memory runs out. Raises Interrupted after a clean save,
+    DivergedError where numbers are no longer finite and going back to a checkpoint does not help, UsageError where memory
+    does not suffice, StorageError where a checkpoint cannot be written.
     """
-    first = runtime.rank() == 0
-    quiet: Callable[[str], None] = say if first else lambda _: None
-    log = Log(folder, engine.images, quiet) if first else None
-    planned = engine.schedule.planned
-    started = last_save = time.monotonic()
-    waited = 0.0
-    saved_at = shown_at = engine.images
-    since_log = engine.images
-    means = Means()
-
-    def save() -> None:
-        nonlocal last_save, saved_at
-        engine.check_finite()
-        state = engine.state()
-        if first:
-            checkpoint.save(folder, {**state, **extra_state})
-            checkpoint.replace_folder(folder / "model", write_model)
-        last_save, saved_at = time.monotonic(), engine.images
-
-    def show() -> None:
-        nonlocal shown_at
-        if log is not None:
-            log.grid(engine.images, images.grid(preview(engine, sample)))
-        shown_at = engine.images
-
-    if log is not None and engine.images == 0:
-        log.text("config", "\n".join(f"    {line}" for line in (folder / "config.toml").read_text().splitlines()))
-        show()
+    run = _Run(engine, data, folder, cadence, write_model, extra_state, say, accumulate, auto_batch, watches)
+    run.open()
     try:
+        run.start()
         with runtime.stop_on_signal() as stop:
             while not engine.finished:
-                asked = time.monotonic()
-                batch = next(batches)
-                waited += time.monotonic() - asked
                 before = engine.images
-                means.add(engine.step(split_batch(batch, accumulate)))
-                now = engine.images
-                if passed(before, now, cadence.log_every) or engine.finished:
-                    engine.check_finite()
-                    values = {f"loss/{name}": value for name, value in means.read().items()}
-                    values |= {f"lr/{name}": rate for name, rate in engine.rates().items()}
-                    values["epoch"] = engine.clock.epoch
-                    seconds = time.monotonic() - started
-                    values["time/images_per_second"] = (now - since_log) / max(seconds, 1e-9)
-                    values["time/data_wait"] = waited / max(seconds, 1e-9)
-                    if log is not None:
-                        log.scalars(now, values)
-                        log.console(now, planned, values)
-                    started, waited, since_log = time.monotonic(), 0.0, now
-                elif engine.device.type == "cpu":
-                    engine.check_finite()  # costs nothing where there is no device to wait for
-                due = int(time.monotonic() - last_save > CHECKPOINT_SECONDS) if cadence.save_every is None else 0
-                agreed = runtime.agree(2 * stop.signal + due)  # all processes save, and stop, at the same step
-                saves = passed(before, now, cadence.save_every) or bool(agreed)
-                if passed(before, now, cadence.sample_every) or (saves and cadence.sample_every is None):
-                    show()
-                if saves:
-                    save()
-                if agreed > 1:
-                    message = f"stopped at {now} of {planned} images; the same command goes on from there"
-                    raise Interrupted(message, agreed // 2)
-            if shown_at != engine.images:
-                show()
-            if saved_at != engine.images or not (folder / "model").is_dir():
-                save()
+                if run.step():
+                    run.after_step(before, stop)
+            run.end()
     finally:
-        if log is not None:
-            log.close()
-    quiet(f"trained on {engine.images} images; model in {folder / 'model'}")
+        run.close()
+    run.quiet(f"trained on {engine.images} images; model in {folder / 'model'}")
+
+
+class _Run:
+    """A training at work: what `train` was told, and what was last done when."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        data: Data,
+        folder: Path,
+        cadence: Cadence,
+        write_model: Callable[[Path], None],
+        extra_state: dict[str, Any],
+        say: Callable[[str], None],
+        accumulate: int,
+        auto_batch: bool,
+        watches: Sequence[Watch],
+    ) -> None:
+        self.engine, self.data, self.folder, self.cadence = engine, data, folder, cadence
+        self.write_model, self.extra_state, self.say = write_model, extra_state, say
+        self.accumulate, self.auto_batch, self.watches = accumulate, auto_batch, watches
+        self.first = runtime.rank() == 0
+        self.log: Log | None = None
+        self.last_save = time.monotonic()
+        self.advised: set[str] = set()
+
+    def quiet(self, line: str) -> None:
+        """Said by the first process alone."""
+        if self.first:
+            self.say(line)
+
+    def open(self) -> None:
+        """Batches and logs from where the engine stands, at the start and after going back."""
+        engine = self.engine
+        self.batches = self.data.batches(engine.images, engine.draws)
+        self.close()
+        self.log = Log(self.folder, engine.images, self.say) if self.first else None
+        self.means = Means()
+        self.logged_at, self.waited, self.since_log = time.monotonic(), 0.0, engine.images
+        self.saved_at = engine.images
+        self.watched: dict[str, float] = {}
+
+    def close(self) -> None:
+        if self.log is not None:
+            self.log.close()
+
+    def start(self) -> None:
+        """What comes before the first step of a run."""
+        if self.engine.images == 0:
+            if self.log is not None:
+                text = (self.folder / "config.toml").read_text()
+                self.log.text("config", "\n".join(f"    {line}" for line in text.splitlines()))
+            self.show()
+        if self.auto_batch and not checkpoint.saved(self.folder):
+            self.save()  # where to go back to if the first step is broken off
+
+    def step(self) -> bool:
+        """One step; False where memory ran out, and the run goes on with smaller micro-batches."""
+        asked = time.monotonic()
+        batch = next(self.batches)
+        self.waited += time.monotonic() - asked
+        try:
+            losses = self.engine.step(split_batch(batch, self.accumulate))
+        except (RuntimeError, MemoryError) as e:
+            if not runtime.is_out_of_memory(e):
+                raise
+        else:
+            self.means.add({f"loss/{name}": loss for name, loss in losses.items()})
+            self.means.add({f"grad/{name}": norm for name, norm in self.engine.gradients.items()})
+            return True
+        self.split_further()  # here, where what the step had made is no longer held by its exception
+        return False
+
+    def after_step(self, before: int, stop: Stop) -> None:
+        """Whatever is due after a step: checks, logs, samples, checkpoints, and the end if a signal asks for it."""
+        engine, cadence, now = self.engine, self.cadence, self.engine.images
+        late = cadence.save_every is None and time.monotonic() - self.last_save > CHECKPOINT_SECONDS
+        agreed = runtime.agree(2 * stop.signal + late)  # all processes save, and stop, at the same step
+        saves = bool(agreed) or any(passed(before, now, every) for every in (cadence.save_every, cadence.keep_every))
+        logs = passed(before, now, cadence.log_every) or engine.finished
+        looks = logs or saves or engine.device.type == "cpu"  # where there is no device to wait for it costs nothing
+        if looks and (found := engine.divergence(weights=saves or engine.finished)) is not None:
+            self.roll_back(found)
+            return
+        samples = passed(before, now, cadence.sample_every) or (saves and cadence.sample_every is None)
+        if samples or engine.finished:
+            self.show()
+        if logs:
+            self.write_log()
+        if saves:
+            self.save()
+        if agreed > 1:
+            message = f"stopped at {now} of {engine.schedule.planned} images; the same command goes on from there"
+            raise Interrupted(message, agreed // 2)
+
+    def end(self) -> None:
+        """What is still to be done when the plan is fulfilled."""
+        if self.saved_at != self.engine.images or not (self.folder / "model").is_dir():
+            self.save()
+
+    def write_log(self) -> None:
+        """Means of losses and gradients since the last time, what the watches said since then, rates and speed."""
+        engine, now = self.engine, self.engine.images
+        values = self.means.read() | self.watched | {f"lr/{name}": rate for name, rate in engine.rates().items()}
+        values["epoch"] = engine.clock.epoch
+        seconds = max(time.monotonic() - self.logged_at, 1e-9)
+        values["time/images_per_second"] = (now - self.since_log) / seconds
+        values["time/data_wait"] = self.waited / seconds
+        if self.log is not None:
+            self.log.scalars(now, values)
+            self.log.console(now, engine.schedule.planned, values)
+        for watch in self.watches:
+            watch.logged(values)
+        self.watched = {}
+        self.logged_at, self.waited, self.since_log = time.monotonic(), 0.0, now
+
+    def show(self) -> None:
+        """A sample grid, and what the watches say."""
+        if self.log is None or not self.folder.is_dir():  # a folder that has vanished is the next checkpoint's to tell
+            return
+        self.log.grid(self.engine.images, images.grid(preview(self.engine, self.data.sample)))
+        for watch in self.watches:
+            scalars, advice = watch(self.engine)
+            self.watched |= scalars
+            for line in advice:
+                if line not in self.advised:
+                    self.advised.add(line)
+                    self.quiet(line)
+
+    def save(self) -> None:
+        """A checkpoint and the model folder."""
+        state = self.engine.state()
+        if self.first:
+            state |= {**self.extra_state, "accumulate": self.accumulate}
+            checkpoint.save(self.folder, state, self.cadence.keep_every)
+            checkpoint.replace_folder(self.folder / "model", self.write_model)
+        self.last_save, self.saved_at = time.monotonic(), self.engine.images
+
+    def roll_back(self, found: Divergence) -> None:
+        """To the last checkpoint, with other draws from there on; DivergedError where that has been tried or cannot be."""
+        engine = self.engine
+        cause = f"{found}, whose images come from {self.names(found)}"
+        remedy = "look at these images, or go on with translate resume RUN and a lower --lr"
+        if engine.rollbacks >= ROLLBACKS:
+            raise DivergedError(f"training diverged again after it was rolled back: {cause}; {remedy}")
+        state = checkpoint.newest(self.folder, self.quiet)
+        if state is None:
+            raise DivergedError(f"training diverged before its first checkpoint: {cause}; {remedy}")
+        engine.load_state(state)
+        if engine.broken_weights():
+            raise DivergedError(f"training diverged: {cause}, and the last checkpoint is not finite either; {remedy}")
+        engine.rollbacks += 1
+        self.open()
+        self.save()  # a run that is killed from here on goes on with the new draws too
+        self.quiet(
+            f"training diverged: {cause}; rolled back to {engine.images} images, with other random draws from here"
+        )
+
+    def names(self, found: Divergence) -> str:
+        """The files of the images of a step, of all processes."""
+        paths = self.data.files(range(found.images, found.images + self.engine.batch_size))
+        more = f" and {len(paths) - FILES_NAMED} more" if len(paths) > FILES_NAMED else ""
+        return ", ".join(repr(str(path)) for path in paths[:FILES_NAMED]) + more
+
+    def split_further(self) -> None:
+        """After a step that ran out of memory: back to the last checkpoint and on with smaller micro-batches.
+
+        UsageError with advice where that is not asked for, or where a micro-batch is a single image already.
+        """
+        engine, cfg = self.engine, self.engine.method.cfg
+        used, free = runtime.used_memory(engine.device), runtime.free_memory(engine.device)
+        cause = (
+            f"out of memory on {engine.device} in step {engine.steps + 1} with --batch-size {cfg.batch_size} --crop-size "
+            f"{cfg.crop_size} --accumulate {self.accumulate}: {_gib(free)} are free"
+            + (f", this process has held {_gib(used)}" if used else "")
+        )
+        parts = finer(cfg.batch_size, self.accumulate, engine.method.batch_multiple)
+        if not self.auto_batch or parts is None:
+            finest = (
+                "a smaller --crop-size or --g-width" if parts is None else f"--accumulate {parts} or --auto-batch on"
+            )
+            raise UsageError(f"{cause}; use {finest}, or a smaller --batch-size; the last checkpoint is whole")
+        runtime.release_memory(engine.device)
+        state = checkpoint.newest(self.folder, self.quiet)
+        assert state is not None, "one is made before the first step"
+        engine.load_state(state)
+        self.accumulate = parts
+        self.open()
+        self.quiet(
+            f"{cause}; going on after {engine.images} images with --accumulate {parts}: the same batch in more parts"
+        )
+
+
+def finer(batch_size: int, parts: int, multiple: int) -> int | None:
+    """The next number of equal micro-batches, at least twice as many, each a multiple of images; None if there is none."""
+    return next((n for n in range(2 * parts, batch_size + 1) if batch_size % (n * multiple) == 0), None)
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
 
 
 class Means:
-    """The mean of each loss over the steps that had it, kept on the device."""
+    """The mean of each scalar over the steps that had it, kept on the device."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()
 
-    def add(self, losses: dict[str, Tensor]) -> None:
-        for name, loss in losses.items():
-            self._sums[name] = self._sums[name] + loss if name in self._sums else loss
-        self._counts.update(losses.keys())
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._counts.update(values.keys())
 
     def read(self) -> dict[str, float]:
         """The means since the last call, by one copy from the device."""

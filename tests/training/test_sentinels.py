@@ -1,0 +1,421 @@
+"""Sentinels: each trips on a training that goes wrong in its way, none on healthy ones, and none leaves a trace."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import translate
+from translate import config, noise, runtime
+from translate.methods import METHODS
+from translate.methods.base import GanConfig, Method, Update
+from translate.training import sentinels
+from translate.training.engine import Engine
+from translate.training.loop import Means
+from translate.training.schedule import Schedule
+from translate.training.sentinels import Sentinels, chance_of, correlation, variety
+
+CPU = torch.device("cpu")
+SIZE = 32
+
+
+def pictures(first, count=4, size=SIZE):
+    """Smooth images (count, 3, size, size) in (-1, 1), the same for the same number."""
+    coarse = noise.uniform(torch.arange(first, first + count), "coarse", 3, 4, 4) * 1.8 - 0.9
+    return F.interpolate(coarse, size=size, mode="bilinear")
+
+
+SAMPLE = {"a": pictures(100), "b": pictures(200)}
+
+
+@dataclass(frozen=True)
+class ToyConfig(GanConfig):
+    lambda_cycle: float = config.option(10.0, "of the way back", low=0)
+    lambda_identity: float = config.option(0.5, "of the identity", low=0)
+
+
+class Toy(Method):
+    """Two given functions as translators; nothing is trained."""
+
+    name = "toy"
+    layout = "unpaired"
+    Config = ToyConfig
+    translators = {"b": "to_b", "a": "to_a"}
+
+    def __init__(self, to_b, to_a=lambda x: x, **settings):
+        super().__init__(replace(ToyConfig(), **settings))
+        self.maps = {"b": to_b, "a": to_a}
+        self.g = nn.Linear(1, 1)
+        self.updates = {"g": Update(("g",))}
+
+    def translate(self, x, to, key=None):
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        return self.maps[to](x)
+
+
+class OneWay(Toy):
+    layout = "paired"
+    translators = {"b": "to_b"}
+
+
+def at(method, images=50_000, planned=100_000):
+    """An engine in the middle of a run."""
+    engine = Engine(
+        method,
+        Schedule(10, 0, 0, images=planned),
+        seed=0,
+        device=CPU,
+        precision=runtime.PRECISIONS["fp32"],
+        batch_size=1,
+    )
+    engine.images = images
+    return engine
+
+
+def watched(method, sample=SAMPLE, **moment):
+    return Sentinels(sample)(at(method, **moment))
+
+
+def healthy_to_b(x):
+    """Another image, as various, not inverted: mirrored and darkened colours, halfway to the original."""
+    return 0.5 * x + 0.5 * x.flip(1) - 0.05
+
+
+def test_correlation_is_that_of_the_definition():
+    """Brightness of x: 0, 1, 2, 3; y = x²: covariance 15/4 · …, by hand r = Σ(x−1.5)(y−3.5) / √(5 · 49) = 15/√245."""
+    x = torch.tensor([0.0, 1.0, 2.0, 3.0]).view(1, 1, 2, 2)
+    assert correlation(x, x.square()).item() == pytest.approx(15 / math.sqrt(245), abs=1e-6)
+    assert correlation(x, -5 * x + 7).item() == pytest.approx(-1, abs=1e-6)
+    assert correlation(x, torch.full_like(x, 0.3)).item() == 0
+    assert correlation(torch.cat([x, x]), torch.cat([x, -x])).tolist() == pytest.approx([1, -1], abs=1e-6)
+
+
+def test_variety_is_a_share_of_the_variance_between_real_images():
+    """Values ±1 against values ±2: a quarter of the variance. What is the same in all images does not count."""
+    made, real = torch.ones(2, 1, 3, 3), 2 * torch.ones(2, 1, 3, 3)
+    made[1], real[1] = -1, -2
+    assert variety(made + torch.linspace(0, 9, 9).view(3, 3), real).item() == pytest.approx(0.25)
+    assert variety(made, real, 0.5 * made).item() == pytest.approx(4)  # the least various of the sets counts
+
+
+def test_an_inverting_generator_is_seen():
+    scalars, advice = watched(Toy(lambda x: -x, healthy_to_b))
+    assert scalars["watch/inversion_b"] == pytest.approx(-1, abs=1e-4)
+    assert [line.split(" (")[0] for line in advice] == [
+        "warning: images made for domain b look like negatives of their inputs"
+    ]
+    assert "(correlation -1.00); start again with another --seed (now 0) or a larger --lambda-identity" in advice[0]
+
+
+def test_where_the_truth_is_known_it_is_the_truth_that_counts():
+    """A generator that must invert does well by inverting and ill by not doing it."""
+    sample = {"a": SAMPLE["a"], "b": -SAMPLE["a"]}
+    scalars, advice = watched(OneWay(lambda x: -x), sample)
+    assert scalars["watch/inversion_b"] == pytest.approx(1, abs=1e-4)
+    assert scalars["watch/error_b"] == 0
+    assert not advice
+    _, advice = watched(OneWay(lambda x: 0.5 * x), sample)
+    assert ["negatives of the true ones" in line for line in advice] == [True]
+
+
+def test_a_copying_generator_is_seen():
+    """One level of 255 is 1/127.5: three levels are no copy, one is."""
+    three, _ = watched(Toy(lambda x: x + 3 / 127.5, healthy_to_b))
+    assert three["watch/change_b"] == pytest.approx(3, abs=1e-3)
+    one, advice = watched(Toy(lambda x: x + 1 / 127.5, healthy_to_b))
+    assert one["watch/change_b"] == pytest.approx(1, abs=1e-3)
+    assert ["are copies of their inputs (mean difference 1.0 of 255)" in line for line in advice] == [True]
+    assert "a smaller --lambda-identity (now 0.5) or a smaller --lambda-cycle (now 10.0)" in advice[0]
+
+
+def test_a_copy_beside_the_truth_is_nearer_to_the_input_by_far():
+    """Input 0, truth 20 levels above: an output at 3 is 17 from the truth and a copy, one at 8 is 12 from it and none."""
+    base = SAMPLE["a"] * 0.5
+    sample = {"a": base, "b": base + 20 / 127.5}
+    assert ["copies" in line for line in watched(OneWay(lambda x: x + 3 / 127.5), sample)[1]] == [True]
+    assert not watched(OneWay(lambda x: x + 8 / 127.5), sample)[1]
+    assert not watched(OneWay(lambda x: x + 0.5 / 127.5), {"a": base, "b": base + 0.6 / 127.5})[1]
+
+
+def test_a_collapsed_generator_is_seen():
+    """All outputs one picture, but for a tenth of their differences: 1 % of the variance."""
+    picture = pictures(7, 1)
+    real = {"a": SAMPLE["a"], "b": SAMPLE["a"].flip(2)}
+    scalars, advice = watched(Toy(lambda x: picture + 0.1 * x, healthy_to_b), real)
+    assert scalars["watch/variety_b"] == pytest.approx(0.01, rel=0.01)
+    assert ["domain b are nearly all the same (1.0% of" in line for line in advice] == [True]
+
+
+def test_a_hidden_signal_is_seen():
+    """The input, a hundredth as strong and under a checkerboard, decoded on the way back: perfect, and noise grows 100-fold.
+
+    Back: 100 (x/100 + n) = x + 100 n, so the error with noise is 100 |n|; without it is 0: the ratio is 100.
+    """
+    board = (torch.arange(SIZE)[:, None] + torch.arange(SIZE)) % 2 * 2 - 1
+    steganographer = Toy(lambda x: 0.01 * x * board, lambda y: 100 * y * board)
+    scalars, advice = watched(steganographer)
+    assert scalars["watch/hidden_a"] == pytest.approx(100, rel=1e-3)
+    assert any("the way from a and back lives from a signal" in line for line in advice)
+
+
+def test_the_way_back_of_the_identity_is_off_by_the_noise_alone():
+    scalars, _ = watched(Toy(lambda x: x, lambda y: y))
+    assert scalars["watch/hidden_a"] == pytest.approx(1, abs=1e-3)
+    assert scalars["watch/hidden_b"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", [-1.0, -0.5, 0.0, 0.3])
+def test_no_honest_way_back_is_worse_than_the_noise(scale):
+    """Maps that pass noise on no larger than it came: at most 1, by the triangle inequality."""
+    scalars, _ = watched(Toy(lambda x: scale * x, lambda y: y - 0.1))
+    assert scalars["watch/hidden_a"] <= 1 + 1e-5
+
+
+def test_a_healthy_method_trips_nothing():
+    scalars, advice = watched(Toy(healthy_to_b, healthy_to_b))
+    kinds = ("inversion", "change", "variety", "hidden")
+    assert set(scalars) == {f"watch/{kind}_{domain}" for kind in kinds for domain in "ab"}
+    assert not advice
+
+
+def test_nothing_trips_before_the_training_has_settled():
+    """Neither before a tenth of a long plan, nor before a thousand images of a short one."""
+    method = Toy(lambda x: -x, healthy_to_b)
+    for planned, settled in ((100_000, 10_000), (2000, 1000)):
+        early, ready = (watched(method, images=images, planned=planned) for images in (settled - 1, settled))
+        assert early[0] == ready[0]
+        assert not early[1]
+        assert ready[1]
+
+
+def test_advice_comes_once_and_again_only_after_recovery():
+    method = Toy(lambda x: -x, healthy_to_b)
+    watch, engine = Sentinels(SAMPLE), at(method)
+    said = []
+    for to_b in (lambda x: -x, lambda x: -x, healthy_to_b, healthy_to_b, lambda x: -x):
+        method.maps["b"] = to_b
+        said.append(len(watch(engine)[1]))
+    assert said == [1, 0, 0, 0, 1]
+
+
+def test_domains_of_other_channels_and_a_single_sample():
+    """Grey cannot be compared with colour value by value; one image has no variance between."""
+    sample = {"a": SAMPLE["a"][:1], "b": SAMPLE["b"][:1, :1]}
+    scalars, advice = watched(Toy(lambda x: x[:, :1], lambda y: y.repeat(1, 3, 1, 1)), sample)
+    assert set(scalars) == {f"watch/{kind}_{domain}" for kind in ("inversion", "hidden") for domain in "ab"}
+    assert not advice
+
+
+@pytest.mark.parametrize(
+    ("adversarial", "label", "lost", "won", "fooling"),
+    [
+        ("lsgan", 1.0, 0.25, 0, 0.25),  # D = ½ everywhere: ½ (¼ + ¼); G: (½ − 1)²
+        ("lsgan", 0.9, 0.2025, 0, 0.3025),  # D = 0.45: 0.45²; 0.55²
+        ("non-saturating", 1.0, math.log(2), 0, math.log(2)),  # D = ½
+        ("minimax", 1.0, math.log(2), 0, -math.log(2)),
+        ("hinge", 1.0, 2, 0, 0),  # (1 − c) + (1 + c)
+    ],
+)
+def test_what_a_discriminator_loses_at_chance(adversarial, label, lost, won, fooling):
+    chance = chance_of(ToyConfig(adversarial=adversarial, real_label=label))
+    assert (chance.lost, chance.won, chance.fooling) == pytest.approx((lost, won, fooling), abs=1e-6)
+    assert (chance.gap(lost), chance.gap(won)) == pytest.approx((0, 1), abs=1e-6)
+
+
+def test_label_smoothing_leaves_a_rest_that_is_no_failure_to_tell():
+    """The best cross-entropy against labels of 0.9 is their own entropy, halved: 0.1625."""
+    chance = chance_of(ToyConfig(adversarial="non-saturating", real_label=0.9))
+    assert chance.won == pytest.approx(-0.5 * (0.9 * math.log(0.9) + 0.1 * math.log(0.1)), abs=1e-4)
+
+
+def test_a_critics_distance_has_no_end_and_is_not_judged():
+    watch = Sentinels(SAMPLE)
+    method = Toy(healthy_to_b, healthy_to_b, adversarial="wgan-gp")
+    watch.logged({"loss/d/adv": -1e6, "loss/g/adv": 1e6})
+    assert not any("d_gap" in name for name in watch(at(method))[0])
+
+
+def gaps(points, **settings):
+    """The sentinels after these log points: (discriminator's loss, generator's)."""
+    method = Toy(healthy_to_b, healthy_to_b, **settings)
+    watch = Sentinels(SAMPLE)
+    for d, g in points:
+        watch.logged({"loss/d/adv_b": d, "loss/g/adv_ab": g, "loss/g/cycle_a": 3.0, "epoch": 1})
+    return watch(at(method))
+
+
+def test_a_discriminator_must_win_for_long():
+    scalars, advice = gaps([(0.005, 0.9)] * 10)
+    assert scalars["watch/d_gap_b"] == pytest.approx(1 - 0.005 / 0.25)
+    assert ["the discriminator of domain b tells real from made images" in line for line in advice] == [True]
+    assert "(98.0%)" in advice[0]
+    assert "--diffaugment color,translation,cutout or a smaller --lr (now 0.0002)" in advice[0]
+    assert not gaps([(0.005, 0.9)] * 9)[1]
+    assert not gaps([(0.005, 0.9)] * 5 + [(0.1, 0.9)] + [(0.005, 0.9)] * 4)[1]
+    assert not gaps([(0.005, 0.1)] * 10)[1]  # where the generator fools it, it does not win
+    assert gaps([(0.2, 0.3)] * 20 + [(0.005, 0.9)] * 10)[1]
+
+
+def test_advice_leaves_out_what_is_done_already():
+    _, advice = gaps([(0.005, 0.9)] * 10, diffaugment="color,translation,cutout")
+    assert "diffaugment" not in advice[0]
+    _, advice = watched(Toy(lambda x: x, healthy_to_b, lambda_identity=0.0))
+    assert "(translate resume) with a smaller --lambda-cycle (now 10.0)" in advice[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("kind", sentinels.SIGNS)
+def test_advice_is_one_line_that_names_flags_of_the_method(kind, name):
+    method = METHODS[name].on_meta(tiny_config(name))
+    line = sentinels.line_of((kind, "b"), 0.5, method)
+    assert "\n" not in line
+    flags = re.findall(r"--([a-z0-9-]+)", line)
+    assert {flag.replace("-", "_") for flag in flags} <= set(config.names(METHODS[name].Config))
+    assert flags or (kind == "hidden" and len(method.translators) == 1)  # one way only: it cannot hide a signal
+
+
+# Real methods.
+
+
+def tiny_config(name, **flags):
+    small = {"crop_size": SIZE, "load_size": SIZE, "g_width": 8, "d_width": 8}
+    if name == "cyclegan":
+        small |= {"generator": "resnet_3blocks", "pool_size": 3}
+    return METHODS[name].check(config.resolve(METHODS[name].Config, ("test", {**small, **flags})))
+
+
+def warm(x):
+    """The same picture in other colours: red up, blue down."""
+    return (0.8 * x + torch.tensor([0.25, 0.0, -0.25]).view(3, 1, 1)).clamp(-1, 1)
+
+
+def batch(name, first, count=1):
+    """Images of domain a and warm ones: of the same pictures where the method learns from pairs, else of others."""
+    other = first if METHODS[name].layout == "paired" else first + 1000
+    return {"a": pictures(first, count), "b": warm(pictures(other, count))}
+
+
+def train(name, method, steps, *, watched=True):
+    """A training on six images, logged at each second one and looked at four times. Returns scalars, advice and engine."""
+    schedule = Schedule(10, 0, 0, images=steps)
+    precision = runtime.PRECISIONS["fp32"]
+    engine = Engine(method, schedule, seed=0, device=CPU, precision=precision, batch_size=1)
+    watch, means = Sentinels(batch(name, 100, 4)), Means()
+    scalars, advice = {}, []
+    for step in range(steps):
+        means.add(engine.step([batch(name, step % 6)]))
+        if watched and step % 2:
+            watch.logged({f"loss/{key}": value for key, value in means.read().items()})
+        if watched and (step + 1) % (steps // 4) == 0:
+            scalars, lines = watch(engine)
+            advice += lines
+    return scalars, advice, engine
+
+
+SCALARS = {
+    "cyclegan": {
+        f"watch/{kind}_{domain}" for kind in ("inversion", "change", "variety", "hidden", "d_gap") for domain in "ab"
+    },
+    "pix2pix": {"watch/inversion_b", "watch/change_b", "watch/error_b", "watch/variety_b", "watch/d_gap"},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_healthy_training_trips_nothing(name, monkeypatch):
+    monkeypatch.setattr(sentinels, "EARLY", 0)
+    scalars, advice, _ = train(name, METHODS[name](tiny_config(name, lr=1e-3)), 32)
+    assert set(scalars) == SCALARS[name]
+    assert not advice
+
+
+@pytest.mark.parametrize("adversarial", ["non-saturating", "lsgan", "hinge"])
+def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
+    """The generator does not move, so its few images are soon told from the real ones."""
+    monkeypatch.setattr(sentinels, "EARLY", 0)
+    method = METHODS["pix2pix"](tiny_config("pix2pix", lr=2e-3, norm="none", adversarial=adversarial))
+    method.updates["g"] = replace(method.updates["g"], lr=0.0)
+    scalars, advice, _ = train("pix2pix", method, 60)
+    assert any(
+        line.startswith("warning: the discriminator tells real from made images without fail") for line in advice
+    )
+    assert scalars["watch/d_gap"] > 0.95
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_look_leaves_no_trace(name):
+    """Weights, buffers, optimizers and the generator of dropout: bit for bit what they are without."""
+    _, _, seen = train(name, METHODS[name](tiny_config(name)), 8)
+    draws = torch.get_rng_state()
+    _, _, unseen = train(name, METHODS[name](tiny_config(name)), 8, watched=False)
+    assert torch.equal(draws, torch.get_rng_state())
+    assert seen.method.training
+    for (key, left), right in zip(seen.method.state_dict().items(), unseen.method.state_dict().values(), strict=True):
+        assert torch.equal(left, right), key
+    for update in seen.optimizers:
+        left, right = (engine.optimizers[update].state_dict()["state"] for engine in (seen, unseen))
+        assert all(torch.equal(left[i][key], right[i][key]) for i in left for key in left[i])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp64"])
+def test_other_precisions_say_the_same(precision):
+    """To the few digits that bf16 has."""
+    found = []
+    for name in ("fp32", precision):
+        method = METHODS["cyclegan"](tiny_config("cyclegan"))
+        engine = Engine(
+            method, Schedule(10, 0, 0, images=9), seed=0, device=CPU, precision=runtime.PRECISIONS[name], batch_size=1
+        )
+        sample = {key: x.to(engine.precision.weights) for key, x in batch("cyclegan", 100, 4).items()}
+        found.append(Sentinels(sample)(engine)[0])
+    assert found[1] == pytest.approx(found[0], rel=0.05, abs=0.02)
+
+
+# Whole trainings.
+
+
+def train_folder(name, root, run, said=None, **flags):
+    small = {
+        "crop_size": SIZE,
+        "load_size": SIZE,
+        "g_width": 4,
+        "d_width": 4,
+        "device": "cpu",
+        "log_every": 2,
+        "images": 6,
+    }
+    if name == "cyclegan":
+        small |= {"generator": "resnet_3blocks", "pool_size": 3}
+    say = said.append if said is not None else lambda line: None
+    return translate.train(name, root, run=run, say=say, **{**small, **flags}).path
+
+
+def stats(run):
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
+    root = request.getfixturevalue(f"{METHODS[name].layout}_root")
+    watched, alone = (train_folder(name, root, tmp_path / on, watch=on, sample_every=3) for on in ("on", "off"))
+    assert (watched / "model/model.safetensors").read_bytes() == (alone / "model/model.safetensors").read_bytes()
+    assert not [key for line in stats(alone) for key in line if key.startswith("watch/")]
+    # before the first step, after image 3 and at the end: each in the next line, none in a line of its own
+    points = stats(watched)
+    assert [point["images"] for point in points] == [2, 4, 6]
+    assert all(SCALARS[name] - point.keys() <= {key for key in SCALARS[name] if "d_gap" in key} for point in points)
+    assert SCALARS[name] <= points[-1].keys()
+
+
+def test_advice_is_said_once_in_a_run(unpaired_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(sentinels, "EARLY", 0)
+    monkeypatch.setattr(METHODS["cyclegan"], "translate", lambda self, x, to, key=None: -x)
+    said = []
+    train_folder("cyclegan", unpaired_root, tmp_path, said, sample_every=1)
+    lines = [line for line in said if line.startswith("warning: images made for domain")]
+    assert [line.split(" look")[0][-1] for line in lines] == ["b", "a"]

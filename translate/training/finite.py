@@ -1,0 +1,61 @@
+"""Which numbers of a training were not finite, and since which step: found on the device, without waiting for it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_NEVER = 2**62
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first step whose numbers were not finite."""
+
+    step: int
+    """Counted from 1."""
+    images: int
+    """Training images seen before it."""
+    what: tuple[str, ...]
+    """The losses (update/name), gradients or weights; nothing where only another process saw it."""
+
+    def __str__(self) -> str:
+        what = ", ".join(self.what) or "a number in another process"
+        return f"{what} was not finite in step {self.step} (after {self.images} images)"
+
+
+class Finite:
+    """Remembers the first step in which each watched number was not finite."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._first: dict[tuple[str, ...], Tensor] = {}
+
+    def look(self, names: Sequence[str], values: Tensor, step: int) -> None:
+        """Looks at the values (len(names),) of a step, counted from 0."""
+        key = tuple(names)
+        if key not in self._first:
+            self._first[key] = torch.full((len(key),), _NEVER, device=self.device)
+        seen = torch.where(torch.isfinite(values), _NEVER, step)
+        self._first[key] = torch.minimum(self._first[key], seen)
+
+    def first(self) -> tuple[int, tuple[str, ...]] | None:
+        """The first step that had such numbers, and their names; None if all were finite. Waits for the device."""
+        if not self._first:
+            return None
+        steps = torch.cat(list(self._first.values())).tolist()
+        first = min(steps)
+        if first == _NEVER:
+            return None
+        names = (name for key in self._first for name in key)
+        return first, tuple(name for name, step in zip(names, steps, strict=True) if step == first)
+
+    def forget(self) -> None:
+        self._first.clear()
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every number of floating-point tensors on one device is finite. Waits for the device."""
+    kept = [x for x in tensors if x.is_floating_point() and x.numel()]
+    return not kept or bool(torch.isfinite(torch.nn.utils.get_total_norm(kept, float("inf"))))
