@@ -211,6 +211,7 @@ def test_a_change_is_a_difference_unless_the_setting_is_free_or_the_plan_grows(f
 def test_what_does_not_decide_the_weights_is_free():
     """The list of the contract: device, workers, loader, logging, sample and save intervals, and what stops a run."""
     free = {"device", "threads", "loader", "workers", "save_every", "sample_every", "log_every", "strict"}
+    free |= {"keep_every", "watch", "auto_batch"}  # the last splits a batch, and changes no more than `accumulate` may
     assert {f.name for f in fields(TrainConfig) if f.metadata["free"]} == free
 
 
