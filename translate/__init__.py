@@ -5,6 +5,7 @@
 >>> model = translate.load(run.path)
 >>> winter = model(summer, to="b")
 >>> translate.convert(model, "photos/", "out/")
+>>> translate.evaluate(run.path, "datasets/earth_season")["metrics"]
 """
 
 from importlib import import_module
@@ -16,15 +17,16 @@ _LAZY = (
     "load",
     "train",
     "convert",
+    "evaluate",
     "export",
     "import_weights",
     "Run",
     "Translator",
 )  # of translate.api, which needs torch
-__all__ = ["Run", "Translator", "__version__", "convert", "export", "import_weights", "load", "train"]
+__all__ = ["Run", "Translator", "__version__", "convert", "evaluate", "export", "import_weights", "load", "train"]
 
 if TYPE_CHECKING:
-    from translate.api import Run, Translator, convert, export, import_weights, load, train
+    from translate.api import Run, Translator, convert, evaluate, export, import_weights, load, train
 
 
 def __getattr__(name: str) -> Any:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from translate import api, config, images
 from translate.conversion import report
 from translate.data import decode, layouts
 from translate.errors import DataError
-from translate.evaluation import metrics
+from translate.evaluation import paired
 from translate.methods import METHODS
 
 Pictures = list[np.ndarray]
@@ -31,6 +33,9 @@ COMMON = {
     "norm": "batch",
     "norm_statistics": "running",  # of all training images: batches of several, unlike the papers' one
 }
+
+LINE_SECONDS = 4.5
+"""Between two lines on the console, about."""
 
 SHOWN = 8
 """Rows of each set in the report."""
@@ -147,8 +152,10 @@ def _train(task: Task, root: Path, folder: Path, seconds: float, say: Callable[[
     settings = {**COMMON, **task.settings, "log_every": task.warm_up // 4}
     api.train(task.method, root, run=folder, say=say, images=task.warm_up, **settings)
     batch = task.settings.get("batch_size", 1)
-    total = max(task.warm_up, int(_speed(folder) * seconds)) // batch * batch + batch
-    return api.resume(folder, say=say, images=total, decay_images=int(total * task.decay), log_every=total // 50)
+    speed = _speed(folder)
+    total = max(task.warm_up, int(speed * seconds)) // batch * batch + batch
+    log_every = max(1, int(speed * LINE_SECONDS))
+    return api.resume(folder, say=say, images=total, decay_images=int(total * task.decay), log_every=log_every)
 
 
 def _speed(folder: Path) -> float:
@@ -187,11 +194,16 @@ def _score(task: Task, root: Path, photos: Pictures, translated: Pictures, truth
     candidates = {"translated": translated, "copying the input": photos, "mean training target": [mean] * len(truth)}
     return {
         name: {
-            "L1 (of 255)": float(np.mean([metrics.l1(x, y) for x, y in zip(pictures, truth, strict=True)])),
-            "PSNR (dB)": float(np.mean([metrics.psnr(x, y) for x, y in zip(pictures, truth, strict=True)])),
+            "L1 (of 255)": float(paired.l1(_batch(pictures), _batch(truth)).mean()),
+            "PSNR (dB)": float(paired.psnr(_batch(pictures), _batch(truth)).mean()),
         }
         for name, pictures in candidates.items()
     }
+
+
+def _batch(pictures: Pictures) -> Tensor:
+    """(N, 3, H, W) uint8."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
 def _table(figures: Figures) -> list[tuple[str, ...]]:

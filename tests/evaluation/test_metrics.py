@@ -1,61 +1,98 @@
-import math
+"""Every row of METRICS keeps what the table says of it."""
 
-import numpy as np
 import pytest
-from skimage.metrics import peak_signal_noise_ratio
+import torch
 
-from translate.evaluation.metrics import l1, psnr
+from translate.errors import DataError
+from translate.evaluation.estimates import Estimate
+from translate.evaluation.labels import train_classifier, train_segmenter
+from translate.evaluation.metrics import METRICS, NEEDS
 
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def constant(value):
-    return np.full((2, 2, 3), value, np.uint8)
-
-
-@pytest.mark.parametrize(("x", "y", "distance"), [(0, 255, 255), (255, 0, 255), (10, 7, 3), (7, 10, 3), (9, 9, 0)])
-def test_l1_by_hand(x, y, distance):
-    """Differences below zero do not wrap around, as they would in bytes."""
-    assert l1(constant(x), constant(y)) == distance
+SIDE = 32
+ON_SETS = [name for name, row in METRICS.items() if row.needs in ("features", "logits", "images")]
+EACH_IMAGE = [name for name, row in METRICS.items() if row.needs in ("pairs", "inputs", "round trip", "translator")]
 
 
-def test_l1_is_the_mean_over_all_values():
-    x, y = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.uint8)
-    x[0, 0] = (12, 0, 24)
-    assert l1(x, y) == (12 + 24) / 12
+def images(count, seed=0, side=SIDE):
+    return torch.randint(
+        0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
 
 
-@pytest.mark.parametrize(
-    ("x", "y", "decibels"),
-    [(0, 255, 0.0), (255, 0, 0.0), (0, 1, 20 * math.log10(255)), (100, 50, 20 * math.log10(5.1))],
-)
-def test_psnr_by_hand(x, y, decibels):
-    """10 log₁₀(255² / d²) = 20 log₁₀(255 / d) for a constant difference d."""
-    assert psnr(constant(x), constant(y)) == pytest.approx(decibels)
+def call(name, count=12, order=slice(None)):
+    """What a row gives for `count` images, in this order."""
+    row = METRICS[name]
+    side = 176 if name == "ms_ssim" else SIDE
+    x, y = images(count, side=side)[order], images(count, seed=1, side=side)[order]
+    features = [side.flatten(1)[:, :16].double() for side in (x, y)]
+    match row.needs:
+        case "pairs" | "inputs":
+            return {name: row.function(x, y)}
+        case "features":
+            return row.function(*features, seed=0)
+        case "logits":
+            return row.function(features[0], seed=0)
+        case "images":
+            return row.function(x, y, seed=0)
+        case "round trip":
+            return row.function(x, lambda x: 0.9 * x, lambda x: 0.9 * x)
+        case "translator":
+            return row.function(x, lambda x: x.sin(), seed=0)
+        case "labels":
+            train, labels = {
+                "segmentation": (train_segmenter, torch.arange(count * SIDE**2).view(count, SIDE, SIDE) % 2),
+                "classification": (train_classifier, torch.arange(count) % 2),
+            }[name]
+            return row.function(train(x, labels, 2, steps=1), x, labels, seed=0)
+    raise AssertionError(row.needs)
 
 
-def test_psnr_of_equal_images_is_infinite():
-    assert psnr(noise(4, 5, 3), noise(4, 5, 3)) == math.inf
+@pytest.mark.parametrize("name", METRICS)
+def test_rows_are_complete(name):
+    row = METRICS[name]
+    assert row.needs in NEEDS
+    assert row.title
+    assert row.source
+    assert row.least >= 1
+    assert all(key == key.lower() for key in (name, *row.keys))
 
 
-@pytest.mark.parametrize("shape", [(8, 9, 3), (8, 9, 1), (2, 8, 9, 3)])
-def test_psnr_is_scikit_image_s(shape):
-    x, y = noise(*shape), noise(*shape, seed=1)
-    assert psnr(x, y) == pytest.approx(peak_signal_noise_ratio(x, y, data_range=255), rel=1e-12)
+def test_no_two_rows_give_one_key():
+    keys = [key for row in METRICS.values() for key in row.keys]
+    assert len(keys) == len(set(keys))
 
 
-@pytest.mark.parametrize("metric", [l1, psnr])
-def test_metrics_are_symmetric_and_worse_for_more_noise(metric):
-    x = noise(16, 16, 3) // 2 + 64
-    near, far = (x + noise(16, 16, 3, seed=1) % top for top in (4, 40))
-    assert metric(x, near) == metric(near, x)
-    worse = metric(x, far) - metric(x, near)
-    assert worse > 0 if metric is l1 else worse < 0
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "lpips"])
+def test_figures_have_the_names_of_the_table(name):
+    figures = call(name, 2 if name == "ms_ssim" else 12)
+    assert set(METRICS[name].keys) <= set(figures)
+    if name != "swd":  # which adds its levels
+        assert set(METRICS[name].keys) == set(figures)
+    for figure in figures.values():
+        if isinstance(figure, Estimate):
+            assert figure.error is None or figure.error >= 0
+        else:
+            assert figure.shape == (2 if name == "ms_ssim" else 12,)
+            assert figure.dtype == torch.float64
 
 
-@pytest.mark.parametrize("metric", [l1, psnr])
-def test_images_of_unlike_shapes_are_refused_not_broadcast(metric):
-    with pytest.raises(ValueError, match=r"\(4, 4, 3\) and \(1, 4, 3\)"):
-        metric(noise(4, 4, 3), noise(1, 4, 3))
+@pytest.mark.parametrize("name", ON_SETS)
+def test_the_least_number_of_images_is_that_of_the_table(name):
+    least = METRICS[name].least
+    call(name, least)
+    with pytest.raises(DataError, match=f"{name}: {least - 1} (real )?images; it needs at least {least}"):
+        call(name, least - 1)
+
+
+@pytest.mark.parametrize("name", ON_SETS)
+def test_the_order_of_a_set_changes_nothing(name):
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
+    assert call(name, order=order) == call(name)
+
+
+@pytest.mark.parametrize("name", EACH_IMAGE)
+def test_the_order_of_a_batch_is_that_of_its_figures(name):
+    count = 2 if name == "ms_ssim" else 5
+    backwards = call(name, count, order=list(reversed(range(count))))
+    for key, values in call(name, count).items():
+        torch.testing.assert_close(backwards[key].flip(0), values, rtol=1e-6, atol=1e-9)

@@ -1,15 +1,24 @@
-"""Where the parts are put together: what the command line and `import translate` offer."""
+"""Where the parts are put together: what the command line and `import translate` offer. Each part is loaded when it is used,
+for most of them need torch, which takes seconds."""
 
-from translate.api.checking import check_data
-from translate.api.models import convert, export, import_weights, load, say_to_stderr, status
-from translate.api.training import Run, resume, train
-from translate.conversion.translator import Translator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+_PARTS = {
+    "translate.api.checking": ("check_data",),
+    "translate.api.evaluating": ("compare", "evaluate"),
+    "translate.api.models": ("convert", "export", "import_weights", "load", "say_to_stderr"),
+    "translate.api.runs": ("status",),
+    "translate.api.training": ("Run", "resume", "train"),
+    "translate.conversion.translator": ("Translator",),
+}
 __all__ = [
     "Run",
     "Translator",
     "check_data",
+    "compare",
     "convert",
+    "evaluate",
     "export",
     "import_weights",
     "load",
@@ -18,3 +27,18 @@ __all__ = [
     "status",
     "train",
 ]
+
+if TYPE_CHECKING:
+    from translate.api.checking import check_data
+    from translate.api.evaluating import compare, evaluate
+    from translate.api.models import convert, export, import_weights, load, say_to_stderr
+    from translate.api.runs import status
+    from translate.api.training import Run, resume, train
+    from translate.conversion.translator import Translator
+
+
+def __getattr__(name: str) -> Any:
+    for part, offered in _PARTS.items():
+        if name in offered:
+            return getattr(import_module(part), name)
+    raise AttributeError(f"module 'translate.api' has no attribute {name!r}")

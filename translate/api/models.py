@@ -143,7 +143,7 @@ def export(
     return path
 
 
-def status(model: str | Path) -> dict[str, Any]:
+def describe(model: str | Path) -> dict[str, Any]:
     """What is known of a model: its networks, sizes, behaviour in conversion and where it came from."""
     given = translator.read(model)
     weights = given.generators()

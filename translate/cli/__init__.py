@@ -30,7 +30,12 @@ app.command(
     "translate.cli.resume:resume", name="resume", help="Go on with a run; flags change its settings on purpose."
 )
 app.command("translate.cli.convert:convert", name="convert", help="Convert an image, a folder or a glob.")
-app.command("translate.cli.status:status", name="status", help="What a model is, and how it converts.")
+app.command(
+    "translate.cli.evaluate:evaluate", name="evaluate", help="How good a model is, or how alike two folders are."
+)
+app.command(
+    "translate.cli.status:status", name="status", help="How a training goes; what a model is, and how it converts."
+)
 app.command(
     "translate.cli.import_weights:import_weights",
     name="import-weights",

@@ -1,22 +1,150 @@
-"""Distances between images of 8 bits: (H, W, C) uint8, or more leading axes, of equal shape."""
+"""All metrics, by name: how each is called, what it needs, and how its figures read."""
 
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import numpy as np
+from translate.evaluation import artefacts, distributions, faithful, labels, paired, robust, sliced
+
+NEEDS = {
+    "pairs": "function(output, truth) → (N,), one value a pair, for any batch of images",
+    "pairs, weights": "function(weights, device) → a callable of pairs, with the name and SHA-256 of its weights",
+    "inputs": "function(input, output) → (N,), one value an image, for any batch of images",
+    "features": "function(real, fake, seed) → estimates by key, of whole sets (N, D)",
+    "logits": "function(logits of the translations, seed) → estimates by key, of a whole set (N, K)",
+    "images": "function(real, fake, seed) → estimates by key, of whole sets (N, C, H, W)",
+    "round trip": "function(x, to_b, to_a) → (N,) by key, for any batch of inputs",
+    "translator": "function(x, translate, seed) → (N,) by key, for any batch of inputs; translate is differentiable",
+    "labels": "function(scorer, images, labels, seed) → estimates by key, of a whole set",
+}
+"""What a metric's function takes and gives. One value an image becomes an estimate by `estimates.mean_interval`."""
 
 
-def l1(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean absolute difference, of 255."""
-    return float(np.abs(_difference(x, y)).mean())
+@dataclass(frozen=True)
+class Metric:
+    """One row of METRICS."""
+
+    function: Callable[..., Any]
+    needs: str
+    """A row of NEEDS."""
+    better: Literal["lower", "higher"]
+    unit: str
+    """Empty for numbers without one."""
+    keys: tuple[str, ...]
+    """What its figures are called; a sliced distance adds one for each level."""
+    least: int
+    """Images a set must have."""
+    title: str
+    """For people."""
+    source: str
+    """The paper or standard."""
 
 
-def psnr(x: np.ndarray, y: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, peak 255; infinite for equal images."""
-    mean_square = float(np.square(_difference(x, y)).mean())
-    return math.inf if mean_square == 0 else 10 * math.log10(255**2 / mean_square)
-
-
-def _difference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if x.shape != y.shape:
-        raise ValueError(f"images of unlike shapes: {x.shape} and {y.shape}")
-    return x.astype(np.float64) - y.astype(np.float64)
+METRICS: dict[str, Metric] = {
+    "l1": Metric(paired.l1, "pairs", "lower", "of 255", ("l1",), 1, "L1", "mean absolute difference"),
+    "psnr": Metric(
+        paired.psnr, "pairs", "higher", "dB", ("psnr",), 1, "PSNR", "10 log₁₀(255² / mean square difference)"
+    ),
+    "ssim": Metric(paired.ssim, "pairs", "higher", "", ("ssim",), 1, "SSIM", "Wang et al., 2004"),
+    "ms_ssim": Metric(
+        paired.ms_ssim, "pairs", "higher", "", ("ms_ssim",), 1, "MS-SSIM", "Wang, Simoncelli and Bovik, 2003"
+    ),
+    "lpips": Metric(
+        paired.load_lpips, "pairs, weights", "lower", "", ("lpips",), 1, "LPIPS", "Zhang et al., 2018, version 0.1"
+    ),
+    "kid": Metric(distributions.kid, "features", "lower", "", ("kid",), 3, "KID", "Bińkowski et al., 2018"),
+    "fid": Metric(distributions.fid, "features", "lower", "", ("fid",), 2, "FID", "Heusel et al., 2017"),
+    "precision_recall": Metric(
+        distributions.precision_recall,
+        "features",
+        "higher",
+        "",
+        ("precision", "recall"),
+        4,
+        "precision and recall",
+        "Kynkäänniemi et al., 2019, k = 3",
+    ),
+    "inception_score": Metric(
+        distributions.inception_score,
+        "logits",
+        "higher",
+        "",
+        ("inception_score",),
+        10,
+        "Inception Score",
+        "Salimans et al., 2016, 10 splits",
+    ),
+    "swd": Metric(
+        sliced.swd, "images", "lower", "", ("swd",), 2, "sliced Wasserstein distance", "Karras et al., 2018, not × 1000"
+    ),
+    "checkerboard": Metric(
+        artefacts.checkerboard,
+        "images",
+        "lower",
+        "× real",
+        ("checkerboard",),
+        2,
+        "energy next to Nyquist's frequency",
+        "Odena et al., 2016",
+    ),
+    "colour": Metric(
+        artefacts.colour,
+        "images",
+        "lower",
+        "ΔE",
+        ("colour_shift", "colour_spread"),
+        2,
+        "shift of colours and of their spread",
+        "ISO/CIE 11664-4; Reinhard et al., 2001",
+    ),
+    "edge_correlation": Metric(
+        faithful.edge_correlation,
+        "inputs",
+        "higher",
+        "",
+        ("edge_correlation",),
+        1,
+        "correlation of edges",
+        "Pearson's, of Sobel magnitudes",
+    ),
+    "cycle_psnr": Metric(
+        faithful.cycle_psnr,
+        "round trip",
+        "higher",
+        "dB",
+        ("cycle_psnr", "cycle_psnr_jpeg90"),
+        1,
+        "PSNR there and back",
+        "Chu et al., 2017",
+    ),
+    "fgsm": Metric(
+        robust.fgsm,
+        "translator",
+        "lower",
+        "of 255",
+        ("fgsm_1", "fgsm_2", "fgsm_4"),
+        1,
+        "change under attack",
+        "Goodfellow et al., 2015; Tramèr et al., 2018",
+    ),
+    "segmentation": Metric(
+        labels.segmentation_score,
+        "labels",
+        "higher",
+        "",
+        ("pixel_accuracy", "class_accuracy", "class_iou"),
+        1,
+        "labels read back",
+        "Isola et al., 2017; Long et al., 2015",
+    ),
+    "classification": Metric(
+        labels.classification_score,
+        "labels",
+        "higher",
+        "",
+        ("top1_accuracy",),
+        1,
+        "classes read back",
+        "share of right answers",
+    ),
+}

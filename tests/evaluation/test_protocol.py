@@ -1,0 +1,305 @@
+"""What stands beside figures: fingerprints, and which evaluations may be compared; and how sets are read and judged."""
+
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from translate.data.layouts import Ref
+from translate.errors import DataError, UsageError
+from translate.evaluation import judge, protocol, sets
+from translate.evaluation.estimates import Estimate
+from translate.evaluation.judge import Judge, Subject
+from translate.evaluation.metrics import METRICS, NEEDS
+from translate.evaluation.sets import Pictures, Way
+
+
+def image(seed: int, width: int = 12, height: int = 12) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def pictures(*seeds: int) -> Pictures:
+    stored = tuple(torch.from_numpy(image(seed)).permute(2, 0, 1).contiguous() for seed in seeds)
+    return Pictures(tuple(map(str, seeds)), stored)
+
+
+def folder(path: Path, **images: np.ndarray) -> Path:
+    """Images by name, as PNG unless the name says otherwise with a last underscore: a_bmp."""
+    for name, pixels in images.items():
+        stem, _, ext = name.partition("_")
+        path.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path / f"{stem}.{ext or 'png'}")
+    return path
+
+
+def read(path: Path, **way: Any) -> Pictures:
+    return sets.read(sets.of_folder(path), path, Way(**way))
+
+
+# Sets.
+
+
+def test_the_fingerprint_is_of_what_the_images_show(tmp_path: Path) -> None:
+    """Names, order and lossless formats play no part; one level of one pixel does."""
+    first = read(folder(tmp_path / "1", a=image(1), b=image(2)))
+    second = read(folder(tmp_path / "2", x_bmp=image(2), y_bmp=image(1)))
+    assert (first.formats, second.formats) == ("2 png", "2 bmp")
+    assert first.sha256() == second.sha256()
+    other = image(2)
+    other[3, 4, 1] ^= 1
+    assert read(folder(tmp_path / "3", a=image(1), b=other)).sha256() != first.sha256()
+    assert read(folder(tmp_path / "4", a=image(1))).sha256() != first.sha256()
+
+
+def test_images_are_resized_to_a_square_by_pillow_s_bicubic_filter(tmp_path: Path) -> None:
+    place = folder(tmp_path, a=image(1, 20, 30))
+    wanted = np.asarray(Image.fromarray(image(1, 20, 30)).resize((8, 8), Image.Resampling.BICUBIC))
+    assert (read(place, size=8).pixels(0)[0].permute(1, 2, 0).numpy() == wanted).all()
+    assert read(place).pixels(0).shape == (1, 3, 30, 20)
+
+
+def test_deep_and_declared_values_in_8_bits(tmp_path: Path) -> None:
+    """65535 is 255; of values declared as 0 to 1000, 500 is the middle."""
+    np.save(tmp_path / "a.npy", np.full((4, 4), 500, np.uint16))
+    assert read(tmp_path, channels=1).pixels(0).unique().tolist() == [round(500 / 257)]
+    declared = read(tmp_path, channels=1, values=(0.0, 1000.0))
+    assert declared.pixels(0).unique().tolist() == [128]
+    assert declared.scaled(0).unique().tolist() == [0]
+
+
+def test_a_file_that_cannot_be_read_ends_the_evaluation(tmp_path: Path) -> None:
+    place = folder(tmp_path, a=image(1))
+    (place / "b.jpg").write_text("no picture")
+    with pytest.raises(DataError, match=r"b\.jpg': not an image; mend or remove it: figures are of the whole set"):
+        read(place)
+
+
+@pytest.mark.parametrize(("name", "told"), [("nowhere", "no such folder"), ("", "no images in it")])
+def test_folders_without_images(tmp_path: Path, name: str, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        sets.of_folder(tmp_path / name)
+
+
+def test_images_of_unlike_sizes_are_named_where_one_size_is_needed(tmp_path: Path) -> None:
+    found = read(folder(tmp_path, a=image(1), b=image(2, 20, 30)))
+    with pytest.raises(DataError, match=r"swd: 'b\.png' has 20×30 pixels, but 'a\.png' has 12×12; --size N"):
+        found.stack("swd")
+    assert read(tmp_path, size=8).stack("swd").shape == (2, 3, 8, 8)
+
+
+def test_partners_are_found_by_path_without_extension(tmp_path: Path) -> None:
+    fake, real = tmp_path / "fake", tmp_path / "real"
+    fakes = [Ref(fake / "x" / "1.png"), Ref(fake / "2.png")]
+    reals = [Ref(real / "2.jpg"), Ref(real / "x" / "1.bmp")]
+    assert sets.match_by_name(fakes, reals, (fake, real)) == reals[::-1]
+    assert sets.match_by_name(fakes, reals[:1], (fake, real)) is None
+    assert sets.match_by_name(fakes[:1], reals, (fake, real)) is None
+    assert sets.match_by_name(fakes, [*reals, Ref(real / "2.png")], (fake, real)) is None
+
+
+# The judge.
+
+
+def absent() -> Any:
+    raise AssertionError("no extractor is needed")
+
+
+def test_every_need_has_its_way() -> None:
+    assert judge._WAYS.keys() == NEEDS.keys()
+
+
+@pytest.mark.parametrize("row", METRICS)
+def test_figures_are_found_by_row_and_by_key(row: str) -> None:
+    assert judge.find(row) == row
+    for key in METRICS[row].keys:
+        assert judge.find(key) == judge.find_row(key) == row
+
+
+def test_names_for_people() -> None:
+    """Only on Inception's features is it KID as papers have it; no other network's is called FID."""
+    assert judge.label("kid", "efficientnet-lite0") == "KID-EL0"
+    assert judge.label("kid", "inception") == "KID"
+    assert judge.label("recall", "dinov2") == "recall-DINOv2"
+    assert judge.label("l1", "efficientnet-lite0") == "L1"
+    assert judge.label("swd_64", None) == "swd 64"
+    for name in ("fid", "inception_score"):
+        judge.check_extractor(name, "inception")
+        with pytest.raises(UsageError, match=f"--metrics {name}: .* not on those of efficientnet-lite0; ask for kid"):
+            judge.check_extractor(name, "efficientnet-lite0")
+
+
+def test_an_unknown_metric() -> None:
+    with pytest.raises(UsageError, match=r"--metrics vmaf: unknown; possible: l1, psnr"):
+        judge.find("vmaf")
+
+
+def test_values_of_pairs_go_to_single_images_and_the_mean() -> None:
+    outputs, truth = pictures(1, 2, 3), pictures(1, 5, 6)
+    done = Judge(Subject(outputs, truth, truth), absent)
+    psnr, l1 = done.figures("psnr")["psnr"], done.figures("l1")["l1"]
+    by_hand = [np.abs(image(i).astype(float) - image(j)).mean() for i, j in ((1, 1), (2, 5), (3, 6))]
+    assert psnr.value == math.inf
+    assert l1.value == pytest.approx(np.mean(by_hand))
+    rows = done.single_images()
+    assert [row["name"] for row in rows] == ["1", "2", "3"]
+    assert [row["l1"] for row in rows] == pytest.approx(by_hand)
+    assert rows[0]["psnr"] is None
+    assert protocol.plain(psnr)["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        ("l1", DataError, "l1: needs the true image of each output"),
+        (
+            "edge_correlation",
+            UsageError,
+            "edge_correlation: needs a model and its inputs: translate evaluate MODEL ROOT",
+        ),
+        ("fgsm", UsageError, "fgsm: needs a model"),
+        ("cycle_psnr", UsageError, "cycle_psnr: needs a model"),
+        ("classification", UsageError, "classification: needs a model"),
+    ],
+)
+def test_what_a_metric_lacks(name: str, error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        Judge(Subject(pictures(1, 2), pictures(3, 4)), absent).figures(name)
+
+
+def test_a_way_back_is_needed_for_a_round_trip() -> None:
+    def same(x: Tensor) -> Tensor:
+        return x
+
+    subject = Subject(pictures(1), pictures(2), inputs=pictures(1), there=same)
+    with pytest.raises(UsageError, match="cycle_psnr: needs a model that translates both ways"):
+        Judge(subject, absent).figures("cycle_psnr")
+    both = Judge(Subject(pictures(1), pictures(2), inputs=pictures(1), there=same, back=same), absent)
+    assert both.figures("cycle_psnr")["cycle_psnr"].value == math.inf
+
+
+# Records.
+
+
+def record(**figures: tuple[float | None, float | None]) -> dict[str, Any]:
+    """A record of an evaluation with (value, error) by key."""
+    settings = {judge.find_row(key): {} for key in figures}
+    known = {"data": "x", "size": 64, "seed": 0, "code": "image-translate 1", "real_sha256": "ab", "settings": settings}
+    return {"metrics": {key: {"value": v, "error": e} for key, (v, e) in figures.items()}, "protocol": known}
+
+
+def test_the_protocol_says_what_was_measured_on_what_and_how() -> None:
+    real, outputs = pictures(1, 2, 3), pictures(4, 5)
+    done = Judge(Subject(outputs, real), absent)
+    done.figures("colour")
+    known = protocol.describe(done, Way(size=12), code="image-translate 1", seed=3, data="x")
+    assert known == {
+        "data": "x", "real_images": 3, "real_sha256": real.sha256(), "real_format": "pixels", "output_images": 2,
+        "output_format": "pixels", "size": 12, "resize": sets.RESIZE, "extractor": None, "extractor_sha256": None,
+        "extractor_resize": None, "seed": 3, "code": "image-translate 1", "settings": {"colour": {}},
+    }  # fmt: skip
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    written = record(l1=(3.0, 0.5), psnr=(None, None))
+    protocol.write(tmp_path / "metrics.json", written)
+    assert protocol.read(tmp_path / "metrics.json") == written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"metrics": {"l1": 3}}',
+        '{"metrics": {"l1": {"value": "a"}}, "protocol": {"settings": {}}}',
+        "\xff",
+    ],
+)
+def test_a_file_that_is_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UsageError, match=r"x\.json: no record of an evaluation"):
+        protocol.read(tmp_path / "x.json")
+
+
+def test_a_record_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"x\.json: no such file; give the metrics\.json of an evaluation"):
+        protocol.read(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("second", "value", "exceeds"),
+    [(10.0, 10.0, False), (10.01, 10.01, True), (-10.01, -10.01, True), (0.0, 0.0, False)],
+)
+def test_a_difference_is_held_against_two_standard_errors(second: float, value: float, exceeds: bool) -> None:
+    """Errors of 3 and 4 make one of 5: twice that is 10."""
+    (found,) = protocol.compare(record(l1=(0.0, 3.0)), record(l1=(second, 4.0)), ("A", "B"))
+    assert (found.error, found.value, found.exceeds) == (5, value, exceeds)
+
+
+def test_without_an_error_nothing_can_be_said() -> None:
+    found = protocol.compare(
+        record(l1=(0.0, 3.0), psnr=(None, 1.0)), record(l1=(9.0, None), psnr=(1.0, 1.0)), ("A", "B")
+    )
+    assert [(d.error, d.value, d.exceeds) for d in found] == [(None, 9.0, None), (math.hypot(1, 1), None, None)]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"size": 128}, "  size: 64, 128"),
+        ({"size": None}, "  size: 64, none"),
+        ({"seed": 1}, "  seed: 0, 1"),
+        ({"code": "image-translate 2"}, "  code: image-translate 1, image-translate 2"),
+        ({"real_sha256": "cd"}, "  real_sha256: ab, cd"),
+        ({"split": "val"}, "  split: none, val"),
+        ({"settings": {"kid": {"extractor": "inception"}}}, "  kid: none, extractor inception"),
+    ],
+)
+def test_unlike_protocols_are_not_compared(change: dict[str, Any], told: str) -> None:
+    first, second = record(kid=(0.1, 0.1)), record(kid=(0.2, 0.1))
+    second["protocol"] |= change
+    with pytest.raises(UsageError) as raised:
+        protocol.compare(first, second, ("A.json", "B.json"))
+    head, *lines = str(raised.value).split("\n")
+    assert head == "A.json and B.json were not measured alike; evaluate one of them again:"
+    assert lines == [told]
+
+
+def test_what_does_not_touch_the_shared_figures_may_differ() -> None:
+    """The place of the data, and how figures were computed that only one of the two has."""
+    first, second = record(l1=(1.0, 1.0)), record(l1=(2.0, 1.0), kid=(0.1, 0.1))
+    second["protocol"] |= {"data": "y", "extractor": "inception", "extractor_sha256": "67"}
+    assert [d.key for d in protocol.compare(first, second, ("A", "B"))] == ["l1"]
+
+
+def test_records_without_a_figure_in_common() -> None:
+    with pytest.raises(UsageError, match="A and B have no figure in common"):
+        protocol.compare(record(l1=(1.0, 1.0)), record(psnr=(1.0, 1.0)), ("A", "B"))
+
+
+def test_figures_of_a_later_version_are_refused_by_its_number() -> None:
+    first, second = record(l1=(1.0, 1.0)), record(l1=(2.0, 1.0))
+    for each in (first, second):
+        each["metrics"]["new"] = {"value": 1.0, "error": 1.0}
+    second["protocol"]["code"] = "image-translate 2"
+    with pytest.raises(UsageError, match="code: image-translate 1, image-translate 2"):
+        protocol.compare(first, second, ("A", "B"))
+
+
+def test_comparing_changes_nothing() -> None:
+    first = record(l1=(1.0, 1.0))
+    before = copy.deepcopy(first)
+    protocol.compare(first, record(l1=(1.0, 1.0)), ("A", "B"))
+    assert first == before
+    assert (
+        json.dumps(protocol.plain(Estimate(1.5, None, (1.0, 2.0))))
+        == '{"value": 1.5, "error": null, "interval": [1.0, 2.0]}'
+    )

@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from translate.evaluation import robust
+from translate.evaluation.inputs import eight_bits
+from translate.evaluation.robust import fgsm
+
+
+def mid(count, seed=0):
+    """Images with room for four levels on both sides."""
+    return torch.randint(20, 236, (count, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("gain", [0.5, -2.0])
+def test_a_gain_multiplies_the_attack(gain):
+    """|G(x′) − G(x)| = |gain| ε at every value."""
+    for levels, change in zip((1, 2, 4), fgsm(mid(3), lambda x: gain * x).values(), strict=True):
+        torch.testing.assert_close(change, torch.full((3,), abs(gain) * levels).double(), rtol=1e-4, atol=0)
+
+
+def test_a_mean_is_moved_as_far_as_linearity_allows():
+    """G is the mean at every pixel: the start moves it by ε/2 times the signs' mean, the step by all of ε/2 that way."""
+    x = mid(4)
+    signs = robust._signs(eight_bits(x, ""), 0)
+    expected = 0.5 * signs.mean(dim=(1, 2, 3)).abs() + 0.5
+
+    def mean(x):
+        return x.mean(dim=(1, 2, 3), keepdim=True).expand_as(x)
+
+    for levels, change in zip((1, 2, 4), fgsm(x, mean).values(), strict=True):
+        torch.testing.assert_close(change, levels * expected.double(), rtol=1e-3, atol=0)
+
+
+def test_the_attack_finds_what_chance_does_not():
+    """Differences of neighbours, amplified: the gradient's step moves the output farther than signs at random do."""
+
+    def sharpened(x):
+        return (4 * (x - x.roll(1, 3)) + 4 * (x - x.roll(1, 2))).clamp(-1, 1)
+
+    x = (mid(4) // 8) + 110
+    clean = x.float() / 127.5 - 1
+    signs = robust._signs(x, 3)
+    at_random = ((sharpened(clean + 4 / 127.5 * signs) - sharpened(clean)).abs() * 127.5).mean(dim=(1, 2, 3))
+    attacked = fgsm(x, sharpened)["fgsm_4"]
+    assert (attacked > at_random).all()
+    assert attacked.mean() > 1.1 * at_random.mean()
+
+
+def test_inputs_stay_images_and_what_ignores_them_does_not_move():
+    white = torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)
+    assert fgsm(white, lambda x: x)["fgsm_4"] < 4  # half the signs point beyond white
+    seen = []
+    fgsm(white, lambda x: seen.append(x.detach()) or x)
+    assert max(x.abs().max() for x in seen) <= 1
+    assert fgsm(mid(2), lambda x: 0 * x)["fgsm_4"].tolist() == [0, 0]
+
+
+def test_order_batch_and_gradient_mode_play_no_part():
+    x = mid(3)
+    whole = fgsm(x, lambda x: x.square())
+    for key, values in fgsm(x.flip(0), lambda x: x.square()).items():
+        torch.testing.assert_close(values.flip(0), whole[key])
+    singles = [fgsm(image[None], lambda x: x.square())["fgsm_2"] for image in x]
+    torch.testing.assert_close(torch.cat(singles), whole["fgsm_2"])
+    with torch.no_grad():
+        torch.testing.assert_close(fgsm(x, lambda x: x.square()), whole)
+
+
+def test_a_translator_in_inference_mode_is_refused():
+    with pytest.raises(ValueError, match="no gradient"):
+        fgsm(mid(1), torch.no_grad()(lambda x: 2 * x))

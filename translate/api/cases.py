@@ -1,0 +1,204 @@
+"""What an evaluation judges: translations of held-out images, or a folder of images; and what they are held against."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from translate import config, images
+from translate.api import labelled
+from translate.conversion.model import Model
+from translate.conversion.options import Progress
+from translate.conversion.translator import Translator, pad, source_of
+from translate.data import layouts
+from translate.data.layouts import Ref, Split
+from translate.errors import DataError, UsageError
+from translate.evaluation import sets
+from translate.evaluation.judge import Subject, Translate
+from translate.evaluation.sets import Pictures, Way
+
+REFERENCE_SIZE = 256
+"""What the reference's test resizes to; for models that do not say at which size they were trained."""
+
+MODEL_FOLDERS = ("model", ".model-old")
+"""What a run folder keeps its model in."""
+
+SPLITS = ("test", "val")
+"""Where held-out images are looked for, in this order."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A subject, and what is to be said of it."""
+
+    subject: Subject
+    way: Way
+    """How its images were read."""
+    data: dict[str, Any]
+    """For the protocol: which images these are."""
+    about: dict[str, Any]
+    """What is judged."""
+    folder: Path | None = None
+    """The run folder, if the model lies in one."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which images are translated, and how; the names are the flags'."""
+
+    to: str = "b"
+    split: str | None = None
+    direction: str | None = None
+    size: int | str = "auto"
+    labels: str | Path | None = None
+    batch_size: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size not in ("auto", "keep") and not (isinstance(self.size, int) and self.size >= 1):
+            raise UsageError(f"--size {self.size}: must be auto, keep or a number of pixels")
+        if self.direction not in (None, "a2b", "b2a"):
+            raise UsageError(f"--direction {self.direction}: must be a2b or b2a")
+        if self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size}: must be at least 1")
+
+
+def of_folders(real: Path, fake: Path, choice: Choice) -> Case:
+    """The images of one folder against those of another; all matched by name, they are pairs as well."""
+    way = Way(choice.size if isinstance(choice.size, int) else None)
+    real_refs, fake_refs = sets.of_folder(real), sets.of_folder(fake)
+    partners = sets.match_by_name(fake_refs, real_refs, (fake, real))
+    outputs, known = sets.read(fake_refs, fake, way), sets.read(partners or real_refs, real, way)
+    subject = Subject(outputs, known, truth=known if partners else None)
+    data = {"data": real.resolve().name, "paired": partners is not None}
+    return Case(subject, way, data, {"outputs": str(fake), "sha256": outputs.sha256()})
+
+
+def of_model(
+    model: Translator, source: Model | None, root: Path, choice: Choice, progress: Progress, say: Callable[[str], None]
+) -> Case:
+    """A model's translations of the held-out images of a data folder. `source`: where the model lies, if it was read."""
+    model.check_target(choice.to)
+    run = _run_folder(source)
+    settings = config.read_toml(run / "config.toml") if run else {}
+    direction = choice.direction or settings.get("direction", "a2b")
+    name, split = _held_out(root, model.method.layout, choice.split, direction, say)
+    split, given = split if choice.to == "b" else split.swapped(), source_of(choice.to)
+    side = _side(choice.size, model.info.get("trained_on"), settings)
+    ways = {domain: Way(side, model.info["domains"][domain]["channels"], model.values(domain)) for domain in "ab"}
+    inputs, real = sets.read(split.a, root, ways[given]), sets.read(split.b, root, ways[choice.to])
+    outputs = _translated(model, inputs, choice, progress)
+    subject = Subject(
+        outputs, real, real if split.paired else None, inputs,
+        there=_by(model, choice.to, choice.seed),
+        back=_by(model, given, choice.seed) if given in model.directions else None,
+        differentiable=_differentiable(model, choice.to, choice.seed),
+        labelled=lambda metric: labelled.scorer(
+            metric, root, _of_training(root, model, direction, choice.to), split.a, ways[choice.to],
+            Path(choice.labels) if choice.labels else None, seed=choice.seed, device=model.device,
+        ),
+    )  # fmt: skip
+    data = {
+        "data": root.resolve().name, "split": name, "layout": model.method.layout, "direction": direction,
+        "to": choice.to, "paired": split.paired, "precision": model.precision.name,
+    }  # fmt: skip
+    return Case(subject, ways[choice.to], data, _about(model, source, outputs), run)
+
+
+def _about(model: Translator, source: Model | None, outputs: Pictures) -> dict[str, Any]:
+    return {
+        "model": str(source.source) if source else None,
+        "method": model.info["method"],
+        "sha256": model.sha256,
+        "trained_on": model.info.get("trained_on"),
+        "outputs_sha256": outputs.sha256(),
+    }
+
+
+def _run_folder(source: Model | None) -> Path | None:
+    """The run folder that a model was found in, if it was in one."""
+    folder = source.source.parent if source and source.source.name in MODEL_FOLDERS else None
+    return folder if folder and (folder / "config.toml").is_file() else None
+
+
+def _held_out(
+    root: Path, layout: str, wanted: str | None, direction: str, say: Callable[[str], None]
+) -> tuple[str, Split]:
+    """The split that is asked for, else the held-out one, else that of training; as pairs wherever the names match."""
+    there = [name for name in SPLITS if (root / name).is_dir() or (root / f"{name}A").is_dir()]
+    name = wanted or next(iter(there), "train")
+    split = layouts.find(root, layout, name, direction)
+    if name == "train":
+        say(f"{root}: these are training images, which a model knows by heart: its figures on others will be worse")
+    if not split.paired and layout == "unpaired":
+        try:
+            pairs = layouts.find(root, "paired", name, direction)
+        except DataError:
+            return name, split
+        say(
+            f"{root}: {name} holds pairs, which training did not see: the truth is known, and figures against it are given too"
+        )
+        return name, pairs
+    return name, split
+
+
+def _of_training(root: Path, model: Translator, direction: str, to: str) -> tuple[Ref, ...]:
+    """The real images of the target domain that a scorer may learn from."""
+    split = layouts.find(root, model.method.layout, "train", direction)
+    return split.b if to == "b" else split.a
+
+
+def _side(size: int | str, trained: dict[str, Any] | None, settings: dict[str, Any]) -> int | None:
+    """Of the square that images are resized to: that of training, so that a model sees what it learned from.
+
+    The crop size where the load size is only the enlargement that random crops are cut from, 286 for 256, as the
+    reference's test does; else the load size. None: as they are, where training left them so.
+    """
+    if size == "keep" or (size == "auto" and settings.get("preprocess", "resize_and_crop") != "resize_and_crop"):
+        return None
+    if isinstance(size, int):
+        return size
+    if not trained:
+        return REFERENCE_SIZE
+    crop, load = trained["crop_size"], trained["load_size"]
+    return crop if load == crop * 286 // 256 else load
+
+
+def _translated(model: Translator, inputs: Pictures, choice: Choice, progress: Progress) -> Pictures:
+    """What the model makes of each image, in 8 bits."""
+    made: list[Tensor] = []
+    progress(0, 0, len(inputs))
+    for batch in _batches(inputs, choice.batch_size if model.device.type == "cuda" else 1):
+        outputs = model(torch.cat(batch), choice.to, seed=choice.seed)
+        made.extend(images.to_integers(x) for x in outputs)
+        progress(len(made), 0, len(inputs))
+    return Pictures(inputs.names, tuple(made), formats="8 bits, lossless")
+
+
+def _batches(inputs: Pictures, batch_size: int) -> Iterator[list[Tensor]]:
+    """(1, C, H, W) each; the images of a batch have one size."""
+    scaled = (inputs.scaled(i) for i in range(len(inputs)))
+    for _, alike in groupby(scaled, key=lambda x: x.shape):
+        while batch := list(islice(alike, batch_size)):
+            yield batch
+
+
+def _by(model: Translator, to: str, seed: int) -> Translate:
+    return lambda x: model(x, to, seed=seed)
+
+
+def _differentiable(model: Translator, to: str, seed: int) -> Translate:
+    """The model with gradients; its noise depends on the seed alone, so that it stays the same when an image changes."""
+
+    def translate(x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        key = torch.full((len(x),), seed, device=model.device)
+        batch = torch.stack([pad(image.to(model.device, model.precision.weights), **model.info["size"]) for image in x])
+        with model.precision.autocast(model.device):
+            return model.method.translate(batch, to, key)[..., :height, :width].to(x.device, x.dtype)
+
+    return translate

@@ -1,0 +1,89 @@
+"""Labels of a data set's images, and scorers that learned to read them from the real images of the target domain.
+
+Classes are the names of the folders inside a split's folder: trainB/zebra/1.jpg shows a zebra, and so should what is made
+of testA/zebra/7.jpg. Label maps lie in a folder of their own, which mirrors that of the images: DIR/trainB/1.png has the
+class of each pixel of trainB/1.jpg as its grey value; 255 counts for nothing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from translate import images
+from translate.data.layouts import Ref
+from translate.errors import DataError, UsageError
+from translate.evaluation import labels, sets
+from translate.evaluation.labels import IGNORED, Scorer
+from translate.evaluation.sets import Way
+
+
+def scorer(
+    metric: str, root: Path, learnt: Sequence[Ref], inputs: Sequence[Ref], way: Way, maps: Path | None, *, seed: int,
+    device: torch.device,
+) -> tuple[Scorer, Tensor]:  # fmt: skip
+    """For `classification` or `segmentation`: a scorer of real images, and the labels of the inputs, (N,) or (N, H, W).
+
+    `learnt` are the real images of the target domain in the training split, which are read in `way`; `inputs` those whose
+    labels the translations should keep. `maps`: the folder of label maps. DataError where a label is missing.
+    """
+    pixels = sets.read(learnt, root, way).stack(metric)
+    if metric == "classification":
+        return _classifier(root, pixels, learnt, inputs, seed, device)
+    if maps is None:
+        raise UsageError(f"{metric}: needs label maps; give their folder by --labels DIR")
+    return _segmenter(root, pixels, learnt, inputs, maps, seed, device)
+
+
+def _classifier(
+    root: Path, pixels: Tensor, learnt: Sequence[Ref], inputs: Sequence[Ref], seed: int, device: torch.device
+) -> tuple[Scorer, Tensor]:
+    classes = sorted({_class_of(ref, root) for ref in learnt})
+    for ref in inputs:
+        if (name := _class_of(ref, root)) not in classes:
+            raise DataError(f"{ref.path}: no real image of the training split is of class {name!r}; they are {classes}")
+    of_learnt, of_inputs = (
+        torch.tensor([classes.index(_class_of(ref, root)) for ref in refs]) for refs in (learnt, inputs)
+    )
+    return labels.train_classifier(pixels, of_learnt, len(classes), seed, device), of_inputs
+
+
+def _class_of(ref: Ref, root: Path) -> str:
+    parts = ref.path.relative_to(root).parts
+    if len(parts) < 3:
+        raise DataError(f"{ref.path}: lies in no class folder; classification needs {parts[0]}/CLASS/{ref.path.name}")
+    return parts[1]
+
+
+def _segmenter(
+    root: Path,
+    pixels: Tensor,
+    learnt: Sequence[Ref],
+    inputs: Sequence[Ref],
+    maps: Path,
+    seed: int,
+    device: torch.device,
+) -> tuple[Scorer, Tensor]:
+    height, width = pixels.shape[-2:]
+    by_stem = {sets.stem(ref.path, maps): ref.path for ref in sets.of_folder(maps)}
+    of_learnt, of_inputs = (
+        torch.cat([_map_of(by_stem.get(sets.stem(ref.path, root)), ref, maps, height, width) for ref in refs])
+        for refs in (learnt, inputs)
+    )
+    classes = 1 + max(int(each.masked_fill(each == IGNORED, 0).max()) for each in (of_learnt, of_inputs))
+    return labels.train_segmenter(pixels, of_learnt, classes, seed, device), of_inputs
+
+
+def _map_of(path: Path | None, ref: Ref, maps: Path, height: int, width: int) -> Tensor:
+    """A label map at an image's size, (1, H, W) int64, by nearest neighbours."""
+    if path is None:
+        raise DataError(
+            f"{maps}: no label map of {ref.path}; it must have that name, below a folder {ref.path.parent.name}"
+        )
+    try:
+        grey = torch.from_numpy(images.read(path, 1).pixels.copy()).permute(2, 0, 1)[None]
+    except images.ImageError as e:
+        raise DataError(f"{path}: {e}; mend it") from None
+    return F.interpolate(grey.float(), (height, width), mode="nearest-exact")[:, 0].long()

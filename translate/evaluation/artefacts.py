@@ -1,0 +1,100 @@
+"""Faults that a network adds to a whole set of translations, against a set of real images of the same domain."""
+
+import torch
+from torch import Tensor
+
+from translate.errors import DataError
+from translate.evaluation.estimates import Estimate, bootstrap
+from translate.evaluation.inputs import check_count, check_side, eight_bits, levels
+
+LEAST_SIDE = 16
+"""Pixels below which the rows next to Nyquist's are no high frequencies any more."""
+
+CHUNK = 16
+"""Images that are worked on at a time."""
+
+
+def checkerboard(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimate]:
+    """`checkerboard`: energy of the finest patterns in translations over that in real images; 1 is as in real ones.
+
+    Strided and transposed convolutions leave patterns of a period of two pixels (Odena, Dumoulin and Olah, "Deconvolution
+    and checkerboard artifacts", Distill 2016), which are lines at the Nyquist frequency in the spectrum. Above 1: patterns;
+    well below 1: blur. Images (N, C, H, W) and (M, C, H, W), uint8 or in [-1, 1], sides of at least 16 pixels, at least 2 a
+    set. The error is a bootstrap's over images.
+    """
+    energies = [_energies(images, which) for images, which in ((real, "real"), (fake, "translated"))]
+    if real.shape[1:] != fake.shape[1:]:
+        raise DataError(
+            f"checkerboard: images of unlike shapes, {tuple(real.shape[1:])} and {tuple(fake.shape[1:])}; "
+            "it compares images of one size"
+        )
+    if energies[0].sum() == 0:
+        raise DataError("checkerboard: the real images have no fine structure at all; it needs photos of the domain")
+    return {"checkerboard": bootstrap(lambda real, fake: (fake / real)[..., 0], *energies, seed=seed)}
+
+
+def _energies(images: Tensor, which: str) -> Tensor:
+    check_count(len(images), 2, "checkerboard", which)
+    check_side(images, LEAST_SIDE, "checkerboard")
+    chunks = eight_bits(images, "checkerboard").split(CHUNK)
+    return torch.cat([nyquist_energy(chunk.double()) for chunk in chunks])[:, None].cpu()
+
+
+def nyquist_energy(x: Tensor) -> Tensor:
+    """Mean square that lies at and next to the Nyquist row and column of the spectrum: (N, C, H, W) float → (N,).
+
+    A Hann window keeps the image's borders from leaking there. It spreads a frequency over its two neighbours and no farther
+    (Harris, "On the use of windows for harmonic analysis", Proc. IEEE 66, 1978, sec. V-B), so that a checkerboard of
+    amplitude a gives a², and so does one of rows or of columns.
+    """
+    height, width = x.shape[-2:]
+    windows = (torch.hann_window(side, dtype=x.dtype, device=x.device) for side in (height, width))
+    window = torch.outer(*windows)
+    spectrum = torch.fft.fft2((x - x.mean(dim=(2, 3), keepdim=True)) * window).abs().square()
+    rows, columns = (_near_nyquist(side).to(x.device) for side in (height, width))
+    near = rows[:, None] | columns
+    return (spectrum * near).sum(dim=(2, 3)).mean(dim=1) / (height * width * window.square().sum())
+
+
+def _near_nyquist(side: int) -> Tensor:
+    """Which of the frequencies k / side are at most 1 / side below one half."""
+    steps = (torch.fft.fftfreq(side, dtype=torch.float64) * side).abs()
+    return steps >= side / 2 - 1
+
+
+def colour(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimate]:
+    """`colour_shift`: ΔE between the mean colours of the two sets; `colour_spread`: between their colours' deviations.
+
+    ΔE is the distance in CIE 1976 L*a*b* (ISO/CIE 11664-4), of which about 2.3 can just be seen (Mahy, Van Eycken and
+    Oosterlinck, 1994). Mean and deviation of each channel are the colour statistics of Reinhard et al., "Color transfer
+    between images", IEEE CG&A 21 (2001), sec. 2. At least 0, lower is closer. sRGB or grey images (N, C, H, W), uint8 or in
+    [-1, 1], at least 2 a set, of any sizes. The error is a bootstrap's over images.
+    """
+    real_moments, fake_moments = _lab_moments(real, "real"), _lab_moments(fake, "translated")
+    return {
+        "colour_shift": bootstrap(
+            lambda real, fake: (real[..., :3] - fake[..., :3]).norm(dim=-1), real_moments, fake_moments, seed=seed
+        ),
+        "colour_spread": bootstrap(
+            lambda real, fake: (_deviation(real) - _deviation(fake)).norm(dim=-1), real_moments, fake_moments, seed=seed
+        ),
+    }
+
+
+def _lab_moments(images: Tensor, which: str) -> Tensor:
+    """(N, 6): the mean of L*, a* and b* over each image, and of their squares."""
+    from kornia.color import rgb_to_lab  # takes a second to import
+
+    check_count(len(images), 2, "colour", which)
+    if images.shape[1] not in (1, 3):
+        raise DataError(f"colour: {which} images of {images.shape[1]} channels; it takes 1 or 3")
+    moments = []
+    for chunk in images.split(CHUNK):
+        lab = rgb_to_lab(levels(chunk, "colour").expand(-1, 3, -1, -1) / 255).flatten(2)
+        moments.append(torch.cat([lab.mean(dim=2), lab.square().mean(dim=2)], dim=1))
+    return torch.cat(moments).cpu()
+
+
+def _deviation(moments: Tensor) -> Tensor:
+    """Of each channel over all pixels of a set: (..., 6) → (..., 3)."""
+    return (moments[..., 3:] - moments[..., :3].square()).clamp(min=0).sqrt()

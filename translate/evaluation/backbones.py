@@ -1,0 +1,188 @@
+"""The networks behind the feature extractors, built from the content of their published weight files.
+
+Each takes images (N, 3, H, W) uint8 of the size that its extractor states and gives features (N, D) and, of classifiers,
+logits (N, K): both float32.
+"""
+
+import io
+import itertools
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer
+
+Output = tuple[Tensor, Tensor | None]
+"""Features, and the logits of classifiers."""
+
+# EfficientNet-Lite0.
+
+_STAGES = (  # expansion, channels, repeats, kernel, stride: Tan & Le 2019, table 1
+    (1, 16, 1, 3, 1),
+    (6, 24, 2, 3, 2),
+    (6, 40, 2, 5, 2),
+    (6, 80, 3, 3, 2),
+    (6, 112, 3, 5, 1),
+    (6, 192, 4, 5, 2),
+    (6, 320, 1, 3, 1),
+)
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-B0 (Tan & Le 2019, table 1) without squeeze-and-excitation and with ReLU6, 224 px, 1000 classes.
+
+    Features are the 1280 means of the last maps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels, blocks = 32, []
+        for expansion, out, repeats, kernel, stride in _STAGES:
+            for i in range(repeats):
+                blocks.append(_mobile_block(channels, out, expansion, kernel, stride if i == 0 else 1))
+                channels = out
+        self.layers = nn.Sequential(_conv(3, 32, 3, 2), *blocks, _conv(channels, 1280))
+        self.classes = nn.Linear(1280, 1000)
+
+    def forward(self, x: Tensor) -> Output:
+        features = self.layers((x.float() - 127) / 128).mean((2, 3))
+        return features, self.classes(features)
+
+
+def efficientnet_lite0(weights: bytes) -> nn.Module:
+    """EfficientNet-Lite0 with the weights of ml-illustrated, which TensorFlow's were converted to."""
+    network, state = EfficientNetLite0(), torch.load(io.BytesIO(weights), weights_only=True)
+    names = network.state_dict()  # the file has other names for the layers, but the same order
+    network.load_state_dict(dict(zip(names, state.values(), strict=True)))
+    return network
+
+
+def _conv(cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:
+    """Convolution, norm and ReLU6; padded as TensorFlow does: at stride 2 more on the right and at the bottom."""
+    low, high = ((kernel - stride) // 2, (kernel - 1) // 2)
+    conv = nn.Conv2d(cin, cout, kernel, stride, groups=groups, bias=False)
+    layers = [nn.ZeroPad2d((low, high, low, high)), conv, nn.BatchNorm2d(cout, eps=1e-3)]
+    return nn.Sequential(*layers, nn.ReLU6()) if act else nn.Sequential(*layers)
+
+
+class _Residual(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+def _mobile_block(cin: int, cout: int, expansion: int, kernel: int, stride: int) -> nn.Sequential:
+    """Inverted residual (Sandler 2018, fig. 3): widen, convolve each channel, narrow."""
+    wide = cin * expansion
+    widen = [_conv(cin, wide)] if expansion > 1 else []
+    layers = [*widen, _conv(wide, wide, kernel, stride, groups=wide), _conv(wide, cout, act=False)]
+    return _Residual(*layers) if stride == 1 and cin == cout else nn.Sequential(*layers)
+
+
+# Inception-v3 and CLIP, which torch-fidelity builds.
+
+
+class _Fidelity(nn.Module):
+    """A network of torch-fidelity, asked for features and maybe logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Output:
+        features, *logits = self.network(x)
+        return features, logits[0] if logits else None
+
+
+def inception(weights: bytes) -> nn.Module:
+    """TensorFlow's Inception-v3 of 2015, which FID, KID and the Inception Score are defined on; it resizes by itself.
+
+    Features are the 2048 means of the last maps; the logits are without their bias, as the Inception Score has them.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    wanted = ["2048", "logits_unbiased"]
+    return _Fidelity(FeatureExtractorInceptionV3("inception-v3-compat", wanted, io.BytesIO(weights)))
+
+
+def clip(weights: bytes) -> nn.Module:
+    """The image encoder of CLIP ViT-B/32 (Radford 2021): features are its 512 embedding values."""
+    from torch_fidelity.feature_extractor_clip import FeatureExtractorCLIP
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit.load is deprecated, but the file is published in its format
+        return _Fidelity(FeatureExtractorCLIP("clip-vit-b-32", ["clip"], io.BytesIO(weights)))
+
+
+# DINOv2.
+
+_PATCH, _GRID = 14, 16  # 224 px
+_OFFSET = 0.1  # DINOv2 adds it to the sides of the grid before it resizes the embedding
+
+
+class _Dino(nn.Module):
+    def __init__(self, network: VisionTransformer) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))  # of ImageNet
+        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Output:
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        return self.network((x.float() / 255 - mean) / std), None
+
+
+def dinov2(weights: bytes) -> nn.Module:
+    """DINOv2 ViT-S/14 (Oquab 2023) in torchvision's transformer: features are the 384 values of the class token."""
+    state = torch.load(io.BytesIO(weights), weights_only=True)
+    width, depth = state["cls_token"].shape[2], 1 + max(int(key.split(".")[1]) for key in state if "blocks." in key)
+    network = VisionTransformer(
+        image_size=_PATCH * _GRID, patch_size=_PATCH, num_layers=depth, num_heads=width // 64, hidden_dim=width,
+        mlp_dim=4 * width,
+    )  # fmt: skip
+    network.heads = nn.Sequential()
+    network.load_state_dict(_torchvision_names(state, depth))
+    return _Dino(network)
+
+
+_DINO_NAMES = {
+    "ln_1.": "norm1.",
+    "self_attention.in_proj_": "attn.qkv.",
+    "self_attention.out_proj.": "attn.proj.",
+    "ln_2.": "norm2.",
+    "mlp.0.": "mlp.fc1.",
+    "mlp.3.": "mlp.fc2.",
+}
+"""torchvision's names of the parts of a block → DINOv2's."""
+
+_DINO_SCALES = {"self_attention.out_proj.": "ls1", "mlp.3.": "ls2"}
+"""The last layer of each branch → the scales of its outputs, which torchvision's blocks do not have."""
+
+
+def _torchvision_names(state: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """DINOv2's weights as those of torchvision's transformer, the scales multiplied into the layers before them."""
+    renamed = {
+        "class_token": state["cls_token"],
+        "encoder.pos_embedding": _resized_grid(state["pos_embed"]),
+    }
+    for kind in ("weight", "bias"):
+        renamed[f"conv_proj.{kind}"] = state[f"patch_embed.proj.{kind}"]
+        renamed[f"encoder.ln.{kind}"] = state[f"norm.{kind}"]
+        for i, (ours, theirs) in itertools.product(range(depth), _DINO_NAMES.items()):
+            value = state[f"blocks.{i}.{theirs}{kind}"]
+            if ours in _DINO_SCALES:
+                scale = state[f"blocks.{i}.{_DINO_SCALES[ours]}.gamma"]
+                value = value * (scale[:, None] if kind == "weight" else scale)
+            renamed[f"encoder.layers.encoder_layer_{i}.{ours}{kind}"] = value
+    return renamed
+
+
+def _resized_grid(embedding: Tensor) -> Tensor:
+    """The position embedding (1, 1 + M², D) for a grid of _GRID, resized as DINOv2 does."""
+    token, grid = embedding[:, :1], embedding[:, 1:]
+    side = round(grid.shape[1] ** 0.5)
+    maps = grid.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    scale = (_GRID + _OFFSET) / side
+    if side != _GRID:
+        maps = F.interpolate(maps, scale_factor=(scale, scale), mode="bicubic")
+    return torch.cat([token, maps.flatten(2).permute(0, 2, 1)], dim=1)

