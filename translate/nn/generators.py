@@ -5,8 +5,9 @@ an input pixel reaches, `receptive_radius` (pixels; None: over the whole image).
 are those of the reference implementation (pytorch-CycleGAN-and-pix2pix).
 """
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from translate.nn.blocks import Dropout, ResnetBlock, conv_norm_relu, down, has_bias, norm_layer, up
+from translate.nn.recompute import recomputed
 
 
 class Stages(NamedTuple):
@@ -31,9 +33,21 @@ class Generator(nn.Module):
     minimum: int
     receptive_radius: int | None
     model: nn.Module
+    recomputes = False
+    """Whether training computes inner maps again in the backward pass instead of keeping them."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
+        if not (self.recomputes and self.training and torch.is_grad_enabled()):
+            return self.model(x)
+        for segment in self.segments:
+            x = recomputed(segment, x)
+        return x
+
+    @property
+    def segments(self) -> Sequence[Sequence[nn.Module]]:
+        """Its layers in the runs between which maps are kept where `recomputes`: here all of them at once, which leaves no
+        map of one update to the next, and is the least where skip connections lead across any cut."""
+        return [[self.model]]
 
     @property
     def stages(self) -> Stages | None:
@@ -79,6 +93,13 @@ class ResnetGenerator(Generator):
         blocks = [layer for layer in layers if isinstance(layer, ResnetBlock)]
         first = layers.index(blocks[0])
         return Stages(layers[:first], blocks, layers[first + len(blocks) :])
+
+    @property
+    def segments(self) -> list[Sequence[nn.Module]]:
+        """Encoder, about √n runs of about √n blocks (Chen et al., 2016, sec. 4), decoder."""
+        encoder, blocks, decoder = self.stages
+        length = math.ceil(math.sqrt(len(blocks)))
+        return [encoder, *(blocks[i : i + length] for i in range(0, len(blocks), length)), decoder]
 
 
 def _resnet_up(cin: int, cout: int, norm: str) -> list[nn.Module]:

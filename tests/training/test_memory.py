@@ -1,0 +1,218 @@
+"""The memory of a step, estimated before it is run, against what is derived by hand and against what an engine holds."""
+
+import gc
+import importlib.util
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+import translate
+from translate import config, runtime
+from translate.config import TrainConfig
+from translate.errors import UsageError
+from translate.methods import METHODS
+from translate.methods.base import Method, Update
+from translate.training import memory
+from translate.training.engine import Engine, split_batch
+from translate.training.schedule import Schedule
+
+CPU, FP32 = torch.device("cpu"), runtime.PRECISIONS["fp32"]
+COLOUR = {"a": torch.empty(1, 3, 8, 8), "b": torch.empty(1, 3, 8, 8)}
+GREY = {"a": torch.empty(1, 1, 8, 8)}
+SMALL = {"crop_size": 64, "g_width": 8, "d_width": 8}
+SHORT = {"cyclegan": {"generator": "resnet_3blocks", "lambda_identity": 0.0}}
+"""What has fewer operations to rehearse."""
+
+
+@dataclass(frozen=True)
+class ToyConfig(TrainConfig):
+    layers: int = 1
+
+
+class Layer(nn.Module):
+    """x → sigmoid(w x): keeps its output, which is also what the next layer keeps; its own input is kept already."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return (self.w * x).sigmoid()
+
+
+class Toy(Method):
+    """Layers on images; no convolution, so no scratch for any."""
+
+    Config = ToyConfig
+    translators = {}
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        self.g, self.d = nn.Sequential(*(Layer() for _ in range(cfg.layers))), Layer()
+        self.updates = {"g": Update(("g",)), "d": Update(("d",))}
+
+    def step(self, batch, clock):
+        yield "g", {"loss": self.g(batch["a"]).mean()}
+
+
+class Outliving(Toy):
+    """Its generator's graph is alive when the other network is stepped."""
+
+    def step(self, batch, clock):
+        out = self.g(batch["a"])
+        yield "d", {"loss": self.d(batch["a"]).mean()}
+        yield "g", {"loss": out.mean()}
+
+
+def settings(method, **flags):
+    cls = METHODS[method]
+    return cls, cls.check(config.resolve(cls.Config, ("test", {**SMALL, **SHORT.get(method, {}), **flags})))
+
+
+def estimate(method, **flags):
+    cls, cfg = settings(method, **flags)
+    return memory.estimate(cls, cfg, COLOUR, CPU, runtime.PRECISIONS.get(cfg.precision, FP32))
+
+
+def toy(cls, **flags):
+    return memory.estimate(cls, ToyConfig(crop_size=64, **flags), GREY, CPU, FP32)
+
+
+def maps(n):
+    """Bytes of n images of 64×64 in float32."""
+    return n * 64 * 64 * 4
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_activations_are_the_kept_maps_and_two_gradients(layers):
+    """Each layer keeps its output; the deepest, at work, has the gradient that comes in and the one that goes out."""
+    assert toy(Toy, layers=layers, batch_size=4).activations == pytest.approx(maps(4 * (layers + 2)), abs=1000)
+
+
+def test_micro_batches_divide_activations_unless_their_graphs_outlive_a_yield():
+    """k = 4 graphs of one image each, and beside them the other network at work, which is one layer."""
+    flags = {"layers": 5, "batch_size": 4, "accumulate": 4}
+    assert toy(Toy, **flags).activations == pytest.approx(maps(5 + 2), abs=2000)
+    assert toy(Outliving, **flags).activations == pytest.approx(maps(4 * 5 + 1 + 2), abs=2000)
+
+
+def test_weights_gradients_optimizers_buffers_and_averages_are_exact():
+    """Adam keeps two numbers for each weight, and one for each tensor that counts steps."""
+    found = estimate("cyclegan", ema_half_life=100, batch_size=2, pool_size=10)
+    nets = METHODS["cyclegan"].on_meta(settings("cyclegan")[1])
+    count, tensors = sum(p.numel() for p in nets.parameters()), len(list(nets.parameters()))
+    assert found.weights == found.gradients == 4 * count
+    assert found.optimizers == 2 * 4 * count + 4 * tensors
+    assert found.averages == 2 * 4 * sum(p.numel() for p in nets.g_ab.parameters())
+    pool, counter = 10 * 3 * 64 * 64 * 4, 8
+    assert found.buffers == 2 * (pool + counter)
+    images, keys = 2 * 3 * 64 * 64 * 4, 8
+    assert found.batch == 2 * images + 2 * keys
+
+
+@pytest.mark.parametrize(
+    ("method", "flags"),
+    [
+        ("pix2pix", {}),
+        ("pix2pix", {"batch_size": 4, "accumulate": 2, "gradient_checkpointing": True}),
+        ("cyclegan", {}),
+    ],
+)
+def test_the_rehearsal_holds_what_an_engine_holds_in_its_second_step(method, flags):
+    """The same meter around real tensors: same peak, but for the numbers that an engine logs."""
+    cls, cfg = settings(method, **flags)
+    batch = {name: torch.zeros(cfg.batch_size, 3, 64, 64) for name in "ab"}
+    run = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=FP32, batch_size=cfg.batch_size)
+    meter = memory.Meter(scratch=True)
+    with meter:
+        run.step(split_batch(batch, cfg.accumulate))
+        gc.collect()
+        lasting = meter.live
+        meter.forget_peak()
+        run.step(split_batch(batch, cfg.accumulate))
+    found = memory.estimate(cls, cfg, COLOUR, CPU, FP32)
+    share = memory.LIBRARIES + int(memory.FRAGMENTATION * found.activations)
+    assert found.activations == pytest.approx(meter.live_at_peak - lasting, rel=0.03)
+    assert found.scratch - share == pytest.approx(meter.scratch_at_peak, rel=0.01)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_checkpointing_lowers_it(method):
+    plain = estimate(method, batch_size=4)
+    assert estimate(method, batch_size=4, gradient_checkpointing=True).activations < 0.8 * plain.activations
+
+
+def test_half_precision_lowers_it():
+    assert estimate("cyclegan", precision="bf16").activations < 0.8 * estimate("cyclegan").activations
+
+
+def test_other_processes_are_not_waited_for():
+    """Within the rehearsal there are none, and afterwards they are there again."""
+    seen = []
+
+    class Asking(Toy):
+        def step(self, batch, clock):
+            seen.append(dist.is_initialized())
+            return super().step(batch, clock)
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        toy(Asking)
+        assert seen == [False]
+        assert dist.is_initialized()
+    finally:
+        dist.destroy_process_group()
+
+
+def test_the_line_names_total_and_parts():
+    parts = {"weights": 1, "gradients": 1, "optimizers": 2, "averages": 0, "buffers": 0, "batch": 0, "data": 1}
+    found = memory.Estimate(**{k: v << 29 for k, v in parts.items()}, activations=3 << 30, scratch=1)
+    assert str(found) == "about 5.5 GiB (weights and optimizers 2.0, activations 3.0, images 0.5)"
+
+
+def test_what_fits_is_accepted_with_a_line():
+    cls, cfg = settings("cyclegan", max_memory=64.0)
+    assert memory.check(cls, cfg, COLOUR, CPU, FP32).startswith("memory: about 0.")
+
+
+@pytest.mark.parametrize(("method", "flags"), [("cyclegan", {"batch_size": 4}), ("pix2pix", {"batch_size": 4})])
+def test_a_refusal_names_flags_that_fit(method, flags):
+    cls, cfg = settings(method, **flags)
+    most = memory.estimate(cls, cfg, COLOUR, CPU, FP32).total - (1 << 20)
+    with pytest.raises(UsageError) as refused:
+        memory.check(cls, replace(cfg, max_memory=most / 2**30), COLOUR, CPU, FP32)
+    advice = str(refused.value).split("; use ")[1].split(" or ")
+    assert advice[0] == "--gradient-checkpointing on"
+    assert len(advice) == 2
+    for remedy in advice:
+        words = remedy.replace("--", "").replace("-", "_").split()
+        pairs = zip(words[::2], words[1::2], strict=True)
+        changed = {name: int(value) if value.isdigit() else value for name, value in pairs}
+        found = memory.estimate(*settings(method, **{**flags, **changed}), COLOUR, CPU, FP32)
+        assert found.total <= most
+
+
+def test_training_is_refused_before_its_first_step(unpaired_root, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"--max-memory 0.01: training takes about .* GiB .*no batch size or crop size fits"
+    ):
+        translate.train(
+            "cyclegan", unpaired_root, run=tmp_path / "run", crop_size=32, generator="resnet_3blocks", g_width=4,
+            d_width=4, images=1, device="cpu", max_memory=0.01, say=lambda line: None,
+        )  # fmt: skip
+    assert not list(tmp_path.glob("run/state-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads /proc")
+@pytest.mark.parametrize("row", [1, 8])
+def test_the_estimate_is_near_what_a_process_takes(row):
+    spec = importlib.util.spec_from_file_location("bench", Path(__file__).parents[2] / "tools/bench_memory.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    found, _ = bench.in_new_process(*bench.ROWS[row], 2)
+    assert bench.estimated(*bench.ROWS[row])[0] == pytest.approx(found, rel=0.2)

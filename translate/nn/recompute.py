@@ -1,0 +1,53 @@
+"""Gradient checkpointing: maps inside a network are computed again in the backward pass instead of being kept from the forward
+pass (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016)."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from translate.nn.blocks import Dropout
+
+
+def recomputed(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """x through the layers in turn, of which only x is kept for the backward pass.
+
+    Output and gradients are those of the layers themselves to the bit: dropout draws the same masks again, and the running
+    statistics of batch norms move once. Gradients may be differentiated again.
+    """
+    modules = [module for layer in layers for module in layer.modules()]
+    norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+
+    def run(x: Tensor) -> Tensor:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return checkpoint(
+        run,
+        x,
+        use_reentrant=False,  # the other kind gives no gradients at all where backward is asked for those of given inputs
+        context_fn=lambda: (nullcontext(), _Still(norms)),
+        preserve_rng_state=any(isinstance(module, Dropout) for module in modules),
+    )
+
+
+class _Still:
+    """Within it batch norms normalise as in training, but leave their running statistics and their counts alone.
+
+    With momentum 0, not without statistics: what is kept for the backward pass must be the same tensors in both passes. It
+    is entered once for each order of derivative.
+    """
+
+    def __init__(self, norms: Sequence[nn.BatchNorm2d]) -> None:
+        self.norms = norms
+
+    def __enter__(self) -> None:
+        self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
+        for norm in self.norms:
+            norm.momentum, norm.num_batches_tracked = 0.0, None
+
+    def __exit__(self, *error: object) -> None:
+        for norm, (momentum, count) in zip(self.norms, self.before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
