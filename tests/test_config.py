@@ -212,6 +212,7 @@ def test_what_does_not_decide_the_weights_is_free():
     """The list of the contract: device, workers, loader, logging, sample and save intervals, and what stops a run."""
     free = {"device", "threads", "loader", "workers", "save_every", "sample_every", "log_every", "strict"}
     free |= {"keep_every", "watch", "auto_batch"}  # the last splits a batch, and changes no more than `accumulate` may
+    free |= {"channels_last", "compile", "gradient_checkpointing", "max_memory"}  # the same numbers in another way
     assert {f.name for f in fields(TrainConfig) if f.metadata["free"]} == free
 
 

@@ -93,7 +93,20 @@ class TrainConfig:
         "arithmetic; auto is bf16 on GPUs that have it, else fp32",
         choices=("auto", "fp32", "bf16", "fp16", "fp64"),
     )
+    ema_half_life: int = option(
+        0,
+        "half-life in images of averaged generators, which are then exported and shown beside the raw ones; 0: none",
+        low=0,
+    )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", free=True)
+    compile: bool = option(False, "compile the networks with torch.compile", free=True)
+    channels_last: bool = option(False, "keep images and weights with their channels last in memory", free=True)
+    gradient_checkpointing: bool = option(
+        False, "compute the generators' inner maps again in the backward pass instead of keeping them", free=True
+    )
+    max_memory: float | None = option(
+        None, "GiB that training may take; more, as estimated before the first step, is refused", low=0, free=True
+    )
     threads: int | None = option(None, "CPU threads of torch", low=1, free=True)
     loader: str = option(
         "auto",

@@ -43,6 +43,10 @@ class DivergedError(TranslateError):
     exit_code = 7
 
 
+class LostError(TranslateError):
+    """Another process of the same training has ended, so that the rest cannot go on."""
+
+
 class Interrupted(TranslateError):
     """SIGINT, SIGTERM or SIGHUP, after a clean stop. `signal` is its number; the exit code is 128 + that."""
 

@@ -116,10 +116,26 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 # Processes: started by torchrun, which sets RANK, WORLD_SIZE and LOCAL_RANK. Without it there is one.
 
 
+def _has_company() -> bool:
+    """Whether this process was started as one of several."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def start_processes(device: torch.device) -> None:
-    """Joins the processes that torchrun started; nothing for a single one."""
-    if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    """Joins the processes that torchrun started; nothing for a single one.
+
+    What processes agree on goes through gloo also beside NCCL: it waits for no device, and notices at once that one is gone.
+    """
+    if not _has_company() or dist.is_initialized():
+        return
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    if os.environ.get("GROUP_WORLD_SIZE") != "1":
+        dist.init_process_group(backend)
+        return
+    # torchrun on one machine: what its store holds outlives a restart, addresses of processes that are gone among it
+    store, number, count = next(iter(dist.rendezvous("env://")))
+    store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count)
 
 
 def rank() -> int:
@@ -153,6 +169,15 @@ def mean_gradients(parameters: Iterable[nn.Parameter]) -> None:
         grad.copy_(part.view_as(grad))
 
 
+def mean(x: Tensor) -> Tensor:
+    """The mean of x over processes."""
+    if world_size() == 1:
+        return x
+    total = x.clone()
+    dist.all_reduce(total)
+    return total / world_size()
+
+
 def gather(value: Any) -> list[Any]:
     """The value of every process, in order of rank, on the first; elsewhere an empty list."""
     if world_size() == 1:
@@ -162,13 +187,52 @@ def gather(value: Any) -> list[Any]:
     return values if rank() == 0 else []
 
 
+def everyones(value: Any) -> list[Any]:
+    """The value of every process, in order of rank, on all of them."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_first(make: Callable[[], Any]) -> Any:
+    """What `make` gives in the first process, on all of them: the others need not see its files."""
+    if world_size() == 1:
+        return make()
+    box = [make() if rank() == 0 else None]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather_batch(x: Tensor) -> Tensor:
+    """x (N, …) of every process, in order of rank: (N · processes, …), without gradient."""
+    if world_size() == 1:
+        return x
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
+def own_part(x: Tensor) -> Tensor:
+    """The reverse of `gather_batch`: what this process gave."""
+    return x.chunk(world_size())[rank()]
+
+
 def agree(flag: int) -> int:
     """The largest of the processes' flags: all of them do what one of them must."""
     if world_size() == 1:
         return flag
-    tensor = torch.tensor(flag, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    tensor = torch.tensor(flag)
     dist.all_reduce(tensor, dist.ReduceOp.MAX)
     return int(tensor)
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether an operation between processes failed because another one has ended, or never came."""
+    if isinstance(error, (dist.DistNetworkError, dist.DistStoreError, dist.DistBackendError)):
+        return True
+    return _has_company() and isinstance(error, RuntimeError) and "gloo" in str(error).lower()
 
 
 def free_memory(device: torch.device) -> int:

@@ -45,7 +45,7 @@ def test_the_readme_has_a_row_for_each_method():
 def test_every_command_of_the_readme_is_one(command, monkeypatch, capsys):
     """Parsed as it stands: its names, flags and values are those of the program."""
     words = command.split()[1:]
-    assert words[0] in ("demo", "train", "resume", "convert"), command
+    assert words[0] in ("demo", "train", "resume", "convert", "status", "evaluate"), command
     parsed = cli.app.parse_args(words, exit_on_error=False, print_error=False)
     assert parsed[0] is not None
 

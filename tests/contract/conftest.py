@@ -42,12 +42,15 @@ def tiny_batch(
     return {**batch, "key": key}
 
 
-def tiny_engine(name: str, precision: str = "fp32", images: int = 1000, **flags: Any) -> Engine:
+def tiny_engine(
+    name: str, precision: str = "fp32", images: int = 1000, *, channels_last: bool = False, compiled: bool = False,
+    **flags: Any,
+) -> Engine:  # fmt: skip
     cfg = tiny_config(name, **flags)
     schedule = Schedule(per_epoch=10, epochs=0, decay_epochs=0, images=images)
     return Engine(
         METHODS[name](cfg), schedule, seed=cfg.seed, device=CPU, precision=runtime.PRECISIONS[precision],
-        batch_size=cfg.batch_size,
+        batch_size=cfg.batch_size, ema_half_life=cfg.ema_half_life, channels_last=channels_last, compiled=compiled,
     )  # fmt: skip
 
 

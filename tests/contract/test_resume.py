@@ -7,6 +7,7 @@ from translate.methods import METHODS
 from translate.training import checkpoint
 
 STEPS = 12
+FLAGS = {"default": {}, "dropout, averages": {"generator": "resnet_3blocks", "dropout": True, "ema_half_life": 6}}
 
 
 def run(tiny, name, engine, steps, parts):
@@ -15,7 +16,7 @@ def run(tiny, name, engine, steps, parts):
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("flags", [{}, {"generator": "resnet_3blocks", "dropout": True}], ids=["default", "dropout"])
+@pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_that_was_cut_equals_one_that_was_not(name, flags, parts, tiny, tmp_path):
     whole = tiny.engine(name, **flags)

@@ -474,7 +474,6 @@ def at(monkeypatch, image, action):
     monkeypatch.setattr(Loader, "batches", acting)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # tensorboard's thread dies loudly
 def test_a_run_folder_that_vanishes_ends_the_run_at_the_next_save(unpaired_root, tmp_path, monkeypatch):
     at(monkeypatch, 5, lambda: shutil.rmtree(tmp_path / "run"))
     with pytest.raises(StorageError, match=r"run: cannot be written: No such file") as caught:

@@ -14,7 +14,7 @@ import translate
 from translate import config, noise, runtime
 from translate.methods import METHODS
 from translate.methods.base import GanConfig, Method, Update
-from translate.training import sentinels
+from translate.training import sentinels, signs
 from translate.training.engine import Engine
 from translate.training.loop import Means
 from translate.training.schedule import Schedule
@@ -270,10 +270,10 @@ def test_advice_leaves_out_what_is_done_already():
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("kind", sentinels.SIGNS)
+@pytest.mark.parametrize("kind", signs.SIGNS)
 def test_advice_is_one_line_that_names_flags_of_the_method(kind, name):
     method = METHODS[name].on_meta(tiny_config(name))
-    line = sentinels.line_of((kind, "b"), 0.5, method)
+    line = signs.line_of((kind, "b"), 0.5, method.cfg, sentinels.knows_truth(method))
     assert "\n" not in line
     flags = re.findall(r"--([a-z0-9-]+)", line)
     assert {flag.replace("-", "_") for flag in flags} <= set(config.names(METHODS[name].Config))
@@ -328,7 +328,7 @@ SCALARS = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_healthy_training_trips_nothing(name, monkeypatch):
-    monkeypatch.setattr(sentinels, "EARLY", 0)
+    monkeypatch.setattr(signs, "EARLY", 0)
     scalars, advice, _ = train(name, METHODS[name](tiny_config(name, lr=1e-3)), 32)
     assert set(scalars) == SCALARS[name]
     assert not advice
@@ -337,7 +337,7 @@ def test_a_healthy_training_trips_nothing(name, monkeypatch):
 @pytest.mark.parametrize("adversarial", ["non-saturating", "lsgan", "hinge"])
 def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
     """The generator does not move, so its few images are soon told from the real ones."""
-    monkeypatch.setattr(sentinels, "EARLY", 0)
+    monkeypatch.setattr(signs, "EARLY", 0)
     method = METHODS["pix2pix"](tiny_config("pix2pix", lr=2e-3, norm="none", adversarial=adversarial))
     method.updates["g"] = replace(method.updates["g"], lr=0.0)
     scalars, advice, _ = train("pix2pix", method, 60)
@@ -413,9 +413,12 @@ def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
 
 
 def test_advice_is_said_once_in_a_run(unpaired_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(sentinels, "EARLY", 0)
+    monkeypatch.setattr(signs, "EARLY", 0)
     monkeypatch.setattr(METHODS["cyclegan"], "translate", lambda self, x, to, key=None: -x)
     said = []
     train_folder("cyclegan", unpaired_root, tmp_path, said, sample_every=1)
     lines = [line for line in said if line.startswith("warning: images made for domain")]
     assert [line.split(" look")[0][-1] for line in lines] == ["b", "a"]
+    assert [line for point in stats(tmp_path) for line in point.get("advice", [])] == [
+        line for line in said if line.startswith("warning: ") and "domain" in line
+    ]

@@ -16,11 +16,12 @@ from translate.conversion import model as model_folder
 from translate.conversion import translator
 from translate.conversion.translator import Translator
 from translate.data import check, layouts, loader
-from translate.errors import ModelError, UsageError
+from translate.errors import DataError, LostError, ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.nn.recognise import Weights
-from translate.training import checkpoint, loop
+from translate.training import checkpoint, loop, memory
 from translate.training.engine import Engine
+from translate.training.judge import Judge
 from translate.training.schedule import Schedule
 from translate.training.sentinels import Sentinels
 
@@ -129,7 +130,22 @@ def _train(
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     device = runtime.pick_device(cfg.device)
-    runtime.start_processes(device)
+    try:
+        runtime.start_processes(device)
+        return _train_started(cls, cfg, root, folder, say, device, may_change=may_change)
+    except Exception as e:
+        if not runtime.is_lost_process(e):
+            raise
+        raise LostError(
+            "another process of this training has ended, or cannot be reached; this one stops too, and the last checkpoint is "
+            "whole: start all of them again with the same command"
+        ) from e
+
+
+def _train_started(
+    cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], device: torch.device,
+    *, may_change: bool,
+) -> Run:  # fmt: skip
     tell = say if runtime.rank() == 0 else _silent
     precision = runtime.pick_precision(cfg.precision, device)
     data.check(cfg, device)
@@ -156,16 +172,24 @@ def _train_locked(
     cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], split: layouts.Split,
     schedule: Schedule, device: torch.device, precision: runtime.Precision, start: dict[str, Weights],
 ) -> Run:  # fmt: skip
-    state = checkpoint.newest(folder, say)
-    if state is not None and state["images"] >= schedule.planned and model_folder.is_model(folder / "model"):
+    state = runtime.from_first(lambda: checkpoint.newest(folder, say))
+    is_exported = runtime.from_first(lambda: model_folder.is_model(folder / "model"))
+    if state is not None and state["images"] >= schedule.planned and is_exported:
         say(f"{folder}: finished after {state['images']} images; a larger --images or --epochs goes on")
         return Run(folder, state["images"])
     method = cls(cfg)
     _check_auto_batch(cfg, method)
-    engine = Engine(method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size)
+    engine = Engine(
+        method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size,
+        ema_half_life=cfg.ema_half_life, channels_last=cfg.channels_last, compiled=cfg.compile,
+    )  # fmt: skip
     for attribute, weights in start.items():  # now that they are kept at the precision of the training
         method.get_submodule(attribute).load_state_dict(weights)
     fingerprint, environment = split.fingerprint() + data.digest(cfg), runtime.environment(device)
+    if len(set(runtime.everyones(fingerprint))) > 1:
+        raise DataError(
+            f"{root}: not the same files for all processes of this training; copy the folder to every machine"
+        )
     if state is not None:
         try:
             engine.load_state(state)
@@ -193,6 +217,10 @@ def _train_locked(
             files.write(folder / "config.toml", config.to_toml(_record(cls.name, root, cfg)).encode())
     shown = layouts.held_out(root, cls.layout, cfg.direction) or split
     sample = loader.fixed_batch(shown, recipe, SAMPLES, device, precision.weights)
+    if cfg.max_memory is not None or device.type == "cuda":
+        split_up = replace(cfg, accumulate=_micro_batches(cfg, state))
+        kept = source.bytes_needed if source.tier == "resident" else 0
+        say(runtime.from_first(lambda: memory.check(cls, split_up, sample, device, precision, kept)))
     loop.train(
         engine,
         _data(source, sample),
@@ -200,7 +228,7 @@ def _train_locked(
         accumulate=_micro_batches(cfg, state),
         auto_batch=cfg.auto_batch,
         cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every, cfg.keep_every),
-        watches=(Sentinels(sample),) if cfg.watch else (),
+        watches=(Sentinels(sample), Judge(sample)) if cfg.watch else (),
         write_model=lambda place: model_folder.write_trained(
             place, method, title=root.resolve().name, seen=engine.images
         ),

@@ -95,6 +95,8 @@ class Method(nn.Module):
     coupled: str = ""
     """Why images of a batch influence each other; then k micro-batches or ranks are not one large batch."""
     updates: dict[str, Update]
+    ema: tuple[str, ...] = ()
+    """Networks whose averages are kept where that is asked for."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__()
@@ -132,6 +134,11 @@ class Method(nn.Module):
         """Named columns of images (N, C, H, W) in [-1, 1], for the sample grid."""
         raise NotImplementedError
 
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        """Raw outputs (N, …) of each discriminator on real and on made images, by "real" and "fake", "_domain" behind them
+        where there are several; empty for methods without. Call in evaluation mode."""
+        return {}
+
     def generator_for(self, to: str) -> Generator:
         network = self.get_submodule(self.translators[to])
         assert isinstance(network, Generator)
@@ -144,6 +151,7 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
     assert build is not None, "the config is checked"
     net = build(in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout)
     set_test_time(net, cfg.norm_statistics)
+    net.recomputes = cfg.gradient_checkpointing
     normal_(net, *key)
     return net
 

@@ -40,6 +40,7 @@ class CycleGAN(Method):
     layout = "unpaired"
     Config = CycleGANConfig
     translators = {"b": "g_ab", "a": "g_ba"}
+    ema = ("g_ab", "g_ba")
 
     def __init__(self, cfg: CycleGANConfig) -> None:
         super().__init__(cfg)
@@ -103,8 +104,8 @@ class CycleGAN(Method):
             "adv_b": self.cost.d(self.d_b(b), self.d_b(fake_b), **self.smoothing),
         }
         if self.cost.penalty:
-            losses["penalty_a"] = self.cost.penalty * gradient_penalty(self.d_a, a, fake_a, key)
-            losses["penalty_b"] = self.cost.penalty * gradient_penalty(self.d_b, b, fake_b, key)
+            losses["penalty_a"] = self.cost.penalty * gradient_penalty(self.d_a.forward, a, fake_a, key)
+            losses["penalty_b"] = self.cost.penalty * gradient_penalty(self.d_b.forward, b, fake_b, key)
         yield "d", losses
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
@@ -122,4 +123,13 @@ class CycleGAN(Method):
             "real b": b,
             "fake a": fake_a,
             "cycle b": self.translate(fake_a, "b", key),
+        }
+
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        a, b, key = batch["a"], batch["b"], batch["key"]
+        return {
+            "real_a": self.d_a(a),
+            "fake_a": self.d_a(self.translate(b, "a", key)),
+            "real_b": self.d_b(b),
+            "fake_b": self.d_b(self.translate(a, "b", key)),
         }

@@ -45,6 +45,7 @@ class Pix2Pix(Method):
     layout = "paired"
     Config = Pix2PixConfig
     translators = {"b": "g"}
+    ema = ("g",)
 
     def __init__(self, cfg: Pix2PixConfig) -> None:
         super().__init__(cfg)
@@ -77,7 +78,7 @@ class Pix2Pix(Method):
         on_fake, on_real = self.d(fake_pair), self.d(real_pair)  # in this order: batch norm's running statistics tell
         losses = {"adv": self.cost.d(on_real, on_fake, **self.smoothing)}
         if self.cost.penalty:
-            losses["penalty"] = self.cost.penalty * gradient_penalty(self.d, real_pair, fake_pair, batch["key"])
+            losses["penalty"] = self.cost.penalty * gradient_penalty(self.d.forward, real_pair, fake_pair, batch["key"])
         yield "d", losses
 
         # eq. 4: fool the discriminator that has just moved, and stay near the truth.
@@ -101,3 +102,8 @@ class Pix2Pix(Method):
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         return {"input": batch["a"], "output": self.translate(batch["a"], "b", batch["key"]), "truth": batch["b"]}
+
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        a, b = batch["a"], batch["b"]
+        fake = self.translate(a, "b", batch["key"])
+        return {"real": self.d(torch.cat([a, b], 1)), "fake": self.d(torch.cat([a, fake], 1))}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from translate import noise
+from translate import noise, runtime
 
 
 class ImagePool(nn.Module):
@@ -12,6 +12,9 @@ class ImagePool(nn.Module):
     Each image in turn: while the pool is not full it is stored and returned; then with probability ½ it is returned and
     not stored, else it takes the place of a random stored image, which is returned. All of it in tensor operations, so
     that nothing waits for the device.
+
+    Several processes hold the same pool: each puts the fakes of all of them into it, in order of rank, and takes back its
+    own. So the number of processes decides nothing, also when a run goes on with another number.
     """
 
     images: Tensor
@@ -27,16 +30,28 @@ class ImagePool(nn.Module):
         """fakes (N, C, H, W) without a graph, key (N,) → as many images from the pool and of these."""
         if self.size == 0:
             return fakes
-        swaps = noise.uniform(key, f"{self.name}: swap") >= 0.5
-        places = (noise.uniform(key, f"{self.name}: place") * self.size).to(torch.int64)
-        out = []
-        for fake, swap, place in zip(
-            fakes.to(self.images.dtype).split(1), swaps.split(1), places.split(1), strict=True
-        ):
-            full = self.count >= self.size
-            place = torch.where(full, place, self.count)
-            old = self.images.index_select(0, place)
-            self.images.index_copy_(0, place, torch.where(full & ~swap, old, fake))
-            self.count.add_(~full)
-            out.append(torch.where(full & swap, old, fake))
-        return torch.cat(out).to(fakes.dtype)
+        everyone = runtime.gather_batch(fakes.to(self.images.dtype))
+        given = self._exchange(everyone, runtime.gather_batch(key))
+        return runtime.own_part(given).to(fakes.dtype)
+
+    def _exchange(self, fakes: Tensor, key: Tensor) -> Tensor:
+        """One image after the other, all at once: where several meet at a place, each finds what the one before it left."""
+        turn = torch.arange(len(fakes), device=fakes.device)
+        fills = self.count + turn < self.size
+        swaps = ~fills & (noise.uniform(key, f"{self.name}: swap") >= 0.5)
+        drawn = (noise.uniform(key, f"{self.name}: place") * self.size).to(torch.int64)
+        place = torch.where(fills, self.count + turn, drawn)
+
+        stores = (fills | swaps) & (place == place[:, None])  # [i, j]: j leaves its image at the place of i
+        before = torch.where(stores & (turn < turn[:, None]), turn, -1).amax(1)  # who did so last before i; -1: nobody
+        at_end = torch.where(stores, turn, -1).amax(1)  # and in the end
+        held = self.images.index_select(0, place)
+        given = _where(swaps, _where(before >= 0, fakes[before.clamp_min(0)], held), fakes)
+        self.images.index_copy_(0, place, _where(at_end >= 0, fakes[at_end.clamp_min(0)], held))
+        self.count.add_(fills.sum())
+        return given
+
+
+def _where(choose: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Whole images of x or y (N, C, H, W), by choose (N,)."""
+    return torch.where(choose.view(-1, 1, 1, 1), x, y)

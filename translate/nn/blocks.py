@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate import noise
+from translate.nn import synchronised
 
 
 def normalise_each(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -26,7 +27,8 @@ def normalise_each(x: Tensor, weight: Tensor | None = None, bias: Tensor | None 
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose evaluation takes the statistics of each image on its own, unless `norm_statistics` is "running".
+    """Batch norm over the batches of all processes; in evaluation over each image on its own, unless `norm_statistics` is
+    "running".
 
     pix2pix (sec. 3.2) translates with the statistics of the test batch, which in its protocol is one image. Taking them
     image by image keeps that for any batch size: a batch of N gives what N singles give.
@@ -35,6 +37,8 @@ class BatchNorm2d(nn.BatchNorm2d):
     norm_statistics = "sample"
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and synchronised.is_needed():
+            return synchronised.batch_norm(self, x)
         if self.training or self.norm_statistics == "running":
             return super().forward(x)
         return normalise_each(x, self.weight, self.bias, self.eps)

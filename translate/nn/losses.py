@@ -78,8 +78,8 @@ def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
 def gradient_penalty(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
     """(‖∇D(x̂)‖ − 1)² at one random mix x̂ of each real and fake image (Gulrajani et al., 2017, eq. 3), λ not included.
 
-    real, fake: (N, C, H, W); key: (N,). The logits of one image are summed before the gradient is taken. In float32 even
-    under autocast: the penalty is differentiated twice.
+    real, fake: (N, C, H, W); key: (N,). The logits of one image are summed before the gradient is taken. The penalty is
+    differentiated twice: so in float32 even under autocast, and of a `d` that is not compiled (a network's `forward`).
     """
     with torch.autocast(real.device.type, enabled=False):
         at_least_32 = torch.promote_types(real.dtype, torch.float32)

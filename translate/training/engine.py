@@ -1,6 +1,7 @@
 """One training step of any method: the losses it yields, backward, all-reduce, optimizer. Knows no method and no task."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from translate import noise, runtime
 from translate.methods.base import Batch, Clock, Losses, Method, Step
 from translate.runtime import OPTIMIZERS, Precision
+from translate.training.averages import Averages
 from translate.training.finite import Divergence, Finite, all_finite
 from translate.training.schedule import Schedule
 
@@ -25,8 +27,19 @@ class Engine:
         device: torch.device,
         precision: Precision,
         batch_size: int,
+        ema_half_life: int = 0,
+        channels_last: bool = False,
+        compiled: bool = False,
     ) -> None:
+        """Ends with the same weights in every process.
+
+        `ema_half_life`: in images, of the averages of the method's `ema` networks (0: none). `channels_last`: how weights and
+        images lie in memory. `compiled`: networks run through torch.compile in training; a look at them from outside does not.
+        """
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.method = method.to(device, precision.weights)
+        if channels_last:
+            self.method.to(memory_format=torch.channels_last)
         self.schedule, self.seed, self.device, self.precision = schedule, seed, device, precision
         self.batch_size = batch_size * runtime.world_size()
         self.images = self.steps = 0
@@ -44,6 +57,11 @@ class Engine:
         """Norm of the last gradient of each update, on the device; none in fp16, where scaled ones may overflow."""
         self._phases: dict[str, list[tuple[str, ...]]] = {}
         runtime.broadcast([*method.parameters(), *method.buffers()])
+        self.averages = Averages(method, method.ema, ema_half_life)
+        self.compiled = compiled
+        if compiled:
+            for network in _networks(method):
+                network.compile()
 
     def _new_scalers(self) -> dict[str, torch.amp.GradScaler]:
         enabled = self.precision.name == "fp16"
@@ -95,8 +113,23 @@ class Engine:
         self._check_phase(self.method.phase(clock), yields)
         self.images += self.batch_size
         self.steps += 1
+        self.averages.update(self.images, self.batch_size)
         self.dirty = False
         return logged
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """For a look at the method that leaves no trace: in evaluation mode, without gradients, at the precision of training.
+
+        Uncompiled, because each size and mode would be compiled anew.
+        """
+        eager = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+        self.method.eval()
+        try:
+            with torch.no_grad(), eager, self.precision.autocast(self.device):
+                yield
+        finally:
+            self.method.train()
 
     def _with_keys(self, micro_batches: Sequence[Batch]) -> Iterator[Batch]:
         """Each batch with the key (N,) of every image: a function of the seed and its number in the run."""
@@ -104,8 +137,12 @@ class Engine:
         for batch in micro_batches:
             count = len(next(iter(batch.values())))
             numbers = torch.arange(first, first + count, device=self.device)
-            yield {**batch, "key": noise.keys(self.draws, numbers)}
+            laid = {name: self._lay(x) for name, x in batch.items()}
+            yield {**laid, "key": noise.keys(self.draws, numbers)}
             first += count
+
+    def _lay(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=self.memory_format) if x.dim() == 4 else x
 
     def _advance(self, running: list[Step], logged: dict[str, Tensor], yields: list[tuple[str, ...]]) -> str | None:
         """Runs every micro-batch to its next yield and backward through its losses; the update's name, None at the end."""
@@ -161,7 +198,7 @@ class Engine:
             found = self.steps - 1, broken
         if not runtime.agree(found is not None):
             return None
-        step, what = found or (self.steps - 1, ())
+        step, what = min(one for one in runtime.everyones(found) if one is not None)
         return Divergence(step + 1, self.images - (self.steps - step) * self.batch_size, what)
 
     def broken_weights(self) -> tuple[str, ...]:
@@ -211,6 +248,7 @@ class Engine:
             "steps": self.steps,
             "rollbacks": self.rollbacks,
             "method": method,
+            "averages": self.averages.state(),
             "buffers": runtime.gather({name: buffer.cpu() for name, buffer in self.method.named_buffers()}),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
@@ -225,6 +263,7 @@ class Engine:
         with torch.no_grad():
             for name, buffer in self.method.named_buffers():
                 buffer.copy_(mine[name])
+        self.averages.load_state(state.get("averages", {}))
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.scalers = self._new_scalers()  # an old one would remember what the step that was broken off had done
@@ -238,6 +277,12 @@ class Engine:
 def _parameters(method: Method, networks: Sequence[str]) -> list[nn.Parameter]:
     """All parameters of the networks, each once."""
     return list(dict.fromkeys(p for name in networks for p in method.get_submodule(name).parameters()))
+
+
+def _networks(method: Method) -> list[nn.Module]:
+    """Every network of the updates, once."""
+    names = dict.fromkeys(name for update in method.updates.values() for name in update.networks)
+    return [method.get_submodule(name) for name in names]
 
 
 def split_batch(batch: Batch, parts: int) -> list[Batch]:

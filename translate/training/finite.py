@@ -18,11 +18,10 @@ class Divergence:
     images: int
     """Training images seen before it."""
     what: tuple[str, ...]
-    """The losses (update/name), gradients or weights; nothing where only another process saw it."""
+    """The losses (update/name), gradients or weights."""
 
     def __str__(self) -> str:
-        what = ", ".join(self.what) or "a number in another process"
-        return f"{what} was not finite in step {self.step} (after {self.images} images)"
+        return f"{', '.join(self.what)} was not finite in step {self.step} (after {self.images} images)"
 
 
 class Finite:

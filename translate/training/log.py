@@ -1,20 +1,21 @@
 """What a run tells: TensorBoard, stats.jsonl and the console. None of it can stop training."""
 
-import json
+import io
 import os
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import torch
 from PIL import Image
 
-from translate import images
+from translate import files, runtime
+from translate.training import stats
+from translate.training.stats import duration, figure
 
-CONSOLE_SECONDS = 5.0
-"""Least time between two lines on the console."""
+if TYPE_CHECKING:
+    from translate.training.board import Board
 
 
 class Log:
@@ -22,66 +23,70 @@ class Log:
 
     def __init__(self, folder: Path, images_seen: int, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
-        self.stats = folder / "stats.jsonl"
+        self.stats = folder / stats.NAME
         self._warned: set[str] = set()
-        self._started, self._images_before = time.monotonic(), images_seen
-        self._last_line = -CONSOLE_SECONDS
-        self._writer: Any = None
-        self._safely("stats.jsonl", lambda: _cut(self.stats, images_seen))
+        self._last, self._pace = images_seen, stats.Pace()
+        self._names: list[str] = []
+        self._advice: list[str] = []
+        self._board: Board | None = None
+        self._safely("stats.jsonl", lambda: self._names.extend(stats.names_of(stats.cut(self.stats, images_seen))))
         self._safely("TensorBoard", lambda: self._open(images_seen))
 
     def _open(self, images_seen: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        from translate.training.board import Board  # here, where it may fail
 
-        self._writer = SummaryWriter(str(self.folder), purge_step=images_seen + 1 if images_seen else None)
+        self._board = Board(self.folder, images_seen)
+        if self._names:
+            self._board.layout(self._names)
 
-    def text(self, name: str, text: str) -> None:
-        """A text page in TensorBoard."""
-        if self._writer is not None:
-            self._safely("TensorBoard", lambda: self._writer.add_text(name, text, 0))
+    def _on_board(self, action: Callable[["Board"], None]) -> None:
+        if (board := self._board) is not None:
+            self._safely("TensorBoard", lambda: action(board))
+
+    def settings(self, text: str, method: str, cfg: Any) -> None:
+        """How the run was started: a page of text, and the values to compare runs by."""
+        indented = "\n".join(f"    {line}" for line in text.splitlines())
+        deciding = {f.name: getattr(cfg, f.name) for f in fields(cfg) if not f.metadata["free"]}
+        self._on_board(lambda board: board.text(0, "config", indented))
+        self._on_board(lambda board: board.settings({"method": method, **deciding}))
+
+    def advice(self, images_seen: int, line: str) -> None:
+        """A line that was said; it stands in the next line of stats.jsonl too."""
+        self._advice.append(line)
+        self._on_board(lambda board: board.text(images_seen, "advice", line))
 
     def scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
         """One point of every curve, one line of stats.jsonl."""
-
-        def to_file() -> None:
-            with open(self.stats, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"images": images_seen, **values}) + "\n")
-
-        def to_board() -> None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, images_seen)
-            self._writer.flush()
-
-        self._safely("stats.jsonl", to_file)
-        if self._writer is not None:
-            self._safely("TensorBoard", to_board)
+        point = {"images": images_seen, **values} | ({"advice": self._advice} if self._advice else {})
+        self._advice = []
+        self._safely("stats.jsonl", lambda: stats.append(self.stats, stats.to_line(point)))
+        if new := [name for name in values if name not in self._names]:
+            self._names += new
+            self._on_board(lambda board: board.layout(self._names))
+        self._on_board(lambda board: board.scalars(images_seen, values))
 
     def grid(self, images_seen: int, sheet: Image.Image) -> None:
         """A sample grid: samples/<images seen>.png and TensorBoard's images page."""
-
-        def to_board() -> None:
-            self._writer.add_image("samples", np.asarray(sheet), images_seen, dataformats="HWC")
-            self._writer.flush()
-
+        buffer = io.BytesIO()
+        sheet.save(buffer, "PNG")
         path = self.folder / "samples" / f"{images_seen:08d}.png"
-        self._safely("samples", lambda: images.write_image(path, sheet))
-        if self._writer is not None:
-            self._safely("TensorBoard", to_board)
+        self._safely("samples", lambda: files.write(path, buffer.getvalue()))
+        self._on_board(lambda board: board.image(images_seen, "samples", sheet, buffer.getvalue()))
 
     def console(self, images_seen: int, planned: int, values: Mapping[str, float]) -> None:
-        """One line: how far, how fast, how long still, and the losses. The first, the last, and some in between."""
-        seconds = time.monotonic() - self._started
-        if seconds - self._last_line < CONSOLE_SECONDS and images_seen < planned:
-            return
-        self._last_line = seconds
-        rate = (images_seen - self._images_before) / max(seconds, 1e-9)
-        left = duration((planned - images_seen) / rate) if rate else "?"
-        losses = " ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in values.items() if k.startswith("loss/"))
-        self.say(f"{images_seen}/{planned} images · {rate:.1f}/s · {left} left · {losses}")
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._safely("TensorBoard", self._writer.close)
+        """One line: how far, how fast, how long still, and the losses."""
+        new, speed = images_seen - self._last, values["time/images_per_second"]
+        self._last = images_seen
+        self._pace.add(new, new / speed)
+        seconds = self._pace.seconds_for(planned - images_seen)
+        parts = [
+            f"{images_seen}/{planned} images",
+            f"{speed:.1f}/s" if speed >= 1 else f"{speed:.2g}/s",
+            f"data wait {values['time/data_wait']:.0%}",
+            f"{duration(seconds)} left" if seconds is not None else "",
+            *losses(values),
+        ]
+        self.say(" · ".join(filter(None, parts)))
 
     def _safely(self, what: str, action: Callable[[], Any]) -> None:
         """A log that cannot be written is said once and then left: training is worth more."""
@@ -93,28 +98,26 @@ class Log:
                 self.say(f"warning: {what} cannot be written ({e}); training goes on without it")
 
 
-def _cut(stats: Path, images_seen: int) -> None:
-    """Drops the lines after `images_seen`, and a half-written last one."""
-    if not stats.exists():
-        return
-    kept = []
-    for line in stats.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError, KeyError):
-            if json.loads(line)["images"] <= images_seen:
-                kept.append(line + "\n")
-    temporary = stats.with_name(f".stats-{os.getpid()}")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, stats)
+def losses(values: Mapping[str, float]) -> list[str]:
+    """The losses of each update in short: "g adv 0.412/0.390 l1 12.35"; those that differ by the domain stand together."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, value in values.items():
+        if name.startswith("loss/"):
+            _, update, loss = name.split("/", 2)
+            found.setdefault(update, {}).setdefault(loss.partition("_")[0], []).append(figure(value))
+    return [
+        " ".join([update, *(f"{kind} {'/'.join(same)}" for kind, same in kinds.items())])
+        for update, kinds in found.items()
+    ]
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say it: 42 s, 3 min, 2 h 05 min, 3 d 4 h."""
-    seconds = max(0, round(seconds))
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if minutes < 2:
-        return f"{seconds} s"
-    if hours < 1:
-        return f"{minutes} min"
-    if days < 1:
-        return f"{hours} h {minutes % 60:02d} min"
-    return f"{days} d {hours % 24} h"
+def held_memory(device: torch.device) -> int | None:
+    """Bytes held: on CUDA the most since the last call, of the process's own on the CPU. None where nothing tells."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak
+    statm = Path("/proc/self/statm")
+    if device.type == "cpu" and statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return runtime.used_memory(device)

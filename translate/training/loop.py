@@ -17,10 +17,12 @@ from translate.runtime import Stop
 from translate.training import checkpoint
 from translate.training.engine import Engine, split_batch
 from translate.training.finite import Divergence
-from translate.training.log import Log
+from translate.training.log import Log, held_memory
 
 CHECKPOINT_SECONDS = 300.0
 """Longest time between checkpoints where `--save-every` is not given."""
+LOOK_SHARE = 0.02
+"""Share of the time that looks at the samples may take where neither `--sample-every` nor `--save-every` is given."""
 ROLLBACKS = 1
 """How often a run may go back to a checkpoint because its numbers are no longer finite."""
 FILES_NAMED = 16
@@ -82,23 +84,20 @@ def train(
 ) -> None:
     """Steps until the plan is fulfilled or a signal comes; then, and every so often, saves the whole state.
 
-    `write_model` fills the model folder, `extra_state` goes into every checkpoint, `accumulate` is the number of
-    micro-batches of a step, which `auto_batch` raises where memory runs out. Raises Interrupted after a clean save,
-    DivergedError where numbers are no longer finite and going back to a checkpoint does not help, UsageError where memory
-    does not suffice, StorageError where a checkpoint cannot be written.
+    `write_model` fills the model folder, while the averages of networks, if any, are in their place; `extra_state` goes into
+    every checkpoint; `accumulate` is the number of micro-batches of a step, which `auto_batch` raises where memory runs out.
+    Raises Interrupted after a clean save, DivergedError where numbers are no longer finite and going back to a checkpoint does
+    not help, UsageError where memory does not suffice, StorageError where a checkpoint cannot be written.
     """
     run = _Run(engine, data, folder, cadence, write_model, extra_state, say, accumulate, auto_batch, watches)
     run.open()
-    try:
-        run.start()
-        with runtime.stop_on_signal() as stop:
-            while not engine.finished:
-                before = engine.images
-                if run.step():
-                    run.after_step(before, stop)
-            run.end()
-    finally:
-        run.close()
+    run.start()
+    with runtime.stop_on_signal() as stop:
+        while not engine.finished:
+            before = engine.images
+            if run.step():
+                run.after_step(before, stop)
+        run.end()
     run.quiet(f"trained on {engine.images} images; model in {folder / 'model'}")
 
 
@@ -122,8 +121,8 @@ class _Run:
         self.write_model, self.extra_state, self.say = write_model, extra_state, say
         self.accumulate, self.auto_batch, self.watches = accumulate, auto_batch, watches
         self.first = runtime.rank() == 0
-        self.log: Log | None = None
         self.last_save = time.monotonic()
+        self.looked_at, self.look_seconds = time.monotonic(), 0.0
         self.advised: set[str] = set()
 
     def quiet(self, line: str) -> None:
@@ -135,23 +134,18 @@ class _Run:
         """Batches and logs from where the engine stands, at the start and after going back."""
         engine = self.engine
         self.batches = self.data.batches(engine.images, engine.draws)
-        self.close()
         self.log = Log(self.folder, engine.images, self.say) if self.first else None
         self.means = Means()
         self.logged_at, self.waited, self.since_log = time.monotonic(), 0.0, engine.images
         self.saved_at = engine.images
         self.watched: dict[str, float] = {}
 
-    def close(self) -> None:
-        if self.log is not None:
-            self.log.close()
-
     def start(self) -> None:
         """What comes before the first step of a run."""
         if self.engine.images == 0:
             if self.log is not None:
-                text = (self.folder / "config.toml").read_text()
-                self.log.text("config", "\n".join(f"    {line}" for line in text.splitlines()))
+                text = (self.folder / "config.toml").read_text(encoding="utf-8")
+                self.log.settings(text, self.engine.method.name, self.engine.method.cfg)
             self.show()
         if self.auto_batch and not checkpoint.saved(self.folder):
             self.save()  # where to go back to if the first step is broken off
@@ -184,7 +178,9 @@ class _Run:
         if looks and (found := engine.divergence(weights=saves or engine.finished)) is not None:
             self.roll_back(found)
             return
-        samples = passed(before, now, cadence.sample_every) or (saves and cadence.sample_every is None)
+        samples = passed(before, now, cadence.sample_every) or (
+            saves and cadence.sample_every is None and (cadence.save_every is not None or self.may_look())
+        )
         if samples or engine.finished:
             self.show()
         if logs:
@@ -197,17 +193,20 @@ class _Run:
 
     def end(self) -> None:
         """What is still to be done when the plan is fulfilled."""
-        if self.saved_at != self.engine.images or not (self.folder / "model").is_dir():
+        no_model = self.first and not (self.folder / "model").is_dir()
+        if self.saved_at != self.engine.images or runtime.agree(no_model):
             self.save()
 
     def write_log(self) -> None:
-        """Means of losses and gradients since the last time, what the watches said since then, rates and speed."""
+        """Means of losses and gradients since the last time, what the watches said since then, rates, speed and memory."""
         engine, now = self.engine, self.engine.images
         values = self.means.read() | self.watched | {f"lr/{name}": rate for name, rate in engine.rates().items()}
-        values["epoch"] = engine.clock.epoch
+        values |= {"epoch": engine.clock.epoch, "progress": engine.clock.progress}
         seconds = max(time.monotonic() - self.logged_at, 1e-9)
         values["time/images_per_second"] = (now - self.since_log) / seconds
         values["time/data_wait"] = self.waited / seconds
+        if (held := held_memory(engine.device)) is not None:
+            values["memory/gib"] = held / 2**30
         if self.log is not None:
             self.log.scalars(now, values)
             self.log.console(now, engine.schedule.planned, values)
@@ -220,6 +219,7 @@ class _Run:
         """A sample grid, and what the watches say."""
         if self.log is None or not self.folder.is_dir():  # a folder that has vanished is the next checkpoint's to tell
             return
+        begun = time.monotonic()
         self.log.grid(self.engine.images, images.grid(preview(self.engine, self.data.sample)))
         for watch in self.watches:
             scalars, advice = watch(self.engine)
@@ -228,6 +228,13 @@ class _Run:
                 if line not in self.advised:
                     self.advised.add(line)
                     self.quiet(line)
+                    self.log.advice(self.engine.images, line)
+        self.looked_at = time.monotonic()
+        self.look_seconds = self.looked_at - begun
+
+    def may_look(self) -> bool:
+        """Whether looks take no more than LOOK_SHARE of the time if the next is now and takes as long as the last."""
+        return self.look_seconds <= LOOK_SHARE * (time.monotonic() - self.looked_at)
 
     def save(self) -> None:
         """A checkpoint and the model folder."""
@@ -235,7 +242,8 @@ class _Run:
         if self.first:
             state |= {**self.extra_state, "accumulate": self.accumulate}
             checkpoint.save(self.folder, state, self.cadence.keep_every)
-            checkpoint.replace_folder(self.folder / "model", self.write_model)
+            with self.engine.averages.in_place():
+                checkpoint.replace_folder(self.folder / "model", self.write_model)
         self.last_save, self.saved_at = time.monotonic(), self.engine.images
 
     def roll_back(self, found: Divergence) -> None:
@@ -245,7 +253,7 @@ class _Run:
         remedy = "look at these images, or go on with translate resume RUN and a lower --lr"
         if engine.rollbacks >= ROLLBACKS:
             raise DivergedError(f"training diverged again after it was rolled back: {cause}; {remedy}")
-        state = checkpoint.newest(self.folder, self.quiet)
+        state = runtime.from_first(lambda: checkpoint.newest(self.folder, self.quiet))
         if state is None:
             raise DivergedError(f"training diverged before its first checkpoint: {cause}; {remedy}")
         engine.load_state(state)
@@ -315,8 +323,8 @@ class Means:
         self._counts.update(values.keys())
 
     def read(self) -> dict[str, float]:
-        """The means since the last call, by one copy from the device."""
-        sums = torch.stack(list(self._sums.values())).tolist()
+        """The means since the last call, over all processes, by one copy from the device."""
+        sums = runtime.mean(torch.stack(list(self._sums.values()))).tolist()
         means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
         self._sums.clear()
         self._counts.clear()
@@ -324,12 +332,21 @@ class Means:
 
 
 def preview(engine: Engine, sample: Batch) -> dict[str, Tensor]:
-    """The method's columns of sample images, in evaluation mode; leaves no trace in the training."""
-    method = engine.method
-    keys = torch.arange(len(next(iter(sample.values()))), device=engine.device)
-    method.eval()
-    try:
-        with torch.no_grad(), engine.precision.autocast(engine.device):
-            return method.preview({**sample, "key": keys})
-    finally:
-        method.train()
+    """The method's columns of sample images; where averages of networks are kept, what these make stands beside it."""
+    batch = {**sample, "key": torch.arange(len(next(iter(sample.values()))), device=engine.device)}
+
+    def look() -> dict[str, Tensor]:
+        with engine.aside():
+            return engine.method.preview(batch)
+
+    columns = look()
+    if not engine.averages:
+        return columns
+    with engine.averages.in_place():
+        averaged = look()
+    beside: dict[str, Tensor] = {}
+    for name, column in columns.items():
+        beside[name] = column
+        if not torch.equal(averaged[name], column):
+            beside[f"{name} ema"] = averaged[name]
+    return beside

@@ -5,8 +5,7 @@ what they do changes a weight, a buffer or a random draw. docs/monitoring.md say
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from statistics import fmean
@@ -18,41 +17,13 @@ from torch import Tensor
 from translate import noise
 from translate.methods.base import Batch, GanConfig, Method
 from translate.nn.losses import ADVERSARIAL
+from translate.training import signs
 from translate.training.engine import Engine
-
-SETTLED = 0.1
-"""Share of the plan before which nothing trips: an untrained generator's outputs are grey, alike, and as often negatives of
-their inputs as not."""
-
-EARLY = 1000
-"""Images before which nothing trips either, however short the plan: pix2pix's outputs have passed 0.05 of the variety of real
-images after 250, 0.2 after 500 (measured on datasets/earth_map)."""
-
-INVERTED = -0.3
-"""Correlation below which outputs count as negatives. A negative is at −1 and, repainted, on the way up from there. The mean
-over four pairs of unrelated satellite photographs has a standard deviation of 0.15 (measured on datasets/): this is two."""
-
-COPIED = 2.0
-"""Mean difference, in levels of 255, below which an output is its input. Saving a photograph as JPEG changes it as much: by 1.2
-to 1.6 levels at quality 90, by 2.7 to 3.3 at 75 (measured on datasets/)."""
-
-COPIED_SHARE = 0.25
-"""Where the truth is known: the output is a copy if it is this many times nearer to the input than to the truth."""
-
-COLLAPSED = 0.05
-"""`variety` below which outputs are all one image. Differences are then a fifth of the usual size; those of photographs of 64
-pixels that are blurred to 2×2 blocks still have 0.4 (measured on datasets/)."""
-
-HIDDEN = 2.0
-"""`hidden` above which the way back reads what nobody sees. At most 1 where it passes noise on no larger than it came."""
+from translate.training.signs import Key
 
 PROBE = 4 / 255
 """Standard deviation of the noise laid over the middle image, two levels of 255: less than a person sees, more than the signals
 of some levels' height by which generators pass the source on (Chu et al., "CycleGAN, a Master of Steganography", 2017)."""
-
-SATURATED = 0.95
-"""Gap above which the discriminator has nothing left to learn, and its slope nothing left to teach (Arjovsky and Bottou,
-"Towards Principled Methods for Training GANs", 2017, sec. 2)."""
 
 LASTING = 10
 """Log points in a row that must show it: a discriminator wins for a while in every training."""
@@ -65,63 +36,6 @@ UNSEEN = 1 / LEVELS**2
 
 SOURCE = {"b": "a", "a": "b"}
 """Target domain → the domain whose images are translated to it."""
-
-Key = tuple[str, str]
-"""(kind of scalar, domain or ""): ("inversion", "b") is logged as watch/inversion_b."""
-
-
-@dataclass(frozen=True)
-class Sign:
-    """What is said when a scalar trips, and which settings may mend it: (name, one of CHANGES or a value)."""
-
-    says: str
-    then: str
-    remedies: tuple[tuple[str, str], ...]
-
-
-CHANGES = ("another", "a smaller", "a larger")
-AGAIN = "start again with"
-GO_ON = "stop and go on (translate resume) with"
-
-SIGNS: dict[str, Sign] = {
-    "inversion": Sign(
-        "images made for domain {domain} look like negatives of {origin} (correlation {value:.2f})",
-        AGAIN,
-        (("seed", "another"), ("lambda_identity", "a larger"), ("lambda_l1", "a larger")),
-    ),
-    "change": Sign(
-        "images made for domain {domain} are copies of their inputs (mean difference {value:.1f} of 255)",
-        GO_ON,
-        (("lambda_identity", "a smaller"), ("lambda_cycle", "a smaller"), ("lambda_l1", "a larger")),
-    ),
-    "variety": Sign(
-        "images made for domain {domain} are nearly all the same ({value:.1%} of the variance of real ones)",
-        AGAIN,
-        (("seed", "another"), ("lr", "a smaller"), ("pool_size", "a larger")),
-    ),
-    "hidden": Sign(
-        "the way from {domain} and back lives from a signal that nobody sees in the image between: faint noise there makes it "
-        "{value:.1f} times worse than it may",
-        GO_ON,
-        (("lambda_cycle", "a smaller"),),
-    ),
-    "d_gap": Sign(
-        "the discriminator{of_domain} tells real from made images without fail ({value:.1%}) and teaches nothing any more",
-        GO_ON,
-        (("diffaugment", "color,translation,cutout"), ("lr", "a smaller")),
-    ),
-}
-
-
-def remedies(sign: Sign, cfg: Any) -> list[str]:
-    """The flags that may mend it, as far as the method has them and they can be changed that way."""
-    flags = []
-    for name, change in sign.remedies:
-        now, flag = getattr(cfg, name, None), "--" + name.replace("_", "-")
-        if now is None or now == change or (change == "a smaller" and now == 0):
-            continue
-        flags.append(f"{change} {flag} (now {now})" if change in CHANGES else f"{flag} {change}")
-    return flags
 
 
 class Sentinels:
@@ -144,41 +58,18 @@ class Sentinels:
         method = engine.method
         values = look(engine, self.sample) | gaps(self._points, method.cfg)
         troubles = [key for key in values if self._is_trouble(key, values, method)]
-        if engine.clock.progress < SETTLED or engine.images < EARLY:
+        if not signs.settled(engine.images, engine.clock.progress):
             troubles = []
-        advice = [line_of(key, values[key], method) for key in troubles if key not in self._told]
+        new = [key for key in troubles if key not in self._told]
+        advice = [signs.line_of(key, values[key], method.cfg, knows_truth(method)) for key in new]
         self._told = set(troubles)
         return {f"watch/{'_'.join(filter(None, key))}": value for key, value in values.items()}, advice
 
     def _is_trouble(self, key: Key, values: Mapping[Key, float], method: Method) -> bool:
         kind, domain = key
-        value = values[key]
-        match kind:
-            case "inversion":
-                return value < INVERTED
-            case "change":
-                return value < (COPIED_SHARE * values["error", domain] if knows_truth(method) else COPIED)
-            case "variety":
-                return value < COLLAPSED
-            case "hidden":
-                return value > HIDDEN
-            case "d_gap":
-                return value > SATURATED and len(self._points) == LASTING and not is_fooled(self._points, method.cfg)
-            case _:
-                return False
-
-
-def line_of(key: Key, value: float, method: Method) -> str:
-    """What is wrong, in one line, and which flags of this method may mend it."""
-    kind, domain = key
-    sign = SIGNS[kind]
-    words = {
-        "origin": "the true ones" if knows_truth(method) else "their inputs",
-        "of_domain": f" of domain {domain}" if domain else "",
-    }
-    flags = remedies(sign, method.cfg)
-    advice = f"; {sign.then} {' or '.join(flags)}" if flags else ""
-    return f"warning: {sign.says.format(domain=domain, value=value, **words)}{advice}"
+        limit = signs.limit_of(kind, values["error", domain] if kind == "change" and knows_truth(method) else None)
+        lasts = len(self._points) == LASTING and not is_fooled(self._points, method.cfg)
+        return limit is not None and limit.is_passed(values[key]) and (kind != "d_gap" or lasts)
 
 
 def knows_truth(method: Method) -> bool:
@@ -189,7 +80,6 @@ def knows_truth(method: Method) -> bool:
 # What the sample images tell.
 
 
-@torch.no_grad()
 def look(engine: Engine, sample: Batch) -> dict[Key, float]:
     """The scalars of the sample images, by one copy from the device. For domain b and, where the method makes it, a:
 
@@ -200,7 +90,7 @@ def look(engine: Engine, sample: Batch) -> dict[Key, float]:
     method = engine.method
     keys = torch.arange(len(next(iter(sample.values()))), device=engine.device)  # the noise that the grid is shown with
     values: dict[Key, Tensor] = {}
-    with _aside(engine):
+    with engine.aside():
         made = {
             to: exactly(method.translate(sample[source], to, keys))
             for to, source in SOURCE.items()
@@ -212,17 +102,6 @@ def look(engine: Engine, sample: Batch) -> dict[Key, float]:
             values["hidden", source] = hidden(method, sample[source], made[SOURCE[source]], source, keys)
     numbers = torch.stack(list(values.values())).tolist() if values else []
     return dict(zip(values, numbers, strict=True))
-
-
-@contextmanager
-def _aside(engine: Engine) -> Iterator[None]:
-    """The method in evaluation mode, at the precision of the training."""
-    engine.method.eval()
-    try:
-        with engine.precision.autocast(engine.device):
-            yield
-    finally:
-        engine.method.train()
 
 
 def exactly(x: Tensor) -> Tensor:

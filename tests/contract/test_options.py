@@ -1,0 +1,88 @@
+"""Ways to compute the same thing: each agrees with plain float32, for every method."""
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+
+from translate.methods import METHODS
+
+# Largest relative difference of a loss in the first step, and least cosine between the gradients. Float32 itself is 3e-7 and
+# 3e-6 from float64 here (relative; a cosine of 1 − 5e-12).
+EXACT = (1e-5, 1 - 1e-8)
+WAYS = {
+    "channels_last": ({}, {"channels_last": True}, EXACT),
+    "gradient_checkpointing": ({"gradient_checkpointing": True}, {}, EXACT),
+    "bf16": ({}, {"precision": "bf16"}, (2e-2, 0.9)),
+    "fp16": ({}, {"precision": "fp16"}, (2e-3, 0.99)),
+}
+
+
+def first_step(tiny, name, flags, options):
+    """Losses up to the first update, and its gradients: later losses come after a step that fp16's scaler may skip."""
+    engine = tiny.engine(name, **options, norm="batch", dropout=False, **flags)
+    first = {}
+
+    def keep(update):
+        first.setdefault("update", update)
+        if update == first["update"]:
+            scale = engine.scalers[update].get_scale() if engine.scalers[update].is_enabled() else 1
+            first["gradients"] = torch.cat([p.grad.double().flatten() / scale for p in engine.parameters[update]])
+        apply(update)
+
+    apply, engine._apply = engine._apply, keep
+    for scaler in engine.scalers.values():
+        if scaler.is_enabled():
+            scaler._init_scale = (
+                256.0  # what the scaler comes to; its first one overflows on networks as small as these
+            )
+    losses = engine.step(tiny.engine_batch(name, engine))
+    wanted = {key: loss.item() for key, loss in losses.items() if key.startswith(first["update"])}
+    return wanted, first["gradients"]
+
+
+def assert_agree(left, right, tolerance):
+    (losses, gradients), (plain, exact) = left, right
+    most, least = tolerance
+    assert losses.keys() == plain.keys()
+    assert max(abs(losses[key] - plain[key]) / abs(plain[key]) for key in plain) < most
+    assert torch.cosine_similarity(gradients, exact, dim=0) > least
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", METHODS)
+def test_it_agrees_with_plain_float32(name, way, tiny):
+    flags, options, tolerance = WAYS[way]
+    assert_agree(first_step(tiny, name, flags, options), first_step(tiny, name, {}, {}), tolerance)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_channels_last_lies_so(name, tiny):
+    engine = tiny.engine(name, channels_last=True)
+    seen = []
+    for module in engine.method.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda module, given, out: seen.append((given[0], module.weight)))
+    engine.step(tiny.engine_batch(name, engine))
+    wide = [(x, weight) for x, weight in seen if min(*x.shape[1:], *weight.shape[1:]) > 1]
+    assert wide
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for pair in wide for x in pair)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at inputs
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", METHODS)
+def test_compiled_networks_agree_with_plain_ones(name, backend, tiny, monkeypatch):
+    real = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda network: real(network, backend=backend))
+    flags = {"norm": "instance", "adversarial": "wgan-gp"}  # its penalty is differentiated twice, past the compiler
+    compiled, plain = (tiny.engine(name, compiled=on, dropout=False, **flags) for on in (True, False))
+    ours, theirs = (e.step(tiny.engine_batch(name, e)) for e in (compiled, plain))
+    for key, loss in theirs.items():
+        torch.testing.assert_close(ours[key], loss, rtol=1e-5, atol=1e-6, msg=key)
+    frames = counters["frames"]["total"]
+    assert frames > 0
+    with compiled.aside():  # a look at it is not compiled anew for its size
+        compiled.method.preview(tiny.batch(name, 3))
+    assert counters["frames"]["total"] == frames
+    assert compiled.method.state_dict().keys() == plain.method.state_dict().keys()

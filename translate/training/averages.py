@@ -1,0 +1,71 @@
+"""Running averages of weights: smoother than the weights of any one step, and what is exported where they are on.
+
+Yaz et al., "The Unusual Effectiveness of Averaging in GAN Training", 2018.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+RAMP = 0.05
+"""The half-life is at most this share of the images seen, so that the first weights are soon forgotten (Karras et al.,
+"Training Generative Adversarial Networks with Limited Data", 2020, its official code)."""
+
+
+class Averages:
+    """Copies of networks whose weights follow exponentially; their buffers are always those of the networks.
+
+    `half_life`: images after which a step's weights count half; 0: there are no averages.
+    """
+
+    def __init__(self, method: nn.Module, networks: Sequence[str], half_life: int) -> None:
+        self.method, self.half_life = method, half_life
+        names = networks if half_life else ()
+        self.networks = {name: copy.deepcopy(method.get_submodule(name)).requires_grad_(False) for name in names}
+
+    def __bool__(self) -> bool:
+        return bool(self.networks)
+
+    def decay(self, images: int, count: int) -> float:
+        """What is kept of the averages in a step of `count` images, after which `images` have been seen."""
+        return 0.5 ** (count / min(self.half_life, RAMP * images))
+
+    @torch.no_grad()
+    def update(self, images: int, count: int) -> None:
+        """After a step of `count` images, with which `images` have been seen."""
+        for name, average in self.networks.items():
+            network = self.method.get_submodule(name)
+            torch._foreach_lerp_(
+                [p.data for p in average.parameters()],
+                [p.data for p in network.parameters()],
+                1 - self.decay(images, count),
+            )
+            for buffer, current in zip(average.buffers(), network.buffers(), strict=True):
+                buffer.copy_(current)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within the block the method's networks are their averages."""
+        own = {name: self.method.get_submodule(name) for name in self.networks}
+        try:
+            self._put(self.networks)
+            yield
+        finally:
+            self._put(own)
+
+    def _put(self, networks: Mapping[str, nn.Module]) -> None:
+        for name, network in networks.items():
+            parent, _, attribute = name.rpartition(".")
+            setattr(self.method.get_submodule(parent), attribute, network)
+
+    def state(self) -> dict[str, Any]:
+        return {name: network.state_dict() for name, network in self.networks.items()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The reverse of `state`; what it lacks, since there was no average before, starts at the weights of now."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state.get(name) or self.method.get_submodule(name).state_dict())
