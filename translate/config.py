@@ -122,6 +122,27 @@ class TrainConfig:
     )
     sample_every: int | None = option(None, "sample grid after every N images (with each checkpoint)", low=1, free=True)
     log_every: int = option(100, "write losses after every N images", low=1, free=True)
+    evaluate_every: int | None = option(
+        None, "figures on a validation set after every N images, and the best model kept", low=1, free=True
+    )
+    evaluate_metrics: str = option(
+        "",
+        "comma-separated metrics of the validation (l1, psnr, ssim where the truth is known, else swd and others)",
+        free=True,
+    )
+    evaluate_images: int = option(200, "images of the validation set that are looked at, at most", low=2, free=True)
+    best_by: str | None = option(
+        None, "the figure that the best model is chosen by (l1 for pairs, else swd)", free=True
+    )
+    patience: int | None = option(
+        None, "stop after so many validations in a row that were no better than the best", low=1, free=True
+    )
+    hold_out: float = option(
+        0.0,
+        "share of the training images that is set aside for validation where there is no val folder",
+        low=0,
+        high=0.5,
+    )
     watch: bool = option(True, "warn when samples or losses show that training goes wrong", free=True)
 
 

@@ -87,6 +87,14 @@ def of_model(
     settings = config.read_toml(run / "config.toml") if run else {}
     direction = choice.direction or settings.get("direction", "a2b")
     name, split = _held_out(root, model.method.layout, choice.split, direction, say)
+    return of_split(model, source, root, name, split, direction, settings, choice, progress)
+
+
+def of_split(
+    model: Translator, source: Model | None, root: Path, name: str, split: Split, direction: str,
+    settings: dict[str, Any], choice: Choice, progress: Progress,
+) -> Case:  # fmt: skip
+    """A model's translations of the images of a split. `settings`: of the run that trained it, as far as they are known."""
     split, given = split if choice.to == "b" else split.swapped(), source_of(choice.to)
     side = _side(choice.size, model.info.get("trained_on"), settings)
     ways = {domain: Way(side, model.info["domains"][domain]["channels"], model.values(domain)) for domain in "ab"}
@@ -106,7 +114,7 @@ def of_model(
         "data": root.resolve().name, "split": name, "layout": model.method.layout, "direction": direction,
         "to": choice.to, "paired": split.paired, "precision": model.precision.name,
     }  # fmt: skip
-    return Case(subject, ways[choice.to], data, _about(model, source, outputs), run)
+    return Case(subject, ways[choice.to], data, _about(model, source, outputs), _run_folder(source))
 
 
 def _about(model: Translator, source: Model | None, outputs: Pictures) -> dict[str, Any]:
@@ -134,16 +142,20 @@ def _held_out(
     split = layouts.find(root, layout, name, direction)
     if name == "train":
         say(f"{root}: these are training images, which a model knows by heart: its figures on others will be worse")
-    if not split.paired and layout == "unpaired":
-        try:
-            pairs = layouts.find(root, "paired", name, direction)
-        except DataError:
-            return name, split
+    if layout == "unpaired" and (pairs := hidden_pairs(root, name, direction)) is not None:
         say(
             f"{root}: {name} holds pairs, which training did not see: the truth is known, and figures against it are given too"
         )
         return name, pairs
     return name, split
+
+
+def hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
+    """A split as pairs, where the names match though the method learns without pairs."""
+    try:
+        return layouts.find(root, "paired", name, direction)
+    except DataError:
+        return None
 
 
 def _of_training(root: Path, model: Translator, direction: str, to: str) -> tuple[Ref, ...]:

@@ -55,13 +55,13 @@ def evaluate(
     ready = load() if needed else None  # before the work, which else might be in vain
     case = _case(model, root, real, fake, chosen, device, precision, progress, say)
     done = Judge(case.subject, load, chosen.seed, of_lpips, where, ready)
-    usual = _usual(case, extractor=ready is not None or features.is_here(EXTRACTOR))
-    figures = _asked(done, asked) if asked else _possible(done, usual, say)
-    record = _record(case, done, figures, chosen.seed)
+    names = usual(case, extractor=ready is not None or features.is_here(EXTRACTOR))
+    figures = asked_figures(done, asked) if asked else possible(done, names, say)
+    result = record(case, done, figures, chosen.seed)
     place = Path(out) if out else case.folder / "metrics.json" if case.folder else None
     if place:
-        protocol.write(place, record)
-    return record
+        protocol.write(place, result)
+    return result
 
 
 def compare(first: str | Path, second: str | Path) -> dict[str, Any]:
@@ -109,11 +109,12 @@ def _case(
     raise UsageError("give MODEL and ROOT, or --real DIR and --fake DIR")
 
 
-def _asked(done: Judge, names: Iterable[str]) -> dict[str, Estimate]:
+def asked_figures(done: Judge, names: Iterable[str]) -> dict[str, Estimate]:
+    """All figures of some rows of METRICS."""
     return {key: figure for name in names for key, figure in done.figures(name).items()}
 
 
-def _possible(done: Judge, names: Iterable[str], say: Callable[[str], None]) -> dict[str, Estimate]:
+def possible(done: Judge, names: Iterable[str], say: Callable[[str], None]) -> dict[str, Estimate]:
     """The figures that the images allow; of what they do not, a line says why."""
     figures: dict[str, Estimate] = {}
     for name in names:
@@ -127,7 +128,7 @@ def _possible(done: Judge, names: Iterable[str], say: Callable[[str], None]) -> 
     return figures
 
 
-def _usual(case: Case, *, extractor: bool) -> list[str]:
+def usual(case: Case, *, extractor: bool) -> list[str]:
     """The metrics that tell most, where none are asked for."""
     subject, paired = case.subject, case.data.get("layout") == "paired"
     names = ["l1", "psnr", "ssim"] if subject.truth else []
@@ -137,7 +138,8 @@ def _usual(case: Case, *, extractor: bool) -> list[str]:
     return names + (["cycle_psnr"] if subject.back else [])
 
 
-def _record(case: Case, done: Judge, figures: dict[str, Estimate], seed: int) -> dict[str, Any]:
+def record(case: Case, done: Judge, figures: dict[str, Estimate], seed: int) -> dict[str, Any]:
+    """What `evaluate` gives."""
     return {
         "metrics": {key: protocol.plain(figure) for key, figure in figures.items()},
         "protocol": protocol.describe(done, case.way, code=f"image-translate {__version__}", seed=seed, **case.data),

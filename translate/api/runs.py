@@ -24,7 +24,7 @@ WINDOW = 10
 SHAPE = 24
 """Values in which a whole curve is told."""
 
-ROOMS = ("loss", "judge", "watch", "grad", "lr", "time", "memory")
+ROOMS = ("val", "val_ema", "loss", "judge", "watch", "grad", "lr", "time", "memory")
 """The order of curves, by the first part of their names."""
 
 MEANT = ("loss", "grad", "time", "memory")

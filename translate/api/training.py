@@ -9,7 +9,7 @@ import torch
 
 import translate
 from translate import config, files, runtime
-from translate.api import data
+from translate.api import data, validating
 from translate.api.models import load, say_to_stderr
 from translate.config import TrainConfig
 from translate.conversion import model as model_folder
@@ -24,6 +24,7 @@ from translate.training.engine import Engine
 from translate.training.judge import Judge
 from translate.training.schedule import Schedule
 from translate.training.sentinels import Sentinels
+from translate.training.validation import BEST, Validation
 
 SAMPLES = 4
 """Rows of a sample grid."""
@@ -150,18 +151,21 @@ def _train_started(
     precision = runtime.pick_precision(cfg.precision, device)
     data.check(cfg, device)
     split = layouts.find(root, cls.layout, "train", cfg.direction)
+    split, known = validating.divide(root, cls.layout, cfg, split, tell)
+    measure = validating.Measure(root, known, cfg, cls.layout, device) if known and runtime.rank() == 0 else None
     schedule = Schedule.of(cfg, len(split))
     if schedule.planned == 0:
         raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
     start = _initial_weights(cls, cfg, tell) if cfg.init_from and not checkpoint.saved(folder) else {}
     if runtime.rank() > 0:  # the first process holds the lock and writes
-        return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
+        return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start, measure)
     with files.no_empty_folders(folder), files.locked(folder, "wait for it or use another --run"):
         files.check_writable(folder)
         files.remove_temporaries(folder)
-        checkpoint.tidy(folder / "model")
+        for model in ("model", BEST):
+            checkpoint.tidy(folder / model)
         _compare(folder, cls.name, cfg, may_change)
-        return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start)
+        return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start, measure)
 
 
 def _silent(line: str) -> None:
@@ -171,11 +175,18 @@ def _silent(line: str) -> None:
 def _train_locked(
     cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], split: layouts.Split,
     schedule: Schedule, device: torch.device, precision: runtime.Precision, start: dict[str, Weights],
+    measure: validating.Measure | None,
 ) -> Run:  # fmt: skip
     state = runtime.from_first(lambda: checkpoint.newest(folder, say))
     is_exported = runtime.from_first(lambda: model_folder.is_model(folder / "model"))
     if state is not None and state["images"] >= schedule.planned and is_exported:
         say(f"{folder}: finished after {state['images']} images; a larger --images or --epochs goes on")
+        return Run(folder, state["images"])
+    if state is not None and cfg.patience is not None and state.get("validation", {}).get("misses", 0) >= cfg.patience:
+        say(
+            f"{folder}: ended early after {state['images']} images, {state['validation']['misses']} validations without a "
+            f"better model; a larger --patience goes on"
+        )
         return Run(folder, state["images"])
     method = cls(cfg)
     _check_auto_batch(cfg, method)
@@ -221,17 +232,23 @@ def _train_locked(
         split_up = replace(cfg, accumulate=_micro_batches(cfg, state))
         kept = source.bytes_needed if source.tier == "resident" else 0
         say(runtime.from_first(lambda: memory.check(cls, split_up, sample, device, precision, kept)))
+
+    def write_model(place: Path) -> None:
+        model_folder.write_trained(place, method, title=root.resolve().name, seen=engine.images)
+
+    validation = Validation(measure, folder, write_model, engine.averages, cfg.patience, say) if measure else None
+    if validation is not None and state is not None:
+        validation.load_state(state.get("validation", {}))
     loop.train(
         engine,
         _data(source, sample),
         folder,
         accumulate=_micro_batches(cfg, state),
         auto_batch=cfg.auto_batch,
-        cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every, cfg.keep_every),
+        cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every, cfg.keep_every, cfg.evaluate_every),
         watches=(Sentinels(sample), Judge(sample)) if cfg.watch else (),
-        write_model=lambda place: model_folder.write_trained(
-            place, method, title=root.resolve().name, seen=engine.images
-        ),
+        validation=validation,
+        write_model=write_model,
         extra_state={"data": fingerprint, "version": translate.__version__, "environment": environment},
         say=say,
     )

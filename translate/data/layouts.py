@@ -1,6 +1,7 @@
 """Which images of a folder belong to which domain. Nothing is opened here: layouts are decided by names alone."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,38 @@ class Split:
 
     def swapped(self) -> "Split":
         return replace(self, a=self.b, b=self.a)
+
+    def set_aside(self, share: float) -> tuple["Split", "Split"]:
+        """The rest, and that share of each domain: a function of the names alone, so that a new file moves few others.
+
+        Files of one name go the same way, in both domains. DataError where either part would be empty.
+        """
+        names = {ref.path.stem for ref in (*self.a, *self.b)}
+        ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+        aside = set(ranked[: math.ceil(share * len(ranked))])
+        parts = []
+        for wanted in (False, True):
+            pairs = [i for i, ref in enumerate(self.a) if (ref.path.stem in aside) == wanted]
+            a = tuple(self.a[i] for i in pairs)
+            b = tuple(self.b[i] for i in pairs) if self.paired else self._of(aside, wanted)
+            parts.append(Split(a, b, self.paired))
+        if any(not part.a or (self.b and not part.b) for part in parts):
+            raise DataError(
+                f"--hold-out {share:g}: of {len(self.a)} and {len(self.b)} images it leaves a domain without any"
+            )
+        return parts[0], parts[1]
+
+    def _of(self, names: set[str], wanted: bool) -> tuple[Ref, ...]:
+        return tuple(ref for ref in self.b if (ref.path.stem in names) == wanted)
+
+    def at_most(self, count: int) -> "Split":
+        """So many images of each domain, evenly spread; of pairs, the same of both."""
+
+        def spread(refs: tuple[Ref, ...]) -> tuple[Ref, ...]:
+            kept = min(count, len(refs))
+            return tuple(refs[i * len(refs) // kept] for i in range(kept))
+
+        return replace(self, a=spread(self.a), b=spread(self.b))
 
     def fingerprint(self) -> str:
         """Changes with the number, names and sizes of the files, not with where the folder is."""

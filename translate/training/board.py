@@ -88,6 +88,7 @@ class Board:
 def layout(names: Sequence[str]) -> Layout:
     """What is drawn together, the most telling first; of the names there are, whatever the method."""
     found: Layout = {
+        "Validation": _by_stem_of("val/", "val_ema/", names),
         "Generators against discriminators": _duels(names),
         "Discriminator outputs": _outputs(names),
         "Other losses": _by_stem(name for name in names if name.startswith("loss/") and not name.startswith((D, G))),
@@ -129,6 +130,12 @@ def stem(name: str) -> str:
     """What a scalar is about, without the domain: of loss/g/cycle_a "cycle", of watch/d_gap_b "d_gap"."""
     last = name.rpartition("/")[2]
     return last.rpartition("_")[0] if re.search(r"_[a-z]{1,2}$", last) else last
+
+
+def _by_stem_of(raw: str, averaged: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """Each figure of the raw weights beside that of the averaged ones."""
+    figures = [name.removeprefix(raw) for name in names if name.startswith(raw)]
+    return {figure: [room + figure for room in (raw, averaged) if room + figure in names] for figure in figures}
 
 
 def _by_room(names: Sequence[str], *rooms: str) -> dict[str, list[str]]:

@@ -18,6 +18,7 @@ from translate.training import checkpoint
 from translate.training.engine import Engine, split_batch
 from translate.training.finite import Divergence
 from translate.training.log import Log, held_memory
+from translate.training.validation import BEST, Validation
 
 CHECKPOINT_SECONDS = 300.0
 """Longest time between checkpoints where `--save-every` is not given."""
@@ -38,6 +39,8 @@ class Cadence:
     sample_every: int | None
     keep_every: int | None = None
     """Checkpoints that stay; None: none but the newest."""
+    evaluate_every: int | None = None
+    """Measurements on the validation set; None: none."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +84,30 @@ def train(
     accumulate: int = 1,
     auto_batch: bool = False,
     watches: Sequence[Watch] = (),
+    validation: Validation | None = None,
 ) -> None:
     """Steps until the plan is fulfilled or a signal comes; then, and every so often, saves the whole state.
 
     `write_model` fills the model folder, while the averages of networks, if any, are in their place; `extra_state` goes into
-    every checkpoint; `accumulate` is the number of micro-batches of a step, which `auto_batch` raises where memory runs out.
+    every checkpoint; `accumulate` is the number of micro-batches of a step, which `auto_batch` raises where memory runs out;
+    `validation`, of the first process, measures the model and may end the run early.
     Raises Interrupted after a clean save, DivergedError where numbers are no longer finite and going back to a checkpoint does
     not help, UsageError where memory does not suffice, StorageError where a checkpoint cannot be written.
     """
-    run = _Run(engine, data, folder, cadence, write_model, extra_state, say, accumulate, auto_batch, watches)
+    run = _Run(
+        engine, data, folder, cadence, write_model, extra_state, say, accumulate, auto_batch, watches, validation
+    )
     run.open()
     run.start()
     with runtime.stop_on_signal() as stop:
-        while not engine.finished:
+        while not (engine.finished or run.gives_up):
             before = engine.images
             if run.step():
                 run.after_step(before, stop)
         run.end()
-    run.quiet(f"trained on {engine.images} images; model in {folder / 'model'}")
+    early = f"; no better for {validation.misses} validations" if validation is not None and validation.ends else ""
+    best = f", the best in {folder / BEST}" if validation is not None and validation.best is not None else ""
+    run.quiet(f"trained on {engine.images} images{early}; model in {folder / 'model'}{best}")
 
 
 class _Run:
@@ -116,10 +125,12 @@ class _Run:
         accumulate: int,
         auto_batch: bool,
         watches: Sequence[Watch],
+        validation: Validation | None,
     ) -> None:
         self.engine, self.data, self.folder, self.cadence = engine, data, folder, cadence
         self.write_model, self.extra_state, self.say = write_model, extra_state, say
         self.accumulate, self.auto_batch, self.watches = accumulate, auto_batch, watches
+        self.validation, self.gives_up = validation, False
         self.first = runtime.rank() == 0
         self.last_save = time.monotonic()
         self.looked_at, self.look_seconds = time.monotonic(), 0.0
@@ -173,7 +184,8 @@ class _Run:
         late = cadence.save_every is None and time.monotonic() - self.last_save > CHECKPOINT_SECONDS
         agreed = runtime.agree(2 * stop.signal + late)  # all processes save, and stop, at the same step
         saves = bool(agreed) or any(passed(before, now, every) for every in (cadence.save_every, cadence.keep_every))
-        logs = passed(before, now, cadence.log_every) or engine.finished
+        validates = passed(before, now, cadence.evaluate_every) or bool(engine.finished and cadence.evaluate_every)
+        logs = passed(before, now, cadence.log_every) or engine.finished or validates
         looks = logs or saves or engine.device.type == "cpu"  # where there is no device to wait for it costs nothing
         if looks and (found := engine.divergence(weights=saves or engine.finished)) is not None:
             self.roll_back(found)
@@ -183,6 +195,8 @@ class _Run:
         )
         if samples or engine.finished:
             self.show()
+        if validates:
+            self.validate()
         if logs:
             self.write_log()
         if saves:
@@ -196,6 +210,12 @@ class _Run:
         no_model = self.first and not (self.folder / "model").is_dir()
         if self.saved_at != self.engine.images or runtime.agree(no_model):
             self.save()
+
+    def validate(self) -> None:
+        """Figures on the validation set, which may say that the run is to end."""
+        if self.validation is not None:
+            self.watched |= self.validation(self.engine.images)
+        self.gives_up = runtime.from_first(lambda: self.validation is not None and self.validation.ends)
 
     def write_log(self) -> None:
         """Means of losses and gradients since the last time, what the watches said since then, rates, speed and memory."""
@@ -241,6 +261,7 @@ class _Run:
         state = self.engine.state()
         if self.first:
             state |= {**self.extra_state, "accumulate": self.accumulate}
+            state |= {"validation": self.validation.state()} if self.validation else {}
             checkpoint.save(self.folder, state, self.cadence.keep_every)
             with self.engine.averages.in_place():
                 checkpoint.replace_folder(self.folder / "model", self.write_model)
@@ -257,6 +278,8 @@ class _Run:
         if state is None:
             raise DivergedError(f"training diverged before its first checkpoint: {cause}; {remedy}")
         engine.load_state(state)
+        if self.validation is not None:
+            self.validation.load_state(state.get("validation", {}))
         if engine.broken_weights():
             raise DivergedError(f"training diverged: {cause}, and the last checkpoint is not finite either; {remedy}")
         engine.rollbacks += 1

@@ -1,0 +1,111 @@
+"""The validation set of a training, and the figures that are taken on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from translate import config
+from translate.api import evaluating
+from translate.api.cases import Choice, hidden_pairs, of_split
+from translate.conversion import translator
+from translate.conversion.translator import Translator
+from translate.data import layouts
+from translate.data.layouts import Split
+from translate.errors import UsageError
+from translate.evaluation import features, judge, protocol
+from translate.evaluation.judge import Judge
+from translate.evaluation.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """The images that a training is measured on, and what they are called in its records."""
+
+    name: str
+    split: Split
+
+
+def divide(
+    root: Path, layout: str, cfg: Any, train: Split, say: Callable[[str], None]
+) -> tuple[Split, ValidationSet | None]:
+    """What is trained on, and what it is measured on: `val` images, else a share of the training images that is set aside for
+    it (`hold_out`), else test images, which is said. None if nothing is to be measured.
+
+    UsageError where there are none of these.
+    """
+    has_val = _has(root, "val")
+    aside = None
+    if cfg.hold_out and not has_val:
+        train, aside = train.set_aside(cfg.hold_out)
+    if cfg.evaluate_every is None:
+        return train, None
+    if aside is not None:
+        return train, ValidationSet("held out of train", aside.at_most(cfg.evaluate_images))
+    name = "val" if has_val else "test"
+    if not has_val and not _has(root, "test"):
+        raise UsageError(
+            f"--evaluate-every {cfg.evaluate_every}: {root} has neither val nor test images; --hold-out 0.1 sets a tenth of "
+            f"the training images aside"
+        )
+    if not has_val:
+        say(
+            f"warning: {root} has no val images, so test images choose the best model, and say no more how good it is on "
+            f"others; --hold-out 0.1 sets training images aside instead"
+        )
+    split = hidden_pairs(root, name, cfg.direction) or layouts.find(root, layout, name, cfg.direction)
+    return train, ValidationSet(name, split.at_most(cfg.evaluate_images))
+
+
+def _has(root: Path, split: str) -> bool:
+    return (root / split).is_dir() or (root / f"{split}A").is_dir()
+
+
+class Measure:
+    """Figures of a model on a validation set: those of `translate evaluate` on the same images and weights."""
+
+    def __init__(self, root: Path, known: ValidationSet, cfg: Any, layout: str, device: torch.device) -> None:
+        """UsageError where a metric is unknown, or the one that chooses is not among those taken."""
+        self.root, self.known, self.cfg, self.device = root, known, cfg, device
+        asked = [name.strip() for name in cfg.evaluate_metrics.split(",") if name.strip()]
+        self.asked = list(dict.fromkeys(judge.find(name) for name in asked))
+        for name in self.asked:
+            judge.check_extractor(name, evaluating.EXTRACTOR)
+        self.chosen = cfg.best_by or self._usual_choice(layout)
+        row = judge.find(self.chosen)
+        if self.asked and row not in self.asked:
+            raise UsageError(
+                f"--best-by {self.chosen}: not among --evaluate-metrics {cfg.evaluate_metrics}; add it there"
+            )
+        self.higher = METRICS[row].better == "higher"
+        self.load = partial(features.load, evaluating.EXTRACTOR, None, device)
+        if any(map(judge.uses_features, [row, *self.asked])):
+            self.load()  # a missing package is said before the training, not after hours of it
+
+    def _usual_choice(self, layout: str) -> str:
+        """The truth where the method learns from it; where it is hidden from the method it shall not choose either."""
+        usual = "l1" if layout == "paired" else "swd"
+        return usual if not self.asked or usual in self.asked else METRICS[self.asked[0]].keys[0]
+
+    def __call__(self, model: Path) -> dict[str, float]:
+        """Figures of the model in a folder, where their record is left as `metrics.json`."""
+        source = translator.read(model)
+        ready = Translator(source, self.device)
+        settings = config.to_dict(self.cfg)
+        case = of_split(
+            ready, None, self.root, self.known.name, self.known.split, self.cfg.direction, settings, Choice(), _quiet
+        )
+        done = Judge(case.subject, self.load, device=self.device)
+        names = self.asked or [*evaluating.usual(case, extractor=False)]
+        if judge.find(self.chosen) not in names:
+            names.append(judge.find(self.chosen))
+        figures = evaluating.asked_figures(done, names)
+        protocol.write(model / "metrics.json", evaluating.record(case, done, figures, seed=0))
+        return {key: estimate.value for key, estimate in figures.items()}
+
+
+def _quiet(finished: int, failed: int, total: int | None) -> None:
+    """Progress of one of many validations is nobody's concern."""

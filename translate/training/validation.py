@@ -1,0 +1,114 @@
+"""Measuring the model on a fixed set while it is trained; the best one so far is kept beside the newest."""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from translate.errors import TranslateError
+from translate.training import checkpoint
+from translate.training.averages import Averages
+from translate.training.stats import figure
+
+BEST = "model-best"
+"""The folder of the best model, beside `model`."""
+
+
+class Measure(Protocol):
+    """Figures of models on the validation set."""
+
+    chosen: str
+    """The figure that decides which is the best."""
+    higher: bool
+    """Whether more of it is better."""
+
+    def __call__(self, model: Path) -> dict[str, float]:
+        """Figures of the model in a folder, by name; what else is to be kept of it is written there. TranslateError."""
+        ...
+
+
+class Validation:
+    """Measures the model as it is, raw and averaged, and keeps the best as it would be exported.
+
+    `patience`: how many measurements in a row may be no better than the best before the training should end; None: any.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        folder: Path,
+        write_model: Callable[[Path], None],
+        averages: Averages,
+        patience: int | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.measure, self.folder, self.write_model, self.averages = measure, folder, write_model, averages
+        self.patience, self.say = patience, say
+        self.best: float | None = None
+        self.best_at = self.misses = 0
+        self.measured_at: int | None = None
+        self._warned: set[str] = set()
+
+    @property
+    def ends(self) -> bool:
+        """Whether it has been patient long enough."""
+        return self.patience is not None and self.misses >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """Which model was the best, and since when; part of the checkpoint."""
+        return {"chosen": self.measure.chosen, "best": self.best, "best_at": self.best_at, "misses": self.misses}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The reverse of `state`; with nothing in it, or another figure that decides, the search begins anew."""
+        known = state.get("chosen") == self.measure.chosen
+        self.best = state["best"] if known else None
+        self.best_at, self.misses = (state["best_at"], state["misses"]) if known else (0, 0)
+
+    def __call__(self, images_seen: int) -> dict[str, float]:
+        """The figures of now, by "val/name" and, of averaged weights, "val_ema/name"; and the seconds that it took."""
+        begun = time.monotonic()
+        self.measured_at = images_seen
+        place = self.folder / ".validated"
+        try:
+            figures = self._measured(place, "val")
+            if self.averages:
+                with self.averages.in_place():
+                    figures |= self._measured(place, "val_ema")
+            self._keep_if_best(place, figures, images_seen)
+        except (TranslateError, OSError) as e:
+            self._warn(f"warning: no validation after {images_seen} images: {e}")
+            figures = {}
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        return figures | {"time/validation_seconds": time.monotonic() - begun}
+
+    def _measured(self, place: Path, room: str) -> dict[str, float]:
+        """Figures of the method's networks as they are; their model stays in `place`."""
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        self.write_model(place)
+        return {f"{room}/{name}": value for name, value in self.measure(place).items()}
+
+    def _keep_if_best(self, place: Path, figures: Mapping[str, float], images_seen: int) -> None:
+        """What was measured last, the averages if there are any, is what would be exported."""
+        room = "val_ema" if self.averages else "val"
+        value = figures[f"{room}/{self.measure.chosen}"]
+        is_best = self.best is None or (value > self.best if self.measure.higher else value < self.best)
+        if is_best:
+            self.best, self.best_at, self.misses = value, images_seen, 0
+            checkpoint.replace_folder(self.folder / BEST, lambda new: _copy(place, new))
+        else:
+            self.misses += 1
+        best = "the best so far" if is_best else f"the best was {figure(self.best or 0)} after {self.best_at}"
+        self.say(f"validation after {images_seen} images: {self.measure.chosen} {figure(value)}, {best}")
+
+    def _warn(self, line: str) -> None:
+        kind = line.partition("images: ")[2]
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self.say(line)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, dirs_exist_ok=True)
