@@ -199,7 +199,7 @@ def test_wrong_flags(fails: Fails, arguments: list[str], words: list[str]) -> No
     fails(arguments, 2, *words)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "sample", "doctor", "x"])
+@pytest.mark.parametrize("command", ["sample", "doctor", "x"])
 def test_commands_that_have_not_come_yet(fails: Fails, command: str) -> None:
     fails([command], 2, command, "convert", "train")
     fails([command, "a", "--b"], 2, command)

@@ -239,7 +239,7 @@ def _train_locked(
     validation = Validation(measure, folder, write_model, engine.averages, cfg.patience, say) if measure else None
     if validation is not None and state is not None:
         validation.load_state(state.get("validation", {}))
-    loop.train(
+    loop.Training(
         engine,
         _data(source, sample),
         folder,
@@ -251,7 +251,7 @@ def _train_locked(
         write_model=write_model,
         extra_state={"data": fingerprint, "version": translate.__version__, "environment": environment},
         say=say,
-    )
+    ).run()
     return Run(folder, engine.images)
 
 

@@ -25,6 +25,7 @@ from translate.conversion.maker import Maker
 from translate.conversion.names import Item
 from translate.conversion.options import Result
 from translate.conversion.report import text
+from translate.conversion.translator import source_of
 
 NAME = "report.html"
 
@@ -93,7 +94,7 @@ def _model(info: Mapping[str, Any]) -> str:
 
 
 def _intro(maker: Maker, part: Shard) -> str:
-    domains = f"{_source(maker.options.to)} → {maker.options.to}"
+    domains = f"{source_of(maker.options.to)} → {maker.options.to}"
     shard = f" Part {part.index} of {part.count}; what other parts did counts as done before." if part.name else ""
     made = time.strftime("%Y-%m-%d %H:%M")
     return f'<p class="intro">{text(maker.root.absolute().name)}: {text(domains)}, {made}.{shard}</p>\n'
@@ -180,7 +181,7 @@ class _Preview:
 def _row(maker: Maker, item: Item) -> str:
     source, made = maker.root / item.input, maker.output / item.output
     to = maker.options.to
-    before = _preview(maker, source, _source(to))
+    before = _preview(maker, source, source_of(to))
     after = _preview(maker, made, to)
     size = f"{before.width:,} × {before.height:,} · " if before else ""
     bytes_ = f"{_bytes(source)} → {_bytes(made)}"
@@ -233,11 +234,6 @@ def _preview(maker: Maker, path: Path, domain: str) -> _Preview | None:
     image = images.to_image(images.to_pixels(images.to_tensor(pixels, values)) if values else pixels)
     image.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
     return _Preview(report.data_uri(image, "WEBP", quality=82, method=2), width, height)
-
-
-def _source(to: str) -> str:
-    """The domain that a picture is in before it is translated."""
-    return "a" if to == "b" else "b"
 
 
 def _bytes(path: Path) -> str:

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from PIL.ExifTags import Base
 from torch import Tensor
 
 from translate import images
 from translate.data.layouts import Ref
 from translate.images import ImageError, Reading, Values
-
-ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def _may_be_plain(path: Path, how: Reading) -> bool:
 def _is_plain(image: Image.Image, how: Reading) -> bool:
     """Whether a JPEG has the wanted colours and an allowed size and is upright, so that any decoder sees the same."""
     speaks = "exif" in image.info or "xmp" in image.info  # else nothing says how it lies, and looking costs time
-    upright = not speaks or image.getexif().get(ORIENTATION, 1) == 1
+    upright = not speaks or image.getexif().get(Base.Orientation, 1) == 1
     wanted = image.mode == ("RGB" if how.channels == 3 else "L")
     return wanted and upright and image.height * image.width <= how.max_pixels
 

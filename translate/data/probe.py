@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 
 from translate import images
 from translate.data import duplicates
@@ -16,7 +17,6 @@ from translate.images import ImageError, Reading
 
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _MODES = {"CMYK": "cmyk", "LAB": "lab", "P": "palette", "PA": "palette"}
-_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _of_image(image: Image.Image, frames: bool) -> Header:
         kinds.append("grey")
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         kinds.append("alpha")
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    orientation = image.getexif().get(Base.Orientation, 1)
     if orientation in range(2, 9):
         kinds.append("exif-rotated")
     if frames and getattr(image, "n_frames", 1) > 1:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 
 from translate.images.formats import ImageError, check_size
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-ORIENTATION = 0x0112
 _BITS, _COMPRESSION, _SAMPLES, _PLANES = 258, 259, 277, 284
 _PACKED_ANEW = frozenset({34887, 50001, 50002})
 """Compressions of TIFF that Pillow is built without: LERC, WebP, JPEG XL."""
@@ -62,7 +62,7 @@ def read_deep(path: Path, image: Image.Image, *, declared: bool) -> np.ndarray:
         array = array[:, :, [0, 3]]
     if image.format == "PPM" and not declared:
         array = np.round(array * (65535 / _pnm_maximum(path))).astype(np.uint16)
-    return upright(array, image.getexif().get(ORIENTATION, 1))
+    return upright(array, image.getexif().get(Base.Orientation, 1))
 
 
 def read_tiff(path: Path, max_pixels: int | None, *, declared: bool) -> np.ndarray | None:
@@ -105,7 +105,7 @@ def _page(page: "TiffPage", declared: bool) -> np.ndarray | None:
         array = _rgb_of_cmyk(array)
     elif EXTRASAMPLE.ASSOCALPHA in page.extrasamples and array.shape[2] in (2, 4):
         array = _straight(array, top)
-    return upright(array, page.tags.valueof(ORIENTATION, 1))
+    return upright(array, page.tags.valueof(Base.Orientation, 1))
 
 
 def _straight(array: np.ndarray, top: float) -> np.ndarray:

@@ -72,69 +72,55 @@ def passed(before: int, now: int, every: int | None) -> bool:
     return every is not None and now // every > before // every
 
 
-def train(
-    engine: Engine,
-    data: Data,
-    folder: Path,
-    *,
-    cadence: Cadence,
-    write_model: Callable[[Path], None],
-    extra_state: dict[str, Any],
-    say: Callable[[str], None],
-    accumulate: int = 1,
-    auto_batch: bool = False,
-    watches: Sequence[Watch] = (),
-    validation: Validation | None = None,
-) -> None:
-    """Steps until the plan is fulfilled or a signal comes; then, and every so often, saves the whole state.
+@dataclass
+class Training:
+    """A training at work: `run` steps until the plan is fulfilled or a signal comes, and saves the whole state then and
+    every so often."""
 
-    `write_model` fills the model folder, while the averages of networks, if any, are in their place; `extra_state` goes into
-    every checkpoint; `accumulate` is the number of micro-batches of a step, which `auto_batch` raises where memory runs out;
-    `validation`, of the first process, measures the model and may end the run early.
-    Raises Interrupted after a clean save, DivergedError where numbers are no longer finite and going back to a checkpoint does
-    not help, UsageError where memory does not suffice, StorageError where a checkpoint cannot be written.
-    """
-    run = _Run(
-        engine, data, folder, cadence, write_model, extra_state, say, accumulate, auto_batch, watches, validation
-    )
-    run.open()
-    run.start()
-    with runtime.stop_on_signal() as stop:
-        while not (engine.finished or run.gives_up):
-            before = engine.images
-            if run.step():
-                run.after_step(before, stop)
-        run.end()
-    early = f"; no better for {validation.misses} validations" if validation is not None and validation.ends else ""
-    best = f", the best in {folder / BEST}" if validation is not None and validation.best is not None else ""
-    run.quiet(f"trained on {engine.images} images{early}; model in {folder / 'model'}{best}")
+    engine: Engine
+    data: Data
+    folder: Path
+    cadence: Cadence
+    write_model: Callable[[Path], None]
+    """Fills the model folder, while the averages of networks, if any, are in their place."""
+    extra_state: dict[str, Any]
+    """Goes into every checkpoint."""
+    say: Callable[[str], None]
+    accumulate: int = 1
+    """Micro-batches of a step, more of them with `auto_batch` where memory runs out."""
+    auto_batch: bool = False
+    watches: Sequence[Watch] = ()
+    validation: Validation | None = None
+    """Of the first process; may end the run early."""
 
-
-class _Run:
-    """A training at work: what `train` was told, and what was last done when."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        data: Data,
-        folder: Path,
-        cadence: Cadence,
-        write_model: Callable[[Path], None],
-        extra_state: dict[str, Any],
-        say: Callable[[str], None],
-        accumulate: int,
-        auto_batch: bool,
-        watches: Sequence[Watch],
-        validation: Validation | None,
-    ) -> None:
-        self.engine, self.data, self.folder, self.cadence = engine, data, folder, cadence
-        self.write_model, self.extra_state, self.say = write_model, extra_state, say
-        self.accumulate, self.auto_batch, self.watches = accumulate, auto_batch, watches
-        self.validation, self.gives_up = validation, False
+    def __post_init__(self) -> None:
         self.first = runtime.rank() == 0
         self.last_save = time.monotonic()
         self.looked_at, self.look_seconds = time.monotonic(), 0.0
         self.advised: set[str] = set()
+        self.gives_up = False
+
+    def run(self) -> None:
+        """Raises Interrupted after a clean save, DivergedError where numbers are no longer finite and going back to a
+        checkpoint does not help, UsageError where memory does not suffice, StorageError where a checkpoint cannot be written.
+        """
+        self.open()
+        self.start()
+        with runtime.stop_on_signal() as stop:
+            while not (self.engine.finished or self.gives_up):
+                before = self.engine.images
+                if self.step():
+                    self.after_step(before, stop)
+            self.end()
+        self.quiet(self.summary())
+
+    def summary(self) -> str:
+        """What is said at the end."""
+        early = best = ""
+        if self.validation is not None:
+            early = f"; no better for {self.validation.misses} validations" if self.validation.ends else ""
+            best = f", the best in {self.folder / BEST}" if self.validation.best is not None else ""
+        return f"trained on {self.engine.images} images{early}; model in {self.folder / 'model'}{best}"
 
     def quiet(self, line: str) -> None:
         """Said by the first process alone."""

@@ -22,7 +22,7 @@ from translate.conversion.tiling.passes import LEAST, channels, parts, strip_row
 from translate.conversion.translator import Translator
 from translate.errors import StorageError, UsageError
 from translate.nn.blocks import Dropout, ResnetBlock
-from translate.nn.generators import Generator, UnetBlock, UnetOutermost
+from translate.nn.generators import Generator, Stages, UnetBlock, UnetOutermost
 
 MARGIN = 1.2
 """Of a measured peak over the maps that were alive: weights made ready, memory in pieces."""
@@ -135,6 +135,14 @@ def tileable(network: nn.Module) -> bool:
     return isinstance(network, Generator) and network.stages is not None
 
 
+def stages_of(translator: Translator, to: str) -> Stages:
+    """The stages that the network is worked through tile by tile in; UsageError if it has none."""
+    stages = translator.method.generator_for(to).stages
+    if stages is None:
+        raise UsageError(f"a {translator.info['networks']['generator']} sees the whole image at once: it has no tiles")
+    return stages
+
+
 def whole_need(translator: Translator, to: str, height: int, width: int) -> int:
     """Bytes that the network takes on the device for a whole image."""
     size = translator.padded_size(height, width)
@@ -144,10 +152,7 @@ def whole_need(translator: Translator, to: str, height: int, width: int) -> int:
 
 def tile_need(translator: Translator, to: str, height: int, width: int, tile: int) -> Need:
     """What an image takes in tiles of so many pixels a side. UsageError if the network cannot be tiled."""
-    network = translator.method.generator_for(to)
-    if network.stages is None:
-        raise UsageError(f"a {translator.info['networks']['generator']} sees the whole image at once: it has no tiles")
-    estimate, stages = _estimate(translator), network.stages
+    estimate, stages = _estimate(translator), stages_of(translator, to)
     size = translator.padded_size(height, width)
     encoder = Chain(stages.encoder, size, {})
     decoder = Chain(stages.decoder, encoder.size, {})

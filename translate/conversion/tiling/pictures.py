@@ -10,6 +10,7 @@ from torch import Tensor
 from translate import images
 from translate.conversion.tiling.chain import Region, Source
 from translate.conversion.tiling.maps import map_maker, reserve
+from translate.conversion.tiling.need import stages_of
 from translate.conversion.tiling.passes import LEAST, Passes, Progress
 from translate.conversion.translator import PIXELS, Translator, pixel_key, source_of
 from translate.errors import UsageError
@@ -43,9 +44,7 @@ def translate_pixels(
         raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXELS)}")
     if tile < LEAST:
         raise UsageError(f"--tile {tile}: must be at least {LEAST}")
-    network = translator.method.generator_for(to)
-    if network.stages is None:
-        raise UsageError(f"a {translator.info['networks']['generator']} sees the whole image at once: it has no tiles")
+    stages = stages_of(translator, to)
     height, width = picture.shape[:2]
     shape = height, width, translator.channels_of(to)
     result = reserve(scratch, shape, translator.depth(picture.dtype, to, holds))
@@ -58,7 +57,7 @@ def translate_pixels(
         result[rows.start : rows.stop, columns.start : columns.stop] = stored
 
     passes = Passes(
-        stages=network.stages,
+        stages=stages,
         size=translator.padded_size(height, width),
         source=_source(translator, picture, to),
         make_map=map_maker(scratch, translator.precision.weights, translator.device),
@@ -69,7 +68,7 @@ def translate_pixels(
     with (
         torch.inference_mode(),
         translator.precision.autocast(translator.device),
-        keyed_dropout(network, key),
+        keyed_dropout(translator.method.generator_for(to), key),
     ):
         passes.run(sink)
     return result
