@@ -74,7 +74,7 @@ def digest(value, sha):
 
 def final(run):
     state = checkpoint.newest(run, print)
-    wanted = ("images", "steps", "rollbacks", "method", "buffers", "optimizers")
+    wanted = ("images", "steps", "rollbacks", "method", "averages", "buffers", "optimizers")
     return digest({name: state[name] for name in wanted}, hashlib.sha256()).hexdigest()
 
 
@@ -185,10 +185,15 @@ def command(method, root, images, every=5):
     sizes = ["--crop-size", "32", "--load-size", "36", "--g-width", "4", "--d-width", "4", "--threads", "1"]
     small = ["--generator", "resnet_3blocks"] if method == "cyclegan" else []
     often = ["--log-every", str(every), "--save-every", str(every), "--sample-every", str(4 * every)]
-    return ["train", method, str(root), "--images", str(images), *sizes, *small, *often, "--device", "cpu"]
+    averaged = ["--ema-half-life", "10"]
+    return ["train", method, str(root), "--images", str(images), *sizes, *small, *often, *averaged, "--device", "cpu"]
 
 
-LOADERS = {"resident": ["--loader", "resident"], "stream": ["--loader", "stream", "--workers", "2"]}  # equal bits
+LOADERS = {
+    "resident": ["--loader", "resident"],
+    "ram": ["--loader", "ram"],
+    "stream": ["--loader", "stream", "--workers", "2"],
+}
 
 
 @pytest.mark.parametrize(
@@ -197,6 +202,7 @@ LOADERS = {"resident": ["--loader", "resident"], "stream": ["--loader", "stream"
         ("pix2pix", "resident", 3, 30),
         ("cyclegan", "resident", 3, 30),
         ("cyclegan", "stream", 1, 20),
+        ("pix2pix", "ram", 1, 20),
         pytest.param("pix2pix", "stream", 1, 20, marks=pytest.mark.slow),
         *(
             pytest.param(method, loader, 50, 500, marks=pytest.mark.slow)
