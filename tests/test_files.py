@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,35 @@ def test_a_refusal_takes_nothing_from_the_holder(tmp_path):
             with pytest.raises(BusyError, match=f"process {os.getpid()} "), files.locked(tmp_path, "wait"):
                 pass
         assert names(tmp_path) == ["run.lock"]
+
+
+RACES = 200
+
+
+def race(folder, together, told):
+    """Tries to lock each of RACES folders at the same moment as others; says who got it."""
+    for n in range(RACES):
+        together.wait()
+        try:
+            with files.locked(folder / str(n), "wait"):
+                told.put((n, True))
+                together.wait()
+        except BusyError:
+            told.put((n, False))
+            together.wait()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_of_two_that_come_at_once_one_gets_the_lock(tmp_path):
+    fork = get_context("fork")
+    together, told = fork.Barrier(2), fork.Queue()
+    racers = [fork.Process(target=race, args=(tmp_path, together, told)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    answers = [told.get(timeout=60) for _ in range(2 * RACES)]
+    for racer in racers:
+        racer.join()
+    assert sorted(answers) == [(n, got) for n in range(RACES) for got in (False, True)]
 
 
 def test_a_killed_holder_frees_the_lock(tmp_path):
