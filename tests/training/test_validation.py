@@ -1,7 +1,9 @@
 """Measuring a training on a fixed set: which images these are, which model is the best, and when to stop."""
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -12,11 +14,11 @@ from translate import api
 from translate.api.validating import divide
 from translate.data import layouts
 from translate.data.layouts import Ref, Split
-from translate.errors import DataError, UsageError
+from translate.errors import DataError, Interrupted, UsageError
 from translate.methods.cyclegan import CycleGAN
 from translate.training import checkpoint
 from translate.training.averages import Averages
-from translate.training.validation import BEST, Validation
+from translate.training.validation import BEST, PutOffError, Validation
 
 SMALL = {
     "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "log_every": 4, "save_every": 4, "device": "cpu",
@@ -108,8 +110,10 @@ class Given:
     def __init__(self, values, higher=False):
         self.values, self.higher = iter(values), higher
 
-    def __call__(self, model):
+    def __call__(self, model, is_stopping):
         assert (model / "weights").read_text() == "now"
+        if is_stopping():
+            raise PutOffError
         value = next(self.values)
         if isinstance(value, Exception):
             raise value
@@ -169,6 +173,14 @@ class TestWhichModel:
         check(3)
         assert check.best == 1.0
 
+    def test_who_asks_for_the_end_does_not_wait_and_it_is_made_up_for(self, tmp_path):
+        check, again = validation(tmp_path, [1.0]), validation(tmp_path, [2.0])
+        assert set(check(1, lambda: True)) == {"time/validation_seconds"}
+        again.load_state(check.state())
+        assert again.is_due
+        again(1)
+        assert (again.best, again.is_due) == (2.0, False)
+
 
 @pytest.fixture(scope="module")
 def season(tmp_path_factory):
@@ -218,7 +230,7 @@ def test_it_changes_nothing_of_the_training_and_a_cut_run_ends_alike(season, tmp
 
 
 def test_a_run_that_does_not_get_better_ends_early_and_stays_so(season, tmp_path, monkeypatch):
-    monkeypatch.setattr("translate.api.validating.Measure.__call__", lambda self, model: {"swd": 1.0})
+    monkeypatch.setattr("translate.api.validating.Measure.__call__", lambda *words: {"swd": 1.0})
     said = []
     assert train(season, tmp_path, images=100, patience=2, say=said.append).images == 12
     assert "no better for 2 validations" in said[-1]
@@ -226,6 +238,29 @@ def test_a_run_that_does_not_get_better_ends_early_and_stays_so(season, tmp_path
     assert train(season, tmp_path, images=100, patience=2, say=said.append).images == 12
     assert "ended early after 12 images" in said[-1]
     assert train(season, tmp_path, images=100, patience=3, say=said.append).images == 16
+
+
+def test_a_signal_in_a_validation_ends_the_run_and_the_best_is_that_of_an_uninterrupted_one(
+    season, tmp_path, monkeypatch
+):
+    train(season, tmp_path / "whole")
+    read, calls = translate.api.validating.translator.read, []
+
+    def asked_to_stop(place):
+        calls.append(place)
+        if len(calls) == 4:  # the averages of the second validation
+            os.kill(os.getpid(), signal.SIGTERM)
+        return read(place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("translate.api.validating.translator.read", asked_to_stop)
+        with pytest.raises(Interrupted, match="stopped at 8 of 12"):
+            train(season, tmp_path / "cut")
+    assert checkpoint.newest(tmp_path / "cut", pytest.fail)["validation"]["due"]
+    train(season, tmp_path / "cut")
+    whole, cut = (checkpoint.newest(tmp_path / run, pytest.fail)["validation"] for run in ("whole", "cut"))
+    assert whole == cut
+    assert [p["images"] for p in stats(tmp_path / "cut") if "val/swd" in p] == [4, 8, 12]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from translate.errors import UsageError
 from translate.evaluation import features, judge, protocol
 from translate.evaluation.judge import Judge
 from translate.evaluation.metrics import METRICS
+from translate.training.validation import PutOffError
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,18 @@ class Measure:
         usual = "l1" if layout == "paired" else "swd"
         return usual if not self.asked or usual in self.asked else METRICS[self.asked[0]].keys[0]
 
-    def __call__(self, model: Path) -> dict[str, float]:
+    def __call__(self, model: Path, is_stopping: Callable[[], bool]) -> dict[str, float]:
         """Figures of the model in a folder, where their record is left as `metrics.json`."""
+
+        def look_up(finished: int, failed: int, total: int) -> None:
+            if is_stopping():
+                raise PutOffError
+
         source = translator.read(model)
         ready = Translator(source, self.device)
         settings = config.to_dict(self.cfg)
         case = of_split(
-            ready, None, self.root, self.known.name, self.known.split, self.cfg.direction, settings, Choice(), _quiet
+            ready, None, self.root, self.known.name, self.known.split, self.cfg.direction, settings, Choice(), look_up
         )
         done = Judge(case.subject, self.load, device=self.device)
         names = self.asked or [*evaluating.usual(case, extractor=False)]
@@ -105,7 +111,3 @@ class Measure:
         figures = evaluating.asked_figures(done, names)
         protocol.write(model / "metrics.json", evaluating.record(case, done, figures, seed=0))
         return {key: estimate.value for key, estimate in figures.items()}
-
-
-def _quiet(finished: int, failed: int, total: int | None) -> None:
-    """Progress of one of many validations is nobody's concern."""

@@ -99,6 +99,7 @@ class Training:
         self.looked_at, self.look_seconds = time.monotonic(), 0.0
         self.advised: set[str] = set()
         self.gives_up = False
+        self.stop = Stop()
 
     def run(self) -> None:
         """Raises Interrupted after a clean save, DivergedError where numbers are no longer finite and going back to a
@@ -106,11 +107,12 @@ class Training:
         """
         self.open()
         self.start()
-        with runtime.stop_on_signal() as stop:
+        with runtime.stop_on_signal() as self.stop:
+            self.make_up()
             while not (self.engine.finished or self.gives_up):
                 before = self.engine.images
                 if self.step():
-                    self.after_step(before, stop)
+                    self.after_step(before)
             self.end()
         self.quiet(self.summary())
 
@@ -164,16 +166,16 @@ class Training:
         self.split_further()  # here, where what the step had made is no longer held by its exception
         return False
 
-    def after_step(self, before: int, stop: Stop) -> None:
+    def after_step(self, before: int) -> None:
         """Whatever is due after a step: checks, logs, samples, checkpoints, and the end if a signal asks for it."""
         engine, cadence, now = self.engine, self.cadence, self.engine.images
         late = cadence.save_every is None and time.monotonic() - self.last_save > CHECKPOINT_SECONDS
-        agreed = runtime.agree(2 * stop.signal + late)  # all processes save, and stop, at the same step
+        agreed = runtime.agree(2 * self.stop.signal + late)  # all processes save, and stop, at the same step
         saves = bool(agreed) or any(passed(before, now, every) for every in (cadence.save_every, cadence.keep_every))
         validates = passed(before, now, cadence.evaluate_every) or bool(engine.finished and cadence.evaluate_every)
         logs = passed(before, now, cadence.log_every) or engine.finished or validates
         looks = logs or saves or engine.device.type == "cpu"  # where there is no device to wait for it costs nothing
-        if looks and (found := engine.divergence(weights=saves or engine.finished)) is not None:
+        if looks and (found := engine.divergence(weights=saves or validates or engine.finished)) is not None:
             self.roll_back(found)
             return
         samples = passed(before, now, cadence.sample_every) or (
@@ -183,9 +185,12 @@ class Training:
             self.show()
         if validates:
             self.validate()
+            agreed = max(
+                agreed, runtime.agree(2 * self.stop.signal)
+            )  # what is put off is made up for at this very step
         if logs:
             self.write_log()
-        if saves:
+        if saves or agreed:
             self.save()
         if agreed > 1:
             message = f"stopped at {now} of {engine.schedule.planned} images; the same command goes on from there"
@@ -197,10 +202,18 @@ class Training:
         if self.saved_at != self.engine.images or runtime.agree(no_model):
             self.save()
 
+    def make_up(self) -> None:
+        """The validation that the end of an earlier process put off."""
+        if runtime.from_first(lambda: self.validation is not None and self.validation.is_due):
+            self.validate()
+            if self.log is not None:
+                self.log.scalars(self.engine.images, self.watched)
+            self.watched = {}
+
     def validate(self) -> None:
         """Figures on the validation set, which may say that the run is to end."""
         if self.validation is not None:
-            self.watched |= self.validation(self.engine.images)
+            self.watched |= self.validation(self.engine.images, lambda: bool(self.stop))
         self.gives_up = runtime.from_first(lambda: self.validation is not None and self.validation.ends)
 
     def write_log(self) -> None:
@@ -228,6 +241,8 @@ class Training:
         begun = time.monotonic()
         self.log.grid(self.engine.images, images.grid(preview(self.engine, self.data.sample)))
         for watch in self.watches:
+            if self.stop:  # who asks for the end does not wait for a look
+                break
             scalars, advice = watch(self.engine)
             self.watched |= scalars
             for line in advice:

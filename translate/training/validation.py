@@ -15,6 +15,10 @@ BEST = "model-best"
 """The folder of the best model, beside `model`."""
 
 
+class PutOffError(Exception):
+    """The training is asked to stop: the rest of a measurement is left until it goes on."""
+
+
 class Measure(Protocol):
     """Figures of models on the validation set."""
 
@@ -23,8 +27,11 @@ class Measure(Protocol):
     higher: bool
     """Whether more of it is better."""
 
-    def __call__(self, model: Path) -> dict[str, float]:
-        """Figures of the model in a folder, by name; what else is to be kept of it is written there. TranslateError."""
+    def __call__(self, model: Path, is_stopping: Callable[[], bool]) -> dict[str, float]:
+        """Figures of the model in a folder, by name; what else is to be kept of it is written there.
+
+        Raises PutOffError soon after `is_stopping`, TranslateError where they cannot be had.
+        """
         ...
 
 
@@ -47,7 +54,8 @@ class Validation:
         self.patience, self.say = patience, say
         self.best: float | None = None
         self.best_at = self.misses = 0
-        self.measured_at: int | None = None
+        self.is_due = False
+        """Whether a measurement was put off."""
         self._warned: set[str] = set()
 
     @property
@@ -57,38 +65,46 @@ class Validation:
 
     def state(self) -> dict[str, Any]:
         """Which model was the best, and since when; part of the checkpoint."""
-        return {"chosen": self.measure.chosen, "best": self.best, "best_at": self.best_at, "misses": self.misses}
+        found = {"best": self.best, "best_at": self.best_at, "misses": self.misses}
+        return {"chosen": self.measure.chosen, **found, "due": self.is_due}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """The reverse of `state`; with nothing in it, or another figure that decides, the search begins anew."""
         known = state.get("chosen") == self.measure.chosen
         self.best = state["best"] if known else None
         self.best_at, self.misses = (state["best_at"], state["misses"]) if known else (0, 0)
+        self.is_due = state.get("due", False)
 
-    def __call__(self, images_seen: int) -> dict[str, float]:
-        """The figures of now, by "val/name" and, of averaged weights, "val_ema/name"; and the seconds that it took."""
+    def __call__(self, images_seen: int, is_stopping: Callable[[], bool] = lambda: False) -> dict[str, float]:
+        """The figures of now, by "val/name" and, of averaged weights, "val_ema/name"; and the seconds that it took.
+
+        Put off, without figures, where the training is asked to stop meanwhile.
+        """
         begun = time.monotonic()
-        self.measured_at = images_seen
         place = self.folder / ".validated"
+        self.is_due = True
         try:
-            figures = self._measured(place, "val")
+            figures = self._measured(place, "val", is_stopping)
             if self.averages:
                 with self.averages.in_place():
-                    figures |= self._measured(place, "val_ema")
+                    figures |= self._measured(place, "val_ema", is_stopping)
             self._keep_if_best(place, figures, images_seen)
+            self.is_due = False
+        except PutOffError:
+            figures = {}
         except (TranslateError, OSError) as e:
             self._warn(f"warning: no validation after {images_seen} images: {e}")
-            figures = {}
+            figures, self.is_due = {}, False
         finally:
             shutil.rmtree(place, ignore_errors=True)
         return figures | {"time/validation_seconds": time.monotonic() - begun}
 
-    def _measured(self, place: Path, room: str) -> dict[str, float]:
+    def _measured(self, place: Path, room: str, is_stopping: Callable[[], bool]) -> dict[str, float]:
         """Figures of the method's networks as they are; their model stays in `place`."""
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         self.write_model(place)
-        return {f"{room}/{name}": value for name, value in self.measure(place).items()}
+        return {f"{room}/{name}": value for name, value in self.measure(place, is_stopping).items()}
 
     def _keep_if_best(self, place: Path, figures: Mapping[str, float], images_seen: int) -> None:
         """What was measured last, the averages if there are any, is what would be exported."""
