@@ -223,15 +223,15 @@ def _train_locked(
         split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights,
         rank=runtime.rank(), ranks=runtime.world_size(), options=data.loading(cfg), say=say,
     )  # fmt: skip
-    if runtime.rank() == 0:
-        with files.storage(folder):
-            files.write(folder / "config.toml", config.to_toml(_record(cls.name, root, cfg)).encode())
     shown = layouts.held_out(root, cls.layout, cfg.direction) or split
     sample = loader.fixed_batch(shown, recipe, SAMPLES, device, precision.weights)
     if cfg.max_memory is not None or device.type == "cuda":
         split_up = replace(cfg, accumulate=_micro_batches(cfg, state))
         kept = source.bytes_needed if source.tier == "resident" else 0
         say(runtime.from_first(lambda: memory.check(cls, split_up, sample, device, precision, kept)))
+    if runtime.rank() == 0:
+        with files.storage(folder):
+            files.write(folder / "config.toml", config.to_toml(_record(cls.name, root, cfg)).encode())
 
     def write_model(place: Path) -> None:
         model_folder.write_trained(place, method, title=root.resolve().name, seen=engine.images)

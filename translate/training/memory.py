@@ -59,8 +59,11 @@ class Estimate:
             "images": self.batch + self.buffers + self.data,
             "scratch": self.scratch,
         }
-        listed = ", ".join(f"{name} {count / GIB:.1f}" for name, count in parts.items() if count >= 0.05 * GIB)
-        return f"about {self.total / GIB:.1f} GiB" + (f" ({listed})" if listed else "")
+        digits = 1 if self.total >= GIB else 2
+        listed = [
+            f"{name} {count / GIB:.{digits}f}" for name, count in parts.items() if count >= 0.6 * GIB / 10**digits
+        ]
+        return f"about {self.total / GIB:.{digits}f} GiB" + (f" ({', '.join(listed)})" if listed else "")
 
 
 def estimate(
