@@ -137,7 +137,7 @@ def _held_out(
     root: Path, layout: str, wanted: str | None, direction: str, say: Callable[[str], None]
 ) -> tuple[str, Split]:
     """The split that is asked for, else the held-out one, else that of training; as pairs wherever the names match."""
-    there = [name for name in SPLITS if (root / name).is_dir() or (root / f"{name}A").is_dir()]
+    there = [name for name in SPLITS if layouts.has(root, name)]
     name = wanted or next(iter(there), "train")
     split = layouts.find(root, layout, name, direction)
     if name == "train":

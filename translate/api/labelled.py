@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translate import images
-from translate.data.layouts import Ref
+from translate.data.layouts import Ref, stem
 from translate.errors import DataError, UsageError
 from translate.evaluation import labels, sets
 from translate.evaluation.labels import IGNORED, Scorer
@@ -67,9 +67,9 @@ def _segmenter(
     device: torch.device,
 ) -> tuple[Scorer, Tensor]:
     height, width = pixels.shape[-2:]
-    by_stem = {sets.stem(ref.path, maps): ref.path for ref in sets.of_folder(maps)}
+    by_stem = {stem(ref.path, maps): ref.path for ref in sets.of_folder(maps)}
     of_learnt, of_inputs = (
-        torch.cat([_map_of(by_stem.get(sets.stem(ref.path, root)), ref, maps, height, width) for ref in refs])
+        torch.cat([_map_of(by_stem.get(stem(ref.path, root)), ref, maps, height, width) for ref in refs])
         for refs in (learnt, inputs)
     )
     classes = 1 + max(int(each.masked_fill(each == IGNORED, 0).max()) for each in (of_learnt, of_inputs))

@@ -38,7 +38,7 @@ def divide(
 
     UsageError where there are none of these.
     """
-    has_val = _has(root, "val")
+    has_val = layouts.has(root, "val")
     aside = None
     if cfg.hold_out and not has_val:
         train, aside = train.set_aside(cfg.hold_out)
@@ -47,7 +47,7 @@ def divide(
     if aside is not None:
         return train, ValidationSet("held out of train", aside.at_most(cfg.evaluate_images))
     name = "val" if has_val else "test"
-    if not has_val and not _has(root, "test"):
+    if not has_val and not layouts.has(root, "test"):
         raise UsageError(
             f"--evaluate-every {cfg.evaluate_every}: {root} has neither val nor test images; --hold-out 0.1 sets a tenth of "
             f"the training images aside"
@@ -59,10 +59,6 @@ def divide(
         )
     split = hidden_pairs(root, name, cfg.direction) or layouts.find(root, layout, name, cfg.direction)
     return train, ValidationSet(name, split.at_most(cfg.evaluate_images))
-
-
-def _has(root: Path, split: str) -> bool:
-    return (root / split).is_dir() or (root / f"{split}A").is_dir()
 
 
 class Measure:

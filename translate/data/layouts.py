@@ -82,10 +82,13 @@ def find(root: Path, layout: str, split: str = "train", direction: str = "a2b") 
 
 def held_out(root: Path, layout: str, direction: str = "a2b") -> Split | None:
     """The validation split, else the test split, else None."""
-    for split in ("val", "test"):
-        if (root / split).is_dir() or (root / f"{split}A").is_dir():
-            return find(root, layout, split, direction)
-    return None
+    split = next((split for split in ("val", "test") if has(root, split)), None)
+    return find(root, layout, split, direction) if split else None
+
+
+def has(root: Path, split: str) -> bool:
+    """Whether there is a folder of a split, in either layout of two domains."""
+    return (root / split).is_dir() or (root / f"{split}A").is_dir()
 
 
 def _folder(path: Path, layout: str) -> list[Path]:
@@ -141,11 +144,16 @@ def _by_stem(paths: list[Path], root: Path) -> dict[str, Path]:
     """Relative path without extension → file; DataError where two files share it."""
     stems: dict[str, Path] = {}
     for path in paths:
-        stem = str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix(""))
-        if stem in stems:
-            raise DataError(f"{path} and {stems[stem].name} would be the same pair; rename one of them")
-        stems[stem] = path
+        name = stem(path, root)
+        if name in stems:
+            raise DataError(f"{path} and {stems[name].name} would be the same pair; rename one of them")
+        stems[name] = path
     return stems
+
+
+def stem(path: Path, root: Path) -> str:
+    """What files are matched by: the path below a folder, without extension."""
+    return str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix(""))
 
 
 def unlabelled(root: Path, split: str) -> Split:

@@ -4,14 +4,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from translate import images
 from translate.data import decode
-from translate.data.layouts import Ref
+from translate.data.layouts import Ref, stem
 from translate.errors import DataError
 from translate.images import Values
 
@@ -107,11 +107,6 @@ def match_by_name(fake: Sequence[Ref], real: Sequence[Ref], folders: tuple[Path,
         return None
     by_stem = dict(zip(stems[1], real, strict=True))
     return [by_stem[stem] for stem in stems[0]]
-
-
-def stem(path: Path, root: Path) -> str:
-    """What files are matched by: the path below a folder, without extension."""
-    return str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix(""))
 
 
 def _formats(refs: Sequence[Ref]) -> str:

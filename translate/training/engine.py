@@ -1,11 +1,12 @@
 """One training step of any method: the losses it yields, backward, all-reduce, optimizer. Knows no method and no task."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from translate import noise, runtime
 from translate.methods.base import Batch, Clock, Losses, Method, Step
@@ -45,11 +46,8 @@ class Engine:
         self.images = self.steps = 0
         self.rollbacks = 0
         """How often the run went back to a checkpoint because its numbers were no longer finite; part of every draw."""
-        self.parameters = {name: _parameters(method, update.networks) for name, update in method.updates.items()}
-        self.optimizers = {
-            name: OPTIMIZERS[update.optimizer](self.parameters[name], update.lr, **update.options)
-            for name, update in method.updates.items()
-        }
+        self.parameters = parameters_of(method)
+        self.optimizers = optimizers_of(method, self.parameters)
         self.scalers = self._new_scalers()
         self.dirty = False
         self.finite = Finite(device)
@@ -116,6 +114,10 @@ class Engine:
         self.averages.update(self.images, self.batch_size)
         self.dirty = False
         return logged
+
+    def numbered(self, sample: Batch) -> Batch:
+        """A batch to look at, with a key (N,) for each image: its place, so that the noise is the same each time."""
+        return {**sample, "key": torch.arange(len(next(iter(sample.values()))), device=self.device)}
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -274,9 +276,20 @@ class Engine:
         self.dirty = False
 
 
-def _parameters(method: Method, networks: Sequence[str]) -> list[nn.Parameter]:
-    """All parameters of the networks, each once."""
-    return list(dict.fromkeys(p for name in networks for p in method.get_submodule(name).parameters()))
+def parameters_of(method: Method) -> dict[str, list[nn.Parameter]]:
+    """All parameters of each update's networks, each once."""
+    return {
+        name: list(dict.fromkeys(p for network in update.networks for p in method.get_submodule(network).parameters()))
+        for name, update in method.updates.items()
+    }
+
+
+def optimizers_of(method: Method, parameters: Mapping[str, list[nn.Parameter]]) -> dict[str, Optimizer]:
+    """The optimizer of each update."""
+    return {
+        name: OPTIMIZERS[update.optimizer](parameters[name], update.lr, **update.options)
+        for name, update in method.updates.items()
+    }
 
 
 def _networks(method: Method) -> list[nn.Module]:

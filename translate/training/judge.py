@@ -26,9 +26,8 @@ class Judge:
 
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
         """The mean output on each set of images, by "judge/name", and no advice."""
-        keys = torch.arange(len(next(iter(self.sample.values()))), device=engine.device)
         with engine.aside():
-            outputs = engine.method.judge({**self.sample, "key": keys})
+            outputs = engine.method.judge(engine.numbered(self.sample))
         if not outputs:
             return {}, []
         means = torch.stack([exactly(output).mean() for output in outputs.values()])

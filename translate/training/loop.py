@@ -268,6 +268,16 @@ class Training:
                 checkpoint.replace_folder(self.folder / "model", self.write_model)
         self.last_save, self.saved_at = time.monotonic(), self.engine.images
 
+    def go_back(self) -> bool:
+        """Puts everything where the last checkpoint has it; False if there is none."""
+        state = runtime.from_first(lambda: checkpoint.newest(self.folder, self.quiet))
+        if state is None:
+            return False
+        self.engine.load_state(state)
+        if self.validation is not None:
+            self.validation.load_state(state.get("validation", {}))
+        return True
+
     def roll_back(self, found: Divergence) -> None:
         """To the last checkpoint, with other draws from there on; DivergedError where that has been tried or cannot be."""
         engine = self.engine
@@ -275,12 +285,8 @@ class Training:
         remedy = "look at these images, or go on with translate resume RUN and a lower --lr"
         if engine.rollbacks >= ROLLBACKS:
             raise DivergedError(f"training diverged again after it was rolled back: {cause}; {remedy}")
-        state = runtime.from_first(lambda: checkpoint.newest(self.folder, self.quiet))
-        if state is None:
+        if not self.go_back():
             raise DivergedError(f"training diverged before its first checkpoint: {cause}; {remedy}")
-        engine.load_state(state)
-        if self.validation is not None:
-            self.validation.load_state(state.get("validation", {}))
         if engine.broken_weights():
             raise DivergedError(f"training diverged: {cause}, and the last checkpoint is not finite either; {remedy}")
         engine.rollbacks += 1
@@ -315,9 +321,8 @@ class Training:
             )
             raise UsageError(f"{cause}; use {finest}, or a smaller --batch-size; the last checkpoint is whole")
         runtime.release_memory(engine.device)
-        state = checkpoint.newest(self.folder, self.quiet)
-        assert state is not None, "one is made before the first step"
-        engine.load_state(state)
+        has_checkpoint = self.go_back()
+        assert has_checkpoint, "one is made before the first step"
         self.accumulate = parts
         self.open()
         self.quiet(
@@ -357,7 +362,7 @@ class Means:
 
 def preview(engine: Engine, sample: Batch) -> dict[str, Tensor]:
     """The method's columns of sample images; where averages of networks are kept, what these make stands beside it."""
-    batch = {**sample, "key": torch.arange(len(next(iter(sample.values()))), device=engine.device)}
+    batch = engine.numbered(sample)
 
     def look() -> dict[str, Tensor]:
         with engine.aside():

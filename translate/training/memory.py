@@ -8,17 +8,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from translate import runtime
 from translate.errors import UsageError
 from translate.methods.base import Batch, Clock, Method, Step
-from translate.runtime import OPTIMIZERS, Precision
-from translate.training.engine import split_batch
+from translate.runtime import Precision
+from translate.training.engine import optimizers_of, parameters_of, split_batch
 
 GIB = 2**30
 
@@ -181,12 +180,8 @@ class _Rehearsal:
 
     def __init__(self, method: Method, device: torch.device, precision: Precision) -> None:
         self.method, self.device, self.precision = method, device, precision
-        self.parameters: dict[str, list[nn.Parameter]] = {}
-        self.optimizers: dict[str, Optimizer] = {}
-        for name, update in method.updates.items():
-            nets = [method.get_submodule(network) for network in update.networks]
-            self.parameters[name] = list(dict.fromkeys(p for net in nets for p in net.parameters()))
-            self.optimizers[name] = OPTIMIZERS[update.optimizer](self.parameters[name], update.lr, **update.options)
+        self.parameters = parameters_of(method)
+        self.optimizers = optimizers_of(method, self.parameters)
 
     def fill_gradients(self) -> int:
         """The gradients that a step finds of the one before it; their bytes."""

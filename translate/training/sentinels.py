@@ -88,7 +88,7 @@ def look(engine: Engine, sample: Batch) -> dict[Key, float]:
     error: the same to the truth, where it is known · variety: see `variety` · hidden: see `hidden`.
     """
     method = engine.method
-    keys = torch.arange(len(next(iter(sample.values()))), device=engine.device)  # the noise that the grid is shown with
+    keys = engine.numbered(sample)["key"]  # the noise that the grid is shown with
     values: dict[Key, Tensor] = {}
     with engine.aside():
         made = {
