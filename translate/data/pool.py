@@ -6,9 +6,11 @@ happens to be, in the middle of a step or of a checkpoint. Here it is noticed wh
 
 import itertools
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -85,6 +87,7 @@ def _serve(answer: Answer, pipe: Connection) -> None:
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)
+    sys.excepthook = _silent_when_alone(sys.excepthook)
     try:
         while True:
             question = pipe.recv()
@@ -95,3 +98,20 @@ def _serve(answer: Answer, pipe: Connection) -> None:
             pipe.send(found)
     except (EOFError, OSError):
         return
+
+
+Hook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
+
+
+def _silent_when_alone(hook: Hook) -> Hook:
+    """`hook`, but for errors of a connection that ended.
+
+    The thread that hands tensors over reports to sys.excepthook, and where the main process is killed in the middle of taking
+    one, there is nobody left to be told.
+    """
+
+    def silent(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, (ConnectionError, EOFError)):
+            hook(kind, error, trace)
+
+    return silent
