@@ -53,5 +53,29 @@ def paired_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def domains_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train with 3 images of black, 4 of blond and 5 of brown, test with 2 of each; 40×40 pixels."""
+    root = tmp_path_factory.mktemp("domains")
+    for split, counts in (("train", (3, 4, 5)), ("test", (2, 2, 2))):
+        for domain, count in zip(("black", "blond", "brown"), counts, strict=True):
+            folder = root / split / domain
+            folder.mkdir(parents=True)
+            for i in range(count):
+                photo(hash_of(split + domain) + i).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def images_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train with 6 images and test with 2, without classes; 40×40 pixels."""
+    root = tmp_path_factory.mktemp("images")
+    for folder, count in (("train", 6), ("test", 2)):
+        (root / folder).mkdir()
+        for i in range(count):
+            photo(hash_of(folder) + i).save(root / folder / f"{i}.png")
+    return root
+
+
 def hash_of(name: str) -> int:
     return sum(map(ord, name)) * 100

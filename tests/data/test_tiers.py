@@ -447,6 +447,21 @@ def test_the_finisher_replaces_a_damaged_file_and_names_it(tmp_path):
         assert {f"{path.parent.name}/{path.name}" for path in skipped} >= {"trainA/1.jpg", "trainA/2.jpg"}
 
 
+def test_the_finisher_labels_what_it_shows(tmp_path):
+    for domain in "xyz":
+        for i in range(2):
+            photo(tmp_path / "train" / domain / f"{i}.jpg", 60, 60, ord(domain) + i, quality=95)
+    bad = tmp_path / "train/x/1.jpg"  # in its place one of y is shown
+    bad.write_bytes(bad.read_bytes()[:-300])
+    split, numbers = layouts.find(tmp_path, "domains"), list(range(12))
+    recipe = Recipe(24, 18, True, (3, 3), resize="torch")
+    _, rows, skipped = finished(split, recipe, numbers)
+    assert same(rows, expected(split, recipe, numbers)[0])
+    assert list(skipped) == [bad]
+    places = Order(split, 0).of(torch.tensor(numbers))[0].tolist()
+    assert [int(row["label"]) for row in rows] == [1 if place == 1 else place // 2 for place in places]
+
+
 def test_the_finisher_says_when_the_last_good_file_is_gone(tmp_path):
     for folder in ("trainA", "trainB"):
         photo(tmp_path / folder / "0.jpg", 60, 60, 0, quality=95)

@@ -16,7 +16,9 @@ def check(
     root: Annotated[Path, Parameter(help="folder that holds the data")],
     /,
     *,
-    layout: Annotated[str | None, Parameter(help="unpaired, paired or images [default: what it looks like]")] = None,
+    layout: Annotated[
+        str | None, Parameter(help="unpaired, paired, domains or images [default: what it looks like]")
+    ] = None,
     load_size: Annotated[int | None, Parameter(help="that training will use [default: crop size · 286 / 256]")] = None,
     crop_size: Annotated[int, Parameter(help="that training will use")] = 256,
     distance: Annotated[int, Parameter(help="bits of 64 in which the hashes of near-duplicates may differ")] = 4,
@@ -57,7 +59,7 @@ def lines(report: dict[str, Any], width: int) -> Iterator[str]:
     form = ", side by side" if report["side_by_side"] else ""
     yield f"{printable(report['root'])}: {layouts}{form}; load size {report['load_size']}, crop {report['crop_size']}"
     yield ""
-    yield from _table(report)
+    yield from _tables(report, width)
     yield ""
     notes = list(_notes(report))
     for title, text in notes:
@@ -77,9 +79,25 @@ def lines(report: dict[str, Any], width: int) -> Iterator[str]:
         yield "nothing is wrong"
 
 
-def _table(report: dict[str, Any]) -> Iterator[str]:
-    """A column for each folder; rows that are all 0 are left out, but for the first three."""
+Column = tuple[str, str, dict[str, Any]]
+"""Split, domain, and what was found in its folder."""
+
+
+def _tables(report: dict[str, Any], width: int) -> Iterator[str]:
+    """One table after another, each as wide as fits: there may be many domains."""
     columns = [(split, domain, facts) for split, row in report["splits"].items() for domain, facts in row.items()]
+    while columns:
+        count = len(columns)
+        while count > 1 and max(map(len, _table(report, columns[:count]))) > width:
+            count -= 1
+        yield from _table(report, columns[:count])
+        columns = columns[count:]
+        if columns:
+            yield ""
+
+
+def _table(report: dict[str, Any], columns: list[Column]) -> Iterator[str]:
+    """A column for each folder; rows that are all 0 are left out, but for the first three."""
     near = report["near_duplicates"]
     every = [facts for _, _, facts in columns]
     rows: list[tuple[str, list[Any]]] = [

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 
 from translate import images, runtime
-from translate.data import duplicates, findings
+from translate.data import duplicates, findings, labels
 from translate.data.findings import EXTREME, IMBALANCE
-from translate.data.layouts import EXPECTED, Ref, Split
+from translate.data.layouts import EXPECTED, SPLITS
 from translate.data.probe import Found, header, inspect, irregular
+from translate.data.split import Ref, Split
 from translate.errors import DataError
 
 Say = Callable[[str], None]
 
-SPLITS = ("train", "val", "test")
 PAIRED_FROM = 0.5
 """Share of the images of the larger domain that have a partner, from which twin folders are taken for pairs."""
 TIMED = 64
@@ -49,11 +49,13 @@ class Settings:
 
 @dataclass
 class Folder:
-    """One domain of one split; `ab` where each file holds both domains side by side."""
+    """One domain of one split; `a` where there is but one, `ab` where each file holds both domains side by side."""
 
     split: str
     domain: str
     path: Path
+    kind: str
+    """`twin` of the other domain's, `joined` side by side, `domain` among others, or `one` for all."""
     files: list[Path] = field(default_factory=list)
     passed_over: list[tuple[Path, str]] = field(default_factory=list)
     """What has the name of an image but is not opened, and why."""
@@ -61,7 +63,7 @@ class Folder:
 
     @property
     def half(self) -> bool:
-        return self.domain == "ab"
+        return self.kind == "joined"
 
     @property
     def good(self) -> list[Found]:
@@ -94,7 +96,8 @@ def check(root: Path, settings: Settings, say: Say) -> dict[str, Any]:
     report["near_duplicates"] = _near_duplicates(root, folders, settings.distance)
     report["imbalance"] = _imbalance(folders)
     report["memory"], report["decoding"] = _memory(folders, settings), _decoding(folders)
-    report["errors"] = list(findings.errors(root, report, settings.layout))
+    certain = settings.layout or ("domains" if "domains" in layouts else None)
+    report["errors"] = list(findings.errors(root, report, certain))
     report["warnings"] = list(findings.warnings(report))
     return report
 
@@ -115,16 +118,29 @@ _HARMLESS = ("format not allowed", "folder", "linked folder")
 
 def find(root: Path, layout: str | None) -> list[Folder]:
     """The folders of a layout, empty; by what there is if none is named."""
+    there = [split for split in SPLITS if (root / split).is_dir()]
     if layout == "images":
-        return [Folder("train", "a", root)]
+        return [Folder(split, "a", root / split, "one") for split in there] or [Folder("train", "a", root, "one")]
+    if layout == "domains" or (layout is None and _looks_like_domains(root)):
+        if (root / labels.TABLE).is_file():
+            return [Folder(split, "a", root / split, "one") for split in there]
+        return [Folder(split, path.name, path, "domain") for split in there for path in labels.subfolders(root / split)]
     folders = []
     for split in SPLITS:
-        twins = [Folder(split, name.lower(), root / f"{split}{name}") for name in "AB"]
+        twins = [Folder(split, name.lower(), root / f"{split}{name}", "twin") for name in "AB"]
         if any(folder.path.is_dir() for folder in twins):
             folders += twins
-        elif (root / split).is_dir():
-            folders.append(Folder(split, "ab", root / split))
-    return folders if folders or layout else [Folder("train", "a", root)]
+        elif split in there:
+            folders.append(Folder(split, "ab", root / split, "joined"))
+    return folders if folders or layout else [Folder("train", "a", root, "one")]
+
+
+def _looks_like_domains(root: Path) -> bool:
+    """A table of attributes, or two folders or more in train and nothing else."""
+    train = root / "train"
+    if not train.is_dir() or (root / "trainA").is_dir() or (root / "trainB").is_dir():
+        return False
+    return (root / labels.TABLE).is_file() or (len(labels.subfolders(train)) > 1 and not labels.loose_images(train))
 
 
 def _list(folder: Folder) -> None:
@@ -180,8 +196,8 @@ def _stems(folder: Folder) -> dict[str, list[Path]]:
 
 def _twins(folders: list[Folder]) -> Iterator[tuple[str, Folder, Folder]]:
     for split in SPLITS:
-        both = [folder for folder in folders if folder.split == split]
-        if len(both) == 2:
+        both = [folder for folder in folders if folder.split == split and folder.kind == "twin"]
+        if both:
             yield split, both[0], both[1]
 
 
@@ -193,6 +209,8 @@ def _layouts(root: Path, folders: list[Folder]) -> list[str]:
         matched = len(_stems(a).keys() & _stems(b).keys())
         paired = matched and matched >= PAIRED_FROM * max(len(a.files), len(b.files))
         return ["paired", "unpaired"] if paired else ["unpaired"]
+    if _looks_like_domains(root):
+        return ["domains", "images"]
     return ["images"] if folders[0].files else []
 
 
@@ -283,9 +301,10 @@ def _near_duplicates(root: Path, folders: list[Folder], distance: int) -> dict[s
 
 
 def _imbalance(folders: list[Folder]) -> dict[str, float]:
-    """Of each split with two folders: images of the larger one over those of the smaller."""
-    counts = {split: sorted((len(a.files), len(b.files))) for split, a, b in _twins(folders)}
-    return {split: round(large / small, 2) for split, (small, large) in counts.items() if small}
+    """Of each split with several domains: images of the largest one over those of the smallest."""
+    domains = [folder for folder in folders if folder.kind in ("twin", "domain")]
+    counts = {split: sorted(len(folder.files) for folder in domains if folder.split == split) for split in SPLITS}
+    return {split: round(n[-1] / n[0], 2) for split, n in counts.items() if len(n) > 1 and n[0]}
 
 
 def _memory(folders: list[Folder], settings: Settings) -> dict[str, Any]:
@@ -307,13 +326,15 @@ def _memory(folders: list[Folder], settings: Settings) -> dict[str, Any]:
 def _decoding(folders: list[Folder]) -> dict[str, Any]:
     """Processor time to decode and resize what one epoch of training takes, from the files that were timed."""
     train = [folder for folder in folders if folder.split == "train"]
-    epoch = max((len(folder.files) for folder in train), default=0)  # of each domain, as the contract counts
+    counts = [len(folder.files) for folder in train]
+    beside = any(folder.kind == "twin" for folder in train)  # each domain is shown as often as the largest has images
+    epoch = max(counts) if beside else sum(counts)
     timed = 0
     per_epoch = 0.0
-    for folder in train:
+    for folder, count in zip(train, counts, strict=True):
         seconds = [item.seconds for item in folder.good if item.seconds]
         timed += len(seconds)
-        per_epoch += epoch * sum(seconds) / max(len(seconds), 1)
+        per_epoch += (epoch if beside else count) * sum(seconds) / max(len(seconds), 1)
     return {"timed": timed, "images_per_epoch": epoch, "cpu_seconds_per_epoch": round(per_epoch, 3)}
 
 
@@ -328,13 +349,20 @@ def quick(root: Path, split: Split, crop_size: int | None) -> list[str]:
         small, known = _count_small(refs, crop_size)
         if small:
             share = "all" if small == known else f"about {100 * small / known:.0f} %"
+            which = f" of domain {name}" if split.b else ""
             lines.append(
-                f"data: {share} of the images of domain {name} are smaller than the crop of {crop_size} px and are enlarged; "
+                f"data: {share} of the images{which} are smaller than the crop of {crop_size} px and are enlarged; "
                 f"a smaller --crop-size shows them as they are"
             )
     counts = sorted(len(refs) for refs in sides.values())
     if not split.paired and counts[-1] > IMBALANCE * counts[0]:
         lines.append(f"data: one domain has {counts[-1]} images, the other {counts[0]}, which are repeated as often")
+    labelled = sorted((len(places), label) for label, places in split.by_label().items() if label >= 0)
+    if labelled and labelled[-1][0] > IMBALANCE * labelled[0][0]:
+        (few, rare), (many, common) = labelled[0], labelled[-1]
+        lines.append(
+            f"data: {split.names[common]} has {many} images, {split.names[rare]} {few}, which are seen as much more seldom"
+        )
     formats = _formats_passed_over(root)
     if formats:
         each = ", ".join(f"{n} {ext}" for ext, n in sorted(formats.items()))

@@ -1,12 +1,14 @@
 """What a person should know of a data folder that was checked, in words."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from translate import images
-from translate.data.layouts import EXPECTED
+from translate.data.layouts import EXPECTED, ONE_SIDED
+from translate.data.layouts import find as find_layout
+from translate.errors import DataError
 
 IMBALANCE = 3
 """How many times larger a domain may be than the other before it is said."""
@@ -15,17 +17,15 @@ EXTREME = 2
 
 
 def errors(root: Path, report: dict[str, Any], layout: str | None) -> Iterator[str]:
-    """What makes training impossible; `layout` is the one that was asked for."""
+    """What makes training impossible; `layout` is the one that was asked for, or that alone it can be."""
     train = report["splits"].get("train", {}).values()
-    if not train:
-        yield f"{printable(root)}: nothing to train on; it must hold {EXPECTED[layout or 'unpaired']}"
+    if layout in ONE_SIDED:
+        yield from _refusals(root, layout, report["splits"])
+    else:
+        yield from _missing(root, train, layout)
     for facts in train:
-        place = printable(root / facts["folder"])
-        if not (root / facts["folder"]).is_dir():
-            yield f"{place}: no such folder; both domains need one"
-        elif not facts["files"]:
-            yield f"{place}: no images in it; put some there ({', '.join(sorted(images.READABLE))})"
-        elif not facts["readable"]:
+        if facts["files"] and not facts["readable"]:
+            place = printable(root / facts["folder"])
             yield f"{place}: none of the {facts['checked']} images that were checked can be read; mend or replace them"
     pairs = report["pairs"].get("train")
     if layout == "paired" and pairs and all(facts["files"] for facts in train):
@@ -36,6 +36,27 @@ def errors(root: Path, report: dict[str, Any], layout: str | None) -> Iterator[s
                 f"{printable(root)}: {len(lost)} training images have no partner of their own ({some(lost)}), which paired "
                 f"methods refuse; rename or move them"
             )
+
+
+def _refusals(root: Path, layout: str, splits: Iterable[str]) -> Iterator[str]:
+    """What training would say, of each split that is there."""
+    for split in dict.fromkeys(("train", *splits)):
+        try:
+            find_layout(root, layout, split)
+        except DataError as e:
+            yield str(e)
+
+
+def _missing(root: Path, train: Collection[dict[str, Any]], layout: str | None) -> Iterator[str]:
+    """Folders of two domains that are not there or empty."""
+    if not train:
+        yield f"{printable(root)}: nothing to train on; it must hold {EXPECTED[layout or 'unpaired']}"
+    for facts in train:
+        place = printable(root / facts["folder"])
+        if not (root / facts["folder"]).is_dir():
+            yield f"{place}: no such folder; both domains need one"
+        elif not facts["files"]:
+            yield f"{place}: no images in it; put some there ({', '.join(sorted(images.READABLE))})"
 
 
 def warnings(report: dict[str, Any]) -> Iterator[str]:
@@ -59,7 +80,9 @@ def warnings(report: dict[str, Any]) -> Iterator[str]:
         for split, count in found["in_train"].items():
             yield f"{split} {domain}: {count} images look like images of train; scores on them say too much"
     for split, ratio in report["imbalance"].items():
-        if split == "train" and ratio > IMBALANCE and "paired" not in report["layouts"]:
+        if split == "train" and ratio > IMBALANCE and "domains" in report["layouts"]:
+            yield f"train: one domain has {ratio:g} times as many images as another, and is seen as much more often"
+        elif split == "train" and ratio > IMBALANCE and "paired" not in report["layouts"]:
             yield f"train: one domain has {ratio:g} times as many images as the other, whose images are repeated as often"
 
 
@@ -95,10 +118,10 @@ def _oddities(split: str, facts: dict[str, Any], report: dict[str, Any]) -> Iter
         )
 
 
-def some(names: Iterable[str]) -> str:
+def some(names: Iterable[str], count: int = 3) -> str:
     """The first few names, safe to print."""
     names = list(names)
-    return ", ".join(printable(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
+    return ", ".join(printable(name) for name in names[:count]) + (", …" if len(names) > count else "")
 
 
 def printable(name: str | Path) -> str:

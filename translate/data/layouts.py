@@ -1,79 +1,25 @@
-"""Which images of a folder belong to which domain. Nothing is opened here: layouts are decided by names alone."""
+"""Which images of a folder belong to which domain. No image is opened here: layouts are decided by names alone."""
 
-import hashlib
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from translate import images
-from translate.errors import DataError
+from translate.data import labels
+from translate.data.split import Ref, Split
+from translate.errors import DataError, UsageError
 
-
-@dataclass(frozen=True)
-class Ref:
-    """One image: a file, or the left or right half of one."""
-
-    path: Path
-    half: str = ""  # "", "left" or "right"
-
-
-@dataclass(frozen=True)
-class Split:
-    """The images of one split. Paired: a[i] and b[i] show the same. Layout `images`: b is empty."""
-
-    a: tuple[Ref, ...]
-    b: tuple[Ref, ...]
-    paired: bool
-
-    def __len__(self) -> int:
-        """Images in an epoch: max(|A|, |B|)."""
-        return max(len(self.a), len(self.b))
-
-    def swapped(self) -> "Split":
-        return replace(self, a=self.b, b=self.a)
-
-    def set_aside(self, share: float) -> tuple["Split", "Split"]:
-        """The rest, and that share of each domain: a function of the names alone, so that a new file moves few others.
-
-        Files of one name go the same way, in both domains. DataError where either part would be empty.
-        """
-        names = {ref.path.stem for ref in (*self.a, *self.b)}
-        ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
-        aside = set(ranked[: math.ceil(share * len(ranked))])
-        parts = []
-        for wanted in (False, True):
-            pairs = [i for i, ref in enumerate(self.a) if (ref.path.stem in aside) == wanted]
-            a = tuple(self.a[i] for i in pairs)
-            b = tuple(self.b[i] for i in pairs) if self.paired else self._of(aside, wanted)
-            parts.append(Split(a, b, self.paired))
-        if any(not part.a or (self.b and not part.b) for part in parts):
-            raise DataError(
-                f"--hold-out {share:g}: of {len(self.a)} and {len(self.b)} images it leaves a domain without any"
-            )
-        return parts[0], parts[1]
-
-    def _of(self, names: set[str], wanted: bool) -> tuple[Ref, ...]:
-        return tuple(ref for ref in self.b if (ref.path.stem in names) == wanted)
-
-    def at_most(self, count: int) -> "Split":
-        """So many images of each domain, evenly spread; of pairs, the same of both."""
-
-        def spread(refs: tuple[Ref, ...]) -> tuple[Ref, ...]:
-            kept = min(count, len(refs))
-            return tuple(refs[i * len(refs) // kept] for i in range(kept))
-
-        return replace(self, a=spread(self.a), b=spread(self.b))
-
-    def fingerprint(self) -> str:
-        """Changes with the number, names and sizes of the files, not with where the folder is."""
-        paths = [ref.path for ref in (*self.a, *self.b)]
-        lines = [f"{path.name} {path.stat().st_size}" for path in paths]
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+SPLITS = ("train", "val", "test")
 
 
 def find(root: Path, layout: str, split: str = "train", direction: str = "a2b") -> Split:
-    """The images of a split; DataError if the folder does not hold such a layout."""
+    """The images of a split; DataError if the folder does not hold such a layout.
+
+    UsageError where there are no two domains that direction b2a could swap.
+    """
+    if direction == "b2a" and layout in ONE_SIDED:
+        raise UsageError(
+            f"--direction b2a swaps two domains, and data of layout {layout} has no such two; leave it out"
+        )
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds {EXPECTED[layout]}")
     found = LAYOUTS[layout](root, split)
@@ -87,7 +33,7 @@ def held_out(root: Path, layout: str, direction: str = "a2b") -> Split | None:
 
 
 def has(root: Path, split: str) -> bool:
-    """Whether there is a folder of a split, in either layout of two domains."""
+    """Whether there is a folder of a split, by the names of any layout."""
     return (root / split).is_dir() or (root / f"{split}A").is_dir()
 
 
@@ -156,20 +102,93 @@ def stem(path: Path, root: Path) -> str:
     return str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix(""))
 
 
-def unlabelled(root: Path, split: str) -> Split:
-    """Any folder of images."""
-    return Split(tuple(map(Ref, _folder(root, "images"))), (), paired=False)
+def domains(root: Path, split: str) -> Split:
+    """split/<domain>/…, labelled with the domains of train in sorted order; or as a table of attributes says."""
+    if (root / labels.TABLE).is_file():
+        return _by_table(root, split)
+    names = _domain_names(root, "train")
+    if unknown := [name for name in _domain_names(root, split) if name not in names]:
+        raise DataError(
+            f"{root / split / unknown[0]}: train has no such domain, but {', '.join(names)}; rename or remove it"
+        )
+    folders = [root / split / name for name in names]  # of which another split than train may lack some
+    found = [(i, path) for i, folder in enumerate(folders) if folder.is_dir() for path in _folder(folder, "domains")]
+    return Split(tuple(Ref(path) for _, path in found), (), False, tuple(label for label, _ in found), names)
+
+
+def _domain_names(root: Path, split: str) -> tuple[str, ...]:
+    """Of train, two at least. DataError where images lie beside the folders."""
+    folder = root / split
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; {root} must hold {EXPECTED['domains']}")
+    if loose := labels.loose_images(folder):
+        raise DataError(
+            f"{loose[0]}: lies in no domain's folder; move it into one, or write {labels.TABLE}: {root} must hold "
+            f"{EXPECTED['domains']}"
+        )
+    names = tuple(path.name for path in labels.subfolders(folder))
+    if len(names) < (2 if split == "train" else 1):
+        raise DataError(f"{folder}: {len(names)} folders in it; {root} must hold {EXPECTED['domains']}")
+    labels.check_names(names, folder)
+    return names
+
+
+def _by_table(root: Path, split: str) -> Split:
+    """The images of split/ with the rows of the table, which may say more: of the images of other splits."""
+    wanted = _folder(root / split, "domains")
+    others = [name for name in SPLITS if name != split and (root / name).is_dir()]
+    listed = {split: wanted} | {name: images.find(root / name) for name in others}
+    below = {name: [path.relative_to(root / name).as_posix() for path in paths] for name, paths in listed.items()}
+    names, rows = labels.read(root / labels.TABLE, {name: frozenset(paths) for name, paths in below.items()})
+    if lost := [path for path in below[split] if path not in rows]:
+        raise DataError(
+            f"{root / labels.TABLE}: no row for {len(lost)} images of {split}/, among them {lost[0]!r}; add them, or remove "
+            f"the images"
+        )
+    return Split(tuple(map(Ref, wanted)), (), False, tuple(rows[path] for path in below[split]), names)
+
+
+def one_folder(root: Path, split: str) -> Split:
+    """Any folder of images: ROOT/train if there is one, else ROOT.
+
+    Labelled with the subfolders of train where all of its images lie in two or more; −1 is one that train lacks.
+    """
+    folder = _folder_of_images(root, split)
+    paths = _folder(folder, "images")
+    train = folder if split == "train" else root / "train"
+    names = labels.classes(train, paths if split == "train" else images.find(train))
+    numbers = {name: i for i, name in enumerate(names)}
+    known = tuple(numbers.get(labels.class_of(folder, path), -1) for path in paths) if names else ()
+    return Split(tuple(map(Ref, paths)), (), False, known, names)
+
+
+def _folder_of_images(root: Path, split: str) -> Path:
+    """DataError where the root itself would be taken, but holds more than one thing."""
+    if split != "train" or (root / "train").is_dir():
+        return root / split
+    twins = [f"{name}{side}" for name in SPLITS for side in "AB" if (root / f"{name}{side}").is_dir()]
+    if twins:
+        raise DataError(
+            f"{root}: holds {' and '.join(twins[:2])}, which are two domains; give one, as {root / twins[0]}"
+        )
+    if held := [name for name in SPLITS if (root / name).is_dir()]:
+        raise DataError(f"{root}: holds {held[0]}/, but no train/; put the images to train on into {root / 'train'}")
+    return root
 
 
 LAYOUTS: dict[str, Callable[[Path, str], Split]] = {
     "unpaired": unpaired,
     "paired": paired,
-    "images": unlabelled,
+    "domains": domains,
+    "images": one_folder,
 }
+ONE_SIDED = ("domains", "images")
+"""Layouts without two domains called a and b."""
 
 EXPECTED = {
     "unpaired": "trainA/ and trainB/, or train/ with A and B side by side in each file",
     "paired": "trainA/ and trainB/ with the same names, or train/ with A and B side by side in each file",
+    "domains": f"train/<domain>/ with images for each of two or more domains, or train/ and {labels.TABLE} with a row for each",
     "images": "images",
 }
 """What the folder of each layout must hold, in words."""

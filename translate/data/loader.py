@@ -10,11 +10,12 @@ from torch import Tensor
 from translate import images, runtime
 from translate.data import effects
 from translate.data.decode import Recipe, bytes_of, load, load_pair, load_size
-from translate.data.layouts import Split
+from translate.data.findings import some
 from translate.data.memory import Memory
-from translate.data.order import Order, Steps, key_of_draws
+from translate.data.order import Order, Steps, key_of_draws, labels
 from translate.data.recipes import Recipe as Albumentations
 from translate.data.source import Batch, Source, Tier
+from translate.data.split import Split
 from translate.data.stream import Stream
 from translate.errors import UsageError
 from translate.images import ImageError
@@ -40,6 +41,7 @@ class Options:
 class Loader:
     """Yields batches {"a", "b"} of (N, C, crop, crop) in [-1, 1] on the device, from image `start` on, without end.
 
+    Where the images of a are labelled, `label` is int64 (N,), numbers of domains or classes, or float32 (N, K), attributes.
     `rank` and `ranks`: this process takes its share of every step; the union over processes is what one would see. On the
     CPU the memory of a batch is used again when `source.RING` − 1 more have been taken.
     """
@@ -102,7 +104,10 @@ class Loader:
 
     def _describe(self) -> str:
         source = self.source
-        counts = " and ".join(f"{len(source.refs(name))} images of domain {name}" for name in source.domains)
+        each = [(len(source.refs(name)), f" of domain {name}" if source.split.b else "") for name in source.domains]
+        counts = " and ".join(f"{count} images{which}" for count, which in each)
+        if source.split.labels:
+            counts += f" ({some(source.split.names, 8)})"
         size = f"{self.bytes_needed / 2**20:.0f} MiB"
         if self.tier == "stream":
             return f"data: {counts}, streamed by {self.options.workers} workers; decoded they would take {size}"
@@ -121,27 +126,30 @@ class Loader:
 
     def _with_effects(self, numbers: Tensor, batch: Batch) -> Batch:
         key = key_of_draws(self.source.order.seed, numbers).to(self.source.device, non_blocking=True)
-        return {
-            name: effects.apply(x, key, self.source.draw_name(name), self.options.effects) for name, x in batch.items()
+        return batch | {
+            name: effects.apply(batch[name], key, self.source.draw_name(name), self.options.effects)
+            for name in self.source.domains
         }
 
 
 def fixed_batch(split: Split, recipe: Recipe, count: int, device: torch.device, dtype: torch.dtype) -> Batch:
-    """The same images each time, `count` at most, evenly spread over the split; the middle of each.
+    """The same images each time, `count` at most, evenly spread over the split and its labels; the middle of each.
 
-    White stands for a file that cannot be read.
+    White stands for a file that cannot be read; it keeps its label.
     """
-    sides = {name: refs for name, refs in (("a", split.a), ("b", split.b)) if refs}
-    count = min([count, *map(len, sides.values())])
+    count = min([count, len(split.a), *([len(split.b)] if split.b else [])])
     if recipe.cut_size is None:
         count = 1  # images of other sizes would not fit beside it
-    chosen = [[refs[i * len(refs) // count] for refs in sides.values()] for i in range(count)]
+    shown = split.at_most(count)
+    sides = {name: refs for name, refs in (("a", shown.a), ("b", shown.b)) if refs}
+    chosen = list(zip(*sides.values(), strict=True))
     rows: list[tuple[Tensor | ImageError, ...]]
     if split.paired:
         rows = [load_pair(a, b, recipe) for a, b in chosen]
     else:
         rows = [tuple(load(ref, recipe, side) for side, ref in enumerate(refs)) for refs in chosen]
-    batch = {}
+    known = labels(shown)
+    batch = {} if known is None else {"label": known.to(device)}
     for side, name in enumerate(sides):
         batch[name] = torch.stack([_shown(row, side, recipe, dtype) for row in rows]).to(device)
     return batch

@@ -10,7 +10,7 @@ from torch import Tensor
 from translate import images
 from translate.data import augment
 from translate.data.augment import Cuts
-from translate.data.order import key_of_draws
+from translate.data.order import key_of_draws, labels
 from translate.data.source import Batch, Buffers, Numbered, Source, send_ahead
 from translate.data.store import Store, decode_all
 from translate.data.workers import check_sizes
@@ -23,6 +23,8 @@ class _Step:
     numbers: Tensor
     place: dict[str, Tensor]
     cuts: dict[str, Cuts]
+    labels: Batch
+    """`label` of each image, if it has one."""
 
 
 class Memory:
@@ -33,6 +35,8 @@ class Memory:
         self.stores: dict[str, Store] = {}
         self.place: dict[str, Tensor] = {}
         """Index of a file → place in the store of it, or of the next that can be read."""
+        self.labels = labels(source.split)
+        """Index of a file of a → label of it, or of the next that can be read."""
         for names in [source.domains] if source.split.paired else [(name,) for name in source.domains]:
             self._fill(names)
 
@@ -43,7 +47,10 @@ class Memory:
         found = decode_all(len(refs[0]), lambda i: source.decode(names, i), source.say, "images")
         good = [source.note([side[i] for side in refs], loaded) for i, loaded in enumerate(found)]
         source.need_one(any(good), refs[0])
-        place = (torch.tensor(good).cumsum(0) - 1)[torch.tensor(next_good(good))]
+        shown = torch.tensor(next_good(good))
+        place = (torch.tensor(good).cumsum(0) - 1)[shown]
+        if "a" in names and self.labels is not None:
+            self.labels = self.labels[shown]
         columns = [[loaded[side] for loaded, ok in zip(found, good, strict=True) if ok] for side in range(len(names))]
         found.clear()
         for name, column in zip(names, columns, strict=True):
@@ -68,6 +75,7 @@ class Memory:
             numbers = block.flatten()
             key = key_of_draws(source.order.seed, numbers)
             indices = dict(zip("ab", source.order.of(numbers), strict=True))
+            label = {} if self.labels is None else {"label": self.labels[indices["a"]].to(device, non_blocking=True)}
             place, cuts = {}, {}
             for name in source.domains:
                 store, at = self.stores[name], self.place[name][indices[name]]
@@ -82,6 +90,7 @@ class Memory:
                     block[k],
                     {name: x[part] for name, x in place.items()},
                     {name: x.part(part.start, part.stop) for name, x in cuts.items()},
+                    {name: x[part] for name, x in label.items()},
                 )
 
     def _size_of(self, step: _Step, name: str) -> tuple[int, int]:
@@ -96,7 +105,7 @@ class Memory:
         """On the CPU: slices into buffers that are used in turn."""
         buffers = Buffers(self.source.steps.batch_size, self.source.dtype)
         for step in self._plan(start):
-            batch = {}
+            batch = dict(step.labels)
             for name, store in self.stores.items():
                 out = buffers.next(name, (store.channels, *self._size_of(step, name)))
                 stored = [store.image(i) for i in step.place[name].tolist()]
@@ -114,7 +123,7 @@ class Memory:
         cut = self.source.recipe.cut_size is not None
         on_host: Iterator[_Step | None] = itertools.repeat(None) if cut else self._plan(start)
         for step, known in zip(self._plan(start, self.source.device), on_host, strict=False):  # both are endless
-            batch = {}
+            batch = dict(step.labels)
             for name, store in self.stores.items():
                 place, cuts, size = step.place[name], step.cuts[name], self._size_of(known or step, name)
                 if store.uniform:
@@ -128,7 +137,7 @@ class Memory:
     def cut_on_host(self, start: int) -> Iterator[Numbered]:
         """Batches as they are stored."""
         for step in self._plan(start):
-            batch: Batch = {}
+            batch = dict(step.labels)
             for name, store in self.stores.items():
                 self._size_of(step, name)
                 cuts = zip(step.place[name].tolist(), step.cuts[name].as_lists(), strict=True)

@@ -44,7 +44,7 @@ class Finisher:
                     decoded += self._decoded([row])
                 except RuntimeError:
                     on_host, bad = self.dataset.load(n)
-                    decoded.append({name: image.to(self.device) for name, image in on_host.items()})
+                    decoded.append({name: x if name == "label" else x.to(self.device) for name, x in on_host.items()})
                     skipped |= bad
         checked(decoded, skipped)
         self.dataset.cut(decoded, numbers)
@@ -53,7 +53,7 @@ class Finisher:
     def _decoded(self, found: list[Found]) -> list[Found]:
         """All at load size on the device."""
         recipe, paired = self.dataset.recipe, self.dataset.split.paired
-        out: list[Found] = [{} for _ in found]
+        out: list[Found] = [{name: x for name, x in row.items() if name == "label"} for row in found]
         for side, name in enumerate(self.dataset.domains):
             half = self.dataset.refs(name)[0].half
             raw = [i for i, row in enumerate(found) if row[name].ndim == 1]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from translate import noise
-from translate.data.layouts import Split
+from translate.data.split import Split
 
 PLANNED = 4096
 
@@ -65,6 +65,13 @@ class Order:
         length = len(self.split)
         epochs, row = numbers.div(length, rounding_mode="floor").unique(return_inverse=True)
         return self._permutations(name, epochs)[row, numbers % length] % count
+
+
+def labels(split: Split) -> Tensor | None:
+    """Of the images of a: int64 (|A|,), numbers of domains or classes, or float32 (|A|, K), attributes; None without any."""
+    if not split.labels:
+        return None
+    return torch.tensor(split.labels, dtype=torch.int64 if isinstance(split.labels[0], int) else torch.float32)
 
 
 def key_of_draws(seed: int, numbers: Tensor) -> Tensor:

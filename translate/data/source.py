@@ -12,9 +12,9 @@ from torch import Tensor
 
 from translate import images, runtime
 from translate.data.decode import Recipe, load, load_pair
-from translate.data.layouts import Ref, Split
 from translate.data.order import Order, Steps
 from translate.data.recipes import Recipe as Albumentations
+from translate.data.split import Ref, Split
 from translate.errors import DataError
 from translate.images import ImageError
 
@@ -22,6 +22,7 @@ RING = 3
 """Buffers that batches are built in, in turn: one is in use, one on its way to the device, one being filled."""
 
 Batch = dict[str, Tensor]
+"""Images of `a` and `b`, and `label` where the images of a have some."""
 Numbered = tuple[Tensor, Batch]
 """The run's image numbers (N,) and the batch."""
 
@@ -130,5 +131,6 @@ def send_ahead(source: Source, stored: Iterable[Numbered]) -> Iterator[Numbered]
 
 def _normalised(source: Source, batch: Batch) -> Batch:
     return {
-        name: images.to_range(stored, source.dtype, source.values(name, stored.dtype)) for name, stored in batch.items()
+        name: x if name == "label" else images.to_range(x, source.dtype, source.values(name, x.dtype))
+        for name, x in batch.items()
     }

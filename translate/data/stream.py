@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+import torch
+
 from translate.data import augment, nvjpeg, workers
-from translate.data.source import Buffers, Numbered, Source, send_ahead
+from translate.data.source import Batch, Buffers, Numbered, Source, send_ahead
 from translate.data.workers import Found
 
 
@@ -43,7 +45,7 @@ class Stream:
         """On the CPU: into buffers that are used in turn."""
         buffers = Buffers(self.source.steps.batch_size, self.source.dtype)
         for numbers, rows in self._rows(start):
-            batch = {}
+            batch = _labels(rows)
             for name in self.source.domains:
                 column = [row[name] for row in rows]
                 workers.check_sizes(column)
@@ -54,18 +56,14 @@ class Stream:
 
     def _stacked(self, start: int) -> Iterator[Numbered]:
         for numbers, rows in self._rows(start):
-            yield (
-                numbers,
-                {
-                    name: workers.stack(
-                        [row[name] for row in rows], self.source.declared(name) is not None, self.source.dtype
-                    )
-                    for name in self.source.domains
-                },
-            )
+            batch = _labels(rows)
+            for name in self.source.domains:
+                column, declared = [row[name] for row in rows], self.source.declared(name) is not None
+                batch[name] = workers.stack(column, declared, self.source.dtype)
+            yield numbers, batch
 
     def _rows(self, start: int) -> Iterator[tuple[workers.Numbers, list[Found]]]:
-        """Step by step: for each image of it, domain → (C, H, W) cut, as it is stored."""
+        """Step by step: for each image of it, domain → (C, H, W) cut, as it is stored, and its label."""
         source, size = self.source, self.source.steps.batch_size
         dataset = self._dataset()
         finish = nvjpeg.Finisher(dataset, source.device) if dataset.contents else None
@@ -79,3 +77,8 @@ class Stream:
                 for path, reason in skipped.items():
                     source.skip(path, reason)
                 yield numbers, rows
+
+
+def _labels(rows: list[Found]) -> Batch:
+    """A batch with the labels of its images alone; empty where there are none."""
+    return {"label": torch.stack([row["label"] for row in rows])} if "label" in rows[0] else {}

@@ -11,9 +11,9 @@ from torch import Tensor
 from translate import noise
 from translate.data import augment, pool
 from translate.data.decode import Recipe, load, load_pair, plain_jpeg
-from translate.data.layouts import Ref, Split
-from translate.data.order import Order, key_of_draws
+from translate.data.order import Order, key_of_draws, labels
 from translate.data.recipes import Recipe as Albumentations
+from translate.data.split import Ref, Split
 from translate.data.store import common_depth, deepen
 from translate.errors import DataError, UsageError
 from translate.images import ImageError
@@ -24,12 +24,13 @@ CHUNK = 16
 Numbers = Tensor
 """The run's image numbers (N,)."""
 Found = dict[str, Tensor]
-"""Domain → image."""
+"""Domain → image; `label` → that of image a, () or (K,), where there are labels."""
 Skipped = dict[Path, str]
 
 
 class Images:
-    """Image n of the run: domain → (C, H, W) cut, at its own depth; nothing where no file of a domain can be read.
+    """Image n of the run: domain → (C, H, W) cut, at its own depth, and its label; nothing where no file of a domain can be
+    read.
 
     A file that cannot be read is replaced by the next that can; a pair is used whole or not at all.
     """
@@ -47,6 +48,7 @@ class Images:
         self.domains, self.albumentations = domains, albumentations
         self.contents = contents
         """JPEG files are only read, (length,) uint8, and nothing is cut: a device does that (`nvjpeg.Finisher`)."""
+        self.labels = labels(split)
 
     def take(self, numbers: list[int]) -> list[tuple[Found, Skipped]]:
         """Images of the run, and what was skipped for each."""
@@ -62,38 +64,43 @@ class Images:
 
     def _found(self, a: int, b: int, n: int, contents: bool) -> tuple[Found, Skipped]:
         if contents and (read := self._contents(a, b)) is not None:
-            return read, {}
+            return read | self._label(a), {}
         skipped: Skipped = {}
         if self.split.paired:
-            found = self._pair(a, skipped)
+            shown, found = self._pair(a, skipped)
         else:
-            found = {name: self._next_good(name, a if name == "a" else b, skipped) for name in self.domains}
-        if any(image is None for image in found.values()):
-            return {}, skipped
-        return self._changed({name: image for name, image in found.items() if image is not None}, n), skipped
+            shown, found = self._next_good("a", a, skipped)
+            if found and self.split.b:
+                _, other = self._next_good("b", b, skipped)
+                found = found | other if other else {}
+        return (self._changed(found, n) | self._label(shown) if found else {}), skipped
 
-    def _next_good(self, name: str, start: int, skipped: Skipped) -> Tensor | None:
+    def _label(self, shown: int) -> Found:
+        """Of the image of a that is shown."""
+        return {} if self.labels is None else {"label": self.labels[shown].clone()}
+
+    def _next_good(self, name: str, start: int, skipped: Skipped) -> tuple[int, Found]:
+        """Place of the first image from `start` on that can be read, and the image."""
         refs = self.refs(name)
-        for i in range(len(refs)):
-            ref = refs[(start + i) % len(refs)]
-            image = load(ref, self.recipe, "ab".index(name))
+        for place in _ring(start, len(refs)):
+            image = load(refs[place], self.recipe, "ab".index(name))
             if isinstance(image, Tensor):
-                return image
-            skipped[ref.path] = str(image)
-        return None
+                return place, {name: image}
+            skipped[refs[place].path] = str(image)
+        return start, {}
 
-    def _pair(self, start: int, skipped: Skipped) -> dict[str, Tensor | None]:
-        count = len(self.split.a)
-        for i in range(count):
-            refs = self.split.a[(start + i) % count], self.split.b[(start + i) % count]
+    def _pair(self, start: int, skipped: Skipped) -> tuple[int, Found]:
+        """Place of the first pair from `start` on that can be read, and its images."""
+        for place in _ring(start, len(self.split.a)):
+            refs = self.split.a[place], self.split.b[place]
             images = load_pair(*refs, self.recipe)
             bad = {
                 ref.path: str(image) for ref, image in zip(refs, images, strict=True) if isinstance(image, ImageError)
             }
             if not bad:
-                return dict(zip("ab", images, strict=True))  # type: ignore[arg-type]
+                return place, dict(zip("ab", images, strict=True))  # type: ignore[arg-type]
             skipped.update(bad)
-        return {"a": None}
+        return start, {}
 
     def refs(self, name: str) -> tuple[Ref, ...]:
         """The images of a domain."""
@@ -137,6 +144,11 @@ class Images:
             cuts = augment.draw(key, drawn_as, heights, widths, size, self.recipe.flip).as_lists()
             for images, where in zip(found, cuts, strict=True):
                 images[name] = augment.cut(images[name], *where, size)
+
+
+def _ring(start: int, count: int) -> Iterator[int]:
+    """All places, from one on round."""
+    return ((start + i) % count for i in range(count))
 
 
 Handed = tuple[list[Found] | dict[str, Tensor], Skipped]
