@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn, tensor
 
 from translate.nn import losses
-from translate.nn.losses import ADVERSARIAL, gradient_penalty
+from translate.nn.losses import ADVERSARIAL, FARTHEST, gradient_penalty, zero_centred_penalty
 
 SMOOTHING = [name for name, cost in ADVERSARIAL.items() if cost.smooths]
 LOG2 = math.log(2)
@@ -21,6 +21,12 @@ def slope(loss, x):
     """The derivative of a loss with respect to each element of x."""
     x = x.clone().requires_grad_()
     return torch.autograd.grad(loss(x), x)[0]
+
+
+def g_of(name, real):
+    """The generator's cost as a function of the fake logits alone."""
+    cost = ADVERSARIAL[name]
+    return (lambda fake: cost.g(real, fake)) if cost.pairs else cost.g
 
 
 def same(value, expected):
@@ -59,6 +65,24 @@ def test_minimax_by_hand():
     same(losses.minimax_g(tensor([math.log(3), 0.0])), (math.log(1 / 4) + math.log(1 / 2)) / 2)
 
 
+def test_maximum_likelihood_by_hand():
+    """Odds of 3 to 1 and of 1 to 1; D/(1 − D) of probabilities ¾ and ½."""
+    fake = tensor([math.log(3), 0.0], dtype=torch.float64)
+    same(losses.maximum_likelihood_g(fake), -(3 + 1) / 2)
+    probability = fake.sigmoid()
+    same(losses.maximum_likelihood_g(fake), -(probability / (1 - probability)).mean())
+    same(slope(losses.maximum_likelihood_g, fake), [-3 / 2, -1 / 2])  # −exp(logit)/N
+
+
+def test_relativistic_by_hand():
+    """Leads of the real one of log 3 and 0: probabilities of ¾ and ½ that it is the real one."""
+    real, fake = tensor([1 + math.log(3), -2.0]), tensor([1.0, -2.0])
+    same(losses.relativistic_d(real, fake), (-math.log(3 / 4) - math.log(1 / 2)) / 2)
+    same(losses.relativistic_g(real, fake), (-math.log(1 / 4) - math.log(1 / 2)) / 2)
+    same(slope(lambda x: losses.relativistic_g(real, x), fake), [-3 / 4 / 2, -1 / 2 / 2])
+    same(slope(lambda x: losses.relativistic_d(x, fake), real), [-1 / 4 / 2, -1 / 2 / 2])
+
+
 def test_hinge_by_hand():
     real, fake = tensor([2.0, 0.5, -1.0]), tensor([-2.0, -0.5, 1.0, 0.0])
     same(losses.hinge_g(fake), -(-2 - 0.5 + 1 + 0) / 4)
@@ -84,6 +108,13 @@ def test_non_saturating_is_cross_entropy_with_logits(target):
     same(losses.minimax_g(fake), -on_fake)
 
 
+def test_relativistic_is_cross_entropy_of_the_lead():
+    real, fake = logits(2, 1, 5, 5), logits(2, 1, 5, 5, seed=1)
+    bce = F.binary_cross_entropy_with_logits
+    same(losses.relativistic_d(real, fake), bce(real - fake, torch.ones_like(real)))
+    same(losses.relativistic_g(real, fake), bce(real - fake, torch.zeros_like(real)))
+
+
 @pytest.mark.parametrize("target", [1.0, 0.9, 0.5])
 def test_lsgan_is_the_mean_square_error(target):
     real, fake = logits(2, 1, 5, 5), logits(3, 1, 4, 4, seed=1)
@@ -99,15 +130,32 @@ def test_lsgan_is_the_mean_square_error(target):
 def test_losses_are_means_over_all_elements(name):
     """Repeating the logits, or giving them another shape, changes nothing."""
     cost, real, fake = ADVERSARIAL[name], logits(2, 1, 3, 3), logits(2, 1, 3, 3, seed=1)
-    same(cost.g(fake.repeat(3, 1, 1, 1).flatten()), cost.g(fake))
-    same(cost.d(real.repeat(3, 1, 1, 1), fake.flatten()), cost.d(real, fake))
-    assert cost.g(fake).shape == cost.d(real, fake).shape == ()
+    thrice = fake.repeat(3, 1, 1, 1)
+    same(g_of(name, real.repeat(3, 1, 1, 1).flatten())(thrice.flatten()), g_of(name, real)(fake))
+    same(cost.d(real.repeat(3, 1, 1, 1), thrice if cost.pairs else fake.flatten()), cost.d(real, fake))
+    assert g_of(name, real)(fake).shape == cost.d(real, fake).shape == ()
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_halves(name):
+    cost, real, fake = ADVERSARIAL[name], logits(4, 1, 3, 3), logits(4, 1, 3, 3, seed=1)
+    halves = list(zip(real.split(2), fake.split(2), strict=True))
+    same(cost.d(real, fake), sum(cost.d(*half) for half in halves) / 2)
+    same(g_of(name, real)(fake), sum(g_of(name, r)(f) for r, f in halves) / 2)
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_gradients_are_those_of_finite_differences(name):
+    """Logits from −3 to 3 that lie on none of the hinge's kinks."""
+    real, fake = (logits(5, seed=seed).clamp(-3, 3).requires_grad_() for seed in (0, 1))
+    assert torch.autograd.gradcheck(ADVERSARIAL[name].d, (real, fake))
+    assert torch.autograd.gradcheck(g_of(name, real), (fake,))
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_g_wants_higher_and_d_wants_lower_logits_of_fakes(name):
     cost, between = ADVERSARIAL[name], torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
-    assert (slope(cost.g, between) < 0).all()
+    assert (slope(g_of(name, between), between) < 0).all()
     assert (slope(lambda fake: cost.d(between, fake), between) > 0).all()
     assert (slope(lambda real: cost.d(real, between), between) < 0).all()
 
@@ -116,7 +164,7 @@ def test_g_wants_higher_and_d_wants_lower_logits_of_fakes(name):
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_losses_and_gradients_are_finite_at_extreme_logits(name, dtype):
     cost, extreme = ADVERSARIAL[name], tensor([-100.0, 100.0], dtype=dtype)
-    for loss in (cost.g, lambda x: cost.d(x, extreme), lambda x: cost.d(extreme, x)):
+    for loss in (g_of(name, extreme), lambda x: cost.d(x, extreme), lambda x: cost.d(extreme, x)):
         assert loss(extreme).isfinite()
         assert slope(loss, extreme).isfinite().all()
 
@@ -130,8 +178,10 @@ def test_label_smoothing_is_one_sided(name):
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_only_costs_that_smooth_take_a_label(name):
-    assert ("target" in inspect.signature(ADVERSARIAL[name].d).parameters) == ADVERSARIAL[name].smooths
+def test_a_row_says_what_its_functions_take(name):
+    cost = ADVERSARIAL[name]
+    assert ("target" in inspect.signature(cost.d).parameters) == cost.smooths
+    assert list(inspect.signature(cost.g).parameters) == (["real", "fake"] if cost.pairs else ["fake"])
 
 
 # Where the discriminator's costs are least.
@@ -161,7 +211,13 @@ def test_least_cost_of_a_discriminator(name, target, real, fake, least):
 
 @pytest.mark.parametrize(
     ("name", "logit", "value"),
-    [("non-saturating", 0.0, LOG2), ("minimax", 0.0, LOG2), ("lsgan", 0.5, 0.25)],
+    [
+        ("non-saturating", 0.0, LOG2),
+        ("minimax", 0.0, LOG2),
+        ("maximum-likelihood", 0.0, LOG2),
+        ("lsgan", 0.5, 0.25),
+        ("relativistic", 7.0, LOG2),
+    ],
 )
 def test_a_discriminator_that_cannot_tell_says_half(name, logit, value):
     """Where real and fake are the same image, the best logit is that of a probability of ½ (Goodfellow, prop. 1)."""
@@ -180,6 +236,51 @@ def test_wasserstein_is_antisymmetric_and_blind_to_a_shift():
     real, fake = logits(5), logits(7, seed=1)
     same(losses.wasserstein_d(real, fake), -losses.wasserstein_d(fake, real))
     same(losses.wasserstein_d(real + 3, fake + 3), losses.wasserstein_d(real, fake))
+
+
+def test_relativistic_looks_at_the_lead_alone_and_swaps_sides():
+    real, fake = logits(2, 1, 3, 3), logits(2, 1, 3, 3, seed=1)
+    for cost in (losses.relativistic_g, losses.relativistic_d):
+        same(cost(real + 3, fake + 3), cost(real, fake))
+    same(losses.relativistic_g(real, fake), losses.relativistic_d(fake, real))
+
+
+def test_relativistic_pairs_image_by_image_and_patch_by_patch():
+    """Pairs in another order change nothing; other pairs do."""
+    real, fake, order = logits(3, 1, 2, 2), logits(3, 1, 2, 2, seed=1), tensor([2, 0, 1])
+    for cost in (losses.relativistic_g, losses.relativistic_d):
+        same(cost(real[order], fake[order]), cost(real, fake))
+        same(cost(real.flip(2), fake.flip(2)), cost(real, fake))
+        assert not torch.allclose(cost(real[order], fake), cost(real, fake))
+        assert not torch.allclose(cost(real.flip(2), fake), cost(real, fake))
+
+
+def test_maximum_likelihood_goes_on_straight_where_the_odds_are_beyond_evidence():
+    """Up to the limit −exp(logit)/N; above it the tangent: value and slope meet there, and no gradient is lost."""
+    limit = math.exp(FARTHEST)
+    fake = tensor([FARTHEST - 1e-6, FARTHEST, FARTHEST + 1e-6, FARTHEST + 5], dtype=torch.float64)
+    same(slope(losses.maximum_likelihood_g, fake), [-limit * (1 - 1e-6) / 4] + 3 * [-limit / 4])
+    same(losses.maximum_likelihood_g(fake[1:2]), -limit)
+    same(losses.maximum_likelihood_g(fake[3:]), -limit * 6)
+
+
+def test_maximum_likelihood_and_minimax_and_non_saturating_pull_at_different_fakes():
+    """Slopes by hand, per logit l: −eˡ, −σ(l), −σ(−l) (NIPS 2016 tutorial, fig. 16)."""
+    for logit in (-10.0, 0.0, 4.0):
+        fake = tensor([logit], dtype=torch.float64)
+        sigmoid = 1 / (1 + math.exp(-logit))
+        pulls = [
+            slope(ADVERSARIAL[name].g, fake).item() for name in ("maximum-likelihood", "minimax", "non-saturating")
+        ]
+        assert pulls == pytest.approx([-math.exp(logit), -sigmoid, sigmoid - 1], rel=1e-9)
+
+
+def test_an_optimal_discriminator_gives_fakes_odds_of_one_on_average():
+    """Σ p_g · p_data/p_g = Σ p_data = 1: however far ahead it is, as long as the fakes cover all that is real."""
+    data, made = tensor([0.7, 0.2, 0.1]).double(), tensor([0.1, 0.4, 0.5]).double()
+    best = (data / made).log()
+    counts = (10 * made).round().long()
+    same(losses.maximum_likelihood_g(best.repeat_interleave(counts)), -1.0)
 
 
 def test_the_minimax_game_is_zero_sum_and_fades_where_the_other_cost_does_not():
@@ -295,5 +396,83 @@ def test_penalty_keeps_float64():
     assert gradient_penalty(half_square, images(), images(seed=1), KEYS).dtype == torch.float64
 
 
-def test_the_wasserstein_cost_alone_asks_for_the_penalty():
-    assert {name: cost.penalty for name, cost in ADVERSARIAL.items() if cost.penalty} == {"wgan-gp": 10.0}
+# The zero-centred penalty. It takes the mean of an image's logits, the gradient penalty their sum.
+
+
+def test_zero_centred_penalty_of_a_linear_critic_is_half_its_weights_square():
+    """D(x) = w · x has the gradient w everywhere: ½ (‖w‖² + ‖w‖²), at real and at made images."""
+    weight = logits(2, 2, 1, scale=1.0)
+    penalty = zero_centred_penalty(lambda x: (weight * x).sum((1, 2, 3)), images(), images(seed=1), KEYS)
+    same(penalty, weight.square().sum())
+
+
+def test_zero_centred_penalty_takes_the_mean_over_patches():
+    """Four logits w · xᵢ an image: the mean's gradient is w/4 at each of 4 pixels, so 4 (w/4)² = w²/4."""
+    weight = torch.tensor(3.0, dtype=torch.float64)
+    same(zero_centred_penalty(linear(weight), images(), images(seed=1), KEYS), 9 / 4)
+    repeated = zero_centred_penalty(lambda x: linear(weight)(x).repeat(1, 1, 5, 5), images(), images(seed=1), KEYS)
+    same(repeated, 9 / 4)
+
+
+def test_zero_centred_penalty_is_half_of_real_and_half_of_made():
+    """The gradient of ½ x² over 4 pixels, as their mean: x/4."""
+    real, fake = images(), images(seed=1)
+    r1, r2 = (x.flatten(1).square().sum(1).mean() / 16 for x in (real, fake))
+    same(zero_centred_penalty(half_square, real, fake, KEYS), 0.5 * (r1 + r2))
+    same(zero_centred_penalty(half_square, fake, real, KEYS), 0.5 * (r1 + r2))
+    same(zero_centred_penalty(half_square, real, torch.zeros_like(fake), KEYS), 0.5 * r1)
+
+
+@pytest.mark.parametrize("penalty", [gradient_penalty, zero_centred_penalty])
+def test_penalties_reach_the_weights_of_a_deep_critic(penalty):
+    """Differentiated twice, and by finite differences."""
+    d = nn.Sequential(nn.Conv2d(2, 4, 2), nn.Softplus(), nn.Conv2d(4, 1, 2)).double()
+    real, fake = logits(3, 2, 4, 4), logits(3, 2, 4, 4, seed=1)
+
+    def of_weights(*weights):
+        critic = dict(zip(dict(d.named_parameters()), weights, strict=True))
+        return penalty(lambda x: torch.func.functional_call(d, critic, x), real, fake, KEYS)
+
+    last_bias = len(list(d.parameters())) - 1
+    weights = [p.detach().clone().requires_grad_(n != last_bias) for n, p in enumerate(d.parameters())]
+    assert torch.autograd.gradcheck(of_weights, weights)
+
+
+@pytest.mark.parametrize("penalty", [gradient_penalty, zero_centred_penalty])
+def test_penalties_are_blind_to_a_constant_and_to_how_a_batch_is_split(penalty):
+    d = nn.Sequential(nn.Conv2d(2, 4, 2), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1)).double()
+    real, fake, keys = logits(4, 2, 4, 4), logits(4, 2, 4, 4, seed=1), torch.arange(4)
+    whole = penalty(d, real, fake, keys)
+    same(penalty(lambda x: d(x) + 5, real, fake, keys), whole)
+    same(sum(penalty(d, *(x[n : n + 2] for x in (real, fake, keys))) for n in (0, 2)) / 2, whole)
+
+
+@pytest.mark.parametrize("penalty", [gradient_penalty, zero_centred_penalty])
+def test_penalties_leave_the_images_and_their_graph_alone(penalty):
+    real, fake = images().requires_grad_(), images(seed=1)
+    made = 2 * fake.requires_grad_()
+    weight = torch.ones(1, 2, 2, 1, dtype=torch.float64, requires_grad=True)
+    penalty(lambda x: (weight * x).square(), real, made, KEYS).backward()
+    assert weight.grad.abs().min() > 0
+    assert (real.grad, fake.grad) == (None, None)
+
+
+def test_zero_centred_penalty_is_computed_in_float32_under_autocast():
+    """One convolution over the whole image: its gradient is its weight, of which bfloat16 would keep two digits."""
+    d = nn.Conv2d(2, 1, (2, 1), bias=False)
+    expected = d.weight.detach().double().square().sum()
+    real, fake = images().float(), images(seed=1).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        for dtype in (torch.float32, torch.bfloat16):
+            penalty = zero_centred_penalty(d, real.to(dtype), fake.to(dtype), KEYS)
+            assert penalty.dtype == torch.float32
+            same(penalty, expected)
+
+
+def test_zero_centred_penalty_keeps_float64():
+    assert zero_centred_penalty(half_square, images(), images(seed=1), KEYS).dtype == torch.float64
+
+
+def test_which_costs_ask_for_a_penalty():
+    asking = {name: (cost.penalise, cost.penalty, cost.every) for name, cost in ADVERSARIAL.items() if cost.penalty}
+    assert asking == {"wgan-gp": (gradient_penalty, 10.0, 1), "relativistic": (zero_centred_penalty, 1.0, 8)}

@@ -14,14 +14,16 @@ from translate.methods.base import (
     Method,
     Step,
     Update,
+    adversary_of,
     build_discriminator,
     build_generator,
     check_gan,
+    coupling,
 )
 from translate.methods.pool import ImagePool
 from translate.nn.blocks import keyed_dropout
 from translate.nn.diffaugment import diffaugment
-from translate.nn.losses import ADVERSARIAL, cycle, gradient_penalty, identity
+from translate.nn.losses import cycle, identity
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,9 @@ class CycleGAN(Method):
         self.d_b = build_discriminator(cfg, b, seed, "d_b")
         self.pool_a = ImagePool(cfg.pool_size, a, cfg.crop_size, cfg.crop_size, "pool a")
         self.pool_b = ImagePool(cfg.pool_size, b, cfg.crop_size, cfg.crop_size, "pool b")
-        self.cost = ADVERSARIAL[cfg.adversarial]
-        self.smoothing = {"target": cfg.real_label} if self.cost.smooths else {}
+        self.adversary = adversary_of(cfg)
         self.updates = {"g": Update(("g_ab", "g_ba"), cfg.lr), "d": Update(("d_a", "d_b"), cfg.lr)}
-        self.coupled = "batch norm" if cfg.norm == "batch" else "dropout" if cfg.dropout else ""
+        self.coupled = coupling(cfg)
 
     @classmethod
     def check(cls, cfg: CycleGANConfig) -> CycleGANConfig:
@@ -70,6 +71,9 @@ class CycleGAN(Method):
         check_gan(cls, cfg)
         return cfg
 
+    def phase(self, clock: Clock) -> str:
+        return self.adversary.phase(clock.step)
+
     def step(self, batch: Batch, clock: Clock) -> Step:
         a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
 
@@ -84,8 +88,8 @@ class CycleGAN(Method):
 
         # eq. 3 and sec. 5.2: both generators fool, come back, and leave alone what is already there.
         losses = {
-            "adv_ab": self.cost.g(self.d_b(seen(fake_b, "g b"))),
-            "adv_ba": self.cost.g(self.d_a(seen(fake_a, "g a"))),
+            "adv_ab": self.adversary.g(lambda x: self.d_b(seen(x, "g b")), fake_b, b),
+            "adv_ba": self.adversary.g(lambda x: self.d_a(seen(x, "g a")), fake_a, a),
             "cycle_a": cfg.lambda_cycle * cycle(back_a, a),
             "cycle_b": cfg.lambda_cycle * cycle(back_b, b),
         }
@@ -100,12 +104,12 @@ class CycleGAN(Method):
         a, fake_a = seen(a, "real a"), seen(fake_a, "fake a")
         b, fake_b = seen(b, "real b"), seen(fake_b, "fake b")
         losses = {
-            "adv_a": self.cost.d(self.d_a(a), self.d_a(fake_a), **self.smoothing),
-            "adv_b": self.cost.d(self.d_b(b), self.d_b(fake_b), **self.smoothing),
+            "adv_a": self.adversary.d(self.d_a(a), self.d_a(fake_a)),
+            "adv_b": self.adversary.d(self.d_b(b), self.d_b(fake_b)),
         }
-        if self.cost.penalty:
-            losses["penalty_a"] = self.cost.penalty * gradient_penalty(self.d_a.forward, a, fake_a, key)
-            losses["penalty_b"] = self.cost.penalty * gradient_penalty(self.d_b.forward, b, fake_b, key)
+        if self.adversary.due(clock.step):
+            losses["penalty_a"] = self.adversary.penalty(self.d_a.forward, a, fake_a, key)
+            losses["penalty_b"] = self.adversary.penalty(self.d_b.forward, b, fake_b, key)
         yield "d", losses
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:

@@ -15,14 +15,16 @@ from translate.methods.base import (
     Method,
     Step,
     Update,
+    adversary_of,
     build_discriminator,
     build_generator,
     check_gan,
+    coupling,
 )
 from translate.nn.blocks import keyed_dropout
 from translate.nn.diffaugment import diffaugment
 from translate.nn.generators import GENERATORS, find, unet_for
-from translate.nn.losses import ADVERSARIAL, gradient_penalty, l1
+from translate.nn.losses import ADVERSARIAL, l1
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,9 @@ class Pix2Pix(Method):
         super().__init__(cfg)
         self.g = build_generator(cfg, cfg.input_channels, cfg.output_channels, cfg.seed, "g")
         self.d = build_discriminator(cfg, cfg.input_channels + cfg.output_channels, cfg.seed, "d")
-        self.cost = ADVERSARIAL[cfg.adversarial]
-        self.smoothing = {"target": cfg.real_label} if self.cost.smooths else {}
+        self.adversary = adversary_of(cfg)
         self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
-        self.coupled = "batch norm" if cfg.norm == "batch" else "dropout" if cfg.dropout else ""
+        self.coupled = coupling(cfg)
 
     @classmethod
     def check(cls, cfg: Pix2PixConfig) -> Pix2PixConfig:
@@ -69,6 +70,9 @@ class Pix2Pix(Method):
         check_gan(cls, cfg)
         return cfg
 
+    def phase(self, clock: Clock) -> str:
+        return self.adversary.phase(clock.step)
+
     def step(self, batch: Batch, clock: Clock) -> Step:
         a, b = batch["a"], batch["b"]
         fake = self.g(a)
@@ -76,16 +80,16 @@ class Pix2Pix(Method):
         # eq. 1: the discriminator first, as in the reference; both losses see the same fake.
         real_pair, fake_pair = self.pair(batch, b, "real"), self.pair(batch, fake.detach(), "fake")
         on_fake, on_real = self.d(fake_pair), self.d(real_pair)  # in this order: batch norm's running statistics tell
-        losses = {"adv": self.cost.d(on_real, on_fake, **self.smoothing)}
-        if self.cost.penalty:
-            losses["penalty"] = self.cost.penalty * gradient_penalty(self.d.forward, real_pair, fake_pair, batch["key"])
+        losses = {"adv": self.adversary.d(on_real, on_fake)}
+        if self.adversary.due(clock.step):
+            losses["penalty"] = self.adversary.penalty(self.d.forward, real_pair, fake_pair, batch["key"])
         yield "d", losses
 
         # eq. 4: fool the discriminator that has just moved, and stay near the truth.
         yield (
             "g",
             {
-                "adv": self.cost.g(self.d(self.pair(batch, fake, "g"))),
+                "adv": self.adversary.g(lambda image: self.d(self.pair(batch, image, "g")), fake, b),
                 "l1": self.cfg.lambda_l1 * l1(fake, b),
             },
         )

@@ -4,6 +4,7 @@
 label smoothing (Salimans et al., 2016, sec. 3.4).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,6 +46,25 @@ def minimax_g(fake: Tensor) -> Tensor:
     return F.logsigmoid(-fake).mean()
 
 
+FARTHEST = 10.0
+"""Logit up to which the maximum-likelihood cost is followed: odds of e¹⁰, 22 026 to 1, that an image is real. A discriminator
+that has seen some tens of thousands of images has no evidence for more, and float16 still holds them (it ends at e¹¹·⁰⁹)."""
+
+
+def maximum_likelihood_g(fake: Tensor) -> Tensor:
+    """−D/(1 − D) = −exp(logit): its gradient is that of maximum likelihood where D is at its best (Goodfellow, "NIPS 2016
+    Tutorial: Generative Adversarial Networks", sec. 3.2.5, without its factor ½).
+
+    The exponential would overflow, and one patch outweigh all others long before. So above `FARTHEST` it goes on as its
+    tangent: the gradient stops growing there, but does not vanish as that of a clamped logit would.
+    """
+    odds = fake.clamp(
+        max=FARTHEST
+    ).exp()  # clamped where it is not used, for an infinite one would make the gradient nan
+    tangent = math.exp(FARTHEST) * (1 + fake - FARTHEST)
+    return -torch.where(fake < FARTHEST, odds, tangent).mean()
+
+
 def lsgan_g(fake: Tensor) -> Tensor:
     """Least squares to the label of real images, 1 (Mao et al., 2017, eq. 9, without its factor ½; CycleGAN, sec. 4)."""
     return (fake - 1).square().mean()
@@ -75,35 +95,85 @@ def wasserstein_d(real: Tensor, fake: Tensor) -> Tensor:
     return fake.mean() - real.mean()
 
 
+def relativistic_g(real: Tensor, fake: Tensor) -> Tensor:
+    """−log sigmoid(D(G(x)) − D(y)): each made image is to look more real than a real one (Jolicoeur-Martineau, 2018; as a pair
+    of losses Huang et al., "The GAN is dead; long live the GAN!", 2024). Image i is paired with image i, patch by patch."""
+    return F.softplus(real - fake).mean()
+
+
+def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
+    """−log sigmoid(D(y) − D(G(x))), the generator's cost with sides changed; needs `zero_centred_penalty` to converge."""
+    return F.softplus(fake - real).mean()
+
+
 def gradient_penalty(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
     """(‖∇D(x̂)‖ − 1)² at one random mix x̂ of each real and fake image (Gulrajani et al., 2017, eq. 3), λ not included.
 
     real, fake: (N, C, H, W); key: (N,). The logits of one image are summed before the gradient is taken. The penalty is
     differentiated twice: so in float32 even under autocast, and of a `d` that is not compiled (a network's `forward`).
     """
-    with torch.autocast(real.device.type, enabled=False):
-        at_least_32 = torch.promote_types(real.dtype, torch.float32)
-        real, fake = real.detach().to(at_least_32), fake.detach().to(at_least_32)
-        share = noise.uniform(key, "gradient penalty", 1, 1, 1).to(real.dtype)
-        mixed = (share * real + (1 - share) * fake).requires_grad_()
-        (slope,) = torch.autograd.grad(d(mixed).sum(), mixed, create_graph=True)
-        return (slope.flatten(1).norm(2, dim=1) - 1).square().mean()
+    real, fake = _exactly(real), _exactly(fake)
+    share = noise.uniform(key, "gradient penalty", 1, 1, 1).to(real.dtype)
+    mixed = share * real + (1 - share) * fake
+    return (_gradients(lambda x: d(x).sum(), mixed).norm(2, dim=1) - 1).square().mean()
+
+
+def zero_centred_penalty(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
+    """½ (‖∇D(x)‖² at real images + the same at made ones): R1 and R2 (Mescheder et al., 2018, sec. 4.1), γ not included.
+
+    real, fake: (N, C, H, W), not mixed; key is of no use here. The logit of one image is the mean over its patches, for γ not
+    to depend on their number; squares are summed over pixels, so γ has to grow with the resolution. Differentiated twice, like
+    `gradient_penalty`: so in float32 even under autocast, and of a `d` that is not compiled.
+    """
+    return 0.5 * (_steepness(d, real) + _steepness(d, fake))
+
+
+def _steepness(d: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """‖∇D‖² where D of an image is the mean of its patches; mean over the images."""
+    return _gradients(lambda x: len(x) * d(x).mean(), _exactly(images)).square().sum(1).mean()
+
+
+def _gradients(total: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """(N, C·H·W): the gradient of a sum over images (N, C, H, W) with respect to each of them; can be differentiated again."""
+    images = images.requires_grad_()
+    with torch.autocast(images.device.type, enabled=False):
+        (gradients,) = torch.autograd.grad(total(images), images, create_graph=True)
+    return gradients.flatten(1)
+
+
+def _exactly(images: Tensor) -> Tensor:
+    """Detached, and at least in float32, whatever autocast gave."""
+    return images.detach().to(torch.promote_types(images.dtype, torch.float32))
 
 
 @dataclass(frozen=True)
 class Adversarial:
     """A pair of costs: `g` of the fake logits, `d` of the real and fake logits (and of `target` where `smooths`)."""
 
-    g: Callable[[Tensor], Tensor]
+    g: Callable[..., Tensor]
     d: Callable[..., Tensor]
     smooths: bool = False
-    penalty: float = 0.0  # λ of the gradient penalty that the discriminator's cost needs
+    pairs: bool = False
+    """Whether `g` is of the real and fake logits too; real and fake logits are then of one shape."""
+    bounded: bool = True
+    """Whether `d` has a least value: the distance that a critic estimates has no end."""
+    penalty: float = 0.0
+    """Weight of the gradient penalty that the discriminator's cost needs; 0: it needs none."""
+    penalise: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor], Tensor] = gradient_penalty
+    """Which penalty that is: of the discriminator, real and fake images (N, C, H, W), and key (N,); its weight not included."""
+    every: int = 1
+    """Steps from one penalty to the next, which then counts for as many (Karras et al., "Analyzing and Improving the Image
+    Quality of StyleGAN", 2020, appendix B)."""
 
 
 ADVERSARIAL: dict[str, Adversarial] = {
     "non-saturating": Adversarial(non_saturating_g, non_saturating_d, smooths=True),
     "minimax": Adversarial(minimax_g, non_saturating_d, smooths=True),
+    "maximum-likelihood": Adversarial(maximum_likelihood_g, non_saturating_d, smooths=True),
     "lsgan": Adversarial(lsgan_g, lsgan_d, smooths=True),
     "hinge": Adversarial(hinge_g, hinge_d),
-    "wgan-gp": Adversarial(wasserstein_g, wasserstein_d, penalty=10.0),
+    "wgan-gp": Adversarial(wasserstein_g, wasserstein_d, bounded=False, penalty=10.0),
+    "relativistic": Adversarial(
+        relativistic_g, relativistic_d, pairs=True, penalty=1.0, penalise=zero_centred_penalty, every=8
+    ),
 }

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from translate import noise
-from translate.methods.base import Batch, GanConfig, Method
+from translate.methods.base import AdversarialConfig, Batch, Method
 from translate.nn.losses import ADVERSARIAL
 from translate.training import signs
 from translate.training.engine import Engine
@@ -187,7 +187,11 @@ def gaps(points: Sequence[Mapping[str, float]], cfg: Any) -> dict[Key, float]:
 
 
 def is_fooled(points: Sequence[Mapping[str, float]], cfg: Any) -> bool:
-    """Whether the generators' adversarial loss is no higher than where nobody can tell, in the mean of the log points."""
+    """Whether the generators' adversarial loss is no higher than where nobody can tell, in the mean of the log points.
+
+    With the maximum-likelihood cost, minus the mean of the odds, this says less: that the generators' slope, which is those
+    very odds, is as strong as there. So they are still taught, if perhaps by a few of their images alone.
+    """
     chance = chance_of(cfg)
     losses = [value for point in points for name, value in point.items() if name.startswith(GENERATOR)]
     return chance is not None and bool(losses) and fmean(losses) <= chance.fooling
@@ -195,7 +199,7 @@ def is_fooled(points: Sequence[Mapping[str, float]], cfg: Any) -> bool:
 
 def chance_of(cfg: Any) -> Chance | None:
     """The values for a method's cost; None if it has no such: no shared cost, or a critic's, whose gap has no end."""
-    if not isinstance(cfg, GanConfig) or ADVERSARIAL[cfg.adversarial].penalty:
+    if not isinstance(cfg, AdversarialConfig) or not ADVERSARIAL[cfg.adversarial].bounded:
         return None
     return _chance(cfg.adversarial, cfg.real_label)
 
@@ -207,6 +211,8 @@ def _chance(adversarial: str, real_label: float) -> Chance:
     d = torch.func.vmap(partial(cost.d, target=real_label) if cost.smooths else cost.d)
     logits = torch.linspace(-20, 20, 801, dtype=torch.float64)  # in steps of 0.05
     same = d(logits, logits)
-    best = logits[same < same.min() + 1e-9].median()  # the hinge's cost is flat between −1 and 1
+    flat = logits[same < same.min() + 1e-9]  # the hinge's cost is flat between −1 and 1, a paired one everywhere
+    best = flat.median()[None]
     apart = d(*(side.flatten() for side in torch.meshgrid(logits, logits, indexing="ij")))
-    return Chance(float(same.min()), float(apart.min()), float(cost.g(best[None])))
+    fooling = cost.g(best, best) if cost.pairs else cost.g(best)
+    return Chance(float(same.min()), float(apart.min()), float(fooling))
