@@ -49,8 +49,9 @@ class TrainConfig:
     decay_epochs: int = option(100, "epochs over which the rate then falls to zero", low=0)
     schedule: str = option(
         "reference",
-        "reference lowers the rate after each epoch; reference-2020 before it, so that the last one trains nothing",
-        choices=("reference", "reference-2020"),
+        "reference lowers the rate after each epoch; reference-2020 before it, so that the last one trains nothing; "
+        "stargan-released by a thousandth in all, over the last --decay-images",
+        choices=("reference", "reference-2020", "stargan-released"),
     )
     images: int | None = option(None, "stop after N training images instead of counting epochs", low=1)
     decay_images: int = option(0, "with --images: the rate falls to zero over the last N of them", low=0)
@@ -144,6 +145,11 @@ class TrainConfig:
         high=0.5,
     )
     watch: bool = option(True, "warn when samples or losses show that training goes wrong", free=True)
+
+    @property
+    def default_load_size(self) -> int:
+        """What images are resized to where nothing else is asked for: 286 for crops of 256 (pix2pix, sec. 6.2)."""
+        return self.crop_size * 286 // 256
 
 
 C = TypeVar("C", bound=TrainConfig)

@@ -75,7 +75,30 @@ def _adam(parameters: list[nn.Parameter], lr: float, **options: Any) -> torch.op
     return torch.optim.Adam(parameters, lr, fused=parameters[0].device.type in ("cpu", "cuda"), **options)
 
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam}
+class RMSProp(torch.optim.Optimizer):
+    """RMSProp as TensorFlow 1 has it: s ← decay · s + (1 − decay) g², from s = 1 on, and w ← w − lr · g / √(s + eps).
+
+    torch's begins with s = 0, so that its first step is 1/√(1 − decay) times the rate however small the gradient is, and adds
+    eps behind the root.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, *, decay: float = 0.9, eps: float = 1e-10
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "decay": decay, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                square = self.state[p].setdefault("square", torch.ones_like(p))
+                square.lerp_(p.grad.square(), 1 - group["decay"])
+                p.addcdiv_(p.grad, (square + group["eps"]).sqrt(), value=-group["lr"])
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "rmsprop": RMSProp}
 
 
 def seed_of_draws(seed: int, rollbacks: int) -> int:

@@ -1,10 +1,21 @@
 """Translation methods, one file each."""
 
 from translate.methods.base import Method
+from translate.methods.cut import CUT, FastCUT
 from translate.methods.cyclegan import CycleGAN
+from translate.methods.dcgan import DCGAN
+from translate.methods.discogan import DiscoGAN
+from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
+from translate.methods.stargan import StarGAN
 
 METHODS: dict[str, type[Method]] = {
     "pix2pix": Pix2Pix,
     "cyclegan": CycleGAN,
+    "cut": CUT,
+    "fastcut": FastCUT,
+    "dcgan": DCGAN,
+    "dualgan": DualGAN,
+    "discogan": DiscoGAN,
+    "stargan": StarGAN,
 }

@@ -58,6 +58,24 @@ class InstanceNorm2d(nn.Module):
         return f"{self.channels}"
 
 
+class AffineInstanceNorm2d(InstanceNorm2d):
+    """Instance norm with a learned scale and shift for each channel, by each image's own statistics always.
+
+    A map of a single pixel is its own mean: what is left of it is the shift, whatever the image.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__(channels)
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] * x.shape[3] == 1:  # torch's norms refuse it
+            return (x - x) * self.weight[:, None, None] + self.bias[:, None, None]
+        return normalise_each(x, self.weight, self.bias, self.eps)
+
+
 def needs_whole(norm: nn.Module) -> bool:
     """Whether a module divides, in evaluation, by statistics of the whole map that it is given."""
     if isinstance(norm, BatchNorm2d):

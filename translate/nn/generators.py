@@ -9,50 +9,16 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from translate.nn.antialias import AntialiasGenerator
 from translate.nn.blocks import Dropout, ResnetBlock, conv_norm_relu, down, has_bias, norm_layer, up
-from translate.nn.recompute import recomputed
-
-
-class Stages(NamedTuple):
-    """The layers of a generator that is a chain, cut where its maps are smallest."""
-
-    encoder: list[nn.Module]
-    blocks: list[ResnetBlock]
-    decoder: list[nn.Module]
-
-
-class Generator(nn.Module):
-    """What every generator declares."""
-
-    multiple_of: int
-    minimum: int
-    receptive_radius: int | None
-    model: nn.Module
-    recomputes = False
-    """Whether training computes inner maps again in the backward pass instead of keeping them."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not (self.recomputes and self.training and torch.is_grad_enabled()):
-            return self.model(x)
-        for segment in self.segments:
-            x = recomputed(segment, x)
-        return x
-
-    @property
-    def segments(self) -> Sequence[Sequence[nn.Module]]:
-        """Its layers in the runs between which maps are kept where `recomputes`: here all of them at once, which leaves no
-        map of one update to the next, and is the least where skip connections lead across any cut."""
-        return [[self.model]]
-
-    @property
-    def stages(self) -> Stages | None:
-        """Its layers by stage; None: it is no chain around residual blocks."""
-        return None
+from translate.nn.discogan import DiscoGenerator
+from translate.nn.dualgan import DualGenerator
+from translate.nn.interfaces import Generator, Stages
+from translate.nn.stargan import StarGANGenerator
 
 
 class ResnetGenerator(Generator):
@@ -173,20 +139,26 @@ class UnetGenerator(Generator):
 GENERATORS: dict[str, Callable[..., Generator]] = {
     **{f"resnet_{n}blocks": partial(ResnetGenerator, blocks=n) for n in (9, 6, 3)},
     **{f"unet_{2**n}": partial(UnetGenerator, levels=n) for n in (8, 7, 6, 5, 4, 3, 2)},
+    **{f"dual_unet_{2**n}": partial(DualGenerator, levels=n) for n in (8, 7, 6, 5, 4, 3, 2)},
+    "discogan": DiscoGenerator,
+    **{f"antialias_{n}blocks": partial(AntialiasGenerator, blocks=n) for n in (9, 6)},
+    "stargan": StarGANGenerator,
 }
 
 
 def find(name: str) -> Callable[..., Generator] | None:
-    """The row of GENERATORS called `name`, or one of its kind: a ResNet of any number of blocks (resnet_4blocks), a U-Net of
-    any power of two from 4 up (unet_512). None if there is no such network."""
+    """The row of GENERATORS called `name`, or one of its kind: a ResNet of any number of blocks (resnet_4blocks,
+    antialias_4blocks), a U-Net of any power of two from 4 up (unet_512,
+    dual_unet_512). None if there is no such network."""
     if name in GENERATORS:
         return GENERATORS[name]
-    if match := re.fullmatch(r"resnet_([1-9]\d{0,2})blocks", name):
-        return partial(ResnetGenerator, blocks=int(match[1]))
-    if match := re.fullmatch(r"unet_([1-9]\d{0,5})", name):
-        size = int(match[1])
+    if match := re.fullmatch(r"(resnet|antialias)_([1-9]\d{0,2})blocks", name):
+        kind = ResnetGenerator if match[1] == "resnet" else AntialiasGenerator
+        return partial(kind, blocks=int(match[2]))
+    if match := re.fullmatch(r"(dual_)?unet_([1-9]\d{0,5})", name):
+        size = int(match[2])
         if size >= 4 and size.bit_count() == 1:
-            return partial(UnetGenerator, levels=size.bit_length() - 1)
+            return partial(DualGenerator if match[1] else UnetGenerator, levels=size.bit_length() - 1)
     return None
 
 

@@ -1,5 +1,10 @@
 """Initial weights."""
 
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,10 +16,26 @@ def normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
 
     The draws are a pure function of `key` on every device: they are made on the CPU and copied.
     """
+    return _gaussian(net, key, gain, lambda weight: gain)
+
+
+def xavier_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
+    """As `normal_`, but weights with N(0, gain · √(2 / (fan in + fan out))), a fan being channels times kernel area (Glorot and
+    Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010)."""
+
+    def spread(weight: Tensor) -> float:
+        fans = sum(weight.shape[:2]) * math.prod(weight.shape[2:])
+        return gain * math.sqrt(2 / fans)
+
+    return _gaussian(net, key, gain, spread)
+
+
+def _gaussian(net: nn.Module, key: tuple[int | str, ...], gain: float, spread: Callable[[Tensor], float]) -> nn.Module:
+    """Fills weights with N(0, spread of the weight), norm scales with N(1, gain) and biases with 0."""
     generator = torch.Generator().manual_seed(noise.mix(*key, "init"))
     for module in net.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            _fill(module.weight, 0.0, gain, generator)
+            _fill(module.weight, 0.0, spread(module.weight), generator)
         elif isinstance(module, nn.BatchNorm2d) and module.affine:
             _fill(module.weight, 1.0, gain, generator)
         else:
@@ -22,6 +43,61 @@ def normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return net
+
+
+def truncated_normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
+    """DualGAN's: convolutions from N(0, gain) within two standard deviations, transposed ones and linear layers from all of it,
+    norm scales from N(1, gain), biases 0 (the authors' code; of the linear layer as in DCGAN's TensorFlow code, which it
+    builds on). The draws are a pure function of `key` on every device.
+    """
+    generator = torch.Generator().manual_seed(noise.mix(*key, "init"))
+    truncated = partial(nn.init.trunc_normal_, std=gain, a=-2 * gain, b=2 * gain, generator=generator)
+    for module, weight, bias in _layers(net):
+        if isinstance(module, nn.Conv2d):
+            _draw(weight, truncated)
+        else:
+            _fill(weight, 1.0 if weight.ndim == 1 else 0.0, gain, generator)
+        if bias is not None:
+            nn.init.zeros_(bias)
+    return net
+
+
+def default_(net: nn.Module, *key: int | str) -> nn.Module:
+    """PyTorch's own: weights and biases from U(−b, b) with b = 1/√(fan in), norm scales 1 and shifts 0. Of a transposed
+    convolution, PyTorch takes the channels behind it for those in front.
+
+    The draws are a pure function of `key` on every device.
+    """
+    generator = torch.Generator().manual_seed(noise.mix(*key, "init"))
+    for _, weight, bias in _layers(net):
+        if weight.ndim == 1:
+            nn.init.ones_(weight)
+            nn.init.zeros_(bias)
+            continue
+        bound = weight[0].numel() ** -0.5
+        uniform = partial(nn.init.uniform_, a=-bound, b=bound, generator=generator)
+        _draw(weight, uniform)
+        if bias is not None:
+            _draw(bias, uniform)
+    return net
+
+
+def _layers(net: nn.Module) -> Iterator[tuple[nn.Module, nn.Parameter, Any]]:
+    """Every layer that has a weight (of a norm, with one axis, its scale), that weight and the bias or None."""
+    for module in net.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter):
+            yield module, weight, getattr(module, "bias", None)
+
+
+def _draw(weight: Tensor, draw: Callable[[Tensor], Any]) -> None:
+    """Fills a weight, on whatever device, with what `draw` fills a tensor of its shape with on the CPU."""
+    if weight.is_meta:  # a network built for its shapes alone
+        return
+    with torch.no_grad():
+        drawn = torch.empty(weight.shape)
+        draw(drawn)
+        weight.copy_(drawn)
 
 
 def _fill(weight: Tensor, mean: float, std: float, generator: torch.Generator) -> None:

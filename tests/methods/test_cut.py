@@ -1,0 +1,453 @@
+"""CUT and FastCUT against another writing of them, from plain torch, and each part of the recipe by itself."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from translate import config, noise, runtime
+from translate.errors import UsageError
+from translate.methods import METHODS
+from translate.methods.base import Clock
+from translate.methods.cut import CUT, FastCUT
+from translate.nn.antialias import AntialiasDiscriminator, AntialiasGenerator
+from translate.nn.generators import find
+from translate.nn.init import normal_
+from translate.nn.patchnce import Heads, maps, mirrored, patch_nce, places, take, taps, unit
+from translate.training.engine import Engine
+from translate.training.schedule import Schedule
+
+CPU = torch.device("cpu")
+SMALL = {"crop_size": 32, "load_size": 32, "g_width": 2, "d_width": 2, "batch_size": 2}
+START = Clock(images=0, step=0, epoch=0, progress=0.0)
+
+
+def made(name="cut", **flags):
+    cls = METHODS[name]
+    return cls(cls.check(config.resolve(cls.Config, ("small", SMALL), ("test", flags)))).double()
+
+
+def random(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+
+
+def batch(count=2, first=0):
+    key = noise.keys(7, torch.arange(first, first + count))
+    images = {side: noise.uniform(key, side, 3, 32, 32).double() * 2 - 1 for side in "ab"}
+    return {**images, "key": key}
+
+
+# The double: the authors' blurs by their definition, maps flipped as a whole, the −10, two optimizers.
+
+
+def binomial(taps, channels, scale):
+    taps = torch.tensor(taps, dtype=torch.float64)
+    blur = taps[:, None] * taps
+    return (blur / blur.sum() * scale).expand(channels, 1, -1, -1)
+
+
+def blurred_down(x):
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), binomial([1, 2, 1], x.shape[1], 1), stride=2, groups=x.shape[1])
+
+
+def blurred_up(x):
+    padded, blur = F.pad(x, (1, 1, 1, 1), "replicate"), binomial([1, 3, 3, 1], x.shape[1], 4)
+    return F.conv_transpose2d(padded, blur, stride=2, padding=2, groups=x.shape[1])[:, :, 1:-1, 1:-1]
+
+
+def normalised(x):
+    """By the formula: the gradient of torch's instance norm is wrong for one image whose gradient lies channels last."""
+    mean = x.mean((2, 3), keepdim=True)
+    return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+
+
+def layers_of(w, blocks):
+    """The anti-aliased generator layer by layer, from its weights by name."""
+
+    def conv(place, padding=0):
+        return lambda x: F.conv2d(x, w[f"model.{place}.weight"], w[f"model.{place}.bias"], padding=padding)
+
+    def block(place):
+        def run(x):
+            y = x
+            for inner, act in ((1, F.relu), (5, lambda y: y)):
+                y = F.pad(y, (1, 1, 1, 1), "reflect")
+                y = F.conv2d(
+                    y, w[f"model.{place}.conv_block.{inner}.weight"], w[f"model.{place}.conv_block.{inner}.bias"]
+                )
+                y = act(normalised(y))
+            return x + y
+
+        return run
+
+    reflected = lambda x: F.pad(x, (3, 3, 3, 3), "reflect")  # noqa: E731
+    last = 12 + blocks
+    return [
+        reflected, conv(1), normalised, F.relu,
+        conv(4, 1), normalised, F.relu, blurred_down,
+        conv(8, 1), normalised, F.relu, blurred_down,
+        *[block(12 + n) for n in range(blocks)],
+        blurred_up, conv(last + 1, 1), normalised, F.relu,
+        blurred_up, conv(last + 5, 1), normalised, F.relu,
+        reflected, conv(last + 9), torch.tanh,
+    ]  # fmt: skip
+
+
+def generated(w, x, blocks):
+    for layer in layers_of(w, blocks):
+        x = layer(x)
+    return x
+
+
+def judged(w, x):
+    x = F.leaky_relu(F.conv2d(x, w["model.0.weight"], w["model.0.bias"], padding=1), 0.2)
+    x = blurred_down(x)
+    for place, halves in ((3, True), (7, True), (11, False)):
+        x = F.conv2d(x, w[f"model.{place}.weight"], w[f"model.{place}.bias"], padding=1)
+        x = F.leaky_relu(normalised(x), 0.2)
+        x = blurred_down(x) if halves else x
+    return F.conv2d(x, w["model.14.weight"], w["model.14.bias"], padding=1)
+
+
+def tapped(w, x, blocks):
+    found = []
+    for place, layer in enumerate(layers_of(w, blocks)[:17]):
+        x = layer(x)
+        if place in (0, 4, 8, 12, 16):
+            found.append(x)
+    return found
+
+
+def projected(w, index, x):
+    """(S, C) → (S, 256), of length 1 but for the authors' 1e-7."""
+    x = F.relu(x @ w[f"heads.{index}.0.weight"].T + w[f"heads.{index}.0.bias"])
+    x = x @ w[f"heads.{index}.2.weight"].T + w[f"heads.{index}.2.bias"]
+    return x / (x.pow(2).sum(1, keepdim=True).pow(0.5) + 1e-7)
+
+
+def contrast(query, key, temperature=0.07):
+    """Of one image: each pair in front, then all pairs, with −10 for those of a place with itself."""
+    key = key.detach()
+    pair = (query * key).sum(1, keepdim=True)
+    others = query @ key.T
+    others = torch.where(torch.eye(len(query), dtype=torch.bool), torch.tensor(-10.0, dtype=torch.float64), others)
+    scores = torch.cat([pair, others], 1) / temperature
+    return F.cross_entropy(scores, torch.zeros(len(query), dtype=torch.int64))
+
+
+class Double:
+    """The authors' step for batches of one: its own loop and three optimizers."""
+
+    def __init__(self, method, blocks):
+        self.cfg, self.blocks = method.cfg, blocks
+        self.w = {
+            net: {k: v.detach().clone().requires_grad_() for k, v in method.get_submodule(net).named_parameters()}
+            for net in "gdf"
+        }
+        self.adams = {net: torch.optim.Adam(self.w[net].values(), 2e-4, betas=(0.5, 0.999)) for net in "gdf"}
+
+    def nce(self, target, source, key, name, flipped):
+        queries = tapped(self.w["g"], target, self.blocks)
+        keys = tapped(self.w["g"], source, self.blocks)
+        total = 0
+        for index, (q, k) in enumerate(zip(queries, keys, strict=True)):
+            q = q.flip(3) if flipped else q
+            area = q.shape[2] * q.shape[3]
+            at = noise.bits(key, f"{name} {index}", area)[0].argsort(descending=True)[: self.cfg.nce_patches]
+            q, k = (projected(self.w["f"], index, x[0].flatten(1).T[at]) for x in (q, k))
+            total = total + contrast(q, k) * self.cfg.lambda_nce
+        return total / len(queries)
+
+    def step(self, data):
+        a, b, key, g, d = data["a"], data["b"], data["key"], self.w["g"], self.w["d"]
+        flipped = self.cfg.flip_equivariance and bool(noise.uniform(key, "flip")[0] < 0.5)
+        real = torch.cat([a, b]) if self.cfg.nce_identity else a
+        fake = generated(g, real.flip(3) if flipped else real, self.blocks)
+        fake, same = fake[:1], fake[1:]
+        logged = {"d/adv": 0.5 * ((judged(d, fake.detach()) ** 2).mean() + ((judged(d, b) - 1) ** 2).mean())}
+        self.move(logged["d/adv"], "d")
+        logged["g/adv"] = ((judged(d, fake) - 1) ** 2).mean()
+        logged["g/nce"] = self.nce(fake, a, key, "a", flipped)
+        if self.cfg.nce_identity:
+            logged["g/nce"] = 0.5 * logged["g/nce"]
+            logged["g/nce_identity"] = 0.5 * self.nce(same, b, key, "b", flipped)
+        self.move(sum(loss for name, loss in logged.items() if name.startswith("g")), "gf")
+        return logged
+
+    def move(self, loss, networks):
+        weights = [v for net in networks for v in self.w[net].values()]
+        for weight, grad in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+            weight.grad = grad
+        for net in networks:
+            self.adams[net].step()
+
+
+def engine_of(method):
+    return Engine(
+        method, Schedule(per_epoch=10, epochs=0, decay_epochs=0, images=1000), seed=0, device=CPU,
+        precision=runtime.PRECISIONS["fp64"], batch_size=method.cfg.batch_size,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["cut", "fastcut"])
+def test_whole_steps_are_the_authors(name):
+    """Losses and weights of three steps; of the images of FastCUT's, both mirrored ones and others."""
+    method = made(name, batch_size=1, generator="antialias_5blocks", nce_patches=20)
+    for net in (method.g, method.d, method.f):
+        normal_(net, 1, gain=0.2)  # with the authors' gain, steps of Adam are as large as weights, and rounding grows
+    for key, p in method.g.named_parameters():  # no vector is all zeros: there the authors' length has no gradient
+        if key.endswith("bias"):
+            p.data.fill_(0.1)
+    double, engine = Double(method, 5), engine_of(method)
+    turns = set()
+    for step in range(3):
+        images = {side: x for side, x in batch(1, step).items() if side != "key"}
+        key = noise.keys(engine.draws, torch.arange(step, step + 1))
+        turns.add(bool(noise.uniform(key, "flip")[0] < 0.5))
+        logged, expected = engine.step([images]), double.step({**images, "key": key})
+        assert logged.keys() == expected.keys()
+        for loss, value in expected.items():
+            torch.testing.assert_close(logged[loss], value.detach(), rtol=0, atol=1e-10, msg=f"{step} {loss}")
+    for net, weights in double.w.items():
+        for key, weight in method.get_submodule(net).named_parameters():
+            if f"{net}.{key}" not in DEAD:
+                torch.testing.assert_close(weight, weights[key], rtol=0, atol=1e-10, msg=f"{net}.{key}")
+    assert turns == {True, False}
+
+
+BLOCKS = (f"{place}.conv_block.{inner}" for place in range(12, 17) for inner in (1, 5))
+DEAD = {f"g.model.{place}.bias" for place in ("1", "18", "22", *BLOCKS)}
+DEAD |= {f"d.model.{place}.bias" for place in (3, 7, 11)}
+"""Biases in front of an instance norm: their gradient is zero but for rounding, of which Adam makes whole steps."""
+
+
+# The recipe.
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cut", {"epochs": 200, "decay_epochs": 200, "lambda_nce": 1.0, "nce_identity": True, "flip_equivariance": False}),
+        ("fastcut", {"epochs": 150, "decay_epochs": 50, "lambda_nce": 10.0, "nce_identity": False, "flip_equivariance": True}),
+    ],
+)  # fmt: skip
+def test_the_defaults_are_the_authors(name, expected):
+    common = {
+        "nce_patches": 256, "nce_temperature": 0.07, "adversarial": "lsgan", "norm": "instance", "dropout": False,
+        "generator": "antialias_9blocks", "discriminator": "antialias", "lr": 2e-4, "batch_size": 1, "crop_size": 256,
+        "whole_in_decay": True, "g_width": 64, "d_width": 64,
+    }  # fmt: skip
+    cfg = METHODS[name].Config()
+    assert {key: getattr(cfg, key) for key in (*expected, *common)} == {**expected, **common}
+
+
+@pytest.mark.parametrize(("name", "losses"), [("cut", {"adv", "nce", "nce_identity"}), ("fastcut", {"adv", "nce"})])
+def test_the_discriminator_moves_first_and_generator_and_heads_together(name, losses):
+    method = made(name)
+    yields = [(update, set(parts)) for update, parts in method.step(batch(), START)]
+    assert yields == [("d", {"adv"}), ("g", losses)]
+    assert {name: update.networks for name, update in method.updates.items()} == {"d": ("d",), "g": ("g", "f")}
+
+
+def test_fastcut_is_cut_with_other_defaults_and_nothing_else():
+    assert {name for name in vars(FastCUT) if not name.startswith("__")} == {"name", "Config"}
+    flags = {"lambda_nce": 1.0, "nce_identity": True, "flip_equivariance": False}
+    left, right = made("cut"), made("fastcut", **flags)
+    for (_, ours), (_, theirs) in zip(left.step(batch(), START), right.step(batch(), START), strict=True):
+        assert {k: v.item() for k, v in ours.items()} == {k: v.item() for k, v in theirs.items()}
+
+
+def test_both_contrasts_count_half():
+    """An image of b in both places: then they differ by their places alone, and take every place where there are few."""
+    method = made("cut", nce_patches=100_000)
+    data = batch()
+    data["a"] = data["b"]
+    *_, (_, losses) = method.step(data, START)
+    alone = made("cut", nce_patches=100_000, nce_identity=False)
+    *_, (_, once) = alone.step(data, START)
+    torch.testing.assert_close(losses["nce"], losses["nce_identity"], rtol=0, atol=1e-12)
+    torch.testing.assert_close(losses["nce"] + losses["nce_identity"], once["nce"], rtol=0, atol=1e-12)
+
+
+def test_about_half_of_the_images_are_mirrored_each_by_its_own_key():
+    method = made("fastcut")
+    key = noise.keys(3, torch.arange(1000))
+    turns = noise.uniform(key, "flip") < 0.5
+    assert abs(turns.double().mean() - 0.5) < 4 * 0.5 / 1000**0.5
+    pick = torch.tensor([int(turns.nonzero()[0]), int((~turns).nonzero()[0])])
+    seen = []
+    method.g.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
+    data = {**batch(), "key": key[pick]}
+    next(method.step(data, START))
+    assert torch.equal(seen[0][0], data["a"][0].flip(2))
+    assert torch.equal(seen[0][1], data["a"][1])
+
+
+# PatchNCE.
+
+
+def test_the_loss_of_equal_vectors_is_the_logarithm_of_their_number():
+    same = torch.ones(2, 7, 4, dtype=torch.float64) / 2
+    assert patch_nce(same, same, 0.07).item() == pytest.approx(math.log(7), abs=1e-12)
+
+
+def test_the_loss_of_vectors_at_right_angles_by_hand():
+    """−log(e^(1/τ) / (e^(1/τ) + 2)) for three."""
+    basis = torch.eye(3, dtype=torch.float64)[None]
+    assert patch_nce(basis, basis, 0.5).item() == pytest.approx(math.log(1 + 2 * math.exp(-2)), abs=1e-12)
+    wrong = basis.roll(1, 1)
+    assert patch_nce(wrong, basis, 0.5).item() == pytest.approx(math.log(2 + math.exp(2)), abs=1e-12)
+
+
+def test_negatives_are_of_the_same_image_and_the_pairs_place_among_them_counts_nothing():
+    query, key = unit(random(3, 9, 5)), unit(random(3, 9, 5, seed=1))
+    expected = sum(contrast(q, k) for q, k in zip(query, key, strict=True)) / 3
+    torch.testing.assert_close(patch_nce(query, key, 0.07), expected, rtol=0, atol=1e-12)
+
+
+def test_the_keys_get_no_gradient():
+    query, key = unit(random(1, 4, 3)).requires_grad_(), unit(random(1, 4, 3, seed=1)).requires_grad_()
+    patch_nce(query, key, 0.07).backward()
+    assert key.grad is None
+    assert query.grad.abs().max() > 0
+
+
+def test_half_precision_around_it_changes_nothing():
+    query, key = (unit(random(2, 50, 256, seed=n)).float() for n in (0, 1))
+    exact = patch_nce(query, key, 0.07)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(patch_nce(query, key, 0.07), exact)
+
+
+def test_places_are_different_ones_uniform_and_each_image_s_own():
+    key = noise.keys(0, torch.arange(400))
+    at = places(key, "a", [torch.empty(400, 1, 4, 5)], 8)[0]
+    assert at.shape == (400, 8)
+    assert all(len(set(row)) == 8 for row in at.tolist())
+    counts = at.flatten().bincount(minlength=20)
+    assert ((counts - 160).abs() < 5 * (400 * 0.4 * 0.6) ** 0.5).all()
+    assert torch.equal(at[7:8], places(key[7:8], "a", [torch.empty(1, 1, 4, 5)], 8)[0])
+    assert not torch.equal(at, places(key, "b", [torch.empty(400, 1, 4, 5)], 8)[0])
+    assert at.float().std(0).min() > 1
+
+
+def test_where_a_map_has_fewer_places_all_are_taken():
+    at = places(torch.tensor([1, 2]), "a", [torch.empty(2, 1, 3, 4), torch.empty(2, 1, 2, 2)], 256)
+    assert [sorted(row) for row in at[0].tolist()] == [list(range(12))] * 2
+    assert at[1].shape == (2, 4)
+
+
+def test_vectors_are_taken_from_their_places():
+    x = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5)
+    at = torch.tensor([[7, 0], [19, 6]])
+    expected = [[x[0, :, 1, 2], x[0, :, 0, 0]], [x[1, :, 3, 4], x[1, :, 1, 1]]]
+    assert torch.equal(take(x, at), torch.stack([torch.stack(rows) for rows in expected]))
+
+
+@pytest.mark.parametrize("width", [4, 5])
+def test_mirrored_places_hold_what_the_mirrored_map_has(width):
+    x = random(2, 3, 3, width)
+    at = torch.arange(3 * width).expand(2, -1)
+    assert torch.equal(take(x, mirrored(at, width)), take(x.flip(3), at))
+
+
+def test_heads_give_vectors_of_length_one():
+    heads = Heads([3, 8]).double()
+    out = heads([random(2, 5, 3), random(2, 7, 8)])
+    assert [x.shape for x in out] == [(2, 5, 256), (2, 7, 256)]
+    for x in out:
+        torch.testing.assert_close(x.norm(dim=2), torch.ones_like(x[..., 0]), rtol=0, atol=1e-5)
+
+
+def test_a_vector_of_zeros_has_a_gradient():
+    x = torch.zeros(1, 2, 3, requires_grad=True)
+    unit(x).sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+# What is tapped.
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("antialias_9blocks", (0, 4, 8, 12, 16)),
+        ("antialias_4blocks", (0, 4, 8, 12)),
+        ("resnet_9blocks", (0, 4, 7, 10, 14)),
+        ("resnet_3blocks", (0, 4, 7, 10)),
+        ("unet_32", ()),
+    ],
+)
+def test_layers_that_are_tapped(name, expected):
+    with torch.device("meta"):
+        assert taps(find(name)(3, 3, 4)) == expected
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize("name", ["antialias_6blocks", "resnet_6blocks"])
+def test_maps_are_what_the_layers_give(name, norm):
+    """The padded image, convolutions before their norm and ReLU, sums of blocks; nothing written over afterwards."""
+    net = normal_(find(name)(3, 3, 2, norm).double(), 0, gain=0.2)
+    x = random(2, 3, 16, 16)
+    outs = {}
+    for place, layer in enumerate(net.model):
+        layer.register_forward_hook(lambda layer, given, out, place=place: outs.__setitem__(place, out.clone()))
+    net(x)
+    found = maps(net, x)
+    assert torch.equal(found[0], F.pad(x, (3, 3, 3, 3), "reflect"))
+    for place, at in zip(taps(net), found, strict=True):
+        torch.testing.assert_close(at, outs[place], rtol=0, atol=1e-12)
+    assert (found[1] < 0).any() and (found[2] < 0).any()
+
+
+@pytest.mark.parametrize("norm", ["instance", "none"])
+def test_maps_may_be_recomputed(norm):
+    grads = []
+    for recomputes in (False, True):
+        net = normal_(AntialiasGenerator(3, 3, 2, norm, blocks=6).double(), 0, gain=0.2)
+        net.recomputes = recomputes
+        sum(x.square().mean() for x in maps(net, random(1, 3, 16, 16))).backward()
+        grads.append([p.grad for p in net.parameters() if p.grad is not None])
+    assert len(grads[0]) == len(grads[1]) > 0
+    assert all(torch.equal(left, right) for left, right in zip(*grads, strict=True))
+
+
+def test_the_heads_fit_the_maps_of_the_papers_generator():
+    cls = METHODS["cut"]
+    method = cls.on_meta(cls.check(config.resolve(cls.Config)))
+    assert [head[0].in_features for head in method.f.heads] == [3, 128, 256, 256, 256]
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (method.g, method.d, method.f)]
+    heads = sum(cin * 256 + 256 + 256 * 256 + 256 for cin in (3, 128, 256, 256, 256))
+    assert sizes == [11_378_179, 2_764_737, heads]
+    assert isinstance(method.d, AntialiasDiscriminator)
+
+
+# What cannot work is said in one line.
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"generator": "unet_32"}, "residual blocks"),
+        ({"input_channels": 1}, "as many channels"),
+        ({"crop_size": 30}, "multiples of 4"),
+        ({"crop_size": 20}, "at least 24"),
+        ({"adversarial": "wgan-gp", "norm": "batch"}, "batch norm"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(flags, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        CUT.check(config.resolve(CUT.Config, ("small", SMALL), ("test", flags)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cut", "fastcut"])
+def test_what_a_person_looks_at(name):
+    method = made(name).eval()
+    columns = method.preview(batch())
+    assert list(columns) == ["real a", "fake b", *(["real b", "identity b"] if name == "cut" else [])]
+    assert torch.equal(columns["fake b"], method.translate(batch()["a"], "b"))
+    judged = method.judge(batch())
+    assert torch.equal(judged["real"], method.d(batch()["b"]))
+    assert torch.equal(judged["fake"], method.d(columns["fake b"]))

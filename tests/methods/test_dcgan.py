@@ -1,0 +1,477 @@
+"""DCGAN: parity with a plain double, the order and ratio of its updates, classes, samples, and what it refuses."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from translate import config, noise, runtime
+from translate.conversion import model as model_folder
+from translate.errors import UsageError
+from translate.methods.base import Clock
+from translate.methods.dcgan import COLUMNS, DCGAN, DCGANConfig
+from translate.nn.blocks import BatchNorm2d
+from translate.training.engine import Engine
+from translate.training.schedule import Schedule
+
+SIZE, COUNT, CLASSES = 32, 4, "cat,dog,owl"
+SMALL = {
+    "crop_size": SIZE, "load_size": SIZE, "g_width": 2, "d_width": 2, "batch_size": COUNT, "noise_size": 6,
+    "reference_size": 5,
+}  # fmt: skip
+VIRTUAL = {"virtual_batch_norm": True, "norm": "none"}
+
+
+def settings(**flags):
+    return DCGAN.check(config.resolve(DCGANConfig, ("test", {**SMALL, **flags})))
+
+
+def tiny(**flags):
+    return DCGAN(settings(**flags))
+
+
+def engine_of(precision="fp64", **flags):
+    cfg = settings(**flags)
+    schedule = Schedule(10, 0, 0, images=1000)
+    return Engine(
+        DCGAN(cfg), schedule, seed=cfg.seed, device=torch.device("cpu"), precision=runtime.PRECISIONS[precision],
+        batch_size=cfg.batch_size, ema_half_life=cfg.ema_half_life,
+    )  # fmt: skip
+
+
+def images(step=0, count=COUNT, dtype=torch.float64):
+    keys = noise.keys(3, torch.arange(step * count, (step + 1) * count))
+    return {"a": noise.uniform(keys, "a", 3, SIZE, SIZE).to(dtype) * 2 - 1, "label": torch.arange(count) % 4 - 1}
+
+
+def keyed(step=0, dtype=torch.float32):
+    batch = images(step, dtype=dtype)
+    return {**batch, "key": noise.keys(0, torch.arange(COUNT))}
+
+
+def at(images_seen):
+    return Clock(images=images_seen, step=images_seen // COUNT, epoch=0, progress=0.0)
+
+
+def yields(method, clock):
+    return [(update, *losses) for update, losses in method.step(keyed(), clock)]
+
+
+# Parity.
+
+
+class Double:
+    """The recipe in plain PyTorch: its own networks, cross-entropy and optimizers."""
+
+    def __init__(self, method, k=0, label=1.0, n_critic=1):
+        def up(cin, cout):
+            return [nn.ConvTranspose2d(cin, cout, 4, 2, 1, bias=False), nn.BatchNorm2d(cout), nn.ReLU()]
+
+        def down(cin, cout):
+            return [nn.Conv2d(cin, cout, 4, 2, 1, bias=False), nn.BatchNorm2d(cout), nn.LeakyReLU(0.2)]
+
+        first = [nn.ConvTranspose2d(6 + k, 8, 4, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
+        self.g = nn.Sequential(*first, *up(8, 4), *up(4, 2), nn.ConvTranspose2d(2, 3, 4, 2, 1), nn.Tanh()).double()
+        first = [nn.Conv2d(3 + k, 2, 4, 2, 1), nn.LeakyReLU(0.2)]
+        self.d = nn.Sequential(*first, *down(2, 4), *down(4, 8), nn.Conv2d(8, 1, 4)).double()
+        for net, ours in ((self.g, method.g), (self.d, method.d)):
+            theirs = [x.clone() for x in ours.state_dict().values()]
+            net.load_state_dict(dict(zip(net.state_dict(), theirs, strict=True)))
+        self.adam_g, self.adam_d = (
+            torch.optim.Adam(n.parameters(), 2e-4, betas=(0.5, 0.999)) for n in (self.g, self.d)
+        )
+        self.k, self.label, self.n_critic = k, label, n_critic
+
+    def code(self, key, label):
+        z = torch.stack([noise.uniform(one[None], "z", 6)[0] for one in key]).double() * 2 - 1
+        hot = torch.stack([torch.tensor([float(i == c) for i in range(self.k)]) for c in label])
+        return torch.cat([z, hot.double()], 1), hot.double()
+
+    def step(self, number, batch, key):
+        code, hot = self.code(key, batch["label"])
+        planes = torch.ones(COUNT, self.k, SIZE, SIZE, dtype=torch.float64) * hot[:, :, None, None]
+        fake = self.g(code[:, :, None, None])
+
+        def entropy(x, label):
+            logits = self.d(torch.cat([x, planes], 1))
+            return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+        losses = {"d/adv": (entropy(batch["a"], self.label) + entropy(fake.detach(), 0.0)) / 2}
+        self.adam_d.zero_grad()
+        losses["d/adv"].backward()
+        self.adam_d.step()
+        if number % self.n_critic == self.n_critic - 1:
+            losses["g/adv"] = entropy(fake, 1.0)
+            self.adam_g.zero_grad()
+            losses["g/adv"].backward()
+            self.adam_g.step()
+        return losses
+
+
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [
+        ({}, {}),
+        ({"classes": CLASSES}, {"k": 3}),
+        ({"real_label": 0.9, "n_critic": 2}, {"label": 0.9, "n_critic": 2}),
+    ],
+    ids=["default", "classes", "smoothing, critics"],
+)
+def test_training_is_that_of_a_plain_double(flags, options):
+    """Losses, weights and running statistics of each of six steps, and the samples at the end."""
+    engine = engine_of(**flags)
+    double = Double(engine.method, **options)
+    for number in range(6):
+        key = noise.keys(0, torch.arange(number * COUNT, (number + 1) * COUNT))
+        ours, theirs = engine.step([images(number)]), double.step(number, images(number), key)
+        assert ours.keys() == theirs.keys()
+        for name, loss in theirs.items():
+            torch.testing.assert_close(ours[name], loss.detach(), rtol=0, atol=1e-10, msg=name)
+        for net, other in ((engine.method.g, double.g), (engine.method.d, double.d)):
+            for x, y in zip(net.state_dict().values(), other.state_dict().values(), strict=True):
+                torch.testing.assert_close(x, y, rtol=0, atol=1e-10)
+    label, method = torch.tensor([0, 1, 2, -1]), engine.method.eval()
+    code, _ = double.code(key, label)
+    expected = double.g.eval()(code[:, :, None, None])
+    made = method.sample(key, label if method.classes else None)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-10)
+
+
+def test_the_paper_s_recipe():
+    """Sec. 4 and fig. 1; the epochs of the authors' code."""
+    cfg = DCGAN.check(config.resolve(DCGANConfig))
+    assert (cfg.batch_size, cfg.lr, cfg.noise_size, cfg.crop_size, cfg.g_width) == (128, 2e-4, 100, 64, 128)
+    assert (cfg.epochs, cfg.decay_epochs, cfg.flip, cfg.norm, cfg.adversarial) == (
+        25,
+        0,
+        False,
+        "batch",
+        "non-saturating",
+    )
+    assert cfg.default_load_size == 64
+    method = tiny()
+    assert {update.options["betas"] for update in method.updates.values()} == {(0.5, 0.999)}
+    weights = [p for name, p in DCGAN(settings(g_width=16)).named_parameters() if p.ndim == 4]
+    assert torch.cat([p.flatten() for p in weights]).std().item() == pytest.approx(0.02, rel=0.01)
+
+
+# Noise and samples.
+
+
+def test_noise_is_uniform_from_minus_1_to_1():
+    """10 000 draws: mean and variance within 4 standard deviations of 0 and 1/3; one stream for each key."""
+    z = tiny(noise_size=1000).code(noise.keys(0, torch.arange(10)), None)
+    assert z.min() >= -1 and z.max() < 1
+    assert abs(z.mean()) < 4 * math.sqrt(1 / 3 / z.numel())
+    assert abs(z.var() - 1 / 3) < 4 * math.sqrt((1 / 5 - 1 / 9) / z.numel())
+    assert len(set(z[:, 0].tolist())) == 10
+
+
+@pytest.mark.parametrize(
+    "flags", [{}, {"norm": "instance"}, {"norm": "none"}, VIRTUAL, {**VIRTUAL, "classes": CLASSES}], ids=str
+)
+def test_a_sample_is_the_same_in_any_batch(flags):
+    engine = engine_of(**flags)
+    for module in engine.method.modules():
+        if isinstance(module, BatchNorm2d):
+            module.momentum = 1.0  # the running statistics start far from those of so few steps
+    engine.step([images()])
+    method, key = engine.method.eval(), noise.keys(5, torch.arange(5))
+    whole = method.sample(key)
+    assert whole.shape == (5, 3, SIZE, SIZE)
+    assert whole.abs().max() <= 1
+    for i in range(5):
+        torch.testing.assert_close(method.sample(key[i : i + 1]), whole[i : i + 1], rtol=0, atol=1e-12)
+    assert torch.equal(whole, method.sample(key))
+    assert (whole[0] - whole[1]).abs().max() > 0
+
+
+def test_batch_norm_takes_its_running_statistics_in_evaluation():
+    method = tiny()
+    norms = [module for module in method.modules() if isinstance(module, BatchNorm2d)]
+    assert {norm.norm_statistics for norm in norms} == {"running"}
+    method.eval()
+    before = method.sample(keyed()["key"])
+    with torch.no_grad():
+        method.g.get_submodule("model.0").running_mean.add_(1)
+    assert not torch.equal(method.sample(keyed()["key"]), before)
+
+
+@pytest.mark.parametrize("flags", [{}, {**VIRTUAL, "classes": CLASSES}], ids=["batch norm", "virtual"])
+def test_a_model_folder_samples_what_the_run_does(flags, tmp_path):
+    engine = engine_of("fp32", **flags)
+    engine.step([images(dtype=torch.float32)])
+    model_folder.write_trained(tmp_path, engine.method, title="test", seen=COUNT)
+    loaded, key = model_folder.read_folder(tmp_path).method.eval(), noise.keys(5, torch.arange(3))
+    assert loaded.classes == engine.method.classes
+    assert torch.equal(loaded.sample(key), engine.method.eval().sample(key))
+
+
+def test_averaged_weights_sample_with_the_networks_statistics():
+    engine = engine_of("fp32", ema_half_life=4)
+    for number in range(3):
+        engine.step([images(number, dtype=torch.float32)])
+    method, key = engine.method.eval(), noise.keys(5, torch.arange(3))
+    raw, raw_state = method.sample(key), copy.deepcopy(method.g.state_dict())
+    with engine.averages.in_place():
+        averaged, state = method.eval().sample(key), method.g.state_dict()
+        same = {name: torch.equal(x, raw_state[name]) for name, x in state.items()}
+    assert not torch.equal(raw, averaged)
+    assert {value for name, value in same.items() if "running" in name} == {True}
+    assert {value for name, value in same.items() if name.endswith("weight")} == {False}
+    assert torch.equal(method.sample(key), raw)
+
+
+def test_the_reference_batch_is_a_function_of_the_seed():
+    reference = tiny(**VIRTUAL, classes=CLASSES).g.reference
+    assert reference.shape == (5, 9)
+    assert torch.equal(reference, tiny(**VIRTUAL, classes=CLASSES).g.reference)
+    assert not torch.equal(reference, tiny(**VIRTUAL, classes=CLASSES, seed=1).g.reference)
+    assert torch.equal(reference[:, 6:].argmax(1), torch.tensor([0, 1, 2, 0, 1]))
+
+
+def test_virtual_batch_norm_takes_the_place_of_the_generators_norm_alone():
+    both = tiny(virtual_batch_norm=True, norm="batch")
+    assert not [module for module in both.g.modules() if isinstance(module, BatchNorm2d)]
+    assert [module for module in both.d.modules() if isinstance(module, BatchNorm2d)]
+    assert both.coupled == "batch norm"
+    assert tiny(**VIRTUAL).coupled == ""
+    assert "virtual_batch_norm" in DCGAN.settings and "reference_size" in DCGAN.settings
+
+
+def test_virtual_batch_norm_survives_a_resume():
+    """The state holds the reference batch: another one in its place is overwritten."""
+    whole, again = engine_of(**VIRTUAL), engine_of(**VIRTUAL)
+    whole.step([images()])
+    again.method.g.reference.zero_()
+    again.load_state(copy.deepcopy(whole.state()))
+    for engine in (whole, again):
+        engine.step([images(1)])
+    for x, y in zip(whole.method.state_dict().values(), again.method.state_dict().values(), strict=True):
+        assert torch.equal(x, y)
+
+
+# Order and ratio of updates.
+
+
+def test_the_discriminator_is_first_and_both_see_the_same_fakes():
+    method, seen = tiny(), []
+    method.d.register_forward_hook(lambda _, given, out: seen.append(given[0].detach().clone()))
+    assert yields(method, at(0)) == [("d", "adv"), ("g", "adv")]
+    real, fake, again = seen
+    assert torch.equal(real, keyed()["a"])
+    assert torch.equal(fake, again)
+    expected = tiny().g(2 * noise.uniform(keyed()["key"], "z", 6) - 1)
+    assert torch.equal(fake, expected)
+
+
+def test_critics_are_steps_on_images_of_their_own():
+    method = tiny(n_critic=3)
+    assert [len(yields(method, at(COUNT * n))) for n in range(6)] == [1, 1, 2, 1, 1, 2]
+    assert [method.phase(at(COUNT * n)) for n in range(3)] == ["critic", "critic", ""]
+
+
+def test_the_warm_up_is_counted_in_images():
+    """10 images in steps of 4: the first three steps start before the tenth."""
+    method = tiny(d_warmup=10)
+    assert [method.phase(at(COUNT * n)) for n in range(4)] == ["warm-up", "warm-up", "warm-up", ""]
+    assert [len(yields(method, at(COUNT * n))) for n in range(4)] == [1, 1, 1, 2]
+    engine = engine_of(d_warmup=8)
+    before = [p.clone() for p in engine.method.g.parameters()]
+    moved = []
+    for number in range(3):
+        engine.step([images(number)])
+        moved.append(not all(map(torch.equal, engine.method.g.parameters(), before)))
+    assert moved == [False, False, True]
+
+
+def test_a_lazy_penalty_has_a_phase_of_its_own():
+    method = tiny(adversarial="wgan-gp", norm="instance", penalty_every=2, n_critic=2)
+    assert [method.phase(at(COUNT * n)) for n in range(2)] == ["critic penalty", ""]
+    assert [yields(method, at(COUNT * n)) for n in range(2)] == [
+        [("d", "adv", "penalty")],
+        [("d", "adv"), ("g", "adv")],
+    ]
+
+
+# Costs.
+
+
+class Says(nn.Module):
+    """A discriminator whose logit is the mean brightness of what it sees, times a weight."""
+
+    def __init__(self, gain):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+
+    def forward(self, x):
+        return self.gain * x.mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("label", [1.0, 0.9])
+def test_label_smoothing_by_hand(label):
+    """Images of ½ and a generator of −½ under a weight of 4: logits 2 and −2. One-sided: fakes are asked for 0."""
+    method, batch = tiny(real_label=label), {**keyed(), "a": torch.full((COUNT, 3, SIZE, SIZE), 0.5)}
+    method.d = Says(4.0)
+    method.g.forward = lambda code: torch.full((COUNT, 3, SIZE, SIZE), -0.5, requires_grad=True)
+    (_, d), (_, g) = method.step(batch, at(0))
+    on_real = -label * math.log(1 / (1 + math.exp(-2))) - (1 - label) * math.log(1 / (1 + math.exp(2)))
+    on_fake = -math.log(1 - 1 / (1 + math.exp(2)))
+    assert d["adv"].item() == pytest.approx((on_real + on_fake) / 2, rel=1e-6)
+    assert g["adv"].item() == pytest.approx(-math.log(1 / (1 + math.exp(2))), rel=1e-6)
+
+
+def test_the_penalty_is_of_the_image_and_not_of_the_class():
+    """A mean over 3 planes of the image and 3 of the class under a weight w: slope w / (6·32·32) at each of 3·32·32 values."""
+    method = tiny(adversarial="wgan-gp", norm="none", classes=CLASSES)
+    method.d = Says(1000.0)
+    _, losses = next(method.step(keyed(), at(0)))
+    slope = 1000 / (6 * SIZE**2) * math.sqrt(3 * SIZE**2)
+    assert losses["penalty"].item() == pytest.approx(10 * (slope - 1) ** 2, rel=1e-4)
+
+
+def test_the_relativistic_cost_shows_the_generator_real_images():
+    """softplus(real − fake) of images of 0.5 and −0.5 under a weight of 2."""
+    method, batch = (
+        tiny(adversarial="relativistic", norm="none"),
+        {**keyed(), "a": torch.full((COUNT, 3, SIZE, SIZE), 0.5)},
+    )
+    method.d = Says(2.0)
+    method.g.forward = lambda code: torch.full((COUNT, 3, SIZE, SIZE), -0.5, requires_grad=True)
+    (_, d), (_, g) = method.step(batch, at(0))
+    assert d["adv"].item() == pytest.approx(math.log1p(math.exp(-2)), rel=1e-6)
+    assert g["adv"].item() == pytest.approx(math.log1p(math.exp(2)), rel=1e-6)
+
+
+def test_augmentation_changes_images_and_leaves_the_class_alone():
+    method, seen = tiny(diffaugment="color,cutout", classes=CLASSES), []
+    method.d.register_forward_hook(lambda _, given, out: seen.append(given[0].detach()))
+    yields(method, at(0))
+    hot = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    assert len(seen) == 3
+    for x in seen:
+        assert torch.equal(x[:, 3:], hot[:, :, None, None].expand(-1, -1, SIZE, SIZE).float())
+    assert not torch.equal(seen[0][:, :3], keyed()["a"])
+    assert not torch.equal(seen[1], seen[2])  # the same fakes, changed by other draws
+
+
+# Classes.
+
+
+def test_the_class_is_beside_the_noise_and_0_where_it_is_not_known():
+    method, batch = tiny(classes=CLASSES), keyed()
+    code = method.code(batch["key"], batch["label"])
+    assert torch.equal(code[:, 6:], torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]).float())
+    assert torch.equal(code[:, :6], tiny().code(batch["key"], None))
+
+
+def test_without_labels_keys_decide_the_class():
+    method, seen = tiny(classes=CLASSES).eval(), []
+    method.g.register_forward_hook(lambda _, given, out: seen.append(given[0][:, 6:]))
+    key = noise.keys(0, torch.arange(300))
+    method.sample(key)
+    counts = seen[0].sum(0)
+    assert counts.sum() == 300
+    assert ((counts - 100).abs() < 4 * math.sqrt(300 / 3 * 2 / 3)).all()
+
+
+def test_classes_are_learnt():
+    """Bright images of one class, dark ones of another: after 80 steps samples are told apart by their class."""
+    engine = engine_of("fp32", classes="dark,bright", batch_size=8, g_width=4, d_width=4, lr=2e-3)
+    label = torch.arange(8) % 2
+    bright = (label[:, None, None, None] * 1.2 - 0.6).expand(-1, 3, SIZE, SIZE)
+    for number in range(80):
+        grain = noise.normal(torch.arange(8) + 8 * number, "grain", 3, SIZE, SIZE)
+        engine.step([{"a": bright + 0.1 * grain, "label": label}])
+    method, key = engine.method.eval(), torch.arange(16)
+    dark, light = (method.sample(key, torch.full_like(key, c)).mean().item() for c in (0, 1))
+    assert light - dark > 0.6
+
+
+def test_the_data_say_which_classes_there_are():
+    cfg = settings()
+    assert DCGAN.with_labels(cfg, ("cat", "dog"), True).classes == "cat,dog"
+    assert DCGAN.with_labels(cfg, (), True).classes is None
+    assert DCGAN.with_labels(cfg, ("cat",), True).classes is None  # of one class there is nothing to choose
+    assert DCGAN.with_labels(settings(conditional=False), ("cat", "dog"), True).classes is None
+    assert DCGAN.with_labels(settings(classes="cat,dog"), ("cat", "dog"), True).classes == "cat,dog"
+    method = DCGAN(DCGAN.with_labels(cfg, ("cat", "dog"), True))
+    assert (method.g.project.in_channels, method.d.model[0].in_channels) == (8, 5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "names", "exclusive", "words"),
+    [
+        ({}, ("smiling", "young"), False, "attributes; give --conditional off"),
+        ({}, ("cat, grey", "dog"), True, "comma"),
+        ({"classes": "cat,owl"}, ("cat", "dog"), True, "--classes cat,owl: the data has cat,dog"),
+        ({"classes": "cat,owl"}, (), True, "--classes cat,owl: the data has none"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(flags, names, exclusive, words):
+    with pytest.raises(UsageError, match=words):
+        DCGAN.with_labels(settings(**flags), names, exclusive)
+
+
+# What it refuses.
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"crop_size": 48}, "power of two from 32 up; try --crop-size 32"),
+        ({"crop_size": 100}, "try --crop-size 128"),
+        ({"crop_size": 16}, "try --crop-size 32"),
+        ({"input_channels": 1, "output_channels": 3}, "--output-channels 3: dcgan makes images like those"),
+        ({"preprocess": "none"}, "--preprocess none"),
+        ({"direction": "b2a"}, "--direction b2a: dcgan has no domain b"),
+        ({"range_b": "0:1"}, "--range-b: dcgan has no domain b"),
+        ({"d_warmup": 100, "images": 100}, "--d-warmup 100 takes all of --images 100"),
+        ({"adversarial": "wgan-gp"}, "use --norm instance or none"),
+        ({"adversarial": "relativistic"}, "use --norm instance or none"),
+        ({"adversarial": "hinge", "real_label": 0.9}, "no labels to smooth"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(flags, words):
+    with pytest.raises(UsageError, match=words) as e:
+        settings(**flags)
+    assert "\n" not in str(e.value)
+
+
+def test_one_number_of_channels_says_both():
+    cfg = settings(input_channels=1)
+    assert cfg.output_channels == 1
+    assert settings(input_channels=1, output_channels=1) == cfg
+    assert DCGAN(cfg).eval().sample(torch.arange(2)).shape == (2, 1, SIZE, SIZE)
+
+
+def test_it_translates_nothing():
+    with pytest.raises(UsageError, match="use translate sample"):
+        tiny().translate(keyed()["a"], "b")
+    assert dict(DCGAN.translators) == {} and DCGAN.samplers == ("g",)
+
+
+# What is shown.
+
+
+def test_the_grid_shows_real_images_and_samples_of_each_class():
+    method, batch = tiny().eval(), keyed()
+    columns = method.preview(batch)
+    assert list(columns) == ["real", *(f"sample {n}" for n in range(1, COLUMNS + 1))]
+    assert len({x.sum().item() for x in columns.values()}) == len(columns)
+    method = tiny(classes=CLASSES).eval()
+    columns = method.preview(batch)
+    assert list(columns) == ["real", "sample cat", "sample dog", "sample owl"]
+    assert torch.equal(columns["sample dog"], method.sample(batch["key"], torch.ones(COUNT, dtype=torch.int64)))
+
+
+def test_the_discriminator_is_judged_on_real_and_made_images():
+    for flags in ({}, {"classes": CLASSES}):
+        method, batch = tiny(**flags).eval(), keyed()
+        label = batch["label"] if flags else None
+        judged = method.judge(batch)
+        assert torch.equal(judged["real"], method.d(method.beside(batch["a"], label)))
+        assert torch.equal(judged["fake"], method.d(method.beside(method.sample(batch["key"], label), label)))

@@ -1,0 +1,471 @@
+"""StarGAN against a second one in plain PyTorch, written from the paper and the published facts of the authors' code alone."""
+
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from translate import config, noise, runtime
+from translate.errors import DataError, UsageError
+from translate.methods.base import Clock
+from translate.methods.stargan import PLAN, StarGAN, permuted
+from translate.nn.stargan import classification
+from translate.training.engine import Engine
+from translate.training.schedule import Schedule
+
+SIZE, COUNT = 32, 4
+NAMES = ("autumn", "summer", "winter")
+KINDS = {"domains": True, "attributes": False}
+
+
+def config_of(names=NAMES, exclusive=True, **flags):
+    small = {"crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "batch_size": COUNT}
+    cfg = StarGAN.check(config.resolve(StarGAN.Config, ("test", {**small, **flags})))
+    return StarGAN.check(StarGAN.with_labels(cfg, names, exclusive))
+
+
+def method_of(names=NAMES, exclusive=True, **flags):
+    return StarGAN(config_of(names, exclusive, **flags))
+
+
+def batch_of(exclusive=True, first=0, count=COUNT, dtype=torch.float64, kinds=3):
+    """Images `first` to `first + count` of an endless set of noise with labels."""
+    numbers = torch.arange(first, first + count)
+    key = noise.keys(7, numbers)
+    label = numbers % kinds if exclusive else (noise.uniform(key, "label", kinds) < 0.5).float()
+    image = noise.uniform(key, "image", 3, SIZE, SIZE).to(dtype) * 2 - 1
+    return {"a": image, "label": label, "key": key}
+
+
+def clock_at(step):
+    return Clock(images=COUNT * step, step=step, epoch=0, progress=0.0)
+
+
+def yields_of(method, batch, step):
+    return list(method.step(batch, clock_at(step)))
+
+
+# The double.
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        first, second = (
+            [
+                nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+                nn.InstanceNorm2d(channels, affine=True, track_running_stats=True),
+            ]
+            for _ in range(2)
+        )
+        self.main = nn.Sequential(*first, nn.ReLU(), *second)
+
+    def forward(self, x):
+        return x + self.main(x)
+
+
+def double_generator(kinds, width):
+    def unit(conv, channels):
+        return [conv, nn.InstanceNorm2d(channels, affine=True, track_running_stats=True), nn.ReLU()]
+
+    layers = unit(nn.Conv2d(3 + kinds, width, 7, 1, 3, bias=False), width)
+    for cin in (width, 2 * width):
+        layers += unit(nn.Conv2d(cin, 2 * cin, 4, 2, 1, bias=False), 2 * cin)
+    layers += [Block(4 * width) for _ in range(6)]
+    for cin in (4 * width, 2 * width):
+        layers += unit(nn.ConvTranspose2d(cin, cin // 2, 4, 2, 1, bias=False), cin // 2)
+    return nn.Sequential(*layers, nn.Conv2d(width, 3, 7, 1, 3, bias=False), nn.Tanh())
+
+
+class DoubleDiscriminator(nn.Module):
+    def __init__(self, kinds, width, layers, size):
+        super().__init__()
+        trunk, channels = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.01)], width
+        for _ in range(layers - 1):
+            trunk += [nn.Conv2d(channels, 2 * channels, 4, 2, 1), nn.LeakyReLU(0.01)]
+            channels *= 2
+        self.trunk = nn.Sequential(*trunk)
+        self.src = nn.Conv2d(channels, 1, 3, 1, 1, bias=False)
+        self.cls = nn.Conv2d(channels, kinds, size // 2**layers, bias=False)
+
+    def forward(self, x):
+        h = self.trunk(x)
+        return self.src(h), self.cls(h).view(len(x), -1)
+
+
+def copied(double, ours):
+    pairs = list(zip(double.parameters(), ours.parameters(), strict=True))
+    for p, q in pairs:
+        assert p.shape == q.shape
+        p.data = q.detach().clone()
+    return double
+
+
+class Double:
+    """The authors' iteration, in their order; chance is given: the permutation, and the shares of the penalty's mixes."""
+
+    def __init__(self, method, exclusive):
+        width, kinds = method.cfg.g_width, len(method.names)
+        self.exclusive, self.kinds, self.iteration = exclusive, kinds, 0
+        self.g = copied(double_generator(kinds, width), method.g)
+        self.d = copied(DoubleDiscriminator(kinds, width, 5, SIZE), method.d)
+        self.of_g, self.of_d = (torch.optim.Adam(net.parameters(), 1e-4, (0.5, 0.999)) for net in (self.g, self.d))
+
+    def translated(self, x, c):
+        c = c.view(len(c), -1, 1, 1).repeat(1, 1, x.shape[2], x.shape[3])
+        return self.g(torch.cat([x, c], dim=1))
+
+    def classified(self, logits, label):
+        if self.exclusive:
+            return F.cross_entropy(logits, label)
+        entropy = -(label * logits.sigmoid().log() + (1 - label) * (1 - logits.sigmoid()).log())
+        return entropy.sum() / len(logits)
+
+    def vector(self, label):
+        return F.one_hot(label, self.kinds).double() if self.exclusive else label
+
+    def step(self, x, label, order, share, n_critic):
+        target = label[order]
+        losses = {}
+        on_real, kind = self.d(x)
+        made = self.translated(x, self.vector(target)).detach()
+        losses["d/adv"] = self.d(made)[0].mean() - on_real.mean()
+        losses["d/classification"] = self.classified(kind, label)
+        mix = (share * x + (1 - share) * made).requires_grad_()
+        out = self.d(mix)[0]
+        (slope,) = torch.autograd.grad(out, mix, torch.ones_like(out), create_graph=True)
+        norm = slope.view(len(x), -1).square().sum(1).sqrt()
+        losses["d/penalty"] = 10 * (norm - 1).square().mean()
+        self.of_d.zero_grad()
+        sum(losses.values()).backward()
+        self.of_d.step()
+        self.iteration += 1
+        if self.iteration % n_critic:
+            return losses
+        made = self.translated(x, self.vector(target))
+        on_made, kind = self.d(made)
+        back = self.translated(made, self.vector(label))
+        own = {
+            "g/adv": -on_made.mean(),
+            "g/classification": self.classified(kind, target),
+            "g/reconstruction": 10 * (x - back).abs().mean(),
+        }
+        self.of_g.zero_grad()
+        sum(own.values()).backward()
+        self.of_g.step()
+        return losses | own
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_trains_as_the_double_does(kind):
+    """Six iterations, in two of which the generator learns too: every loss of each, and all weights in the end."""
+    exclusive = KINDS[kind]
+    engine = Engine(
+        method_of(exclusive=exclusive, n_critic=3), Schedule(1, 0, 0, images=1000), seed=0, device=torch.device("cpu"),
+        precision=runtime.PRECISIONS["fp64"], batch_size=COUNT,
+    )  # fmt: skip
+    double = Double(engine.method, exclusive)
+    for step in range(6):
+        batch = batch_of(exclusive, COUNT * step)
+        key = noise.keys(0, torch.arange(COUNT * step, COUNT * (step + 1)))
+        order = noise.bits(key, "target").argsort()
+        share = noise.uniform(key, "gradient penalty", 1, 1, 1).double()
+        label = batch["label"] if exclusive else batch["label"].double()
+        ours = engine.step([{name: batch[name] for name in ("a", "label")}])
+        theirs = double.step(batch["a"], label, order, share, 3)
+        assert ours.keys() == theirs.keys()
+        assert len(ours) == (6 if step % 3 == 2 else 3)
+        for name, loss in theirs.items():
+            torch.testing.assert_close(ours[name], loss.detach(), rtol=0, atol=1e-10, msg=name)
+    for mine, yours in ((engine.method.g, double.g), (engine.method.d, double.d)):
+        for p, q in zip(mine.parameters(), yours.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=0, atol=1e-8)  # Adam scales rounding where gradients are 0
+
+
+# The networks.
+
+
+def test_the_networks_are_as_large_as_in_the_paper():
+    """53.2 million weights for 128 pixels and five attributes."""
+    cfg = StarGAN.with_labels(StarGAN.check(StarGAN.Config()), tuple("pqrst"), exclusive=False)
+    method = StarGAN.on_meta(cfg)
+    sizes = {name: sum(p.numel() for p in net.parameters()) for name, net in method.named_children()}
+    assert sizes == {"g": 8_430_528, "d": 44_762_048}
+    assert sum(sizes.values()) == 53_192_576
+
+
+def test_networks_start_from_torch_s_own_initial_weights():
+    """Uniform to ±1/√(fan in), and norms at 1 and 0."""
+    method = method_of()
+    for conv in (m for m in method.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))):
+        bound = conv.weight[0].numel() ** -0.5
+        assert 0.9 * bound < conv.weight.abs().max() <= bound
+        assert conv.bias is None or 0 < conv.bias.abs().max() <= bound
+    norms = [m for m in method.g.modules() if type(m).__name__ == "AffineInstanceNorm2d"]
+    assert len(norms) == 5 + 2 * 6
+    assert all((norm.weight == 1).all() and (norm.bias == 0).all() for norm in norms)
+
+
+def test_evaluation_is_as_training():
+    """The authors never leave training mode: torch's own norms would go over to running statistics."""
+    method, batch = method_of().double(), batch_of()
+    assert torch.equal(
+        method.train().translate(batch["a"], "winter").detach(), method.eval().translate(batch["a"], "winter").detach()
+    )
+
+
+# A step.
+
+
+def test_the_generator_learns_in_every_fifth_step():
+    method = method_of()
+    order = [[name for name, _ in yields_of(method, batch_of(dtype=torch.float32), step)] for step in range(10)]
+    assert order == [["d"]] * 4 + [["d", "g"]] + [["d"]] * 4 + [["d", "g"]]
+
+
+@pytest.mark.parametrize(("n_critic", "phases"), [(1, ["penalty g"] * 3), (2, ["penalty", "penalty g", "penalty"])])
+def test_the_phase_says_whether_it_learns(n_critic, phases):
+    method = method_of(n_critic=n_critic)
+    assert [method.phase(clock_at(step)) for step in range(3)] == phases
+
+
+def test_lazy_penalties_and_critic_steps_go_together():
+    method = method_of(n_critic=2, penalty_every=3)
+    phases = [method.phase(clock_at(step)) for step in range(6)]
+    assert phases == ["penalty", "g", "", "penalty g", "", "g"]
+    for step, phase in enumerate(phases):
+        losses = {
+            f"{name}/{key}" for name, part in yields_of(method, batch_of(dtype=torch.float32), step) for key in part
+        }
+        assert ("d/penalty" in losses) == ("penalty" in phase)
+        assert ("g/adv" in losses) == ("g" in phase.split())
+
+
+def test_weights_multiply_their_losses():
+    flags = {"lambda_cls": 3.0, "lambda_rec": 7.0, "lambda_penalty": 2.0}
+    plain, other = ({f"{u}/{k}": v.item() for u, part in yields_of(method_of(**f).double(), batch_of(), 4)
+                     for k, v in part.items()} for f in ({}, flags))  # fmt: skip
+    ratios = {key: other[key] / plain[key] for key in plain}
+    wanted = {
+        "d/adv": 1,
+        "d/classification": 3,
+        "d/penalty": 0.2,
+        "g/adv": 1,
+        "g/classification": 3,
+        "g/reconstruction": 0.7,
+    }
+    assert ratios == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("adversarial", ["lsgan", "relativistic"])
+def test_other_costs_see_the_same_images(adversarial):
+    """With the costs that pair, too, real images stand beside the fakes."""
+    method, batch = method_of(adversarial=adversarial).double(), batch_of()
+    losses = dict(yields_of(method, batch, 4))["g"]
+    target = permuted(method.vectors(batch["label"], torch.float64), batch["key"])
+    on_fake, on_real = method.d(method.towards(batch["a"], target)), method.d(batch["a"])
+    expected = (on_fake - 1).square().mean() if adversarial == "lsgan" else F.softplus(on_real - on_fake).mean()
+    torch.testing.assert_close(losses["adv"], expected, rtol=0, atol=1e-12)
+
+
+def test_classification_by_hand():
+    """log 2 where the logits say nothing; a sum over attributes, a mean over images."""
+    log2 = torch.tensor(2.0).log()
+    nothing, label = torch.zeros(3, 2), torch.tensor([[1.0, 0], [0, 1], [1, 0]])
+    torch.testing.assert_close(classification(nothing, label, attributes=False), log2)
+    torch.testing.assert_close(classification(nothing, label, attributes=True), 2 * log2)
+    logits = torch.tensor([[2.0, -1.0]])  # of an image of the first domain; with the first attribute alone
+    one_of_two = torch.log(1 + torch.tensor(-3.0).exp())
+    each = torch.log(1 + torch.tensor(-2.0).exp()) + torch.log(1 + torch.tensor(-1.0).exp())
+    torch.testing.assert_close(classification(logits, label[:1], attributes=False), one_of_two)
+    torch.testing.assert_close(classification(logits, label[:1], attributes=True), each)
+
+
+def test_targets_are_the_batch_s_own_labels_in_another_order():
+    label = torch.arange(40.0).view(20, 2)
+    orders = [permuted(label, noise.keys(seed, torch.arange(20))) for seed in range(50)]
+    assert all(torch.equal(order.sort(0).values, label) for order in orders)
+    assert torch.equal(orders[0], permuted(label, noise.keys(0, torch.arange(20))))
+    assert len({tuple(order[:, 0].tolist()) for order in orders}) == 50
+    staying = torch.stack([(order == label).all(1) for order in orders]).sum().item()
+    assert 20 < staying < 90  # one of each permutation on average: 50, with a variance of 50
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_become_vectors(kind):
+    method = method_of(exclusive=KINDS[kind])
+    given = torch.tensor([2, 0]) if KINDS[kind] else torch.tensor([[0.0, 1, 1], [0, 0, 0]])
+    expected = [[0, 0, 1], [1, 0, 0]] if KINDS[kind] else [[0, 1, 1], [0, 0, 0]]
+    assert torch.equal(method.vectors(given, torch.float64), torch.tensor(expected, dtype=torch.float64))
+
+
+# Conversion.
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "to", "label"),
+    [
+        (True, "summer", [0, 1, 0]),
+        (False, "summer", [0, 1, 0]),
+        (False, "winter,autumn", [1, 0, 1]),
+        (False, "autumn, winter", [1, 0, 1]),
+        (False, "none", [0, 0, 0]),
+    ],
+)
+def test_a_target_is_a_label(exclusive, to, label):
+    method, batch = method_of(exclusive=exclusive).double(), batch_of()
+    assert method.target(to).tolist() == label
+    assert method.targets(to) == (to,)
+    planes = torch.tensor(label, dtype=torch.float64).view(1, 3, 1, 1).expand(COUNT, 3, SIZE, SIZE)
+    assert torch.equal(method.translate(batch["a"], to), method.g(torch.cat([batch["a"], planes], 1)))
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "to", "wrong"),
+    [
+        (True, "b", "b"),
+        (True, "none", "none"),
+        (True, "summer,winter", "summer,winter"),
+        (False, "summer,spring", "spring"),
+        (False, "", ""),
+    ],
+)
+def test_other_targets_are_refused_with_those_that_there_are(exclusive, to, wrong):
+    with pytest.raises(UsageError, match=rf"autumn, summer, winter.*, not to '{wrong}'$") as error:
+        method_of(exclusive=exclusive).targets(to)
+    assert "\n" not in str(error.value)
+
+
+def test_all_is_every_domain_in_turn():
+    assert method_of().targets("all") == NAMES
+
+
+def test_domains_are_alike_and_made_by_one_generator():
+    method = method_of(input_channels=1, output_channels=1, range_a="0:4095")
+    assert set(method.translators.values()) == {"g"}
+    assert tuple(method.domains) == tuple(method.translators) == NAMES
+    assert {(domain.channels, domain.range) for domain in method.domains.values()} == {(1, "0:4095")}
+    assert [method.source_of(name) for name in NAMES] == list(NAMES)
+    assert method.generator_for("summer,winter") is method.g
+    assert method.translate(torch.zeros(1, 1, SIZE, SIZE), "summer").shape == (1, 1, SIZE, SIZE)
+
+
+def test_the_grid_shows_the_input_in_every_domain_and_the_way_back():
+    method, batch = method_of().double().eval(), batch_of()
+    columns = method.preview(batch)
+    assert list(columns) == ["input", "to autumn", "to summer", "to winter", "cycle"]
+    assert torch.equal(columns["to winter"], method.translate(batch["a"], "winter"))
+    own = method.vectors(batch["label"], torch.float64)
+    assert torch.equal(columns["cycle"], method.towards(columns["to autumn"], own))
+
+
+def test_of_attributes_the_grid_changes_one_at_a_time():
+    method, batch = method_of(exclusive=False).double().eval(), batch_of(exclusive=False)
+    columns = method.preview(batch)
+    assert list(columns) == ["input", "autumn changed", "summer changed", "winter changed", "cycle"]
+    changed = batch["label"].double()
+    changed[:, 1] = 1 - changed[:, 1]
+    assert torch.equal(columns["summer changed"], method.towards(batch["a"], changed))
+
+
+def test_the_grid_shows_five_domains_at_most():
+    method = method_of(tuple("pqrstuv")).double().eval()
+    assert list(method.preview(batch_of(kinds=7))) == ["input", *(f"to {name}" for name in "pqrst"), "cycle"]
+
+
+def test_the_judge_sees_real_images_and_ones_made_in_the_label_of_another():
+    method, batch = method_of().double().eval(), batch_of(count=2)
+    logits = method.judge(batch)
+    assert torch.equal(logits["real"], method.d(batch["a"]))
+    first, second = (NAMES[i] for i in batch["label"].tolist())
+    fakes = torch.cat([method.translate(batch["a"][:1], second), method.translate(batch["a"][1:], first)])
+    torch.testing.assert_close(logits["fake"], method.d(fakes), rtol=0, atol=1e-12)
+
+
+# Settings.
+
+
+def test_the_plan_is_the_authors_unless_another_is_asked_for():
+    def plan(**flags):
+        cfg = config_of(**flags)
+        return cfg.images, cfg.decay_images, cfg.epochs, cfg.decay_epochs
+
+    assert PLAN["images"] == 200_000 * 16
+    assert plan() == (3_200_000, 1_600_000, 0, 0)
+    assert plan(images=60) == (60, 0, 0, 0)  # by images the rate is constant, unless it is said otherwise
+    assert plan(epochs=3) == (None, 0, 3, 0)
+    assert plan(decay_epochs=2) == (None, 0, 0, 2)
+
+
+def test_the_rate_falls_to_zero_unless_as_released():
+    default, released = config_of(), config_of(schedule="stargan-released")
+    assert Schedule.of(default, 1).factor(2_400_000) == 0.5
+    assert Schedule.of(default, 1).factor(3_200_000) == 0
+    assert Schedule.of(released, 1).factor(3_200_000) == pytest.approx(0.999)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"input_channels": 1}, "--input-channels and --output-channels"),
+        ({"range_b": "0:1"}, "no --range-b"),
+        ({"preprocess": "none"}, "--preprocess none"),
+        ({"batch_size": 1}, "--batch-size 1"),
+        ({"batch_size": 4, "accumulate": 4}, "--accumulate 4"),
+        ({"crop_size": 130}, "try --crop-size 128"),
+        ({"crop_size": 4}, "try --crop-size 8"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(flags, said):
+    with pytest.raises(UsageError, match=re.escape(said)) as error:
+        config_of(**flags)
+    assert "\n" not in str(error.value)
+
+
+def test_another_discriminator_is_refused():
+    with pytest.raises(UsageError, match="discriminator is 'basic', but must be one of stargan"):
+        config_of(discriminator="basic")
+
+
+@pytest.mark.parametrize("crop", [8, 32, 36, 60, 64, 96, 100, 128, 256])
+def test_it_trains_at_any_crop_that_the_generator_takes(crop):
+    method = StarGAN.on_meta(
+        config_of(crop_size=crop, load_size=crop, lambda_penalty=0)
+    )  # autocast knows no meta device
+    batch = {
+        "a": torch.zeros(2, 3, crop, crop),
+        "label": torch.zeros(2, dtype=torch.int64),
+        "key": torch.zeros(2).long(),
+    }
+    batch = {name: x.to("meta") for name, x in batch.items()}
+    assert [name for name, _ in method.step(batch, clock_at(4))] == ["d", "g"]
+
+
+@pytest.mark.parametrize("generator", ["resnet_3blocks", "unet_32"])
+def test_other_generators_take_the_labels_too(generator):
+    method = method_of(generator=generator)
+    assert [name for name, _ in yields_of(method, batch_of(dtype=torch.float32), 4)] == ["d", "g"]
+
+
+def test_names_come_from_the_data():
+    cfg = config_of()
+    assert (cfg.domains, cfg.attributes) == ("autumn,summer,winter", False)
+    assert StarGAN.with_labels(cfg, NAMES, exclusive=True) == cfg
+    assert config_of(exclusive=False).attributes
+    assert config_of(("smiling",), exclusive=False).domains == "smiling"  # it may be there or not
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "said"),
+    [
+        (("autumn", "winter"), UsageError, "--domains autumn,summer,winter: the data has autumn,winter"),
+        (("a,b", "c"), DataError, "'a,b' cannot be the name"),
+        (("all", "c"), DataError, "'all' cannot be the name"),
+        (("autumn",), DataError, "only 'autumn'"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(names, error, said):
+    with pytest.raises(error, match=re.escape(said)):
+        StarGAN.with_labels(config_of(), names, exclusive=True)

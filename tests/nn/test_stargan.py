@@ -1,0 +1,70 @@
+"""The rows of StarGAN: what is not told by the tests of all generators and discriminators."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from translate.nn.blocks import AffineInstanceNorm2d
+from translate.nn.discriminators import DISCRIMINATORS
+from translate.nn.generators import GENERATORS
+from translate.nn.init import normal_
+from translate.nn.stargan import StarGANClassifier
+
+
+def test_labels_act_through_the_zeros_at_the_border_alone():
+    """Instance norm takes away what is the same everywhere. So it would be with reflection padding: labels without effect."""
+    net = normal_(GENERATORS["stargan"](3 + 2, 3, 4).double(), 0, gain=0.2)
+    reflecting = copy.deepcopy(net)
+    for conv in (m for m in reflecting.modules() if isinstance(m, nn.Conv2d)):
+        conv.padding_mode = "reflect"
+        conv._reversed_padding_repeated_twice = [conv.padding[0]] * 4
+    image = torch.rand(1, 3, 16, 16, dtype=torch.float64) * 2 - 1
+    planes = torch.ones(1, 1, 16, 16, dtype=torch.float64)
+    here, there = (torch.cat([image, *order], 1) for order in ((planes, 0 * planes), (0 * planes, planes)))
+    assert (net(here) - net(there)).abs().max() > 1e-2
+    torch.testing.assert_close(reflecting(here), reflecting(there), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("grad", [True, False])
+def test_the_affine_norm_is_torch_s_in_training_mode(train, grad):
+    ours, torchs = (
+        AffineInstanceNorm2d(3).double(),
+        nn.InstanceNorm2d(3, affine=True, track_running_stats=True).double(),
+    )
+    weight, bias = torch.tensor([2.0, -1, 0.5]), torch.tensor([0.1, 0, 3])
+    for norm in (ours, torchs):
+        norm.load_state_dict({"weight": weight, "bias": bias}, strict=False)
+    x = torch.rand(2, 3, 5, 5, dtype=torch.float64)
+    with torch.set_grad_enabled(grad):
+        torch.testing.assert_close(ours.train(train)(x), torchs.train()(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("crop", "layers", "patches"),
+    [(8, 3, 1), (32, 5, 1), (36, 5, 1), (64, 6, 1), (100, 6, 1), (128, 6, 2), (256, 6, 4)],
+)
+def test_a_discriminator_halves_at_most_six_times(crop, layers, patches):
+    with torch.device("meta"):
+        net = StarGANClassifier(3, 2, crop, classes=5)
+        source, kind = net.both(torch.zeros(2, 3, crop, crop))
+    assert sum(isinstance(layer, nn.Conv2d) for layer in net.model) == layers
+    assert net.source.in_channels == 2 * 2 ** (layers - 1)
+    assert source.shape == (2, 1, patches, patches)
+    assert kind.shape == (2, 5)
+    assert net.minimum <= crop
+
+
+def test_its_logits_are_those_of_the_patches():
+    net = StarGANClassifier(3, 2, 64, classes=5)
+    x = torch.rand(2, 3, 64, 64)
+    assert torch.equal(net(x), net.both(x)[0])
+
+
+def test_the_row_is_without_classes_and_norms():
+    net = DISCRIMINATORS["stargan"](3, 4, "batch", 3, 32)
+    assert {type(layer) for layer in net.modules()} - {type(net), nn.Sequential} == {nn.Conv2d, nn.LeakyReLU}
+    assert net.minimum == 32
+    assert {layer.negative_slope for layer in net.modules() if isinstance(layer, nn.LeakyReLU)} == {0.01}

@@ -1,0 +1,183 @@
+"""CUT and FastCUT: unpaired translation in one direction (Park et al., "Contrastive Learning for Unpaired Image-to-Image
+Translation", ECCV 2020). The defaults are the recipe of the authors' code (taesungp/contrastive-unpaired-translation)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from translate import noise
+from translate.config import option
+from translate.errors import UsageError
+from translate.methods.base import (
+    Batch,
+    Clock,
+    GanConfig,
+    Method,
+    Step,
+    Update,
+    adversary_of,
+    build_discriminator,
+    build_generator,
+    check_gan,
+    coupling,
+)
+from translate.nn.blocks import keyed_dropout
+from translate.nn.diffaugment import diffaugment
+from translate.nn.discriminators import DISCRIMINATORS
+from translate.nn.generators import GENERATORS, find
+from translate.nn.init import xavier_
+from translate.nn.patchnce import Heads, maps, mirrored, patch_nce, places, take, taps
+
+
+@dataclass(frozen=True)
+class CUTConfig(GanConfig):
+    """Settings of CUT."""
+
+    epochs: int = option(200, "epochs at the constant learning rate", low=0)
+    decay_epochs: int = option(200, "epochs over which the rate then falls to zero", low=0)
+    generator: str = option("antialias_9blocks", "network that translates", choices=GENERATORS, others=find)
+    discriminator: str = option(
+        "antialias", "network that judges; antialias sees 84×84 patches", choices=DISCRIMINATORS
+    )
+    lambda_nce: float = option(1.0, "weight of the contrast between places of an image and what is made of them", low=0)
+    nce_identity: bool = option(True, "contrast images of b with what is made of them too; both then count half")
+    nce_patches: int = option(256, "places of each map that are contrasted", low=2)
+    nce_temperature: float = option(0.07, "cosines are divided by it", low=0.01)
+    flip_equivariance: bool = option(False, "translate half of the images mirrored, and contrast them mirrored back")
+    whole_in_decay: bool = option(
+        True, "no random squares while the rate falls: whole images, resized to the crop size"
+    )
+
+
+@dataclass(frozen=True)
+class FastCUTConfig(CUTConfig):
+    """Settings of FastCUT: CUT without identities, which takes less time and memory."""
+
+    epochs: int = option(150, "epochs at the constant learning rate", low=0)
+    decay_epochs: int = option(50, "epochs over which the rate then falls to zero", low=0)
+    lambda_nce: float = option(
+        10.0, "weight of the contrast between places of an image and what is made of them", low=0
+    )
+    nce_identity: bool = option(False, "contrast images of b with what is made of them too; both then count half")
+    flip_equivariance: bool = option(True, "translate half of the images mirrored, and contrast them mirrored back")
+
+
+class CUT(Method):
+    """A generator `g` from a to b, a discriminator `d` of b, and the heads `f` that project what `g` makes of images."""
+
+    name = "cut"
+    layout = "unpaired"
+    Config = CUTConfig
+    translators = {"b": "g"}
+    ema = ("g",)
+
+    def __init__(self, cfg: CUTConfig) -> None:
+        super().__init__(cfg)
+        self.g = build_generator(cfg, cfg.input_channels, cfg.output_channels, cfg.seed, "g")
+        self.d = build_discriminator(cfg, cfg.output_channels, cfg.seed, "d")
+        self.f = Heads(tapped_channels(cfg))
+        xavier_(self.f, cfg.seed, "f")
+        self.adversary = adversary_of(cfg)
+        # One Adam over g and f does what the authors' two do side by side: it looks at each weight by itself.
+        self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g", "f"), cfg.lr)}
+        self.coupled = coupling(cfg)
+
+    @classmethod
+    def check(cls, cfg: CUTConfig) -> CUTConfig:
+        if cfg.input_channels != cfg.output_channels:
+            raise UsageError(
+                f"{cls.name} encodes what it makes as it encodes its input, so a and b need as many channels, not "
+                f"{cfg.input_channels} and {cfg.output_channels}; give --input-channels and --output-channels the same number"
+            )
+        check_gan(cls, cfg)
+        return cfg
+
+    def phase(self, clock: Clock) -> str:
+        return self.adversary.phase(clock.step)
+
+    def step(self, batch: Batch, clock: Clock) -> Step:
+        a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
+
+        def seen(x: Tensor, use: str) -> Tensor:
+            """What the discriminator sees of images."""
+            return diffaugment(x, key, cfg.diffaugment, use)
+
+        flipped = noise.uniform(key, "flip") < 0.5 if cfg.flip_equivariance else None
+        fake, same = self.generate(a, b if cfg.nce_identity else None, flipped)
+
+        # The discriminator first, as in the authors' code. The generator's graph lives on across this update.
+        real_seen, fake_seen = seen(b, "real"), seen(fake.detach(), "fake")
+        on_fake, on_real = self.d(fake_seen), self.d(real_seen)
+        losses = {"adv": self.adversary.d(on_real, on_fake)}
+        if self.adversary.due(clock.step):
+            losses["penalty"] = self.adversary.penalty(self.d.forward, real_seen, fake_seen, key)
+        yield "d", losses
+
+        # Fool the discriminator that has just moved, and leave things where they are. Two contrasts count half each.
+        weight = cfg.lambda_nce * (1 if same is None else 0.5)
+        losses = {
+            "adv": self.adversary.g(lambda x: self.d(seen(x, "g")), fake, b),
+            "nce": weight * self.contrast(fake, a, key, "a", flipped),
+        }
+        if same is not None:
+            losses["nce_identity"] = weight * self.contrast(same, b, key, "b", flipped)
+        yield "g", losses
+
+    def generate(self, a: Tensor, b: Tensor | None, flipped: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What is made of a and of b, if it is given, in one run; of their mirror images where `flipped` (N,)."""
+        images = [x if flipped is None else turned(x, flipped) for x in (a, b) if x is not None]
+        fake, *same = self.g(torch.cat(images)).split(len(a))
+        return fake, same[0] if same else None
+
+    def contrast(self, made: Tensor, source: Tensor, key: Tensor, name: str, flipped: Tensor | None) -> Tensor:
+        """PatchNCE of images and of what they were made of, the mean over the tapped layers.
+
+        Where an image was `flipped`, its maps are read at mirrored places: that is mirroring them back.
+        """
+        found = maps(self.g, made)
+        at = places(key, name, found, self.cfg.nce_patches)
+        there = at
+        if flipped is not None:
+            there = [torch.where(flipped[:, None], mirrored(p, x.shape[3]), p) for x, p in zip(found, at, strict=True)]
+        queries = self.f([take(x, p) for x, p in zip(found, there, strict=True)])
+        keys = self.f([take(x, p) for x, p in zip(maps(self.g, source), at, strict=True)])
+        pairs = zip(queries, keys, strict=True)
+        return torch.stack([patch_nce(query, own, self.cfg.nce_temperature) for query, own in pairs]).mean()
+
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+        with keyed_dropout(self.g, key if self.cfg.dropout else None):
+            return self.g(x)
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        a, b, key = batch["a"], batch["b"], batch["key"]
+        columns = {"real a": a, "fake b": self.translate(a, "b", key)}
+        return {**columns, "real b": b, "identity b": self.translate(b, "b", key)} if self.cfg.nce_identity else columns
+
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        return {"real": self.d(batch["b"]), "fake": self.d(self.translate(batch["a"], "b", batch["key"]))}
+
+
+class FastCUT(CUT):
+    """CUT with other defaults."""
+
+    name = "fastcut"
+    Config = FastCUTConfig
+
+
+def tapped_channels(cfg: CUTConfig) -> list[int]:
+    """Of the maps that are contrasted. UsageError if the generator has none that could be."""
+    with torch.device("meta"):
+        net = build_generator(cfg, cfg.input_channels, cfg.output_channels)
+        image = torch.empty(1, cfg.input_channels, net.minimum, net.minimum)
+    if not taps(net):
+        raise UsageError(
+            f"--generator {cfg.generator}: what is contrasted are maps of a chain around residual blocks; "
+            f"use antialias_9blocks or resnet_9blocks, or another number of blocks"
+        )
+    return [x.shape[1] for x in maps(net, image)]
+
+
+def turned(x: Tensor, flipped: Tensor) -> Tensor:
+    """Images (N, C, H, W), mirrored where `flipped` (N,)."""
+    return torch.where(flipped[:, None, None, None], x.flip(3), x)

@@ -1,0 +1,236 @@
+"""DCGAN: images from noise (Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Convolutional
+Generative Adversarial Networks", ICLR 2016). The defaults are the paper's recipe (sec. 4), but for 4×4 convolutions,
+as all networks here have them; epochs are those of the authors' code, which the paper leaves open.
+
+Not taken over from that code: its weight decay of 1e-5, of which the paper says nothing; that a batch of images trains one of
+the two networks, and the next batch the other; and that images are made with the statistics of the batch they are made in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from translate import noise
+from translate.config import option
+from translate.errors import UsageError
+from translate.methods.base import (
+    AdversarialConfig,
+    Batch,
+    Clock,
+    Domain,
+    Method,
+    Step,
+    Update,
+    adversary_of,
+    check_adversarial,
+)
+from translate.nn.blocks import set_test_time
+from translate.nn.dcgan import SMALLEST, DCGANDiscriminator, DCGANGenerator, is_size
+from translate.nn.diffaugment import diffaugment
+from translate.nn.init import normal_
+from translate.nn.losses import ADVERSARIAL
+
+COLUMNS = 6
+"""Of samples in the sample grid."""
+
+
+@dataclass(frozen=True)
+class DCGANConfig(AdversarialConfig):
+    """Settings of DCGAN."""
+
+    epochs: int = option(25, "epochs at the constant learning rate", low=0)
+    decay_epochs: int = option(0, "epochs over which the rate then falls to zero", low=0)
+    batch_size: int = option(128, "images in a step, for each process", low=1)
+    crop_size: int = option(64, "side of the images that are made: a power of two from 32 up", low=2)
+    flip: bool = option(False, "mirror half of the images")
+    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1)
+    output_channels: int | None = option(  # type: ignore[assignment]
+        None, "the same as --input-channels, for there is one domain", low=1
+    )
+    norm: str = option("batch", "normalisation in both networks", choices=("batch", "instance", "none"))
+    g_width: int = option(
+        128, "channels of the generator's last inner maps; its first have up to 8 times as many", low=1
+    )
+    d_width: int = option(128, "channels of the discriminator's first layer", low=1)
+    adversarial: str = option("non-saturating", "adversarial cost", choices=ADVERSARIAL)
+    noise_size: int = option(100, "numbers from −1 to 1 that an image is made of", low=1)
+    virtual_batch_norm: bool = option(
+        False, "normalise the generator by a fixed reference batch and each image itself, in the place of --norm"
+    )
+    reference_size: int = option(64, "images of virtual batch norm's reference batch", low=1)
+    n_critic: int = option(1, "steps of the discriminator for one of the generator, each on images of its own", low=1)
+    d_warmup: int = option(0, "training images that the discriminator sees before the generator's first step", low=0)
+    conditional: bool = option(True, "make images of a given class, where the data has classes")
+    classes: str | None = option(None, "the classes, comma-separated (those of the data)")
+
+    @property
+    def default_load_size(self) -> int:
+        return self.crop_size
+
+
+class DCGAN(Method):
+    """A generator `g` of images from noise, and a discriminator `d`.
+
+    Where the data has classes, both are told the class (Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014,
+    sec. 3.2): the generator by a one-hot code beside the noise, the discriminator by one plane for each class beside the image,
+    1 for its own and 0 for the others. All are 0 where the class is not known.
+    """
+
+    name = "dcgan"
+    layout = "images"
+    Config = DCGANConfig
+    translators = {}
+    samplers = ("g",)
+    settings = (
+        "input_channels", "output_channels", "crop_size", "norm", "g_width", "d_width", "noise_size", "virtual_batch_norm",
+        "reference_size", "classes", "range_a",
+    )  # fmt: skip
+    ema = ("g",)
+
+    def __init__(self, cfg: DCGANConfig) -> None:
+        super().__init__(cfg)
+        self.classes = tuple(cfg.classes.split(",")) if cfg.classes else ()
+        count, size = len(self.classes), cfg.crop_size
+        reference = self._reference() if cfg.virtual_batch_norm else None
+        self.g = DCGANGenerator(cfg.noise_size + count, cfg.input_channels, size, cfg.g_width, cfg.norm, reference)
+        self.d = DCGANDiscriminator(cfg.input_channels + count, size, cfg.d_width, cfg.norm)
+        self.g.recomputes = cfg.gradient_checkpointing
+        for name, net in (("g", self.g), ("d", self.d)):
+            normal_(net, cfg.seed, name)
+            set_test_time(net, "running")  # one image of noise is no batch to take statistics from
+        self.adversary = adversary_of(cfg)
+        self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
+        self.coupled = "batch norm" if cfg.norm == "batch" else ""
+
+    def _reference(self) -> Tensor:
+        """The codes of virtual batch norm's reference batch, (M, noise_size + classes), as many of each class."""
+        numbers = torch.arange(self.cfg.reference_size)
+        label = numbers % len(self.classes) if self.classes else None
+        return self.code(noise.keys(noise.mix(self.cfg.seed, "reference"), numbers), label)
+
+    @classmethod
+    def check(cls, cfg: DCGANConfig) -> DCGANConfig:
+        if not is_size(cfg.crop_size):
+            below = 1 << (cfg.crop_size.bit_length() - 1)
+            near = max(SMALLEST, min(below, 2 * below, key=lambda size: abs(size - cfg.crop_size)))
+            raise UsageError(
+                f"--crop-size {cfg.crop_size}: dcgan makes images of a power of two from {SMALLEST} up; try --crop-size {near}"
+            )
+        if cfg.preprocess == "none":
+            raise UsageError(
+                "--preprocess none leaves images of many sizes; dcgan's are all of the crop size: use resize_and_crop"
+            )
+        if cfg.direction != "a2b" or cfg.range_b is not None:
+            flag = "--range-b" if cfg.range_b is not None else "--direction b2a"
+            raise UsageError(f"{flag}: dcgan has no domain b; leave it out")
+        if cfg.output_channels not in (None, cfg.input_channels):
+            raise UsageError(
+                f"--output-channels {cfg.output_channels}: dcgan makes images like those it is shown, of --input-channels "
+                f"{cfg.input_channels}; leave it out"
+            )
+        if cfg.images is not None and cfg.d_warmup >= cfg.images:
+            raise UsageError(
+                f"--d-warmup {cfg.d_warmup} takes all of --images {cfg.images}: the generator would never learn"
+            )
+        check_adversarial(cfg)
+        return replace(cfg, output_channels=cfg.input_channels)
+
+    @classmethod
+    def with_labels(cls, cfg: DCGANConfig, names: tuple[str, ...], exclusive: bool) -> DCGANConfig:
+        """The config with the data's classes, unless it has fewer than two, or `conditional` is off."""
+        if not cfg.conditional:
+            return replace(cfg, classes=None)
+        if names and not exclusive:
+            raise UsageError(
+                "dcgan takes classes, of which an image has one, and these are attributes; give --conditional off"
+            )
+        if strange := [name for name in names if "," in name]:
+            raise UsageError(f"class {strange[0]!r}: has a comma in its name; rename it, or give --conditional off")
+        classes = ",".join(names) if len(names) > 1 else None
+        if cfg.classes not in (None, classes):
+            raise UsageError(f"--classes {cfg.classes}: the data has {classes or 'none'}; leave it out")
+        return replace(cfg, classes=classes)
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        return {"a": Domain(self.cfg.input_channels, self.cfg.range_a)}
+
+    def trains_generator(self, clock: Clock) -> bool:
+        """Whether the step has an update of the generator: after the warm-up, every `n_critic`-th."""
+        return clock.images >= self.cfg.d_warmup and (clock.step + 1) % self.cfg.n_critic == 0
+
+    def phase(self, clock: Clock) -> str:
+        alone = "" if self.trains_generator(clock) else "warm-up" if clock.images < self.cfg.d_warmup else "critic"
+        return " ".join(filter(None, (alone, self.adversary.phase(clock.step))))
+
+    def step(self, batch: Batch, clock: Clock) -> Step:
+        real, key = batch["a"], batch["key"]
+        label = batch["label"] if self.classes else None
+        trains_generator = self.trains_generator(clock)
+
+        def seen(x: Tensor, use: str) -> Tensor:
+            return diffaugment(x, key, self.cfg.diffaugment, use)
+
+        def judge(x: Tensor) -> Tensor:
+            return self.d(self.beside(x, label))
+
+        with torch.set_grad_enabled(trains_generator):
+            fake = self.g(self.code(key, label))
+
+        # Goodfellow et al., 2014, alg. 1: the discriminator first. Real and fake images are not mixed: batch norm would tell.
+        on, off = seen(real, "real"), seen(fake.detach(), "fake")
+        losses = {"adv": self.adversary.d(judge(on), judge(off))}
+        if self.adversary.due(clock.step):
+            losses["penalty"] = self.adversary.penalty(lambda x: self.d.forward(self.beside(x, label)), on, off, key)
+        yield "d", losses
+
+        # The same fakes before the discriminator that has just moved.
+        if trains_generator:
+            yield "g", {"adv": self.adversary.g(lambda x: judge(seen(x, "g")), fake, real)}
+
+    def code(self, key: Tensor, label: Tensor | None) -> Tensor:
+        """What the generator makes images of: noise in [-1, 1) that key (N,) decides, and the class, (N, noise_size + classes).
+
+        label (N,): the class, -1 where it is not known; None where there are none.
+        """
+        z = 2 * noise.uniform(key, "z", self.cfg.noise_size) - 1
+        return z if label is None else torch.cat([z, self.one_hot(label).to(z.dtype)], 1)
+
+    def beside(self, x: Tensor, label: Tensor | None) -> Tensor:
+        """What the discriminator sees: images (N, C, H, W), and behind them the planes of the class."""
+        if label is None:
+            return x
+        planes = self.one_hot(label).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return torch.cat([x, planes], 1)
+
+    def one_hot(self, label: Tensor) -> Tensor:
+        """Labels (N,) → bool (N, classes); none is true where the label is -1."""
+        return label[:, None] == torch.arange(len(self.classes), device=label.device)
+
+    def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
+        """An image of one key and label is the same in any batch. Without labels the keys decide them too."""
+        if label is None and self.classes:
+            label = (noise.uniform(key, "class") * len(self.classes)).to(torch.int64)
+        return self.g(self.code(key, label))
+
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> NoReturn:
+        raise UsageError("dcgan makes images from noise and translates none; use translate sample")
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Real images, and samples of different noise; with classes, of the same noise and the first of them."""
+        key, columns = batch["key"], {"real": batch["a"]}
+        if self.classes:
+            for index, name in enumerate(self.classes[:COLUMNS]):
+                columns[f"sample {name}"] = self.sample(key, torch.full_like(key, index))
+        else:
+            for index in range(COLUMNS):
+                columns[f"sample {index + 1}"] = self.sample(noise.each(key, "preview", index))
+        return columns
+
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        label = batch["label"] if self.classes else None
+        fake = self.sample(batch["key"], label)
+        return {name: self.d(self.beside(x, label)) for name, x in (("real", batch["a"]), ("fake", fake))}

@@ -1,0 +1,218 @@
+"""DiscoGAN: unpaired translation where shapes change (Kim et al., "Learning to Discover Cross-Domain Relations with Generative
+Adversarial Networks", ICML 2017). The defaults are the recipe of the authors' code."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from translate import runtime
+from translate.config import option
+from translate.errors import UsageError
+from translate.methods.base import (
+    Batch,
+    Clock,
+    GanConfig,
+    Losses,
+    Method,
+    Step,
+    Update,
+    adversary_of,
+    build_discriminator,
+    build_generator,
+    check_gan,
+    coupling,
+)
+from translate.nn.blocks import keyed_dropout
+from translate.nn.diffaugment import diffaugment
+from translate.nn.discriminators import DISCRIMINATORS
+from translate.nn.features import FeatureDiscriminator
+from translate.nn.generators import GENERATORS, find
+from translate.nn.losses import ADVERSARIAL
+
+ADAM = {"betas": (0.5, 0.999), "weight_decay": 1e-5}
+
+
+@dataclass(frozen=True)
+class DiscoGANConfig(GanConfig):
+    """Settings of DiscoGAN."""
+
+    epochs: int = option(5000, "epochs at the constant learning rate", low=0)
+    decay_epochs: int = option(0, "epochs over which the rate then falls to zero", low=0)
+    batch_size: int = option(64, "images in a step, for each process", low=1)
+    load_size: int | None = option(None, "images are resized to this square first (the crop size)", low=2)
+    crop_size: int = option(64, "random squares of this size are trained on", low=2)
+    flip: bool = option(False, "mirror half of the images")
+    generator: str = option("discogan", "network that translates", choices=GENERATORS, others=find)
+    discriminator: str = option(
+        "discogan", "network that judges; discogan sees the whole image", choices=DISCRIMINATORS
+    )
+    norm: str = option("batch", "normalisation in all networks", choices=("batch", "instance", "none"))
+    norm_statistics: str = option(
+        "running",
+        "what batch norm divides by in conversion: each image's own, or running",
+        choices=("sample", "running"),
+    )
+    adversarial: str = option("non-saturating", "adversarial cost", choices=ADVERSARIAL)
+    update_interval: int = option(3, "each so many steps the discriminators move, in all others the generators", low=2)
+    feature_share: float = option(
+        0.9, "share of feature matching in what the generators try to fool discriminators by", low=0, high=1
+    )
+    default_rate: float = option(0.5, "share of the reconstruction in what the generators minimise", low=0, high=1)
+    starting_rate: float = option(0.01, "the same at the beginning", low=0, high=1)
+    gan_curriculum: int = option(10_000, "steps that the beginning lasts", low=0)
+
+    @property
+    def default_load_size(self) -> int:
+        return self.crop_size  # no random crop: the authors resize alone
+
+
+class DiscoGAN(Method):
+    """Two generators, `g_ab` and `g_ba`, and two discriminators: `d_a` judges domain a, `d_b` domain b."""
+
+    name = "discogan"
+    layout = "unpaired"
+    Config = DiscoGANConfig
+    translators = {"b": "g_ab", "a": "g_ba"}
+    ema = ("g_ab", "g_ba")
+
+    def __init__(self, cfg: DiscoGANConfig) -> None:
+        super().__init__(cfg)
+        a, b, seed = cfg.input_channels, cfg.output_channels, cfg.seed
+        self.g_ab = build_generator(cfg, a, b, seed, "g_ab")
+        self.g_ba = build_generator(cfg, b, a, seed, "g_ba")
+        self.d_a = build_discriminator(cfg, a, seed, "d_a")
+        self.d_b = build_discriminator(cfg, b, seed, "d_b")
+        self.adversary = adversary_of(cfg)
+        self.updates = {
+            "d": Update(("d_a", "d_b"), cfg.lr, options=ADAM),
+            "g": Update(("g_ab", "g_ba"), cfg.lr, options=ADAM),
+        }
+        self.coupled = coupling(cfg) or "feature matching"
+
+    @classmethod
+    def check(cls, cfg: DiscoGANConfig) -> DiscoGANConfig:
+        if not isinstance(cls.on_meta(cfg).d_a, FeatureDiscriminator):
+            raise UsageError(
+                f"--discriminator {cfg.discriminator}: has no inner maps for DiscoGAN to match; use discogan, basic or n_layers"
+            )
+        check_gan(cls, cfg)
+        return cfg
+
+    def critics_turn(self, clock: Clock) -> bool:
+        """Whether it is the discriminators that move in this step: the first of each `update_interval`."""
+        return clock.step % self.cfg.update_interval == 0
+
+    def critics_step(self, clock: Clock) -> int:
+        """Steps of the discriminators before this one of theirs."""
+        return clock.step // self.cfg.update_interval
+
+    def rate(self, clock: Clock) -> float:
+        """Share of the reconstruction in what the generators minimise."""
+        return self.cfg.starting_rate if clock.step < self.cfg.gan_curriculum else self.cfg.default_rate
+
+    def phase(self, clock: Clock) -> str:
+        if self.critics_turn(clock):
+            return f"d {self.adversary.phase(self.critics_step(clock))}"
+        return f"g {self.rate(clock)}"
+
+    def step(self, batch: Batch, clock: Clock) -> Step:
+        if self.critics_turn(clock):
+            yield "d", self.judgement(batch, clock)
+        else:
+            yield "g", self.translation(batch, self.rate(clock))
+
+    def judgement(self, batch: Batch, clock: Clock) -> Losses:
+        """How well each discriminator tells real images from made ones, (N, C, H, W) each."""
+        with torch.no_grad():
+            fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])
+        a, fake_a = self.seen(batch, batch["a"], "real a"), self.seen(batch, fake_a, "fake a")
+        b, fake_b = self.seen(batch, batch["b"], "real b"), self.seen(batch, fake_b, "fake b")
+        losses = {
+            "adv_a": self.adversary.d(self.d_a(a), self.d_a(fake_a)),
+            "adv_b": self.adversary.d(self.d_b(b), self.d_b(fake_b)),
+        }
+        if self.adversary.due(self.critics_step(clock)):
+            losses["penalty_a"] = self.adversary.penalty(self.d_a.forward, a, fake_a, batch["key"])
+            losses["penalty_b"] = self.adversary.penalty(self.d_b.forward, b, fake_b, batch["key"])
+        return losses
+
+    def translation(self, batch: Batch, rate: float) -> Losses:
+        """Both generators fool, make what has the features of real images, and come back; `rate` is the weight of the last."""
+        a, b, share = batch["a"], batch["b"], self.cfg.feature_share
+        fake_b, fake_a = self.g_ab(a), self.g_ba(b)
+        back_a, back_b = self.g_ba(fake_b), self.g_ab(fake_a)
+        adv_ab, features_b = self.fooling(batch, "b", fake_b)
+        adv_ba, features_a = self.fooling(batch, "a", fake_a)
+        return {
+            "adv_ab": (1 - rate) * (1 - share) * adv_ab,
+            "adv_ba": (1 - rate) * (1 - share) * adv_ba,
+            "feature_matching_b": (1 - rate) * share * features_b,
+            "feature_matching_a": (1 - rate) * share * features_a,
+            "reconstruction_a": rate * reconstruction(back_a, a),
+            "reconstruction_b": rate * reconstruction(back_b, b),
+        }
+
+    def fooling(self, batch: Batch, domain: str, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """How far made images are from fooling the discriminator of a domain, and their features from those of real ones."""
+        real, judge = batch[domain], self.d_a if domain == "a" else self.d_b
+        assert isinstance(judge, FeatureDiscriminator), "the config is checked"
+        with torch.no_grad():
+            wanted, on_real = judge.features(self.seen(batch, real, f"real {domain}"))
+        made, on_fake = judge.features(self.seen(batch, fake, f"g {domain}"))
+        adversarial = self.adversary.g(lambda x: on_fake if x is fake else on_real, fake, real)
+        return adversarial, feature_matching(wanted, made)
+
+    def seen(self, batch: Batch, x: Tensor, use: str) -> Tensor:
+        """What a discriminator sees of images."""
+        return diffaugment(x, batch["key"], self.cfg.diffaugment, use)
+
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+        net = self.generator_for(to)
+        with keyed_dropout(net, key if self.cfg.dropout else None):
+            return net(x)
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        a, b, key = batch["a"], batch["b"], batch["key"]
+        fake_b, fake_a = self.translate(a, "b", key), self.translate(b, "a", key)
+        return {
+            "real a": a,
+            "fake b": fake_b,
+            "cycle a": self.translate(fake_b, "a", key),
+            "real b": b,
+            "fake a": fake_a,
+            "cycle b": self.translate(fake_a, "b", key),
+        }
+
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        a, b, key = batch["a"], batch["b"], batch["key"]
+        return {
+            "real_a": self.d_a(a),
+            "fake_a": self.d_a(self.translate(b, "a", key)),
+            "real_b": self.d_b(b),
+            "fake_b": self.d_b(self.translate(a, "b", key)),
+        }
+
+
+def reconstruction(back: Tensor, image: Tensor) -> Tensor:
+    """Mean squared difference of images (N, C, H, W) on the paper's scale, where they are in [0, 1]: a quarter of that in
+    [−1, 1]."""
+    return ((back - image) / 2).square().mean()
+
+
+def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Squared difference between the mean features of real and of made images, mean over each map (N, C, H, W) and sum over the
+    maps (the authors' hinge embedding loss with target 1 is just that mean)."""
+    pairs = zip(real, fake, strict=True)
+    return torch.stack([(batch_mean(x) - batch_mean(y)).square().mean() for x, y in pairs]).sum()
+
+
+def batch_mean(x: Tensor) -> Tensor:
+    """Mean (C, H, W) over the images of x (N, C, H, W) in the batches of all processes, with N in each; in float32 at least.
+
+    Its gradient reaches the images of this process as if the mean were theirs alone, so that what the mean over processes
+    makes of gradients is the gradient of one large batch.
+    """
+    own = x.to(torch.promote_types(x.dtype, torch.float32)).mean(0)
+    return own + (runtime.mean(own.detach()) - own.detach())

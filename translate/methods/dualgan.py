@@ -1,0 +1,180 @@
+"""DualGAN: unpaired translation by two critics and reconstruction (Yi et al., "DualGAN: Unsupervised Dual Learning for
+Image-to-Image Translation", ICCV 2017). The defaults are the recipe of the authors' code."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from translate.config import option
+from translate.errors import UsageError
+from translate.methods.base import (
+    Batch,
+    Clock,
+    GanConfig,
+    Losses,
+    Method,
+    Step,
+    Update,
+    adversary_of,
+    build_discriminator,
+    build_generator,
+    check_gan,
+    coupling,
+)
+from translate.nn.blocks import keyed_dropout
+from translate.nn.diffaugment import diffaugment
+from translate.nn.discriminators import DISCRIMINATORS
+from translate.nn.dualgan import dual_unet_for
+from translate.nn.generators import GENERATORS, find
+from translate.nn.losses import ADVERSARIAL, cycle
+
+
+@dataclass(frozen=True)
+class DualGANConfig(GanConfig):
+    """Settings of DualGAN."""
+
+    epochs: int = option(50, "epochs at the constant learning rate", low=0)
+    decay_epochs: int = option(0, "epochs over which the rate then falls to zero", low=0)
+    load_size: int | None = option(None, "images are resized to this square first (the crop size)", low=2)
+    lr: float = option(5e-5, "learning rate of all networks", low=0)
+    generator: str | None = option(  # type: ignore[assignment]
+        None,
+        "network that translates (the deepest of DualGAN's U-Nets that takes the crop)",
+        choices=GENERATORS,
+        others=find,
+    )
+    discriminator: str = option(
+        "dualgan",
+        "network that judges: images as a whole (dualgan), or patches (dualgan_patch)",
+        choices=DISCRIMINATORS,
+    )
+    adversarial: str = option("wgan-gp", "adversarial cost", choices=ADVERSARIAL)
+    lambda_a: float = option(500.0, "weight of the reconstruction of domain a; natural images want less", low=0)
+    lambda_b: float = option(500.0, "weight of the reconstruction of domain b", low=0)
+    n_critic: int = option(1, "updates of the discriminators, each on new images, to one turn of the generators", low=1)
+    g_steps: int | None = option(None, "updates in a turn of the generators (2 with non-saturating, else 1)", low=1)
+    clip: float = option(0.0, "discriminators' weights are cut to ± this after each update; 0: they are not", low=0)
+
+    @property
+    def default_load_size(self) -> int:
+        return self.crop_size  # no random crop: the authors resize alone
+
+
+class DualGAN(Method):
+    """Two generators, `g_ab` and `g_ba`, and two discriminators: `d_a` judges domain a, `d_b` domain b."""
+
+    name = "dualgan"
+    layout = "unpaired"
+    Config = DualGANConfig
+    translators = {"b": "g_ab", "a": "g_ba"}
+    ema = ("g_ab", "g_ba")
+
+    def __init__(self, cfg: DualGANConfig) -> None:
+        super().__init__(cfg)
+        a, b, seed = cfg.input_channels, cfg.output_channels, cfg.seed
+        self.g_ab = build_generator(cfg, a, b, seed, "g_ab")
+        self.g_ba = build_generator(cfg, b, a, seed, "g_ba")
+        self.d_a = build_discriminator(cfg, a, seed, "d_a")
+        self.d_b = build_discriminator(cfg, b, seed, "d_b")
+        self.adversary = adversary_of(cfg)
+        self.updates = {
+            "d": Update(("d_a", "d_b"), cfg.lr, "rmsprop", {"decay": 0.9}),
+            "g": Update(("g_ab", "g_ba"), cfg.lr, "rmsprop", {"decay": 0.9}),
+        }
+        self.coupled = coupling(cfg)
+
+    @classmethod
+    def check(cls, cfg: DualGANConfig) -> DualGANConfig:
+        if cfg.generator is None:
+            generator = dual_unet_for(cfg.crop_size)
+            if generator is None:
+                near = max(32, cfg.crop_size // 32 * 32)
+                raise UsageError(
+                    f"--crop-size {cfg.crop_size}: no U-Net takes it; use a multiple of 32, such as --crop-size {near}"
+                )
+            cfg = replace(cfg, generator=generator)
+        if cfg.g_steps is None:  # as the authors have it for what their code calls classic
+            cfg = replace(cfg, g_steps=2 if cfg.adversarial == "non-saturating" else 1)
+        check_gan(cls, cfg)
+        return cfg
+
+    def generators_turn(self, clock: Clock) -> bool:
+        """Whether the generators move in this step: in the last of each `n_critic`."""
+        return (clock.step + 1) % self.cfg.n_critic == 0
+
+    def phase(self, clock: Clock) -> str:
+        turn = "both" if self.generators_turn(clock) else "critics"
+        return f"{turn} {self.adversary.phase(clock.step)}"
+
+    def step(self, batch: Batch, clock: Clock) -> Step:
+        # Alg. 1: the critics first. Each update makes its own fakes, as in the authors' code: so with dropout other ones.
+        yield "d", self.criticism(batch, clock)
+        self.clip()
+        if self.generators_turn(clock):
+            for turn in range(self.cfg.g_steps):
+                yield "g", self.reconstruction(batch, turn)
+
+    def criticism(self, batch: Batch, clock: Clock) -> Losses:
+        """Eq. 1 and 2: how well each critic tells real images from made ones, (N, C, H, W) each."""
+        with torch.no_grad():
+            fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])
+        a, fake_a = self.seen(batch, batch["a"], "real a"), self.seen(batch, fake_a, "fake a")
+        b, fake_b = self.seen(batch, batch["b"], "real b"), self.seen(batch, fake_b, "fake b")
+        losses = {
+            "adv_a": self.adversary.d(self.d_a(a), self.d_a(fake_a)),
+            "adv_b": self.adversary.d(self.d_b(b), self.d_b(fake_b)),
+        }
+        if self.adversary.due(clock.step):
+            losses["penalty_a"] = self.adversary.penalty(self.d_a.forward, a, fake_a, batch["key"])
+            losses["penalty_b"] = self.adversary.penalty(self.d_b.forward, b, fake_b, batch["key"])
+        return losses
+
+    def clip(self) -> None:
+        """Wasserstein critics without a penalty: weights, norm scales and biases within ± `clip` (Arjovsky et al., 2017)."""
+        if self.cfg.clip == 0:
+            return
+        with torch.no_grad():
+            for parameter in (*self.d_a.parameters(), *self.d_b.parameters()):
+                parameter.clamp_(-self.cfg.clip, self.cfg.clip)
+
+    def reconstruction(self, batch: Batch, turn: int) -> Losses:
+        """Eq. 3: both generators fool the critics and come back to where they started."""
+        a, b, cfg = batch["a"], batch["b"], self.cfg
+        fake_b, fake_a = self.g_ab(a), self.g_ba(b)
+        return {
+            "adv_ab": self.adversary.g(lambda x: self.d_b(self.seen(batch, x, f"g b {turn}")), fake_b, b),
+            "adv_ba": self.adversary.g(lambda x: self.d_a(self.seen(batch, x, f"g a {turn}")), fake_a, a),
+            "cycle_a": cfg.lambda_a * cycle(self.g_ba(fake_b), a),
+            "cycle_b": cfg.lambda_b * cycle(self.g_ab(fake_a), b),
+        }
+
+    def seen(self, batch: Batch, x: Tensor, use: str) -> Tensor:
+        """What a discriminator sees of images."""
+        return diffaugment(x, batch["key"], self.cfg.diffaugment, use)
+
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+        net = self.generator_for(to)
+        with keyed_dropout(net, key if self.cfg.dropout else None):
+            return net(x)
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        a, b, key = batch["a"], batch["b"], batch["key"]
+        fake_b, fake_a = self.translate(a, "b", key), self.translate(b, "a", key)
+        return {
+            "real a": a,
+            "fake b": fake_b,
+            "cycle a": self.translate(fake_b, "a", key),
+            "real b": b,
+            "fake a": fake_a,
+            "cycle b": self.translate(fake_a, "b", key),
+        }
+
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        a, b, key = batch["a"], batch["b"], batch["key"]
+        return {
+            "real_a": self.d_a(a),
+            "fake_a": self.d_a(self.translate(b, "a", key)),
+            "real_b": self.d_b(b),
+            "fake_b": self.d_b(self.translate(a, "b", key)),
+        }

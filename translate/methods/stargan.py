@@ -1,0 +1,239 @@
+"""StarGAN: one generator for many domains (Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain
+Image-to-Image Translation", CVPR 2018). The defaults are the recipe of the authors' implementation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from translate import noise, runtime
+from translate.config import option
+from translate.errors import DataError, UsageError
+from translate.methods.base import (
+    NETWORK_SETTINGS,
+    Batch,
+    Clock,
+    Domain,
+    GanConfig,
+    Method,
+    Step,
+    Update,
+    adversary_of,
+    build_generator,
+    check_gan,
+    coupling,
+)
+from translate.nn.blocks import keyed_dropout
+from translate.nn.diffaugment import diffaugment
+from translate.nn.generators import GENERATORS, Generator, find
+from translate.nn.losses import ADVERSARIAL, cycle
+from translate.nn.stargan import StarGANClassifier, classification
+
+PLAN = {"images": 3_200_000, "decay_images": 1_600_000}
+"""200 000 iterations of 16 images; over the last half of them the rate falls to zero. So say the paper and the code as it was
+first released; the code as it is today lowers the rate by 0.1 % in all: that is `--schedule stargan-released`."""
+
+ALL, NONE = "all", "none"
+"""What `to` may be beside names: every domain in turn, and (of attributes) not one of them."""
+
+SHOWN = 5
+"""Domains in a sample grid, at most."""
+
+
+@dataclass(frozen=True)
+class StarGANConfig(GanConfig):
+    """Settings of StarGAN. Without --images or --epochs it is trained for 3.2 million images."""
+
+    epochs: int = option(0, "epochs at the constant learning rate, instead of 3.2 million images", low=0)
+    decay_epochs: int = option(0, "epochs over which the rate then falls to zero", low=0)
+    batch_size: int = option(16, "images in a step, for each process", low=1)
+    crop_size: int = option(128, "random squares of this size are trained on", low=2)
+    lr: float = option(1e-4, "learning rate of all networks", low=0)
+    generator: str = option("stargan", "network that translates", choices=GENERATORS, others=find)
+    discriminator: str = option("stargan", "network that judges; it must tell domains too", choices=("stargan",))
+    adversarial: str = option("wgan-gp", "adversarial cost", choices=ADVERSARIAL)
+    domains: str | None = option(None, "names of the domains or attributes, separated by commas (those of the data)")
+    attributes: bool = option(False, "labels are attributes that an image has or has not (as the data has them)")
+    lambda_cls: float = option(1.0, "weight of the classification", low=0)
+    lambda_rec: float = option(10.0, "weight of the reconstruction", low=0)
+    n_critic: int = option(5, "steps of the discriminator, each on new images, to one of the generator", low=1)
+
+
+class StarGAN(Method):
+    """`g` translates an image to the labels that it is given with it; `d` judges images and tells their labels.
+
+    Labels are vectors (N, K) of 0 and 1: of K domains that of the image alone is 1, of K attributes those that it has.
+    """
+
+    name = "stargan"
+    layout = "domains"
+    Config = StarGANConfig
+    ema = ("g",)
+    settings = (*NETWORK_SETTINGS, "domains", "attributes")
+
+    def __init__(self, cfg: StarGANConfig) -> None:
+        super().__init__(cfg)
+        self.names = tuple(cfg.domains.split(",")) if cfg.domains else ("1", "2")  # unknown: for the shapes alone
+        self.translators = dict.fromkeys(self.names, "g")
+        channels, kinds = cfg.input_channels, len(self.names)
+        self.g = build_generator(cfg, channels + kinds, channels, cfg.seed, "g")
+        self.d = StarGANClassifier(channels, cfg.d_width, cfg.crop_size, kinds)
+        self.d.initialise(self.d, cfg.seed, "d")
+        self.adversary = adversary_of(cfg)
+        self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
+        self.coupled = ", ".join(filter(None, ["targets are permuted", coupling(cfg)]))
+
+    @classmethod
+    def check(cls, cfg: StarGANConfig) -> StarGANConfig:
+        if cfg.input_channels != cfg.output_channels or cfg.range_b is not None:
+            raise UsageError(
+                "stargan's domains are all alike: give --input-channels and --output-channels one number, and no --range-b"
+            )
+        if cfg.preprocess == "none":
+            raise UsageError(
+                "--preprocess none leaves images of many sizes, but stargan's discriminator takes one; leave it out"
+            )
+        if cfg.batch_size // cfg.accumulate < 2:
+            raise UsageError(
+                f"--batch-size {cfg.batch_size} with --accumulate {cfg.accumulate}: targets are the labels of the other "
+                f"images that are seen at once; take at least 2 of them"
+            )
+        check_gan(cls, replace(cfg, norm="none"))  # as the discriminator has it, which is asked about here
+        if cfg.images is None and cfg.epochs == cfg.decay_epochs == 0:
+            cfg = replace(cfg, images=PLAN["images"], decay_images=cfg.decay_images or PLAN["decay_images"])
+        return cfg
+
+    @classmethod
+    def with_labels(cls, cfg: StarGANConfig, names: tuple[str, ...], exclusive: bool) -> StarGANConfig:
+        for name in names:
+            if "," in name or name in (ALL, NONE):
+                raise DataError(f"{name!r} cannot be the name of a domain: it means something else to --to; rename it")
+        if exclusive and len(names) < 2:
+            raise DataError(f"stargan translates between domains, but there is only {names[0]!r}; add another folder")
+        if cfg.domains not in (None, ",".join(names)):
+            raise UsageError(f"--domains {cfg.domains}: the data has {','.join(names)}; start a new run without it")
+        return replace(cfg, domains=",".join(names), attributes=not exclusive)
+
+    def phase(self, clock: Clock) -> str:
+        return f"{self.adversary.phase(clock.step)} {'g' if self.moves_g(clock) else ''}".strip()
+
+    def moves_g(self, clock: Clock) -> bool:
+        """Whether the generator learns in this step too."""
+        return (clock.step + 1) % self.cfg.n_critic == 0
+
+    def step(self, batch: Batch, clock: Clock) -> Step:
+        a, key, cfg = batch["a"], batch["key"], self.cfg
+        own = self.vectors(batch["label"], a.dtype)
+        target = permuted(own, key)
+
+        def seen(x: Tensor, use: str) -> Tensor:
+            """What the discriminator sees of images."""
+            return diffaugment(x, key, cfg.diffaugment, use)
+
+        # eq. 5: tell real from made images, and the labels of real ones.
+        with torch.no_grad():
+            fake = self.towards(a, target)
+        real, fake = seen(a, "real"), seen(fake, "fake")
+        on_real, kinds = self.d.both(real)
+        losses = {
+            "adv": self.adversary.d(on_real, self.d(fake)),
+            "classification": cfg.lambda_cls * classification(kinds, own, attributes=cfg.attributes),
+        }
+        if self.adversary.due(clock.step):
+            losses["penalty"] = self.adversary.penalty(self.d.forward, real, fake, key)
+        yield "d", losses
+
+        # eq. 6, after every n_critic-th step of the discriminator: fool it, be told as the target, and find the way back.
+        if self.moves_g(clock):
+            fake = self.towards(a, target)
+            on_fake, kinds = self.d.both(seen(fake, "g"))
+
+            def judged(x: Tensor) -> Tensor:
+                """The discriminator's logits, those of the fakes without another pass."""
+                return on_fake if x is fake else self.d(seen(x, "g"))
+
+            yield (
+                "g",
+                {
+                    "adv": self.adversary.g(judged, fake, a),
+                    "classification": cfg.lambda_cls * classification(kinds, target, attributes=cfg.attributes),
+                    "reconstruction": cfg.lambda_rec * cycle(self.towards(fake, own), a),
+                },
+            )
+
+    def vectors(self, label: Tensor, dtype: torch.dtype) -> Tensor:
+        """Labels of a batch, (N,) numbers of domains or (N, K) attributes, as (N, K) of 0 and 1."""
+        if self.cfg.attributes:
+            return label.to(dtype)
+        return (label[:, None] == torch.arange(len(self.names), device=label.device)).to(dtype)
+
+    def towards(self, x: Tensor, label: Tensor) -> Tensor:
+        """x (N, C, H, W) translated to labels (N, K), which the generator sees as planes behind the image."""
+        planes = label[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)
+        planes = planes.contiguous(memory_format=torch.channels_last)  # joined to x they lie as x does, whichever way
+        return self.g(torch.cat([x, planes], 1))
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        return dict.fromkeys(self.names, Domain(self.cfg.input_channels, self.cfg.range_a))
+
+    def source_of(self, to: str) -> str:
+        return to
+
+    def generator_for(self, to: str) -> Generator:
+        return self.g
+
+    def targets(self, to: str) -> tuple[str, ...]:
+        if to == ALL:
+            return self.names
+        self.target(to)
+        return (to,)
+
+    def target(self, to: str) -> Tensor:
+        """The label (K,) that `to` means: of domains its name; of attributes the names, separated by commas, of all that the
+        image shall have, or "none". UsageError, naming those that are possible, if it is no such."""
+        asked = [to]
+        if self.cfg.attributes:
+            asked = [] if to == NONE else [name.strip() for name in to.split(",")]
+        for name in asked:
+            if name not in self.names:
+                several = f" (one or several, separated by commas), {NONE}" if self.cfg.attributes else ""
+                raise UsageError(f"this model translates to {', '.join(self.names)}{several} or {ALL}, not to {name!r}")
+        return torch.tensor([float(name in asked) for name in self.names])
+
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+        return self.made(x, self.target(to).to(x.device).expand(len(x), -1), key)
+
+    def made(self, x: Tensor, label: Tensor, key: Tensor | None) -> Tensor:
+        """x translated to labels (N, K) as in conversion: keys (N,) decide what drops out."""
+        with keyed_dropout(self.g, key if self.cfg.dropout else None):
+            return self.towards(x, label)
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        a, key = batch["a"], batch["key"]
+        own = self.vectors(batch["label"], a.dtype)
+        columns = {"input": a}
+        for name, only in zip(
+            self.names[:SHOWN], torch.eye(len(self.names), dtype=a.dtype, device=a.device), strict=False
+        ):
+            if self.cfg.attributes:
+                columns[f"{name} changed"] = self.made(a, (own - only).abs(), key)
+            else:
+                columns[f"to {name}"] = self.made(a, only.expand_as(own), key)
+        first = list(columns)[1]
+        return {**columns, "cycle": self.made(columns[first], own, key)}
+
+    def judge(self, batch: Batch) -> dict[str, Tensor]:
+        a = batch["a"]
+        others = self.vectors(batch["label"], a.dtype).roll(1, 0)
+        return {"real": self.d(a), "fake": self.d(self.made(a, others, batch["key"]))}
+
+
+def permuted(label: Tensor, key: Tensor) -> Tensor:
+    """The labels (N, K) of a batch in another order, which the keys (N,) decide: as targets they occur as often as in the data.
+
+    Over the batches of all processes, so that their number decides nothing.
+    """
+    order = noise.bits(runtime.gather_batch(key), "target").argsort(stable=True)
+    return runtime.own_part(runtime.gather_batch(label)[order])

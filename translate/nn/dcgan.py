@@ -1,0 +1,131 @@
+"""DCGAN's two networks (Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative
+Adversarial Networks", ICLR 2016, sec. 3 and fig. 1), and virtual batch norm for the generator.
+
+Images are squares of 4 · 2^k pixels. Between them and maps of 4×4 there are k halvings or doublings; the maps next to the
+images have `width` channels, and each step inwards twice as many, up to 8 times. At 64 pixels and width 128 this is fig. 1.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from translate.nn.blocks import down, norm_layer, up
+from translate.nn.interfaces import Discriminator
+from translate.nn.recompute import recomputed
+
+SIDE = 4
+"""Of the innermost maps, in pixels."""
+SMALLEST = 32
+"""Side of the smallest images, in pixels."""
+WIDEST = 8
+"""Channels of the innermost maps at most, in widths."""
+
+
+def is_size(size: int) -> bool:
+    """Whether there are networks for images of `size` pixels a side: a power of two, from SMALLEST up."""
+    return size >= SMALLEST and size.bit_count() == 1
+
+
+def channels(size: int, width: int) -> list[int]:
+    """Of the maps of half an image's side, a quarter, and so on to 4×4."""
+    halvings = (size // SIDE).bit_length() - 1
+    return [width * min(2**n, WIDEST) for n in range(halvings)]
+
+
+class VirtualBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm by a fixed reference batch and the image itself (Salimans et al., "Improved Techniques for Training GANs",
+    2016, sec. 3.5): (M + N, C, H, W), the M images of the reference batch first, → the same.
+
+    Each of the N is normalised by the mean and the mean square of those M and itself, (M · reference + own) / (M + 1); the M
+    by their own alone. So an image depends on no other of its batch, in training as in evaluation.
+    """
+
+    def __init__(self, features: int, references: int) -> None:
+        super().__init__(features, track_running_stats=False)
+        self.references = references
+
+    def forward(self, x: Tensor) -> Tensor:
+        m = self.references
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        var, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)  # of each image
+        mean_of_all = mean[:m].mean(0, keepdim=True)
+        var_of_all = var[:m].mean(0, keepdim=True) + (mean[:m] - mean_of_all).square().mean(0, keepdim=True)
+        # Mean square less squared mean, without the digits that the difference of the two would lose.
+        share, apart = 1 / (m + 1), mean[m:] - mean_of_all
+        own_mean = mean_of_all + share * apart
+        own_var = (1 - share) * var_of_all + share * var[m:] + share * (1 - share) * apart.square()
+        mean = torch.cat([mean_of_all.expand_as(mean[:m]), own_mean])
+        var = torch.cat([var_of_all.expand_as(var[:m]), own_var])
+        scale = (var + self.eps).rsqrt() * self.weight[:, None, None]
+        return ((wide - mean) * scale + self.bias[:, None, None]).to(x.dtype)
+
+
+class DCGANGenerator(nn.Module):
+    """Codes (N, code_size) → images (N, out_channels, size, size) in [-1, 1]: a projection to 4×4, then doublings.
+
+    `norm`: a row of `blocks.NORMS`. With `reference`, codes (M, code_size) of a reference batch, norms are virtual batch norms
+    in its place; the reference batch is in the state dict.
+    """
+
+    recomputes = False
+    """Whether training computes inner maps again in the backward pass instead of keeping them."""
+    reference: Tensor | None
+
+    def __init__(
+        self,
+        code_size: int,
+        out_channels: int,
+        size: int,
+        width: int = 128,
+        norm: str = "batch",
+        reference: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        references = 0 if reference is None else len(reference)
+        self.register_buffer("reference", reference)
+
+        def normalised(features: int) -> Iterator[nn.Module]:
+            yield VirtualBatchNorm2d(features, references) if references else norm_layer(norm, features)
+            yield nn.ReLU(inplace=True)
+
+        bias = _needs_bias("virtual" if references else norm)
+        widths = channels(size, width)[::-1]
+        self.project = nn.ConvTranspose2d(code_size, widths[0], SIDE, bias=bias)
+        layers = [*normalised(widths[0])]
+        for cin, cout in pairwise(widths):
+            layers += [up(cin, cout, bias=bias), *normalised(cout)]
+        self.model = nn.Sequential(*layers, up(widths[-1], out_channels, bias=True), nn.Tanh())
+
+    def forward(self, code: Tensor) -> Tensor:
+        if self.reference is None:
+            return self._made_of(code)
+        return self._made_of(torch.cat([self.reference, code]))[len(self.reference) :]
+
+    def _made_of(self, code: Tensor) -> Tensor:
+        x = code.to(self.project.weight.dtype)[:, :, None, None]
+        if self.recomputes and self.training and torch.is_grad_enabled():
+            return recomputed([self.project, self.model], x)
+        return self.model(self.project(x))
+
+
+class DCGANDiscriminator(Discriminator):
+    """Images (N, in_channels, size, size) → logits (N, 1, 1, 1), one for each: halvings down to 4×4, then all of it at once."""
+
+    def __init__(self, in_channels: int, size: int, width: int = 128, norm: str = "batch") -> None:
+        super().__init__()
+        self.minimum = size
+        widths = channels(size, width)
+        layers: list[nn.Module] = [down(in_channels, widths[0], bias=True), nn.LeakyReLU(0.2)]
+        for cin, cout in pairwise(widths):
+            layers += [down(cin, cout, bias=_needs_bias(norm)), norm_layer(norm, cout), nn.LeakyReLU(0.2)]
+        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, SIDE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+def _needs_bias(norm: str) -> bool:
+    """Whether the convolution in front of a norm carries a bias: norms take it away again."""
+    return norm == "none"

@@ -1,0 +1,183 @@
+"""The networks of DualGAN (Yi et al., "DualGAN: Unsupervised Dual Learning for Image-to-Image Translation", ICCV 2017), as in
+the authors' TensorFlow code: 3×3 and 5×5 kernels, borders padded unevenly, norms that learn a scale and a shift."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translate.nn.blocks import AffineInstanceNorm2d, Dropout, norm_layer
+from translate.nn.init import truncated_normal_
+from translate.nn.interfaces import Discriminator, Generator
+
+DEEPEST = 5
+"""Halvings of the discriminators where the crop allows."""
+
+EPSILON = 1e-6
+"""Of the norms."""
+
+
+class SameConv2d(nn.Conv2d):
+    """Halves a map, rounded up, with TensorFlow's "SAME" padding: what an odd border cannot share evenly goes behind.
+
+    For an even size that is nothing before and one row behind for a 3×3 kernel, one and two for 5×5. `padding` tells the same
+    size evenly padded, for those who compute sizes from it.
+    """
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3) -> None:
+        super().__init__(cin, cout, kernel, 2, kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, bottom = self._border(x.shape[2])
+        left, right = self._border(x.shape[3])
+        return F.conv2d(F.pad(x, (left, right, top, bottom)), self.weight, self.bias, self.stride)
+
+    def _border(self, length: int) -> tuple[int, int]:
+        """Zeros before and behind."""
+        missing = self.kernel_size[0] - 2 if length % 2 == 0 else self.kernel_size[0] - 1
+        return missing // 2, missing - missing // 2
+
+
+class SameConvTranspose2d(nn.ConvTranspose2d):
+    """Twice the size: the gradient of a `SameConv2d` on a map of that size, which is how TensorFlow defines it."""
+
+    def __init__(self, cin: int, cout: int, kernel: int = 3) -> None:
+        super().__init__(cin, cout, kernel, 2, kernel // 2, output_padding=1)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        before = (self.kernel_size[0] - 2) // 2
+        return F.conv_transpose2d(x, self.weight, self.bias, self.stride, before)[:, :, :-1, :-1]
+
+
+def norm_of(norm: str, channels: int) -> nn.Module:
+    """The norm called `norm`; "instance" has a scale and a shift, and is what the authors' code calls batch_norm."""
+    return AffineInstanceNorm2d(channels, EPSILON) if norm == "instance" else norm_layer(norm, channels)
+
+
+class DualBlock(nn.Module):
+    """One level of the U-Net around the level below: x → (up(below(down(x))), x) along the channels."""
+
+    def __init__(self, outer: int, inner: int, below: nn.Module | None, norm: str, dropout: bool) -> None:
+        super().__init__()
+        # Batch norm, for which one pixel of one image is no batch, leaves out the innermost map.
+        innermost = [] if below is None and norm == "batch" else [norm_of(norm, inner)]
+        self.model = nn.Sequential(
+            nn.LeakyReLU(0.2),
+            SameConv2d(outer, inner),
+            *innermost,
+            *([] if below is None else [below]),
+            nn.ReLU(),
+            SameConvTranspose2d(inner if below is None else 2 * inner, outer),
+            norm_of(norm, outer),
+            *([Dropout()] if dropout else []),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.model(x), x], 1)
+
+
+class DualOutermost(nn.Module):
+    """The outermost level, with the only 5×5 kernels: image → features → image, without a skip connection or norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, width: int, below: nn.Module) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            SameConv2d(in_channels, width, 5),
+            below,
+            nn.ReLU(),
+            SameConvTranspose2d(2 * width, out_channels, 5),
+            nn.Tanh(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class DualGenerator(Generator):
+    """The U-Net of DualGAN, sec. 3.3, with `levels` halvings: 8 for 256 pixels down to one.
+
+    Dropout (0.5) on the levels − 5 innermost blocks: three for 256 pixels. Where the innermost map is one pixel, its norm
+    leaves the same constant of every image; in larger images than those of the training it does not.
+    """
+
+    receptive_radius = None
+    initialise = staticmethod(truncated_normal_)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int = 64,
+        norm: str = "instance",
+        dropout: bool = False,
+        *,
+        levels: int = 8,
+    ) -> None:
+        super().__init__()
+        self.multiple_of = self.minimum = 2**levels
+        widths = [width * min(2**level, 8) for level in range(levels)]  # after each halving
+        block: nn.Module | None = None
+        for level in range(levels - 1, 0, -1):
+            block = DualBlock(widths[level - 1], widths[level], block, norm, dropout and level >= 5)
+        assert block is not None, "a U-Net has at least two levels"
+        self.model = DualOutermost(in_channels, out_channels, width, block)
+
+
+def dual_unet_for(crop_size: int) -> str | None:
+    """The deepest of these U-Nets, of at most 8 levels, that takes images of `crop_size`; None if none does."""
+    power = min(crop_size & -crop_size, 256)  # the largest power of two that divides it
+    return f"dual_unet_{power}" if power >= 4 else None
+
+
+class _DualDiscriminator(Discriminator):
+    """What judges have in common: convolutions that halve, 5×5 and then 3×3, each but the first with a norm."""
+
+    initialise = staticmethod(truncated_normal_)
+
+    def __init__(self, in_channels: int, width: int, norm: str, crop_size: int) -> None:
+        super().__init__()
+        # A norm would leave nothing of a single pixel: so where five halvings go below 4×4, there are fewer.
+        crop_size = max(8, crop_size)
+        halvings = min(DEEPEST, crop_size.bit_length() - 3)
+        self.minimum = 4 * 2**halvings
+        widths = [width * min(2**n, 8) for n in range(halvings)]
+        modules: list[nn.Module] = [SameConv2d(in_channels, width, 5), nn.LeakyReLU(0.2)]
+        for cin, cout in pairwise(widths):
+            modules += [SameConv2d(cin, cout), norm_of(norm, cout), nn.LeakyReLU(0.2)]
+        self.model = nn.Sequential(*modules)
+        self.crop_size = crop_size
+        self.channels, self.side = widths[-1], -(-crop_size // 2**halvings)  # of the last map
+
+
+class DualPatchDiscriminator(_DualDiscriminator):
+    """A logit for each patch of 129 pixels (five halvings and one more): "patchgan" in the authors' code.
+
+    Raises ValueError for images of less than `minimum` pixels a side.
+    """
+
+    def __init__(self, in_channels: int, width: int = 64, norm: str = "instance", crop_size: int = 256) -> None:
+        super().__init__(in_channels, width, norm, crop_size)
+        self.last = SameConv2d(self.channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if min(x.shape[2:]) < self.minimum:
+            raise ValueError(f"{x.shape[2]}×{x.shape[3]} pixels are too small: this discriminator needs {self.minimum}")
+        return self.last(self.model(x))
+
+
+class DualImageDiscriminator(_DualDiscriminator):
+    """One logit for an image, by a linear layer, so that it takes images of `crop_size` alone: "globalgan" in the authors'
+    code, and their default. Raises ValueError for others."""
+
+    def __init__(self, in_channels: int, width: int = 64, norm: str = "instance", crop_size: int = 256) -> None:
+        super().__init__(in_channels, width, norm, crop_size)
+        self.minimum = self.only = self.crop_size
+        self.last = nn.Linear(self.channels * self.side**2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (self.only, self.only):
+            raise ValueError(
+                f"{x.shape[2]}×{x.shape[3]} pixels are too small or too large: it judges {self.only} a side"
+            )
+        return self.last(self.model(x).flatten(1))[:, :, None, None]
