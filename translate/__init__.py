@@ -1,4 +1,4 @@
-"""Image-to-image translation: train pix2pix and CycleGAN, convert folders of images, watch training in TensorBoard.
+"""Image-to-image translation: train pix2pix, CycleGAN and their kin, convert folders of images, watch training in TensorBoard.
 
 >>> import translate
 >>> run = translate.train("cyclegan", "datasets/earth_season", images=1000)
@@ -20,13 +20,25 @@ _LAZY = (
     "evaluate",
     "export",
     "import_weights",
+    "sample",
     "Run",
     "Translator",
 )  # of translate.api, which needs torch
-__all__ = ["Run", "Translator", "__version__", "convert", "evaluate", "export", "import_weights", "load", "train"]
+__all__ = [
+    "Run",
+    "Translator",
+    "__version__",
+    "convert",
+    "evaluate",
+    "export",
+    "import_weights",
+    "load",
+    "sample",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from translate.api import Run, Translator, convert, evaluate, export, import_weights, load, train
+    from translate.api import Run, Translator, convert, evaluate, export, import_weights, load, sample, train
 
 
 def __getattr__(name: str) -> Any:

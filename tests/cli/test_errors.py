@@ -121,10 +121,36 @@ def test_an_empty_domain(fails: Fails, method: str, flags: list[str], empty: str
     fails(["train", method, "data", *SMALL, *flags], 3, f"data/{empty}", "no images", "png")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, cls in METHODS.items() if cls.layout in ("paired", "unpaired")])
 def test_a_missing_domain(fails: Fails, method: str) -> None:
     colours(Path("data", "trainA"), "1.png")
     fails(["train", method, "data", "--device", "cpu"], 3, "data/trainB", "no such folder")
+
+
+def test_noise_needs_one_heap_of_images(fails: Fails) -> None:
+    colours(Path("data", "trainA"), "1.png")
+    colours(Path("data", "trainB"), "1.png")
+    fails(["train", "dcgan", "data", "--device", "cpu"], 3, "data", "data/trainA")
+    Path("nothing").mkdir()
+    fails(["train", "dcgan", "nothing", "--device", "cpu"], 3, "nothing", "no images")
+
+
+def test_many_domains_need_two(fails: Fails) -> None:
+    fails(["train", "stargan", "data", "--device", "cpu"], 3, "data", "train/<domain>/")
+    colours(Path("data", "train", "only"), "1.png")
+    fails(["train", "stargan", "data", "--device", "cpu"], 3, "data/train: 1 folders", "two or more")
+    colours(Path("data", "train", "all"), "1.png")
+    fails(["train", "stargan", "data", "--device", "cpu"], 3, "'all'", "rename")
+
+
+def test_a_direction_that_is_none(fails: Fails) -> None:
+    colours(Path("data", "train"), "1.png")
+    fails(["train", "dcgan", "data", "--direction", "b2a", "--device", "cpu"], 2, "--direction b2a")
+
+
+def test_figures_during_training_of_what_has_no_truth_or_target(fails: Fails) -> None:
+    colours(Path("data", "train"), "1.png")
+    fails(["train", "dcgan", "data", "--evaluate-every", "8", "--device", "cpu"], 2, "--evaluate-every 8")
 
 
 def test_a_folder_without_the_layout(fails: Fails) -> None:
@@ -199,7 +225,7 @@ def test_wrong_flags(fails: Fails, arguments: list[str], words: list[str]) -> No
     fails(arguments, 2, *words)
 
 
-@pytest.mark.parametrize("command", ["sample", "doctor", "x"])
+@pytest.mark.parametrize("command", ["doctor", "augment", "x"])
 def test_commands_that_have_not_come_yet(fails: Fails, command: str) -> None:
     fails([command], 2, command, "convert", "train")
     fails([command, "a", "--b"], 2, command)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 import translate
@@ -378,7 +379,6 @@ def test_an_exported_file_is_a_model_again(run: Run, trained: Path, photos: Path
     [
         ("x.onnx", ["x.onnx", ".pth"]),
         ("x.pt2", ["x.pt2", ".pth"]),
-        ("x", ["x: cannot", ".pth"]),
         ("there.pth", ["there.pth: exists", "--overwrite"]),
     ],
 )
@@ -391,6 +391,49 @@ def test_a_file_is_replaced_when_asked(run: Run, pth: Path) -> None:
     Path("there.pth").write_text("mine")
     run("export", pth, "there.pth", "--overwrite")
     assert torch.load("there.pth", weights_only=True).keys() == generator().state_dict().keys()
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("fp16", torch.float16), ("bf16", torch.bfloat16), (None, torch.float32)])
+def test_a_folder_holds_the_rounded_weights_and_nothing_else(
+    run: Run, trained: Path, photos: Path, dtype: str | None, bits: torch.dtype
+) -> None:
+    flags = ["--dtype", dtype] if dtype else []
+    assert run("export", trained, "deep/small", *flags)[1] == ["wrote deep/small"]
+    given, made = (load_file(folder / "model.safetensors") for folder in (trained / "model", Path("deep/small")))
+    assert made.keys() == given.keys()
+    assert all(torch.equal(made[key], given[key].to(bits)) for key in given)
+    assert json.loads(Path("deep/small/config.json").read_text()) == json.loads(
+        (trained / "model/config.json").read_text()
+    )
+    assert sorted(path.name for path in Path("deep/small").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    for to in ("a", "b"):
+        run("convert", "deep/small", photos, f"made {to}", "--to", to, "--device", "cpu")
+        assert list(Path(f"made {to}").glob("*.png"))
+
+
+def test_half_precision_halves_the_file(run: Run, trained: Path) -> None:
+    run("export", trained, "half", "--dtype", "fp16")
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (Path("half"), trained / "model")]
+    assert 0.5 < sizes[0] / sizes[1] < 0.6  # names are not halved
+
+
+def test_a_model_folder_is_replaced_when_asked_and_nothing_else_ever(fails: Fails, run: Run, trained: Path) -> None:
+    run("export", trained, "there")
+    fails(["export", trained, "there"], 2, "there: holds a model already", "--overwrite")
+    run("export", trained, "there", "--overwrite", "--dtype", "fp16")
+    Path("mine").mkdir()
+    Path("mine/note.txt").write_text("mine")
+    fails(["export", trained, "mine", "--overwrite"], 2, "mine: holds more than a model (note.txt)")
+
+
+def test_flags_of_the_other_format(fails: Fails, trained: Path) -> None:
+    fails(["export", trained, "x.pth", "--dtype", "fp16"], 2, "--dtype fp16", "model folders")
+    fails(["export", trained, "x", "--to", "a"], 2, "--to a", "all directions")
+    fails(["export", trained, "x", "--dtype", "int8"], 2, "--dtype int8", "fp32, fp16, bf16")
 
 
 def test_directions_that_a_model_does_not_have(fails: Fails, run: Run, pth: Path, ref: Path, photos: Path) -> None:

@@ -145,7 +145,8 @@ def test_dropout_in_tiles_is_the_dropout_of_the_whole() -> None:
 def test_networks_of_finite_reach_can_be_tiled(name: str) -> None:
     with torch.device("meta"):
         net = GENERATORS[name](3, 3, 4)
-    assert tiling.tileable(net) == (net.receptive_radius is not None)
+    blurs = name.startswith("antialias")  # layers that cannot be computed in part
+    assert tiling.tileable(net) == (net.receptive_radius is not None and not blurs)
 
 
 def test_the_stages_are_all_layers_in_their_order() -> None:

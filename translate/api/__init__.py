@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 _PARTS = {
     "translate.api.checking": ("check_data",),
     "translate.api.evaluating": ("compare", "evaluate"),
-    "translate.api.models": ("convert", "export", "import_weights", "load", "say_to_stderr"),
+    "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
     "translate.api.runs": ("status",),
     "translate.api.training": ("Run", "resume", "train"),
     "translate.conversion.translator": ("Translator",),
@@ -23,6 +23,7 @@ __all__ = [
     "import_weights",
     "load",
     "resume",
+    "sample",
     "say_to_stderr",
     "status",
     "train",
@@ -31,7 +32,7 @@ __all__ = [
 if TYPE_CHECKING:
     from translate.api.checking import check_data
     from translate.api.evaluating import compare, evaluate
-    from translate.api.models import convert, export, import_weights, load, say_to_stderr
+    from translate.api.models import convert, export, import_weights, load, sample, say_to_stderr
     from translate.api.runs import status
     from translate.api.training import Run, resume, train
     from translate.conversion.translator import Translator

@@ -13,7 +13,7 @@ from translate import config, images
 from translate.api import labelled
 from translate.conversion.model import Model
 from translate.conversion.options import Progress
-from translate.conversion.translator import Translator, pad, source_of
+from translate.conversion.translator import Translator, pad
 from translate.data import layouts
 from translate.data.layouts import Ref, Split
 from translate.errors import DataError, UsageError
@@ -83,10 +83,14 @@ def of_model(
 ) -> Case:
     """A model's translations of the held-out images of a data folder. `source`: where the model lies, if it was read."""
     model.check_target(choice.to)
+    if choice.to not in model.directions:  # "all", or several attributes
+        raise UsageError(f"--to {choice.to}: figures are of one domain; give one of {', '.join(model.directions)}")
     run = _run_folder(source)
     settings = config.read_toml(run / "config.toml") if run else {}
     direction = choice.direction or settings.get("direction", "a2b")
     name, split = _held_out(root, model.method.layout, choice.split, direction, say)
+    if split.names:
+        split = to_domain(split, choice.to)
     return of_split(model, source, root, name, split, direction, settings, choice, progress)
 
 
@@ -95,15 +99,16 @@ def of_split(
     settings: dict[str, Any], choice: Choice, progress: Progress,
 ) -> Case:  # fmt: skip
     """A model's translations of the images of a split. `settings`: of the run that trained it, as far as they are known."""
-    split, given = split if choice.to == "b" else split.swapped(), source_of(choice.to)
+    split, given = split.swapped() if choice.to == "a" else split, model.source_of(choice.to)
     side = _side(choice.size, model.info.get("trained_on"), settings)
-    ways = {domain: Way(side, model.info["domains"][domain]["channels"], model.values(domain)) for domain in "ab"}
+    channels = {given: model.channels(choice.to), choice.to: model.channels_of(choice.to)}
+    ways = {domain: Way(side, count, model.values(domain)) for domain, count in channels.items()}
     inputs, real = sets.read(split.a, root, ways[given]), sets.read(split.b, root, ways[choice.to])
     outputs = _translated(model, inputs, choice, progress)
     subject = Subject(
         outputs, real, real if split.paired else None, inputs,
         there=_by(model, choice.to, choice.seed),
-        back=_by(model, given, choice.seed) if given in model.directions else None,
+        back=_by(model, given, choice.seed) if given in model.directions and given != choice.to else None,
         differentiable=_differentiable(model, choice.to, choice.seed),
         labelled=lambda metric: labelled.scorer(
             metric, root, _of_training(root, model, direction, choice.to), split.a, ways[choice.to],
@@ -158,9 +163,24 @@ def hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
         return None
 
 
+def to_domain(split: Split, to: str) -> Split:
+    """Of many domains: as a the images that are not of domain `to` (or do not have this attribute), as b those that are.
+
+    DataError where either are none.
+    """
+    number = split.names.index(to)
+    there = [label[number] == 1 if isinstance(label, tuple) else label == number for label in split.labels]
+    a, b = (tuple(ref for ref, of in zip(split.a, there, strict=True) if of == wanted) for wanted in (False, True))
+    if not (a and b):
+        raise DataError(f"no images {'of' if a else 'but those of'} domain {to!r}: there is nothing to compare")
+    return Split(a, b, paired=False)
+
+
 def _of_training(root: Path, model: Translator, direction: str, to: str) -> tuple[Ref, ...]:
     """The real images of the target domain that a scorer may learn from."""
     split = layouts.find(root, model.method.layout, "train", direction)
+    if split.names:
+        return to_domain(split, to).b
     return split.b if to == "b" else split.a
 
 

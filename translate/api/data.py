@@ -1,6 +1,10 @@
 """From a training's settings to how its images are prepared and loaded."""
 
 import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -10,6 +14,8 @@ from translate.data import effects, loader, recipes
 from translate.data.decode import Recipe
 from translate.errors import UsageError
 from translate.methods import Method
+from translate.methods.base import Batch
+from translate.training import loop
 
 
 def recipe(cfg: Any, method: Method) -> Recipe:
@@ -18,7 +24,7 @@ def recipe(cfg: Any, method: Method) -> Recipe:
     declared_a, declared_b = (None if text is None else config.values_of(text) for text in values)
     return Recipe(
         size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (declared_a, declared_b),
-        cfg.decoder, cfg.resize, images.colour(cfg.background), method.generator_for("b").multiple_of,
+        cfg.decoder, cfg.resize, images.colour(cfg.background), method.size_rule["multiple_of"],
     )  # fmt: skip
 
 
@@ -47,3 +53,36 @@ def check(cfg: Any, device: torch.device) -> None:
     if cfg.decoder != "pillow" and importlib.util.find_spec("torchcodec") is None:
         raise UsageError(f"--decoder {cfg.decoder} needs torchcodec: install image-translate[gpu], or use pillow")
     loading(cfg)
+
+
+@dataclass
+class Later:
+    """Another loader for the steps from an image of the run on, made when it is first needed."""
+
+    image: int
+    load: Callable[[], loader.Loader]
+
+    @cached_property
+    def source(self) -> loader.Loader:
+        return self.load()
+
+
+def of_run(source: loader.Loader, sample: Batch, later: Later | None = None) -> loop.Data:
+    """What the loop is given: the batches of one loader, or of one after the other."""
+    order, steps = source.source.order, source.source.steps
+
+    def later_batches(start: int, seed: int) -> Iterator[Batch]:
+        assert later is not None
+        later.source.source.order.reseed(seed)
+        yield from later.source.batches(start)
+
+    def batches(start: int, seed: int) -> Iterator[Batch]:
+        order.reseed(seed)
+        if later is None:
+            return source.batches(start)
+        size = steps.batch_size * steps.ranks
+        before = max(0, -(-(later.image - start) // size))
+        first = islice(source.batches(start), before) if before else iter(())
+        return chain(first, later_batches(start + before * size, seed))
+
+    return loop.Data(batches, lambda numbers: order.files(torch.tensor(numbers)), sample)

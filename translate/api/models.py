@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from translate import files
-from translate.conversion import job, reference, translator
+import torch
+
+from translate import files, runtime
+from translate.conversion import job, reference, sampling, translator
 from translate.conversion import model as model_folder
 from translate.conversion.model import Model
 from translate.conversion.options import Options, Progress, Result
@@ -14,6 +16,8 @@ from translate.conversion.translator import Translator
 from translate.errors import ModelError, UsageError
 from translate.nn.recognise import STATISTICS
 from translate.training import checkpoint
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def say_to_stderr(line: str) -> None:
@@ -119,15 +123,62 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         raise UsageError(f"{folder}: holds a model already; --overwrite replaces it")
 
 
+def sample(
+    model: str | Path,
+    output: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    progress: Progress = lambda finished, failed, total: None,
+    **choice: Any,
+) -> sampling.Made:
+    """Images from noise, into a folder or onto one sheet (a .png); `choice` are those of `conversion.sampling.Choice`.
+
+    Raises ModelError where the model makes none from noise, UsageError where the folder holds others.
+    """
+    _check_known(choice, sampling.Choice)
+    chosen = sampling.Choice(**choice)
+    sampler = sampling.Sampler(translator.read(model), runtime.pick_device(device), precision)
+    return sampling.sample(sampler, Path(output), chosen, progress)
+
+
 def export(
-    model: str | Path, target: str | Path, *, to: str = "b", overwrite: bool = False,
+    model: str | Path,
+    target: str | Path,
+    *,
+    to: str | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
     say: Callable[[str], None] = say_to_stderr,
-) -> Path:  # fmt: skip
-    """Writes the generator to domain `to` as a `.pth` of the reference implementation."""
+) -> Path:
+    """Writes a model folder, its weights as `dtype` ("fp32", "fp16", "bf16"; as they are if not given); or the generator to
+    domain `to` (b if not given) as a `.pth` of the reference implementation, where the target ends so.
+    """
     path = Path(target)
-    if path.suffix != ".pth":
-        raise UsageError(f"{path}: cannot export to this; possible: a file that ends in .pth")
     given = translator.read(model)
+    if path.suffix == ".pth":
+        if dtype is not None:
+            raise UsageError(
+                f"--dtype {dtype}: is for model folders; the reference's .pth keeps its weights as they are"
+            )
+        return _export_reference(given, path, to or "b", overwrite, say)
+    if path.suffix and not path.is_dir():
+        raise UsageError(
+            f"{path}: cannot export to this; possible: a file that ends in .pth, or a folder, whose name has no ending"
+        )
+    if to is not None:
+        raise UsageError(f"--to {to}: a model folder keeps all directions; leave it out, or give a .pth")
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"--dtype {dtype}: unknown; possible: {', '.join(DTYPES)}")
+    folder = path.resolve()
+    _check_free(folder, overwrite)
+    with files.storage(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.replace_folder(folder, lambda place: model_folder.write_copy(place, given, DTYPES.get(dtype or "")))
+    return path
+
+
+def _export_reference(given: Model, path: Path, to: str, overwrite: bool, say: Callable[[str], None]) -> Path:
     if to not in given.info["directions"]:
         possible = " and ".join(given.info["directions"]) or "nothing: it holds discriminators only"
         raise UsageError(f"--to {to}: {given.source} translates to {possible}")
@@ -154,6 +205,7 @@ def describe(model: str | Path) -> dict[str, Any]:
             sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
         ),
         "parameters": sum(w.numel() for key, w in weights.items() if not key.endswith(STATISTICS)),
+        "classes": list(given.method.classes) if given.method.samplers else None,
         "discriminators": sorted({key.split(".")[0] for key in given.discriminators}),
         "sha256": given.sha256,
         "notices": given.notices,
@@ -161,7 +213,11 @@ def describe(model: str | Path) -> dict[str, Any]:
 
 
 def _options(options: dict[str, Any]) -> Options:
-    unknown = options.keys() - Options.__dataclass_fields__.keys()
-    if unknown:
-        raise UsageError(f"unknown option {min(unknown)!r}; possible: {', '.join(Options.__dataclass_fields__)}")
+    _check_known(options, Options)
     return Options(**options)
+
+
+def _check_known(options: dict[str, Any], known: Any) -> None:
+    """UsageError where an option is no field of a dataclass."""
+    if unknown := options.keys() - known.__dataclass_fields__.keys():
+        raise UsageError(f"unknown option {min(unknown)!r}; possible: {', '.join(known.__dataclass_fields__)}")

@@ -1,6 +1,6 @@
 """Starting a training and going on with it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from translate.conversion import model as model_folder
 from translate.conversion import translator
 from translate.conversion.translator import Translator
 from translate.data import check, layouts, loader
+from translate.data.decode import Recipe
 from translate.errors import DataError, LostError, ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.nn.recognise import Weights
@@ -106,14 +107,12 @@ def _resolve(
 def _with_sizes(cfg: Any) -> Any:
     """The load size filled in and checked."""
     if cfg.load_size is None:
-        cfg = replace(cfg, load_size=cfg.crop_size * 286 // 256)
+        cfg = replace(cfg, load_size=cfg.default_load_size)
     if cfg.crop_size > cfg.load_size:
         raise UsageError(
             f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
             f"and then cropped: lower the first or raise the second"
         )
-    if cfg.schedule != "reference" and cfg.images is not None:
-        raise UsageError(f"--schedule {cfg.schedule} is a rule for epochs; with --images use --decay-images instead")
     return cfg
 
 
@@ -151,6 +150,7 @@ def _train_started(
     precision = runtime.pick_precision(cfg.precision, device)
     data.check(cfg, device)
     split = layouts.find(root, cls.layout, "train", cfg.direction)
+    cfg = cls.check(cls.with_labels(cfg, split.names, exclusive=not any(isinstance(x, tuple) for x in split.labels)))
     split, known = validating.divide(root, cls.layout, cfg, split, tell)
     measure = validating.Measure(root, known, cfg, cls.layout, device) if known and runtime.rank() == 0 else None
     schedule = Schedule.of(cfg, len(split))
@@ -219,10 +219,17 @@ def _train_locked(
     if runtime.rank() == 0:
         for line in check.quick(root, split, recipe.cut_size):
             say(line)
-    source = loader.Loader(
-        split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights,
-        rank=runtime.rank(), ranks=runtime.world_size(), options=data.loading(cfg), say=say,
-    )  # fmt: skip
+
+    def load_by(recipe: Recipe) -> loader.Loader:
+        return loader.Loader(
+            split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights,
+            rank=runtime.rank(), ranks=runtime.world_size(), options=data.loading(cfg), say=say,
+        )  # fmt: skip
+
+    source = load_by(recipe)
+    whole = None
+    if getattr(cfg, "whole_in_decay", False) and recipe.load_size != cfg.crop_size:
+        whole = data.Later(schedule.decays_from, lambda: load_by(replace(recipe, load_size=cfg.crop_size)))
     shown = layouts.held_out(root, cls.layout, cfg.direction) or split
     sample = loader.fixed_batch(shown, recipe, SAMPLES, device, precision.weights)
     if cfg.max_memory is not None or device.type == "cuda":
@@ -241,7 +248,7 @@ def _train_locked(
         validation.load_state(state.get("validation", {}))
     loop.Training(
         engine,
-        _data(source, sample),
+        data.of_run(source, sample, whole),
         folder,
         accumulate=_micro_batches(cfg, state),
         auto_batch=cfg.auto_batch,
@@ -253,17 +260,6 @@ def _train_locked(
         say=say,
     ).run()
     return Run(folder, engine.images)
-
-
-def _data(source: loader.Loader, sample: dict[str, torch.Tensor]) -> loop.Data:
-    """What the loop is given of a loader."""
-    order = source.source.order
-
-    def batches(start: int, seed: int) -> Iterator[dict[str, torch.Tensor]]:
-        order.reseed(seed)
-        return source.batches(start)
-
-    return loop.Data(batches, lambda numbers: order.files(torch.tensor(numbers)), sample)
 
 
 def _micro_batches(cfg: Any, state: dict[str, Any] | None) -> int:
@@ -329,8 +325,7 @@ def _networks_of(cls: type[Method], start: str, folder: Path) -> dict[str, Any]:
         known = _recorded(folder)[0]
     else:
         known = translator.read(start).info["networks"]
-    wanted = (*model_folder.GENERATOR_SETTINGS, *model_folder.DISCRIMINATOR_SETTINGS)
-    return {name: known[name] for name in wanted if name in known and name in config.names(cls.Config)}
+    return {name: known[name] for name in cls.settings if name in known and name in config.names(cls.Config)}
 
 
 def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) -> dict[str, Weights]:

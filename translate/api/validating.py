@@ -44,6 +44,11 @@ def divide(
         train, aside = train.set_aside(cfg.hold_out)
     if cfg.evaluate_every is None:
         return train, None
+    if layout not in ("paired", "unpaired"):
+        raise UsageError(
+            f"--evaluate-every {cfg.evaluate_every}: figures during training are of methods that translate between two "
+            f"domains; leave it out, and see translate evaluate"
+        )
     if aside is not None:
         return train, ValidationSet("held out of train", aside.at_most(cfg.evaluate_images))
     name = "val" if has_val else "test"

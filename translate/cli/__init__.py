@@ -17,7 +17,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 app = App(
     name="translate",
-    help="Image-to-image translation: train pix2pix and CycleGAN, convert folders of images.",
+    help="Image-to-image translation: train pix2pix, CycleGAN and their kin, convert folders of images.",
     version=translate.__version__,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
@@ -30,6 +30,7 @@ app.command(
     "translate.cli.resume:resume", name="resume", help="Go on with a run; flags change its settings on purpose."
 )
 app.command("translate.cli.convert:convert", name="convert", help="Convert an image, a folder or a glob.")
+app.command("translate.cli.sample:sample", name="sample", help="Images from noise, by a trained dcgan.")
 app.command(
     "translate.cli.evaluate:evaluate", name="evaluate", help="How good a model is, or how alike two folders are."
 )
@@ -41,7 +42,7 @@ app.command(
     name="import-weights",
     help="A checkpoint of pytorch-CycleGAN-and-pix2pix → a model folder.",
 )
-app.command("translate.cli.export:export", name="export", help="A model → the reference's .pth.")
+app.command("translate.cli.export:export", name="export", help="A model → a folder to ship, or the reference's .pth.")
 app.command("translate.cli.data:app", name="data", help="Public data sets: list them, get one.")
 
 

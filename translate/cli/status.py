@@ -3,6 +3,7 @@
 import json as json_module
 import math
 import time
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,12 +125,13 @@ def spark(values: list[float | None]) -> str:
 def _rows(known: dict[str, Any]) -> dict[str, str]:
     networks, size, domains = known["networks"], known["size"], known["domains"]
     rows = {"model": known["path"], "method": known["method"]}
+    if known["classes"] is not None:
+        side, channels = size["minimum"], domains["a"]["channels"]
+        rows["makes"] = f"images of {side}×{side} pixels, {channels} channels, from noise"
+        rows["weights"] = f"{known['parameters']:,} parameters, {known['dtype']}"
+        rows |= {"classes": ", ".join(known["classes"])} if known["classes"] else {}
     if known["directions"]:
-        rows["translates"] = ", ".join(
-            f"{source} ({domains[source]['channels']} channels) → {to} ({domains[to]['channels']})"
-            for to, source in (("b", "a"), ("a", "b"))
-            if to in known["directions"]
-        )
+        rows["translates"] = _directions(known["directions"], domains)
         rows["generator"] = f"{networks['generator']}, width {networks['g_width']}, {networks['norm']} norm"
         rows["weights"] = f"{known['parameters']:,} parameters, {known['dtype']}"
         rows["sizes"] = f"any; padded to multiples of {size['multiple_of']}, at least {size['minimum']}"
@@ -152,6 +154,17 @@ def _rows(known: dict[str, Any]) -> dict[str, str]:
     if known["notices"]:
         rows["note"] = "; ".join(known["notices"])
     return rows
+
+
+def _directions(known: Container[str], domains: Mapping[str, Any]) -> str:
+    """Between which domains a model translates."""
+    if set(domains) != {"a", "b"}:
+        return f"to {', '.join(domains)} ({next(iter(domains.values()))['channels']} channels)"
+    return ", ".join(
+        f"{source} ({domains[source]['channels']} channels) → {to} ({domains[to]['channels']})"
+        for to, source in (("b", "a"), ("a", "b"))
+        if to in known
+    )
 
 
 _NORM_STATISTICS = {

@@ -25,7 +25,6 @@ from translate.conversion.maker import Maker
 from translate.conversion.names import Item
 from translate.conversion.options import Result
 from translate.conversion.report import text
-from translate.conversion.translator import source_of
 
 NAME = "report.html"
 
@@ -94,7 +93,8 @@ def _model(info: Mapping[str, Any]) -> str:
 
 
 def _intro(maker: Maker, part: Shard) -> str:
-    domains = f"{source_of(maker.options.to)} → {maker.options.to}"
+    source, to = maker.translator.source_of(maker.options.to), maker.options.to
+    domains = to if source == to else f"{source} → {to}"
     shard = f" Part {part.index} of {part.count}; what other parts did counts as done before." if part.name else ""
     made = time.strftime("%Y-%m-%d %H:%M")
     return f'<p class="intro">{text(maker.root.absolute().name)}: {text(domains)}, {made}.{shard}</p>\n'
@@ -181,7 +181,7 @@ class _Preview:
 def _row(maker: Maker, item: Item) -> str:
     source, made = maker.root / item.input, maker.output / item.output
     to = maker.options.to
-    before = _preview(maker, source, source_of(to))
+    before = _preview(maker, source, maker.translator.source_of(to))
     after = _preview(maker, made, to)
     size = f"{before.width:,} × {before.height:,} · " if before else ""
     bytes_ = f"{_bytes(source)} → {_bytes(made)}"
@@ -219,7 +219,7 @@ def _cell(preview: _Preview | None) -> str:
 
 def _preview(maker: Maker, path: Path, domain: str) -> _Preview | None:
     """An image of a domain small and in 8 bits of sRGB, its first frame; None where it is neither in colour nor grey."""
-    about = maker.translator.info["domains"][domain]
+    about = maker.translator.domain(domain)
     if about["channels"] not in (1, 3):
         return None
     values = about.get("values")

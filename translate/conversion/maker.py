@@ -15,7 +15,7 @@ from translate.conversion import tiling
 from translate.conversion.journal import Line
 from translate.conversion.names import Item, output_format
 from translate.conversion.options import SOURCE_TYPES, Options
-from translate.conversion.translator import Translator
+from translate.conversion.translator import Translator, spread
 from translate.errors import StorageError, UsageError
 from translate.images import Frame, ImageError, Mark, Metadata, Picture
 
@@ -68,10 +68,10 @@ class Maker:
         self.reading = translator.reading(options.to, options.max_pixels, background)
         self.settings = options.decisive(translator)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
-        self.tileable = tiling.tileable(translator.method.generator_for(options.to))
+        self.tileable = tiling.tileable(translator.generator_for(options.to))
         if isinstance(options.tile, int) and not self.tileable:
             raise UsageError(
-                f"--tile {options.tile}: a {translator.info['networks']['generator']} sees the whole image at once and has no "
+                f"--tile {options.tile}: a {translator.info['networks']['generator']} works on the whole image and has no "
                 f"tiles; use --tile auto"
             )
         self.mark = Mark(
@@ -158,7 +158,7 @@ class Maker:
 
     def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> Translated:
         metadata = self._kept(picture.metadata)
-        result = Picture(pixels, picture.alpha, metadata=metadata)
+        result = Picture(pixels, spread(picture.alpha, pixels.shape[1]), metadata=metadata)
         _, lost = images.fitted(metadata, self.format(item), pixels.shape[2])
         notices = (*picture.notices, *self._lost(item, picture), *lost)
         return Translated(result, notices)
@@ -171,7 +171,7 @@ class Maker:
             def frames() -> Iterator[Frame]:
                 for frame in animation:
                     pixels = self._pixels(item, frame.picture, self._tile(frame.picture))
-                    yield Frame(Picture(pixels, frame.picture.alpha), frame.duration)
+                    yield Frame(Picture(pixels, spread(frame.picture.alpha, pixels.shape[1])), frame.duration)
 
             metadata = self._kept(animation.metadata)
             data = images.encode_animation(frames(), fmt, animation.plays, self.options.quality, metadata)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_weights
 from safetensors.torch import save
@@ -23,12 +24,8 @@ from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.nn.recognise import Weights
 
-GENERATOR_SETTINGS = (
-    "input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics", "range_a", "range_b",
-)  # fmt: skip
 NEEDED = ("generator", "norm", "dropout", "g_width", "norm_statistics")
-DISCRIMINATOR_SETTINGS = ("discriminator", "d_width", "d_layers")
-"""What `config.json` keeps of a training's settings: enough to build the networks."""
+"""Settings without which the networks of a translator would be guessed."""
 
 FILES = ("model.safetensors", "discriminators.safetensors", "config.json", "README.md")
 """All that a model folder may hold."""
@@ -52,7 +49,7 @@ class Model:
 
     def generators(self) -> Weights:
         """Weights by `<attribute>.<key>` of every generator that conversion needs."""
-        return weights_of(self.method, dict.fromkeys(self.info["directions"].values()))
+        return weights_of(self.method, exported(self.info, self.method))
 
     def with_test_time(self, dropout: bool | None = None, norm_statistics: str | None = None) -> "Model":
         """The model with another behaviour in conversion; None leaves it as it is. UsageError if it cannot."""
@@ -73,6 +70,11 @@ class Model:
         return replace(self, method=method, info=info, notices=self.notices if dropout is None else [])
 
 
+def exported(info: Mapping[str, Any], method: Method) -> tuple[str, ...]:
+    """Attributes of the networks that a model folder holds, each once."""
+    return tuple(dict.fromkeys((*info["directions"].values(), *method.samplers)))
+
+
 def weights_of(method: Method, networks: Iterable[str]) -> Weights:
     """Weights of the named networks by `<attribute>.<key>`, on the CPU."""
     return {
@@ -88,9 +90,11 @@ def build(source: Path, info: dict[str, Any], weights: Mapping[str, Tensor]) -> 
         cls = METHODS[info["method"]]
         method = cls.on_meta(config.resolve(cls.Config, (f"{source}", info["networks"])))
         _check_info(info, method)
-        for attribute in info["directions"].values():
+        for attribute in exported(info, method):
             own = {k.removeprefix(f"{attribute}."): v for k, v in weights.items() if k.startswith(f"{attribute}.")}
             method.get_submodule(attribute).load_state_dict(own, assign=True)
+        if len(info["directions"]) < len(method.translators):  # some were not imported
+            method.translators = info["directions"]
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, UsageError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ModelError(f"{source}: its description and its weights do not fit together: {reason}") from None
@@ -106,42 +110,35 @@ def describe(method: Method, directions: Mapping[str, str], known: Iterable[str]
         "version": translate.__version__,
         "networks": {name: getattr(cfg, name) for name in known if getattr(cfg, name) is not None},
         "directions": dict(directions),
-        "size": _size_rule(method),
-        "domains": _domains(cfg),
-        "norm_statistics": cfg.norm_statistics,
-        "dropout": "on" if cfg.dropout else "off",
+        "size": method.size_rule,
+        "domains": _domains(method),
+        "norm_statistics": getattr(cfg, "norm_statistics", "running"),
+        "dropout": "on" if getattr(cfg, "dropout", False) else "off",
         **origin,
     }
 
 
 def _check_info(info: dict[str, Any], method: Method) -> None:
     """ValueError where the fields that conversion relies on are not what the method's networks say."""
-    if missing := set(NEEDED) - info["networks"].keys():
+    if missing := set(NEEDED) & set(method.settings) - info["networks"].keys():
         raise ValueError(f"networks lacks {min(missing)}")
     for name, possible in (("dropout", ("on", "off")), ("norm_statistics", ("sample", "running"))):
         if info[name] not in possible:
             raise ValueError(f"{name} is {info[name]!r}, but must be {' or '.join(possible)}")
     if not info["directions"].items() <= method.translators.items():
         raise ValueError(f"directions are {info['directions']}, but {method.name} has {dict(method.translators)}")
-    if info["size"] != _size_rule(method):
-        raise ValueError(f"size is {info['size']}, but its generator's is {_size_rule(method)}")
-    if info["domains"] != _domains(method.cfg):
-        raise ValueError(f"domains are {info['domains']}, but its networks' are {_domains(method.cfg)}")
+    if info["size"] != method.size_rule:
+        raise ValueError(f"size is {info['size']}, but its generator's is {method.size_rule}")
+    if info["domains"] != _domains(method):
+        raise ValueError(f"domains are {info['domains']}, but its networks' are {_domains(method)}")
 
 
-def _size_rule(method: Method) -> dict[str, int]:
-    generator = method.generator_for("b")
-    return {"multiple_of": generator.multiple_of, "minimum": generator.minimum}
-
-
-def _domains(cfg: Any) -> dict[str, Any]:
-    domains: dict[str, Any] = {
-        "a": {"channels": cfg.input_channels, "range": [-1, 1]},
-        "b": {"channels": cfg.output_channels, "range": [-1, 1]},
-    }
-    for name, declared in (("a", cfg.range_a), ("b", cfg.range_b)):
-        if declared is not None:
-            domains[name]["values"] = list(config.values_of(declared))
+def _domains(method: Method) -> dict[str, Any]:
+    domains: dict[str, Any] = {}
+    for name, domain in method.domains.items():
+        domains[name] = {"channels": domain.channels, "range": [-1, 1]}
+        if domain.range is not None:
+            domains[name]["values"] = list(config.values_of(domain.range))
     return domains
 
 
@@ -152,9 +149,17 @@ def write_trained(folder: Path, method: Method, *, title: str, seen: int) -> Non
     """Fills an empty folder with the generators of a training, what is needed to build them, and a card."""
     cfg = method.cfg
     origin = {"data": title, "images": seen, "crop_size": cfg.crop_size, "load_size": cfg.load_size}
-    known = (*GENERATOR_SETTINGS, *DISCRIMINATOR_SETTINGS)
-    info = describe(method, method.translators, known, trained_on=origin)
-    write(folder, info, weights_of(method, dict.fromkeys(method.translators.values())))
+    info = describe(method, method.translators, method.settings, trained_on=origin)
+    write(folder, info, weights_of(method, exported(info, method)))
+
+
+def write_copy(folder: Path, model: Model, dtype: torch.dtype | None = None) -> None:
+    """Fills an empty folder with a model, its floating-point weights as `dtype`; None: as they are."""
+
+    def stored(weights: Weights) -> Weights:
+        return {key: x.to(dtype) if dtype and x.is_floating_point() else x for key, x in weights.items()}
+
+    write(folder, model.info, stored(model.generators()), stored(model.discriminators))
 
 
 def write(folder: Path, info: dict[str, Any], generators: Weights, discriminators: Weights | None = None) -> None:
@@ -167,7 +172,6 @@ def write(folder: Path, info: dict[str, Any], generators: Weights, discriminator
 
 
 def _card(info: dict[str, Any]) -> str:
-    networks = info["networks"]
     if "trained_on" in info:
         trained = info["trained_on"]
         title = f"{info['method']} on {trained['data']}"
@@ -175,19 +179,30 @@ def _card(info: dict[str, Any]) -> str:
     else:
         title = ", ".join(info["imported_from"])
         origin = "imported from a checkpoint of pytorch-CycleGAN-and-pix2pix by image-translate"
+    does, command = _work(info)
     return f"""---
 library_name: image-translate
-pipeline_tag: image-to-image
-tags: [{info["method"]}, image-to-image]
+pipeline_tag: {"image-to-image" if info["directions"] else "unconditional-image-generation"}
+tags: [{info["method"]}, {"image-to-image" if info["directions"] else "image-generation"}]
 ---
 
 # {title}
 
-{networks["generator"]} of width {networks["g_width"]}, {origin} {info["version"]}. Translates to domain
-{" and ".join(info["directions"])}.
+{does}; {origin} {info["version"]}.
 
-    translate convert THIS_FOLDER photos/ out/
+    {command}
 """
+
+
+def _work(info: dict[str, Any]) -> tuple[str, str]:
+    """What a model does, and the command that has it done."""
+    networks = info["networks"]
+    if not info["directions"]:
+        size = info["size"]["minimum"]
+        return f"Makes images of {size}×{size} pixels from noise", "translate sample THIS_FOLDER out/ --count 100"
+    targets = " and ".join(info["directions"])
+    does = f"{networks['generator']} of width {networks['g_width']}, translates to domain {targets}"
+    return does, "translate convert THIS_FOLDER photos/ out/"
 
 
 # Reading.

@@ -18,14 +18,13 @@ import torch
 
 from translate import config
 from translate.conversion.model import (
-    DISCRIMINATOR_SETTINGS,
-    GENERATOR_SETTINGS,
     Model,
     build,
     describe,
 )
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
+from translate.methods.base import DISCRIMINATOR_SETTINGS, GENERATOR_SETTINGS
 from translate.nn.recognise import NotRecognised, Recognised, Weights, clean, recognise
 
 NETWORKS = {"G": "g", "D": "d", "G_A": "g_ab", "G_B": "g_ba", "D_A": "d_b", "D_B": "d_a"}

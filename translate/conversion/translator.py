@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from translate.conversion import reference
 from translate.conversion.model import Model, find_folder, read_folder
 from translate.errors import ModelError, UsageError
 from translate.nn.blocks import set_test_time
+from translate.nn.generators import Generator
 
 PIXELS = ("rounded", "reference")
 """How integers are made of what a network gives: rounded to the nearest, or cut off as the reference does."""
@@ -29,7 +30,9 @@ class Translator:
         self.notices = model.notices
         self.precision = runtime.pick_precision(precision, device)
         self.directions: tuple[str, ...] = tuple(self.info["directions"])
-        """The domains it can translate to: "b", or "b" and "a"."""
+        """The domains it can translate to: "b", or "b" and "a", or those that a model of many domains was trained on."""
+        if not self.directions and self.method.samplers:
+            raise ModelError(f"{model.source}: makes images from noise, and translates none; use translate sample")
         if not self.directions:
             raise ModelError(f"{model.source}: holds discriminators only; conversion needs a generator")
         for attribute in self.info["directions"].values():
@@ -38,20 +41,33 @@ class Translator:
         self.method.eval()
 
     def check_target(self, to: str) -> None:
-        if to not in self.directions:
-            raise UsageError(f"this model translates to {' and '.join(self.directions)} only, not to {to!r}")
+        """UsageError where it cannot translate to `to`."""
+        self.method.targets(to)
+
+    def source_of(self, to: str) -> str:
+        """The domain that images come from when translating to `to`."""
+        return self.method.source_of(to)
+
+    def generator_for(self, to: str) -> Generator:
+        """The network that translates to `to`."""
+        return self.method.generator_for(self.method.targets(to)[0])
 
     def channels(self, to: str) -> int:
         """Channels of the images that it takes when translating to `to`."""
-        return self.info["domains"][source_of(to)]["channels"]
+        return self.domain(self.source_of(to))["channels"]
 
     def channels_of(self, to: str) -> int:
         """Channels of the images that it makes."""
-        return self.info["domains"][to]["channels"]
+        return self.domain(to)["channels"]
+
+    def domain(self, name: str) -> dict[str, Any]:
+        """What is known of a domain; of several at once what all have in common."""
+        domains = self.info["domains"]
+        return domains[name] if name in domains else next(iter(domains.values()))
 
     def reading(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
         """How files are to be read for translating to `to`: at their own depth."""
-        declared = self.values(source_of(to)) is not None
+        declared = self.values(self.source_of(to)) is not None
         return images.Reading(self.channels(to), max_pixels, background, deep=True, declared=declared, metadata=True)
 
     def depth(self, given: np.dtype, to: str, holds: Sequence[str] = images.DEPTHS) -> np.dtype:
@@ -66,7 +82,7 @@ class Translator:
 
     def values(self, domain: str) -> images.Values | None:
         """The stored values that −1 and 1 stand for in a domain, if they were declared."""
-        declared = self.info["domains"][domain].get("values")
+        declared = self.domain(domain).get("values")
         return (declared[0], declared[1]) if declared else None
 
     @overload
@@ -88,7 +104,7 @@ class Translator:
                 raise UsageError("a Pillow image has 1 or 3 channels, but this model works on others; give it a tensor")
             picture = images.decode(ImageOps.exif_transpose(image), self.channels(to))
             (result,) = self.translate_pixels([picture.pixels], to, seed=seed, pixels=pixels, holds=[("uint8",)])
-            return images.to_image(result, picture.alpha)
+            return images.to_image(result, spread(picture.alpha, result.shape[1]))
         self.check_target(to)
         if image.ndim != 4 or image.shape[1] != self.channels(to):
             raise UsageError(f"a tensor of shape {tuple(image.shape)}; this model takes (N, {self.channels(to)}, H, W)")
@@ -111,7 +127,7 @@ class Translator:
         if pixels not in PIXELS:
             raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXELS)}")
         keys = [pixel_key(picture, seed) for picture in pictures]
-        values = self.values(source_of(to))
+        values = self.values(self.source_of(to))
         results = self._run([images.to_tensor(picture, values, self.device) for picture in pictures], to, keys)
         return [
             self.stored(x, picture.dtype, to, allowed, pixels == "reference")
@@ -127,18 +143,28 @@ class Translator:
     def _run(self, pictures: Sequence[Tensor], to: str, keys: Sequence[int]) -> list[Tensor]:
         key = torch.tensor(keys, device=self.device)
         with torch.inference_mode(), self.precision.autocast(self.device):
-            batch = torch.stack([pad(x.to(self.device, self.precision.weights), **self.info["size"]) for x in pictures])
-            results = self.method.translate(batch, to, key)
-        return [result[:, : x.shape[1], : x.shape[2]] for result, x in zip(results, pictures, strict=True)]
+            given = [x.to(self.device, self.precision.weights) for x in pictures]
+            batch = torch.stack([pad(x, **self.info["size"]) for x in given])
+            made = [self.method.translate(batch, target, key) for target in self.method.targets(to)]
+        results = [
+            [y[:, : x.shape[1], : x.shape[2]] for y in each]
+            for x, each in zip(given, zip(*made, strict=True), strict=True)
+        ]
+        return [side_by_side(x, each) for x, each in zip(given, results, strict=True)]
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """What the network sees of an image of this size."""
         return _padded(height, **self.info["size"]), _padded(width, **self.info["size"])
 
 
-def source_of(to: str) -> str:
-    """The domain that images come from when translating to `to`."""
-    return "a" if to == "b" else "b"
+def side_by_side(picture: Tensor, results: Sequence[Tensor]) -> Tensor:
+    """The only result (C, H, W); of several, the picture and all of them in a row (C, H, W · (1 + results))."""
+    return results[0] if len(results) == 1 else torch.cat([picture, *results], dim=2)
+
+
+def spread(alpha: np.ndarray | None, width: int) -> np.ndarray | None:
+    """The transparency (H, W) of a picture for all pictures of a row of that width."""
+    return None if alpha is None else np.tile(alpha, (1, width // alpha.shape[1]))
 
 
 def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:

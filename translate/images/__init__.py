@@ -10,7 +10,7 @@ from translate.images.frames import (
     is_animation,
     open_animation,
 )
-from translate.images.grid import grid, write_image
+from translate.images.grid import grid, sheet, write_image
 from translate.images.holding import attach, fitted
 from translate.images.metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb, upright
 from translate.images.picture import WHITE, Colour, Picture, colour, decode, decode_array, eight_bits, resize, to_image
@@ -59,6 +59,7 @@ __all__ = [
     "open_animation",
     "read",
     "resize",
+    "sheet",
     "size_of",
     "to_array",
     "to_image",

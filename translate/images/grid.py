@@ -35,6 +35,17 @@ def grid(columns: Mapping[str, Tensor | Iterable[np.ndarray]], gap: int = 4, sca
     return sheet
 
 
+def sheet(x: Tensor, columns: int, gap: int = 2) -> Image.Image:
+    """Images (N, C, H, W) in [-1, 1], so many in a row, on a white ground."""
+    cells = [_rgb(pixels) for pixels in _arrays(x)]
+    height, width = cells[0].shape[:2]
+    across, down = min(columns, len(cells)), -(-len(cells) // columns)
+    whole = Image.new("RGB", (across * (width + gap) + gap, down * (height + gap) + gap), "white")
+    for n, pixels in enumerate(cells):
+        whole.paste(Image.fromarray(pixels), (gap + n % columns * (width + gap), gap + n // columns * (height + gap)))
+    return whole
+
+
 def _arrays(column: Tensor | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for image in column:
         yield to_pixels(image) if isinstance(image, Tensor) else image

@@ -26,6 +26,9 @@ LIBRARIES = 90 << 20
 FRAGMENTATION = 0.10
 """On the CPU: what malloc keeps in gaps between tensors, as a share of the activations. Measured with glibc."""
 
+NEAR, LATE = 32, 10**8
+"""Steps among which every phase of a method is looked for, and where the late ones begin."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -77,7 +80,7 @@ def estimate(
 
     `example` is a batch of any length whose names, channels and types those of the training have; their height and width
     too where images are taken whole (`preprocess none`), so that larger ones take more. `data`: bytes of the data set that
-    stay on the device. Of several phases of a method it is the first that counts. What cuDNN takes beside the tensors is
+    stay on the device. Of several phases of a method it is the largest that counts. What cuDNN takes beside the tensors is
     not known; `scratch` is for the CPU.
     """
     meter = Meter(scratch=device.type == "cpu")
@@ -93,7 +96,8 @@ def estimate(
         optimizers = meter.live - before - gradients
         meter.forget_peak()
         lasting = meter.live
-        rehearsal.step(split_batch(batch, cfg.accumulate))
+        for clock in phases_of(method, cfg.batch_size):
+            rehearsal.step(split_batch(batch, cfg.accumulate), clock)
         del rehearsal
     activations = meter.live_at_peak - lasting
     scratch = meter.scratch_at_peak
@@ -110,6 +114,13 @@ def estimate(
         activations=activations,
         scratch=scratch,
     )
+
+
+def phases_of(method: Method, batch_size: int) -> list[Clock]:
+    """A moment of each phase that the method is in near the start of a run, or late in it; the first is the start."""
+    steps = [*range(NEAR), *range(LATE, LATE + NEAR)]
+    clocks = [Clock(images=step * batch_size, step=step, epoch=0, progress=0.0) for step in reversed(steps)]
+    return sorted({method.phase(clock): clock for clock in clocks}.values(), key=lambda clock: clock.step)
 
 
 def _batch(cfg: Any, example: Mapping[str, Tensor], device: torch.device) -> Batch:
@@ -194,9 +205,10 @@ class _Rehearsal:
         for optimizer in self.optimizers.values():
             optimizer.step()
 
-    def step(self, micro_batches: Sequence[Batch]) -> None:
-        self.method.prepare(micro_batches[0])
-        running = [self.method.step(batch, Clock(images=0, step=0, epoch=0, progress=0.0)) for batch in micro_batches]
+    def step(self, micro_batches: Sequence[Batch], clock: Clock) -> None:
+        if clock.step == 0:
+            self.method.prepare(micro_batches[0])
+        running = [self.method.step(batch, clock) for batch in micro_batches]
         while self._advance(running):
             pass
 

@@ -21,7 +21,9 @@ from translate.conversion.tiling.maps import DoesNotFitError
 from translate.conversion.tiling.passes import LEAST, channels, parts, strip_rows
 from translate.conversion.translator import Translator
 from translate.errors import StorageError, UsageError
+from translate.nn.antialias import BlurDown, BlurUp
 from translate.nn.blocks import Dropout, ResnetBlock
+from translate.nn.dualgan import DualBlock, DualOutermost
 from translate.nn.generators import Generator, Stages, UnetBlock, UnetOutermost
 
 MARGIN = 1.2
@@ -80,15 +82,17 @@ class _Estimate:
         match module:
             case nn.Sequential():
                 return self._row(list(module), given, held)
-            case Generator() | UnetOutermost():
+            case Generator() | UnetOutermost() | DualOutermost():
                 return self._row([module.model], given, held)
             case ResnetBlock():
                 out, peak = self._row([module.conv_block], given, held + self.of(given))
                 return out, max(peak, held + 3 * self.of(out))
-            case UnetBlock():
+            case UnetBlock() | DualBlock():
                 (c, h, w), peak = self._row([module.model], given, held + self.of(given))
                 out = given[0] + c, h, w
                 return out, max(peak, held + 2 * self.of(out))
+        if inner := list(module.children()):
+            return self._row(inner, given, held + self.of(given))
         out = _after(module, given)
         return out, held + self.layer(module, given, out)
 
@@ -115,6 +119,9 @@ def _channels(layer: nn.Module, given: int) -> int:
 
 def _after(layer: nn.Module, given: Shape) -> Shape:
     """The shape that a single layer gives."""
+    if isinstance(layer, (BlurDown, BlurUp)):
+        _, *shape = layer(torch.empty(1, *given, device="meta")).shape
+        return given[0], shape[1], shape[2]
     height, width = Chain([layer], given[1:], {}).size if _resizes(layer) else given[1:]
     return _channels(layer, given[0]), height, width
 
@@ -137,16 +144,16 @@ def tileable(network: nn.Module) -> bool:
 
 def stages_of(translator: Translator, to: str) -> Stages:
     """The stages that the network is worked through tile by tile in; UsageError if it has none."""
-    stages = translator.method.generator_for(to).stages
+    stages = translator.generator_for(to).stages
     if stages is None:
-        raise UsageError(f"a {translator.info['networks']['generator']} sees the whole image at once: it has no tiles")
+        raise UsageError(f"a {translator.info['networks']['generator']} works on the whole image: it has no tiles")
     return stages
 
 
 def whole_need(translator: Translator, to: str, height: int, width: int) -> int:
     """Bytes that the network takes on the device for a whole image."""
     size = translator.padded_size(height, width)
-    _, peak = _estimate(translator).whole(translator.method.generator_for(to), (translator.channels(to), *size))
+    _, peak = _estimate(translator).whole(translator.generator_for(to), (translator.channels(to), *size))
     return int(peak * MARGIN)
 
 
@@ -224,7 +231,7 @@ def _automatic(translator: Translator, to: str, height: int, width: int, scratch
     whole = whole_need(translator, to, height, width)
     if whole <= room:
         return None
-    if not tileable(translator.method.generator_for(to)):
+    if not tileable(translator.generator_for(to)):
         multiple = translator.info["size"]["multiple_of"]
         side = int(math.sqrt(math.prod(translator.padded_size(height, width)) * room / whole)) // multiple * multiple
         raise DoesNotFitError(

@@ -12,7 +12,7 @@ from translate.conversion.tiling.chain import Region, Source
 from translate.conversion.tiling.maps import map_maker, reserve
 from translate.conversion.tiling.need import stages_of
 from translate.conversion.tiling.passes import LEAST, Passes, Progress
-from translate.conversion.translator import PIXELS, Translator, pixel_key, source_of
+from translate.conversion.translator import PIXELS, Translator, pixel_key
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
 
@@ -68,7 +68,7 @@ def translate_pixels(
     with (
         torch.inference_mode(),
         translator.precision.autocast(translator.device),
-        keyed_dropout(translator.method.generator_for(to), key),
+        keyed_dropout(translator.generator_for(to), key),
     ):
         passes.run(sink)
     return result
@@ -78,7 +78,7 @@ def _source(translator: Translator, picture: np.ndarray, to: str) -> Source:
     """The padded picture, in part."""
     size = translator.padded_size(*picture.shape[:2])
     indices = [padded_indices(length, padded) for length, padded in zip(picture.shape[:2], size, strict=True)]
-    values = translator.values(source_of(to))
+    values = translator.values(translator.source_of(to))
 
     def read(region: Region) -> Tensor:
         rows, columns = (index[r.start : r.stop] for index, r in zip(indices, region, strict=True))

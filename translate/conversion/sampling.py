@@ -1,0 +1,194 @@
+"""Images from noise: a model of a method that samples, as a job that can be stopped at any moment and started again.
+
+Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be made again.
+`samples.json` in the output folder says which model and seed the files are of.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import translate
+from translate import files, images, noise, runtime
+from translate.conversion.model import Model
+from translate.conversion.options import Progress
+from translate.errors import Interrupted, ModelError, UsageError
+from translate.images import Mark, Metadata, Picture
+
+RECORD = "samples.json"
+COLUMNS = 8
+"""Images in a row of a sheet."""
+
+
+class Sampler:
+    """A trained model: numbers → images."""
+
+    def __init__(self, model: Model, device: torch.device, precision: str = "fp32") -> None:
+        """ModelError where the model makes nothing from noise."""
+        self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
+        if not self.method.samplers:
+            raise ModelError(f"{model.source}: translates images, and makes none from noise; use translate convert")
+        self.precision = runtime.pick_precision(precision, device)
+        for attribute in self.method.samplers:
+            self.method.get_submodule(attribute).to(device, self.precision.weights)
+        self.method.eval()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those that it learned; empty if it was trained without."""
+        return self.method.classes
+
+    def __call__(self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] of some numbers; without a class, each in its turn. The same numbers, seed and
+        class give the same images, whatever else is made with them."""
+        key = noise.keys(seed, torch.tensor(list(numbers))).to(self.device)
+        label = None
+        if self.classes:
+            label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
+        with torch.inference_mode(), self.precision.autocast(self.device):
+            return self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
+
+    def class_of(self, number: int, of_class: str | None) -> int:
+        """Index of the class of an image."""
+        return number % len(self.classes) if of_class is None else self.classes.index(of_class)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to make; the names are the flags'."""
+
+    count: int = 64
+    seed: int = 0
+    of_class: str | None = None
+    format: str = "png"
+    quality: int | None = None
+    batch_size: int = 64
+    overwrite: bool = False
+    mark: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("count", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        if images.writer_for(self.format) is None:
+            raise UsageError(f"--format {self.format}: unknown; possible: {', '.join(images.WRITERS)}")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError(f"--quality {self.quality}: must be from 1 to 100")
+
+
+@dataclass
+class Made:
+    """What a job did."""
+
+    output: Path
+    done: int = 0
+    skipped: int = 0
+    """Were there already."""
+    seconds: float = 0.0
+    classes: dict[str, int] = field(default_factory=dict)
+    """Images of each class."""
+
+
+def sample(
+    sampler: Sampler, output: Path, choice: Choice, progress: Progress = lambda finished, failed, total: None
+) -> Made:
+    """Writes images to a folder, those of a class to a subfolder of its name; or all on one sheet, where `output` is the name
+    of an image. The same call goes on where an earlier one stopped.
+
+    UsageError where the folder holds samples of another model or seed, StorageError, BusyError, Interrupted.
+    """
+    if choice.of_class is not None and choice.of_class not in sampler.classes:
+        known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
+        raise UsageError(f"--class {choice.of_class}: unknown; {known}")
+    began = time.monotonic()
+    if images.extension(output) in images.KNOWN and not output.is_dir():
+        made = _sheet(sampler, output, choice)
+    else:
+        files.check_writable(output)
+        with files.locked(output, "wait for it or use another folder"):
+            files.remove_temporaries(output)
+            made = _folder(sampler, output, choice, progress)
+    made.seconds = time.monotonic() - began
+    return made
+
+
+def _sheet(sampler: Sampler, output: Path, choice: Choice) -> Made:
+    if images.extension(output) != "png":
+        raise UsageError(f"{output}: a sheet is a PNG; give a name that ends in .png, or a folder")
+    if output.exists() and not choice.overwrite:
+        raise UsageError(f"{output}: exists; --overwrite replaces it")
+    tensors = torch.cat(
+        [sampler(part, choice.seed, choice.of_class).cpu() for part in _parts(range(choice.count), choice)]
+    )
+    with files.storage(output.parent):
+        images.write_image(output, images.sheet(tensors, COLUMNS))
+    return Made(output, done=choice.count)
+
+
+def _folder(sampler: Sampler, output: Path, choice: Choice, progress: Progress) -> Made:
+    _check_record(sampler, output, choice)
+    names = {n: output / _name(sampler, n, choice) for n in range(choice.count)}
+    todo = [n for n, path in names.items() if choice.overwrite or not path.exists()]
+    made = Made(output, skipped=choice.count - len(todo))
+    for n in names if sampler.classes else ():
+        of = sampler.classes[sampler.class_of(n, choice.of_class)]
+        made.classes[of] = made.classes.get(of, 0) + 1
+    mark = Metadata().marked(_mark(sampler)) if choice.mark else None
+    with runtime.stop_on_signal() as stop, files.storage(output):
+        for numbers in _parts(todo, choice):
+            for n, image in zip(numbers, sampler(numbers, choice.seed, choice.of_class), strict=True):
+                picture = Picture(images.to_array(image, np.dtype("uint8")), metadata=mark)
+                names[n].parent.mkdir(parents=True, exist_ok=True)
+                files.write(names[n], images.encode(picture, choice.format, choice.quality))
+                made.done += 1
+            progress(made.done, 0, len(todo))
+            if stop:
+                left = len(todo) - made.done
+                raise Interrupted(f"stopped with {left} images to go; the same command goes on from there", stop.signal)
+    return made
+
+
+def _parts(numbers: Sequence[int], choice: Choice) -> Iterator[Sequence[int]]:
+    """The numbers by batches."""
+    for start in range(0, len(numbers), choice.batch_size):
+        yield numbers[start : start + choice.batch_size]
+
+
+def _name(sampler: Sampler, number: int, choice: Choice) -> str:
+    """Where an image lies below the output folder."""
+    folder = sampler.classes[sampler.class_of(number, choice.of_class)] + "/" if sampler.classes else ""
+    return f"{folder}{number:06d}.{choice.format}"
+
+
+def _check_record(sampler: Sampler, output: Path, choice: Choice) -> None:
+    """Leaves the record; UsageError where the folder is of other samples."""
+    path = output / RECORD
+    wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": choice.seed, "class": choice.of_class}
+    if path.exists() and not choice.overwrite:
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            known = None
+        if known != wanted:
+            raise UsageError(
+                f"{output}: holds samples of another model, seed or class; use another folder, or --overwrite"
+            )
+    elif not choice.overwrite and any((output / _name(sampler, n, choice)).exists() for n in range(choice.count)):
+        raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")
+    with files.storage(output):
+        files.write(path, (json.dumps(wanted, indent=2) + "\n").encode())
+
+
+def _mark(sampler: Sampler) -> Mark:
+    return Mark(
+        tool=f"image-translate {translate.__version__}",
+        system=sampler.method.name,
+        version=sampler.sha256[:12],
+        source_type=images.GENERATED,
+    )
