@@ -72,10 +72,10 @@ class Recipe:
 RECIPES = (
     Recipe("pix2pix", "earth_map", 16000, 8000, [*PIX2PIX, *SIZE_64]),
     Recipe("pix2pix", "emoji", 16000, 8000, [*PIX2PIX, *SIZE_64]),
-    Recipe("cyclegan", "earth_map", 6000, 4200, [*CYCLEGAN, *SIZE_64]),
-    Recipe("cyclegan", "earth_season", 6000, 4200, [*CYCLEGAN, *SIZE_64]),
-    Recipe("cyclegan", "emoji", 6000, 4200, [*CYCLEGAN, *SIZE_64]),
-    Recipe("cyclegan", "sneaker2boot", 16000, 11200, [*CYCLEGAN, *GREY]),
+    Recipe("cyclegan", "earth_map", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
+    Recipe("cyclegan", "earth_season", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
+    Recipe("cyclegan", "emoji", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
+    Recipe("cyclegan", "sneaker2boot", 10000, 7000, [*CYCLEGAN, *GREY]),
 )
 FIGURES = ("l1", "psnr", "ssim", "kid", "swd", "edge_correlation", "cycle_psnr")
 
