@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 import translate
 from translate import images
@@ -46,7 +45,7 @@ class Recipe:
 
 RECIPES = (
     Recipe("dualgan", "earth_season", 128, [
-        *EARTH, "--images", "3000", "--batch-size", "4", "--g-width", "24", "--d-width", "24", "--adversarial", "lsgan",
+        *EARTH, "--images", "2400", "--batch-size", "4", "--g-width", "24", "--d-width", "24", "--adversarial", "lsgan",
         "--lr", "2e-4", "--lambda-a", "10", "--lambda-b", "10", "--discriminator", "dualgan_patch",
     ]),
     Recipe("discogan", "sneaker2boot", 32, [
@@ -58,15 +57,15 @@ RECIPES = (
         "--g-width", "16", "--d-width", "24", "--lr", "5e-4", "--whole-in-decay", "off",
     ]),
     Recipe("fastcut", "earth_season", 128, [
-        *EARTH, "--images", "3500", "--decay-images", "1500", "--batch-size", "1", "--generator", "antialias_4blocks",
+        *EARTH, "--images", "1800", "--decay-images", "900", "--batch-size", "1", "--generator", "antialias_4blocks",
         "--g-width", "16", "--d-width", "24", "--lr", "5e-4", "--whole-in-decay", "off",
     ]),
-    Recipe("stargan", "earth_domains", 128, [
-        *EARTH, "--images", "16000", "--decay-images", "8000", "--batch-size", "8", "--g-width", "16", "--d-width", "16",
+    Recipe("stargan", "shoes_domains", 32, [
+        *GREY, "--images", "24000", "--decay-images", "12000", "--batch-size", "16", "--g-width", "24", "--d-width", "24",
         "--n-critic", "2", "--lr", "5e-4",
     ]),
     Recipe("dcgan", "sneakers_and_boots", 32, [
-        *GREY, "--images", "40000", "--batch-size", "32", "--g-width", "32", "--d-width", "32", "--lr", "5e-4",
+        *GREY, "--images", "24000", "--batch-size", "32", "--g-width", "32", "--d-width", "32", "--lr", "5e-4",
         "--real-label", "0.9",
     ]),
 )  # fmt: skip
@@ -75,26 +74,20 @@ RECIPES = (
 def prepare(root: Path, out: Path) -> Path:
     """A data folder with the sets as they are, and two that are put together of them."""
     data = out / "data"
-    season, shoes = root / "earth_season", root / "sneaker2boot"
+    shoes = root / "sneaker2boot"
     copies = {
-        "earth_season": season,
+        "earth_season": root / "earth_season",
         "sneaker2boot": shoes,
         "sneakers_and_boots/sneaker": shoes / "trainA",
         "sneakers_and_boots/boot": shoes / "trainB",
-        "earth_domains/train/summer": season / "trainA",
-        "earth_domains/train/winter": season / "trainB",
-        "earth_domains/test/summer": season / "testA",
-        "earth_domains/test/winter": season / "testB",
+        "shoes_domains/train/sneaker": shoes / "trainA",
+        "shoes_domains/train/boot": shoes / "trainB",
+        "shoes_domains/test/sneaker": shoes / "testA",
+        "shoes_domains/test/boot": shoes / "testB",
     }
     for name, source in copies.items():
         if not (data / name).exists():
             shutil.copytree(source, data / name)
-    for name in ("train", "test"):
-        for ref in layouts.find(root / "earth_map", "paired", name).b:
-            place = data / "earth_domains" / name / "map" / f"{ref.path.stem}.png"
-            if not place.exists():
-                with Image.open(ref.path) as whole:  # photo and map side by side
-                    images.write_image(place, whole.crop((whole.width // 2, 0, whole.width, whole.height)))
     return data
 
 

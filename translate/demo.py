@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from translate import api, config, images
-from translate.conversion import report
+from translate.conversion import report, translator
 from translate.data import decode, layouts
-from translate.errors import DataError
+from translate.errors import DataError, ModelError
 from translate.evaluation import paired
 from translate.methods import METHODS
 
@@ -50,7 +50,8 @@ class Task:
     data: str
     title: str
     text: str
-    columns: tuple[str, str, str]
+    columns: tuple[str, str, str, str]
+    """Input, what the model trained here makes of it, what the one that ships does, truth."""
     share: float
     """Of the demo's minutes."""
     warm_up: int
@@ -67,7 +68,7 @@ TASKS = (
         data="earth_map",
         title="pix2pix: satellite photo → elevation map",
         text="Learned from 717 pairs. The 136 held-out places lie in other parts of the world. L1 is of 255.",
-        columns=("satellite photo", "translated", "true map"),
+        columns=("satellite photo", "trained here", "shipped model", "true map"),
         share=0.45,
         warm_up=640,
         settings={"batch_size": 16, "g_width": 24, "d_width": 24, "dropout": False, "lr": 5e-4, "lambda_l1": 300.0},
@@ -79,7 +80,7 @@ TASKS = (
         data="earth_season",
         title="CycleGAN: summer → winter",
         text="Learned from 243 summer and 301 winter photos of different places, without a single pair.",
-        columns=("summer", "translated", "true winter"),
+        columns=("summer", "trained here", "shipped model", "true winter"),
         share=0.41,
         warm_up=240,
         settings={
@@ -116,23 +117,36 @@ def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Fig
         say(f"\n{task.title}")
         root = data_folder() / task.data
         run = _train(task, root, out / task.name, 60 * minutes * task.share, say)
-        photos, translated, truth = _convert(task, root, run, out)
-        figures[task.name] = _score(task, root, photos, translated, truth)
+        names, photos, truth = _held_out(task, root, out)
+        translated = _convert(task, names, run.path, out, "output")
+        shipped = _convert(task, names, _shipped(task.name), out, "shipped")
+        candidates = {"trained here": translated, "shipped model": shipped, "copying the input": photos}
+        figures[task.name] = _score(task, root, candidates, truth)
         table = _table(figures[task.name])
         for row in table:
             say("  " + row[0].ljust(32) + "".join(cell.rjust(12) for cell in row[1:]))
         spread = [i * len(photos) // SHOWN for i in range(SHOWN)]
         pictures = {
             name: [column[i] for i in spread]
-            for name, column in zip(task.columns, (photos, translated, truth), strict=True)
+            for name, column in zip(task.columns, (photos, translated, shipped, truth), strict=True)
         }
         sections.append(report.Section(task.title, task.text, table, pictures))
         images.write_image(out / f"{task.name}.png", images.grid({k: v[:4] for k, v in pictures.items()}))
-    intro = "Both models were trained from scratch on this machine, in a few minutes. The places are new to them."
+    intro = (
+        "Two models were trained from scratch on this machine, in a few minutes. Beside them stand the two that ship with the "
+        "project, trained the same way for longer. The places are new to all of them."
+    )
     report.write(
         out / "report.html", "Image translation, trained before your eyes", intro, sections, next_commands(out)
     )
     return figures
+
+
+def _shipped(name: str) -> Path:
+    """The model of this name that ships with the project."""
+    if (folder := translator.by_name(name)) is None:
+        raise ModelError(f"checkpoints/{name}: missing; install the project from its repository")
+    return folder
 
 
 def next_commands(out: Path) -> list[str]:
@@ -164,19 +178,25 @@ def _speed(folder: Path) -> float:
     return json.loads(last)["time/images_per_second"]
 
 
-def _convert(task: Task, root: Path, run: api.Run, out: Path) -> tuple[Pictures, Pictures, Pictures]:
-    """Held-out images as files, converted as a folder: inputs, outputs and truths."""
+def _held_out(task: Task, root: Path, out: Path) -> tuple[list[str], Pictures, Pictures]:
+    """The held-out inputs, which are written as files of these names too, and the truths."""
     held_out = layouts.find(root, "paired", "test")
-    source, target = out / f"{task.name}-input", out / f"{task.name}-output"
-    photos, truth = [_picture(ref) for ref in held_out.a], [_picture(ref) for ref in held_out.b]
     names = [f"{ref.path.stem}.png" for ref in held_out.a]
+    photos, truth = [_picture(ref) for ref in held_out.a], [_picture(ref) for ref in held_out.b]
     for name, photo in zip(names, photos, strict=True):
-        if not (source / name).exists():
-            images.write_image(source / name, images.to_image(photo))
-    result = api.convert(run.path, source, target)
+        path = out / f"{task.name}-input" / name
+        if not path.exists():
+            images.write_image(path, images.to_image(photo))
+    return names, photos, truth
+
+
+def _convert(task: Task, names: list[str], model: Path, out: Path, kind: str) -> Pictures:
+    """The inputs, converted as a folder."""
+    target = out / f"{task.name}-{kind}"
+    result = api.convert(model, out / f"{task.name}-input", target)
     if result.failures:
         raise DataError(f"{target}: {len(result.failures)} of the demo's images were not converted: {result.failures}")
-    return photos, [images.read(target / name).pixels for name in names], truth
+    return [images.read(target / name).pixels for name in names]
 
 
 def _picture(ref: layouts.Ref) -> np.ndarray:
@@ -187,11 +207,11 @@ def _picture(ref: layouts.Ref) -> np.ndarray:
     return image.permute(1, 2, 0).numpy()
 
 
-def _score(task: Task, root: Path, photos: Pictures, translated: Pictures, truth: Pictures) -> Figures:
-    """Mean L1 and PSNR to the truth: of the translation, of copying the input, and of the mean training target."""
+def _score(task: Task, root: Path, candidates: dict[str, Pictures], truth: Pictures) -> Figures:
+    """Mean L1 and PSNR to the truth, of all candidates and of the mean training target."""
     train = layouts.find(root, METHODS[task.method].layout)
     mean = np.mean([_picture(ref) for ref in train.b], axis=0).round().astype(np.uint8)
-    candidates = {"translated": translated, "copying the input": photos, "mean training target": [mean] * len(truth)}
+    candidates = {**candidates, "mean training target": [mean] * len(truth)}
     return {
         name: {
             "L1 (of 255)": float(paired.l1(_batch(pictures), _batch(truth)).mean()),

@@ -1,32 +1,25 @@
 """Tiny versions of every method, built from its own config."""
 
-from dataclasses import fields
 from typing import Any
 
 import pytest
 import torch
 
-from translate import config, noise, runtime
+from translate import noise, runtime
 from translate.methods import METHODS, Method
 from translate.methods.base import Clock
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
-SIZE = 32
-SMALL = {
-    "crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "generator": "resnet_3blocks", "pool_size": 3,
-    "batch_size": 2,
-}  # fmt: skip
+from ..small import SIZE, batch_like, small_config
+
+SMALL = {"batch_size": 2, "gan_curriculum": 4}
 CPU = torch.device("cpu")
 
 
 def tiny_config(name: str, **flags: Any) -> Any:
-    """The method's default recipe with small networks; settings that it does not have are left out."""
-    cls = METHODS[name]
-    small = {key: value for key, value in SMALL.items() if key in {f.name for f in fields(cls.Config)}}
-    if cls.Config.__dataclass_fields__["generator"].default is None:
-        small.pop("generator")  # the method chooses by the crop
-    return cls.check(config.resolve(cls.Config, ("small", small), ("test", flags)))
+    """The method's default recipe with small networks."""
+    return small_config(name, **{**SMALL, **flags})
 
 
 def tiny_method(name: str, **flags: Any) -> Method:
@@ -38,8 +31,8 @@ def tiny_batch(
 ) -> dict[str, torch.Tensor]:
     """Images `first` to `first + count` of an endless set of noise, the same whatever batch they come in."""
     key = noise.keys(7, torch.arange(first, first + count))
-    batch = {side: noise.uniform(key, side, 3, SIZE, SIZE).to(dtype) * 2 - 1 for side in "ab"}
-    return {**batch, "key": key}
+    images = (noise.uniform(key, side, 3, SIZE, SIZE).to(dtype) * 2 - 1 for side in "ab")
+    return {**batch_like(name, *images, first), "key": key}
 
 
 def tiny_engine(

@@ -11,6 +11,8 @@ import torch.multiprocessing as mp
 from translate.methods import METHODS
 from translate.training import checkpoint
 
+from ..small import distinct_methods
+
 STEPS = 20
 CUT = 8
 NORMS = ["instance", "batch"]
@@ -79,7 +81,7 @@ def distance(left, right):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", distinct_methods())
 def test_two_processes_equal_one_with_twice_the_batch(name, norm, tiny, tmp_path):
     """Weights, averages, running statistics and pools; also where the run goes on in one process."""
     whole = one(tiny, name, norm, "fp64")
@@ -91,7 +93,7 @@ def test_two_processes_equal_one_with_twice_the_batch(name, norm, tiny, tmp_path
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", distinct_methods())
 def test_in_float32_they_are_as_near_to_float64_as_one_is(name, norm, tiny, tmp_path):
     """Twice as far at most: both are off by their own rounding, which grows from step to step."""
     single, exact = (one(tiny, name, norm, precision) for precision in ("fp32", "fp64"))

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from translate import config
 from translate.methods import METHODS
 from translate.training import checkpoint
+
+from ..small import distinct_methods
 
 STEPS = 12
 FLAGS = {"default": {}, "dropout, averages": {"generator": "resnet_3blocks", "dropout": True, "ema_half_life": 6}}
@@ -17,7 +20,7 @@ def run(tiny, name, engine, steps, parts):
 
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", distinct_methods())
 def test_a_run_that_was_cut_equals_one_that_was_not(name, flags, parts, tiny, tmp_path):
     whole = tiny.engine(name, **flags)
     run(tiny, name, whole, STEPS, parts)
@@ -42,11 +45,20 @@ def test_the_state_holds_what_training_changes(name, tiny):
         tiny.assert_equal_state(whole.state(), other.state())
 
 
-@pytest.mark.parametrize("name", METHODS)
+UNCOUPLED = {"norm": "instance", "dropout": False, "batch_size": 4}
+COUPLED = {"discogan": "feature matching", "stargan": "targets are permuted"}
+"""What couples a batch under these flags too; of all other methods nothing does."""
+
+
+@pytest.mark.parametrize("name", COUPLED)
+def test_a_coupling_that_no_flag_takes_away_is_said(name, tiny):
+    assert tiny.method(name, **UNCOUPLED).coupled == COUPLED[name]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in COUPLED])
 def test_micro_batches_are_one_large_batch(name, tiny):
     """k · b = k b in float64, where images of a batch do not influence each other."""
-    flags = {"norm": "instance", "dropout": False, "batch_size": 4}
-    one, four = (tiny.engine(name, "fp64", **flags) for _ in range(2))
+    one, four = (tiny.engine(name, "fp64", **UNCOUPLED) for _ in range(2))
     assert one.method.coupled == ""
     for _ in range(4):
         one.step(tiny.engine_batch(name, one, parts=1, count=4))
@@ -57,14 +69,23 @@ def test_micro_batches_are_one_large_batch(name, tiny):
         )  # Adam scales rounding where gradients are 0
 
 
+def assert_couples(cause, name, said):
+    """Nothing else is said, but of methods that something else couples too."""
+    assert said == cause or (name in COUPLED and said.endswith(cause))
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_what_couples_a_batch_is_said(name, tiny):
-    assert tiny.method(name, norm="batch").coupled == "batch norm"
-    assert tiny.method(name, norm="instance", dropout=True).coupled == "dropout"
+def test_that_batch_norm_couples_a_batch_is_said(name, tiny):
+    assert_couples("batch norm", name, tiny.method(name, norm="batch").coupled)
+
+
+@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if "dropout" in config.names(cls.Config)])
+def test_that_dropout_couples_a_batch_is_said(name, tiny):
+    assert_couples("dropout", name, tiny.method(name, norm="instance", dropout=True).coupled)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", distinct_methods())
 def test_mixed_precision_resumes_and_keeps_its_weights_in_float32(name, precision, tiny, tmp_path):
     whole, cut = tiny.engine(name, precision), tiny.engine(name, precision)
     run(tiny, name, whole, 4, 1)

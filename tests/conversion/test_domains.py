@@ -8,10 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+import translate
 from translate import cli
+from translate.api.cases import to_domain
 from translate.conversion import translator
 from translate.conversion.translator import Translator
-from translate.errors import UsageError
+from translate.data.layouts import Ref, Split
+from translate.errors import DataError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +93,36 @@ def test_tiles_are_refused(folder, tmp_path, capsys):
     words = ["convert", str(folder), str(tmp_path / "x.png"), str(tmp_path / "y.png"), "--to", "cat", "--tile", "32"]
     assert cli.run(words) == 2
     assert "stargan works on the whole image" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def hair(build) -> Path:
+    return build("stargan", domains="black,blond,brown", crop_size=32, load_size=36)
+
+
+def test_figures_are_of_the_other_domains_images_against_those_of_the_target(hair, domains_root):
+    found = translate.evaluate(hair, domains_root, to="blond", metrics=["swd", "edge_correlation"], device="cpu")
+    assert found["metrics"].keys() >= {"swd", "edge_correlation"}
+    known = found["protocol"]
+    assert (known["output_images"], known["real_images"], known["to"]) == (
+        4,
+        2,
+        "blond",
+    )  # 2 of each domain are held out
+
+
+def test_figures_need_one_target(hair, domains_root):
+    with pytest.raises(UsageError, match="figures are of one domain"):
+        translate.evaluate(hair, domains_root, to="all", device="cpu")
+    with pytest.raises(UsageError, match="not to 'b'"):
+        translate.evaluate(hair, domains_root, device="cpu")
+
+
+def test_attributes_divide_images_by_who_has_them():
+    refs = tuple(Ref(Path(name)) for name in "pqrs")
+    split = Split(refs, (), False, labels=((1.0, 0.0), (0.0, 0.0), (1.0, 1.0), (0.0, 1.0)), names=("dark", "young"))
+    divided = to_domain(split, "young")
+    assert [ref.path.name for ref in divided.a] == ["p", "q"]
+    assert [ref.path.name for ref in divided.b] == ["r", "s"]
+    with pytest.raises(DataError, match="no images but those of domain 'dark'"):
+        to_domain(Split(refs[:1], (), False, labels=((1.0,),), names=("dark",)), "dark")

@@ -12,10 +12,9 @@ from translate.training import checkpoint
 from translate.training.averages import Averages
 from translate.training.loop import preview
 
-SMALL = {
-    "crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "save_every": 4, "device": "cpu",
-    "generator": "resnet_3blocks", "watch": False, "say": lambda line: None,
-}  # fmt: skip
+from ..small import distinct_methods, small_settings
+
+QUIET = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu", "watch": False, "say": lambda line: None}
 
 
 class Two(nn.Module):
@@ -84,14 +83,14 @@ def test_without_a_half_life_there_are_none():
     assert averages.state() == {}
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=distinct_methods())
 def name(request):
     return request.param
 
 
 def train(name, request, run, **flags):
     root = request.getfixturevalue(f"{METHODS[name].layout}_root")
-    return translate.train(name, root, run=run, **{**SMALL, **flags})
+    return translate.train(name, root, run=run, **small_settings(name, **{**QUIET, **flags}))
 
 
 def test_they_are_exported_and_the_raw_weights_train_on(name, request, tmp_path):

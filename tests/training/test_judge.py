@@ -6,22 +6,18 @@ import pytest
 import torch
 
 import translate
-from translate import config, runtime
+from translate import runtime
 from translate.methods import METHODS
 from translate.methods.base import Method, Update
 from translate.training.engine import Engine
 from translate.training.judge import Judge
 from translate.training.schedule import Schedule
 
-SIZE = 32
-OUTPUTS = {"cyclegan": {"real_a", "fake_a", "real_b", "fake_b"}, "pix2pix": {"real", "fake"}}
+from ..small import SIZE, batch_like, small_config, small_settings
 
 
 def tiny(name, **flags):
-    small = {"crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, **flags}
-    if name == "cyclegan":
-        small |= {"generator": "resnet_3blocks", "pool_size": 3}
-    return METHODS[name](METHODS[name].check(config.resolve(METHODS[name].Config, ("test", small))))
+    return METHODS[name](small_config(name, **flags))
 
 
 def at(method, precision="fp32"):
@@ -30,9 +26,26 @@ def at(method, precision="fp32"):
     return Engine(method, schedule, seed=0, device=torch.device("cpu"), precision=kept, batch_size=1)
 
 
-def sample(count=3, dtype=torch.float32):
+def sample(name, count=3, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    return {name: torch.rand(count, 3, SIZE, SIZE, generator=generator).to(dtype) * 2 - 1 for name in "ab"}
+    return batch_like(name, *(torch.rand(count, 3, SIZE, SIZE, generator=generator).to(dtype) * 2 - 1 for _ in "ab"))
+
+
+def expected(name, a, b=0.0, darker=0.25):
+    """Mean outputs of discriminators that give the brightness of what they see, where domains a and b are so bright, and what
+    is made of an image is so much darker than it, and than grey (0) if it is made of noise."""
+    cls = METHODS[name]
+    match cls.layout:
+        case "paired":  # the discriminator sees the input too
+            return {"real": (a + b) / 2, "fake": (a + a - darker) / 2}
+        case "unpaired" if len(cls.translators) == 2:
+            return {"real_a": a, "fake_a": b - darker, "real_b": b, "fake_b": a - darker}
+        case "unpaired":
+            return {"real": b, "fake": a - darker}
+        case "domains":
+            return {"real": a, "fake": a - darker}
+        case "images":
+            return {"real": a, "fake": -darker}
 
 
 class Means(torch.nn.Module):
@@ -43,27 +56,26 @@ class Means(torch.nn.Module):
 
 
 class Darker(torch.nn.Module):
+    """Images (N, 3 and more, H, W) of which the first channels become darker; codes (N, Z) become dark grey images."""
+
     def forward(self, x):
-        return x - 0.25
+        return (x[:, :3] if x.ndim == 4 else torch.zeros(len(x), 3, SIZE, SIZE)) - 0.25
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_means_by_hand(name, monkeypatch):
     """Generators that make all darker by 0.25; discriminators that give the brightness of what they see."""
-    method, batch = tiny(name), sample()
-    for attribute in dict.fromkeys(method.translators.values()):
+    method, batch = tiny(name), sample(name)
+    for attribute in {*method.translators.values(), *method.samplers}:
         setattr(method, attribute, Darker())
     for attribute in [child for child, _ in method.named_children() if child.startswith("d")]:
         setattr(method, attribute, Means())
     monkeypatch.setattr(method, "generator_for", lambda to: method.get_submodule(method.translators[to]))
     method.updates = {}
     scalars, advice = Judge(batch)(at(method))
-    a, b = (float(batch[domain].mean()) for domain in "ab")
-    expected = {
-        "cyclegan": {"real_a": a, "fake_a": b - 0.25, "real_b": b, "fake_b": a - 0.25},
-        "pix2pix": {"real": (a + b) / 2, "fake": (a + a - 0.25) / 2},
-    }[name]
-    assert scalars == pytest.approx({f"judge/{key}": value for key, value in expected.items()}, abs=1e-6)
+    brightness = [float(batch[domain].mean()) for domain in "ab" if domain in batch]
+    means = {f"judge/{key}": value for key, value in expected(name, *brightness).items()}
+    assert scalars == pytest.approx(means, abs=1e-6)
     assert advice == []
 
 
@@ -79,18 +91,18 @@ class Silent(Method):
 
 
 def test_a_method_without_discriminators_says_nothing():
-    assert Judge(sample())(at(Silent())) == ({}, [])
+    assert Judge(sample("pix2pix"))(at(Silent())) == ({}, [])
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_look_leaves_no_trace(name):
     """Buffers (batch norm's, the pool's), the generator of dropout, the mode and gradients: as before, bit for bit."""
     engine = at(tiny(name, norm="batch"))
-    engine.step([sample(1)])
+    engine.step([sample(name, engine.method.cfg.batch_size)])
     before = {key: tensor.clone() for key, tensor in engine.method.state_dict().items()}
     draws = torch.get_rng_state()
-    scalars, _ = Judge(sample())(engine)
-    assert {key.removeprefix("judge/") for key in scalars} == OUTPUTS[name]
+    scalars, _ = Judge(sample(name))(engine)
+    assert {key.removeprefix("judge/") for key in scalars} == expected(name, 0.0).keys()
     assert engine.method.training
     assert torch.equal(draws, torch.get_rng_state())
     for key, tensor in engine.method.state_dict().items():
@@ -101,7 +113,7 @@ def test_a_look_leaves_no_trace(name):
 def test_other_precisions_say_the_same(precision):
     """To the few digits that bf16 has."""
     found = [
-        Judge(sample(dtype=runtime.PRECISIONS[name].weights))(at(tiny("cyclegan"), name))[0]
+        Judge(sample("cyclegan", dtype=runtime.PRECISIONS[name].weights))(at(tiny("cyclegan"), name))[0]
         for name in ("fp32", precision)
     ]
     assert found[1] == pytest.approx(found[0], rel=0.05, abs=0.01)
@@ -110,13 +122,11 @@ def test_other_precisions_say_the_same(precision):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_logs_it_with_the_point_after_each_look(name, request, tmp_path):
     root = request.getfixturevalue(f"{METHODS[name].layout}_root")
-    small = {"crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "device": "cpu", "images": 6}
-    if name == "cyclegan":
-        small |= {"generator": "resnet_3blocks", "pool_size": 3}
+    small = small_settings(name, device="cpu", images=6)
     for watch in ("on", "off"):
         run = translate.train(
             name, root, run=tmp_path / watch, say=lambda line: None, log_every=1, sample_every=4, watch=watch, **small
         )
         points = [json.loads(line) for line in (run.path / "stats.jsonl").read_text().splitlines()]
         looks = [point["images"] for point in points if any(key.startswith("judge/") for key in point)]
-        assert looks == ([1, 4, 6] if watch == "on" else [])
+        assert looks == ([small["batch_size"], 4, 6] if watch == "on" else [])

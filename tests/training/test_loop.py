@@ -19,8 +19,9 @@ from translate.methods import METHODS
 from translate.training import checkpoint
 from translate.training.loop import Means, passed
 
-SMALL = {"crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "save_every": 4, "device": "cpu"}
-NETWORKS = {"cyclegan": {"generator": "resnet_3blocks", "pool_size": 3}, "pix2pix": {}}
+from ..small import distinct_methods, small_settings
+
+FLAGS = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu"}
 
 
 @pytest.fixture
@@ -33,7 +34,16 @@ def quiet(line):
 
 
 def train(name, root, run, **flags):
-    return translate.train(name, root(name), run=run, say=quiet, **{**SMALL, **NETWORKS.get(name, {}), **flags})
+    return translate.train(name, root(name), run=run, say=quiet, **settings(name, **flags))
+
+
+def settings(name, **flags):
+    return small_settings(name, **{**FLAGS, **flags})
+
+
+def first_at(images, every):
+    """The images seen when a multiple of `every` has just been reached, in steps of `images`."""
+    return -(-every // images) * images
 
 
 def weights(run):
@@ -64,11 +74,8 @@ def test_the_run_folder_holds_what_the_contract_says(name, root, tmp_path):
     names = {path.name.split(".")[0] if "tfevents" in path.name else path.name for path in run.path.iterdir()}
     assert names == {"config.toml", "model", "state-4.ckpt", "state-6.ckpt", "events", "stats.jsonl", "samples"}
     assert {path.name for path in (run.path / "model").iterdir()} == {"config.json", "model.safetensors", "README.md"}
-    assert sorted(path.name for path in (run.path / "samples").iterdir()) == [
-        "00000000.png",
-        "00000003.png",
-        "00000006.png",
-    ]
+    shown = [0, first_at(settings(name)["batch_size"], 3), 6]
+    assert sorted(path.name for path in (run.path / "samples").iterdir()) == [f"{images:08}.png" for images in shown]
     stats = [json.loads(line) for line in (run.path / "stats.jsonl").read_text().splitlines()]
     assert [line["images"] for line in stats] == [2, 4, 6]
     assert {"lr/g", "lr/d", "epoch", "time/images_per_second", "time/data_wait"} <= stats[0].keys()
@@ -79,14 +86,13 @@ def test_a_finished_run_is_left_as_it_is(name, root, tmp_path):
     train(name, root, tmp_path, images=4)
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
     said = []
-    again = {**SMALL, **NETWORKS[name], "images": 4}
-    run = translate.train(name, root(name), run=tmp_path, say=said.append, **again)
+    run = translate.train(name, root(name), run=tmp_path, say=said.append, **settings(name, images=4))
     assert run.images == 4
     assert "finished after 4 images" in said[0]
     assert before == {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", distinct_methods())
 def test_a_longer_plan_goes_on_and_equals_one_run(name, root, tmp_path):
     train(name, root, tmp_path / "whole", images=10)
     train(name, root, tmp_path / "parts", images=3)
@@ -147,8 +153,7 @@ def test_changed_data_is_said(unpaired_root, tmp_path):
     train("cyclegan", lambda name: data, tmp_path / "run", images=2)
     Image.new("RGB", (40, 40)).save(data / "trainA" / "new.png")
     said = []
-    again = {**SMALL, **NETWORKS["cyclegan"], "images": 4}
-    translate.train("cyclegan", data, run=tmp_path / "run", say=said.append, **again)
+    translate.train("cyclegan", data, run=tmp_path / "run", say=said.append, **settings("cyclegan", images=4))
     assert any("has changed since this run was started" in line for line in said)
 
 
@@ -158,26 +163,24 @@ def test_the_place_of_the_data_is_free(unpaired_root, tmp_path):
     train("cyclegan", lambda name: unpaired_root, tmp_path / "run", images=2)
     moved = shutil.copytree(unpaired_root, tmp_path / "moved")
     said = []
-    translate.train(
-        "cyclegan", moved, run=tmp_path / "run", say=said.append, **{**SMALL, **NETWORKS["cyclegan"], "images": 4}
-    )
+    translate.train("cyclegan", moved, run=tmp_path / "run", say=said.append, **settings("cyclegan", images=4))
     assert not any("changed" in line for line in said)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_checkpoint_whole(name, root, tmp_path, monkeypatch):
-    batches = Loader.batches
+    batches, count = Loader.batches, settings(name)["batch_size"]
 
     def poisoned(self, start):
         for n, batch in enumerate(batches(self, start)):
-            yield {k: v * float("nan") for k, v in batch.items()} if start + n == 5 else batch
+            yield {**batch, "a": batch["a"] * float("nan")} if start + n * count == 5 * count else batch
 
     monkeypatch.setattr(Loader, "batches", poisoned)
     with pytest.raises(errors.DivergedError, match="step 6") as caught:
-        train(name, root, tmp_path, images=10)
+        train(name, root, tmp_path, images=20)
     assert caught.value.exit_code == 7
     state = checkpoint.newest(tmp_path, pytest.fail)
-    assert state["images"] == 4
+    assert state["images"] == 5 * count // 4 * 4  # the last multiple of save_every
     assert all(torch.isfinite(tensor).all() for tensor in state["method"].values())
 
 

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 import translate
-from translate import config, runtime
+from translate import runtime
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods import METHODS
@@ -20,12 +20,11 @@ from translate.training import memory
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
+from ..small import batch_like, distinct_methods, small_config
+
 CPU, FP32 = torch.device("cpu"), runtime.PRECISIONS["fp32"]
-COLOUR = {"a": torch.empty(1, 3, 8, 8), "b": torch.empty(1, 3, 8, 8)}
 GREY = {"a": torch.empty(1, 1, 8, 8)}
-SMALL = {"crop_size": 64, "g_width": 8, "d_width": 8}
-SHORT = {"cyclegan": {"generator": "resnet_3blocks", "lambda_identity": 0.0}}
-"""What has fewer operations to rehearse."""
+FEW = {"crop_size": 64, "load_size": None, "g_width": 8, "d_width": 8, "pool_size": 50, "lambda_identity": 0.0}
 
 
 @dataclass(frozen=True)
@@ -69,13 +68,17 @@ class Outliving(Toy):
 
 
 def settings(method, **flags):
-    cls = METHODS[method]
-    return cls, cls.check(config.resolve(cls.Config, ("test", {**SMALL, **SHORT.get(method, {}), **flags})))
+    return METHODS[method], small_config(method, **{**FEW, **flags})
+
+
+def colour(method):
+    """A batch of the method's layout."""
+    return batch_like(method, torch.empty(1, 3, 8, 8), torch.empty(1, 3, 8, 8))
 
 
 def estimate(method, **flags):
     cls, cfg = settings(method, **flags)
-    return memory.estimate(cls, cfg, COLOUR, CPU, runtime.PRECISIONS.get(cfg.precision, FP32))
+    return memory.estimate(cls, cfg, colour(method), CPU, runtime.PRECISIONS.get(cfg.precision, FP32))
 
 
 def toy(cls, **flags):
@@ -134,13 +137,46 @@ def test_the_rehearsal_holds_what_an_engine_holds_in_its_second_step(method, fla
         lasting = meter.live
         meter.forget_peak()
         run.step(split_batch(batch, cfg.accumulate))
-    found = memory.estimate(cls, cfg, COLOUR, CPU, FP32)
+    found = memory.estimate(cls, cfg, colour(method), CPU, FP32)
     share = memory.LIBRARIES + int(memory.FRAGMENTATION * found.activations)
     assert found.activations == pytest.approx(meter.live_at_peak - lasting, rel=0.03)
     assert found.scratch - share == pytest.approx(meter.scratch_at_peak, rel=0.01)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "flags", "steps"),
+    [
+        ("cyclegan", {}, [0]),
+        ("stargan", {"n_critic": 5}, [0, 4]),
+        ("discogan", {"update_interval": 3, "gan_curriculum": 10_000}, [0, 1, memory.LATE]),  # 10⁸ = 1 modulo 3
+        (
+            "dcgan",
+            {"n_critic": 2, "d_warmup": 10},
+            [0, 5, 6],
+        ),  # 10 images are seen before step 5, which is the generator's
+    ],
+)
+def test_each_phase_is_found_and_the_first_step_is_first(method, flags, steps):
+    cls, cfg = settings(method, batch_size=2, **flags)
+    clocks = memory.phases_of(cls.on_meta(cfg), cfg.batch_size)
+    assert [clock.step for clock in clocks] == steps
+    assert all(clock.images == 2 * clock.step for clock in clocks)
+
+
+@pytest.mark.parametrize("method", ["discogan", "stargan"])
+def test_the_phase_that_takes_most_counts(method, monkeypatch):
+    """Their generators do not learn in the first step, and take more than what does."""
+    cls, cfg = settings(method, n_critic=2)
+    clocks = memory.phases_of(cls.on_meta(cfg), cfg.batch_size)
+    whole, alone = memory.estimate(cls, cfg, colour(method), CPU, FP32), []
+    for clock in clocks:
+        monkeypatch.setattr(memory, "phases_of", lambda method, batch_size, clock=clock: [clock])
+        alone.append(memory.estimate(cls, cfg, colour(method), CPU, FP32).activations)
+    assert whole.activations == pytest.approx(max(alone), rel=1e-3)
+    assert alone[0] < 0.9 * max(alone)
+
+
+@pytest.mark.parametrize("method", distinct_methods())
 def test_checkpointing_lowers_it(method):
     plain = estimate(method, batch_size=4)
     assert estimate(method, batch_size=4, gradient_checkpointing=True).activations < 0.8 * plain.activations
@@ -176,15 +212,15 @@ def test_the_line_names_total_and_parts():
 
 def test_what_fits_is_accepted_with_a_line():
     cls, cfg = settings("cyclegan", max_memory=64.0)
-    assert memory.check(cls, cfg, COLOUR, CPU, FP32).startswith("memory: about 0.")
+    assert memory.check(cls, cfg, colour("cyclegan"), CPU, FP32).startswith("memory: about 0.")
 
 
 @pytest.mark.parametrize(("method", "flags"), [("cyclegan", {"batch_size": 4}), ("pix2pix", {"batch_size": 4})])
 def test_a_refusal_names_flags_that_fit(method, flags):
     cls, cfg = settings(method, **flags)
-    most = memory.estimate(cls, cfg, COLOUR, CPU, FP32).total - (1 << 20)
+    most = memory.estimate(cls, cfg, colour(method), CPU, FP32).total - (1 << 20)
     with pytest.raises(UsageError) as refused:
-        memory.check(cls, replace(cfg, max_memory=most / 2**30), COLOUR, CPU, FP32)
+        memory.check(cls, replace(cfg, max_memory=most / 2**30), colour(method), CPU, FP32)
     advice = str(refused.value).split("; use ")[1].split(" or ")
     assert advice[0] == "--gradient-checkpointing on"
     assert len(advice) == 2
@@ -192,7 +228,7 @@ def test_a_refusal_names_flags_that_fit(method, flags):
         words = remedy.replace("--", "").replace("-", "_").split()
         pairs = zip(words[::2], words[1::2], strict=True)
         changed = {name: int(value) if value.isdigit() else value for name, value in pairs}
-        found = memory.estimate(*settings(method, **{**flags, **changed}), COLOUR, CPU, FP32)
+        found = memory.estimate(*settings(method, **{**flags, **changed}), colour(method), CPU, FP32)
         assert found.total <= most
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from translate.config import TrainConfig, resolve
+from translate.errors import UsageError
 from translate.training.schedule import Schedule
 
 LR = 2e-4
@@ -63,3 +64,32 @@ def test_by_images_the_rate_falls_to_zero_over_the_last(images, factor):
 def test_epochs_do_not_move_a_plan_of_images():
     one, other = (Schedule(per_epoch=e, epochs=e, decay_epochs=e, images=50, decay_images=20) for e in (1, 9))
     assert [one.factor(n) for n in range(50)] == [other.factor(n) for n in range(50)]
+
+
+@pytest.mark.parametrize(("iterations", "decay"), [(200_000, 100_000), (200_500, 99_300), (3_000, 5_000)])
+def test_as_stargan_s_authors_released_it_the_rate_hardly_falls(iterations, decay):
+    """Simulated: every thousandth iteration of the last ones takes off what each of them should."""
+    flags = {"images": 16 * iterations, "decay_images": 16 * decay, "schedule": "stargan-released"}
+    plan = Schedule.of(resolve(TrainConfig, ("flags", flags)), per_epoch=7)
+    rate, expected = 1.0, {}
+    for i in range(1, iterations + 1):
+        if i % 1000 == 0 and i > iterations - decay:
+            rate -= 1 / decay
+        if i % 500 < 2:
+            expected[16 * i] = rate
+    assert {images: plan.factor(images) for images in expected} == pytest.approx(expected)
+    assert 0.999 - 1e-3 / 4 < rate < 1
+    assert plan.factor(15) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"schedule": "reference-2020", "images": 50},
+        {"schedule": "stargan-released", "epochs": 5, "decay_epochs": 5},
+        {"schedule": "stargan-released", "images": 50},
+    ],
+)
+def test_a_rule_for_another_plan_is_refused(settings):
+    with pytest.raises(UsageError, match=f"--schedule {settings['schedule']} is a rule for"):
+        Schedule.of(resolve(TrainConfig, ("flags", settings)), per_epoch=7)

@@ -14,14 +14,16 @@ import translate
 from translate import config, noise, runtime
 from translate.methods import METHODS
 from translate.methods.base import GanConfig, Method, Update
+from translate.nn.losses import ADVERSARIAL
 from translate.training import sentinels, signs
 from translate.training.engine import Engine
 from translate.training.loop import Means
 from translate.training.schedule import Schedule
 from translate.training.sentinels import Sentinels, chance_of, correlation, variety
 
+from ..small import SIZE, TWO_DOMAINS, batch_like, distinct_methods, small_config, small_settings
+
 CPU = torch.device("cpu")
-SIZE = 32
 
 
 def pictures(first, count=4, size=SIZE):
@@ -219,7 +221,9 @@ def test_domains_of_other_channels_and_a_single_sample():
         ("lsgan", 0.9, 0.2025, 0, 0.3025),  # D = 0.45: 0.45²; 0.55²
         ("non-saturating", 1.0, math.log(2), 0, math.log(2)),  # D = ½
         ("minimax", 1.0, math.log(2), 0, -math.log(2)),
+        ("maximum-likelihood", 1.0, math.log(2), 0, -1),  # D as the non-saturating one; odds of 1
         ("hinge", 1.0, 2, 0, 0),  # (1 − c) + (1 + c)
+        ("relativistic", 1.0, math.log(2), 0, math.log(2)),  # D(x) − D(G) = 0, whatever each is
     ],
 )
 def test_what_a_discriminator_loses_at_chance(adversarial, label, lost, won, fooling):
@@ -232,6 +236,13 @@ def test_label_smoothing_leaves_a_rest_that_is_no_failure_to_tell():
     """The best cross-entropy against labels of 0.9 is their own entropy, halved: 0.1625."""
     chance = chance_of(ToyConfig(adversarial="non-saturating", real_label=0.9))
     assert chance.won == pytest.approx(-0.5 * (0.9 * math.log(0.9) + 0.1 * math.log(0.1)), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_only_a_cost_with_an_end_has_a_gap(name):
+    """All costs that have a least value are nowhere below 0; a critic's estimate falls as far as its logits go apart."""
+    cost, sure = ADVERSARIAL[name], torch.tensor([1e4])
+    assert (chance_of(ToyConfig(adversarial=name)) is None) == bool(cost.d(sure, -sure) < 0)
 
 
 def test_a_critics_distance_has_no_end_and_is_not_judged():
@@ -262,6 +273,26 @@ def test_a_discriminator_must_win_for_long():
     assert gaps([(0.2, 0.3)] * 20 + [(0.005, 0.9)] * 10)[1]
 
 
+def test_the_gap_of_a_paired_cost_in_words():
+    """softplus(−3) = 0.0486: a lead of 3 on every pair is 93 % of the way from chance to certainty."""
+    scalars, advice = gaps([(math.log1p(math.exp(-3)), 3.05)] * 10, adversarial="relativistic")
+    assert scalars["watch/d_gap_b"] == pytest.approx(1 - math.log1p(math.exp(-3)) / math.log(2), abs=1e-6)
+    assert not advice  # under 95 %
+    assert gaps([(math.log1p(math.exp(-4)), 4.02)] * 10, adversarial="relativistic")[1]
+    assert not gaps([(math.log1p(math.exp(-4)), 0.6)] * 10, adversarial="relativistic")[
+        1
+    ]  # log 2 or less: it is fooled
+
+
+def test_a_gap_is_a_mean_over_the_log_points_that_have_it():
+    """As of a method whose updates take turns, logged at each step."""
+    watch = Sentinels(SAMPLE)
+    for losses in ({"loss/d/adv_b": 0.05}, {"loss/g/adv_ab": 0.9}, {"loss/d/adv_b": 0.15}, {"loss/g/adv_ab": 0.9}):
+        watch.logged(losses)
+    scalars, _ = watch(at(Toy(healthy_to_b, healthy_to_b)))
+    assert scalars["watch/d_gap_b"] == pytest.approx(1 - 0.1 / 0.25)
+
+
 def test_advice_leaves_out_what_is_done_already():
     _, advice = gaps([(0.005, 0.9)] * 10, diffaugment="color,translation,cutout")
     assert "diffaugment" not in advice[0]
@@ -269,25 +300,26 @@ def test_advice_leaves_out_what_is_done_already():
     assert "(translate resume) with a smaller --lambda-cycle (now 10.0)" in advice[0]
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("kind", signs.SIGNS)
+def shown(kind, cls):
+    """Whether methods of the class are looked at for it: all discriminators, what is made of two domains, and ways back."""
+    return kind == "d_gap" or (cls.layout in TWO_DOMAINS and (kind != "hidden" or len(cls.translators) == 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in signs.SIGNS for name, cls in METHODS.items() if shown(kind, cls)]
+)
 def test_advice_is_one_line_that_names_flags_of_the_method(kind, name):
-    method = METHODS[name].on_meta(tiny_config(name))
+    method = METHODS[name].on_meta(small_config(name))
     line = signs.line_of((kind, "b"), 0.5, method.cfg, sentinels.knows_truth(method))
     assert "\n" not in line
     flags = re.findall(r"--([a-z0-9-]+)", line)
     assert {flag.replace("-", "_") for flag in flags} <= set(config.names(METHODS[name].Config))
-    assert flags or (kind == "hidden" and len(method.translators) == 1)  # one way only: it cannot hide a signal
+    assert flags
 
 
 # Real methods.
 
-
-def tiny_config(name, **flags):
-    small = {"crop_size": SIZE, "load_size": SIZE, "g_width": 8, "d_width": 8}
-    if name == "cyclegan":
-        small |= {"generator": "resnet_3blocks", "pool_size": 3}
-    return METHODS[name].check(config.resolve(METHODS[name].Config, ("test", {**small, **flags})))
+WIDER = {"g_width": 8, "d_width": 8}
 
 
 def warm(x):
@@ -298,18 +330,19 @@ def warm(x):
 def batch(name, first, count=1):
     """Images of domain a and warm ones: of the same pictures where the method learns from pairs, else of others."""
     other = first if METHODS[name].layout == "paired" else first + 1000
-    return {"a": pictures(first, count), "b": warm(pictures(other, count))}
+    return batch_like(name, pictures(first, count), warm(pictures(other, count)))
 
 
 def train(name, method, steps, *, watched=True):
-    """A training on six images, logged at each second one and looked at four times. Returns scalars, advice and engine."""
+    """A training on a few images, logged at each second step and looked at four times. Returns scalars, advice and engine."""
     schedule = Schedule(10, 0, 0, images=steps)
     precision = runtime.PRECISIONS["fp32"]
     engine = Engine(method, schedule, seed=0, device=CPU, precision=precision, batch_size=1)
+    count = method.cfg.batch_size
     watch, means = Sentinels(batch(name, 100, 4)), Means()
     scalars, advice = {}, []
     for step in range(steps):
-        means.add(engine.step([batch(name, step % 6)]))
+        means.add(engine.step([batch(name, step % 6, count)]))
         if watched and step % 2:
             watch.logged({f"loss/{key}": value for key, value in means.read().items()})
         if watched and (step + 1) % (steps // 4) == 0:
@@ -318,19 +351,43 @@ def train(name, method, steps, *, watched=True):
     return scalars, advice, engine
 
 
-SCALARS = {
-    "cyclegan": {
-        f"watch/{kind}_{domain}" for kind in ("inversion", "change", "variety", "hidden", "d_gap") for domain in "ab"
-    },
-    "pix2pix": {"watch/inversion_b", "watch/change_b", "watch/error_b", "watch/variety_b", "watch/d_gap"},
-}
+def scalars_of(method):
+    """What is watched of a method: what it makes of two domains, and discriminators whose cost has an end."""
+    match method.layout, len(method.translators):
+        case "paired", 1:
+            names = ["inversion_b", "change_b", "error_b", "variety_b"]
+        case "unpaired", 1:
+            names = ["inversion_b", "change_b", "variety_b"]
+        case "unpaired", 2:
+            names = [f"{kind}_{domain}" for kind in ("inversion", "change", "variety", "hidden") for domain in "ab"]
+        case _:
+            names = []
+    if chance_of(method.cfg):
+        judges = [child for child, _ in method.named_children() if re.fullmatch("d(_.)?", child)]
+        names += [f"d_gap{child[1:]}" for child in judges]
+    return {f"watch/{name}" for name in names}
 
 
-@pytest.mark.parametrize("name", METHODS)
+def test_what_is_watched_in_words():
+    """Guards the rule above: of the two first methods it is this."""
+    found = {name: scalars_of(METHODS[name].on_meta(small_config(name))) for name in ("pix2pix", "cyclegan")}
+    kinds = ("inversion", "change", "variety", "hidden", "d_gap")
+    assert found["cyclegan"] == {f"watch/{kind}_{domain}" for kind in kinds for domain in "ab"}
+    assert found["pix2pix"] == {
+        "watch/inversion_b",
+        "watch/change_b",
+        "watch/error_b",
+        "watch/variety_b",
+        "watch/d_gap",
+    }
+
+
+@pytest.mark.parametrize("name", distinct_methods())
 def test_a_healthy_training_trips_nothing(name, monkeypatch):
     monkeypatch.setattr(signs, "EARLY", 0)
-    scalars, advice, _ = train(name, METHODS[name](tiny_config(name, lr=1e-3)), 32)
-    assert set(scalars) == SCALARS[name]
+    method = METHODS[name](small_config(name, **WIDER, lr=1e-3))
+    scalars, advice, _ = train(name, method, 32)
+    assert set(scalars) == scalars_of(method)
     assert not advice
 
 
@@ -338,7 +395,7 @@ def test_a_healthy_training_trips_nothing(name, monkeypatch):
 def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
     """The generator does not move, so its few images are soon told from the real ones."""
     monkeypatch.setattr(signs, "EARLY", 0)
-    method = METHODS["pix2pix"](tiny_config("pix2pix", lr=2e-3, norm="none", adversarial=adversarial))
+    method = METHODS["pix2pix"](small_config("pix2pix", **WIDER, lr=2e-3, norm="none", adversarial=adversarial))
     method.updates["g"] = replace(method.updates["g"], lr=0.0)
     scalars, advice, _ = train("pix2pix", method, 60)
     assert any(
@@ -347,12 +404,12 @@ def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
     assert scalars["watch/d_gap"] > 0.95
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", distinct_methods())
 def test_a_look_leaves_no_trace(name):
     """Weights, buffers, optimizers and the generator of dropout: bit for bit what they are without."""
-    _, _, seen = train(name, METHODS[name](tiny_config(name)), 8)
+    _, _, seen = train(name, METHODS[name](small_config(name, **WIDER)), 8)
     draws = torch.get_rng_state()
-    _, _, unseen = train(name, METHODS[name](tiny_config(name)), 8, watched=False)
+    _, _, unseen = train(name, METHODS[name](small_config(name, **WIDER)), 8, watched=False)
     assert torch.equal(draws, torch.get_rng_state())
     assert seen.method.training
     for (key, left), right in zip(seen.method.state_dict().items(), unseen.method.state_dict().values(), strict=True):
@@ -367,7 +424,7 @@ def test_other_precisions_say_the_same(precision):
     """To the few digits that bf16 has."""
     found = []
     for name in ("fp32", precision):
-        method = METHODS["cyclegan"](tiny_config("cyclegan"))
+        method = METHODS["cyclegan"](small_config("cyclegan", **WIDER))
         engine = Engine(
             method, Schedule(10, 0, 0, images=9), seed=0, device=CPU, precision=runtime.PRECISIONS[name], batch_size=1
         )
@@ -380,17 +437,7 @@ def test_other_precisions_say_the_same(precision):
 
 
 def train_folder(name, root, run, said=None, **flags):
-    small = {
-        "crop_size": SIZE,
-        "load_size": SIZE,
-        "g_width": 4,
-        "d_width": 4,
-        "device": "cpu",
-        "log_every": 2,
-        "images": 6,
-    }
-    if name == "cyclegan":
-        small |= {"generator": "resnet_3blocks", "pool_size": 3}
+    small = small_settings(name, device="cpu", log_every=2, images=6)
     say = said.append if said is not None else lambda line: None
     return translate.train(name, root, run=run, say=say, **{**small, **flags}).path
 
@@ -399,7 +446,7 @@ def stats(run):
     return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", distinct_methods())
 def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
     root = request.getfixturevalue(f"{METHODS[name].layout}_root")
     watched, alone = (train_folder(name, root, tmp_path / on, watch=on, sample_every=3) for on in ("on", "off"))
@@ -408,8 +455,9 @@ def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
     # before the first step, after image 3 and at the end: each in the next line, none in a line of its own
     points = stats(watched)
     assert [point["images"] for point in points] == [2, 4, 6]
-    assert all(SCALARS[name] - point.keys() <= {key for key in SCALARS[name] if "d_gap" in key} for point in points)
-    assert SCALARS[name] <= points[-1].keys()
+    names = scalars_of(METHODS[name].on_meta(small_config(name)))
+    assert all(names - point.keys() <= {key for key in names if "d_gap" in key} for point in points)
+    assert names <= points[-1].keys()
 
 
 def test_advice_is_said_once_in_a_run(unpaired_root, tmp_path, monkeypatch):

@@ -210,10 +210,18 @@ def load(
     return Translator(read(model).with_test_time(on_off(dropout), norm_statistics), where, precision)
 
 
+def by_name(name: str) -> Path | None:
+    """The folder of a model of this name: in checkpoints/, or among those that ship with the project."""
+    package = Path(__file__).parents[1]
+    places = (Path("checkpoints"), package.parent / "checkpoints", package / "_checkpoints")
+    return next((place / name for place in places if (place / name).exists()), None)
+
+
 def read(model: str | Path) -> Model:
     """What MODEL names; ModelError says what was looked for."""
     path = Path(model)
-    path = path if path.exists() else Path("checkpoints") / path
+    if not path.exists():
+        path = by_name(str(model)) or Path("checkpoints") / path
     if path.is_file():
         return reference.read_file(path)
     folder = find_folder(path)

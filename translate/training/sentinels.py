@@ -173,16 +173,19 @@ class Chance:
 
 
 def gaps(points: Sequence[Mapping[str, float]], cfg: Any) -> dict[Key, float]:
-    """How far each discriminator is ahead, in the mean of the log points: see `Chance.gap`. Key: ("d_gap", what it judges)."""
+    """How far each discriminator is ahead, in the mean of the log points that have its loss: see `Chance.gap`.
+
+    Key: ("d_gap", what it judges).
+    """
     chance = chance_of(cfg)
-    if chance is None or not points:
+    if chance is None:
         return {}
+    names = dict.fromkeys(name for point in points for name in point if name.startswith(DISCRIMINATOR))
     return {
         ("d_gap", name.removeprefix(DISCRIMINATOR).removeprefix("_")): fmean(
-            chance.gap(point[name]) for point in points
+            chance.gap(point[name]) for point in points if name in point
         )
-        for name in points[-1]
-        if name.startswith(DISCRIMINATOR)
+        for name in names
     }
 
 

@@ -82,6 +82,8 @@ class Sign:
 
 CHANGES = ("another", "a smaller", "a larger")
 AGAIN = "start again with"
+WAY_BACK = ("lambda_cycle", "lambda_a", "lambda_b", "default_rate")
+"""What methods call the weight of coming back to where one started."""
 GO_ON = "stop and go on (translate resume) with"
 
 SIGNS: dict[str, Sign] = {
@@ -93,7 +95,12 @@ SIGNS: dict[str, Sign] = {
     "change": Sign(
         "images made for domain {domain} are copies of their inputs (mean difference {value:.1f} of 255)",
         GO_ON,
-        (("lambda_identity", "a smaller"), ("lambda_cycle", "a smaller"), ("lambda_l1", "a larger")),
+        (
+            ("lambda_identity", "a smaller"),
+            *((name, "a smaller") for name in WAY_BACK),
+            ("lambda_nce", "a smaller"),
+            ("lambda_l1", "a larger"),
+        ),
     ),
     "variety": Sign(
         "images made for domain {domain} are nearly all the same ({value:.1%} of the variance of real ones)",
@@ -104,7 +111,7 @@ SIGNS: dict[str, Sign] = {
         "the way from {domain} and back lives from a signal that nobody sees in the image between: faint noise there makes it "
         "{value:.1f} times worse than it may",
         GO_ON,
-        (("lambda_cycle", "a smaller"),),
+        tuple((name, "a smaller") for name in WAY_BACK),
     ),
     "d_gap": Sign(
         "the discriminator{of_domain} tells real from made images without fail ({value:.1%}) and teaches nothing any more",
