@@ -312,7 +312,7 @@ def test_the_file_holds_the_generators_and_nothing_else(build: Build, name: str)
     method = cls.on_meta(cfg)
     expected = {
         f"{attribute}.{key}"
-        for attribute in cls.translators.values()
+        for attribute in (*method.translators.values(), *method.samplers)
         for key in method.get_submodule(attribute).state_dict()
     }
     with safe_open(folder / "model.safetensors", "pt") as file:

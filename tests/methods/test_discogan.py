@@ -176,7 +176,7 @@ def test_a_lazy_penalty_counts_steps_of_the_discriminators():
 def test_the_default_recipe_is_the_authors():
     cfg = DiscoGAN.check(DiscoGANConfig())
     assert (cfg.generator, cfg.discriminator, cfg.norm, cfg.dropout) == ("discogan", "discogan", "batch", False)
-    assert (cfg.crop_size, cfg.load_size, cfg.flip, cfg.batch_size) == (64, 64, False, 64)
+    assert (cfg.crop_size, cfg.default_load_size, cfg.flip, cfg.batch_size) == (64, 64, False, 64)
     assert (cfg.epochs, cfg.decay_epochs, cfg.update_interval, cfg.gan_curriculum) == (5000, 0, 3, 10_000)
     assert (cfg.starting_rate, cfg.default_rate, cfg.feature_share) == (0.01, 0.5, 0.9)
     for update in DiscoGAN.on_meta(cfg).updates.values():

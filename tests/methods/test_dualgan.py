@@ -236,7 +236,7 @@ def test_the_default_recipe_is_the_authors():
     cfg = DualGAN.check(DualGANConfig())
     assert (cfg.generator, cfg.discriminator, cfg.norm, cfg.dropout) == ("dual_unet_256", "dualgan", "instance", False)
     assert (cfg.lambda_a, cfg.lambda_b, cfg.lr, cfg.batch_size, cfg.n_critic) == (500, 500, 5e-5, 1, 1)
-    assert (cfg.epochs, cfg.decay_epochs, cfg.crop_size, cfg.load_size, cfg.flip) == (50, 0, 256, 256, True)
+    assert (cfg.epochs, cfg.decay_epochs, cfg.crop_size, cfg.default_load_size, cfg.flip) == (50, 0, 256, 256, True)
     method = DualGAN.on_meta(cfg)
     assert method.adversary.weight == 10
     assert {(u.optimizer, u.options["decay"], u.lr) for u in method.updates.values()} == {("rmsprop", 0.9, 5e-5)}
@@ -246,7 +246,7 @@ def test_the_default_recipe_is_the_authors():
 def test_smaller_crops_lose_levels_and_are_not_cropped_at_random(crop, generator):
     cfg = DualGAN.check(config.resolve(DualGANConfig, ("test", {"crop_size": crop})))
     assert cfg.generator == f"dual_unet_{generator}"
-    assert cfg.load_size == crop
+    assert cfg.default_load_size == crop
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,8 @@ def test_smaller_crops_lose_levels_and_are_not_cropped_at_random(crop, generator
     [
         ({"crop_size": 33}, "--crop-size 32"),
         ({"crop_size": 96, "generator": "dual_unet_64"}, "multiples of 64"),
-        ({"preprocess": "none"}, "dualgan_patch"),
+        ({"preprocess": "none"}, "another --discriminator"),
+        ({"preprocess": "none", "discriminator": "dualgan_patch"}, "another --adversarial"),
         ({"norm": "batch"}, "--norm instance"),
     ],
 )
@@ -264,4 +265,5 @@ def test_what_cannot_work_is_refused_with_a_remedy(flags, named):
 
 
 def test_whole_images_of_any_size_can_be_judged_by_patches():
-    assert config_of(preprocess="none", discriminator="dualgan_patch").discriminator == "dualgan_patch"
+    flags = {"preprocess": "none", "discriminator": "dualgan_patch", "adversarial": "lsgan"}
+    assert config_of(**flags).discriminator == "dualgan_patch"

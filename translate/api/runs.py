@@ -203,6 +203,9 @@ def _model(folder: Path) -> dict[str, Any]:
         **info,
         "dtype": ", ".join(sorted({DTYPES[dtype] for dtype, _ in shapes.values() if dtype in DTYPES})),
         "parameters": sum(math.prod(shape) for key, (_, shape) in shapes.items() if not key.endswith(STATISTICS)),
+        "classes": None
+        if info["directions"]
+        else [name for name in info["networks"].get("classes", "").split(",") if name],
         "discriminators": [],
         "sha256": digest,
         "notices": [],
