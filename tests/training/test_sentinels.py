@@ -389,7 +389,7 @@ HEALTHY = {"discogan": 200}
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_healthy_training_trips_nothing(name, monkeypatch):
     monkeypatch.setattr(signs, "EARLY", 0)
-    method = METHODS[name](small_config(name, **WIDER, lr=1e-3, gan_curriculum=0)  # from the start as it will be later)
+    method = METHODS[name](small_config(name, **WIDER, lr=1e-3, gan_curriculum=0))
     scalars, advice, _ = train(name, method, HEALTHY.get(name, 32))
     assert set(scalars) == scalars_of(method)
     assert not advice
