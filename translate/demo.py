@@ -134,7 +134,7 @@ def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Fig
         images.write_image(out / f"{task.name}.png", images.grid({k: v[:4] for k, v in pictures.items()}))
     intro = (
         "Two models were trained from scratch on this machine, in a few minutes. Beside them stand the two that ship with the "
-        "project, trained the same way for longer. The places are new to all of them."
+        "project, trained for longer; their cards say how. The places are new to all of them."
     )
     report.write(
         out / "report.html", "Image translation, trained before your eyes", intro, sections, next_commands(out)
