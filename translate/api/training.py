@@ -150,7 +150,8 @@ def _train_started(
     precision = runtime.pick_precision(cfg.precision, device)
     data.check(cfg, device)
     split = layouts.find(root, cls.layout, "train", cfg.direction)
-    cfg = cls.check(cls.with_labels(cfg, split.names, exclusive=not any(isinstance(x, tuple) for x in split.labels)))
+    named = cls.with_labels(cfg, split.names, exclusive=not any(isinstance(x, tuple) for x in split.labels))
+    cfg = cfg if named == cfg else cls.check(named)
     split, known = validating.divide(root, cls.layout, cfg, split, tell)
     measure = validating.Measure(root, known, cfg, cls.layout, device) if known and runtime.rank() == 0 else None
     schedule = Schedule.of(cfg, len(split))

@@ -7,8 +7,8 @@ everything else. A step is a generator: `yield "g", losses` means *minimise the 
 
 from collections import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from translate.config import TrainConfig, option
 from translate.errors import UsageError
 from translate.nn.adversary import Adversary
-from translate.nn.blocks import set_test_time
+from translate.nn.blocks import keyed_dropout, set_test_time
 from translate.nn.diffaugment import DIFFAUGMENT
 from translate.nn.diffaugment import find as find_policy
 from translate.nn.discriminators import DISCRIMINATORS, Discriminator
-from translate.nn.generators import GENERATORS, Generator
+from translate.nn.generators import GENERATORS, Generator, unet_for
 from translate.nn.generators import find as find_generator
 from translate.nn.losses import ADVERSARIAL
 
@@ -111,6 +111,9 @@ class GanConfig(AdversarialConfig):
     )
 
 
+C = TypeVar("C", bound=GanConfig)
+
+
 class Method(nn.Module):
     """A translation method. Subclasses are one file each and do not extend one another."""
 
@@ -172,7 +175,9 @@ class Method(nn.Module):
 
         Call in evaluation mode. H and W obey the size rule of the generator.
         """
-        raise NotImplementedError
+        net = self.generator_for(to)
+        with keyed_dropout(net, key if self.cfg.dropout else None):
+            return net(x)
 
     def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] made of the noise that key (N,) decides, of the classes label (N,) if there are any.
@@ -247,6 +252,19 @@ def build_discriminator(cfg: GanConfig, in_channels: int, *key: int | str) -> Di
     net = DISCRIMINATORS[cfg.discriminator](in_channels, cfg.d_width, cfg.norm, cfg.d_layers, cfg.crop_size)
     net.initialise(net, *key)
     return net
+
+
+def with_unet(cfg: C, kind: str) -> C:
+    """The config with its generator filled in, if it has none: the deepest U-Net of the kind that takes the crop."""
+    if cfg.generator is not None:
+        return cfg
+    generator = unet_for(cfg.crop_size, kind)
+    if generator is None:
+        near = max(32, cfg.crop_size // 32 * 32)
+        raise UsageError(
+            f"--crop-size {cfg.crop_size}: no U-Net takes it; use a multiple of 32, such as --crop-size {near}"
+        )
+    return replace(cfg, generator=generator)
 
 
 def check_gan(cls: type[Method], cfg: GanConfig) -> None:

@@ -22,7 +22,6 @@ from translate.methods.base import (
     check_gan,
     coupling,
 )
-from translate.nn.blocks import keyed_dropout
 from translate.nn.diffaugment import diffaugment
 from translate.nn.discriminators import DISCRIMINATORS
 from translate.nn.generators import GENERATORS, find
@@ -144,10 +143,6 @@ class CUT(Method):
         keys = self.f([take(x, p) for x, p in zip(maps(self.g, source), at, strict=True)])
         pairs = zip(queries, keys, strict=True)
         return torch.stack([patch_nce(query, own, self.cfg.nce_temperature) for query, own in pairs]).mean()
-
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        with keyed_dropout(self.g, key if self.cfg.dropout else None):
-            return self.g(x)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         a, b, key = batch["a"], batch["b"], batch["key"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from translate import runtime
 from translate.config import option
 from translate.errors import UsageError
+from translate.methods import two_way
 from translate.methods.base import (
     Batch,
     Clock,
@@ -24,7 +25,6 @@ from translate.methods.base import (
     check_gan,
     coupling,
 )
-from translate.nn.blocks import keyed_dropout
 from translate.nn.diffaugment import diffaugment
 from translate.nn.discriminators import DISCRIMINATORS
 from translate.nn.features import FeatureDiscriminator
@@ -168,31 +168,11 @@ class DiscoGAN(Method):
         """What a discriminator sees of images."""
         return diffaugment(x, batch["key"], self.cfg.diffaugment, use)
 
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        net = self.generator_for(to)
-        with keyed_dropout(net, key if self.cfg.dropout else None):
-            return net(x)
-
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        a, b, key = batch["a"], batch["b"], batch["key"]
-        fake_b, fake_a = self.translate(a, "b", key), self.translate(b, "a", key)
-        return {
-            "real a": a,
-            "fake b": fake_b,
-            "cycle a": self.translate(fake_b, "a", key),
-            "real b": b,
-            "fake a": fake_a,
-            "cycle b": self.translate(fake_a, "b", key),
-        }
+        return two_way.preview(self, batch)
 
     def judge(self, batch: Batch) -> dict[str, Tensor]:
-        a, b, key = batch["a"], batch["b"], batch["key"]
-        return {
-            "real_a": self.d_a(a),
-            "fake_a": self.d_a(self.translate(b, "a", key)),
-            "real_b": self.d_b(b),
-            "fake_b": self.d_b(self.translate(a, "b", key)),
-        }
+        return two_way.judge(self, batch)
 
 
 def reconstruction(back: Tensor, image: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from translate.config import option
-from translate.errors import UsageError
+from translate.methods import two_way
 from translate.methods.base import (
     Batch,
     Clock,
@@ -21,11 +21,10 @@ from translate.methods.base import (
     build_generator,
     check_gan,
     coupling,
+    with_unet,
 )
-from translate.nn.blocks import keyed_dropout
 from translate.nn.diffaugment import diffaugment
 from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.dualgan import dual_unet_for
 from translate.nn.generators import GENERATORS, find
 from translate.nn.losses import ADVERSARIAL, cycle
 
@@ -86,14 +85,7 @@ class DualGAN(Method):
 
     @classmethod
     def check(cls, cfg: DualGANConfig) -> DualGANConfig:
-        if cfg.generator is None:
-            generator = dual_unet_for(cfg.crop_size)
-            if generator is None:
-                near = max(32, cfg.crop_size // 32 * 32)
-                raise UsageError(
-                    f"--crop-size {cfg.crop_size}: no U-Net takes it; use a multiple of 32, such as --crop-size {near}"
-                )
-            cfg = replace(cfg, generator=generator)
+        cfg = with_unet(cfg, "dual_unet")
         if cfg.g_steps is None:  # as the authors have it for what their code calls classic
             cfg = replace(cfg, g_steps=2 if cfg.adversarial == "non-saturating" else 1)
         check_gan(cls, cfg)
@@ -153,28 +145,8 @@ class DualGAN(Method):
         """What a discriminator sees of images."""
         return diffaugment(x, batch["key"], self.cfg.diffaugment, use)
 
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        net = self.generator_for(to)
-        with keyed_dropout(net, key if self.cfg.dropout else None):
-            return net(x)
-
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        a, b, key = batch["a"], batch["b"], batch["key"]
-        fake_b, fake_a = self.translate(a, "b", key), self.translate(b, "a", key)
-        return {
-            "real a": a,
-            "fake b": fake_b,
-            "cycle a": self.translate(fake_b, "a", key),
-            "real b": b,
-            "fake a": fake_a,
-            "cycle b": self.translate(fake_a, "b", key),
-        }
+        return two_way.preview(self, batch)
 
     def judge(self, batch: Batch) -> dict[str, Tensor]:
-        a, b, key = batch["a"], batch["b"], batch["key"]
-        return {
-            "real_a": self.d_a(a),
-            "fake_a": self.d_a(self.translate(b, "a", key)),
-            "real_b": self.d_b(b),
-            "fake_b": self.d_b(self.translate(a, "b", key)),
-        }
+        return two_way.judge(self, batch)

@@ -1,13 +1,12 @@
 """pix2pix: paired image-to-image translation (Isola et al., "Image-to-Image Translation with Conditional Adversarial
 Networks", CVPR 2017). The defaults are the recipe of the reference implementation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from translate.config import option
-from translate.errors import UsageError
 from translate.methods.base import (
     Batch,
     Clock,
@@ -20,10 +19,10 @@ from translate.methods.base import (
     build_generator,
     check_gan,
     coupling,
+    with_unet,
 )
-from translate.nn.blocks import keyed_dropout
 from translate.nn.diffaugment import diffaugment
-from translate.nn.generators import GENERATORS, find, unet_for
+from translate.nn.generators import GENERATORS, find
 from translate.nn.losses import ADVERSARIAL, l1
 
 
@@ -59,14 +58,7 @@ class Pix2Pix(Method):
 
     @classmethod
     def check(cls, cfg: Pix2PixConfig) -> Pix2PixConfig:
-        if cfg.generator is None:
-            generator = unet_for(cfg.crop_size)
-            if generator is None:
-                near = max(32, cfg.crop_size // 32 * 32)
-                raise UsageError(
-                    f"--crop-size {cfg.crop_size}: no U-Net takes it; use a multiple of 32, such as --crop-size {near}"
-                )
-            cfg = replace(cfg, generator=generator)
+        cfg = with_unet(cfg, "unet")
         check_gan(cls, cfg)
         return cfg
 
@@ -99,10 +91,6 @@ class Pix2Pix(Method):
         a = batch["a"]
         whole = torch.cat([a, image], 1)
         return diffaugment(whole, batch["key"], self.cfg.diffaugment, use, condition=a.shape[1])
-
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        with keyed_dropout(self.g, key if self.cfg.dropout else None):
-            return self.g(x)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         return {"input": batch["a"], "output": self.translate(batch["a"], "b", batch["key"]), "truth": batch["b"]}

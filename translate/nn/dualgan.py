@@ -124,12 +124,6 @@ class DualGenerator(Generator):
         self.model = DualOutermost(in_channels, out_channels, width, block)
 
 
-def dual_unet_for(crop_size: int) -> str | None:
-    """The deepest of these U-Nets, of at most 8 levels, that takes images of `crop_size`; None if none does."""
-    power = min(crop_size & -crop_size, 256)  # the largest power of two that divides it
-    return f"dual_unet_{power}" if power >= 4 else None
-
-
 class _DualDiscriminator(Discriminator):
     """What judges have in common: convolutions that halve, 5×5 and then 3×3, each but the first with a norm."""
 

@@ -148,8 +148,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
 
 def find(name: str) -> Callable[..., Generator] | None:
     """The row of GENERATORS called `name`, or one of its kind: a ResNet of any number of blocks (resnet_4blocks,
-    antialias_4blocks), a U-Net of any power of two from 4 up (unet_512,
-    dual_unet_512). None if there is no such network."""
+    antialias_4blocks), a U-Net of any power of two from 4 up (unet_512, dual_unet_512). None if there is no such network."""
     if name in GENERATORS:
         return GENERATORS[name]
     if match := re.fullmatch(r"(resnet|antialias)_([1-9]\d{0,2})blocks", name):
@@ -162,7 +161,7 @@ def find(name: str) -> Callable[..., Generator] | None:
     return None
 
 
-def unet_for(crop_size: int) -> str | None:
-    """The deepest U-Net, of at most 8 levels, that takes images of `crop_size`; None if no U-Net does."""
+def unet_for(crop_size: int, kind: str = "unet") -> str | None:
+    """The deepest U-Net of a kind (unet, dual_unet), of at most 8 levels, that takes `crop_size`; None if none does."""
     power = min(crop_size & -crop_size, 256)  # the largest power of two that divides it
-    return f"unet_{power}" if power >= 4 else None
+    return f"{kind}_{power}" if power >= 4 else None
