@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-import translate
 from translate import files, images
 from translate.conversion import tiling
 from translate.conversion.journal import Line
 from translate.conversion.names import Item, output_format
-from translate.conversion.options import SOURCE_TYPES, Options
+from translate.conversion.options import SOURCE_TYPES, Options, mark_of
 from translate.conversion.translator import Translator, spread
 from translate.errors import StorageError, UsageError
-from translate.images import Frame, ImageError, Mark, Metadata, Picture
+from translate.images import Frame, ImageError, Metadata, Picture
 
 
 @dataclass
@@ -74,12 +73,7 @@ class Maker:
                 f"--tile {options.tile}: a {translator.info['networks']['generator']} works on the whole image and has no "
                 f"tiles; use --tile auto"
             )
-        self.mark = Mark(
-            tool=f"image-translate {translate.__version__}",
-            system=str(translator.info["method"]),
-            version=translator.sha256[:12],
-            source_type=SOURCE_TYPES[options.source_type],
-        )
+        self.mark = mark_of(translator.info["method"], translator.sha256, SOURCE_TYPES[options.source_type])
 
     def read(self, item: Item) -> Work:
         """ImageError or OSError where it cannot be read."""

@@ -6,14 +6,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import translate
 from translate import images
 from translate.conversion import tiling
 from translate.conversion.names import Item
 from translate.conversion.translator import PIXELS, Translator
 from translate.errors import UsageError
+from translate.images import Mark
 
 SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
 """IPTC's terms for what the mark says: a photo that was changed, or a picture made of what is none (edges, labels)."""
+
+
+def check_quality(quality: int | None) -> None:
+    """UsageError where it is no quality that formats have."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"--quality {quality}: must be from 1 to 100")
+
+
+def check_counts(**values: int | None) -> None:
+    """UsageError where a flag that counts something is given as less than 1."""
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+
+
+def mark_of(method: str, sha256: str, source_type: str) -> Mark:
+    """What outputs say of the model that made them: its method and weights; `source_type`: a term of IPTC's."""
+    return Mark(f"image-translate {translate.__version__}", method, sha256[:12], source_type)
 
 
 @dataclass(frozen=True)
@@ -55,8 +75,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.format != "keep" and images.writer_for(self.format) is None:
             raise UsageError(f"--format {self.format}: unknown; possible: keep, {', '.join(images.WRITERS)}")
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(f"--quality {self.quality}: must be from 1 to 100")
+        check_quality(self.quality)
         if self.source_type not in SOURCE_TYPES:
             raise UsageError(f"--source-type {self.source_type}: unknown; possible: {', '.join(SOURCE_TYPES)}")
         if self.tile not in ("auto", "off") and not (isinstance(self.tile, int) and self.tile >= tiling.LEAST):
@@ -71,10 +90,7 @@ class Options:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
         if self.merge and self.report:
             raise UsageError("--merge --report: merging shows no pictures; merge first, then the same without --merge")
-        for name in ("batch_size", "limit", "max_pixels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+        check_counts(batch_size=self.batch_size, limit=self.limit, max_pixels=self.max_pixels)
 
     def decisive(self, translator: Translator) -> dict[str, Any]:
         """What decides the bytes of an output, beside the weights and the input."""

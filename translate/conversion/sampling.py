@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import translate
 from translate import files, images, noise, runtime
 from translate.conversion.model import Model
-from translate.conversion.options import Progress
+from translate.conversion.options import Progress, check_counts, check_quality, mark_of
 from translate.errors import Interrupted, ModelError, UsageError
-from translate.images import Mark, Metadata, Picture
+from translate.images import Metadata, Picture
 
 RECORD = "samples.json"
 COLUMNS = 8
@@ -73,13 +72,10 @@ class Choice:
     mark: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("count", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        check_counts(count=self.count, batch_size=self.batch_size)
         if images.writer_for(self.format) is None:
             raise UsageError(f"--format {self.format}: unknown; possible: {', '.join(images.WRITERS)}")
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(f"--quality {self.quality}: must be from 1 to 100")
+        check_quality(self.quality)
 
 
 @dataclass
@@ -139,7 +135,7 @@ def _folder(sampler: Sampler, output: Path, choice: Choice, progress: Progress) 
     for n in names if sampler.classes else ():
         of = sampler.classes[sampler.class_of(n, choice.of_class)]
         made.classes[of] = made.classes.get(of, 0) + 1
-    mark = Metadata().marked(_mark(sampler)) if choice.mark else None
+    mark = Metadata().marked(mark_of(sampler.method.name, sampler.sha256, images.GENERATED)) if choice.mark else None
     with runtime.stop_on_signal() as stop, files.storage(output):
         for numbers in _parts(todo, choice):
             for n, image in zip(numbers, sampler(numbers, choice.seed, choice.of_class), strict=True):
@@ -183,12 +179,3 @@ def _check_record(sampler: Sampler, output: Path, choice: Choice) -> None:
         raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")
     with files.storage(output):
         files.write(path, (json.dumps(wanted, indent=2) + "\n").encode())
-
-
-def _mark(sampler: Sampler) -> Mark:
-    return Mark(
-        tool=f"image-translate {translate.__version__}",
-        system=sampler.method.name,
-        version=sampler.sha256[:12],
-        source_type=images.GENERATED,
-    )
