@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,6 +18,7 @@ from translate.conversion.model import Model, find_folder, read_folder
 from translate.errors import ModelError, UsageError
 from translate.nn.blocks import set_test_time
 from translate.nn.generators import Generator
+from translate.nn.winograd import direct
 
 PIXELS = ("rounded", "reference")
 """How integers are made of what a network gives: rounded to the nearest, or cut off as the reference does."""
@@ -128,7 +130,8 @@ class Translator:
             raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXELS)}")
         keys = [pixel_key(picture, seed) for picture in pictures]
         values = self.values(self.source_of(to))
-        results = self._run([images.to_tensor(picture, values, self.device) for picture in pictures], to, keys)
+        with arithmetic(pixels):
+            results = self._run([images.to_tensor(picture, values, self.device) for picture in pictures], to, keys)
         return [
             self.stored(x, picture.dtype, to, allowed, pixels == "reference")
             for x, picture, allowed in zip(results, pictures, holds or [images.DEPTHS] * len(pictures), strict=True)
@@ -155,6 +158,11 @@ class Translator:
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """What the network sees of an image of this size."""
         return _padded(height, **self.info["size"]), _padded(width, **self.info["size"])
+
+
+def arithmetic(pixels: str) -> AbstractContextManager[None]:
+    """Pixels as the reference makes them need its convolutions too: others part in the last bits."""
+    return direct() if pixels == "reference" else nullcontext()
 
 
 def side_by_side(picture: Tensor, results: Sequence[Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from translate import noise
 from translate.nn import synchronised
+from translate.nn.winograd import Conv3x3
 
 
 def normalise_each(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -151,7 +152,11 @@ def set_test_time(net: nn.Module, norm_statistics: str, dropout: bool = True) ->
 
 def conv_norm_relu(cin: int, cout: int, norm: str, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
     """Convolution, norm and ReLU, as three neighbours in a network's list."""
-    conv = nn.Conv2d(cin, cout, kernel, stride, padding, bias=has_bias(norm))
+    bias = has_bias(norm)
+    if (kernel, stride) == (3, 1):
+        conv: nn.Module = Conv3x3(cin, cout, padding=padding, bias=bias)
+    else:
+        conv = nn.Conv2d(cin, cout, kernel, stride, padding, bias=bias)
     return [conv, norm_layer(norm, cout), nn.ReLU(inplace=True)]
 
 
@@ -165,7 +170,7 @@ class ResnetBlock(nn.Module):
             *conv_norm_relu(channels, channels, norm, 3),
             *([Dropout()] if dropout else []),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=has_bias(norm)),
+            Conv3x3(channels, channels, bias=has_bias(norm)),
             norm_layer(norm, channels),
         )
 

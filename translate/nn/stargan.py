@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from translate.nn.blocks import AffineInstanceNorm2d, Dropout, down, norm_layer, up
 from translate.nn.init import default_
 from translate.nn.interfaces import Discriminator, Generator
+from translate.nn.winograd import Conv3x3
 
 BLOCKS = 6
 """Residual blocks of the generator."""
@@ -32,11 +33,11 @@ class ZeroPaddedBlock(nn.Module):
     def __init__(self, channels: int, norm: str, dropout: bool) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            Conv3x3(channels, channels, padding=1, bias=False),
             _norm(norm, channels),
             nn.ReLU(inplace=True),
             *([Dropout()] if dropout else []),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            Conv3x3(channels, channels, padding=1, bias=False),
             _norm(norm, channels),
         )
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from translate.conversion.tiling.moments import Moments
 from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, needs_whole
+from translate.nn.winograd import Conv3x3
 
 
 class Region(NamedTuple):
@@ -133,6 +134,8 @@ class _Convolve:
         zeros = [(given[axis].start - reach[axis].start, reach[axis].stop - given[axis].stop) for axis in (0, 1)]
         if any(zeros[0] + zeros[1]):
             x = F.pad(x, zeros[1] + zeros[0])
+        if isinstance(self.layer, Conv3x3) and self.layer.saves(x):
+            return self.layer.inside(x)
         return F.conv2d(x, self.layer.weight, self.layer.bias, self.layer.stride)
 
 

@@ -12,7 +12,7 @@ from translate.conversion.tiling.chain import Region, Source
 from translate.conversion.tiling.maps import map_maker, reserve
 from translate.conversion.tiling.need import stages_of
 from translate.conversion.tiling.passes import LEAST, Passes, Progress
-from translate.conversion.translator import PIXELS, Translator, pixel_key
+from translate.conversion.translator import PIXELS, Translator, arithmetic, pixel_key
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
 
@@ -67,6 +67,7 @@ def translate_pixels(
     key = torch.tensor([pixel_key(picture, seed)], device=translator.device)
     with (
         torch.inference_mode(),
+        arithmetic(pixels),
         translator.precision.autocast(translator.device),
         keyed_dropout(translator.generator_for(to), key),
     ):

@@ -1,0 +1,148 @@
+"""Winograd's convolutions are convolutions: exactly where numbers allow it, else to float32's rounding."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from translate.nn import winograd
+from translate.nn.blocks import ResnetBlock
+from translate.nn.generators import GENERATORS
+from translate.nn.winograd import CONVERSION, TRAINING, Conv3x3, conv3x3
+
+SCHEMES = {"training": (TRAINING, 1e-6), "conversion": (CONVERSION, 4e-6)}
+schemes = pytest.mark.parametrize(("scheme", "tolerance"), SCHEMES.values(), ids=SCHEMES)
+SHAPES = [(1, 64, 64, 18, 18), (2, 64, 96, 7, 12), (3, 96, 64, 3, 4), (5, 70, 64, 9, 3)]
+"""Images, channels of input and output, height, width; of whole tiles and of parts."""
+formats = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["NCHW", "NHWC"])
+
+
+def given(n, c, o, h, w):
+    torch.manual_seed(0)
+    return torch.randn(n, c, h, w), torch.randn(o, c, 3, 3), torch.randn(o), torch.randn(n, o, h - 2, w - 2)
+
+
+def outcome(convolution, tensors, grad):
+    """Its output and its gradients."""
+    leaves = [x.detach().requires_grad_() for x in tensors]
+    y = convolution(*leaves)
+    return y, *torch.autograd.grad(y, leaves, grad)
+
+
+def assert_near(got, expected, tolerance):
+    for one, other in zip(got, expected, strict=True):
+        assert one.shape == other.shape
+        assert (one - other).norm() <= tolerance * other.norm()
+
+
+@pytest.mark.parametrize("scheme", [TRAINING, CONVERSION])
+def test_a_tile_is_the_correlation_of_its_pixels_with_the_taps(scheme):
+    torch.manual_seed(0)
+    pixels, taps = torch.randn(1, 1, scheme.seen, scheme.seen).double(), torch.randn(1, 1, 3, 3).double()
+    output, kernel, seen = (x.double() for x in (scheme.output, scheme.kernel, scheme.given))
+    tile = output @ ((kernel @ taps.flatten()) * (seen @ pixels.flatten()))
+    torch.testing.assert_close(tile, F.conv2d(pixels, taps).flatten(), rtol=1e-6, atol=1e-6)  # of float32's ⅙ and ⅔
+
+
+@formats
+def test_integers_are_convolved_exactly(layout):
+    """All that F(2×2, 3×3) divides by is 4."""
+    torch.manual_seed(0)
+    x = torch.randint(-8, 9, (2, 64, 9, 8)).float().contiguous(memory_format=layout)
+    weight, bias, grad = torch.randint(-8, 9, (64, 64, 3, 3)).float(), torch.arange(64.0), torch.ones(2, 64, 7, 6)
+    for got, expected in zip(
+        outcome(lambda *given: conv3x3(*given, TRAINING), (x, weight, bias), grad),
+        outcome(F.conv2d, (x, weight, bias), grad),
+        strict=True,
+    ):
+        assert torch.equal(got, expected)
+
+
+@schemes
+@formats
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_and_gradients_are_those_of_float64(scheme, tolerance, layout, shape):
+    x, weight, bias, grad = given(*shape)
+    x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
+    got = outcome(lambda *given: conv3x3(*given, scheme), (x, weight, bias), grad)
+    expected = outcome(F.conv2d, [x.double() for x in (x, weight, bias)], grad.double())
+    assert_near(got, expected, tolerance)
+
+
+def test_only_the_gradients_that_are_asked_for_are_given():
+    x, weight, _, grad = given(1, 64, 64, 6, 6)
+    for leaf in (x, weight):
+        leaf.requires_grad_()
+        (got,) = torch.autograd.grad(conv3x3(x, weight, None, TRAINING), leaf, grad)
+        (expected,) = torch.autograd.grad(F.conv2d(x, weight), leaf, grad)
+        assert_near([got], [expected], 1e-6)
+        leaf.requires_grad_(False)
+
+
+def test_gradients_can_be_differentiated_again():
+    def penalty(convolution, x, weight):
+        (grad,) = torch.autograd.grad(convolution(x, weight, None).square().sum(), x, create_graph=True)
+        return torch.autograd.grad(grad.square().sum(), (x, weight))
+
+    x, weight, _, _ = (x.requires_grad_() for x in given(2, 64, 64, 6, 7))
+    expected = penalty(F.conv2d, x, weight)
+    assert_near(penalty(lambda *given: conv3x3(*given, TRAINING), x, weight), expected, 1e-5)
+
+
+@schemes
+def test_an_image_gives_the_same_bits_in_any_company(scheme, tolerance, monkeypatch):
+    x, weight, bias, _ = given(5, 64, 64, 11, 14)
+    whole = conv3x3(x, weight, bias, scheme)
+    assert torch.equal(whole, torch.cat([conv3x3(one, weight, bias, scheme) for one in x.split(1)]))
+    monkeypatch.setattr(winograd, "HELD", 1)  # a row of tiles at a time
+    assert torch.equal(whole, conv3x3(x, weight, bias, scheme))
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_layer_is_a_convolution_with_its_names(padding, bias):
+    layer, plain = Conv3x3(64, 72, padding=padding, bias=bias), nn.Conv2d(64, 72, 3, padding=padding, bias=bias)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 64, 8, 9)
+    assert layer.saves(x)
+    assert_near([layer(x)], [plain(x)], 1e-6)
+    with torch.no_grad():
+        assert_near([layer(x)], [plain(x)], 4e-6)
+
+
+def test_it_is_used_for_float32_on_the_cpu_only():
+    layer, x = Conv3x3(64, 64), torch.randn(1, 64, 5, 5)
+    assert layer.saves(x)
+    assert not Conv3x3(63, 64).saves(x[:, :63])
+    assert not layer.double().saves(x.double())
+    layer.float()
+    with winograd.direct():
+        assert not layer.saves(x)
+        assert torch.equal(layer(x), F.conv2d(x, layer.weight, layer.bias))
+    assert layer.saves(x)
+    assert not layer.saves(x.to("meta"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not layer.saves(x)
+        assert layer(x).dtype == torch.bfloat16
+
+
+def test_a_compiler_and_an_exporter_see_a_convolution():
+    layer, x = Conv3x3(64, 64), torch.randn(1, 64, 5, 5)
+    exported = torch.export.export(layer, (x,))
+    assert [node.target for node in exported.graph.nodes if node.op == "call_function"] == [
+        torch.ops.aten.conv2d.default
+    ]
+
+
+def test_residual_blocks_use_it():
+    block = ResnetBlock(64, "instance", dropout=False)
+    assert [type(layer) for layer in block.conv_block if isinstance(layer, nn.Conv2d)] == [Conv3x3, Conv3x3]
+
+
+@pytest.mark.parametrize("grad", [True, False], ids=["training", "conversion"])
+def test_a_network_gives_what_it_gives_in_float64(grad):
+    torch.manual_seed(0)
+    net, x = GENERATORS["resnet_6blocks"](3, 3, 16, "instance", False), torch.randn(2, 3, 36, 44)
+    with torch.set_grad_enabled(grad):
+        got = net(x)
+    assert_near([got], [net.double()(x.double())], 1e-5)
