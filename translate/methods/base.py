@@ -236,6 +236,19 @@ def coupling(cfg: GanConfig) -> str:
     return "batch norm" if cfg.norm == "batch" else "dropout" if cfg.dropout else ""
 
 
+def passes(net: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
+    """`net` of several batches (N, …), as if they went through it one after another, in that order.
+
+    They go through it at once where no image changes what becomes of another, that is without batch norm: that halves the
+    operations, and the weights' gradients are made once. Not where memory is short, for what is computed again in the backward
+    pass would be twice as much at a time.
+    """
+    apart = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    if apart or getattr(net, "recomputes", False) or len({x.shape[1:] for x in batches}) > 1:
+        return tuple(net(x) for x in batches)
+    return net(torch.cat(batches)).split([len(x) for x in batches])
+
+
 def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: int | str) -> Generator:
     """The generator that the config asks for, with initial weights that are a function of the key."""
     build = find_generator(cfg.generator)

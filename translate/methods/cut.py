@@ -21,6 +21,7 @@ from translate.methods.base import (
     build_generator,
     check_gan,
     coupling,
+    passes,
 )
 from translate.nn.diffaugment import diffaugment
 from translate.nn.discriminators import DISCRIMINATORS
@@ -107,7 +108,7 @@ class CUT(Method):
 
         # The discriminator first, as in the authors' code. The generator's graph lives on across this update.
         real_seen, fake_seen = seen(b, "real"), seen(fake.detach(), "fake")
-        on_fake, on_real = self.d(fake_seen), self.d(real_seen)
+        on_fake, on_real = passes(self.d, fake_seen, real_seen)
         losses = {"adv": self.adversary.d(on_real, on_fake)}
         if self.adversary.due(clock.step):
             losses["penalty"] = self.adversary.penalty(self.d.forward, real_seen, fake_seen, key)

@@ -20,6 +20,7 @@ from translate.methods.base import (
     build_generator,
     check_gan,
     coupling,
+    passes,
 )
 from translate.methods.pool import ImagePool
 from translate.nn.diffaugment import diffaugment
@@ -81,10 +82,11 @@ class CycleGAN(Method):
             """What a discriminator sees of images."""
             return diffaugment(x, key, cfg.diffaugment, use)
 
+        preserved = cfg.lambda_identity > 0
         fake_b = self.g_ab(a)
         back_a = self.g_ba(fake_b)
-        fake_a = self.g_ba(b)
-        back_b = self.g_ab(fake_a)
+        fake_a, *same_a = passes(self.g_ba, b, *([a] if preserved else []))
+        back_b, *same_b = passes(self.g_ab, fake_a, *([b] if preserved else []))
 
         # eq. 3 and sec. 5.2: both generators fool, come back, and leave alone what is already there.
         losses = {
@@ -93,10 +95,10 @@ class CycleGAN(Method):
             "cycle_a": cfg.lambda_cycle * cycle(back_a, a),
             "cycle_b": cfg.lambda_cycle * cycle(back_b, b),
         }
-        if cfg.lambda_identity > 0:
+        if preserved:
             weight = cfg.lambda_cycle * cfg.lambda_identity
-            losses["identity_a"] = weight * identity(self.g_ba(a), a)
-            losses["identity_b"] = weight * identity(self.g_ab(b), b)
+            losses["identity_a"] = weight * identity(same_a[0], a)
+            losses["identity_b"] = weight * identity(same_b[0], b)
         yield "g", losses
 
         # sec. 4: discriminators of the fakes that were made before the generators moved, or of earlier ones.
@@ -104,8 +106,8 @@ class CycleGAN(Method):
         a, fake_a = seen(a, "real a"), seen(fake_a, "fake a")
         b, fake_b = seen(b, "real b"), seen(fake_b, "fake b")
         losses = {
-            "adv_a": self.adversary.d(self.d_a(a), self.d_a(fake_a)),
-            "adv_b": self.adversary.d(self.d_b(b), self.d_b(fake_b)),
+            "adv_a": self.adversary.d(*passes(self.d_a, a, fake_a)),
+            "adv_b": self.adversary.d(*passes(self.d_b, b, fake_b)),
         }
         if self.adversary.due(clock.step):
             losses["penalty_a"] = self.adversary.penalty(self.d_a.forward, a, fake_a, key)

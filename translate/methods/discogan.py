@@ -24,6 +24,7 @@ from translate.methods.base import (
     build_generator,
     check_gan,
     coupling,
+    passes,
 )
 from translate.nn.diffaugment import diffaugment
 from translate.nn.discriminators import DISCRIMINATORS
@@ -130,8 +131,8 @@ class DiscoGAN(Method):
         a, fake_a = self.seen(batch, batch["a"], "real a"), self.seen(batch, fake_a, "fake a")
         b, fake_b = self.seen(batch, batch["b"], "real b"), self.seen(batch, fake_b, "fake b")
         losses = {
-            "adv_a": self.adversary.d(self.d_a(a), self.d_a(fake_a)),
-            "adv_b": self.adversary.d(self.d_b(b), self.d_b(fake_b)),
+            "adv_a": self.adversary.d(*passes(self.d_a, a, fake_a)),
+            "adv_b": self.adversary.d(*passes(self.d_b, b, fake_b)),
         }
         if self.adversary.due(self.critics_step(clock)):
             losses["penalty_a"] = self.adversary.penalty(self.d_a.forward, a, fake_a, batch["key"])

@@ -19,6 +19,7 @@ from translate.methods.base import (
     build_generator,
     check_gan,
     coupling,
+    passes,
     with_unet,
 )
 from translate.nn.diffaugment import diffaugment
@@ -71,7 +72,7 @@ class Pix2Pix(Method):
 
         # eq. 1: the discriminator first, as in the reference; both losses see the same fake.
         real_pair, fake_pair = self.pair(batch, b, "real"), self.pair(batch, fake.detach(), "fake")
-        on_fake, on_real = self.d(fake_pair), self.d(real_pair)  # in this order: batch norm's running statistics tell
+        on_fake, on_real = passes(self.d, fake_pair, real_pair)  # in this order: batch norm's running statistics tell
         losses = {"adv": self.adversary.d(on_real, on_fake)}
         if self.adversary.due(clock.step):
             losses["penalty"] = self.adversary.penalty(self.d.forward, real_pair, fake_pair, batch["key"])

@@ -1,0 +1,69 @@
+"""Several batches through one network: at once where that is the same."""
+
+import pytest
+import torch
+from torch import nn
+
+from translate.methods.base import passes
+from translate.nn.discriminators import DISCRIMINATORS
+from translate.nn.generators import GENERATORS
+
+
+class Counted(nn.Module):
+    """Counts the passes through a network, and records their batch sizes."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.sizes = net, []
+
+    def forward(self, x):
+        self.sizes.append(len(x))
+        return self.net(x)
+
+
+def images(*sizes, side=32):
+    torch.manual_seed(0)
+    return [torch.rand(n, 3, side, side).double() * 2 - 1 for n in sizes]
+
+
+@pytest.mark.parametrize("norm", ["instance", "none"])
+def test_one_pass_gives_what_two_give_and_the_gradients_of_both(norm):
+    net = Counted(DISCRIMINATORS["basic"](3, 4, norm, 3).double())
+    batches, weights = images(2, 3), list(net.parameters())
+    once = passes(net, *batches)
+    assert net.sizes == [5]
+    twice = [net(x) for x in batches]
+    for one, other in zip(once, twice, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    losses = [sum((n + 1) * y.square().mean() for n, y in enumerate(made)) for made in (once, twice)]
+    for one, other in zip(*(torch.autograd.grad(loss, weights) for loss in losses), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_batch_norm_sees_each_batch_by_itself_in_the_given_order():
+    torch.manual_seed(0)
+    net = Counted(DISCRIMINATORS["basic"](3, 4, "batch", 3).double())
+    first, second = images(2, 3)
+    state = {name: x.clone() for name, x in net.state_dict().items()}
+    got = passes(net, first, second)
+    after = {name: x.clone() for name, x in net.state_dict().items()}
+    net.load_state_dict(state)
+    expected = net(first), net(second)
+    assert net.sizes == [2, 3, 2, 3]
+    assert all(torch.equal(one, other) for one, other in zip(got, expected, strict=True))
+    assert all(torch.equal(after[name], x) for name, x in net.state_dict().items())
+
+
+def test_images_of_two_sizes_go_apart():
+    net = Counted(nn.Identity())
+    got = passes(net, *images(2), *images(2, side=40))
+    assert net.sizes == [2, 2] and [len(x[0, 0]) for x in got] == [32, 40]
+
+
+def test_what_is_computed_again_goes_apart():
+    net = GENERATORS["resnet_3blocks"](3, 3, 2, "instance", False).double()
+    net.recomputes = True
+    sizes = []
+    net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    passes(net, *images(1, 2))
+    assert sizes == [1, 2]
