@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from translate.data import catalog
 from translate.data.catalog import Card
-from translate.data.download import Line
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from translate.data.download import Line
 
 app = App(name="data", help="Public data sets: list them, get one.")
 app.command("translate.cli.data_check:check", name="check", help="What is wrong with a data folder.")
@@ -75,8 +77,13 @@ def get(
 
 
 @contextmanager
-def _shown() -> Iterator[Line]:
+def _shown() -> Iterator["Line"]:
     """Lines and, on a terminal, a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from translate.data.download import Line
+
     console = Console(stderr=True, soft_wrap=True)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -5,15 +5,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bars
-from rich.table import Table
 
 from translate import images
 from translate.conversion.options import Progress, Result
 from translate.conversion.report import duration, printable, rate
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 EVERY = 30
 """Seconds between lines where there is no terminal to draw a bar on."""
@@ -38,6 +39,9 @@ def progress(console: Console) -> Iterator[Progress]:
     if not console.is_terminal:
         yield Teller(lambda text, counts: line(console, text), every=EVERY)
         return
+    from rich.progress import BarColumn, TextColumn  # which only a terminal needs
+    from rich.progress import Progress as Bars
+
     with Bars(BarColumn(20), TextColumn("{task.description}", markup=False), console=console, transient=True) as bars:
         task = bars.add_task("", total=None)
 
@@ -90,7 +94,9 @@ def line(console: Console, text: str) -> None:
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(result: Result, dry_run: bool) -> Table:
+def _table(result: Result, dry_run: bool) -> "Table":
+    from rich.table import Table
+
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from translate import files, images, runtime
-from translate.conversion import cluster, gallery, tiling
+from translate.conversion import tiling
 from translate.conversion.guard import Guard
 from translate.conversion.journal import Journal, manifests, merge
 from translate.conversion.listing import Listing, Shard, list_inputs, shard
@@ -71,6 +71,8 @@ def convert(
             raise
         result.seconds = time.monotonic() - started
         if options.report:
+            from translate.conversion import gallery  # few conversions have a page, or a cluster
+
             result.report = gallery.write(maker, listing, part, result)
     return result
 
@@ -110,6 +112,8 @@ def _make(maker: Maker, guard: Guard, todo: list[Item], commits: Commits, say: C
         if maker.options.cluster is None:
             Pipeline(maker, guard.check, todo, commits).run(stop)
         else:
+            from translate.conversion import cluster
+
             cluster.run(maker.options.cluster, maker, guard.check, todo, commits, stop, say)
     if stop:
         left = len(todo) - commits.result.done - commits.failed

@@ -7,11 +7,14 @@ logits (N, K): both float32.
 import io
 import itertools
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import VisionTransformer
+
+if TYPE_CHECKING:
+    from torchvision.models import VisionTransformer
 
 Output = tuple[Tensor, Tensor | None]
 """Features, and the logits of classifiers."""
@@ -121,7 +124,7 @@ _OFFSET = 0.1  # DINOv2 adds it to the sides of the grid before it resizes the e
 
 
 class _Dino(nn.Module):
-    def __init__(self, network: VisionTransformer) -> None:
+    def __init__(self, network: "VisionTransformer") -> None:
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))  # of ImageNet
@@ -134,6 +137,8 @@ class _Dino(nn.Module):
 
 def dinov2(weights: bytes) -> nn.Module:
     """DINOv2 ViT-S/14 (Oquab 2023) in torchvision's transformer: features are the 384 values of the class token."""
+    from torchvision.models import VisionTransformer  # seconds to import, and no other extractor needs it
+
     state = torch.load(io.BytesIO(weights), weights_only=True)
     width, depth = state["cls_token"].shape[2], 1 + max(int(key.split(".")[1]) for key in state if "blocks." in key)
     network = VisionTransformer(

@@ -1,0 +1,129 @@
+"""What a command does not need is not loaded: torch takes seconds, and much of what else there is takes tenths of one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from translate import __version__, cli
+
+MODEL = Path(__file__).parents[2] / "checkpoints" / "summer-to-winter"
+
+PARSER = {"cyclopts", "rich", "attrs", "docstring_parser"}
+HEAVY = {"torch", "numpy", "PIL"}
+OTHERS = {
+    "albumentations", "cv2", "imagehash", "imagecodecs", "kornia", "markdown_it", "pygments", "ray", "resvg_py", "scipy",
+    "skimage", "tensorboard", "tifffile", "torchcodec", "torchvision", "triton",
+}  # fmt: skip
+COMPILER = {"torch._dynamo", "torch._inductor", "torch.onnx"}
+UNUSED = {"rich.markdown", "rich.progress", "translate.evaluation", "translate.data", "translate.training.engine"}
+PAGES = {"translate.conversion.cluster", "translate.conversion.gallery"}
+NETWORK = {"ssl", "http.client"}
+
+COMMANDS = [
+    ([], PARSER | HEAVY | OTHERS),
+    (["--help"], PARSER | HEAVY | OTHERS),
+    (["--version"], PARSER | HEAVY | OTHERS),
+    (["data", "list"], {"rich"} | HEAVY | OTHERS | NETWORK),
+    (["convert", str(MODEL), "{image}", "{folder}"], OTHERS | COMPILER | UNUSED | PAGES),
+    (["status", "{run}"], {"rich"} | HEAVY | OTHERS),
+]  # fmt: skip
+
+
+def in_a_fresh_process(code: str, *words: str) -> str:
+    """The last line of what it prints."""
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stderr == "" or " converted in " in done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "unneeded"), COMMANDS, ids=lambda part: " ".join(part[:2]) if isinstance(part, list) else ""
+)
+def test_what_is_not_needed_is_not_loaded(tmp_path: Path, words: list[str], unneeded: set[str]) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "stats.jsonl").write_text('{"images": 10, "step": 10, "loss/g": 1.0}\n')
+    Image.new("RGB", (16, 16)).save(tmp_path / "image.jpg")
+    places = {"image": tmp_path / "image.jpg", "folder": tmp_path / "out", "run": run}
+    code = "import sys; from translate.cli import run; code = run(sys.argv[1:]); print(code, *sys.modules)"
+    code, *loaded = in_a_fresh_process(code, *(word.format(**places) for word in words)).split()
+    assert code == "0"
+    assert unneeded & set(loaded) == set()
+
+
+def test_the_overview_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
+    """With its purpose, and once."""
+    for words in ([], ["-h"], ["--help"]):
+        assert cli.run(words) == 0
+        lines = capfd.readouterr().out.splitlines()
+        listed = [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
+        assert listed == [[name, purpose] for name, (_, purpose) in cli.COMMANDS.items()]
+        assert max(map(len, lines)) <= 100
+    assert set(cli.COMMANDS) == {name for name in cli.app if not name.startswith("-")}
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("conver", "no command 'conver'; did you mean convert?"),
+        ("xyzzy", "no command 'xyzzy'; possible: demo, train, "),
+    ],
+)
+def test_a_wrong_command_is_told_without_loading_the_others(word: str, told: str) -> None:
+    code = "import sys; from translate.cli import run; code = run(sys.argv[1:]); print(code, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n"
+    assert done.stderr.startswith(f"error: {told}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_is_imported_is_not_collected_and_what_is_made_is() -> None:
+    """The collector rests until the command begins, then works on all that is made from then on."""
+    code = """
+import gc, sys
+from translate import cli
+from translate.cli import status
+
+class Knot:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        print("collected")
+
+def told(model, /):
+    print(gc.isenabled(), gc.get_freeze_count() > 10_000)
+    Knot()
+    gc.collect()
+
+status.status = told
+cli.main(["status", "any"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\ncollected\n"
+
+
+def test_it_ends_without_a_word_where_triton_was_loaded(tmp_path: Path) -> None:
+    """Whose bindings list what is not freed at the end."""
+    pytest.importorskip("triton")
+    code = """
+import sys
+from translate import cli
+from translate.cli import status
+
+def told(model, /):
+    import triton._C.libtriton
+
+status.status = told
+import triton._C.libtriton
+cli.main(["status", "any"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_version_is_told_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capfd.readouterr() == (f"{__version__}\n", "")

@@ -1,0 +1,10 @@
+"""The commands and their flags, as cyclopts parses them."""
+
+from cyclopts import App
+
+import translate
+from translate.cli import ABOUT, COMMANDS
+
+app = App(name="translate", help=ABOUT, version=translate.__version__, help_format="plaintext")
+for _name, (_where, _help) in COMMANDS.items():
+    app.command(_where, name=_name, help=_help)
