@@ -212,7 +212,13 @@ def test_what_does_not_decide_the_weights_is_free():
     """The list of the contract: device, workers, loader, logging, sample and save intervals, and what stops a run."""
     free = {"device", "threads", "loader", "workers", "save_every", "sample_every", "log_every", "strict"}
     free |= {"keep_every", "watch", "auto_batch"}  # the last splits a batch, and changes no more than `accumulate` may
-    free |= {"channels_last", "compile", "gradient_checkpointing", "max_memory"}  # the same numbers in another way
+    free |= {
+        "channels_last",
+        "compile",
+        "graph",
+        "gradient_checkpointing",
+        "max_memory",
+    }  # the same numbers in another way
     free |= {"evaluate_every", "evaluate_metrics", "evaluate_images", "best_by", "patience"}  # looks, and when to stop
     assert {f.name for f in fields(TrainConfig) if f.metadata["free"]} == free
 

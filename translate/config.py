@@ -19,6 +19,7 @@ import tomli_w
 from translate.errors import UsageError
 
 ON_OFF = {"on": True, "off": False}
+AUTO_ON_OFF = ("auto", *ON_OFF)
 
 
 def option(
@@ -101,7 +102,18 @@ class TrainConfig:
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", free=True)
     compile: bool = option(False, "compile the networks with torch.compile", free=True)
-    channels_last: bool = option(False, "keep images and weights with their channels last in memory", free=True)
+    graph: str = option(
+        "auto",
+        "record each kind of step once as a CUDA graph and replay it; auto does where there is CUDA",
+        choices=AUTO_ON_OFF,
+        free=True,
+    )
+    channels_last: str = option(
+        "auto",
+        "keep images and weights with their channels last in memory; auto does on CUDA in bf16 and fp16",
+        choices=AUTO_ON_OFF,
+        free=True,
+    )
     gradient_checkpointing: bool = option(
         False, "compute the generators' inner maps again in the backward pass instead of keeping them", free=True
     )
@@ -184,6 +196,8 @@ def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
     kind = kinds[0]
     if kind is bool and isinstance(value, str) and value in ON_OFF:
         value = ON_OFF[value]
+    if isinstance(value, bool) and f.metadata["choices"] == AUTO_ON_OFF:  # as Python and TOML say on and off
+        value = next(name for name, is_on in ON_OFF.items() if is_on == value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

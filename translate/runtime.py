@@ -5,6 +5,7 @@ import platform
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -71,8 +72,42 @@ def pick_precision(name: str, device: torch.device) -> Precision:
     return PRECISIONS[name]
 
 
+def choose_tf32(device: torch.device, precision: Precision) -> None:
+    """On CUDA float32 is multiplied in TF32, unless fp64 is asked for or torch is told to be deterministic."""
+    if device.type != "cuda":
+        return
+    tf32 = precision.weights == torch.float32 and not torch.are_deterministic_algorithms_enabled()
+    # These two set torch's older and newer flags alike. Where only the newer ones (`fp32_precision`) are set, reading an older
+    # one raises, and torch.compile reads them.
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+
+
+@contextmanager
+def trying_algorithms(device: torch.device) -> Iterator[None]:
+    """Within it cuDNN tries its algorithms on each shape that is new and keeps the fastest: for work on few shapes.
+
+    Nothing changes on other devices than CUDA, or where torch is told to be deterministic.
+    """
+    before = torch.backends.cudnn.benchmark
+    tries = device.type == "cuda" and not torch.are_deterministic_algorithms_enabled()
+    torch.backends.cudnn.benchmark = before or tries
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def lies_channels_last(choice: str, device: torch.device, precision: Precision) -> bool:
+    """Whether images lie in memory with their channels last; auto: on CUDA in half precision, as its matrix units read them."""
+    return choice == "on" or (choice == "auto" and device.type == "cuda" and precision.compute is not None)
+
+
 def _adam(parameters: list[nn.Parameter], lr: float, **options: Any) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr, fused=parameters[0].device.type in ("cpu", "cuda"), **options)
+    kind = parameters[0].device.type
+    if kind == "cuda":  # the fused one is the same capturable or not: torch wants the word to let a graph be captured
+        warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
+    return torch.optim.Adam(parameters, lr, fused=kind in ("cpu", "cuda"), capturable=kind == "cuda", **options)
 
 
 class RMSProp(torch.optim.Optimizer):
@@ -93,9 +128,12 @@ class RMSProp(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                square = self.state[p].setdefault("square", torch.ones_like(p))
+                state = self.state[p]
+                if not state:
+                    state["square"] = torch.ones_like(p)
+                square = state["square"]
                 square.lerp_(p.grad.square(), 1 - group["decay"])
-                p.addcdiv_(p.grad, (square + group["eps"]).sqrt(), value=-group["lr"])
+                p.addcdiv_(group["lr"] * p.grad, (square + group["eps"]).sqrt(), value=-1)  # the rate may be a tensor
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "rmsprop": RMSProp}
@@ -106,9 +144,9 @@ def seed_of_draws(seed: int, rollbacks: int) -> int:
     return noise.mix(seed, "rollback", rollbacks) if rollbacks else seed
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seeds torch's global generators for one step, so that dropout is a function of seed, step and rank."""
-    torch.manual_seed(noise.mix(seed, "step", step, rank))
+def seed_of_step(seed: int, step: int, rank: int) -> int:
+    """What torch's global generators are seeded with for one step, so that dropout is a function of seed, step and rank."""
+    return noise.mix(seed, "step", step, rank)
 
 
 def environment(device: torch.device) -> dict[str, str | int | bool]:
@@ -119,7 +157,6 @@ def environment(device: torch.device) -> dict[str, str | int | bool]:
             "device": torch.cuda.get_device_name(device),
             "CUDA": str(torch.version.cuda),
             "cuDNN": torch.backends.cudnn.version() or "none",
-            "cuDNN benchmark": torch.backends.cudnn.benchmark,
             "TF32": torch.backends.cudnn.allow_tf32,
         }
     else:
@@ -338,11 +375,21 @@ class Sender:
         batch, turn = sent
         event = self._sent[turn]
         if event is not None:
-            current = torch.cuda.current_stream(self.device)
-            current.wait_event(event)
-            for x in batch.values():
-                x.record_stream(current)  # or its memory could be given away while it is still read
+            take_over(batch, event, self.device)
         return batch
+
+
+def take_over(batch: Mapping[str, Tensor], done: torch.cuda.Event, device: torch.device) -> None:
+    """Makes a batch of another stream fit for work that is started from now on: it waits for the event, the host does not."""
+    current = torch.cuda.current_stream(device)
+    current.wait_event(done)
+    for x in batch.values():
+        x.record_stream(current)  # or its memory could be given away while it is still read
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """x of the host on the device; the host does not wait for the copy."""
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)
 
 
 class Stop:

@@ -5,6 +5,9 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
+from translate import config, runtime
+from translate.config import TrainConfig
+from translate.errors import UsageError
 from translate.methods import METHODS
 
 from ..small import distinct_methods
@@ -97,3 +100,74 @@ def test_compiled_networks_agree_with_plain_ones(name, adversarial, backend, tin
         compiled.method.preview(tiny.batch(name, 3))
     assert counters["frames"]["total"] == frames
     assert compiled.method.state_dict().keys() == plain.method.state_dict().keys()
+
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("setting", ["graph", "channels_last"])
+@pytest.mark.parametrize(("given", "meant"), [("on", "on"), (True, "on"), (False, "off"), ("auto", "auto")])
+def test_a_switch_of_three_is_given_as_a_flag_or_as_python_and_toml_have_it(setting, given, meant):
+    """Runs of before there was a third hold `channels_last = false`."""
+    assert getattr(config.resolve(TrainConfig, ("test", {setting: given})), setting) == meant
+    with pytest.raises(UsageError, match="must be one of auto, on, off"):
+        config.resolve(TrainConfig, ("test", {setting: "yes"}))
+
+
+@pytest.mark.parametrize("name", runtime.PRECISIONS)
+def test_channels_lie_last_by_themselves_on_cuda_in_half_precision(name):
+    precision = runtime.PRECISIONS[name]
+    for device in (CPU, CUDA):
+        assert runtime.lies_channels_last("on", device, precision)
+        assert not runtime.lies_channels_last("off", device, precision)
+        assert runtime.lies_channels_last("auto", device, precision) == (device is CUDA and name in ("bf16", "fp16"))
+
+
+@pytest.fixture
+def arithmetic():
+    """How torch multiplies on CUDA: (matrices in TF32, convolutions in TF32)."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+    def now():
+        # what torch.compile asks for has to be known too
+        assert torch.backends.cuda.matmul.allow_tf32 == (torch.backends.cuda.matmul.fp32_precision == "tf32")
+        return torch.get_float32_matmul_precision() == "high", torch.backends.cudnn.allow_tf32
+
+    yield now
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+    torch.use_deterministic_algorithms(False)
+
+
+def test_on_cuda_float32_is_multiplied_in_tf32_unless_all_bits_are_asked_for(arithmetic):
+    fp32, fp64 = runtime.PRECISIONS["fp32"], runtime.PRECISIONS["fp64"]
+    before = arithmetic()
+    runtime.choose_tf32(CPU, fp32)
+    assert arithmetic() == before
+    runtime.choose_tf32(CUDA, fp32)
+    assert arithmetic() == (True, True)
+    runtime.choose_tf32(CUDA, fp64)
+    assert arithmetic() == (False, False)
+    runtime.choose_tf32(CUDA, fp32)
+    torch.use_deterministic_algorithms(True)
+    runtime.choose_tf32(CUDA, fp32)
+    assert arithmetic() == (False, False)
+
+
+@pytest.mark.parametrize(("device", "one_size", "deterministic", "tries"), [
+    (CUDA, True, False, True), (CUDA, False, False, False), (CUDA, True, True, False), (CPU, True, False, False),
+])  # fmt: skip
+def test_cudnn_tries_its_algorithms_in_steps_on_images_of_one_size(
+    device, one_size, deterministic, tries, tiny, monkeypatch
+):
+    """And not in looks at images of whatever size between them."""
+    engine, seen = tiny.engine("pix2pix"), []
+    engine.one_size = one_size
+    work = engine._work
+    monkeypatch.setattr(engine, "_work", lambda *given: seen.append(torch.backends.cudnn.benchmark) or work(*given))
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
+    trying = runtime.trying_algorithms
+    monkeypatch.setattr(runtime, "trying_algorithms", lambda given: trying(device))
+    engine.step(tiny.engine_batch("pix2pix", engine))
+    assert seen == [tries]
+    assert torch.backends.cudnn.benchmark is False

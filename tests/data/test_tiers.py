@@ -4,9 +4,11 @@ import io
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from translate.data.loader import Loader, Options, fixed_batch
 from translate.data.memory import Memory
 from translate.data.nvjpeg import Finisher
 from translate.data.order import Order, Steps
-from translate.data.source import RING, Source, send_ahead
+from translate.data.source import RING, Source, made_ahead, send_ahead
 from translate.data.stream import Stream
 from translate.data.workers import Images
 from translate.errors import DataError, UsageError
@@ -32,10 +34,22 @@ TIERS = ["resident", "ram", "stream"]
 PHOTOS = sorted((Path(__file__).parents[2] / "datasets" / "earth_season").rglob("*.jpg"))
 
 
-def make(split, recipe, *, tier="resident", batch_size=1, seed=0, workers=0, said=None, dtype=torch.float32, **options):
+def make(
+    split,
+    recipe,
+    *,
+    tier="resident",
+    batch_size=1,
+    seed=0,
+    workers=0,
+    said=None,
+    dtype=torch.float32,
+    device=CPU,
+    **options,
+):
     say = (said if said is not None else []).append
     options = Options(tier=tier, workers=workers, **options)
-    return Loader(split, recipe, batch_size=batch_size, seed=seed, device=CPU, dtype=dtype, options=options, say=say)
+    return Loader(split, recipe, batch_size=batch_size, seed=seed, device=device, dtype=dtype, options=options, say=say)
 
 
 def take(batches, count):
@@ -546,6 +560,71 @@ def test_the_ways_to_a_device_give_the_same_bits(split, rule):
     assert same(take(memory._gathered(4), 9), sliced)
     assert same(take(send_ahead(memory.source, memory.cut_on_host(4)), 9), sliced)
     assert same(take(send_ahead(memory.source, Stream(memory.source)._stacked(4)), 9), sliced)
+
+
+class Streams:
+    """Stands for CUDA's streams and events: what is done on which stream, and what waits for what, in `log`."""
+
+    def __init__(self, monkeypatch):
+        self.log, self.current = [], "main"
+        for name in ("Stream", "Event", "stream", "current_stream"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.Tensor, "record_stream", lambda x, on: self.log.append(f"{on.name} holds {int(x)}"))
+
+    def Stream(self, device):  # noqa: N802
+        return self._named("side")
+
+    def current_stream(self, device):
+        return self._named(self.current)
+
+    def _named(self, name):
+        def waits(what):
+            self.log.append(f"{name} waits for {what.name}")
+
+        return SimpleNamespace(name=name, wait_stream=waits, wait_event=waits)
+
+    def Event(self):  # noqa: N802
+        event = SimpleNamespace(name="nothing")
+        event.record = lambda: setattr(event, "name", self.log[-1])
+        return event
+
+    @contextmanager
+    def stream(self, stream):
+        before, self.current = self.current, stream.name
+        yield
+        self.current = before
+
+
+def test_batches_that_are_made_on_a_device_are_made_ahead_on_a_stream_of_their_own(monkeypatch):
+    """Each is waited for by the stream that uses it, and held for it, but the one after it is begun first."""
+    streams = Streams(monkeypatch)
+    log = streams.log
+
+    def batches():
+        for n in range(9):
+            log.append(f"{streams.current} makes {n}")
+            yield {"a": torch.tensor(n)}
+
+    for batch in islice(made_ahead(batches(), torch.device("cuda")), 2):
+        log.append(f"{streams.current} uses {int(batch['a'])}")
+    assert log == [
+        "side waits for main", "side makes 0",
+        "side makes 1", "main waits for side makes 0", "main holds 0", "main uses 0",
+        "side makes 2", "main waits for side makes 1", "main holds 1", "main uses 1",
+    ]  # fmt: skip
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("tier", TIERS)
+def test_batches_on_cuda_are_those_of_the_cpu(tier, roots):
+    """With effects too: to the rounding of another device."""
+    split = layouts.find(roots / "unpaired", "unpaired")
+    for options in ({}, {"effects": ("rotate", "color")}):
+        build = partial(make, split, Recipe(22, 18, True, (3, 3)), tier=tier, batch_size=3, **options)
+        there, here = (take(build(device=torch.device(kind)).batches(0), 12) for kind in ("cuda", "cpu"))
+        for x, y in zip(there, here, strict=True):
+            for name in y:
+                torch.testing.assert_close(x[name].cpu(), y[name], rtol=0, atol=1e-3 if options else 1e-6)
 
 
 # Sampling.

@@ -98,7 +98,7 @@ def train(engine, twin, steps):
     for step in range(steps):
         batch = batch_of(engine)
         got = engine.step([batch])
-        runtime.seed_step(engine.seed, step, rank=0)  # as the engine has done
+        torch.manual_seed(runtime.seed_of_step(engine.seed, step, rank=0))  # as the engine has done
         expected = twin.step(batch["a"], batch["b"])
         if (step + 1) % STEPS_PER_EPOCH == 0:
             twin.end_epoch()

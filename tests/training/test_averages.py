@@ -34,7 +34,7 @@ def test_a_constant_weight_is_its_average_and_a_step_decays_by_half_in_a_half_li
     long_after = 10**6  # where the ramp is over
     for half in (0.5, 0.75):
         for _ in range(4):
-            averages.update(long_after, count=2)
+            averages.follow(1 - averages.decay(long_after, count=2))
         assert average.item() == pytest.approx(half, abs=1e-6)
 
 
@@ -60,7 +60,7 @@ def test_buffers_are_those_of_now():
     method = Two()
     averages = Averages(method, ("inner.g",), half_life=10)
     method.inner.g(torch.tensor([[1.0], [3.0]]))
-    averages.update(10**6, 1)
+    averages.follow(1 - averages.decay(10**6, 1))
     assert averages.networks["inner.g"].running_mean.item() == method.inner.g.running_mean.item() != 0
 
 
@@ -79,7 +79,7 @@ def test_networks_are_put_in_place_and_back_also_after_an_error():
 def test_without_a_half_life_there_are_none():
     averages = Averages(Two(), ("inner.g",), half_life=0)
     assert not averages
-    averages.update(1, 1)
+    averages.follow(0.5)
     assert averages.state() == {}
 
 

@@ -20,7 +20,7 @@ from translate.data.decode import Recipe
 from translate.errors import DataError, LostError, ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.nn.recognise import Weights
-from translate.training import checkpoint, loop, memory
+from translate.training import checkpoint, graph, loop, memory
 from translate.training.engine import Engine
 from translate.training.judge import Judge
 from translate.training.schedule import Schedule
@@ -189,11 +189,14 @@ def _train_locked(
             f"better model; a larger --patience goes on"
         )
         return Run(folder, state["images"])
+    runtime.choose_tf32(device, precision)
     method = cls(cfg)
     _check_auto_batch(cfg, method)
     engine = Engine(
         method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size,
-        ema_half_life=cfg.ema_half_life, channels_last=cfg.channels_last, compiled=cfg.compile,
+        ema_half_life=cfg.ema_half_life, compiled=cfg.compile, one_size=cfg.preprocess != "none",
+        channels_last=runtime.lies_channels_last(cfg.channels_last, device, precision),
+        runner=graph.runner(cfg.graph, device, precision, say),
     )  # fmt: skip
     for attribute, weights in start.items():  # now that they are kept at the precision of the training
         method.get_submodule(attribute).load_state_dict(weights)

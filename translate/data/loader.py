@@ -14,7 +14,7 @@ from translate.data.findings import some
 from translate.data.memory import Memory
 from translate.data.order import Order, Steps, key_of_draws, labels
 from translate.data.recipes import Recipe as Albumentations
-from translate.data.source import Batch, Source, Tier
+from translate.data.source import Batch, Source, Tier, made_ahead
 from translate.data.split import Split
 from translate.data.stream import Stream
 from translate.errors import UsageError
@@ -121,11 +121,17 @@ class Loader:
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Batches from image `start` of the run on."""
+        finished = self._finished(start)
+        if self.tier == "resident" and self.source.device.type == "cuda":
+            return made_ahead(finished, self.source.device)
+        return finished
+
+    def _finished(self, start: int) -> Iterator[Batch]:
         for numbers, batch in self._from.batches(start):
             yield self._with_effects(numbers, batch) if self.options.effects else batch
 
     def _with_effects(self, numbers: Tensor, batch: Batch) -> Batch:
-        key = key_of_draws(self.source.order.seed, numbers).to(self.source.device, non_blocking=True)
+        key = runtime.sent(key_of_draws(self.source.order.seed, numbers), self.source.device)
         return batch | {
             name: effects.apply(batch[name], key, self.source.draw_name(name), self.options.effects)
             for name in self.source.domains

@@ -129,6 +129,24 @@ def send_ahead(source: Source, stored: Iterable[Numbered]) -> Iterator[Numbered]
         waiting = sent
 
 
+def made_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Batches that are made on a CUDA device: on a stream of its own, each while the one before it is in use."""
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))  # the stored images may still be on their way
+
+    def make() -> tuple[Batch, torch.cuda.Event]:
+        with torch.cuda.stream(stream):
+            made, done = next(batches), torch.cuda.Event()
+            done.record()
+        return made, done
+
+    waiting = make()
+    while True:
+        (batch, done), waiting = waiting, make()
+        runtime.take_over(batch, done, device)
+        yield batch
+
+
 def _normalised(source: Source, batch: Batch) -> Batch:
     return {
         name: x if name == "label" else images.to_range(x, source.dtype, source.values(name, x.dtype))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 RAMP = 0.05
 """The half-life is at most this share of the images seen, so that the first weights are soon forgotten (Karras et al.,
@@ -35,15 +35,15 @@ class Averages:
         return 0.5 ** (count / min(self.half_life, RAMP * images))
 
     @torch.no_grad()
-    def update(self, images: int, count: int) -> None:
-        """After a step of `count` images, with which `images` have been seen."""
+    def follow(self, share: float | Tensor) -> None:
+        """Moves the averages to their networks of now by a share of the way; a 0-dim tensor is read on the device."""
         for name, average in self.networks.items():
             network = self.method.get_submodule(name)
-            torch._foreach_lerp_(
-                [p.data for p in average.parameters()],
-                [p.data for p in network.parameters()],
-                1 - self.decay(images, count),
-            )
+            own, now = ([p.data for p in net.parameters()] for net in (average, network))
+            if isinstance(share, Tensor):
+                torch._foreach_lerp_(own, now, [share.to(p.dtype) for p in own])
+            else:
+                torch._foreach_lerp_(own, now, share)
             for buffer, current in zip(average.buffers(), network.buffers(), strict=True):
                 buffer.copy_(current)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from translate.methods.base import Batch, Clock, Losses, Method, Step
 from translate.runtime import OPTIMIZERS, Precision
 from translate.training.averages import Averages
 from translate.training.finite import Divergence, Finite, all_finite
+from translate.training.graph import Eager, Given, Number, Runner, Told
 from translate.training.schedule import Schedule
 
 
@@ -31,11 +33,15 @@ class Engine:
         ema_half_life: int = 0,
         channels_last: bool = False,
         compiled: bool = False,
+        one_size: bool = False,
+        runner: Runner | None = None,
     ) -> None:
         """Ends with the same weights in every process.
 
         `ema_half_life`: in images, of the averages of the method's `ema` networks (0: none). `channels_last`: how weights and
         images lie in memory. `compiled`: networks run through torch.compile in training; a look at them from outside does not.
+        `one_size`: all images are of one, so that it pays to try what is fastest for it. `runner`: how a step is run on the
+        device; None: launched anew each time.
         """
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.method = method.to(device, precision.weights)
@@ -53,6 +59,9 @@ class Engine:
         self.finite = Finite(device)
         self.gradients: dict[str, Tensor] = {}
         """Norm of the last gradient of each update, on the device; none in fp16, where scaled ones may overflow."""
+        self.one_size = one_size
+        self.runner = runner or Eager(device)
+        self._numbers: Mapping[str, Number] = {}
         self._phases: dict[str, list[tuple[str, ...]]] = {}
         runtime.broadcast([*method.parameters(), *method.buffers()])
         self.averages = Averages(method, method.ema, ema_half_life)
@@ -93,13 +102,37 @@ class Engine:
         clock = self.clock
         if self.images == 0:
             self.method.prepare(micro_batches[0])
-        runtime.seed_step(self.draws, self.steps, runtime.rank())
-        for name, rate in self.rates().items():
-            for group in self.optimizers[name].param_groups:
-                group["lr"] = rate
-        self.dirty, self.gradients = True, {}
-        keyed = list(self._with_keys(micro_batches))
-        running = [self.method.step(batch, clock) for batch in keyed]
+        self.dirty = True
+        given = Given(
+            self.method.phase(clock),
+            list(self._with_keys(micro_batches)),
+            self._changing(),
+            runtime.seed_of_step(self.draws, self.steps, runtime.rank()),
+        )
+        with runtime.trying_algorithms(self.device) if self.one_size else nullcontext():
+            told = self.runner(partial(self._work, clock), given)
+        self.gradients = told.gradients
+        self.images += self.batch_size
+        self.steps += 1
+        self.dirty = False
+        return told.losses
+
+    def _changing(self) -> dict[str, float]:
+        """The numbers that change from step to step: its number, the rate of each update, and how far averages move."""
+        numbers = {"step": self.steps, **{f"rate of {name}": rate for name, rate in self.rates().items()}}
+        if self.averages:
+            numbers["share"] = 1 - self.averages.decay(self.images + self.batch_size, self.batch_size)
+        return numbers
+
+    def _work(self, clock: Clock, batches: Sequence[Batch], numbers: Mapping[str, Number]) -> Told:
+        """A step's work on the device. It may be recorded and replayed: then no Python is run, so nothing here may depend on
+        what changes from step to step, but for the tensors that are handed over.
+        """
+        self._numbers, self.gradients = numbers, {}
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = numbers[f"rate of {name}"]
+        running = [self.method.step(batch, clock) for batch in batches]
         logged: dict[str, Tensor] = {}
         yields: list[tuple[str, ...]] = []
         try:
@@ -109,11 +142,9 @@ class Engine:
             for generator in running:
                 generator.close()
         self._check_phase(self.method.phase(clock), yields)
-        self.images += self.batch_size
-        self.steps += 1
-        self.averages.update(self.images, self.batch_size)
-        self.dirty = False
-        return logged
+        if self.averages:
+            self.averages.follow(numbers["share"])
+        return Told(logged, self.gradients)
 
     def numbered(self, sample: Batch) -> Batch:
         """A batch to look at, with a key (N,) for each image: its place, so that the noise is the same each time."""
@@ -166,7 +197,7 @@ class Engine:
             values = torch.stack(list(losses.values()))
             share = values.sum() / len(running)
             self.scalers[name].scale(share).backward(inputs=self.parameters[name])
-            self.finite.look([f"{name}/{key}" for key in losses], values.detach(), self.steps)
+            self.finite.look([f"{name}/{key}" for key in losses], values.detach(), self._numbers["step"])
             for key, loss in losses.items():
                 part = loss.detach() / len(running)
                 logged[f"{name}/{key}"] = logged[f"{name}/{key}"] + part if number else part
@@ -222,7 +253,7 @@ class Engine:
         if not scaler.is_enabled():  # a scaler skips steps whose gradients overflow: no divergence
             norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
             self.gradients[update] = norm
-            self.finite.look([f"gradient of {update}"], norm[None], self.steps)
+            self.finite.look([f"gradient of {update}"], norm[None], self._numbers["step"])
         scaler.step(optimizer)
         scaler.update()
 
@@ -252,7 +283,7 @@ class Engine:
             "method": method,
             "averages": self.averages.state(),
             "buffers": runtime.gather({name: buffer.cpu() for name, buffer in self.method.named_buffers()}),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "optimizers": {name: _kept(optimizer) for name, optimizer in self.optimizers.items()},
             "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
         }
 
@@ -267,7 +298,8 @@ class Engine:
                 buffer.copy_(mine[name])
         self.averages.load_state(state.get("averages", {}))
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            _recall(optimizer, state["optimizers"][name])
+        self.runner.forget()  # the optimizers' moments are other tensors now
         self.scalers = self._new_scalers()  # an old one would remember what the step that was broken off had done
         for name, scaler in self.scalers.items():
             if scaler.is_enabled():
@@ -290,6 +322,19 @@ def optimizers_of(method: Method, parameters: Mapping[str, list[nn.Parameter]]) 
         name: OPTIMIZERS[update.optimizer](parameters[name], update.lr, **update.options)
         for name, update in method.updates.items()
     }
+
+
+def _kept(optimizer: Optimizer) -> dict[str, Any]:
+    """Its state, with rates as plain numbers wherever they were read from."""
+    state = optimizer.state_dict()
+    return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
+
+
+def _recall(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """What an optimizer keeps of the weights. How it works stays as this device and these settings have it."""
+    pairs = zip(optimizer.param_groups, state["param_groups"], strict=True)
+    groups = [{**own, "lr": was["lr"], "params": was["params"]} for own, was in pairs]
+    optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 def _networks(method: Method) -> list[nn.Module]:

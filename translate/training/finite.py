@@ -31,13 +31,13 @@ class Finite:
         self.device = device
         self._first: dict[tuple[str, ...], Tensor] = {}
 
-    def look(self, names: Sequence[str], values: Tensor, step: int) -> None:
-        """Looks at the values (len(names),) of a step, counted from 0."""
+    def look(self, names: Sequence[str], values: Tensor, step: float | Tensor) -> None:
+        """Looks at the values (len(names),) of a step, whole and counted from 0; it may be a 0-dim tensor."""
         key = tuple(names)
         if key not in self._first:
             self._first[key] = torch.full((len(key),), _NEVER, device=self.device)
         seen = torch.where(torch.isfinite(values), _NEVER, step)
-        self._first[key] = torch.minimum(self._first[key], seen)
+        torch.minimum(self._first[key], seen, out=self._first[key])  # in place: a graph that is replayed writes to it
 
     def first(self) -> tuple[int, tuple[str, ...]] | None:
         """The first step that had such numbers, and their names; None if all were finite. Waits for the device."""
