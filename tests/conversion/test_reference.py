@@ -221,7 +221,7 @@ def test_a_file_from_a_wrapped_network_of_long_ago(tmp_path: Path, options: dict
         old[f"module.model.{place}.num_batches_tracked"] = torch.tensor(0)
     path = save(tmp_path / "latest_net_G_A.pth", old, **options)
     assert same(part(reference.read_file(path).generators(), "g_ab"), net.state_dict())
-    assert torch.equal(load(path)(noise()), direct(net, noise()))
+    assert torch.equal(load(path)(noise(), pixels="reference"), direct(net, noise()))
 
 
 def test_batch_norms_of_long_ago_get_their_counter_in_the_model(tmp_path: Path) -> None:
@@ -250,8 +250,8 @@ def test_each_network_of_a_cyclegan_lands_where_it_works(tmp_path: Path) -> None
     assert {key.split(".")[0] for key in discriminators} == {"d_a", "d_b"}
     model = load(tmp_path / "model")
     assert model.directions == ("b", "a")
-    assert torch.equal(model(noise()), direct(nets["G_A"], noise()))
-    assert torch.equal(model(noise(), to="a"), direct(nets["G_B"], noise()))
+    assert torch.equal(model(noise(), pixels="reference"), direct(nets["G_A"], noise()))
+    assert torch.equal(model(noise(), to="a", pixels="reference"), direct(nets["G_B"], noise()))
 
 
 def test_domains_may_have_different_channels(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_domains_may_have_different_channels(tmp_path: Path) -> None:
     model = load(save_all(tmp_path / "ref", **nets))
     assert {name: domain["channels"] for name, domain in model.info["domains"].items()} == {"a": 1, "b": 3}
     assert model(noise(channels=1)).shape == (1, 3, 32, 32)
-    assert torch.equal(model(noise(), to="a"), direct(nets["G_B"], noise()))
+    assert torch.equal(model(noise(), to="a", pixels="reference"), direct(nets["G_B"], noise()))
     assert model(Image.new("RGB", (9, 7))).mode == "RGB"
     assert model(Image.new("RGB", (9, 7)), to="a").mode == "L"
     swapped = save_all(tmp_path / "swapped", **{**nets, "D_A": nets["D_B"], "D_B": nets["D_A"]})
@@ -285,7 +285,7 @@ def test_a_folder_with_one_generator_is_as_its_file(tmp_path: Path, name: str) -
     net = generator()
     model = load(save_all(tmp_path, **{name: net}))
     assert model.directions == ("b",)
-    assert torch.equal(model(noise()), direct(net, noise()))
+    assert torch.equal(model(noise(), pixels="reference"), direct(net, noise()))
 
 
 def test_a_folder_may_lack_networks(tmp_path: Path) -> None:
@@ -746,8 +746,8 @@ def test_the_file_the_folder_and_the_network_give_the_same_pixels(
     picture = Image.fromarray(pixels)
     results = [np.asarray(load(place)(picture)) for place in (path, tmp_path / "model", tmp_path)]
     assert all(np.array_equal(result, results[0]) for result in results)
-    bare = np.asarray(load(path, dropout="off")(picture))
-    assert np.array_equal(bare, images.to_pixels(direct(net, images.to_tensor(pixels)[None])[0]))
+    x = images.to_tensor(pixels)[None]
+    assert torch.equal(load(path, dropout="off")(x, pixels="reference"), direct(net, x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64], ids=str)
@@ -756,8 +756,8 @@ def test_weights_of_other_precisions_are_computed_with_as_asked(tmp_path: Path, 
     path = save(tmp_path / "x.pth", net)
     translate.import_weights(path, tmp_path / "model")
     for place in (path, tmp_path / "model"):
-        assert torch.equal(load(place)(noise()), direct(copy.deepcopy(net).float(), noise()))
-        exact = load(place, precision="fp64")(noise(dtype=torch.float64))
+        assert torch.equal(load(place)(noise(), pixels="reference"), direct(copy.deepcopy(net).float(), noise()))
+        exact = load(place, precision="fp64")(noise(dtype=torch.float64), pixels="reference")
         assert torch.equal(exact, direct(copy.deepcopy(net).double(), noise(dtype=torch.float64)))
 
 
@@ -772,7 +772,7 @@ def test_dropout_off_is_the_network_alone_and_on_is_the_same_noise_each_time(
     path = save(tmp_path / "x.pth", net)
     x = noise(size=64)
     off, on = load(path, dropout="off"), load(path, dropout="on")
-    assert torch.equal(off(x), direct(net, x))
+    assert torch.equal(off(x, pixels="reference"), direct(net, x))
     assert torch.equal(off(x, seed=3), off(x))
     assert torch.equal(on(x), on(x))
     assert not torch.equal(on(x), off(x))
@@ -785,7 +785,7 @@ def test_dropout_off_is_the_network_alone_and_on_is_the_same_noise_each_time(
 def test_what_a_model_folder_says_can_be_overridden_both_ways(tmp_path: Path, pix2pix_folder: Path) -> None:
     x = noise(size=64)
     on, off = load(pix2pix_folder), load(pix2pix_folder, dropout="off")
-    assert torch.equal(off(x), direct(load(pix2pix_folder).method.get_submodule("g"), x))
+    assert torch.equal(off(x, pixels="reference"), direct(load(pix2pix_folder).method.get_submodule("g"), x))
     assert not torch.equal(off(x), on(x))
     path = save(tmp_path / "x.pth", generator("unet_64", "batch", True))
     translate.import_weights(path, tmp_path / "model", dropout="off", norm_statistics="running")
@@ -801,9 +801,9 @@ def test_norm_statistics_are_each_image_s_own_or_those_of_training(tmp_path: Pat
     for statistics in ("sample", "running"):
         model = load(path, dropout="off", norm_statistics=statistics)
         assert model.info["norm_statistics"] == statistics
-        assert torch.equal(model(x), direct(net, x, statistics))
+        assert torch.equal(model(x, pixels="reference"), direct(net, x, statistics))
     assert not torch.equal(direct(net, x, "sample"), direct(net, x, "running"))
-    assert torch.equal(load(path, dropout="off")(x), direct(net, x, "sample"))
+    assert torch.equal(load(path, dropout="off")(x, pixels="reference"), direct(net, x, "sample"))
     with pytest.raises(UsageError, match="sample, running"):
         load(path, norm_statistics="batch")
 

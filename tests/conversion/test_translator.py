@@ -21,6 +21,7 @@ from translate.conversion import translator
 from translate.conversion.translator import Translator
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
+from translate.nn import winograd
 
 Draw = Callable[..., np.ndarray]
 Build = Callable[..., Path]
@@ -335,7 +336,7 @@ def test_what_is_written_is_what_is_loaded(build: Build, draw: Draw) -> None:
     model = translator.load(build("cyclegan", generator="resnet_3blocks"), device="cpu")
     x = tensor(draw(19, 16, 16))
     with torch.inference_mode():
-        assert torch.equal(model(x), method.translate(x, "b"))
+        assert torch.equal(model(x, pixels="reference"), method.translate(x, "b"))
 
 
 def test_double_precision_is_kept(tmp_path: Path) -> None:
@@ -441,3 +442,21 @@ def test_weights_that_do_not_fit_are_refused(copy: Path, damage: str) -> None:
 def test_an_unknown_precision_is_refused(cyclegan_folder: Path, name: str) -> None:
     with pytest.raises(UsageError, match="precision"):
         translator.load(cyclegan_folder, device="cpu", precision=name)
+
+
+def test_the_fast_way_gives_what_the_exact_one_gives_to_rounding(
+    model: Translator, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both by one model in turn, whose weights lie in memory as each wants them."""
+    monkeypatch.setattr(winograd, "NARROWEST", 16)
+    monkeypatch.setattr(winograd, "SMALLEST", 1)
+    pixels = draw(3, 64, 64)
+    x = tensor(pixels)
+    exact, fast = model(x, pixels="reference"), model(x)
+    assert not torch.equal(fast, exact)
+    torch.testing.assert_close(fast, exact, rtol=0, atol=1e-4)
+    (rounded,) = model.translate_pixels([pixels], "b")
+    assert np.abs(rounded.astype(int) - images.to_pixels(exact[0])).max() <= 1
+    assert torch.equal(model(x, pixels="reference"), exact)
+    with pytest.raises(UsageError, match="--pixels exact: unknown"):
+        model(x, pixels="exact")

@@ -101,33 +101,33 @@ def test_an_image_gives_the_same_bits_in_any_company(scheme, tolerance, monkeypa
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_layer_is_a_convolution_with_its_names(padding, bias):
-    layer, plain = Conv3x3(64, 72, padding=padding, bias=bias), nn.Conv2d(64, 72, 3, padding=padding, bias=bias)
+    layer, plain = Conv3x3(256, 260, padding=padding, bias=bias), nn.Conv2d(256, 260, 3, padding=padding, bias=bias)
     plain.load_state_dict(layer.state_dict())
-    x = torch.randn(2, 64, 8, 9)
+    x = torch.randn(2, 256, 19, 28)
     assert layer.saves(x)
     assert_near([layer(x)], [plain(x)], 1e-6)
     with torch.no_grad():
         assert_near([layer(x)], [plain(x)], 4e-6)
 
 
-def test_it_is_used_for_float32_on_the_cpu_only():
-    layer, x = Conv3x3(64, 64), torch.randn(1, 64, 5, 5)
+def test_it_is_used_for_wide_maps_in_float32_on_the_cpu_only():
+    layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32)
     assert layer.saves(x)
-    assert not Conv3x3(63, 64).saves(x[:, :63])
-    assert not layer.double().saves(x.double())
-    layer.float()
     with winograd.direct():
         assert not layer.saves(x)
         assert torch.equal(layer(x), F.conv2d(x, layer.weight, layer.bias))
     assert layer.saves(x)
+    assert not Conv3x3(255, 256).saves(x[:, :255])
+    assert not layer.saves(x[:, :, 1:]) and layer.saves(x[:, :, 1:].repeat(2, 1, 1, 1))
     assert not layer.saves(x.to("meta"))
     with torch.autocast("cpu", torch.bfloat16):
         assert not layer.saves(x)
         assert layer(x).dtype == torch.bfloat16
+    assert not layer.double().saves(x.double())
 
 
 def test_a_compiler_and_an_exporter_see_a_convolution():
-    layer, x = Conv3x3(64, 64), torch.randn(1, 64, 5, 5)
+    layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32)
     exported = torch.export.export(layer, (x,))
     assert [node.target for node in exported.graph.nodes if node.op == "call_function"] == [
         torch.ops.aten.conv2d.default
@@ -135,12 +135,14 @@ def test_a_compiler_and_an_exporter_see_a_convolution():
 
 
 def test_residual_blocks_use_it():
-    block = ResnetBlock(64, "instance", dropout=False)
+    block = ResnetBlock(2, "instance", dropout=False)
     assert [type(layer) for layer in block.conv_block if isinstance(layer, nn.Conv2d)] == [Conv3x3, Conv3x3]
 
 
 @pytest.mark.parametrize("grad", [True, False], ids=["training", "conversion"])
-def test_a_network_gives_what_it_gives_in_float64(grad):
+def test_a_network_gives_what_it_gives_in_float64(grad, monkeypatch):
+    monkeypatch.setattr(winograd, "NARROWEST", 64)
+    monkeypatch.setattr(winograd, "SMALLEST", 1)
     torch.manual_seed(0)
     net, x = GENERATORS["resnet_6blocks"](3, 3, 16, "instance", False), torch.randn(2, 3, 36, 44)
     with torch.set_grad_enabled(grad):

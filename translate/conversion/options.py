@@ -10,7 +10,7 @@ import translate
 from translate import images
 from translate.conversion import tiling
 from translate.conversion.names import Item
-from translate.conversion.translator import PIXELS, Translator
+from translate.conversion.translator import Translator, check_pixels
 from translate.errors import UsageError
 from translate.images import Mark
 
@@ -82,8 +82,7 @@ class Options:
             raise UsageError(f"--tile {self.tile}: must be auto, off or a number of pixels from {tiling.LEAST} up")
         if self.scratch is not None and not Path(self.scratch).is_dir():
             raise UsageError(f"--scratch {self.scratch}: no such folder")
-        if self.pixels not in PIXELS:
-            raise UsageError(f"--pixels {self.pixels}: unknown; possible: {', '.join(PIXELS)}")
+        check_pixels(self.pixels)
         try:
             images.colour(self.background)
         except ValueError:

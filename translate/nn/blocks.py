@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from translate import noise
 from translate.nn import synchronised
-from translate.nn.winograd import Conv3x3
+from translate.nn.winograd import Conv3x3, lies_last
 
 
 def normalise_each(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -20,11 +20,23 @@ def normalise_each(x: Tensor, weight: Tensor | None = None, bias: Tensor | None 
 
     Where a gradient is recorded it is a group norm with one channel a group, because the gradient of torch's instance norm
     is wrong on the CPU for one image and a channels_last gradient (torch 2.15). Elsewhere it is the instance norm, whose
-    last bits are those of the reference implementation.
+    last bits are those of the reference implementation; but not where channels lie last in the CPU's memory, for which
+    torch has a slow one only.
     """
     if torch.is_grad_enabled():
         return F.group_norm(x, x.shape[1], weight, bias, eps)
+    if x.device.type == "cpu" and lies_last(x):
+        return _normalise_pixels(x.permute(0, 2, 3, 1), weight, bias, eps).permute(0, 3, 1, 2)
     return F.instance_norm(x, weight=weight, bias=bias, eps=eps)
+
+
+def _normalise_pixels(pixels: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """The same for pixels (N, H, W, C); in float32 at least."""
+    wide = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
+    centred = wide - wide.mean((1, 2), keepdim=True)
+    scale = (centred.square().mean((1, 2), keepdim=True) + eps).rsqrt()
+    made = centred.mul_(scale if weight is None else scale * weight)
+    return (made if bias is None else made.add_(bias)).to(pixels.dtype)
 
 
 class BatchNorm2d(nn.BatchNorm2d):

@@ -6,6 +6,7 @@ A tile of m×m output pixels is made of (m + 2)×(m + 2) input pixels. Both are 
 tiles and channels these are (m + 2)² matrix products, which is what a CPU does best.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,8 +19,8 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 HELD = 2**15
 """Channels times tiles that are worked on at once, a few megabytes: what stays in the caches."""
-NARROWEST = 64
-"""Channels from which on it is faster than a direct convolution."""
+NARROWEST, SMALLEST = 256, 1024
+"""Channels, and pixels of all images together, from which on it is faster than a direct convolution."""
 
 _allowed = ContextVar("allowed", default=True)
 
@@ -103,13 +104,14 @@ class Conv3x3(nn.Conv2d):
             and x.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
             and min(self.in_channels, self.out_channels) >= NARROWEST
+            and x.shape[0] * x.shape[2] * x.shape[3] >= SMALLEST
             and not torch.is_autocast_enabled("cpu")
             and _allowed.get()
         )
 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, scheme: Scheme) -> Tensor:
-    """x (N, C, H, W), weight (C', C, 3, 3), bias (C',), float32 on the CPU → (N, C', H − 2, W − 2)."""
+    """x (N, C, H, W), weight (C', C, 3, 3), bias (C',), float32 on the CPU → (N, C', H − 2, W − 2), laid in memory as x."""
     return _Convolution.apply(x, weight, bias, scheme)
 
 
@@ -119,14 +121,12 @@ class _Convolution(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.scheme = scheme
         tiles = _Tiles(_pixels(x), scheme)
-        kernel = _kernel(weight, scheme)
+        kernel = _kernel(weight.transpose(0, 1), scheme)
         made = x.new_empty(tiles.count, tiles.rows, scheme.tile, tiles.columns, scheme.tile, len(weight))
         for part in tiles.parts():
-            at_points = _product(tiles.at_points(part), kernel.transpose(1, 2), scheme)
-            tile = (scheme.output @ at_points.flatten(1)).view(scheme.tile, scheme.tile, *tiles.shape_of(part), -1)
-            tile = tile.permute(2, 3, 0, 4, 1, 5)
-            made[part] = tile if bias is None else tile + bias
-        return _image(made, x.shape[2] - 2, x.shape[3] - 2)
+            tile = tiles.from_points(part, _product(tiles.at_points(part), kernel, tiles, scheme))
+            made[part] = tile if bias is None else tile.add_(bias)
+        return _image(made, x.shape[2] - 2, x.shape[3] - 2, last=lies_last(x))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -150,35 +150,43 @@ def _gradients(
     of_kernel = torch.zeros_like(kernel)
     given = grad.new_zeros(tiles.count, tiles.rows + 1, scheme.tile, tiles.columns + 1, scheme.tile, tiles.channels)
     for part in tiles.parts():
-        tile = made[part].permute(2, 4, 0, 1, 3, 5).reshape(scheme.tile**2, -1)
-        at_points = (scheme.output.T @ tile).view(scheme.products, -1, len(weight))
+        at_points = tiles.back_to_points(part, made[part])
         if of_weight:
             of_kernel.baddbmm_(at_points.transpose(1, 2), tiles.at_points(part))
         if of_x:
-            tile = scheme.given.T @ _product(at_points, kernel, scheme).flatten(1)
-            _add(given, part, tile.view(scheme.seen, scheme.seen, *tiles.shape_of(part), -1), scheme.tile)
+            _add(given, part, tiles.back(part, _product(at_points, kernel, tiles, scheme)), scheme.tile)
     return (
-        _image(given, grad.shape[2] + 2, grad.shape[3] + 2) if of_x else None,
+        _image(given, grad.shape[2] + 2, grad.shape[3] + 2, last=False) if of_x else None,
         (scheme.kernel.T @ of_kernel.flatten(1)).T.reshape(weight.shape) if of_weight else None,
     )
+
+
+def lies_last(x: Tensor) -> bool:
+    """Whether the channels of x (N, C, H, W) lie last in memory, and only so can it be read in one go."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _pixels(x: Tensor) -> Tensor:
     """(N, C, H, W) as (N, H, W, C), contiguous."""
     if x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1)
-    return torch.stack([one.flatten(1).T for one in x]).unflatten(1, x.shape[2:])  # torch is fast at matrices alone
+    pixels = x.new_empty(x.shape[0], *x.shape[2:], x.shape[1])
+    for one, image in zip(
+        pixels.flatten(1, 2), x.flatten(2), strict=True
+    ):  # torch is fast at transposing matrices alone
+        one.copy_(image.T)
+    return pixels
 
 
 def _kernel(weight: Tensor, scheme: Scheme) -> Tensor:
-    """(C', C, 3, 3) at the points: (points, C', C)."""
+    """(A, B, 3, 3) at the points: (points, A, B)."""
     return (scheme.kernel @ weight.reshape(-1, 9).T).view(scheme.products, *weight.shape[:2])
 
 
-def _product(x: Tensor, y: Tensor, scheme: Scheme) -> Tensor:
+def _product(x: Tensor, y: Tensor, tiles: "_Tiles", scheme: Scheme) -> Tensor:
     """x (points, T, C) @ y (points, C, C')."""
     parts = zip(x.split(scheme.summed, 2), y.split(scheme.summed, 1), strict=True)
-    made = torch.bmm(*next(parts))
+    made = torch.bmm(*next(parts), out=tiles.room("product", *x.shape[:2], y.shape[2]))
     for each in parts:
         made.baddbmm_(*each)
     return made
@@ -190,10 +198,14 @@ def _blocks(pixels: Tensor, tile: int) -> Tensor:
     return whole.unflatten(2, (-1, tile)).unflatten(1, (-1, tile))
 
 
-def _image(blocks: Tensor, height: int, width: int) -> Tensor:
-    """The reverse, cut to size: (N, C, H, W)."""
+def _image(blocks: Tensor, height: int, width: int, *, last: bool) -> Tensor:
+    """The reverse, cut to size: (N, C, H, W), with its channels last in memory or not."""
     pixels = blocks.flatten(3, 4).flatten(1, 2)
-    images = torch.stack([one.flatten(0, 1).T for one in pixels]).unflatten(2, pixels.shape[1:3])
+    if last:
+        return pixels[:, :height, :width].contiguous().permute(0, 3, 1, 2)
+    images = blocks.new_empty(len(pixels), pixels.shape[3], *pixels.shape[1:3])
+    for one, image in zip(pixels.flatten(1, 2), images.flatten(2), strict=True):
+        image.copy_(one.T)
     return images[:, :, :height, :width].contiguous()
 
 
@@ -218,9 +230,9 @@ class _Tiles:
         self.scheme = scheme
         self.count, height, width, self.channels = pixels.shape
         self.rows, self.columns = -(-(height - 2) // scheme.tile), -(-(width - 2) // scheme.tile)
-        self.pixels = F.pad(
-            pixels, (0, 0, 0, scheme.tile * self.columns + 2 - width, 0, scheme.tile * self.rows + 2 - height)
-        )
+        below, right = scheme.tile * self.rows + 2 - height, scheme.tile * self.columns + 2 - width
+        self.pixels = F.pad(pixels, (0, 0, 0, right, 0, below)) if below or right else pixels
+        self._rooms: dict[str, Tensor] = {}
 
     def parts(self) -> Iterator[Part]:
         """As many tiles at a time as stay in the caches: whole images, or rows of one."""
@@ -230,18 +242,46 @@ class _Tiles:
             for top in range(0, self.rows, rows):
                 yield slice(first, min(first + images, self.count)), slice(top, min(top + rows, self.rows))
 
-    def shape_of(self, part: Part) -> tuple[int, int, int]:
-        """Images, rows and columns of tiles."""
-        images, rows = part
-        return images.stop - images.start, rows.stop - rows.start, self.columns
+    def room(self, name: str, *shape: int) -> Tensor:
+        """Memory that each part writes over: the system takes longer to find new memory than what is done in it."""
+        size = math.prod(shape)
+        if name not in self._rooms or len(self._rooms[name]) < size:
+            self._rooms[name] = self.pixels.new_empty(size)
+        return self._rooms[name][:size].view(shape)
 
     def at_points(self, part: Part) -> Tensor:
-        """(points, tiles, C)."""
+        """The input tiles of a part at the points: (points, tiles, C)."""
         images, rows = part
         seen, step = self.scheme.seen, self.scheme.tile
         image, row, pixel, _ = self.pixels.stride()
-        strides = (row, pixel, image, step * row, step * pixel, 1)
         tiles = self.pixels[images, step * rows.start :].as_strided(
-            (seen, seen, *self.shape_of(part), self.channels), strides
+            (seen, seen, *self._shape(part), self.channels), (row, pixel, image, step * row, step * pixel, 1)
         )
-        return (self.scheme.given @ tiles.reshape(seen**2, -1)).view(seen**2, -1, self.channels)
+        return self._mapped("given", self.scheme.given, self.room("tiles", *tiles.shape).copy_(tiles))
+
+    def from_points(self, part: Part, products: Tensor) -> Tensor:
+        """(points, tiles, C') as output tiles (N, rows, tile, columns, tile, C')."""
+        size = self.scheme.tile
+        tiles = self._mapped("made", self.scheme.output, products)
+        return tiles.view(size, size, *self._shape(part), -1).permute(2, 3, 0, 4, 1, 5)
+
+    def back_to_points(self, part: Part, tiles: Tensor) -> Tensor:
+        """The transpose of `from_points`."""
+        tiles = tiles.permute(2, 4, 0, 1, 3, 5)
+        return self._mapped("made at points", self.scheme.output.T, self.room("made", *tiles.shape).copy_(tiles))
+
+    def back(self, part: Part, products: Tensor) -> Tensor:
+        """The transpose of `at_points`: what is to be added to the input tiles, (seen, seen, N, rows, columns, C)."""
+        seen = self.scheme.seen
+        return self._mapped("tiles", self.scheme.given.T, products).view(seen, seen, *self._shape(part), -1)
+
+    def _mapped(self, name: str, matrix: Tensor, tiles: Tensor) -> Tensor:
+        """matrix (A, B) on tiles (…, C), whose first dimensions make up B: (A, tiles, C)."""
+        flat = tiles.view(matrix.shape[1], -1)
+        mapped = torch.mm(matrix, flat, out=self.room(name, len(matrix), flat.shape[1]))
+        return mapped.view(len(matrix), -1, tiles.shape[-1])
+
+    def _shape(self, part: Part) -> tuple[int, int, int]:
+        """Images, rows and columns of tiles."""
+        images, rows = part
+        return images.stop - images.start, rows.stop - rows.start, self.columns

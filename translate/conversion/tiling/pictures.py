@@ -12,7 +12,7 @@ from translate.conversion.tiling.chain import Region, Source
 from translate.conversion.tiling.maps import map_maker, reserve
 from translate.conversion.tiling.need import stages_of
 from translate.conversion.tiling.passes import LEAST, Passes, Progress
-from translate.conversion.translator import PIXELS, Translator, arithmetic, pixel_key
+from translate.conversion.translator import Translator, arithmetic, check_pixels, pixel_key
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
 
@@ -40,8 +40,7 @@ def translate_pixels(
     DoesNotFitError if the least are still too large. What `progress` raises ends the work.
     """
     translator.check_target(to)
-    if pixels not in PIXELS:
-        raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXELS)}")
+    check_pixels(pixels)
     if tile < LEAST:
         raise UsageError(f"--tile {tile}: must be at least {LEAST}")
     stages = stages_of(translator, to)
@@ -64,10 +63,11 @@ def translate_pixels(
         tile=tile,
         progress=progress,
     )
+    translator.lay(to, last=False)  # parts are cut from maps whose channels do not lie last
     key = torch.tensor([pixel_key(picture, seed)], device=translator.device)
     with (
+        arithmetic(exact=pixels == "reference"),
         torch.inference_mode(),
-        arithmetic(pixels),
         translator.precision.autocast(translator.device),
         keyed_dropout(translator.generator_for(to), key),
     ):
