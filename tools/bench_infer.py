@@ -1,0 +1,270 @@
+"""Translating pictures: ours against the reference's algorithm in plain PyTorch, interleaved in one process.
+
+    uv run python tools/bench_infer.py [--generators resnet_9blocks unet_256] [--sizes 256] [--batches 1] [--precisions fp32]
+        [--also compile onnxruntime openvino] [--rounds 7] [--device auto] [--threads 1] [--json FILE]
+
+From an array of bytes to an array of bytes. Ours is what `translate convert` runs between reading and writing; the other is the
+double of `tests/parity`, written from the published rules of the reference implementation, in float32, channels first. --also
+shows the double in torch.compile, ONNX Runtime and OpenVINO, where they are installed. The weights are random, scaled so that
+maps keep their variance: a network at its start gives nearly the same for all pixels.
+
+Seconds an image: medians over rounds of one after the other, whose order alternates, and the median of the rounds' ratios; on
+the CPU those of the processor, since others may be at work on the machine. MiB: at most, above what was held before, in a
+process of its own on the CPU (Linux only: it reads /proc). Difference: the largest in [-1, 1] between the networks, and the
+share of bytes that are not the same, of which none may be off by more than one in float32.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.parity import double
+from translate import api, config, runtime
+from translate.conversion import model
+from translate.methods import METHODS
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row."""
+
+    generator: str
+    size: int
+    batch: int
+    precision: str = "fp32"
+
+    def __str__(self):
+        return f"{self.generator}, {self.size} px, batch {self.batch}, {self.precision}"
+
+    @property
+    def method(self):
+        return "pix2pix" if self.generator.startswith("unet") else "cyclegan"
+
+
+def written(case, folder):
+    """A model folder."""
+    cls = METHODS[case.method]
+    crop = 256 if case.method == "pix2pix" else 64
+    cfg = cls.check(
+        config.resolve(cls.Config, ("bench", {"generator": case.generator, "crop_size": crop, "dropout": False}))
+    )
+    method = cls(cfg)
+    torch.manual_seed(0)
+    for name, weight in method.named_parameters():
+        if weight.ndim == 4:
+            nn.init.kaiming_normal_(weight)
+            if name.endswith(("model.26.weight", "model.model.3.weight")):  # the last: tanh is not to be saturated
+                weight.data.mul_(0.3)
+    folder.mkdir()
+    model.write_trained(folder, method, title="random", seen=0)
+    return folder
+
+
+def pictures(case):
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (case.batch, case.size // 8, case.size // 8, 3)).repeat(8, 1).repeat(8, 2)
+    return list(((coarse + rng.integers(0, 64, coarse.shape)) % 256).astype(np.uint8))
+
+
+class Ours:
+    def __init__(self, case, folder, device):
+        self.translator = api.load(folder, device=str(device), precision=case.precision)
+        self.info = self.translator.info
+
+    def __call__(self, pictures):
+        return self.translator.translate_pixels(pictures, "b")
+
+
+class Double:
+    """As the reference's test.py has it: a network that was never told to leave training."""
+
+    def __init__(self, case, folder, device):
+        given = api.load(folder, device="cpu").method
+        net, cfg = given.generator_for("b"), given.cfg
+        self.net = double.generator(case.generator, 3, 3, cfg.g_width, cfg.norm, False)
+        self.net.load_state_dict(net.state_dict())
+        self.net.to(device)
+        self.device, self.run = device, self.net
+
+    def __call__(self, pictures):
+        x = torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with torch.no_grad():
+            y = self.run(x.contiguous())
+        return list(((y + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+
+
+class Compiled(Double):
+    def __init__(self, case, folder, device):
+        super().__init__(case, folder, device)
+        self.run = torch.compile(self.net)
+
+
+class Exported(Double):
+    """Runs an ONNX file of the double."""
+
+    def __init__(self, case, folder, device):
+        super().__init__(case, folder, device)
+        path = str(folder / f"{case.size}-{case.batch}.onnx")
+        x = torch.zeros(case.batch, 3, case.size, case.size)
+        torch.onnx.export(self.net.cpu(), (x,), path, dynamo=True, verbose=False)
+        self.device, self.run = torch.device("cpu"), self.opened(path)
+
+
+class OnnxRuntime(Exported):
+    def opened(self, path):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+class OpenVino(Exported):
+    def opened(self, path):
+        import openvino
+
+        core = openvino.Core()
+        asked = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+        compiled = core.compile_model(core.read_model(path), "CPU", asked)
+        return lambda x: torch.from_numpy(compiled(x.numpy())[0])
+
+
+ALSO = {"compile": Compiled, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
+
+
+def timed(translate, pictures, device):
+    """Seconds an image."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    begun = clock()
+    translate(pictures)  # its bytes are on the host: nothing is left to wait for
+    return (clock() - begun) / len(pictures)
+
+
+def compare(case, folder, device, rounds, also):
+    given = pictures(case)
+    them = {"double": Double(case, folder, device), "ours": Ours(case, folder, device)}
+    them |= {name: ALSO[name](case, folder, device) for name in also}
+    results = {name: one(given) for name, one in them.items()}
+    for one in them.values():
+        one(given)
+    seconds = {name: [] for name in them}
+    for n in range(rounds):
+        for name in list(them)[:: 1 if n % 2 else -1]:
+            seconds[name].append(timed(them[name], given, device))
+    row = {"seconds": {name: statistics.median(found) for name, found in seconds.items()}}
+    row["ratios"] = {
+        name: statistics.median(base / one for base, one in zip(seconds["double"], found, strict=True))
+        for name, found in seconds.items()
+    }
+    apart = np.abs(np.stack(results["ours"]).astype(int) - np.stack(results["double"]))
+    return row | {"bytes": float((apart > 0).mean()), "most": int(apart.max()), "values": values(them, given, device)}
+
+
+def values(them, given, device):
+    """The largest difference of the networks' own outputs."""
+    x = torch.from_numpy(np.stack(given)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        expected = them["double"].net.to(device)(x.to(device)).cpu()
+    return float((them["ours"].translator(x) - expected).abs().max())
+
+
+def peak(case, who, device):
+    """MiB."""
+    asked = json.dumps({"case": asdict(case), "who": who, "device": str(device), "threads": torch.get_num_threads()})
+    done = subprocess.run([sys.executable, __file__, "--peak", asked], capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def tell_peak(asked):
+    torch.set_num_threads(asked["threads"])
+    case, device = Case(**asked["case"]), torch.device(asked["device"])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = written(case, Path(temporary) / "model")
+        one = {"ours": Ours, "double": Double}[asked["who"]](case, folder, device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            one(pictures(case))
+            print(torch.cuda.max_memory_allocated(device) / 2**20)
+            return
+        Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+        before = kept("VmRSS")
+        one(pictures(case))
+        print(kept("VmHWM") - before)
+
+
+def kept(name):
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[name].split()[0]) / 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--generators", nargs="+", default=["resnet_9blocks", "unet_256"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[256])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1])
+    parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--also", nargs="*", default=[], choices=ALSO)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak is not None:
+        tell_peak(args.peak)
+        return
+    torch.set_num_threads(args.threads)
+    device = runtime.pick_device(args.device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {where}, {args.threads} threads"
+    print(f"{machine}, Python {platform.python_version()}, torch {torch.__version__}; {args.rounds} rounds")
+    more = "".join(f" {name} |" for name in args.also)
+    print(f"| network | double, s | ours, s | ratio |{more} MiB, double | ours | largest difference | bytes apart |")
+    print("|" + "---|" * (8 + len(args.also)), flush=True)
+    rows = []
+    for generator, size, batch, precision in itertools.product(
+        args.generators, args.sizes, args.batches, args.precisions
+    ):
+        case = Case(generator, size, batch, precision)
+        with tempfile.TemporaryDirectory() as temporary:
+            row = compare(case, written(case, Path(temporary) / "model"), device, args.rounds, args.also)
+        row |= {"case": asdict(case), "memory": {who: peak(case, who, device) for who in ("double", "ours")}}
+        rows.append(row)
+        print(told(case, row, args.also), flush=True)
+        if args.json:
+            args.json.write_text(
+                json.dumps({"machine": machine, "torch": str(torch.__version__), "rows": rows}, indent=2)
+            )
+
+
+def told(case, row, also):
+    cells = [
+        str(case),
+        f"{row['seconds']['double']:.4g}",
+        f"{row['seconds']['ours']:.4g}",
+        f"**{row['ratios']['ours']:.2f}**",
+    ]
+    cells += [f"{row['ratios'][name]:.2f}" for name in also]
+    cells += [f"{row['memory'][who]:.0f}" for who in ("double", "ours")]
+    return "| " + " | ".join([*cells, f"{row['values']:.0e}", f"{100 * row['bytes']:.3f} % by {row['most']}"]) + " |"
+
+
+if __name__ == "__main__":
+    main()

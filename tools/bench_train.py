@@ -1,0 +1,355 @@
+"""A training step of ours against one of the reference's algorithm in plain PyTorch, interleaved in one process.
+
+    uv run python tools/bench_train.py [--methods cyclegan pix2pix] [--crops 128 256] [--batches 1] [--precisions fp32]
+        [--compile off on] [--graphs auto] [--rounds 7] [--inputs 3] [--device auto] [--threads 1] [--json FILE]
+
+Ours is the real engine with a method's default recipe. The other is the double of `tests/parity`, written from the published
+rules of the reference implementation: eager, float32, channels first; on CUDA as the reference runs it, with cuDNN trying its
+algorithms. Both start with the same weights and see the same images, which lie on the device already.
+
+A case is timed in rounds of one after the other, whose order alternates; what is shown are medians, the quartiles of ours, and
+the median of the rounds' ratios. On the CPU time is that of the processor, since others may be at work on the machine; on CUDA
+that of the clock, over runs of several steps without waiting in between. The step's peak memory is above what was held before
+the networks were built; on the CPU each is measured in a process of its own (Linux only: it reads /proc).
+
+Both must do the same: the first step's losses in float32 are compared, and the gradients of all updates with the double's
+in float64, as ‖difference‖ / ‖gradient‖ over all weights, of ours and of the double in float32, root mean squares over several
+inputs. One input tells little: the sign of L1 flips where a pixel is nearly right, and a single flip outweighs all rounding.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.parity import double
+from translate import config, noise, runtime
+from translate.methods import METHODS
+from translate.training import graph
+from translate.training.engine import Engine
+from translate.training.schedule import Schedule
+
+POOL = 50
+STEPS_IN_A_ROW = {"cpu": 1, "cuda": 10}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row."""
+
+    method: str
+    crop: int
+    batch: int
+    precision: str = "fp32"
+    compile: bool = False
+    graph: str = "auto"
+    channels_last: str = "auto"
+    width: int = 64
+
+    def __str__(self):
+        parts = [self.method, f"{self.crop} px", f"batch {self.batch}", self.precision]
+        parts += ["compiled"] * self.compile + [f"graph {self.graph}"] * (self.graph != "auto")
+        parts += [f"channels last {self.channels_last}"] * (self.channels_last != "auto")
+        return ", ".join(parts + [f"width {self.width}"] * (self.width != 64))
+
+
+def settings(case, **more):
+    cls = METHODS[case.method]
+    flags = {"crop_size": case.crop, "batch_size": case.batch, "g_width": case.width, "d_width": case.width, **more}
+    return cls, cls.check(config.resolve(cls.Config, ("bench", flags)))
+
+
+def batch_of(case, n, device, dtype):
+    """Coarse and fine noise, the same for the same n on all devices."""
+    key = noise.keys(7, torch.arange(n * case.batch, (n + 1) * case.batch))
+    made = {}
+    for side in "ab":
+        fine, coarse = (noise.uniform(key, f"{side} {size}", 3, size, size) for size in (case.crop, case.crop // 8))
+        made[side] = (fine + coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) - 1).to(device, dtype)
+    return made
+
+
+class Ours:
+    """The engine."""
+
+    def __init__(self, case, device, **more):
+        cls, cfg = settings(case, **more)
+        precision = runtime.PRECISIONS[case.precision]
+        self.device = device
+        self.engine = Engine(
+            cls(cfg), Schedule(10**6, 1, 0), seed=0, device=device, precision=precision, batch_size=cfg.batch_size,
+            channels_last=runtime.lies_channels_last(case.channels_last, device, precision), compiled=case.compile,
+            one_size=True, runner=graph.runner(case.graph, device, precision, say=lambda line: print(line, file=sys.stderr)),
+        )  # fmt: skip
+        self.optimizers = self.engine.optimizers
+
+    def networks(self):
+        return {
+            name: net for name, net in self.engine.method.named_children() if name[0] in "gd" and name != "adversary"
+        }
+
+    def step(self, batch):
+        return self.engine.step([batch])
+
+
+class Double:
+    """The reference's algorithm, with the weights that ours starts with."""
+
+    def __init__(self, case, device, dtype=torch.float32, **more):
+        cls, cfg = settings(case, **more)
+        given = cls(cfg)
+        self.device, a, b = device, cfg.input_channels, cfg.output_channels
+        made = {}
+        for name, ours in given.named_children():
+            if name.startswith("g"):
+                net = double.generator(cfg.generator, a, b, cfg.g_width, cfg.norm, cfg.dropout)
+            elif name.startswith("d") and isinstance(ours, nn.Module):
+                channels = a + b if name == "d" else a
+                net = double.discriminator(cfg.discriminator, channels, cfg.d_width, cfg.norm, cfg.d_layers)
+            else:
+                continue
+            net.load_state_dict(ours.state_dict())
+            made[name] = net.to(device, dtype)
+        if case.method == "cyclegan":
+            pools = {name: double.Pool(POOL, swaps()) for name in ("pool_a", "pool_b")}
+            self.trainer = double.CycleGAN(**made, **pools, epochs=100, decay_epochs=100)
+        else:
+            self.trainer = double.Pix2Pix(**made, epochs=100, decay_epochs=100)
+        self.made = made
+        self.optimizers = {"g": self.trainer.optimizer_g, "d": self.trainer.optimizer_d}
+
+    def networks(self):
+        return self.made
+
+    def step(self, batch):
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, True
+            torch.set_float32_matmul_precision("highest")
+        return self.trainer.step(batch["a"], batch["b"])
+
+
+def swaps():
+    """What the reference's pool draws for one image after another."""
+    import random
+
+    draw = random.Random(0)
+    while True:
+        yield draw.random() > 0.5, draw.randrange(POOL)
+
+
+# Agreement.
+
+
+def first_step(trainer, batch):
+    """The losses of a step, and the gradients that its optimizers are given, in float64."""
+    gradients = {}
+    names = {p: f"{name}.{key}" for name, net in trainer.networks().items() for key, p in net.named_parameters()}
+
+    def keep(optimizer, *_):
+        for p in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
+            gradients[names[p]] = p.grad.detach().double().clone()
+
+    handles = [optimizer.register_step_pre_hook(keep) for optimizer in trainer.optimizers.values()]
+    losses = {name: float(loss) for name, loss in trainer.step(batch).items()}
+    for handle in handles:
+        handle.remove()
+    return losses, gradients
+
+
+def difference(got, expected):
+    """Of gradients: ‖got − expected‖ / ‖expected‖ over all weights of each update."""
+    found = {}
+    for update in "gd":
+        keys = [key for key in expected if key.startswith(update)]
+        apart = sum((got[key] - expected[key]).square().sum() for key in keys)
+        found[update] = float(apart / sum(expected[key].square().sum() for key in keys)) ** 0.5
+    return found
+
+
+def agreement(case, device, inputs):
+    """Largest relative difference of a loss, and how far gradients are from float64: ours, and the double in float32."""
+    case = replace(case, precision="fp32", compile=False, graph="off")
+    losses, ours, plain = [], [], []
+    more = {"dropout": False} if case.method == "pix2pix" else {}  # float64 would draw other masks
+    for n in range(inputs):
+        more["seed"] = n
+        batch = batch_of(case, n, device, torch.float32)
+        expected = first_step(Double(case, device, torch.float64, **more), {x: y.double() for x, y in batch.items()})[1]
+        theirs, their_gradients = first_step(Double(case, device, **more), batch)
+        got, gradients = first_step(Ours(case, device, **more), batch)
+        losses.append(max(abs(got[name] - loss) / max(abs(loss), 1e-12) for name, loss in theirs.items()))
+        ours.append(difference(gradients, expected))
+        plain.append(difference(their_gradients, expected))
+    told = {"losses": max(losses)}
+    for name, found in (("ours", ours), ("double", plain)):
+        told[f"gradients of {name}"] = {x: (sum(one[x] ** 2 for one in found) / inputs) ** 0.5 for x in found[0]}
+    return told
+
+
+# Time.
+
+
+def timed(trainer, batches, device):
+    """Seconds a step."""
+    count = STEPS_IN_A_ROW[device.type]
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    wait(device)
+    begun = clock()
+    for _ in range(count):
+        trainer.step(next(batches))
+    wait(device)
+    return (clock() - begun) / count
+
+
+def wait(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def compare(case, device, rounds):
+    """Seconds a step of both."""
+    batches = itertools.cycle([batch_of(case, n, device, torch.float32) for n in range(4)])
+    both = {"ours": Ours(case, device), "double": Double(case, device)}
+    seconds = {name: [] for name in both}
+    for _ in range(5 if device.type == "cuda" else 1):  # warms up: cuDNN's choice, compilation, the recording of graphs
+        for trainer in both.values():
+            timed(trainer, batches, device)
+    for n in range(rounds):
+        for name in list(both)[:: 1 if n % 2 else -1]:
+            seconds[name].append(timed(both[name], batches, device))
+    ratios = [theirs / ours for ours, theirs in zip(*seconds.values(), strict=True)]
+    low, _, high = statistics.quantiles(seconds["ours"], n=4) if rounds > 1 else seconds["ours"] * 3
+    return {
+        "ours": statistics.median(seconds["ours"]), "quartiles": [low, high],
+        "double": statistics.median(seconds["double"]), "ratio": statistics.median(ratios), "ratios": ratios,
+    }  # fmt: skip
+
+
+# Memory.
+
+
+@contextmanager
+def cuda_peak(device, found):
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    yield
+    found.append((torch.cuda.max_memory_allocated(device) - before) / 2**20)
+
+
+def peak(case, who, device):
+    """MiB of two steps."""
+    if device.type == "cuda":
+        found = []
+        with cuda_peak(device, found):
+            take_steps(case, who, device)
+        torch.cuda.empty_cache()
+        return found[0]
+    asked = json.dumps({"case": asdict(case), "who": who, "threads": torch.get_num_threads()})
+    done = subprocess.run([sys.executable, __file__, "--peak", asked], capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def take_steps(case, who, device):
+    trainer = {"ours": Ours, "double": Double}[who](case, device)
+    for n in range(2):
+        trainer.step(batch_of(case, n, device, torch.float32))
+
+
+def tell_peak(asked):
+    import torch._dynamo  # optimizers load it when the first one is built
+
+    torch.set_num_threads(asked["threads"])
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = kept("VmRSS")
+    take_steps(Case(**asked["case"]), asked["who"], torch.device("cpu"))
+    print(kept("VmHWM") - before)
+
+
+def kept(name):
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[name].split()[0]) / 1024
+
+
+# The table.
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=["cyclegan", "pix2pix"], choices=("cyclegan", "pix2pix"))
+    parser.add_argument("--crops", nargs="+", type=int, default=[128, 256])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1])
+    parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--compile", nargs="+", default=["off"], choices=("off", "on"))
+    parser.add_argument("--graphs", nargs="+", default=["auto"], choices=("auto", "off"))
+    parser.add_argument("--channels-last", nargs="+", default=["auto"], choices=("auto", "off", "on"))
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--inputs", type=int, default=3, help="for the comparison of losses and gradients; 0: none")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak is not None:
+        tell_peak(args.peak)
+        return
+    torch.set_num_threads(args.threads)
+    device = runtime.pick_device(args.device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {where}, {args.threads} threads"
+    print(f"{machine}, Python {platform.python_version()}, torch {torch.__version__}; {args.rounds} rounds")
+    print("| step | double, s | ours, s | quartiles | ratio | MiB, double | ours | losses | gradients, double | ours |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    rows, agreed = [], {}
+    for method, crop, batch in itertools.product(args.methods, args.crops, args.batches):
+        for precision, compiled, graphs, last in itertools.product(
+            args.precisions, args.compile, args.graphs, args.channels_last
+        ):
+            case = Case(method, crop, batch, precision, compiled == "on", graphs, last, args.width)
+            row = {"case": asdict(case), **compare(case, device, args.rounds)}
+            row |= {"memory": {who: peak(case, who, device) for who in ("double", "ours")}}
+            if args.inputs and (key := (method, crop, batch)) not in agreed:
+                agreed[key] = agreement(case, device, args.inputs)
+                row |= {"agreement": agreed[key]}
+            rows.append(row)
+            print(told(case, row), flush=True)
+            if args.json:
+                args.json.write_text(
+                    json.dumps({"machine": machine, "torch": str(torch.__version__), "rows": rows}, indent=2)
+                )
+
+
+def told(case, row):
+    low, high = row["quartiles"]
+    cells = [
+        str(case),
+        f"{row['double']:.4g}",
+        f"{row['ours']:.4g}",
+        f"{low:.4g}–{high:.4g}",
+        f"**{row['ratio']:.2f}**",
+    ]
+    cells += [f"{row['memory'][who]:.0f}" for who in ("double", "ours")]
+    if "agreement" in row:
+        found = row["agreement"]
+        cells += [f"{found['losses']:.0e}"]
+        cells += [
+            ", ".join(f"{x} {y:.1e}" for x, y in found[f"gradients of {who}"].items()) for who in ("double", "ours")
+        ]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
