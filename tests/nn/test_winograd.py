@@ -148,3 +148,26 @@ def test_a_network_gives_what_it_gives_in_float64(grad, monkeypatch):
     with torch.set_grad_enabled(grad):
         got = net(x)
     assert_near([got], [net.double()(x.double())], 1e-5)
+
+
+@formats
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_the_gradients_of_a_network_are_those_of_float64(layout, batch, monkeypatch):
+    """Of a smooth loss, in which nothing but rounding tells them apart."""
+    monkeypatch.setattr(winograd, "NARROWEST", 64)
+    monkeypatch.setattr(winograd, "SMALLEST", 1)
+    torch.manual_seed(0)
+    net, x = GENERATORS["resnet_3blocks"](3, 3, 16, "instance", False), torch.randn(batch, 3, 36, 44)
+    grad = torch.randn_like(x)
+    weights = list(net.parameters())
+
+    def gradients(dtype):
+        net.to(dtype, memory_format=layout)
+        given = x.to(dtype, memory_format=layout).requires_grad_()
+        return torch.autograd.grad(net(given), [given, *weights], grad.to(dtype, memory_format=layout))
+
+    got = [one.double() for one in gradients(torch.float32)]
+    expected = gradients(torch.float64)
+    moved = [n for n, one in enumerate(expected) if one.norm() > 1e-6]  # not biases that a norm takes away again
+    assert len(moved) == len(expected) - sum(name.endswith("bias") for name, _ in net.named_parameters()) + 1
+    assert_near([got[n] for n in moved], [expected[n] for n in moved], 1e-5)

@@ -7,6 +7,7 @@ tiles and channels these are (m + 2)² matrix products, which is what a CPU does
 """
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -115,18 +116,46 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, scheme: Scheme) -> T
     return _Convolution.apply(x, weight, bias, scheme)
 
 
+class _Rooms(threading.local):
+    """Memory that each part of a convolution writes over, one for each thread: the system takes longer to find new memory than
+    what is done in it, and what lives short between what lives long leaves holes."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Tensor] = {}
+
+    def __call__(self, like: Tensor, name: str, *shape: int) -> Tensor:
+        """Of this shape, with anything in it; until the next call for that name."""
+        size = math.prod(shape)
+        if type(like) is not Tensor and not isinstance(
+            like, nn.Parameter
+        ):  # one that stands for a tensor, without memory
+            return like.new_empty(shape)
+        if name not in self.held or len(self.held[name]) < size:
+            with torch.inference_mode(False):  # where others could not be written to in training
+                self.held[name] = torch.empty(size)
+        return self.held[name][:size].view(shape)
+
+
+room = _Rooms()
+
+
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, scheme: Scheme) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.scheme = scheme
+        layout = torch.channels_last if lies_last(x) else torch.contiguous_format
+        size = len(x), len(weight), x.shape[2] - 2, x.shape[3] - 2
+        images = torch.empty(
+            size, dtype=x.dtype, device=x.device, memory_format=layout
+        )  # first, as it outlives the rest
         tiles = _Tiles(_pixels(x), scheme)
         kernel = _kernel(weight.transpose(0, 1), scheme)
         made = x.new_empty(tiles.count, tiles.rows, scheme.tile, tiles.columns, scheme.tile, len(weight))
         for part in tiles.parts():
-            tile = tiles.from_points(part, _product(tiles.at_points(part), kernel, tiles, scheme))
+            tile = tiles.from_points(part, _product(tiles.at_points(part), kernel, scheme))
             made[part] = tile if bias is None else tile.add_(bias)
-        return _image(made, x.shape[2] - 2, x.shape[3] - 2, last=lies_last(x))
+        return _fill(images, made)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -144,6 +173,8 @@ def _gradients(
     pixels: Tensor, weight: Tensor, grad: Tensor, of_x: bool, of_weight: bool, scheme: Scheme
 ) -> tuple[Tensor | None, Tensor | None]:
     """The transpose of each step of the forward pass, in reverse order."""
+    size = len(pixels), pixels.shape[3], *pixels.shape[1:3]
+    of_images, of_taps = (grad.new_empty(each) for each in (size, weight.shape))  # first, as they outlive the rest
     tiles = _Tiles(pixels, scheme)
     made = _blocks(_pixels(grad), scheme.tile)
     kernel = _kernel(weight, scheme)
@@ -154,10 +185,10 @@ def _gradients(
         if of_weight:
             of_kernel.baddbmm_(at_points.transpose(1, 2), tiles.at_points(part))
         if of_x:
-            _add(given, part, tiles.back(part, _product(at_points, kernel, tiles, scheme)), scheme.tile)
+            _add(given, part, tiles.back(part, _product(at_points, kernel, scheme)), scheme.tile)
     return (
-        _image(given, grad.shape[2] + 2, grad.shape[3] + 2, last=False) if of_x else None,
-        (scheme.kernel.T @ of_kernel.flatten(1)).T.reshape(weight.shape) if of_weight else None,
+        _fill(of_images, given) if of_x else None,
+        of_taps.view(-1, 9).copy_((scheme.kernel.T @ of_kernel.flatten(1)).T).view_as(weight) if of_weight else None,
     )
 
 
@@ -171,22 +202,21 @@ def _pixels(x: Tensor) -> Tensor:
     if x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1)
     pixels = x.new_empty(x.shape[0], *x.shape[2:], x.shape[1])
-    for one, image in zip(
-        pixels.flatten(1, 2), x.flatten(2), strict=True
-    ):  # torch is fast at transposing matrices alone
-        one.copy_(image.T)
+    for one, image in zip(pixels.flatten(1, 2), x.flatten(2), strict=True):
+        one.copy_(image.T)  # torch is fast at transposing matrices alone
     return pixels
 
 
 def _kernel(weight: Tensor, scheme: Scheme) -> Tensor:
     """(A, B, 3, 3) at the points: (points, A, B)."""
-    return (scheme.kernel @ weight.reshape(-1, 9).T).view(scheme.products, *weight.shape[:2])
+    made = room(weight, "kernel", scheme.products, weight.shape[0] * weight.shape[1])
+    return torch.mm(scheme.kernel, weight.reshape(-1, 9).T, out=made).view(-1, *weight.shape[:2])
 
 
-def _product(x: Tensor, y: Tensor, tiles: "_Tiles", scheme: Scheme) -> Tensor:
+def _product(x: Tensor, y: Tensor, scheme: Scheme) -> Tensor:
     """x (points, T, C) @ y (points, C, C')."""
     parts = zip(x.split(scheme.summed, 2), y.split(scheme.summed, 1), strict=True)
-    made = torch.bmm(*next(parts), out=tiles.room("product", *x.shape[:2], y.shape[2]))
+    made = torch.bmm(*next(parts), out=room(x, "product", *x.shape[:2], y.shape[2]))
     for each in parts:
         made.baddbmm_(*each)
     return made
@@ -198,15 +228,14 @@ def _blocks(pixels: Tensor, tile: int) -> Tensor:
     return whole.unflatten(2, (-1, tile)).unflatten(1, (-1, tile))
 
 
-def _image(blocks: Tensor, height: int, width: int, *, last: bool) -> Tensor:
-    """The reverse, cut to size: (N, C, H, W), with its channels last in memory or not."""
-    pixels = blocks.flatten(3, 4).flatten(1, 2)
-    if last:
-        return pixels[:, :height, :width].contiguous().permute(0, 3, 1, 2)
-    images = blocks.new_empty(len(pixels), pixels.shape[3], *pixels.shape[1:3])
+def _fill(images: Tensor, blocks: Tensor) -> Tensor:
+    """The reverse, cut to the size of images (N, C, H, W), which are written over."""
+    pixels = blocks.flatten(3, 4).flatten(1, 2)[:, : images.shape[2], : images.shape[3]]
+    if not (pixels.is_contiguous() and images.is_contiguous()):
+        return images.copy_(pixels.permute(0, 3, 1, 2))
     for one, image in zip(pixels.flatten(1, 2), images.flatten(2), strict=True):
         image.copy_(one.T)
-    return images[:, :, :height, :width].contiguous()
+    return images
 
 
 Part = tuple[slice, slice]
@@ -232,7 +261,6 @@ class _Tiles:
         self.rows, self.columns = -(-(height - 2) // scheme.tile), -(-(width - 2) // scheme.tile)
         below, right = scheme.tile * self.rows + 2 - height, scheme.tile * self.columns + 2 - width
         self.pixels = F.pad(pixels, (0, 0, 0, right, 0, below)) if below or right else pixels
-        self._rooms: dict[str, Tensor] = {}
 
     def parts(self) -> Iterator[Part]:
         """As many tiles at a time as stay in the caches: whole images, or rows of one."""
@@ -242,13 +270,6 @@ class _Tiles:
             for top in range(0, self.rows, rows):
                 yield slice(first, min(first + images, self.count)), slice(top, min(top + rows, self.rows))
 
-    def room(self, name: str, *shape: int) -> Tensor:
-        """Memory that each part writes over: the system takes longer to find new memory than what is done in it."""
-        size = math.prod(shape)
-        if name not in self._rooms or len(self._rooms[name]) < size:
-            self._rooms[name] = self.pixels.new_empty(size)
-        return self._rooms[name][:size].view(shape)
-
     def at_points(self, part: Part) -> Tensor:
         """The input tiles of a part at the points: (points, tiles, C)."""
         images, rows = part
@@ -257,7 +278,7 @@ class _Tiles:
         tiles = self.pixels[images, step * rows.start :].as_strided(
             (seen, seen, *self._shape(part), self.channels), (row, pixel, image, step * row, step * pixel, 1)
         )
-        return self._mapped("given", self.scheme.given, self.room("tiles", *tiles.shape).copy_(tiles))
+        return self._mapped("given", self.scheme.given, room(tiles, "tiles", *tiles.shape).copy_(tiles))
 
     def from_points(self, part: Part, products: Tensor) -> Tensor:
         """(points, tiles, C') as output tiles (N, rows, tile, columns, tile, C')."""
@@ -268,7 +289,7 @@ class _Tiles:
     def back_to_points(self, part: Part, tiles: Tensor) -> Tensor:
         """The transpose of `from_points`."""
         tiles = tiles.permute(2, 4, 0, 1, 3, 5)
-        return self._mapped("made at points", self.scheme.output.T, self.room("made", *tiles.shape).copy_(tiles))
+        return self._mapped("made at points", self.scheme.output.T, room(tiles, "made", *tiles.shape).copy_(tiles))
 
     def back(self, part: Part, products: Tensor) -> Tensor:
         """The transpose of `at_points`: what is to be added to the input tiles, (seen, seen, N, rows, columns, C)."""
@@ -278,7 +299,7 @@ class _Tiles:
     def _mapped(self, name: str, matrix: Tensor, tiles: Tensor) -> Tensor:
         """matrix (A, B) on tiles (…, C), whose first dimensions make up B: (A, tiles, C)."""
         flat = tiles.view(matrix.shape[1], -1)
-        mapped = torch.mm(matrix, flat, out=self.room(name, len(matrix), flat.shape[1]))
+        mapped = torch.mm(matrix, flat, out=room(tiles, name, len(matrix), flat.shape[1]))
         return mapped.view(len(matrix), -1, tiles.shape[-1])
 
     def _shape(self, part: Part) -> tuple[int, int, int]:

@@ -31,7 +31,7 @@ def translate_pixels(
 ) -> np.ndarray:
     """An (H, W, C) array of any depth in domain `to`, as (H, W, C'), in tiles of `tile` pixels a side.
 
-    The values in [-1, 1] are those of the whole image to 1e-5 in float32 and 1e-12 in float64, so a rounded integer differs
+    The values in [-1, 1] are those of the whole image to 1e-4 in float32 and 1e-12 in float64, so a rounded integer differs
     only where a value is that close to the middle between two. The picture may be memory-mapped and is read in part. With
     `scratch` the kept maps and the result are memory-mapped files of that folder, without names, so that nothing is left of
     them; the result's goes with the array. `seed`, `pixels` and `holds` are those of `Translator.translate_pixels`.
