@@ -101,6 +101,11 @@ class Ours:
             name: net for name, net in self.engine.method.named_children() if name[0] in "gd" and name != "adversary"
         }
 
+    def fill_pools(self):
+        """As in a long training."""
+        for buffer in self.engine.method.buffers():
+            buffer.add_(0)  # touched, so that the system gives it memory
+
     def step(self, batch):
         return self.engine.step([batch])
 
@@ -111,7 +116,7 @@ class Double:
     def __init__(self, case, device, dtype=torch.float32, **more):
         cls, cfg = settings(case, **more)
         given = cls(cfg)
-        self.device, a, b = device, cfg.input_channels, cfg.output_channels
+        self.device, self.crop, a, b = device, case.crop, cfg.input_channels, cfg.output_channels
         made = {}
         for name, ours in given.named_children():
             if name.startswith("g"):
@@ -133,6 +138,11 @@ class Double:
 
     def networks(self):
         return self.made
+
+    def fill_pools(self):
+        for name in ("pool_a", "pool_b"):
+            if pool := getattr(self.trainer, name, None):
+                pool.stored = [torch.zeros(3, self.crop, self.crop, device=self.device) + n for n in range(POOL)]
 
     def step(self, batch):
         if self.device.type == "cuda":
@@ -264,6 +274,7 @@ def peak(case, who, device):
 
 def take_steps(case, who, device):
     trainer = {"ours": Ours, "double": Double}[who](case, device)
+    trainer.fill_pools()
     for n in range(2):
         trainer.step(batch_of(case, n, device, torch.float32))
 

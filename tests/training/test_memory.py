@@ -103,12 +103,12 @@ def test_micro_batches_divide_activations_unless_their_graphs_outlive_a_yield():
     assert toy(Outliving, **flags).activations == pytest.approx(maps(4 * 5 + 1 + 2), abs=2000)
 
 
-def test_weights_gradients_optimizers_buffers_and_averages_are_exact():
+def test_weights_optimizers_buffers_and_averages_are_exact():
     """Adam keeps two numbers for each weight, and one for each tensor that counts steps."""
     found = estimate("cyclegan", ema_half_life=100, batch_size=2, pool_size=10)
     nets = METHODS["cyclegan"].on_meta(settings("cyclegan")[1])
     count, tensors = sum(p.numel() for p in nets.parameters()), len(list(nets.parameters()))
-    assert found.weights == found.gradients == 4 * count
+    assert found.weights == 4 * count
     assert found.optimizers == 2 * 4 * count + 4 * tensors
     assert found.averages == 2 * 4 * sum(p.numel() for p in nets.g_ab.parameters())
     pool, counter = 10 * 3 * 64 * 64 * 4, 8
@@ -166,7 +166,7 @@ def test_each_phase_is_found_and_the_first_step_is_first(method, flags, steps):
 @pytest.mark.parametrize("method", ["discogan", "stargan"])
 def test_the_phase_that_takes_most_counts(method, monkeypatch):
     """Their generators do not learn in the first step, and take more than what does."""
-    cls, cfg = settings(method, n_critic=2)
+    cls, cfg = settings(method, n_critic=2, batch_size=16)
     clocks = memory.phases_of(cls.on_meta(cfg), cfg.batch_size)
     whole, alone = memory.estimate(cls, cfg, colour(method), CPU, FP32), []
     for clock in clocks:
@@ -178,8 +178,8 @@ def test_the_phase_that_takes_most_counts(method, monkeypatch):
 
 @pytest.mark.parametrize("method", distinct_methods())
 def test_checkpointing_lowers_it(method):
-    plain = estimate(method, batch_size=4)
-    assert estimate(method, batch_size=4, gradient_checkpointing=True).activations < 0.8 * plain.activations
+    plain = estimate(method, batch_size=16)
+    assert estimate(method, batch_size=16, gradient_checkpointing=True).activations < 0.85 * plain.activations
 
 
 def test_half_precision_lowers_it():
@@ -205,7 +205,7 @@ def test_other_processes_are_not_waited_for():
 
 
 def test_the_line_names_total_and_parts():
-    parts = {"weights": 1, "gradients": 1, "optimizers": 2, "averages": 0, "buffers": 0, "batch": 0, "data": 1}
+    parts = {"weights": 1, "optimizers": 3, "averages": 0, "buffers": 0, "batch": 0, "data": 1}
     found = memory.Estimate(**{k: v << 29 for k, v in parts.items()}, activations=3 << 30, scratch=1)
     assert str(found) == "about 5.5 GiB (weights and optimizers 2.0, activations 3.0, images 0.5)"
 
@@ -215,7 +215,7 @@ def test_what_fits_is_accepted_with_a_line():
     assert memory.check(cls, cfg, colour("cyclegan"), CPU, FP32).startswith("memory: about 0.")
 
 
-@pytest.mark.parametrize(("method", "flags"), [("cyclegan", {"batch_size": 4}), ("pix2pix", {"batch_size": 4})])
+@pytest.mark.parametrize(("method", "flags"), [("cyclegan", {"batch_size": 16}), ("pix2pix", {"batch_size": 16})])
 def test_a_refusal_names_flags_that_fit(method, flags):
     cls, cfg = settings(method, **flags)
     most = memory.estimate(cls, cfg, colour(method), CPU, FP32).total - (1 << 20)

@@ -141,6 +141,8 @@ class Engine:
         finally:
             for generator in running:
                 generator.close()
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad()  # of a step that was broken off
         self._check_phase(self.method.phase(clock), yields)
         if self.averages:
             self.averages.follow(numbers["share"])
@@ -211,8 +213,6 @@ class Engine:
         known = self._phases.get(self.method.phase(self.clock))
         if known is not None and known[len(yields) - 1 : len(yields)] != yields[-1:]:
             raise RuntimeError(f"a phase must always yield the same: {known} the first time, now {yields}")
-        for parameter in self.parameters[name]:
-            parameter.grad = None
 
     def _check_modes(self) -> None:
         if not torch.is_grad_enabled():
@@ -256,6 +256,7 @@ class Engine:
             self.finite.look([f"gradient of {update}"], norm[None], self._numbers["step"])
         scaler.step(optimizer)
         scaler.update()
+        optimizer.zero_grad()  # at once, or gradients would be held while the next forward pass takes the most memory
 
     def _check_reached(self, update: str) -> None:
         for name in self.method.updates[update].networks:

@@ -35,7 +35,6 @@ class Estimate:
     """Bytes that a training takes at the peak of a step, by what they are for."""
 
     weights: int
-    gradients: int
     optimizers: int
     averages: int
     """The second, averaged copy of the generators."""
@@ -45,7 +44,7 @@ class Estimate:
     data: int
     """Data set that is kept on the device."""
     activations: int
-    """What the forward pass keeps for the backward pass, and what both are at work on."""
+    """What the forward pass keeps for the backward pass, and what both are at work on, the gradients with it."""
     scratch: int
     """On the CPU: what convolutions and the allocator take beside the tensors."""
 
@@ -54,7 +53,7 @@ class Estimate:
         return sum(getattr(self, field.name) for field in fields(self))
 
     def __str__(self) -> str:
-        trained = self.weights + self.gradients + self.optimizers + self.averages
+        trained = self.weights + self.optimizers + self.averages
         parts = {
             "weights and optimizers": trained,
             "activations": self.activations,
@@ -91,9 +90,8 @@ def estimate(
         batch = _batch(cfg, example, device)
         rehearsal = _Rehearsal(method, device, precision)
         before = meter.live
-        gradients = rehearsal.fill_gradients()
         rehearsal.fill_states()
-        optimizers = meter.live - before - gradients
+        optimizers = meter.live - before
         meter.forget_peak()
         lasting = meter.live
         for clock in phases_of(method, cfg.batch_size):
@@ -105,7 +103,6 @@ def estimate(
         scratch += LIBRARIES + int(FRAGMENTATION * activations)
     return Estimate(
         weights=weights,
-        gradients=gradients,
         optimizers=optimizers,
         averages=_averaged(method) if cfg.ema_half_life else 0,
         buffers=buffers,
@@ -194,16 +191,12 @@ class _Rehearsal:
         self.parameters = parameters_of(method)
         self.optimizers = optimizers_of(method, self.parameters)
 
-    def fill_gradients(self) -> int:
-        """The gradients that a step finds of the one before it; their bytes."""
-        trained = list(dict.fromkeys(p for group in self.parameters.values() for p in group))
-        for parameter in trained:
-            parameter.grad = torch.empty_like(parameter)
-        return _bytes(trained)
-
     def fill_states(self) -> None:
-        for optimizer in self.optimizers.values():
+        for name, optimizer in self.optimizers.items():
+            for parameter in self.parameters[name]:
+                parameter.grad = torch.empty_like(parameter)
             optimizer.step()
+            optimizer.zero_grad()
 
     def step(self, micro_batches: Sequence[Batch], clock: Clock) -> None:
         if clock.step == 0:
@@ -214,16 +207,15 @@ class _Rehearsal:
 
     def _advance(self, running: Sequence[Step]) -> bool:
         """Every micro-batch to its next yield and backward, in lockstep as in the engine; False at the end."""
-        for number, generator in enumerate(running):
+        update = ""
+        for generator in running:
             with self.precision.autocast(self.device):
                 item = next(generator, None)
             if item is None:
                 return False
             update, losses = item
-            if number == 0:
-                for parameter in self.parameters[update]:
-                    parameter.grad = None
             torch.stack(list(losses.values())).sum().backward(inputs=self.parameters[update])
+        self.optimizers[update].zero_grad()
         return True
 
 
