@@ -149,13 +149,16 @@ class _Convolution(torch.autograd.Function):
         images = torch.empty(
             size, dtype=x.dtype, device=x.device, memory_format=layout
         )  # first, as it outlives the rest
-        tiles = _Tiles(_pixels(x), scheme)
         kernel = _kernel(weight.transpose(0, 1), scheme)
-        made = x.new_empty(tiles.count, tiles.rows, scheme.tile, tiles.columns, scheme.tile, len(weight))
-        for part in tiles.parts():
-            tile = tiles.from_points(part, _product(tiles.at_points(part), kernel, scheme))
-            made[part] = tile if bias is None else tile.add_(bias)
-        return _fill(images, made)
+        together = _together(x, scheme)
+        for some, made in zip(x.split(together), images.split(together), strict=True):
+            tiles = _Tiles(_pixels(some), scheme)
+            blocks = x.new_empty(tiles.count, tiles.rows, scheme.tile, tiles.columns, scheme.tile, len(weight))
+            for rows in tiles.parts():
+                tile = tiles.from_points(rows, _product(tiles.at_points(rows), kernel, scheme))
+                blocks[:, rows] = tile if bias is None else tile.add_(bias)
+            _fill(made, blocks)
+        return images
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -166,30 +169,40 @@ class _Convolution(torch.autograd.Function):
         if torch.is_grad_enabled():  # these gradients are to be differentiated in turn
             of = conv2d_input(x.shape, weight, grad), conv2d_weight(x, weight.shape, grad)
             return *of, sums, None
-        return *_gradients(_pixels(x), weight, grad, of_x, of_weight, ctx.scheme), sums, None
+        return *_gradients(x, weight, grad, of_x, of_weight, ctx.scheme), sums, None
 
 
 def _gradients(
-    pixels: Tensor, weight: Tensor, grad: Tensor, of_x: bool, of_weight: bool, scheme: Scheme
+    x: Tensor, weight: Tensor, grad: Tensor, of_x: bool, of_weight: bool, scheme: Scheme
 ) -> tuple[Tensor | None, Tensor | None]:
     """The transpose of each step of the forward pass, in reverse order."""
-    size = len(pixels), pixels.shape[3], *pixels.shape[1:3]
-    of_images, of_taps = (grad.new_empty(each) for each in (size, weight.shape))  # first, as they outlive the rest
-    tiles = _Tiles(pixels, scheme)
-    made = _blocks(_pixels(grad), scheme.tile)
+    of_images, of_taps = torch.empty(x.shape), torch.empty(weight.shape)  # first, as they outlive the rest
     kernel = _kernel(weight, scheme)
     of_kernel = torch.zeros_like(kernel)
-    given = grad.new_zeros(tiles.count, tiles.rows + 1, scheme.tile, tiles.columns + 1, scheme.tile, tiles.channels)
-    for part in tiles.parts():
-        at_points = tiles.back_to_points(part, made[part])
-        if of_weight:
-            of_kernel.baddbmm_(at_points.transpose(1, 2), tiles.at_points(part))
+    together = _together(x, scheme)
+    for some, made, given in zip(x.split(together), grad.split(together), of_images.split(together), strict=True):
+        tiles = _Tiles(_pixels(some), scheme)
+        blocks = _blocks(_pixels(made), scheme.tile)
+        spread = grad.new_zeros(
+            tiles.count, tiles.rows + 1, scheme.tile, tiles.columns + 1, scheme.tile, tiles.channels
+        )
+        for rows in tiles.parts():
+            at_points = tiles.back_to_points(blocks[:, rows])
+            if of_weight:
+                of_kernel.baddbmm_(at_points.transpose(1, 2), tiles.at_points(rows))
+            if of_x:
+                _add(spread, rows, tiles.back(rows, _product(at_points, kernel, scheme)), scheme.tile)
         if of_x:
-            _add(given, part, tiles.back(part, _product(at_points, kernel, scheme)), scheme.tile)
+            _fill(given, spread)
     return (
-        _fill(of_images, given) if of_x else None,
+        of_images if of_x else None,
         of_taps.view(-1, 9).copy_((scheme.kernel.T @ of_kernel.flatten(1)).T).view_as(weight) if of_weight else None,
     )
+
+
+def _together(x: Tensor, scheme: Scheme) -> int:
+    """Images of x (N, C, H, W) that are worked on at once: as many as stay in the caches, or one."""
+    return max(HELD * scheme.tile**2 // x[0].numel(), 1)
 
 
 def lies_last(x: Tensor) -> bool:
@@ -238,17 +251,12 @@ def _fill(images: Tensor, blocks: Tensor) -> Tensor:
     return images
 
 
-Part = tuple[slice, slice]
-"""Images, and rows of their tiles."""
-
-
-def _add(given: Tensor, part: Part, tiles: Tensor, tile: int) -> None:
-    """Adds tiles (seen, seen, N, rows, columns, C), which overlap by two pixels, to whole blocks as `_blocks` gives them."""
-    images, rows = part
+def _add(whole: Tensor, rows: slice, tiles: Tensor, tile: int) -> None:
+    """Adds tiles (seen, seen, N, rows, columns, C), which overlap by two pixels, to blocks as `_blocks` gives them."""
     columns = tiles.shape[4]
     for y, ys in enumerate(tiles.split(tile)):
         for x, piece in enumerate(ys.split(tile, 1)):
-            at = given[images, rows.start + y : rows.stop + y, : len(piece), x : columns + x, : piece.shape[1]]
+            at = whole[:, rows.start + y : rows.stop + y, : len(piece), x : columns + x, : piece.shape[1]]
             at += piece.permute(2, 3, 0, 4, 1, 5)
 
 
@@ -262,39 +270,32 @@ class _Tiles:
         below, right = scheme.tile * self.rows + 2 - height, scheme.tile * self.columns + 2 - width
         self.pixels = F.pad(pixels, (0, 0, 0, right, 0, below)) if below or right else pixels
 
-    def parts(self) -> Iterator[Part]:
-        """As many tiles at a time as stay in the caches: whole images, or rows of one."""
-        rows = max(HELD // self.channels // self.columns, 1)
-        images = max(rows // self.rows, 1)
-        for first in range(0, self.count, images):
-            for top in range(0, self.rows, rows):
-                yield slice(first, min(first + images, self.count)), slice(top, min(top + rows, self.rows))
+    def parts(self) -> Iterator[slice]:
+        """As many rows of tiles at a time as stay in the caches."""
+        rows = max(HELD // (self.channels * self.columns * self.count), 1)
+        for top in range(0, self.rows, rows):
+            yield slice(top, min(top + rows, self.rows))
 
-    def at_points(self, part: Part) -> Tensor:
-        """The input tiles of a part at the points: (points, tiles, C)."""
-        images, rows = part
+    def at_points(self, rows: slice) -> Tensor:
+        """The input tiles of these rows at the points: (points, tiles, C)."""
         seen, step = self.scheme.seen, self.scheme.tile
         image, row, pixel, _ = self.pixels.stride()
-        tiles = self.pixels[images, step * rows.start :].as_strided(
-            (seen, seen, *self._shape(part), self.channels), (row, pixel, image, step * row, step * pixel, 1)
-        )
-        return self._mapped("given", self.scheme.given, room(tiles, "tiles", *tiles.shape).copy_(tiles))
+        shape = seen, seen, self.count, rows.stop - rows.start, self.columns, self.channels
+        tiles = self.pixels[:, step * rows.start :].as_strided(shape, (row, pixel, image, step * row, step * pixel, 1))
+        return self._mapped("given", self.scheme.given, room(tiles, "tiles", *shape).copy_(tiles))
 
-    def from_points(self, part: Part, products: Tensor) -> Tensor:
+    def from_points(self, rows: slice, products: Tensor) -> Tensor:
         """(points, tiles, C') as output tiles (N, rows, tile, columns, tile, C')."""
-        size = self.scheme.tile
-        tiles = self._mapped("made", self.scheme.output, products)
-        return tiles.view(size, size, *self._shape(part), -1).permute(2, 3, 0, 4, 1, 5)
+        return self._tiles(rows, self._mapped("made", self.scheme.output, products)).permute(2, 3, 0, 4, 1, 5)
 
-    def back_to_points(self, part: Part, tiles: Tensor) -> Tensor:
+    def back_to_points(self, blocks: Tensor) -> Tensor:
         """The transpose of `from_points`."""
-        tiles = tiles.permute(2, 4, 0, 1, 3, 5)
+        tiles = blocks.permute(2, 4, 0, 1, 3, 5)
         return self._mapped("made at points", self.scheme.output.T, room(tiles, "made", *tiles.shape).copy_(tiles))
 
-    def back(self, part: Part, products: Tensor) -> Tensor:
+    def back(self, rows: slice, products: Tensor) -> Tensor:
         """The transpose of `at_points`: what is to be added to the input tiles, (seen, seen, N, rows, columns, C)."""
-        seen = self.scheme.seen
-        return self._mapped("tiles", self.scheme.given.T, products).view(seen, seen, *self._shape(part), -1)
+        return self._tiles(rows, self._mapped("tiles", self.scheme.given.T, products))
 
     def _mapped(self, name: str, matrix: Tensor, tiles: Tensor) -> Tensor:
         """matrix (A, B) on tiles (…, C), whose first dimensions make up B: (A, tiles, C)."""
@@ -302,7 +303,7 @@ class _Tiles:
         mapped = torch.mm(matrix, flat, out=room(tiles, name, len(matrix), flat.shape[1]))
         return mapped.view(len(matrix), -1, tiles.shape[-1])
 
-    def _shape(self, part: Part) -> tuple[int, int, int]:
-        """Images, rows and columns of tiles."""
-        images, rows = part
-        return images.stop - images.start, rows.stop - rows.start, self.columns
+    def _tiles(self, rows: slice, flat: Tensor) -> Tensor:
+        """(side², tiles, C) as (side, side, N, rows, columns, C)."""
+        side = math.isqrt(len(flat))
+        return flat.view(side, side, self.count, rows.stop - rows.start, self.columns, -1)
