@@ -66,3 +66,20 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
     if layout in TWO_DOMAINS:
         return {"a": a, "b": b}
     return {"a": a, "label": torch.arange(first, first + len(a)) % 2} if layout == "domains" else {"a": a}
+
+
+def assert_equal_state(left: Any, right: Any, where: str = "state") -> None:
+    """Bit for bit, through nested dicts and lists."""
+    assert type(left) is type(right), where
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), f"{where}: {(left - right).abs().max()}"
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_equal_state(left[key], right[key], f"{where}.{key}")
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right), where
+        for i, (x, y) in enumerate(zip(left, right, strict=True)):
+            assert_equal_state(x, y, f"{where}[{i}]")
+    else:
+        assert left == right, where

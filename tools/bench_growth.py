@@ -13,7 +13,6 @@ import json
 import math
 import multiprocessing
 import os
-import re
 import statistics
 import tempfile
 import time
@@ -28,6 +27,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 import numpy as np
 import torch
 import torch._dynamo  # optimizers load it when the first one is built
+from measuring import forget_peak, kept
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -259,7 +259,7 @@ class Point:
 
 def _serve(pipe, case, size):
     torch.set_num_threads(1)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    forget_peak()
     before = kept("VmRSS")
     work = case.start(size)
     next(work)
@@ -270,11 +270,6 @@ def _serve(pipe, case, size):
         pipe.send((time.process_time() - started, more))
     work.close()
     pipe.send(kept("VmHWM") - before)
-
-
-def kept(name):
-    """A number of /proc/self/status in bytes."""
-    return int(re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
 def fit(x, y):

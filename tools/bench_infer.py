@@ -16,11 +16,7 @@ share of bytes that are not the same, of which none may be off by more than one 
 
 import argparse
 import itertools
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,8 +29,10 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from measuring import arguments, forget_peak, in_new_process, kept, write
+
 from tests.parity import double
-from translate import api, config, runtime
+from translate import api, config
 from translate.conversion import model
 from translate.methods import METHODS
 
@@ -187,9 +185,7 @@ def values(them, given, device):
 
 def peak(case, who, device):
     """MiB."""
-    asked = json.dumps({"case": asdict(case), "who": who, "device": str(device), "threads": torch.get_num_threads()})
-    done = subprocess.run([sys.executable, __file__, "--peak", asked], capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    return in_new_process(__file__, {"case": asdict(case), "who": who, "device": str(device)})
 
 
 def tell_peak(asked):
@@ -203,15 +199,10 @@ def tell_peak(asked):
             one(pictures(case))
             print(torch.cuda.max_memory_allocated(device) / 2**20)
             return
-        Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+        forget_peak()
         before = kept("VmRSS")
         one(pictures(case))
-        print(kept("VmHWM") - before)
-
-
-def kept(name):
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[name].split()[0]) / 1024
+        print((kept("VmHWM") - before) / 2**20)
 
 
 def main():
@@ -221,20 +212,11 @@ def main():
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--also", nargs="*", default=[], choices=ALSO)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = arguments(parser)
     if args.peak is not None:
         tell_peak(args.peak)
         return
-    torch.set_num_threads(args.threads)
-    device = runtime.pick_device(args.device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {where}, {args.threads} threads"
-    print(f"{machine}, Python {platform.python_version()}, torch {torch.__version__}; {args.rounds} rounds")
+    device = args.device
     more = "".join(f" {name} |" for name in args.also)
     print(f"| network | double, s | ours, s | ratio |{more} MiB, double | ours | largest difference | bytes apart |")
     print("|" + "---|" * (8 + len(args.also)), flush=True)
@@ -248,10 +230,7 @@ def main():
         row |= {"case": asdict(case), "memory": {who: peak(case, who, device) for who in ("double", "ours")}}
         rows.append(row)
         print(told(case, row, args.also), flush=True)
-        if args.json:
-            args.json.write_text(
-                json.dumps({"machine": machine, "torch": str(torch.__version__), "rows": rows}, indent=2)
-            )
+        write(args, rows)
 
 
 def told(case, row, also):

@@ -19,11 +19,7 @@ inputs. One input tells little: the sign of L1 flips where a pixel is nearly rig
 
 import argparse
 import itertools
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -34,6 +30,8 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from measuring import arguments, forget_peak, in_new_process, kept, write
 
 from tests.parity import double
 from translate import config, noise, runtime
@@ -267,9 +265,7 @@ def peak(case, who, device):
             take_steps(case, who, device)
         torch.cuda.empty_cache()
         return found[0]
-    asked = json.dumps({"case": asdict(case), "who": who, "threads": torch.get_num_threads()})
-    done = subprocess.run([sys.executable, __file__, "--peak", asked], capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    return in_new_process(__file__, {"case": asdict(case), "who": who})
 
 
 def take_steps(case, who, device):
@@ -283,15 +279,10 @@ def tell_peak(asked):
     import torch._dynamo  # optimizers load it when the first one is built
 
     torch.set_num_threads(asked["threads"])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    forget_peak()
     before = kept("VmRSS")
     take_steps(Case(**asked["case"]), asked["who"], torch.device("cpu"))
-    print(kept("VmHWM") - before)
-
-
-def kept(name):
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[name].split()[0]) / 1024
+    print((kept("VmHWM") - before) / 2**20)
 
 
 # The table.
@@ -307,21 +298,12 @@ def main():
     parser.add_argument("--graphs", nargs="+", default=["auto"], choices=("auto", "off"))
     parser.add_argument("--channels-last", nargs="+", default=["auto"], choices=("auto", "off", "on"))
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--inputs", type=int, default=3, help="for the comparison of losses and gradients; 0: none")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = arguments(parser)
     if args.peak is not None:
         tell_peak(args.peak)
         return
-    torch.set_num_threads(args.threads)
-    device = runtime.pick_device(args.device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {where}, {args.threads} threads"
-    print(f"{machine}, Python {platform.python_version()}, torch {torch.__version__}; {args.rounds} rounds")
+    device = args.device
     print("| step | double, s | ours, s | quartiles | ratio | MiB, double | ours | losses | gradients, double | ours |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     rows, agreed = [], {}
@@ -337,10 +319,7 @@ def main():
                 row |= {"agreement": agreed[key]}
             rows.append(row)
             print(told(case, row), flush=True)
-            if args.json:
-                args.json.write_text(
-                    json.dumps({"machine": machine, "torch": str(torch.__version__), "rows": rows}, indent=2)
-                )
+            write(args, rows)
 
 
 def told(case, row):

@@ -11,7 +11,7 @@ from translate.methods.base import Clock
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
-from ..small import SIZE, batch_like, small_config
+from ..small import SIZE, assert_equal_state, batch_like, small_config
 
 SMALL = {"batch_size": 2, "gan_curriculum": 4}
 CPU = torch.device("cpu")
@@ -57,23 +57,6 @@ def engine_batch(name: str, engine: Engine, parts: int = 1, count: int = 2) -> l
 def clocks() -> list[Clock]:
     """Moments of a run; one of each phase that a method may have lies among them."""
     return [Clock(images=2 * n, step=n, epoch=n // 5, progress=n / 1000) for n in range(8)]
-
-
-def assert_equal_state(left: Any, right: Any, where: str = "state") -> None:
-    """Bit for bit, through nested dicts and lists."""
-    assert type(left) is type(right), where
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), f"{where}: {(left - right).abs().max()}"
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys(), where
-        for key in left:
-            assert_equal_state(left[key], right[key], f"{where}.{key}")
-    elif isinstance(left, (list, tuple)):
-        assert len(left) == len(right), where
-        for i, (x, y) in enumerate(zip(left, right, strict=True)):
-            assert_equal_state(x, y, f"{where}[{i}]")
-    else:
-        assert left == right, where
 
 
 class Tiny:

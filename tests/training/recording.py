@@ -134,23 +134,6 @@ def train(name, engine, steps, parts=1, **options):
     return told
 
 
-def assert_equal(left, right, where="state"):
-    """Bit for bit, through nested dicts and lists."""
-    assert type(left) is type(right), where
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), f"{where}: {(left - right).abs().max()}"
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys(), where
-        for key in left:
-            assert_equal(left[key], right[key], f"{where}.{key}")
-    elif isinstance(left, (list, tuple)):
-        assert len(left) == len(right), where
-        for i, (x, y) in enumerate(zip(left, right, strict=True)):
-            assert_equal(x, y, f"{where}[{i}]")
-    else:
-        assert left == right, where
-
-
 @dataclass(frozen=True)
 class NoConfig(TrainConfig):
     pass

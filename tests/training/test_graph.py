@@ -16,8 +16,8 @@ from translate.training.engine import Engine
 from translate.training.graph import Captured, CudaRecorder, Eager
 from translate.training.schedule import Schedule
 
-from ..small import SIZE, small_settings
-from .recording import CPU, CUDA, PENALTY, Line, TapeRecorder, assert_equal, batch_of, build, line, ones, train
+from ..small import SIZE, assert_equal_state, small_settings
+from .recording import CPU, CUDA, PENALTY, Line, TapeRecorder, batch_of, build, line, ones, train
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +39,10 @@ def test_a_replayed_training_is_the_launched_one(name, parts, flags):
     recorder = TapeRecorder()
     launched, replayed = build(name, **flags), build(name, captured(recorder=recorder), **flags)
     told = train(name, launched, 7, parts)
-    assert_equal(told, train(name, replayed, 7, parts))
+    assert_equal_state(told, train(name, replayed, 7, parts))
     seen = Counter(step["phase"] for step in told)
     assert recorder.recorded == sum(count > graph.WARM_UP for count in seen.values()) > 0
-    assert_equal(launched.state(), replayed.state())
+    assert_equal_state(launched.state(), replayed.state())
     assert launched.divergence(weights=True) is None is replayed.divergence(weights=True)
 
 
@@ -61,8 +61,8 @@ def test_a_roll_back_and_a_checkpoint_put_a_replayed_training_where_they_put_a_l
         train(name, engine, 3)
     resumed.load_state(after)
     train(name, resumed, 3)
-    assert_equal(launched.state(), replayed.state())
-    assert_equal(launched.state(), resumed.state())
+    assert_equal_state(launched.state(), replayed.state())
+    assert_equal_state(launched.state(), resumed.state())
 
 
 def test_a_step_that_is_not_finite_is_named_by_its_number():
@@ -87,7 +87,7 @@ def test_a_look_at_the_method_between_steps_leaves_no_trace():
             with context():
                 engine.method.translate(torch.zeros(1, 3, SIZE, SIZE), "b")
         train("pix2pix", engine, 2)
-    assert_equal(launched.state(), replayed.state())
+    assert_equal_state(launched.state(), replayed.state())
 
 
 def test_each_shape_is_recorded_and_too_many_are_not(monkeypatch):
@@ -96,13 +96,13 @@ def test_each_shape_is_recorded_and_too_many_are_not(monkeypatch):
     launched = build("cyclegan", pool_size=0)
     replayed = build("cyclegan", captured(said, recorder), pool_size=0)
     for size in (SIZE, 40, SIZE, 40, SIZE, 40):
-        assert_equal(train("cyclegan", launched, 1, size=size), train("cyclegan", replayed, 1, size=size))
+        assert_equal_state(train("cyclegan", launched, 1, size=size), train("cyclegan", replayed, 1, size=size))
     assert (recorder.recorded, said) == (2, [])
     for size in (48, 48, SIZE, 56):
-        assert_equal(train("cyclegan", launched, 1, size=size), train("cyclegan", replayed, 1, size=size))
+        assert_equal_state(train("cyclegan", launched, 1, size=size), train("cyclegan", replayed, 1, size=size))
     assert said == ["steps are launched one by one, without CUDA graphs: batches are of more than 2 shapes"]
     assert recorder.recorded == 2
-    assert_equal(launched.state(), replayed.state())
+    assert_equal_state(launched.state(), replayed.state())
 
 
 def test_three_steps_are_launched_one_is_recorded_and_the_others_run_no_python(monkeypatch):
@@ -143,12 +143,12 @@ def test_where_recording_fails_one_line_says_why_and_the_same_step_is_launched()
     said = []
     launched, falls_back = line(waits=True), line(captured(said), waits=True)
     for _ in range(5):
-        assert_equal(launched.step(ones()), falls_back.step(ones()))
+        assert_equal_state(launched.step(ones()), falls_back.step(ones()))
     reason = "aten._local_scalar_dense.default: operation not permitted when stream is capturing"
     assert said == [f"steps are launched one by one, without CUDA graphs: recording a step failed ({reason})"]
     assert falls_back.runner.gave_up
     assert not falls_back.dirty
-    assert_equal(launched.state(), falls_back.state())
+    assert_equal_state(launched.state(), falls_back.state())
 
 
 def test_the_first_of_several_errors_is_said():
@@ -206,7 +206,7 @@ def test_a_checkpoint_holds_plain_rates_and_not_how_the_optimizer_worked_there()
     other = line()
     other.load_state(state)
     assert other.optimizers["g"].param_groups[0]["capturable"] is False
-    assert_equal(other.step(ones()), engine.step(ones()))
+    assert_equal_state(other.step(ones()), engine.step(ones()))
 
 
 FP32, FP16 = runtime.PRECISIONS["fp32"], runtime.PRECISIONS["fp16"]

@@ -1,0 +1,60 @@
+"""What the benchmarks share: their flags, a line on the machine, and the memory of a process (Linux only: it reads /proc)."""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from translate import runtime
+
+
+def arguments(parser, rounds=7):
+    """Parses the flags of all side-by-side benchmarks, after those that the parser has; also sets torch's threads.
+
+    Returns them with `device` as torch's and `machine` as a line for people.
+    """
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--peak", type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak is not None:
+        return args
+    torch.set_num_threads(args.threads)
+    args.device = device = runtime.pick_device(args.device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    args.machine = (
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {where}, {args.threads} threads"
+    )
+    print(f"{args.machine}, Python {platform.python_version()}, torch {torch.__version__}; {args.rounds} rounds")
+    return args
+
+
+def write(args, rows):
+    """All rows so far, where --json asks for them."""
+    if args.json:
+        known = {"machine": args.machine, "torch": str(torch.__version__), "rows": rows}
+        args.json.write_text(json.dumps(known, indent=2))
+
+
+def in_new_process(script, asked):
+    """The number that the script prints last, given --peak and what is asked."""
+    command = [sys.executable, script, "--peak", json.dumps({**asked, "threads": torch.get_num_threads()})]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def forget_peak():
+    """Of the resident set."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def kept(name):
+    """A number of /proc/self/status in bytes."""
+    return int(re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
