@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from translate.nn import winograd
 from translate.nn.blocks import ResnetBlock
@@ -124,6 +125,15 @@ def test_it_is_used_for_wide_maps_in_float32_on_the_cpu_only():
         assert not layer.saves(x)
         assert layer(x).dtype == torch.bfloat16
     assert not layer.double().saves(x.double())
+
+
+def test_a_rehearsal_without_memory_leaves_nothing_behind():
+    """Its tensors only stand for tensors, parameters too; those of a training would be written into them."""
+    with FakeTensorMode():
+        layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32, requires_grad=True)
+        layer(x).sum().backward()
+    assert all(type(held) is torch.Tensor for held in winograd.room.held.values())
+    assert Conv3x3(256, 256)(torch.randn(1, 256, 32, 32)).isfinite().all()
 
 
 def test_a_compiler_and_an_exporter_see_a_convolution():
