@@ -27,7 +27,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 import numpy as np
 import torch
 import torch._dynamo  # optimizers load it when the first one is built
-from measuring import forget_peak, kept
+from bench_common import kept, reset_peak_memory
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -259,7 +259,7 @@ class Point:
 
 def _serve(pipe, case, size):
     torch.set_num_threads(1)
-    forget_peak()
+    reset_peak_memory()
     before = kept("VmRSS")
     work = case.start(size)
     next(work)

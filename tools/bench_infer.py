@@ -29,7 +29,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from measuring import arguments, forget_peak, in_new_process, kept, write
+from bench_common import arguments, kept, reset_peak_memory, run_in_new_process, write
 
 from tests.parity import double
 from translate import api, config
@@ -185,7 +185,7 @@ def values(them, given, device):
 
 def peak(case, who, device):
     """MiB."""
-    return in_new_process(__file__, {"case": asdict(case), "who": who, "device": str(device)})
+    return run_in_new_process(__file__, {"case": asdict(case), "who": who, "device": str(device)})
 
 
 def tell_peak(asked):
@@ -199,7 +199,7 @@ def tell_peak(asked):
             one(pictures(case))
             print(torch.cuda.max_memory_allocated(device) / 2**20)
             return
-        forget_peak()
+        reset_peak_memory()
         before = kept("VmRSS")
         one(pictures(case))
         print((kept("VmHWM") - before) / 2**20)

@@ -31,7 +31,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from measuring import arguments, forget_peak, in_new_process, kept, write
+from bench_common import arguments, kept, reset_peak_memory, run_in_new_process, write
 
 from tests.parity import double
 from translate import config, noise, runtime
@@ -265,7 +265,7 @@ def peak(case, who, device):
             take_steps(case, who, device)
         torch.cuda.empty_cache()
         return found[0]
-    return in_new_process(__file__, {"case": asdict(case), "who": who})
+    return run_in_new_process(__file__, {"case": asdict(case), "who": who})
 
 
 def take_steps(case, who, device):
@@ -279,7 +279,7 @@ def tell_peak(asked):
     import torch._dynamo  # optimizers load it when the first one is built
 
     torch.set_num_threads(asked["threads"])
-    forget_peak()
+    reset_peak_memory()
     before = kept("VmRSS")
     take_steps(Case(**asked["case"]), asked["who"], torch.device("cpu"))
     print((kept("VmHWM") - before) / 2**20)

@@ -24,7 +24,7 @@ import torch
 import translate
 from translate import images
 from translate.data import layouts
-from translate.evaluation import paired, sets
+from translate.evaluation import image_sets, paired
 
 SEEDS = (0, 1, 2)
 SHOWN = 6
@@ -138,7 +138,10 @@ def copying(root: Path) -> str:
     lines = ["| set | l1 | psnr | ssim |", "|---|---|---|---|"]
     for data in dict.fromkeys(recipe.data for recipe in RECIPES if recipe.data != "sneaker2boot"):
         split = layouts.find(root / data, "paired", "test")
-        x, y = (sets.read(side, root / data, sets.Way(128)).stack("copying") for side in (split.a, split.b))
+        x, y = (
+            image_sets.read_image_set(side, root / data, image_sets.ReadOptions(128)).stack("copying")
+            for side in (split.a, split.b)
+        )
         values = [function(x, y).mean().item() for function in (paired.l1, paired.psnr, paired.ssim)]
         lines.append(f"| {data} | " + " | ".join(f"{value:.3g}" for value in values) + " |")
     return "\n".join(lines)
@@ -149,14 +152,14 @@ def pictures(root: Path, out: Path, target: Path) -> None:
     for recipe in RECIPES:
         grey = recipe.data == "sneaker2boot"
         split = layouts.find(root / recipe.data, "unpaired" if grey else "paired", "test").at_most(SHOWN)
-        way = sets.Way(32, 1) if grey else sets.Way(128)
-        a, b = (sets.read(side, root / recipe.data, way) for side in (split.a, split.b))
-        x = torch.cat([a.scaled(i) for i in range(len(a))])
+        way = image_sets.ReadOptions(32, 1) if grey else image_sets.ReadOptions(128)
+        a, b = (image_sets.read_image_set(side, root / recipe.data, way) for side in (split.a, split.b))
+        x = torch.cat([a.normalized(i) for i in range(len(a))])
         columns = {"input": x}
         for seed in SEEDS:
             columns[f"seed {seed}"] = translate.load(out / f"{recipe.name}-{seed}", device="cpu")(x)
         if not grey:
-            columns["truth"] = torch.cat([b.scaled(i) for i in range(len(b))])
+            columns["truth"] = torch.cat([b.normalized(i) for i in range(len(b))])
         images.grid(columns).save(target / f"results-{recipe.name}.jpg", quality=88, subsampling=0)
 
 

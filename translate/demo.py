@@ -20,8 +20,8 @@ from translate.errors import DataError, ModelError
 from translate.evaluation import paired
 from translate.methods import METHODS
 
-Pictures = list[np.ndarray]
-Figures = dict[str, dict[str, float]]
+ImageList = list[np.ndarray]
+MetricTable = dict[str, dict[str, float]]
 """Candidate → metric → value."""
 
 SIZE = 128
@@ -42,7 +42,7 @@ SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Task:
+class DemoTask:
     """One of the demo's trainings."""
 
     name: str
@@ -62,7 +62,7 @@ class Task:
 
 
 TASKS = (
-    Task(
+    DemoTask(
         name="satellite-to-map",
         method="pix2pix",
         data="earth_map",
@@ -74,7 +74,7 @@ TASKS = (
         settings={"batch_size": 16, "g_width": 24, "d_width": 24, "dropout": False, "lr": 5e-4, "lambda_l1": 300.0},
         decay=0.5,
     ),
-    Task(
+    DemoTask(
         name="summer-to-winter",
         method="cyclegan",
         data="earth_season",
@@ -109,10 +109,10 @@ def data_folder() -> Path:
     )
 
 
-def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Figures]:
+def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, MetricTable]:
     """Runs the demo into `out`; figures by task, candidate and metric."""
     sections: list[report.Section] = []
-    figures: dict[str, Figures] = {}
+    figures: dict[str, MetricTable] = {}
     for task in TASKS:
         say(f"\n{task.title}")
         root = data_folder() / task.data
@@ -158,7 +158,7 @@ def next_commands(out: Path) -> list[str]:
     ]
 
 
-def _train(task: Task, root: Path, folder: Path, seconds: float, say: Callable[[str], None]) -> api.Run:
+def _train(task: DemoTask, root: Path, folder: Path, seconds: float, say: Callable[[str], None]) -> api.Run:
     """Trains for about so many seconds: a first few images tell how fast this machine is."""
     planned = config.read_toml(folder / "config.toml") if (folder / "config.toml").is_file() else {}
     if planned.get("decay_images"):  # the plan was made by an earlier call: go on with it
@@ -178,7 +178,7 @@ def _speed(folder: Path) -> float:
     return json.loads(last)["time/images_per_second"]
 
 
-def _held_out(task: Task, root: Path, out: Path) -> tuple[list[str], Pictures, Pictures]:
+def _held_out(task: DemoTask, root: Path, out: Path) -> tuple[list[str], ImageList, ImageList]:
     """The held-out inputs, which are written as files of these names too, and the truths."""
     held_out = layouts.find(root, "paired", "test")
     names = [f"{ref.path.stem}.png" for ref in held_out.a]
@@ -190,7 +190,7 @@ def _held_out(task: Task, root: Path, out: Path) -> tuple[list[str], Pictures, P
     return names, photos, truth
 
 
-def _convert(task: Task, names: list[str], model: Path, out: Path, kind: str) -> Pictures:
+def _convert(task: DemoTask, names: list[str], model: Path, out: Path, kind: str) -> ImageList:
     """The inputs, converted as a folder."""
     target = out / f"{task.name}-{kind}"
     result = api.convert(model, out / f"{task.name}-input", target)
@@ -207,7 +207,7 @@ def _picture(ref: layouts.Ref) -> np.ndarray:
     return image.permute(1, 2, 0).numpy()
 
 
-def _score(task: Task, root: Path, candidates: dict[str, Pictures], truth: Pictures) -> Figures:
+def _score(task: DemoTask, root: Path, candidates: dict[str, ImageList], truth: ImageList) -> MetricTable:
     """Mean L1 and PSNR to the truth, of all candidates and of the mean training target."""
     train = layouts.find(root, METHODS[task.method].layout)
     mean = np.mean([_picture(ref) for ref in train.b], axis=0).round().astype(np.uint8)
@@ -221,11 +221,11 @@ def _score(task: Task, root: Path, candidates: dict[str, Pictures], truth: Pictu
     }
 
 
-def _batch(pictures: Pictures) -> Tensor:
+def _batch(pictures: ImageList) -> Tensor:
     """(N, 3, H, W) uint8."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
-def _table(figures: Figures) -> list[tuple[str, ...]]:
+def _table(figures: MetricTable) -> list[tuple[str, ...]]:
     head = ("held-out images", *next(iter(figures.values())))
     return [head, *((name, *(f"{value:.1f}" for value in row.values())) for name, row in figures.items())]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import translate
-from translate import cli
+from translate.cli.app import app
 from translate.data.layouts import LAYOUTS, find
 from translate.images import READABLE, WRITERS
 from translate.methods import METHODS
@@ -46,7 +46,7 @@ def test_every_command_of_the_readme_is_one(command, monkeypatch, capsys):
     """Parsed as it stands: its names, flags and values are those of the program."""
     words = command.split()[1:]
     assert words[0] in ("demo", "train", "resume", "convert", "status", "evaluate"), command
-    parsed = cli.app.parse_args(words, exit_on_error=False, print_error=False)
+    parsed = app.parse_args(words, exit_on_error=False, print_error=False)
     assert parsed[0] is not None
 
 

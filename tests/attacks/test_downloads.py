@@ -617,7 +617,7 @@ def test_another_process_that_was_quicker(server, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def get(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+def run_get(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     """Runs `translate data get tiny`; its exit code, stdout and stderr."""
     home = tmp_path / "cards"
     home.mkdir()
@@ -636,20 +636,20 @@ def get(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
     return run
 
 
-def test_the_command_says_where_it_is_and_what_comes_next(server, get, tmp_path):
+def test_the_command_says_where_it_is_and_what_comes_next(server, run_get, tmp_path):
     server.routes["/tiny.zip"] = [honest(packed())]
-    code, out, err = get()
+    code, out, err = run_get()
     assert code == 0
     assert f"folder   {tmp_path}/data/tiny\n" in out
     assert f"next     translate train cyclegan {tmp_path}/data/tiny\n" in out
     assert server.url("/tiny.zip") in err
-    code, again, err = get("TINY")
+    code, again, err = run_get("TINY")
     assert (code, again) == (0, out)
     assert "there already" in err
 
 
-def test_ctrl_c_and_the_same_command_again(server, get, tmp_path):
-    archive = tmp_path / "data/.get-tiny/tiny.zip"
+def test_ctrl_c_and_the_same_command_again(server, run_get, tmp_path):
+    archive = tmp_path / "data/.run_get-tiny/tiny.zip"
 
     def press(request):
         request.answer(200, packed()[:500], len(packed()), ETag='"1"')
@@ -661,12 +661,12 @@ def test_ctrl_c_and_the_same_command_again(server, get, tmp_path):
     server.routes["/tiny.zip"] = [press, honest(packed())]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        code, out, err = get()
+        code, out, err = run_get()
     finally:
         signal.signal(signal.SIGINT, before)
     assert (code, out) == (130, "")
     assert err.splitlines()[-1] == "error: interrupted"
-    code, _, err = get()
+    code, _, err = run_get()
     assert code == 0
     assert "0.0 MB are here" in err
     assert server.ranges() == [None, "bytes=500-"]
@@ -679,9 +679,9 @@ def test_ctrl_c_and_the_same_command_again(server, get, tmp_path):
     (always(200, b"<html>"), ["tiny.zip", "no zip or tar"]),
     (always(200, packed(2)), ["trainA has 2 images, and 3 by its card"]),
 ])  # fmt: skip
-def test_what_the_command_cannot_use_is_one_line_and_exit_3(server, get, tmp_path, behaviour, words):
+def test_what_the_command_cannot_use_is_one_line_and_exit_3(server, run_get, tmp_path, behaviour, words):
     server.routes["/tiny.zip"] = [behaviour]
-    code, out, err = get()
+    code, out, err = run_get()
     assert (code, out) == (3, "")
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert line == err.splitlines()[-1]
@@ -689,10 +689,10 @@ def test_what_the_command_cannot_use_is_one_line_and_exit_3(server, get, tmp_pat
     assert not (tmp_path / "data").exists()
 
 
-def test_the_command_on_a_full_disk(server, get, tmp_path):
+def test_the_command_on_a_full_disk(server, run_get, tmp_path):
     server.routes["/tiny.zip"] = [always(200, b"x", download.LARGEST)]
-    code, _, err = get()
+    code, _, err = run_get()
     assert code == 6
     assert "make room" in err.splitlines()[-1]
     (tmp_path / "file").write_text("")
-    assert get(root=tmp_path / "file" / "data")[0] == 6
+    assert run_get(root=tmp_path / "file" / "data")[0] == 6

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from translate import cli
-from translate.cli import tell
+from translate.cli.progress import ProgressReporter, format_progress, print_summary, show_progress
 from translate.conversion.model import write_trained
 from translate.conversion.names import Item
 from translate.conversion.options import Result
@@ -74,13 +74,13 @@ def console(terminal: bool) -> tuple[Console, io.StringIO]:
     ],
 )
 def test_standing(counts: tuple[int, int, int], seconds: float, told: str) -> None:
-    assert tell.standing(*counts, seconds) == told
+    assert format_progress(*counts, seconds) == told
 
 
 def test_a_log_has_a_line_every_30_seconds() -> None:
     """The work begins at second 100 and does four images a second; it is looked at every 7 seconds for 2 minutes."""
     now, said = 100, []
-    teller = tell.Teller(lambda text, counts: said.append((now - 100, text, counts)), every=30, clock=lambda: now)
+    teller = ProgressReporter(lambda text, counts: said.append((now - 100, text, counts)), every=30, clock=lambda: now)
     for now in range(100, 221, 7):
         teller(4 * (now - 100), 0, 1000)
     assert [(second, counts) for second, _, counts in said] == [
@@ -92,9 +92,9 @@ def test_a_log_has_a_line_every_30_seconds() -> None:
 
 
 def test_without_a_terminal_there_are_lines_and_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tell, "EVERY", 0)
+    monkeypatch.setattr("translate.cli.progress.EVERY", 0)
     out, file = console(terminal=False)
-    with tell.progress(out) as progress:
+    with show_progress(out) as progress:
         progress(0, 0, 12_000)
         progress(1, 1, 12_000)
     first, second = file.getvalue().splitlines()
@@ -104,7 +104,7 @@ def test_without_a_terminal_there_are_lines_and_no_bar(monkeypatch: pytest.Monke
 
 def test_a_short_run_without_a_terminal_says_nothing_on_the_way() -> None:
     out, file = console(terminal=False)
-    with tell.progress(out) as progress:
+    with show_progress(out) as progress:
         progress(0, 0, 2)
         progress(2, 0, 2)
     assert file.getvalue() == ""
@@ -112,7 +112,7 @@ def test_a_short_run_without_a_terminal_says_nothing_on_the_way() -> None:
 
 def test_on_a_terminal_there_is_a_bar() -> None:
     out, file = console(terminal=True)
-    with tell.progress(out) as progress:
+    with show_progress(out) as progress:
         progress(0, 0, 12)
         progress(6, 2, 12)
     assert "4 of 12 converted, 2 failed, " in file.getvalue()
@@ -128,7 +128,7 @@ def result(**values: object) -> Result:
 
 def closing(told: Result, *, terminal: bool, dry_run: bool = False) -> list[str]:
     out, file = console(terminal)
-    tell.outcome(told, out, dry_run)
+    print_summary(told, out, dry_run)
     return [re.sub(" {2,}", ": ", line.rstrip()) for line in file.getvalue().splitlines()]
 
 

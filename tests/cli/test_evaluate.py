@@ -17,9 +17,10 @@ from torch import Tensor, nn
 import translate
 from translate import cli
 from translate.conversion.model import write_trained
-from translate.evaluation import features, labels
-from translate.evaluation.features import EXTRACTORS, Kind, Published
+from translate.evaluation import extractors, label_scorers
+from translate.evaluation.extractors import EXTRACTORS, ExtractorSpec
 from translate.methods import METHODS
+from translate.nn.pretrained import PublishedWeights
 
 Run = Callable[..., tuple[int, str, str]]
 Figures = Callable[..., dict[str, Any]]
@@ -76,8 +77,10 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "shipped.pth").write_bytes(b"")
     monkeypatch.chdir(tmp_path / "work")
-    published = Published("shipped.pth", 0, hashlib.sha256(b"").hexdigest(), "nowhere")
-    kind = Kind(lambda content: Corners(), published, "EL0", 4, "bicubic", "", lambda: tmp_path / "shipped.pth")
+    published = PublishedWeights("shipped.pth", 0, hashlib.sha256(b"").hexdigest(), "nowhere")
+    kind = ExtractorSpec(
+        lambda content: Corners(), published, "EL0", 4, "bicubic", "", lambda: tmp_path / "shipped.pth"
+    )
     monkeypatch.setitem(EXTRACTORS, "efficientnet-lite0", kind)
 
 
@@ -244,7 +247,7 @@ def test_batches_change_no_figure(
     told: Figures, cyclegan: Path, unpaired_root: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
     """Also where a GPU is given many images at a time."""
-    from translate.api import cases
+    from translate.evaluation import cases
 
     wanted = values(told(cyclegan, unpaired_root, "--metrics", "l1,swd,edge_correlation"))
     batches = cases._batches
@@ -348,7 +351,7 @@ def test_from_python_with_a_loaded_model(cyclegan: Path, unpaired_root: Path) ->
 )
 def test_the_size_is_that_of_training(size: int | str, trained: dict[str, int] | None, side: int | None) -> None:
     """286 for 256 is the enlargement that crops are cut from; 128 for 64 is how large things were in training."""
-    from translate.api import cases
+    from translate.evaluation import cases
 
     assert cases._side(size, trained, {}) == side
     assert cases._side("auto", trained, {"preprocess": "none"}) is None
@@ -359,7 +362,7 @@ def test_the_size_is_that_of_training(size: int | str, trained: dict[str, int] |
 
 def test_classes_are_read_back(told: Figures, cyclegan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that leaves colours as they are keeps the classes that a colour tells: both are read rightly."""
-    monkeypatch.setattr(labels, "train_classifier", partial(labels.train_classifier, steps=30))
+    monkeypatch.setattr(label_scorers, "train_classifier", partial(label_scorers.train_classifier, steps=30))
     monkeypatch.setattr(METHODS["cyclegan"], "translate", lambda self, x, to, key=None: x)
     shades = {"dark": 30, "light": 220}
     root = folder(
@@ -377,7 +380,7 @@ def test_classes_are_read_back(told: Figures, cyclegan: Path, monkeypatch: pytes
 
 def test_label_maps_are_read_back(told: Figures, cyclegan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left half dark, right half light, of labels 0 and 1; their maps are found by name, at half the size of the images."""
-    monkeypatch.setattr(labels, "train_segmenter", partial(labels.train_segmenter, steps=60))
+    monkeypatch.setattr(label_scorers, "train_segmenter", partial(label_scorers.train_segmenter, steps=60))
     monkeypatch.setattr(METHODS["cyclegan"], "translate", lambda self, x, to, key=None: x)
     pixels, classes = np.full((32, 32, 3), 30, np.uint8), np.zeros((16, 16), np.uint8)
     pixels[:, 16:], classes[:, 8:] = 220, 1
@@ -492,7 +495,7 @@ def test_features_that_are_no_numbers(fails: Callable[..., None], monkeypatch: p
 
 
 def test_wrong_and_missing_weights(fails: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "_lacks_package", lambda kind: False)
+    monkeypatch.setattr(extractors, "_lacks_package", lambda kind: False)
     Path("other.pth").write_bytes(b"other")
     arguments = [*two_folders(), "--extractor", "inception", "--weights"]
     shown = hashlib.sha256(b"other").hexdigest()
@@ -501,12 +504,12 @@ def test_wrong_and_missing_weights(fails: Callable[..., None], monkeypatch: pyte
 
 
 def test_a_missing_extra(fails: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "_lacks_package", lambda kind: True)
+    monkeypatch.setattr(extractors, "_lacks_package", lambda kind: True)
     fails([*two_folders(), "--extractor", "inception"], 2, "--extractor inception", "install image-translate[metrics]")
 
 
 def test_without_the_extra_the_other_figures_are_given(told: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "_lacks_package", lambda kind: True)
+    monkeypatch.setattr(extractors, "_lacks_package", lambda kind: True)
     record = told(*two_folders())
     assert values(record).keys() == {"swd", "swd_40", "swd_20"}
     assert record["protocol"]["extractor"] is None

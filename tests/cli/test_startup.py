@@ -62,7 +62,9 @@ def test_the_overview_names_every_command(capfd: pytest.CaptureFixture[str]) -> 
         listed = [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
         assert listed == [[name, purpose] for name, (_, purpose) in cli.COMMANDS.items()]
         assert max(map(len, lines)) <= 100
-    assert set(cli.COMMANDS) == {name for name in cli.app if not name.startswith("-")}
+    from translate.cli.app import app
+
+    assert set(cli.COMMANDS) == {name for name in app if not name.startswith("-")}
 
 
 @pytest.mark.parametrize(

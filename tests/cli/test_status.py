@@ -12,7 +12,7 @@ import pytest
 import translate
 from translate import cli, files
 from translate.api import models, runs
-from translate.cli.status import spark
+from translate.cli.status import sparkline
 
 CONFIG = 'method = "cyclegan"\nroot = "/data/earth"\nimages = 4000\nlambda_identity = 0.5\n'
 
@@ -232,4 +232,4 @@ def test_it_is_told_without_torch(tmp_path):
     ],
 )
 def test_sparks(values, drawn):
-    assert spark(values) == drawn
+    assert sparkline(values) == drawn

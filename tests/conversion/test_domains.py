@@ -10,11 +10,11 @@ from PIL import Image
 
 import translate
 from translate import cli
-from translate.api.cases import to_domain
 from translate.conversion import translator
 from translate.conversion.translator import Translator
 from translate.data.layouts import Ref, Split
 from translate.errors import DataError, UsageError
+from translate.evaluation.cases import split_by_domain
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +121,8 @@ def test_figures_need_one_target(hair, domains_root):
 def test_attributes_divide_images_by_who_has_them():
     refs = tuple(Ref(Path(name)) for name in "pqrs")
     split = Split(refs, (), False, labels=((1.0, 0.0), (0.0, 0.0), (1.0, 1.0), (0.0, 1.0)), names=("dark", "young"))
-    divided = to_domain(split, "young")
+    divided = split_by_domain(split, "young")
     assert [ref.path.name for ref in divided.a] == ["p", "q"]
     assert [ref.path.name for ref in divided.b] == ["r", "s"]
     with pytest.raises(DataError, match="no images but those of domain 'dark'"):
-        to_domain(Split(refs[:1], (), False, labels=((1.0,),), names=("dark",)), "dark")
+        split_by_domain(Split(refs[:1], (), False, labels=((1.0,),), names=("dark",)), "dark")

@@ -8,7 +8,7 @@ import torch
 from translate import api, demo
 from translate.conversion import translator
 from translate.data import layouts
-from translate.evaluation import paired, sets
+from translate.evaluation import image_sets, paired
 
 SHIPPED = {"satellite-to-map": "earth_map", "summer-to-winter": "earth_season"}
 LIMIT = 6_000_000
@@ -40,7 +40,10 @@ def test_a_shipped_model_is_small_and_has_a_card(name):
 def test_its_translations_are_nearer_to_the_truth_than_the_photos(name):
     root = demo.data_folder() / SHIPPED[name]
     held_out = layouts.find(root, "paired", "test").at_most(12)
-    photos, truth = (sets.read(side, root, sets.Way(128)).stack("shipped") for side in (held_out.a, held_out.b))
+    photos, truth = (
+        image_sets.read_image_set(side, root, image_sets.ReadOptions(128)).stack("shipped")
+        for side in (held_out.a, held_out.b)
+    )
     model = translator.load(name, device="cpu")
     x = photos.float() / 127.5 - 1
     made = ((model(x) + 1) * 127.5).round().to(torch.uint8)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from translate import cli
+from translate.cli.app import app
 from translate.data import catalog, obtain
 from translate.data.builders import BUILDERS
 from translate.data.builders.packages import CLIENTS
@@ -52,7 +53,7 @@ def test_the_command_of_a_card_is_one_of_the_program_and_names_its_folder(card):
     words = card.command.split()
     assert words[0] == "translate"
     assert f"datasets/{card.folder}" in words
-    parsed = cli.app.parse_args(words[1:], exit_on_error=False, print_error=False)
+    parsed = app.parse_args(words[1:], exit_on_error=False, print_error=False)
     assert parsed[0] is not None
     if card.pixels:
         assert f"--crop-size {card.pixels}" in card.command

@@ -8,7 +8,7 @@ import torch
 from translate.errors import DataError, UsageError
 from translate.evaluation import distributions
 from translate.evaluation.distributions import fid, inception_score, kid, kid_of_subsets, precision_recall
-from translate.evaluation.inputs import sorted_rows
+from translate.evaluation.input_checks import sort_rows
 
 TWO_SETS = [fid, kid, precision_recall]
 
@@ -68,7 +68,7 @@ def test_the_kernel_divides_by_the_number_of_features():
 
 
 def test_the_error_of_kid_is_that_of_leaving_each_image_out():
-    x, y = sorted_rows(normal(7)), sorted_rows(normal(9, shift=0.2, seed=1))
+    x, y = sort_rows(normal(7)), sort_rows(normal(9, shift=0.2, seed=1))
     variance = 0
     for left in (x, y):
         without = [
@@ -125,7 +125,7 @@ def test_inception_score_of_parts_is_their_mean_and_its_error_their_spread():
     """Eight sure images of two classes in two parts: each part's score is exp of its entropy."""
     logits = 1000 * np.eye(2)[[0, 0, 0, 1, 1, 1, 1, 1]]
     scores = []
-    for part in np.split(distributions.shuffled(sorted_rows(logits), 0).argmax(axis=1), 2):
+    for part in np.split(distributions.shuffle_rows(sort_rows(logits), 0).argmax(axis=1), 2):
         p = np.bincount(part, minlength=2) / 4
         scores.append(math.exp(-sum(q * math.log(q) for q in p if q)))
     estimate = inception_score(logits, splits=2)["inception_score"]
@@ -233,7 +233,7 @@ def test_kid_of_the_same_subsets_is_torch_fidelity_s():
 def test_inception_score_is_torch_fidelity_s():
     theirs = pytest.importorskip("torch_fidelity.metric_isc")
     logits = normal(97, 10, scale=3)
-    ordered = torch.from_numpy(distributions.shuffled(sorted_rows(logits), 0))
+    ordered = torch.from_numpy(distributions.shuffle_rows(sort_rows(logits), 0))
     expected = theirs.isc_features_to_metric(ordered, shuffle=False)
     estimate = inception_score(logits)["inception_score"]
     assert estimate.value == pytest.approx(expected["inception_score_mean"], abs=1e-10)

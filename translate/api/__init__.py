@@ -5,8 +5,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _PARTS = {
-    "translate.api.checking": ("check_data",),
-    "translate.api.evaluating": ("compare", "evaluate"),
+    "translate.api.dataset_check": ("check_data",),
+    "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
     "translate.api.runs": ("status",),
     "translate.api.training": ("Run", "resume", "train"),
@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from translate.api.checking import check_data
-    from translate.api.evaluating import compare, evaluate
+    from translate.api.dataset_check import check_data
+    from translate.api.evaluation import compare, evaluate
     from translate.api.models import convert, export, import_weights, load, sample, say_to_stderr
     from translate.api.runs import status
     from translate.api.training import Run, resume, train

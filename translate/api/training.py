@@ -9,8 +9,9 @@ import torch
 
 import translate
 from translate import config, files, runtime
-from translate.api import data, validating
+from translate.api import data
 from translate.api.models import load, say_to_stderr
+from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.config import TrainConfig
 from translate.conversion import model as model_folder
 from translate.conversion import translator
@@ -152,8 +153,8 @@ def _train_started(
     split = layouts.find(root, cls.layout, "train", cfg.direction)
     named = cls.with_labels(cfg, split.names, exclusive=not any(isinstance(x, tuple) for x in split.labels))
     cfg = cfg if named == cfg else cls.check(named)
-    split, known = validating.divide(root, cls.layout, cfg, split, tell)
-    measure = validating.Measure(root, known, cfg, cls.layout, device) if known and runtime.rank() == 0 else None
+    split, known = split_for_validation(root, cls.layout, cfg, split, tell)
+    measure = ValidationEvaluator(root, known, cfg, cls.layout, device) if known and runtime.rank() == 0 else None
     schedule = Schedule.of(cfg, len(split))
     if schedule.planned == 0:
         raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
@@ -176,7 +177,7 @@ def _silent(line: str) -> None:
 def _train_locked(
     cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], split: layouts.Split,
     schedule: Schedule, device: torch.device, precision: runtime.Precision, start: dict[str, Weights],
-    measure: validating.Measure | None,
+    measure: ValidationEvaluator | None,
 ) -> Run:  # fmt: skip
     state = runtime.from_first(lambda: checkpoint.newest(folder, say))
     is_exported = runtime.from_first(lambda: model_folder.is_model(folder / "model"))

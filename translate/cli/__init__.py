@@ -9,15 +9,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import translate
 from translate.errors import TranslateError, UsageError
 
-if TYPE_CHECKING:
-    from translate.cli.parser import app
-
-__all__ = ["app", "main", "run"]
+__all__ = ["main", "run"]
 
 # How long a thread that waits for the others of its step spins before it sleeps. The default, 300,000 rounds, makes training
 # several times slower on a machine that has other work to do. OpenMP reads it when torch is imported.
@@ -41,14 +38,6 @@ COMMANDS = {
     "data": ("translate.cli.data:app", "Public data sets: list them, get one."),
 }
 """Where each command is, and what it is for."""
-
-
-def __getattr__(name: str) -> Any:
-    if name == "app":
-        from translate.cli.parser import app
-
-        return app
-    raise AttributeError(f"module 'translate.cli' has no attribute {name!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,13 +78,13 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
             result = _run(arguments, ready)
     except CycloptsError as e:
         words = " ".join(["translate", *(e.command_chain or ())])
-        complain(" ".join(str(e).split()) + f" ({words} --help lists what is possible)")
+        print_error(" ".join(str(e).split()) + f" ({words} --help lists what is possible)")
         return 2
     except TranslateError as e:
-        complain(str(e))
+        print_error(str(e))
         return e.exit_code
     except KeyboardInterrupt:
-        complain("interrupted")
+        print_error("interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
@@ -104,7 +93,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
 
 
 def _run(arguments: list[str], ready: Callable[[], None]) -> Any:
-    from translate.cli.parser import app
+    from translate.cli.app import app
 
     _check_known(arguments[0])
     command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
@@ -129,7 +118,7 @@ def _overview() -> str:
     return "\n".join(["Usage: translate COMMAND", "", ABOUT, "", *rows, "", more])
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     from rich.console import Console
 
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {line}", markup=False)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from translate import api
-from translate.cli import tell
+from translate.cli.progress import print_summary, show_progress
 from translate.conversion.options import Options, Result
 from translate.conversion.report import printable
 from translate.images import MAX_PIXELS
@@ -73,7 +73,7 @@ def convert(
         first_frame=first_frame,
     )  # fmt: skip
     console = Console(stderr=True)
-    with nullcontext(lambda *counts: None) if dry_run else tell.progress(console) as progress:
+    with nullcontext(lambda *counts: None) if dry_run else show_progress(console) as progress:
         result = api.convert(
             model, input, output, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics,
             progress=progress, **asdict(options),
@@ -83,7 +83,7 @@ def convert(
     elif dry_run:
         for item in result.planned:
             print(f"{printable(item.input)} → {printable(item.output)}")
-    tell.outcome(result, console, dry_run)
+    print_summary(result, console, dry_run)
     return 1 if result.failures else 0
 
 

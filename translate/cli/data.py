@@ -65,11 +65,11 @@ def get(
     root: Root = Path("datasets"),
 ) -> None:
     """Download or build a data set. The same command again goes on, or says that it is there."""
-    from translate.data import obtain  # needs torch, which the list does not
+    from translate.data.obtain import get as get_dataset  # needs torch, which the list does not
 
     card = catalog.find(name, catalog.cards())
     with _shown() as line:
-        folder = obtain.get(card, root, line)
+        folder = get_dataset(card, root, line)
     print(f"folder   {folder}")
     print(f"images   {_counts(card)}")
     print(f"licence  {card.licence}")

@@ -45,13 +45,13 @@ def check(
         print(json_module.dumps(report))
     else:
         width = min(shutil.get_terminal_size((80, 0)).columns, 100)
-        for line in lines(report, width):
+        for line in report_lines(report, width):
             print(line)
     if report["errors"]:
         raise DataError("; ".join(report["errors"]))
 
 
-def lines(report: dict[str, Any], width: int) -> Iterator[str]:
+def report_lines(report: dict[str, Any], width: int) -> Iterator[str]:
     """The report for people: a table of the folders, then what concerns all of them."""
     from translate.data.findings import printable
 

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from translate import api
-from translate.cli import tell
+from translate.cli.progress import show_progress
 from translate.conversion.report import printable
 from translate.errors import UsageError
-from translate.evaluation import judge
+from translate.evaluation import evaluator
 from translate.evaluation.metrics import METRICS
 
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -61,7 +61,7 @@ def evaluate(
         told = api.compare(*compare)
         lines = _compared(told["metrics"], compare)
     else:
-        with tell.progress(Console(stderr=True)) as progress:
+        with show_progress(Console(stderr=True)) as progress:
             told = api.evaluate(
                 model, root, real=real, fake=fake, metrics=_names(metrics), extractor=extractor, weights=weights, to=to,
                 split=split, direction=direction, size=size, labels=labels, batch_size=batch_size, seed=seed,
@@ -95,8 +95,8 @@ def _head(known: Mapping[str, Any]) -> list[str]:
 def _table(figures: Mapping[str, Any], extractor: str | None) -> list[str]:
     rows = []
     for key, figure in figures.items():
-        metric = METRICS[judge.find_row(key)]
-        rows.append((judge.label(key, extractor), ARROWS[metric.better], _with_error(figure), metric.unit))
+        metric = METRICS[evaluator.metric_of_key(key)]
+        rows.append((evaluator.metric_label(key, extractor), ARROWS[metric.better], _with_error(figure), metric.unit))
     return _aligned(rows)
 
 
@@ -125,7 +125,7 @@ def _verdict(key: str, figure: Mapping[str, Any]) -> str:
         return "no error known: cannot say"
     if not figure["exceeds"]:
         return "within its error"
-    lower = METRICS[judge.find_row(key)].better == "lower"
+    lower = METRICS[evaluator.metric_of_key(key)].better == "lower"
     return "the second is better" if (figure["difference"] < 0) == lower else "the first is better"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from translate import api
-from translate.cli.status import show
+from translate.cli.status import print_status
 
 
 def import_weights(
@@ -23,4 +23,4 @@ def import_weights(
     api.import_weights(
         source, folder, epoch=epoch, dropout=dropout, norm_statistics=norm_statistics, overwrite=overwrite
     )
-    show(api.status(folder))
+    print_status(api.status(folder))

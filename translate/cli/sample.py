@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from translate import api
-from translate.cli import tell
+from translate.cli.progress import print_line, show_progress
 
 
 def sample(
@@ -36,7 +36,7 @@ def sample(
 ) -> None:
     """Make images from noise with a trained dcgan. The same command again goes on where it was stopped."""
     console = Console(stderr=True)
-    with nullcontext(lambda *counts: None) if json else tell.progress(console) as progress:
+    with nullcontext(lambda *counts: None) if json else show_progress(console) as progress:
         made = api.sample(
             model, output, count=count, seed=seed, of_class=of_class, format=format, quality=quality,
             batch_size=batch_size, overwrite=overwrite, mark=mark, device=device, precision=precision, progress=progress,
@@ -45,4 +45,4 @@ def sample(
         print(json_module.dumps({**asdict(made), "output": str(made.output)}))
         return
     before = f", {made.skipped:,} were there before" if made.skipped else ""
-    tell.line(console, f"{made.output}: {made.done:,} images{before}")
+    print_line(console, f"{made.output}: {made.done:,} images{before}")

@@ -30,13 +30,13 @@ def status(
     if json:
         print(json_module.dumps(known))
     else:
-        show(known)
+        print_status(known)
 
 
-def show(known: dict[str, Any]) -> None:
+def print_status(known: dict[str, Any]) -> None:
     """What `api.status` says, line by line on stdout."""
     if "run" in known:
-        show_run(known["run"])
+        print_run(known["run"])
     if "networks" in known:
         if "run" in known:
             print()
@@ -51,7 +51,7 @@ def _print(rows: dict[str, str]) -> None:
 # A run.
 
 
-def show_run(run: dict[str, Any]) -> None:
+def print_run(run: dict[str, Any]) -> None:
     """A row for each thing known of a run, a table of its curves, and what it advised."""
     _print(_standing(run))
     if not run["curves"]:
@@ -60,7 +60,7 @@ def show_run(run: dict[str, Any]) -> None:
     print(f"\n{'':<{width}}{'now':>10}{'half way':>10}  curve")
     for name, curve in run["curves"].items():
         now, half = (_figure(curve[when]) for when in ("now", "half"))
-        print(f"{name:<{width}}{now:>10}{half:>10}  {spark(curve['shape']):<24}{_verdict(run, name)}".rstrip())
+        print(f"{name:<{width}}{now:>10}{half:>10}  {sparkline(curve['shape']):<24}{_verdict(run, name)}".rstrip())
     for said in run["advice"][-ADVICE:]:
         print(f"\nafter {said['images']:,} images: {said['line']}")
 
@@ -110,7 +110,7 @@ def _ago(seconds_since_1970: float) -> str:
     return f"{duration(time.time() - seconds_since_1970)} ago"
 
 
-def spark(values: list[float | None]) -> str:
+def sparkline(values: list[float | None]) -> str:
     """A curve in a line of text, from its least to its greatest value; a gap where a value is None, flat if all are alike."""
     known = [value for value in values if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)

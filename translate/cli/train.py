@@ -17,7 +17,7 @@ from translate.methods import METHODS
 app = App(name="train", help="Train a method on a folder. The same command again resumes.")
 
 
-def flags_of(config: type) -> list[inspect.Parameter]:
+def flag_parameters(config: type) -> list[inspect.Parameter]:
     """A keyword parameter for each setting; None, the default, stands for not given."""
     hints = typing.get_type_hints(config)
     parameters = []
@@ -45,7 +45,7 @@ def with_flags(function: Callable[..., Any], config: type) -> Callable[..., Any]
     def command(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    signature = inspect.Signature([*own, *flags_of(config)])
+    signature = inspect.Signature([*own, *flag_parameters(config)])
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     command.__doc__ = function.__doc__

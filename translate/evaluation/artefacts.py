@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from translate.errors import DataError
-from translate.evaluation.estimates import Estimate, bootstrap
-from translate.evaluation.inputs import check_count, check_side, eight_bits, levels
+from translate.evaluation.input_checks import check_count, check_side, to_levels, to_uint8_batch
+from translate.evaluation.uncertainty import Estimate, bootstrap
 
 LEAST_SIDE = 16
 """Pixels below which the rows next to Nyquist's are no high frequencies any more."""
@@ -36,7 +36,7 @@ def checkerboard(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimat
 def _energies(images: Tensor, which: str) -> Tensor:
     check_count(len(images), 2, "checkerboard", which)
     check_side(images, LEAST_SIDE, "checkerboard")
-    chunks = eight_bits(images, "checkerboard").split(CHUNK)
+    chunks = to_uint8_batch(images, "checkerboard").split(CHUNK)
     return torch.cat([nyquist_energy(chunk.double()) for chunk in chunks])[:, None].cpu()
 
 
@@ -90,7 +90,7 @@ def _lab_moments(images: Tensor, which: str) -> Tensor:
         raise DataError(f"colour: {which} images of {images.shape[1]} channels; it takes 1 or 3")
     moments = []
     for chunk in images.split(CHUNK):
-        lab = rgb_to_lab(levels(chunk, "colour").expand(-1, 3, -1, -1) / 255).flatten(2)
+        lab = rgb_to_lab(to_levels(chunk, "colour").expand(-1, 3, -1, -1) / 255).flatten(2)
         moments.append(torch.cat([lab.mean(dim=2), lab.square().mean(dim=2)], dim=1))
     return torch.cat(moments).cpu()
 

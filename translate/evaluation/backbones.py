@@ -16,7 +16,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from torchvision.models import VisionTransformer
 
-Output = tuple[Tensor, Tensor | None]
+BackboneOutput = tuple[Tensor, Tensor | None]
 """Features, and the logits of classifiers."""
 
 # EfficientNet-Lite0.
@@ -48,7 +48,7 @@ class EfficientNetLite0(nn.Module):
         self.layers = nn.Sequential(_conv(3, 32, 3, 2), *blocks, _conv(channels, 1280))
         self.classes = nn.Linear(1280, 1000)
 
-    def forward(self, x: Tensor) -> Output:
+    def forward(self, x: Tensor) -> BackboneOutput:
         features = self.layers((x.float() - 127) / 128).mean((2, 3))
         return features, self.classes(features)
 
@@ -92,7 +92,7 @@ class _Fidelity(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> Output:
+    def forward(self, x: Tensor) -> BackboneOutput:
         features, *logits = self.network(x)
         return features, logits[0] if logits else None
 
@@ -130,7 +130,7 @@ class _Dino(nn.Module):
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))  # of ImageNet
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
 
-    def forward(self, x: Tensor) -> Output:
+    def forward(self, x: Tensor) -> BackboneOutput:
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         return self.network((x.float() / 255 - mean) / std), None
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from translate import noise
 from translate.errors import UsageError
-from translate.evaluation import inputs
-from translate.evaluation.estimates import Estimate, half_error, random_halves
+from translate.evaluation import input_checks
+from translate.evaluation.uncertainty import Estimate, half_error, random_halves
 
-Features = Tensor | np.ndarray
+FeatureMatrix = Tensor | np.ndarray
 
 BLOCK = 2048
 """Rows of a kernel's or distance's matrix that are held in memory at a time."""
@@ -25,7 +25,7 @@ HALVES = 10
 """Random halves of both sets from which the error of a figure is taken."""
 
 
-def fid(real: Features, fake: Features, seed: int = 0, *, halves: int = HALVES) -> dict[str, Estimate]:
+def fid(real: FeatureMatrix, fake: FeatureMatrix, seed: int = 0, *, halves: int = HALVES) -> dict[str, Estimate]:
     """`fid`: Fréchet distance of two Gaussians, |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½); at least 0, lower is closer.
 
     Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017, eq. 6.
@@ -51,7 +51,7 @@ def _covariance_factor(x: np.ndarray) -> np.ndarray:
 
 
 def kid(
-    real: Features, fake: Features, seed: int = 0, *, subset_size: int | None = None, subsets: int = 100
+    real: FeatureMatrix, fake: FeatureMatrix, seed: int = 0, *, subset_size: int | None = None, subsets: int = 100
 ) -> dict[str, Estimate]:
     """`kid`: squared maximum mean discrepancy, without bias, under k(x, y) = (x·y / D + 1)³; lower is closer.
 
@@ -115,14 +115,14 @@ def _kernel_sums(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.concatenate([((rows @ y.T / x.shape[1] + 1) ** 3).sum(axis=1) for rows in _blocks(x)])
 
 
-def inception_score(logits: Features, seed: int = 0, *, splits: int = 10) -> dict[str, Estimate]:
+def inception_score(logits: FeatureMatrix, seed: int = 0, *, splits: int = 10) -> dict[str, Estimate]:
     """`inception_score`: exp E KL(p(y|x) ‖ p(y)), the mean over `splits` parts; 1 to the number of classes, higher is better.
 
     Salimans et al., "Improved techniques for training GANs", NeurIPS 2016, sec. 4. Takes the classifier's logits (N, K) of
     the translations alone, at least one image a part; log-probabilities do as well. It knows nothing of the real images, and
     for sets of a few hundred it says little. The error is the spread over parts / √splits; papers print the spread.
     """
-    ordered = shuffled(inputs.features(logits, splits, "inception_score"), seed)
+    ordered = shuffle_rows(input_checks.check_features(logits, splits, "inception_score"), seed)
     shifted = ordered - ordered.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     edges = np.arange(splits + 1) * len(log_p) // splits
@@ -131,7 +131,7 @@ def inception_score(logits: Features, seed: int = 0, *, splits: int = 10) -> dic
     return {"inception_score": Estimate(float(np.mean(scores)), error)}
 
 
-def shuffled(x: np.ndarray, seed: int) -> np.ndarray:
+def shuffle_rows(x: np.ndarray, seed: int) -> np.ndarray:
     """The rows of x in a random order."""
     return x[noise.permutation(len(x), seed, "inception score").numpy()]
 
@@ -143,7 +143,7 @@ def _split_score(log_p: np.ndarray) -> float:
 
 
 def precision_recall(
-    real: Features, fake: Features, seed: int = 0, *, k: int = 3, halves: int = HALVES
+    real: FeatureMatrix, fake: FeatureMatrix, seed: int = 0, *, k: int = 3, halves: int = HALVES
 ) -> dict[str, Estimate]:
     """`precision`: the share of translations that lie among the real images; `recall`: of real ones among translations.
 
@@ -180,8 +180,11 @@ def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
         yield x[start : start + BLOCK]
 
 
-def _both(real: Features, fake: Features, least: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    x, y = inputs.features(real, least, metric, "real"), inputs.features(fake, least, metric, "translated")
+def _both(real: FeatureMatrix, fake: FeatureMatrix, least: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    x, y = (
+        input_checks.check_features(real, least, metric, "real"),
+        input_checks.check_features(fake, least, metric, "translated"),
+    )
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"{metric}: features of {x.shape[1]} and of {y.shape[1]} numbers; use one extractor for both")
     return x, y

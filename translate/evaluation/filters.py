@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def separable(x: Tensor, weights: Sequence[float]) -> Tensor:
+def separable_filter(x: Tensor, weights: Sequence[float]) -> Tensor:
     """x (N, C, H, W) weighed by a window of k × k, the same weights along both axes → (N, C, H − k + 1, W − k + 1).
 
     As shifted sums: torch's convolutions of one channel take three times as long on the CPU.

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from translate.evaluation import artefacts, distributions, faithful, labels, paired, robust, sliced
+from translate.evaluation import artefacts, distributions, faithfulness, label_scorers, paired, robustness
+from translate.evaluation.swd import sliced_wasserstein
 
 NEEDS = {
     "pairs": "function(output, truth) → (N,), one value a pair, for any batch of images",
@@ -32,7 +33,7 @@ class Metric:
     """Empty for numbers without one."""
     keys: tuple[str, ...]
     """What its figures are called; a sliced distance adds one for each level."""
-    least: int
+    min_images: int
     """Images a set must have."""
     title: str
     """For people."""
@@ -75,7 +76,14 @@ METRICS: dict[str, Metric] = {
         "Salimans et al., 2016, 10 splits",
     ),
     "swd": Metric(
-        sliced.swd, "images", "lower", "", ("swd",), 2, "sliced Wasserstein distance", "Karras et al., 2018, not × 1000"
+        sliced_wasserstein,
+        "images",
+        "lower",
+        "",
+        ("swd",),
+        2,
+        "sliced Wasserstein distance",
+        "Karras et al., 2018, not × 1000",
     ),
     "checkerboard": Metric(
         artefacts.checkerboard,
@@ -98,7 +106,7 @@ METRICS: dict[str, Metric] = {
         "ISO/CIE 11664-4; Reinhard et al., 2001",
     ),
     "edge_correlation": Metric(
-        faithful.edge_correlation,
+        faithfulness.edge_correlation,
         "inputs",
         "higher",
         "",
@@ -108,7 +116,7 @@ METRICS: dict[str, Metric] = {
         "Pearson's, of Sobel magnitudes",
     ),
     "cycle_psnr": Metric(
-        faithful.cycle_psnr,
+        faithfulness.cycle_psnr,
         "round trip",
         "higher",
         "dB",
@@ -118,7 +126,7 @@ METRICS: dict[str, Metric] = {
         "Chu et al., 2017",
     ),
     "fgsm": Metric(
-        robust.fgsm,
+        robustness.fgsm,
         "translator",
         "lower",
         "of 255",
@@ -128,7 +136,7 @@ METRICS: dict[str, Metric] = {
         "Goodfellow et al., 2015; Tramèr et al., 2018",
     ),
     "segmentation": Metric(
-        labels.segmentation_score,
+        label_scorers.segmentation_score,
         "labels",
         "higher",
         "",
@@ -138,7 +146,7 @@ METRICS: dict[str, Metric] = {
         "Isola et al., 2017; Long et al., 2015",
     ),
     "classification": Metric(
-        labels.classification_score,
+        label_scorers.classification_score,
         "labels",
         "higher",
         "",

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translate.errors import ModelError, UsageError
-from translate.evaluation.filters import separable
-from translate.evaluation.inputs import check_side, pair_levels
+from translate.evaluation.filters import separable_filter
+from translate.evaluation.input_checks import check_side, pair_to_levels
 
 PEAK = 255.0
 
@@ -35,13 +35,13 @@ LEAST_SIDE = WINDOW * 2 ** (len(SCALES) - 1)
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
     """Mean absolute difference, of 255: 0 is best."""
-    x, y = pair_levels(x, y, "l1")
+    x, y = pair_to_levels(x, y, "l1")
     return (x - y).abs().mean(dim=(1, 2, 3))
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB, 10 log₁₀(255² / mean square difference); infinite for equal images."""
-    x, y = pair_levels(x, y, "psnr")
+    x, y = pair_to_levels(x, y, "psnr")
     return 10 * (PEAK**2 / (x - y).square().mean(dim=(1, 2, 3))).log10()
 
 
@@ -53,7 +53,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     the whole window lies inside the image. DataError for sides below 11 pixels.
     """
     check_side(x, WINDOW, "ssim")
-    luminance, structure = _similarities(*pair_levels(x, y, "ssim"))
+    luminance, structure = _similarities(*pair_to_levels(x, y, "ssim"))
     return (luminance * structure).mean(dim=(1, 2, 3))
 
 
@@ -65,7 +65,7 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     whose structures are opposed, on the mean, counts as 0. DataError for sides below 176 pixels.
     """
     check_side(x, LEAST_SIDE, "ms_ssim")
-    x, y = pair_levels(x, y, "ms_ssim")
+    x, y = pair_to_levels(x, y, "ms_ssim")
     product = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
     for scale, exponent in enumerate(SCALES, 1):
         luminance, structure = _similarities(x, y)
@@ -90,28 +90,28 @@ def _windowed(x: Tensor) -> Tensor:
     """Means over SSIM's window: (N, C, H, W) → (N, C, H − 10, W − 10)."""
     places = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     weights = torch.softmax(-places.square() / (2 * 1.5**2), dim=0).tolist()
-    return separable(x, weights)
+    return separable_filter(x, weights)
 
 
 @dataclass(frozen=True)
-class Backbone:
+class LpipsBackbone:
     """The ImageNet network under an LPIPS: a file of torchvision's."""
 
     file: str
     """Its name; it ends in the first eight digits of the file's SHA-256."""
     size: str
-    least_side: int
+    min_side: int
     """Pixels below which it has no last layer left."""
 
     @property
-    def digits(self) -> str:
+    def sha256_prefix(self) -> str:
         return Path(self.file).stem.rsplit("-", 1)[1]
 
 
-BACKBONES = {
-    "alex": Backbone("alexnet-owt-7be5be79.pth", "233 MB", 31),
-    "squeeze": Backbone("squeezenet1_1-b8a52dc0.pth", "5 MB", 17),
-    "vgg": Backbone("vgg16-397923af.pth", "528 MB", 16),
+LPIPS_BACKBONES = {
+    "alex": LpipsBackbone("alexnet-owt-7be5be79.pth", "233 MB", 31),
+    "squeeze": LpipsBackbone("squeezenet1_1-b8a52dc0.pth", "5 MB", 17),
+    "vgg": LpipsBackbone("vgg16-397923af.pth", "528 MB", 16),
 }
 
 
@@ -127,10 +127,10 @@ class Lpips:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        check_side(x, BACKBONES[self.name].least_side, "lpips")
+        check_side(x, LPIPS_BACKBONES[self.name].min_side, "lpips")
         if x.shape[1] != 3:
             raise UsageError(f"lpips: images of {x.shape[1]} channels; it judges colour images")
-        x, y = (side.float().to(self.device) / 127.5 - 1 for side in pair_levels(x, y, "lpips"))
+        x, y = (side.float().to(self.device) / 127.5 - 1 for side in pair_to_levels(x, y, "lpips"))
         return self.net(x, y).view(-1).double().cpu()
 
 
@@ -140,7 +140,7 @@ def load_lpips(weights: Path | None = None, device: torch.device | str = "cpu", 
     Without `weights` it is looked for where torchvision keeps its files. UsageError without the package or file, ModelError
     for a file with another hash.
     """
-    backbone = BACKBONES[net]
+    backbone = LPIPS_BACKBONES[net]
     path = weights or Path(torch.hub.get_dir()) / "checkpoints" / backbone.file
     try:
         import lpips
@@ -148,13 +148,15 @@ def load_lpips(weights: Path | None = None, device: torch.device | str = "cpu", 
         raise UsageError("lpips: needs the package lpips; uv sync --extra metrics") from None
     if not path.is_file():
         raise ModelError(
-            f"lpips: {path}: no such file; put {backbone.file} ({backbone.size}, SHA-256 {backbone.digits}…, from "
+            f"lpips: {path}: no such file; put {backbone.file} ({backbone.size}, SHA-256 {backbone.sha256_prefix}…, from "
             "https://download.pytorch.org/models/) there"
         )
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if not sha256.startswith(backbone.digits):
-        raise ModelError(f"lpips: {path}: SHA-256 is {sha256}, not {backbone.digits}…; it is not {backbone.file}")
+    if not sha256.startswith(backbone.sha256_prefix):
+        raise ModelError(
+            f"lpips: {path}: SHA-256 is {sha256}, not {backbone.sha256_prefix}…; it is not {backbone.file}"
+        )
     with warnings.catch_warnings():  # of the old way in which lpips asks torchvision for an empty network
         warnings.simplefilter("ignore")
         judge = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)

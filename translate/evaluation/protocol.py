@@ -9,9 +9,9 @@ from typing import Any
 
 from translate import files
 from translate.errors import UsageError
-from translate.evaluation import sets
-from translate.evaluation.estimates import Estimate
-from translate.evaluation.judge import Judge, Subject, find_row, uses_features
+from translate.evaluation import image_sets
+from translate.evaluation.evaluator import Evaluator, Subject, metric_of_key, uses_features
+from translate.evaluation.uncertainty import Estimate
 
 SIGNIFICANT = 2
 """Standard errors of a difference beyond which it is more than chance: about 95 %."""
@@ -20,7 +20,9 @@ FREE = ("data", "extractor", "extractor_sha256", "extractor_resize", "settings")
 """What may differ between two protocols: the fingerprints say more than a folder's name, and settings belong to a metric."""
 
 
-def describe(judge: Judge, way: sets.Way, *, code: str, seed: int, **data: Any) -> dict[str, Any]:
+def build_protocol(
+    judge: Evaluator, way: image_sets.ReadOptions, *, code: str, seed: int, **data: Any
+) -> dict[str, Any]:
     """The protocol of a judge's figures: flat but for `settings`, which has a row for each metric.
 
     `data` says which images these were: the folder's name, split, direction and so on.
@@ -36,10 +38,10 @@ def describe(judge: Judge, way: sets.Way, *, code: str, seed: int, **data: Any) 
         "output_images": len(subject.outputs),
         "output_format": subject.outputs.formats,
         "size": way.size,
-        "resize": sets.RESIZE if way.size else None,
+        "resize": image_sets.RESIZE_FILTER if way.size else None,
         "extractor": used.name if used else None,
         "extractor_sha256": used.sha256 if used else None,
-        "extractor_resize": used.kind.resize if used else None,
+        "extractor_resize": used.spec.resize if used else None,
         "seed": seed,
         "code": code,
         "settings": judge.settings,
@@ -52,7 +54,7 @@ def _inputs(subject: Subject) -> dict[str, Any]:
     return {"input_images": len(subject.inputs), "input_sha256": subject.inputs.sha256()}
 
 
-def plain(estimate: Estimate) -> dict[str, Any]:
+def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
     """An estimate as JSON has it: what is not finite, as the PSNR of equal images, is null."""
     return {
         "value": _finite(estimate.value),
@@ -65,13 +67,13 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def write(path: Path, record: Mapping[str, Any]) -> None:
+def write_results(path: Path, record: Mapping[str, Any]) -> None:
     """A record of figures as a JSON file, whole or not at all."""
     with files.storage(path.parent):
         files.write(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> dict[str, Any]:
     """A record of figures; UsageError if the file holds none."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -90,7 +92,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Difference:
+class MetricDifference:
     """One figure of two evaluations."""
 
     key: str
@@ -105,14 +107,16 @@ class Difference:
         return None if self.first is None or self.second is None else self.second - self.first
 
     @property
-    def exceeds(self) -> bool | None:
+    def is_significant(self) -> bool | None:
         """Whether the difference is more than chance; None where that cannot be said."""
         if self.value is None or self.error is None:
             return None
         return abs(self.value) > SIGNIFICANT * self.error
 
 
-def compare(first: Mapping[str, Any], second: Mapping[str, Any], names: tuple[str, str]) -> list[Difference]:
+def compare_results(
+    first: Mapping[str, Any], second: Mapping[str, Any], names: tuple[str, str]
+) -> list[MetricDifference]:
     """The figures that both evaluations have. UsageError, with what differs one a line, unless they were measured alike.
 
     The two errors are taken as independent: sqrt(a² + b²). On the same images they are not, and the true error of the
@@ -121,25 +125,25 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any], names: tuple[st
     shared = [key for key in first["metrics"] if key in second["metrics"]]
     if not shared:
         raise UsageError(f"{names[0]} and {names[1]} have no figure in common; evaluate both with the same --metrics")
-    unlike = differences(first["protocol"], second["protocol"], shared)
+    unlike = protocol_differences(first["protocol"], second["protocol"], shared)
     if unlike:
         lines = "\n".join(f"  {line}" for line in unlike)
         raise UsageError(f"{names[0]} and {names[1]} were not measured alike; evaluate one of them again:\n{lines}")
     return [_difference(key, first["metrics"][key], second["metrics"][key]) for key in shared]
 
 
-def differences(first: Mapping[str, Any], second: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+def protocol_differences(first: Mapping[str, Any], second: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
     """What is unlike in two protocols, of the figures named, as "size: 128, 256"."""
     names = sorted((first.keys() | second.keys()) - set(FREE))
     found = [(name, first.get(name), second.get(name)) for name in names]
-    rows = dict.fromkeys(find_row(key) for key in keys)
+    rows = dict.fromkeys(metric_of_key(key) for key in keys)
     found += [(row, first["settings"].get(row), second["settings"].get(row)) for row in rows]
     return [f"{name}: {_text(one)}, {_text(other)}" for name, one, other in found if one != other]
 
 
-def _difference(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Difference:
+def _difference(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> MetricDifference:
     errors = [each["error"] for each in (first, second) if each.get("error") is not None]
-    return Difference(key, first["value"], second["value"], math.hypot(*errors) if len(errors) == 2 else None)
+    return MetricDifference(key, first["value"], second["value"], math.hypot(*errors) if len(errors) == 2 else None)
 
 
 def _text(value: Any) -> str:

@@ -22,9 +22,9 @@ class PutOffError(Exception):
 class Measure(Protocol):
     """Figures of models on the validation set."""
 
-    chosen: str
+    best_by: str
     """The figure that decides which is the best."""
-    higher: bool
+    higher_is_better: bool
     """Whether more of it is better."""
 
     def __call__(self, model: Path, is_stopping: Callable[[], bool]) -> dict[str, float]:
@@ -66,11 +66,11 @@ class Validation:
     def state(self) -> dict[str, Any]:
         """Which model was the best, and since when; part of the checkpoint."""
         found = {"best": self.best, "best_at": self.best_at, "misses": self.misses}
-        return {"chosen": self.measure.chosen, **found, "due": self.is_due}
+        return {"chosen": self.measure.best_by, **found, "due": self.is_due}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """The reverse of `state`; with nothing in it, or another figure that decides, the search begins anew."""
-        known = state.get("chosen") == self.measure.chosen
+        known = state.get("chosen") == self.measure.best_by
         self.best = state["best"] if known else None
         self.best_at, self.misses = (state["best_at"], state["misses"]) if known else (0, 0)
         self.is_due = state.get("due", False)
@@ -109,15 +109,15 @@ class Validation:
     def _keep_if_best(self, place: Path, figures: Mapping[str, float], images_seen: int) -> None:
         """What was measured last, the averages if there are any, is what would be exported."""
         room = "val_ema" if self.averages else "val"
-        value = figures[f"{room}/{self.measure.chosen}"]
-        is_best = self.best is None or (value > self.best if self.measure.higher else value < self.best)
+        value = figures[f"{room}/{self.measure.best_by}"]
+        is_best = self.best is None or (value > self.best if self.measure.higher_is_better else value < self.best)
         if is_best:
             self.best, self.best_at, self.misses = value, images_seen, 0
             checkpoint.replace_folder(self.folder / BEST, lambda new: _copy(place, new))
         else:
             self.misses += 1
         best = "the best so far" if is_best else f"the best was {figure(self.best or 0)} after {self.best_at}"
-        self.say(f"validation after {images_seen} images: {self.measure.chosen} {figure(value)}, {best}")
+        self.say(f"validation after {images_seen} images: {self.measure.best_by} {figure(value)}, {best}")
 
     def _warn(self, line: str) -> None:
         kind = line.partition("images: ")[2]

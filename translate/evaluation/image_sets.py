@@ -15,11 +15,11 @@ from translate.data.layouts import Ref, stem
 from translate.errors import DataError
 from translate.images import Values
 
-RESIZE = "Pillow bicubic, antialiased"
+RESIZE_FILTER = "Pillow bicubic, antialiased"
 
 
 @dataclass(frozen=True)
-class Way:
+class ReadOptions:
     """How files are read."""
 
     size: int | None = None
@@ -28,7 +28,7 @@ class Way:
     values: Values | None = None
     """The stored values that −1 and 1 stand for, where they were declared."""
 
-    def recipe(self) -> decode.Recipe:
+    def preprocessing(self) -> decode.Recipe:
         size, preprocess = (self.size, "resize_and_crop") if self.size else (1, "none")
         return decode.Recipe(
             size, size, False, (self.channels, self.channels), preprocess, (self.values, self.values), multiple_of=1
@@ -36,7 +36,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageSet:
     """Images in the order of their names."""
 
     names: tuple[str, ...]
@@ -49,14 +49,14 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.stored)
 
-    def scaled(self, i: int) -> Tensor:
+    def normalized(self, i: int) -> Tensor:
         """Image i as a model takes it: (1, C, H, W) float32 in [-1, 1]."""
         return images.to_range(self.stored[i], torch.float32, self.values)[None]
 
     def pixels(self, i: int) -> Tensor:
         """Image i in 8 bits: (1, C, H, W) uint8."""
         plain = self.stored[i].dtype == torch.uint8 and self.values is None
-        return self.stored[i][None] if plain else images.to_integers(self.scaled(i))
+        return self.stored[i][None] if plain else images.to_integers(self.normalized(i))
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self.pixels(i) for i in range(len(self)))
@@ -78,19 +78,19 @@ class Pictures:
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def read(refs: Sequence[Ref], root: Path, way: Way) -> Pictures:
+def read_image_set(refs: Sequence[Ref], root: Path, way: ReadOptions) -> ImageSet:
     """The images of some files below a folder. DataError names one that cannot be read: a figure is of the whole set."""
-    recipe, loaded = way.recipe(), []
+    recipe, loaded = way.preprocessing(), []
     for ref in refs:
         image = decode.load(ref, recipe, 0)
         if isinstance(image, images.ImageError):
             raise DataError(f"{str(ref.path)!r}: {image}; mend or remove it: figures are of the whole set")
         loaded.append(image.contiguous())
     names = tuple(ref.path.relative_to(root).as_posix() for ref in refs)
-    return Pictures(names, tuple(loaded), way.values, _formats(refs))
+    return ImageSet(names, tuple(loaded), way.values, _formats(refs))
 
 
-def of_folder(folder: Path) -> tuple[Ref, ...]:
+def list_images(folder: Path) -> tuple[Ref, ...]:
     """The images of a folder and its subfolders; DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one that holds images")

@@ -23,7 +23,7 @@ SHOWN = 20
 """Failures that are listed; all of them stand in the manifest."""
 
 
-def standing(finished: int, failed: int, total: int, seconds: float) -> str:
+def format_progress(finished: int, failed: int, total: int, seconds: float) -> str:
     """How far a conversion is, as "1,200 of 100,000 converted, 3 failed, 41/s, 40 min left"; finished includes failed."""
     parts = [f"{finished - failed:,} of {total:,} converted"]
     parts += [f"{failed:,} failed"] if failed else []
@@ -34,10 +34,10 @@ def standing(finished: int, failed: int, total: int, seconds: float) -> str:
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Progress]:
+def show_progress(console: Console) -> Iterator[Progress]:
     """A bar on a terminal; else a line now and then, for the log of a night's run."""
     if not console.is_terminal:
-        yield Teller(lambda text, counts: line(console, text), every=EVERY)
+        yield ProgressReporter(lambda text, counts: print_line(console, text), every=EVERY)
         return
     from rich.progress import BarColumn, TextColumn  # which only a terminal needs
     from rich.progress import Progress as Bars
@@ -48,10 +48,10 @@ def progress(console: Console) -> Iterator[Progress]:
         def draw(text: str, counts: tuple[int, int]) -> None:
             bars.update(task, completed=counts[0], total=counts[1], description=text)
 
-        yield Teller(draw)
+        yield ProgressReporter(draw)
 
 
-class Teller:
+class ProgressReporter:
     """Says how far a conversion is each time that it is called, but not before `every` seconds have gone by.
 
     `say` is given the words, and how many images are finished of how many. Time counts from the first call, when the model
@@ -72,24 +72,24 @@ class Teller:
                 self.started = self.told = now
             if now - self.told >= self.every:
                 self.told = now
-                self.say(standing(finished, failed, total, now - self.started), (finished, total))
+                self.say(format_progress(finished, failed, total, now - self.started), (finished, total))
 
 
-def outcome(result: Result, console: Console, dry_run: bool) -> None:
+def print_summary(result: Result, console: Console, dry_run: bool) -> None:
     """The closing words: failures, notices, and the figures: a table on a terminal, else one line."""
     for name, reason in list(result.failures.items())[:SHOWN]:
-        line(console, f"failed: {name!r}: {reason}")
+        print_line(console, f"failed: {name!r}: {reason}")
     if len(result.failures) > SHOWN:
-        line(console, f"… and {len(result.failures) - SHOWN:,} more failures, in the manifest")
+        print_line(console, f"… and {len(result.failures) - SHOWN:,} more failures, in the manifest")
     for notice, count in sorted(result.notices.items()):
-        line(console, f"notice: {count:,} images: {notice}")
+        print_line(console, f"notice: {count:,} images: {notice}")
     if console.is_terminal:
         console.print(_table(result, dry_run))
     else:
-        line(console, _summary(result, dry_run))
+        print_line(console, _summary(result, dry_run))
 
 
-def line(console: Console, text: str) -> None:
+def print_line(console: Console, text: str) -> None:
     """One line, however long, without what would steer a terminal."""
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from translate import images, noise
-from translate.evaluation.inputs import content_keys, eight_bits
+from translate.evaluation.input_checks import content_keys, to_uint8_batch
 
 EPSILONS = (1, 2, 4)
 """Levels of 255 by which each value of the input may change."""
@@ -26,7 +26,7 @@ def fgsm(x: Tensor, translate: Callable[[Tensor], Tensor], seed: int = 0) -> dic
     its own. Gives (N,) float64 by key, lower is steadier. What is drawn hangs on `seed` and the image's pixels. ValueError
     if no gradient reaches the input.
     """
-    pixels = eight_bits(x, "fgsm")
+    pixels = to_uint8_batch(x, "fgsm")
     clean = images.to_range(pixels, torch.float32)
     signs = _signs(pixels, seed).to(clean)
     with torch.no_grad():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from translate.evaluation.estimates import Estimate, bootstrap, half_error, mean_interval, random_halves
+from translate.evaluation.uncertainty import Estimate, bootstrap, half_error, mean_interval, random_halves
 
 
 def test_the_mean_and_its_bootstrap_error():

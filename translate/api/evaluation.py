@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from translate import __version__, runtime
-from translate.api.cases import Case, Choice, of_folders, of_model
 from translate.api.models import say_to_stderr
 from translate.conversion import translator
 from translate.conversion.options import Progress
 from translate.conversion.translator import Translator
 from translate.errors import DataError, UsageError
-from translate.evaluation import features, judge, protocol
-from translate.evaluation.estimates import Estimate
-from translate.evaluation.judge import Judge
+from translate.evaluation import evaluator, extractors, protocol
+from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
+from translate.evaluation.evaluator import Evaluator
+from translate.evaluation.uncertainty import Estimate
 
-EXTRACTOR = "efficientnet-lite0"
+DEFAULT_EXTRACTOR = "efficientnet-lite0"
 """The one that works offline at once."""
 
 
@@ -41,85 +41,97 @@ def evaluate(
     Gives `metrics` ({name: {value, error, interval}}), `protocol` (what was measured, on what, how), `subject` (what was
     judged) and `images` (figures of single images), and writes them to `metrics.json` in the model's run folder, or to
     `out`. `metrics` are rows of `evaluation.metrics.METRICS`; if none are given, those that the images allow. `extractor`
-    is a row of `evaluation.features.EXTRACTORS` for metrics of features, `weights` its file or that of LPIPS. `choice`:
-    which images, and how (`api.cases.Choice`). DataError where the images are too few, or not pairs, for a metric that was
-    asked for; UsageError, ModelError.
+    is a row of `evaluation.extractors.EXTRACTORS` for metrics of features, `weights` its file or that of LPIPS. `choice`:
+    which images, and how (`evaluation.cases.EvaluationOptions`). DataError where the images are too few, or not pairs, for a
+    metric that was asked for; UsageError, ModelError.
     """
     chosen, where = _choice(choice), runtime.pick_device(device)
-    asked = list(dict.fromkeys(judge.find(name) for name in metrics or ()))
+    asked = list(dict.fromkeys(evaluator.resolve_metric(name) for name in metrics or ()))
     for name in asked:
-        judge.check_extractor(name, extractor or EXTRACTOR)
-    own, of_lpips = _whose(weights, asked, extractor or EXTRACTOR)
-    load = partial(features.load, extractor or EXTRACTOR, own, where)
-    needed = any(map(judge.uses_features, asked)) if asked else extractor or weights
+        evaluator.check_extractor(name, extractor or DEFAULT_EXTRACTOR)
+    own, of_lpips = _whose(weights, asked, extractor or DEFAULT_EXTRACTOR)
+    load = partial(extractors.load_extractor, extractor or DEFAULT_EXTRACTOR, own, where)
+    needed = any(map(evaluator.uses_features, asked)) if asked else extractor or weights
     ready = load() if needed else None  # before the work, which else might be in vain
     case = _case(model, root, real, fake, chosen, device, precision, progress, say)
-    done = Judge(case.subject, load, chosen.seed, of_lpips, where, ready)
-    names = usual(case, extractor=ready is not None or features.is_here(EXTRACTOR))
-    figures = asked_figures(done, asked) if asked else possible(done, names, say)
-    result = record(case, done, figures, chosen.seed)
-    place = Path(out) if out else case.folder / "metrics.json" if case.folder else None
+    done = Evaluator(case.subject, load, chosen.seed, of_lpips, where, ready)
+    names = default_metrics(case, extractor=ready is not None or extractors.is_available(DEFAULT_EXTRACTOR))
+    figures = compute_metrics(done, asked) if asked else compute_available_metrics(done, names, say)
+    result = build_results(case, done, figures, chosen.seed)
+    place = Path(out) if out else case.run_folder / "metrics.json" if case.run_folder else None
     if place:
-        protocol.write(place, result)
+        protocol.write_results(place, result)
     return result
 
 
 def compare(first: str | Path, second: str | Path) -> dict[str, Any]:
     """Whether two evaluations differ by more than chance: {"metrics": {name: {first, second, difference, error, exceeds}}}.
 
-    `exceeds` is null where an error is not known. UsageError unless they were measured alike.
+    `is_significant` is null where an error is not known. UsageError unless they were measured alike.
     """
     paths = Path(first), Path(second)
-    found = protocol.compare(protocol.read(paths[0]), protocol.read(paths[1]), (str(first), str(second)))
+    found = protocol.compare_results(
+        protocol.read_results(paths[0]), protocol.read_results(paths[1]), (str(first), str(second))
+    )
     rows = {
-        d.key: {"first": d.first, "second": d.second, "difference": d.value, "error": d.error, "exceeds": d.exceeds}
+        d.key: {
+            "first": d.first,
+            "second": d.second,
+            "difference": d.value,
+            "error": d.error,
+            "exceeds": d.is_significant,
+        }
         for d in found
     }
     return {"metrics": rows}
 
 
-def _choice(values: dict[str, Any]) -> Choice:
-    unknown = values.keys() - Choice.__dataclass_fields__.keys()
+def _choice(values: dict[str, Any]) -> EvaluationOptions:
+    unknown = values.keys() - EvaluationOptions.__dataclass_fields__.keys()
     if unknown:
-        raise UsageError(f"unknown option {min(unknown)!r}; possible: {', '.join(Choice.__dataclass_fields__)}")
-    return Choice(**values)
+        raise UsageError(
+            f"unknown option {min(unknown)!r}; possible: {', '.join(EvaluationOptions.__dataclass_fields__)}"
+        )
+    return EvaluationOptions(**values)
 
 
 def _whose(weights: str | Path | None, asked: Iterable[str], extractor: str) -> tuple[Path | None, Path | None]:
     """The file as the extractor's or as LPIPS's, which gets it if it is asked for and the extractor needs none."""
     file = Path(weights) if weights else None
-    extractor_needs_it = any(map(judge.uses_features, asked)) and not features.find(extractor).shipped
+    extractor_needs_it = (
+        any(map(evaluator.uses_features, asked)) and not extractors.find_extractor(extractor).packaged_weights
+    )
     return (None, file) if "lpips" in asked and not extractor_needs_it else (file, None)
 
 
 def _case(
     model: str | Path | Translator | None, root: str | Path | None, real: str | Path | None, fake: str | Path | None,
-    choice: Choice, device: str, precision: str, progress: Progress, say: Callable[[str], None],
-) -> Case:  # fmt: skip
+    choice: EvaluationOptions, device: str, precision: str, progress: Progress, say: Callable[[str], None],
+) -> EvaluationCase:  # fmt: skip
     if model is not None and root is not None and real is None and fake is None:
         if isinstance(model, Translator):
-            return of_model(model, None, Path(root), choice, progress, say)
+            return case_from_model(model, None, Path(root), choice, progress, say)
         source = translator.read(model)
         for notice in source.notices:
             say(notice)
         ready = Translator(source, runtime.pick_device(device), precision)
-        return of_model(ready, source, Path(root), choice, progress, say)
+        return case_from_model(ready, source, Path(root), choice, progress, say)
     if real is not None and fake is not None and model is None and root is None:
-        return of_folders(Path(real), Path(fake), choice)
+        return case_from_folders(Path(real), Path(fake), choice)
     raise UsageError("give MODEL and ROOT, or --real DIR and --fake DIR")
 
 
-def asked_figures(done: Judge, names: Iterable[str]) -> dict[str, Estimate]:
+def compute_metrics(done: Evaluator, names: Iterable[str]) -> dict[str, Estimate]:
     """All figures of some rows of METRICS."""
-    return {key: figure for name in names for key, figure in done.figures(name).items()}
+    return {key: figure for name in names for key, figure in done.compute(name).items()}
 
 
-def possible(done: Judge, names: Iterable[str], say: Callable[[str], None]) -> dict[str, Estimate]:
+def compute_available_metrics(done: Evaluator, names: Iterable[str], say: Callable[[str], None]) -> dict[str, Estimate]:
     """The figures that the images allow; of what they do not, a line says why."""
     figures: dict[str, Estimate] = {}
     for name in names:
         try:
-            figures |= done.figures(name)
+            figures |= done.compute(name)
         except DataError as e:
             done.settings.pop(name)
             say(f"left out: {e}")
@@ -128,21 +140,23 @@ def possible(done: Judge, names: Iterable[str], say: Callable[[str], None]) -> d
     return figures
 
 
-def usual(case: Case, *, extractor: bool) -> list[str]:
+def default_metrics(case: EvaluationCase, *, extractor: bool) -> list[str]:
     """The metrics that tell most, where none are asked for."""
     subject, paired = case.subject, case.data.get("layout") == "paired"
     names = ["l1", "psnr", "ssim"] if subject.truth else []
     names += [] if paired else ["swd"]
     names += ["kid"] if extractor else []
     names += ["edge_correlation"] if subject.inputs and not paired else []
-    return names + (["cycle_psnr"] if subject.back else [])
+    return names + (["cycle_psnr"] if subject.translate_back else [])
 
 
-def record(case: Case, done: Judge, figures: dict[str, Estimate], seed: int) -> dict[str, Any]:
+def build_results(case: EvaluationCase, done: Evaluator, figures: dict[str, Estimate], seed: int) -> dict[str, Any]:
     """What `evaluate` gives."""
     return {
-        "metrics": {key: protocol.plain(figure) for key, figure in figures.items()},
-        "protocol": protocol.describe(done, case.way, code=f"image-translate {__version__}", seed=seed, **case.data),
-        "subject": case.about,
-        "images": done.single_images(),
+        "metrics": {key: protocol.estimate_to_json(figure) for key, figure in figures.items()},
+        "protocol": protocol.build_protocol(
+            done, case.read_options, code=f"image-translate {__version__}", seed=seed, **case.data
+        ),
+        "subject": case.provenance,
+        "images": done.per_image_rows(),
     }

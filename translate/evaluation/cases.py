@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from translate import config, images
-from translate.api import labelled
 from translate.conversion.model import Model
 from translate.conversion.options import Progress
 from translate.conversion.translator import Translator, pad
 from translate.data import layouts
 from translate.data.layouts import Ref, Split
 from translate.errors import DataError, UsageError
-from translate.evaluation import sets
-from translate.evaluation.judge import Subject, Translate
-from translate.evaluation.sets import Pictures, Way
+from translate.evaluation import image_sets, label_data
+from translate.evaluation.evaluator import Subject, TranslateFn
+from translate.evaluation.image_sets import ImageSet, ReadOptions
 
 REFERENCE_SIZE = 256
 """What the reference's test resizes to; for models that do not say at which size they were trained."""
@@ -27,27 +26,27 @@ REFERENCE_SIZE = 256
 MODEL_FOLDERS = ("model", ".model-old")
 """What a run folder keeps its model in."""
 
-SPLITS = ("test", "val")
+HELD_OUT_SPLITS = ("test", "val")
 """Where held-out images are looked for, in this order."""
 
 
 @dataclass(frozen=True)
-class Case:
+class EvaluationCase:
     """A subject, and what is to be said of it."""
 
     subject: Subject
-    way: Way
+    read_options: ReadOptions
     """How its images were read."""
     data: dict[str, Any]
     """For the protocol: which images these are."""
-    about: dict[str, Any]
+    provenance: dict[str, Any]
     """What is judged."""
-    folder: Path | None = None
+    run_folder: Path | None = None
     """The run folder, if the model lies in one."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class EvaluationOptions:
     """Which images are translated, and how; the names are the flags'."""
 
     to: str = "b"
@@ -67,20 +66,28 @@ class Choice:
             raise UsageError(f"--batch-size {self.batch_size}: must be at least 1")
 
 
-def of_folders(real: Path, fake: Path, choice: Choice) -> Case:
+def case_from_folders(real: Path, fake: Path, choice: EvaluationOptions) -> EvaluationCase:
     """The images of one folder against those of another; all matched by name, they are pairs as well."""
-    way = Way(choice.size if isinstance(choice.size, int) else None)
-    real_refs, fake_refs = sets.of_folder(real), sets.of_folder(fake)
-    partners = sets.match_by_name(fake_refs, real_refs, (fake, real))
-    outputs, known = sets.read(fake_refs, fake, way), sets.read(partners or real_refs, real, way)
+    way = ReadOptions(choice.size if isinstance(choice.size, int) else None)
+    real_refs, fake_refs = image_sets.list_images(real), image_sets.list_images(fake)
+    partners = image_sets.match_by_name(fake_refs, real_refs, (fake, real))
+    outputs, known = (
+        image_sets.read_image_set(fake_refs, fake, way),
+        image_sets.read_image_set(partners or real_refs, real, way),
+    )
     subject = Subject(outputs, known, truth=known if partners else None)
     data = {"data": real.resolve().name, "paired": partners is not None}
-    return Case(subject, way, data, {"outputs": str(fake), "sha256": outputs.sha256()})
+    return EvaluationCase(subject, way, data, {"outputs": str(fake), "sha256": outputs.sha256()})
 
 
-def of_model(
-    model: Translator, source: Model | None, root: Path, choice: Choice, progress: Progress, say: Callable[[str], None]
-) -> Case:
+def case_from_model(
+    model: Translator,
+    source: Model | None,
+    root: Path,
+    choice: EvaluationOptions,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> EvaluationCase:
     """A model's translations of the held-out images of a data folder. `source`: where the model lies, if it was read."""
     model.check_target(choice.to)
     if choice.to not in model.directions:  # "all", or several attributes
@@ -90,27 +97,30 @@ def of_model(
     direction = choice.direction or settings.get("direction", "a2b")
     name, split = _held_out(root, model.method.layout, choice.split, direction, say)
     if split.names:
-        split = to_domain(split, choice.to)
-    return of_split(model, source, root, name, split, direction, settings, choice, progress)
+        split = split_by_domain(split, choice.to)
+    return case_from_split(model, source, root, name, split, direction, settings, choice, progress)
 
 
-def of_split(
+def case_from_split(
     model: Translator, source: Model | None, root: Path, name: str, split: Split, direction: str,
-    settings: dict[str, Any], choice: Choice, progress: Progress,
-) -> Case:  # fmt: skip
+    settings: dict[str, Any], choice: EvaluationOptions, progress: Progress,
+) -> EvaluationCase:  # fmt: skip
     """A model's translations of the images of a split. `settings`: of the run that trained it, as far as they are known."""
     split, given = split.swapped() if choice.to == "a" else split, model.source_of(choice.to)
     side = _side(choice.size, model.info.get("trained_on"), settings)
     channels = {given: model.channels(choice.to), choice.to: model.channels_of(choice.to)}
-    ways = {domain: Way(side, count, model.values(domain)) for domain, count in channels.items()}
-    inputs, real = sets.read(split.a, root, ways[given]), sets.read(split.b, root, ways[choice.to])
+    ways = {domain: ReadOptions(side, count, model.values(domain)) for domain, count in channels.items()}
+    inputs, real = (
+        image_sets.read_image_set(split.a, root, ways[given]),
+        image_sets.read_image_set(split.b, root, ways[choice.to]),
+    )
     outputs = _translated(model, inputs, choice, progress)
     subject = Subject(
         outputs, real, real if split.paired else None, inputs,
-        there=_by(model, choice.to, choice.seed),
-        back=_by(model, given, choice.seed) if given in model.directions and given != choice.to else None,
-        differentiable=_differentiable(model, choice.to, choice.seed),
-        labelled=lambda metric: labelled.scorer(
+        translate=_by(model, choice.to, choice.seed),
+        translate_back=_by(model, given, choice.seed) if given in model.directions and given != choice.to else None,
+        translate_with_grad=_differentiable(model, choice.to, choice.seed),
+        train_label_scorer=lambda metric: label_data.train_label_scorer(
             metric, root, _of_training(root, model, direction, choice.to), split.a, ways[choice.to],
             Path(choice.labels) if choice.labels else None, seed=choice.seed, device=model.device,
         ),
@@ -119,10 +129,10 @@ def of_split(
         "data": root.resolve().name, "split": name, "layout": model.method.layout, "direction": direction,
         "to": choice.to, "paired": split.paired, "precision": model.precision.name,
     }  # fmt: skip
-    return Case(subject, ways[choice.to], data, _about(model, source, outputs), _run_folder(source))
+    return EvaluationCase(subject, ways[choice.to], data, _about(model, source, outputs), _run_folder(source))
 
 
-def _about(model: Translator, source: Model | None, outputs: Pictures) -> dict[str, Any]:
+def _about(model: Translator, source: Model | None, outputs: ImageSet) -> dict[str, Any]:
     return {
         "model": str(source.source) if source else None,
         "method": model.info["method"],
@@ -142,12 +152,12 @@ def _held_out(
     root: Path, layout: str, wanted: str | None, direction: str, say: Callable[[str], None]
 ) -> tuple[str, Split]:
     """The split that is asked for, else the held-out one, else that of training; as pairs wherever the names match."""
-    there = [name for name in SPLITS if layouts.has(root, name)]
+    there = [name for name in HELD_OUT_SPLITS if layouts.has(root, name)]
     name = wanted or next(iter(there), "train")
     split = layouts.find(root, layout, name, direction)
     if name == "train":
         say(f"{root}: these are training images, which a model knows by heart: its figures on others will be worse")
-    if layout == "unpaired" and (pairs := hidden_pairs(root, name, direction)) is not None:
+    if layout == "unpaired" and (pairs := find_hidden_pairs(root, name, direction)) is not None:
         say(
             f"{root}: {name} holds pairs, which training did not see: the truth is known, and figures against it are given too"
         )
@@ -155,7 +165,7 @@ def _held_out(
     return name, split
 
 
-def hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
+def find_hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
     """A split as pairs, where the names match though the method learns without pairs."""
     try:
         return layouts.find(root, "paired", name, direction)
@@ -163,7 +173,7 @@ def hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
         return None
 
 
-def to_domain(split: Split, to: str) -> Split:
+def split_by_domain(split: Split, to: str) -> Split:
     """Of many domains: as a the images that are not of domain `to` (or do not have this attribute), as b those that are.
 
     DataError where either are none.
@@ -180,7 +190,7 @@ def _of_training(root: Path, model: Translator, direction: str, to: str) -> tupl
     """The real images of the target domain that a scorer may learn from."""
     split = layouts.find(root, model.method.layout, "train", direction)
     if split.names:
-        return to_domain(split, to).b
+        return split_by_domain(split, to).b
     return split.b if to == "b" else split.a
 
 
@@ -200,7 +210,7 @@ def _side(size: int | str, trained: dict[str, Any] | None, settings: dict[str, A
     return crop if load == crop * 286 // 256 else load
 
 
-def _translated(model: Translator, inputs: Pictures, choice: Choice, progress: Progress) -> Pictures:
+def _translated(model: Translator, inputs: ImageSet, choice: EvaluationOptions, progress: Progress) -> ImageSet:
     """What the model makes of each image, in 8 bits."""
     made: list[Tensor] = []
     progress(0, 0, len(inputs))
@@ -208,22 +218,22 @@ def _translated(model: Translator, inputs: Pictures, choice: Choice, progress: P
         outputs = model(torch.cat(batch), choice.to, seed=choice.seed)
         made.extend(images.to_integers(x) for x in outputs)
         progress(len(made), 0, len(inputs))
-    return Pictures(inputs.names, tuple(made), formats="8 bits, lossless")
+    return ImageSet(inputs.names, tuple(made), formats="8 bits, lossless")
 
 
-def _batches(inputs: Pictures, batch_size: int) -> Iterator[list[Tensor]]:
+def _batches(inputs: ImageSet, batch_size: int) -> Iterator[list[Tensor]]:
     """(1, C, H, W) each; the images of a batch have one size."""
-    scaled = (inputs.scaled(i) for i in range(len(inputs)))
+    scaled = (inputs.normalized(i) for i in range(len(inputs)))
     for _, alike in groupby(scaled, key=lambda x: x.shape):
         while batch := list(islice(alike, batch_size)):
             yield batch
 
 
-def _by(model: Translator, to: str, seed: int) -> Translate:
+def _by(model: Translator, to: str, seed: int) -> TranslateFn:
     return lambda x: model(x, to, seed=seed)
 
 
-def _differentiable(model: Translator, to: str, seed: int) -> Translate:
+def _differentiable(model: Translator, to: str, seed: int) -> TranslateFn:
     """The model with gradients; its noise depends on the seed alone, so that it stays the same when an image changes."""
 
     def translate(x: Tensor) -> Tensor:

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from translate.errors import DataError, UsageError
-from translate.evaluation import features
-from translate.evaluation.estimates import Estimate, mean_interval
-from translate.evaluation.features import Extractor, Features
-from translate.evaluation.labels import Scorer
+from translate.evaluation import extractors
+from translate.evaluation.extractors import Extractor, Features
+from translate.evaluation.image_sets import ImageSet
+from translate.evaluation.label_scorers import LabelScorer
 from translate.evaluation.metrics import METRICS, Metric
-from translate.evaluation.sets import Pictures
+from translate.evaluation.uncertainty import Estimate, mean_interval
 
 T = TypeVar("T")
 
-Translate = Callable[[Tensor], Tensor]
+TranslateFn = Callable[[Tensor], Tensor]
 """(N, C, H, W) in [-1, 1] → the same in the other domain, of the same size."""
 
 ON_INCEPTION = {"fid": "FID", "inception_score": "the Inception Score"}
@@ -32,24 +32,24 @@ ON_INCEPTION = {"fid": "FID", "inception_score": "the Inception Score"}
 class Subject:
     """What is judged, and what it is held against."""
 
-    outputs: Pictures
-    real: Pictures
+    outputs: ImageSet
+    real: ImageSet
     """Of the target domain."""
-    truth: Pictures | None = None
+    truth: ImageSet | None = None
     """What each output should be, one by one, where that is known."""
-    inputs: Pictures | None = None
+    inputs: ImageSet | None = None
     """What each output was made of, where a model made it."""
-    there: Translate | None = None
+    translate: TranslateFn | None = None
     """The model, as it made the outputs."""
-    back: Translate | None = None
+    translate_back: TranslateFn | None = None
     """The way back, if the model has it."""
-    differentiable: Translate | None = None
+    translate_with_grad: TranslateFn | None = None
     """The model again; gradients of what it gives reach what it was given, and its noise stays the same."""
-    labelled: Callable[[str], tuple[Scorer, Tensor]] | None = None
+    train_label_scorer: Callable[[str], tuple[LabelScorer, Tensor]] | None = None
     """A scorer that learned from the real domain, for a metric of labels, and what the outputs should be read as."""
 
 
-def find(name: str) -> str:
+def resolve_metric(name: str) -> str:
     """The row of METRICS that gives the figure of this name; UsageError if there is no such."""
     for row, metric in METRICS.items():
         if name == row or name in metric.keys:
@@ -70,22 +70,22 @@ def uses_features(name: str) -> bool:
     return METRICS[name].needs in ("features", "logits")
 
 
-def label(key: str, extractor: str | None) -> str:
+def metric_label(key: str, extractor: str | None) -> str:
     """A figure's name for people: KID-EL0 says that it is KID on the features of EfficientNet-Lite0."""
-    row = find_row(key)
+    row = metric_of_key(key)
     title = METRICS[row].title if row == key else key.replace("_", " ")
-    tag = features.EXTRACTORS[extractor].tag if extractor and uses_features(row) else ""
+    tag = extractors.EXTRACTORS[extractor].tag if extractor and uses_features(row) else ""
     return f"{title}-{tag}" if tag else title
 
 
-def find_row(key: str) -> str:
+def metric_of_key(key: str) -> str:
     """The row that gave a figure; of keys that hold a size, as swd_64, the part before it decides. Unknown ones as they are."""
     rows = (row for row, metric in METRICS.items() if key == row or key in metric.keys or key.startswith(f"{row}_"))
     return next(rows, key)
 
 
 @dataclass
-class Judge:
+class Evaluator:
     """Gives figures on one subject. Features are computed once, when they are first needed."""
 
     subject: Subject
@@ -100,13 +100,13 @@ class Judge:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Row of METRICS → how it was computed."""
 
-    def figures(self, name: str) -> dict[str, Estimate]:
+    def compute(self, name: str) -> dict[str, Estimate]:
         """The figures of a row of METRICS; DataError or UsageError if they cannot be had of the subject."""
         metric = METRICS[name]
         self.settings[name] = _defaults(metric.function)
         return _WAYS[metric.needs](self, name, metric)
 
-    def single_images(self) -> list[dict[str, Any]]:
+    def per_image_rows(self) -> list[dict[str, Any]]:
         """For each output its name and its own values; what is not finite, as the PSNR of equal images, is None."""
         rows = [dict[str, Any](name=name) for name in self.subject.outputs.names] if self.per_image else []
         for key, values in self.per_image.items():
@@ -145,23 +145,23 @@ class Judge:
         return metric.function(self.subject.real.stack(name), self.subject.outputs.stack(name), seed=self.seed)
 
     def _translator(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        translate = _needed(self.subject.differentiable, name)
+        translate = _needed(self.subject.translate_with_grad, name)
         return self._means(self._over_inputs(name, lambda x: metric.function(x, translate, seed=self.seed)))
 
     def _round_trip(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        there, back = _needed(self.subject.there, name), self.subject.back
+        there, back = _needed(self.subject.translate, name), self.subject.translate_back
         if back is None:
             raise UsageError(f"{name}: needs a model that translates both ways; this one has one direction")
         return self._means(self._over_inputs(name, lambda x: metric.function(x, there, back)))
 
     def _labels(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        scorer, labels = _needed(self.subject.labelled, name)(name)
+        scorer, labels = _needed(self.subject.train_label_scorer, name)(name)
         self.settings[name] = {"classes": scorer.classes, "sha256": scorer.sha256}
         return metric.function(scorer, self.subject.outputs.stack(name), labels, seed=self.seed)
 
     def _over_inputs(self, name: str, function: Callable[[Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         inputs = _needed(self.subject.inputs, name)
-        found = [function(inputs.scaled(i)) for i in range(len(inputs))]
+        found = [function(inputs.normalized(i)) for i in range(len(inputs))]
         return {key: torch.cat([values[key].cpu() for values in found]) for key in found[0]}
 
     def _means(self, values: Mapping[str, Tensor]) -> dict[str, Estimate]:
@@ -171,7 +171,7 @@ class Judge:
     def _note_extractor(self, name: str) -> None:
         used = self._loaded
         check_extractor(name, used.name)
-        self.settings[name] |= {"extractor": used.name, "sha256": used.sha256, "resize": used.kind.resize}
+        self.settings[name] |= {"extractor": used.name, "sha256": used.sha256, "resize": used.spec.resize}
 
     @property
     def _loaded(self) -> Extractor:
@@ -188,16 +188,16 @@ class Judge:
         return self._loaded(x[0].permute(1, 2, 0).numpy() for x in self.subject.outputs)
 
 
-_WAYS: dict[str, Callable[[Judge, str, Metric], dict[str, Estimate]]] = {
-    "pairs": Judge._pairs,
-    "pairs, weights": Judge._weighted_pairs,
-    "inputs": Judge._inputs,
-    "features": Judge._features,
-    "logits": Judge._logits,
-    "images": Judge._images,
-    "translator": Judge._translator,
-    "round trip": Judge._round_trip,
-    "labels": Judge._labels,
+_WAYS: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
+    "pairs": Evaluator._pairs,
+    "pairs, weights": Evaluator._weighted_pairs,
+    "inputs": Evaluator._inputs,
+    "features": Evaluator._features,
+    "logits": Evaluator._logits,
+    "images": Evaluator._images,
+    "translator": Evaluator._translator,
+    "round trip": Evaluator._round_trip,
+    "labels": Evaluator._labels,
 }
 """What a metric needs → how the judge calls it."""
 

@@ -1,6 +1,6 @@
 """Short trainings of the other methods on the small sets: the pictures of README's table of methods and docs/methods.md.
 
-    uv run python tools/family.py --data datasets --out runs --jobs 2
+    uv run python tools/method_examples.py --data datasets --out runs --jobs 2
 
 One thread each, a few minutes; what is there already is not trained again. `--only NAME` makes one of them.
 """
@@ -20,7 +20,7 @@ import translate
 from translate import images
 from translate.conversion import sampling, translator
 from translate.data import layouts
-from translate.evaluation import sets
+from translate.evaluation import image_sets
 
 SHOWN = 5
 """Rows of a picture."""
@@ -110,8 +110,10 @@ def picture(recipe: Recipe, root: Path, out: Path, target: Path) -> None:
     layout = "domains" if recipe.method == "stargan" else "unpaired"
     split = layouts.find(root / recipe.data, layout, "test").at_most(SHOWN)
     model = translate.load(run, device="cpu")
-    shown = sets.read(split.a, root / recipe.data, sets.Way(recipe.size, 1 if recipe.size == 32 else 3))
-    x = torch.cat([shown.scaled(i) for i in range(len(shown))])
+    shown = image_sets.read_image_set(
+        split.a, root / recipe.data, image_sets.ReadOptions(recipe.size, 1 if recipe.size == 32 else 3)
+    )
+    x = torch.cat([shown.normalized(i) for i in range(len(shown))])
     if recipe.method == "stargan":
         columns = {"input": x, **{f"to {name}": model(x, name) for name in model.directions}}
     else:

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from translate.evaluation import robust
-from translate.evaluation.inputs import eight_bits
-from translate.evaluation.robust import fgsm
+from translate.evaluation import robustness
+from translate.evaluation.input_checks import to_uint8_batch
+from translate.evaluation.robustness import fgsm
 
 
 def mid(count, seed=0):
@@ -21,7 +21,7 @@ def test_a_gain_multiplies_the_attack(gain):
 def test_a_mean_is_moved_as_far_as_linearity_allows():
     """G is the mean at every pixel: the start moves it by ε/2 times the signs' mean, the step by all of ε/2 that way."""
     x = mid(4)
-    signs = robust._signs(eight_bits(x, ""), 0)
+    signs = robustness._signs(to_uint8_batch(x, ""), 0)
     expected = 0.5 * signs.mean(dim=(1, 2, 3)).abs() + 0.5
 
     def mean(x):
@@ -39,7 +39,7 @@ def test_the_attack_finds_what_chance_does_not():
 
     x = (mid(4) // 8) + 110
     clean = x.float() / 127.5 - 1
-    signs = robust._signs(x, 3)
+    signs = robustness._signs(x, 3)
     at_random = ((sharpened(clean + 4 / 127.5 * signs) - sharpened(clean)).abs() * 127.5).mean(dim=(1, 2, 3))
     attacked = fgsm(x, sharpened)["fgsm_4"]
     assert (attacked > at_random).all()

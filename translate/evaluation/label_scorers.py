@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from translate import images as pictures
 from translate import noise
 from translate.errors import DataError
-from translate.evaluation.estimates import Estimate, bootstrap, mean_interval
-from translate.evaluation.inputs import check_count, content_keys, eight_bits
+from translate.evaluation.input_checks import check_count, content_keys, to_uint8_batch
+from translate.evaluation.uncertainty import Estimate, bootstrap, mean_interval
 from translate.nn.blocks import conv_norm_relu, set_test_time
 from translate.nn.init import normal_
 
-IGNORED = 255
+IGNORE_INDEX = 255
 """The label of pixels that count for nothing."""
 
 WIDTH = 16
@@ -33,7 +33,7 @@ GAIN = WIDTH**-0.5
 
 
 @dataclass(frozen=True)
-class Scorer:
+class LabelScorer:
     """A trained net and what it reads."""
 
     net: nn.Module
@@ -85,7 +85,7 @@ class Classifier(nn.Module):
 
 def train_segmenter(
     images: Tensor, labels: Tensor, classes: int, seed: int = 0, device: torch.device | str = "cpu", steps: int = 1000
-) -> Scorer:
+) -> LabelScorer:
     """A scorer of images (N, C, H, W), uint8 or in [-1, 1], from labels (N, H, W) of 0 to classes − 1, or IGNORED.
 
     The weights are a function of the images, the labels, `seed` and `steps`, and of the machine in their last bits; the order
@@ -98,7 +98,7 @@ def train_segmenter(
 
 def train_classifier(
     images: Tensor, labels: Tensor, classes: int, seed: int = 0, device: torch.device | str = "cpu", steps: int = 500
-) -> Scorer:
+) -> LabelScorer:
     """A scorer of images (N, C, H, W), uint8 or in [-1, 1], from one label an image, (N,) of 0 to classes − 1.
 
     Otherwise as `train_segmenter`.
@@ -108,7 +108,7 @@ def train_classifier(
     return _scorer(_train(net, pixels, labels, seed, steps), classes)
 
 
-def segmentation_score(scorer: Scorer, images: Tensor, labels: Tensor, seed: int = 0) -> dict[str, Estimate]:
+def segmentation_score(scorer: LabelScorer, images: Tensor, labels: Tensor, seed: int = 0) -> dict[str, Estimate]:
     """`pixel_accuracy`, `class_accuracy` and `class_iou` of a segmenter on translations, against the labels they show.
 
     Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", CVPR 2015, sec. 5: the share of
@@ -127,7 +127,7 @@ def segmentation_score(scorer: Scorer, images: Tensor, labels: Tensor, seed: int
     }
 
 
-def classification_score(scorer: Scorer, images: Tensor, labels: Tensor, seed: int = 0) -> dict[str, Estimate]:
+def classification_score(scorer: LabelScorer, images: Tensor, labels: Tensor, seed: int = 0) -> dict[str, Estimate]:
     """`top1_accuracy`: the share of translations that a classifier reads as what they show; 0 to 1, higher is better."""
     pixels, labels = _checked(images, labels, (len(images),), scorer.classes, "classification")
     right = _read(scorer, pixels, "classification") == labels
@@ -144,12 +144,14 @@ def _checked(
             f"{metric}: labels of shape {tuple(labels.shape)} for images {tuple(images.shape)}; expected {shape}"
         )
     labels = labels.long().cpu()
-    wrong = labels[((labels < 0) | (labels >= classes)) & ((labels != IGNORED) | (labels.ndim == 1))]
+    wrong = labels[((labels < 0) | (labels >= classes)) & ((labels != IGNORE_INDEX) | (labels.ndim == 1))]
     if len(wrong):
         raise DataError(f"{metric}: a label is {int(wrong[0])}; with {classes} classes they go from 0 to {classes - 1}")
-    if (labels == IGNORED).all():
-        raise DataError(f"{metric}: every pixel's label is {IGNORED}, which means ignored; there is nothing to score")
-    return eight_bits(images, metric).cpu(), labels
+    if (labels == IGNORE_INDEX).all():
+        raise DataError(
+            f"{metric}: every pixel's label is {IGNORE_INDEX}, which means ignored; there is nothing to score"
+        )
+    return to_uint8_batch(images, metric).cpu(), labels
 
 
 def _train(net: nn.Module, pixels: Tensor, labels: Tensor, seed: int, steps: int) -> nn.Module:
@@ -164,22 +166,22 @@ def _train(net: nn.Module, pixels: Tensor, labels: Tensor, seed: int, steps: int
         rows = noise.permutation(len(pixels), seed, "scorer", step)[:BATCH]
         logits = net(pictures.to_range(pixels[rows].to(device), torch.float32))
         optimizer.zero_grad()
-        F.cross_entropy(logits, labels[rows].to(device), ignore_index=IGNORED).backward()
+        F.cross_entropy(logits, labels[rows].to(device), ignore_index=IGNORE_INDEX).backward()
         optimizer.step()
         schedule.step()
     set_test_time(net, "running")
     return net.eval()
 
 
-def _scorer(net: nn.Module, classes: int) -> Scorer:
+def _scorer(net: nn.Module, classes: int) -> LabelScorer:
     digest = hashlib.sha256()
     for name, tensor in sorted(net.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-    return Scorer(net, classes, digest.hexdigest())
+    return LabelScorer(net, classes, digest.hexdigest())
 
 
 @torch.no_grad()
-def _read(scorer: Scorer, pixels: Tensor, metric: str) -> Tensor:
+def _read(scorer: LabelScorer, pixels: Tensor, metric: str) -> Tensor:
     """The likeliest class of each pixel, (N, H, W), or of each image, (N,)."""
     first = next(scorer.net.parameters())
     if pixels.shape[1] != first.shape[1]:
@@ -190,7 +192,7 @@ def _read(scorer: Scorer, pixels: Tensor, metric: str) -> Tensor:
 
 def _confusion(labels: Tensor, read: Tensor, classes: int) -> Tensor:
     """(classes · classes,): how many pixels of class i were read as class j."""
-    counted = labels != IGNORED
+    counted = labels != IGNORE_INDEX
     return torch.bincount(labels[counted] * classes + read[counted], minlength=classes**2).double()
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from translate import noise
 from translate.errors import DataError
-from translate.evaluation import inputs
-from translate.evaluation.estimates import Estimate, half_error, random_halves
-from translate.evaluation.filters import separable
+from translate.evaluation import input_checks
+from translate.evaluation.filters import separable_filter
+from translate.evaluation.uncertainty import Estimate, half_error, random_halves
 
 PATCH = 7
 """Pixels of a patch's side."""
@@ -36,7 +36,7 @@ CHUNK = 64
 """Images that are worked on at a time."""
 
 
-def swd(real: Tensor, fake: Tensor, seed: int = 0, *, halves: int = HALVES) -> dict[str, Estimate]:
+def sliced_wasserstein(real: Tensor, fake: Tensor, seed: int = 0, *, halves: int = HALVES) -> dict[str, Estimate]:
     """`swd`: the mean over levels; `swd_<pixels>`: each level, named by its shorter side. At least 0, lower is closer.
 
     Images (N, C, H, W) and (M, C, H, W), uint8 or in [-1, 1], sides of at least 32 pixels, at least 2 a set. Each is taken
@@ -64,10 +64,10 @@ def swd(real: Tensor, fake: Tensor, seed: int = 0, *, halves: int = HALVES) -> d
 
 def _ordered(images: Tensor, which: str) -> Tensor:
     """The images as uint8, in an order that is drawn from their pixels."""
-    inputs.check_count(len(images), 2, "swd", which)
-    inputs.check_side(images, 2 * COARSEST, "swd")
-    pixels = inputs.eight_bits(images, "swd")
-    return pixels[inputs.content_keys(pixels).argsort(stable=True).to(pixels.device)]
+    input_checks.check_count(len(images), 2, "swd", which)
+    input_checks.check_side(images, 2 * COARSEST, "swd")
+    pixels = input_checks.to_uint8_batch(images, "swd")
+    return pixels[input_checks.content_keys(pixels).argsort(stable=True).to(pixels.device)]
 
 
 def _size(images: Tensor) -> str:
@@ -97,7 +97,7 @@ def _patches(images: Tensor, level: int, seed: int) -> np.ndarray:
 
 
 def _keys(images: Tensor, level: int, seed: int) -> Tensor:
-    return noise.each(inputs.content_keys(images), seed, "swd patches", level).to(images.device)
+    return noise.each(input_checks.content_keys(images), seed, "swd patches", level).to(images.device)
 
 
 def _drawn(images: Tensor, keys: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def _doubled(x: Tensor, size: torch.Size) -> Tensor:
 
 def _blurred(x: Tensor) -> Tensor:
     """By [1, 4, 6, 4, 1] / 16 along both axes, reflected at the borders."""
-    return separable(F.pad(x, (2, 2, 2, 2), mode="reflect"), [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16])
+    return separable_filter(F.pad(x, (2, 2, 2, 2), mode="reflect"), [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16])
 
 
 def _distances(x: np.ndarray, y: np.ndarray, level: int, seed: int, halves: int) -> list[float]:
@@ -145,10 +145,10 @@ def _distances(x: np.ndarray, y: np.ndarray, level: int, seed: int, halves: int)
     rounds, of_halves = [], []
     for number, batch in enumerate(directions.split(DIRECTIONS)):
         (values_x, owners_x), (values_y, owners_y) = (_sorted_projections(side, batch.numpy()) for side in (x, y))
-        rounds.append(wasserstein(values_x, values_y))
+        rounds.append(wasserstein_1d(values_x, values_y))
         if number == 0:
             of_halves = [
-                wasserstein(_of(rows_x, values_x, owners_x), _of(rows_y, values_y, owners_y))
+                wasserstein_1d(_of(rows_x, values_x, owners_x), _of(rows_y, values_y, owners_y))
                 for rows_x, rows_y in random_halves(len(x), len(y), seed, halves)
             ]
     return [sum(rounds) / ROUNDS, *of_halves]
@@ -168,7 +168,7 @@ def _of(images: np.ndarray, values: np.ndarray, owners: np.ndarray) -> np.ndarra
     return values[wanted[owners]].reshape(len(values), -1)
 
 
-def wasserstein(x: np.ndarray, y: np.ndarray) -> float:
+def wasserstein_1d(x: np.ndarray, y: np.ndarray) -> float:
     """Mean over rows of the Wasserstein-1 distance of two samples, sorted: (D, n) and (D, m).
 
     The area between the two quantile functions (Villani, "Topics in optimal transportation", 2003, eq. 2.47), which are

@@ -10,7 +10,7 @@ from translate import images, noise
 from translate.errors import DataError
 
 
-def eight_bits(x: Tensor, metric: str) -> Tensor:
+def to_uint8_batch(x: Tensor, metric: str) -> Tensor:
     """(N, C, H, W) uint8, or floating point in [-1, 1], as uint8: what a file would hold. Values beyond are clipped.
 
     DataError for values that are not finite, ValueError for another shape.
@@ -24,18 +24,18 @@ def eight_bits(x: Tensor, metric: str) -> Tensor:
     return images.to_integers(x)
 
 
-def levels(x: Tensor, metric: str) -> Tensor:
+def to_levels(x: Tensor, metric: str) -> Tensor:
     """The images in levels of 255, rounded to 8 bits, as float64."""
-    return eight_bits(x, metric).double()
+    return to_uint8_batch(x, metric).double()
 
 
-def pair_levels(x: Tensor, y: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+def pair_to_levels(x: Tensor, y: Tensor, metric: str) -> tuple[Tensor, Tensor]:
     """Both in levels. DataError unless they agree in number, channels and size."""
     if x.shape != y.shape:
         raise DataError(
             f"{metric}: images of unlike shapes, {tuple(x.shape)} and {tuple(y.shape)}; it compares pairs of one size"
         )
-    return levels(x, metric), levels(y, metric)
+    return to_levels(x, metric), to_levels(y, metric)
 
 
 def check_count(count: int, least: int, metric: str, which: str = "") -> None:
@@ -51,7 +51,7 @@ def check_side(x: Tensor, least: int, metric: str) -> None:
         raise DataError(f"{metric}: images of {width}×{height} pixels; it needs sides of at least {least}")
 
 
-def features(x: Tensor | np.ndarray, least: int, metric: str, which: str = "") -> np.ndarray:
+def check_features(x: Tensor | np.ndarray, least: int, metric: str, which: str = "") -> np.ndarray:
     """Features or logits (N, D), one row an image, as float64 in lexical order of rows: listing order plays no part.
 
     DataError for fewer than `least` rows and for rows that are not finite, ValueError for another shape.
@@ -66,10 +66,10 @@ def features(x: Tensor | np.ndarray, least: int, metric: str, which: str = "") -
             f"{metric}: the features of {bad.size} of {len(array)} {which + ' ' if which else ''}images are not finite "
             f"numbers, first those of image {bad[0] + 1}; use --precision fp32, and check that image"
         )
-    return sorted_rows(array)
+    return sort_rows(array)
 
 
-def sorted_rows(x: np.ndarray) -> np.ndarray:
+def sort_rows(x: np.ndarray) -> np.ndarray:
     """The rows of x (N, D) in lexical order: the same array however the images were listed."""
     return x[np.lexsort(x.T[::-1])]
 

@@ -44,13 +44,13 @@ def write(args, rows):
         args.json.write_text(json.dumps(known, indent=2))
 
 
-def in_new_process(script, asked):
+def run_in_new_process(script, asked):
     """The number that the script prints last, given --peak and what is asked."""
     command = [sys.executable, script, "--peak", json.dumps({**asked, "threads": torch.get_num_threads()})]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
-def forget_peak():
+def reset_peak_memory():
     """Of the resident set."""
     Path("/proc/self/clear_refs").write_text("5")
 

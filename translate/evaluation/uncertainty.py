@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from translate import noise
-from translate.evaluation.inputs import sorted_rows
+from translate.evaluation.input_checks import sort_rows
 
 RESAMPLES = 1000
 """Of a bootstrap."""
@@ -43,7 +43,7 @@ def bootstrap(statistic: Callable[..., Tensor], *sets: Tensor, seed: int = 0, re
     Whole images are drawn with replacement from each set on its own (Efron and Tibshirani, 1993, sec. 6.2, 8.3 and 13.3).
     `statistic` takes one (..., D) tensor a set and gives (...,).
     """
-    ordered = [torch.from_numpy(sorted_rows(rows.double().cpu().numpy())) for rows in sets]
+    ordered = [torch.from_numpy(sort_rows(rows.double().cpu().numpy())) for rows in sets]
     value = float(statistic(*(rows.mean(dim=0) for rows in ordered)))
     if not np.isfinite(value) or min(map(len, ordered)) < 2:
         return Estimate(value)

@@ -12,11 +12,11 @@ from torch import Tensor
 from translate import images
 from translate.errors import DataError
 from translate.evaluation import paired
-from translate.evaluation.inputs import check_side, eight_bits, levels
+from translate.evaluation.input_checks import check_side, to_levels, to_uint8_batch
 
 JPEG_QUALITY = 90
 
-Translate = Callable[[Tensor], Tensor]
+TranslateFn = Callable[[Tensor], Tensor]
 """(N, C, H, W) in [-1, 1] → the same, of the other domain."""
 
 
@@ -33,7 +33,7 @@ def edge_correlation(x: Tensor, y: Tensor) -> Tensor:
         raise DataError(
             f"edge_correlation: images of unlike shapes, {tuple(x.shape)} and {tuple(y.shape)}; an output has its input's size"
         )
-    a, b = _edges(levels(x, "edge_correlation")), _edges(levels(y, "edge_correlation"))
+    a, b = _edges(to_levels(x, "edge_correlation")), _edges(to_levels(y, "edge_correlation"))
     flat_a, flat_b = (side.abs().amax(dim=1) == 0 for side in (a, b))
     length = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
     correlation = (a * b).sum(dim=1) / torch.where(flat_a | flat_b, 1, length)
@@ -50,7 +50,7 @@ def _edges(x: Tensor) -> Tensor:
     return torch.where(centred.abs().amax(dim=1, keepdim=True) <= rounding, 0.0, centred)
 
 
-def cycle_psnr(x: Tensor, to_b: Translate, to_a: Translate) -> dict[str, Tensor]:
+def cycle_psnr(x: Tensor, to_b: TranslateFn, to_a: TranslateFn) -> dict[str, Tensor]:
     """`cycle_psnr`: PSNR in dB between x and its way to b and back; `cycle_psnr_jpeg90`: with the image in b saved as JPEG.
 
     A cycle can look perfect because the input is hidden in the output's high frequencies (Chu, Zhmoginov and Sandler,
@@ -58,14 +58,14 @@ def cycle_psnr(x: Tensor, to_b: Translate, to_a: Translate) -> dict[str, Tensor]
     leaves what is seen. x: (N, C, H, W), C of 1 or 3 for both domains, uint8 or in [-1, 1]; the middle image is rounded to 8
     bits in both cases, as a file would be.
     """
-    start = eight_bits(x, "cycle_psnr")
+    start = to_uint8_batch(x, "cycle_psnr")
     with torch.no_grad():
-        middle = eight_bits(to_b(images.to_range(start, torch.float32)), "cycle_psnr")
-        ways = {"cycle_psnr": middle, f"cycle_psnr_jpeg{JPEG_QUALITY}": jpeg(middle)}
+        middle = to_uint8_batch(to_b(images.to_range(start, torch.float32)), "cycle_psnr")
+        ways = {"cycle_psnr": middle, f"cycle_psnr_jpeg{JPEG_QUALITY}": jpeg_round_trip(middle)}
         return {name: paired.psnr(start, to_a(images.to_range(way, torch.float32))) for name, way in ways.items()}
 
 
-def jpeg(pixels: Tensor, quality: int = JPEG_QUALITY) -> Tensor:
+def jpeg_round_trip(pixels: Tensor, quality: int = JPEG_QUALITY) -> Tensor:
     """Images (N, C, H, W) uint8, C of 1 or 3, as a JPEG with halved chroma gives them back. DataError for other C."""
     if pixels.shape[1] not in (1, 3):
         raise DataError(f"cycle_psnr: images of {pixels.shape[1]} channels; JPEG holds 1 or 3")

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from translate.errors import DataError
-from translate.evaluation.labels import (
-    IGNORED,
-    Scorer,
+from translate.evaluation.label_scorers import (
+    IGNORE_INDEX,
+    LabelScorer,
     _confusion,
     classification_score,
     segmentation_score,
@@ -46,7 +46,7 @@ class Reader(torch.nn.Module):
 def read(*rows):
     """An image whose red values are these rows, and a scorer that reads them."""
     red = torch.tensor(rows, dtype=torch.uint8)
-    return Scorer(Reader(4), 4, ""), red[None, None].expand(1, 3, -1, -1)
+    return LabelScorer(Reader(4), 4, ""), red[None, None].expand(1, 3, -1, -1)
 
 
 def test_the_three_figures_by_hand():
@@ -61,18 +61,18 @@ def test_the_three_figures_by_hand():
 
 def test_ignored_pixels_count_for_nothing():
     scorer, image = read([0, 1], [1, 1])
-    labels = torch.tensor([[[0, IGNORED], [IGNORED, 1]]])
+    labels = torch.tensor([[[0, IGNORE_INDEX], [IGNORE_INDEX, 1]]])
     assert {estimate.value for estimate in segmentation_score(scorer, image, labels).values()} == {1.0}
 
 
 def test_rows_are_labels_and_columns_what_was_read():
-    labels, seen = torch.tensor([[0, 0], [1, IGNORED]]), torch.tensor([[0, 1], [1, 0]])
+    labels, seen = torch.tensor([[0, 0], [1, IGNORE_INDEX]]), torch.tensor([[0, 1], [1, 0]])
     assert _confusion(labels, seen, 2).tolist() == [1, 1, 0, 1]
 
 
 def test_top_1_accuracy_by_hand():
     images = torch.tensor([0, 1, 2, 3], dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
-    scorer = Scorer(Reader(4, whole=True), 4, "")
+    scorer = LabelScorer(Reader(4, whole=True), 4, "")
     estimate = classification_score(scorer, images, torch.tensor([0, 1, 3, 3]))["top1_accuracy"]
     assert estimate.value == 3 / 4
     assert estimate.error == pytest.approx((3 / 16 / 4) ** 0.5, rel=0.1)  # √(p (1 − p) / n)
@@ -131,9 +131,9 @@ def test_labels_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match="a label is 2; with 2 classes they go from 0 to 1"):
         train_segmenter(images, maps, 2)
     with pytest.raises(DataError, match="a label is 255"):
-        train_classifier(images, torch.full_like(classes, IGNORED), 2)
+        train_classifier(images, torch.full_like(classes, IGNORE_INDEX), 2)
     with pytest.raises(DataError, match="nothing to score"):
-        train_segmenter(images, torch.full_like(maps, IGNORED), 3)
+        train_segmenter(images, torch.full_like(maps, IGNORE_INDEX), 3)
     with pytest.raises(DataError, match="classification: 0 images"):
         train_classifier(images[:0], classes[:0], 2)
     scorer = train_classifier(images, classes, 2, steps=1)

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from translate import config
-from translate.api import evaluating
-from translate.api.cases import Choice, hidden_pairs, of_split
+from translate.api.evaluation import DEFAULT_EXTRACTOR, build_results, compute_metrics, default_metrics
 from translate.conversion import translator
 from translate.conversion.translator import Translator
 from translate.data import layouts
 from translate.data.layouts import Split
 from translate.errors import UsageError
-from translate.evaluation import features, judge, protocol
-from translate.evaluation.judge import Judge
+from translate.evaluation import evaluator, extractors, protocol
+from translate.evaluation.cases import EvaluationOptions, case_from_split, find_hidden_pairs
+from translate.evaluation.evaluator import Evaluator
 from translate.evaluation.metrics import METRICS
 from translate.training.validation import PutOffError
 
@@ -30,7 +30,7 @@ class ValidationSet:
     split: Split
 
 
-def divide(
+def split_for_validation(
     root: Path, layout: str, cfg: Any, train: Split, say: Callable[[str], None]
 ) -> tuple[Split, ValidationSet | None]:
     """What is trained on, and what it is measured on: `val` images, else a share of the training images that is set aside for
@@ -62,29 +62,29 @@ def divide(
             f"warning: {root} has no val images, so test images choose the best model, and say no more how good it is on "
             f"others; --hold-out 0.1 sets training images aside instead"
         )
-    split = hidden_pairs(root, name, cfg.direction) or layouts.find(root, layout, name, cfg.direction)
+    split = find_hidden_pairs(root, name, cfg.direction) or layouts.find(root, layout, name, cfg.direction)
     return train, ValidationSet(name, split.at_most(cfg.evaluate_images))
 
 
-class Measure:
+class ValidationEvaluator:
     """Figures of a model on a validation set: those of `translate evaluate` on the same images and weights."""
 
     def __init__(self, root: Path, known: ValidationSet, cfg: Any, layout: str, device: torch.device) -> None:
         """UsageError where a metric is unknown, or the one that chooses is not among those taken."""
         self.root, self.known, self.cfg, self.device = root, known, cfg, device
         asked = [name.strip() for name in cfg.evaluate_metrics.split(",") if name.strip()]
-        self.asked = list(dict.fromkeys(judge.find(name) for name in asked))
+        self.asked = list(dict.fromkeys(evaluator.resolve_metric(name) for name in asked))
         for name in self.asked:
-            judge.check_extractor(name, evaluating.EXTRACTOR)
-        self.chosen = cfg.best_by or self._usual_choice(layout)
-        row = judge.find(self.chosen)
+            evaluator.check_extractor(name, DEFAULT_EXTRACTOR)
+        self.best_by = cfg.best_by or self._usual_choice(layout)
+        row = evaluator.resolve_metric(self.best_by)
         if self.asked and row not in self.asked:
             raise UsageError(
-                f"--best-by {self.chosen}: not among --evaluate-metrics {cfg.evaluate_metrics}; add it there"
+                f"--best-by {self.best_by}: not among --evaluate-metrics {cfg.evaluate_metrics}; add it there"
             )
-        self.higher = METRICS[row].better == "higher"
-        self.load = partial(features.load, evaluating.EXTRACTOR, None, device)
-        if any(map(judge.uses_features, [row, *self.asked])):
+        self.higher_is_better = METRICS[row].better == "higher"
+        self.load = partial(extractors.load_extractor, DEFAULT_EXTRACTOR, None, device)
+        if any(map(evaluator.uses_features, [row, *self.asked])):
             self.load()  # a missing package is said before the training, not after hours of it
 
     def _usual_choice(self, layout: str) -> str:
@@ -102,13 +102,21 @@ class Measure:
         source = translator.read(model)
         ready = Translator(source, self.device)
         settings = config.to_dict(self.cfg)
-        case = of_split(
-            ready, None, self.root, self.known.name, self.known.split, self.cfg.direction, settings, Choice(), look_up
+        case = case_from_split(
+            ready,
+            None,
+            self.root,
+            self.known.name,
+            self.known.split,
+            self.cfg.direction,
+            settings,
+            EvaluationOptions(),
+            look_up,
         )
-        done = Judge(case.subject, self.load, device=self.device)
-        names = self.asked or [*evaluating.usual(case, extractor=False)]
-        if judge.find(self.chosen) not in names:
-            names.append(judge.find(self.chosen))
-        figures = evaluating.asked_figures(done, names)
-        protocol.write(model / "metrics.json", evaluating.record(case, done, figures, seed=0))
+        done = Evaluator(case.subject, self.load, device=self.device)
+        names = self.asked or [*default_metrics(case, extractor=False)]
+        if evaluator.resolve_metric(self.best_by) not in names:
+            names.append(evaluator.resolve_metric(self.best_by))
+        figures = compute_metrics(done, names)
+        protocol.write_results(model / "metrics.json", build_results(case, done, figures, seed=0))
         return {key: estimate.value for key, estimate in figures.items()}
