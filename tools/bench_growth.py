@@ -35,8 +35,8 @@ from translate import config, runtime
 from translate.api import models
 from translate.conversion import model
 from translate.data import layouts
-from translate.data.decode import Recipe
-from translate.data.loader import Loader, Options
+from translate.data.loader import Loader, LoaderOptions
+from translate.data.preprocessing import Preprocessing
 from translate.methods import METHODS
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
@@ -211,8 +211,8 @@ def two_domains(count):
 
 
 def opened(root, tier):
-    recipe, options = Recipe(32, 32, True, (3, 3)), Options(tier=tier, workers=0)
-    split = layouts.find(root, "unpaired")
+    recipe, options = Preprocessing(32, 32, True, (3, 3)), LoaderOptions(tier=tier, workers=0)
+    split = layouts.find_split(root, "unpaired")
     loader = Loader(split, recipe, batch_size=4, seed=0, device=CPU, options=options, say=lambda line: None)
     return loader.batches(0)
 

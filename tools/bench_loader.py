@@ -31,8 +31,8 @@ from torchvision import transforms
 
 import translate
 from translate.data import layouts
-from translate.data.decode import Recipe
-from translate.data.loader import Loader, Options
+from translate.data.loader import Loader, LoaderOptions
+from translate.data.preprocessing import Preprocessing
 
 LOAD, CROP = 286, 256
 SIZES = {"256-512 px": (256, 512), "1024-2048 px": (1024, 2048)}
@@ -62,8 +62,8 @@ class Variant:
                     persistent_workers=self.workers > 0, multiprocessing_context="spawn" if self.workers else None,
                 )
             )  # fmt: skip
-        recipe = Recipe(LOAD, CROP, True, (3, 3), decoder=self.decoder, resize=self.resize)
-        options = Options(tier=self.tier, workers=self.workers)
+        recipe = Preprocessing(LOAD, CROP, True, (3, 3), decoder=self.decoder, resize=self.resize)
+        options = LoaderOptions(tier=self.tier, workers=self.workers)
         loader = Loader(
             split, recipe, batch_size=self.batch_size, seed=0, device=device, options=options, say=lambda line: None
         )
@@ -206,7 +206,7 @@ def memory(variant, split, device):
 def tell_memory(asked):
     """Prints what `memory` returns."""
     start = peak("self")
-    split = layouts.find(Path(asked["root"]), "unpaired")
+    split = layouts.find_split(Path(asked["root"]), "unpaired")
     variant = Variant(**asked["variant"])
     batches = variant.batches(split, torch.device(asked["device"]))
     for _ in itertools.islice(batches, max(160 // (2 * variant.batch_size), 4)):
@@ -263,7 +263,7 @@ def main():
             for (name, ends), count in zip(SIZES.items(), (args.images, args.large), strict=True)
         }
         for (label, root), count in zip(roots.items(), (160, 32), strict=True):
-            split = layouts.find(root, "unpaired")
+            split = layouts.find_split(root, "unpaired")
             for batch_size, workers in ((1, 0), (4, 0), (16, 0), (4, 2)) if count > 100 else ((4, 0), (4, 2)):
                 compare(label, split, variants(on_cpu, batch_size, workers), device, args.rounds, count)
         share_of_a_step(roots["256-512 px"])

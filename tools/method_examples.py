@@ -108,7 +108,7 @@ def picture(recipe: Recipe, root: Path, out: Path, target: Path) -> None:
         images.write_image(place, images.sheet(torch.nn.functional.interpolate(made, scale_factor=3), 10))
         return
     layout = "domains" if recipe.method == "stargan" else "unpaired"
-    split = layouts.find(root / recipe.data, layout, "test").at_most(SHOWN)
+    split = layouts.find_split(root / recipe.data, layout, "test").subsample(SHOWN)
     model = translate.load(run, device="cpu")
     shown = image_sets.read_image_set(
         split.a, root / recipe.data, image_sets.ReadOptions(recipe.size, 1 if recipe.size == 32 else 3)

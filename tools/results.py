@@ -137,7 +137,7 @@ def copying(root: Path) -> str:
     """What a model that does nothing would score, for sets whose truth is known."""
     lines = ["| set | l1 | psnr | ssim |", "|---|---|---|---|"]
     for data in dict.fromkeys(recipe.data for recipe in RECIPES if recipe.data != "sneaker2boot"):
-        split = layouts.find(root / data, "paired", "test")
+        split = layouts.find_split(root / data, "paired", "test")
         x, y = (
             image_sets.read_image_set(side, root / data, image_sets.ReadOptions(128)).stack("copying")
             for side in (split.a, split.b)
@@ -151,7 +151,7 @@ def pictures(root: Path, out: Path, target: Path) -> None:
     """A sheet for each recipe: input, what each seed's model makes of it, and the truth if it is known."""
     for recipe in RECIPES:
         grey = recipe.data == "sneaker2boot"
-        split = layouts.find(root / recipe.data, "unpaired" if grey else "paired", "test").at_most(SHOWN)
+        split = layouts.find_split(root / recipe.data, "unpaired" if grey else "paired", "test").subsample(SHOWN)
         way = image_sets.ReadOptions(32, 1) if grey else image_sets.ReadOptions(128)
         a, b = (image_sets.read_image_set(side, root / recipe.data, way) for side in (split.a, split.b))
         x = torch.cat([a.normalized(i) for i in range(len(a))])

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from translate import api, config, images
 from translate.conversion import report, translator
-from translate.data import decode, layouts
+from translate.data import layouts, preprocessing, split
 from translate.errors import DataError, ModelError
 from translate.evaluation import paired
 from translate.methods import METHODS
@@ -180,7 +180,7 @@ def _speed(folder: Path) -> float:
 
 def _held_out(task: DemoTask, root: Path, out: Path) -> tuple[list[str], ImageList, ImageList]:
     """The held-out inputs, which are written as files of these names too, and the truths."""
-    held_out = layouts.find(root, "paired", "test")
+    held_out = layouts.find_split(root, "paired", "test")
     names = [f"{ref.path.stem}.png" for ref in held_out.a]
     photos, truth = [_picture(ref) for ref in held_out.a], [_picture(ref) for ref in held_out.b]
     for name, photo in zip(names, photos, strict=True):
@@ -199,9 +199,9 @@ def _convert(task: DemoTask, names: list[str], model: Path, out: Path, kind: str
     return [images.read(target / name).pixels for name in names]
 
 
-def _picture(ref: layouts.Ref) -> np.ndarray:
+def _picture(ref: split.ImageRef) -> np.ndarray:
     """One image at the demo's size: (SIZE, SIZE, 3) uint8."""
-    image = decode.load(ref, decode.Recipe(SIZE, SIZE, False, (3, 3)), 0)
+    image = preprocessing.load_image(ref, preprocessing.Preprocessing(SIZE, SIZE, False, (3, 3)), 0)
     if isinstance(image, images.ImageError):
         raise DataError(f"{ref.path}: {image}; the demo's images are damaged: install the project anew")
     return image.permute(1, 2, 0).numpy()
@@ -209,7 +209,7 @@ def _picture(ref: layouts.Ref) -> np.ndarray:
 
 def _score(task: DemoTask, root: Path, candidates: dict[str, ImageList], truth: ImageList) -> MetricTable:
     """Mean L1 and PSNR to the truth, of all candidates and of the mean training target."""
-    train = layouts.find(root, METHODS[task.method].layout)
+    train = layouts.find_split(root, METHODS[task.method].layout)
     mean = np.mean([_picture(ref) for ref in train.b], axis=0).round().astype(np.uint8)
     candidates = {**candidates, "mean training target": [mean] * len(truth)}
     return {

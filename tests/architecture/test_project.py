@@ -13,7 +13,7 @@ import pytest
 
 import translate
 from translate.cli.app import app
-from translate.data.layouts import LAYOUTS, find
+from translate.data.layouts import LAYOUTS, find_split
 from translate.images import READABLE, WRITERS
 from translate.methods import METHODS
 
@@ -87,7 +87,7 @@ def test_a_card_tells_the_truth_about_its_images(card):
     assert hashlib.sha256(lines.encode()).hexdigest() == values["sha256"]
     assert values["licence"]
     assert values["homepage"].startswith("https://")
-    assert len(find(folder, values["layout"])) > 0
+    assert len(find_split(folder, values["layout"])) > 0
 
 
 def test_what_ships_is_at_most_20_megabytes():

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from translate.data import archives
-from translate.data.archives import Limits, Unpacked, extract
+from translate.catalog import download
+from translate.catalog.archives import ArchiveLimits, ExtractionResult, extract
 from translate.errors import DataError, StorageError
 
-SMALL = Limits(entries=20, bytes=1_000_000, ratio=50, small=10_000, depth=4)
+SMALL = ArchiveLimits(entries=20, bytes=1_000_000, ratio=50, small=10_000, depth=4)
 
 
 def tar(path: Path, *members: tarfile.TarInfo | tuple[str, bytes], mode: str = "w:gz") -> Path:
@@ -58,7 +58,7 @@ def pack(request: pytest.FixtureRequest, tmp_path: Path) -> Pack:
     return lambda *members: make(tmp_path / f"attack.{request.param}", *members)
 
 
-def refused(archive: Path, *words: str, limits: Limits = SMALL) -> None:
+def refused(archive: Path, *words: str, limits: ArchiveLimits = SMALL) -> None:
     """One line that names archive and reason, and not a file in the folder or around it."""
     around = set(archive.parent.rglob("*"))
     with pytest.raises(DataError) as caught:
@@ -174,7 +174,7 @@ def test_too_many_members(pack, tmp_path):
 
 
 def test_the_limits_take_any_real_set_and_refuse_a_million_members():
-    assert 140_000 < Limits().entries < 1_000_000
+    assert 140_000 < ArchiveLimits().entries < 1_000_000
 
 
 def test_a_bomb_by_ratio(pack):
@@ -196,7 +196,7 @@ def test_a_bomb_is_not_unpacked_to_find_out(tmp_path):
     info.size = 10**13
     with gzip.open(tmp_path / "x.tar.gz", "wb") as packed:
         packed.write(info.tobuf(tarfile.GNU_FORMAT))
-    refused(tmp_path / "x.tar.gz", "bomb", limits=Limits())
+    refused(tmp_path / "x.tar.gz", "bomb", limits=ArchiveLimits())
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
@@ -252,7 +252,7 @@ def test_a_zip_that_lies_about_a_size(tmp_path):
 def test_what_is_no_archive(tmp_path, data):
     (tmp_path / "x.zip").write_bytes(data)
     if data in (bytes(10_240), b"PK\5\6" + bytes(18)):  # a tar and a zip of nothing
-        assert extract(tmp_path / "x.zip", tmp_path / "out") == Unpacked(0, 0)
+        assert extract(tmp_path / "x.zip", tmp_path / "out") == ExtractionResult(0, 0)
     else:
         refused(tmp_path / "x.zip")
 
@@ -311,7 +311,7 @@ def test_images_and_notes_are_kept_and_the_folder_around_them_is_left_away(pack,
         "set/x.eps": b"-", "set/notes.exe": b"-", "set/Thumbs.db": b"-", "set/.git/x.png": b"-",
         "README.md": b"-",
     }  # fmt: skip
-    assert extract(pack(*data.items()), tmp_path / "out") == Unpacked(6, len(data) - 6)
+    assert extract(pack(*data.items()), tmp_path / "out") == ExtractionResult(6, len(data) - 6)
     assert kept(tmp_path / "out") == {
         "trainA/1.jpg": b"1", "trainA/deep/2.PNG": b"2", "trainB/3.webp": b"3", "README.md": b"4", "LICENSE": b"5",
         "LICENSE.txt": b"6",
@@ -344,7 +344,7 @@ def test_every_kind_of_tar(tmp_path, mode, form):
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(body), 0o7777
             archive.addfile(info, io.BytesIO(body))
-    assert extract(tmp_path / "x", tmp_path / "out") == Unpacked(10, 0)
+    assert extract(tmp_path / "x", tmp_path / "out") == ExtractionResult(10, 0)
     assert kept(tmp_path / "out") == {name.removeprefix("s/"): body for name, body in data.items()}
     assert all(not path.stat().st_mode & 0o7111 for path in (tmp_path / "out").rglob("*.png"))
 
@@ -373,4 +373,4 @@ def test_nothing_that_is_there_is_written_over(pack, tmp_path):
 
 
 def test_what_is_read_at_a_time_is_bounded():
-    assert archives.CHUNK <= 1 << 20
+    assert download.CHUNK <= 1 << 20

@@ -19,9 +19,10 @@ import pytest
 from PIL import Image
 
 from translate import cli
-from translate.data import catalog, download, obtain
-from translate.data.catalog import Card, Source
-from translate.data.download import Line
+from translate.catalog import cards, download
+from translate.catalog.cards import ArchiveSource, DatasetCard
+from translate.catalog.download import DownloadOptions
+from translate.catalog.get import files, get_dataset
 from translate.errors import BusyError, DataError, StorageError
 from translate.files import locked
 
@@ -80,9 +81,9 @@ def fetch(server, tmp_path: Path, waits: list[float]) -> Callable[..., bytes]:
     """Downloads /file and gives its bytes; nothing but the file is left."""
 
     def run(**options) -> bytes:
-        line = Line(timeout=options.pop("timeout", 5), pause=waits.append)
+        line = DownloadOptions(timeout=options.pop("timeout", 5), pause=waits.append)
         target = tmp_path / "file"
-        found = download.download(server.url("/file"), target, line=line, remedy="ask its publisher", **options)
+        found = download.download_file(server.url("/file"), target, options=line, remedy="ask its publisher", **options)
         assert os.listdir(tmp_path) == ["file"]
         assert found == hashlib.sha256(target.read_bytes()).hexdigest()
         return target.read_bytes()
@@ -93,8 +94,11 @@ def fetch(server, tmp_path: Path, waits: list[float]) -> Callable[..., bytes]:
 def test_a_file_and_what_is_told_meanwhile(server, tmp_path):
     server.routes["/file"] = [honest(DATA)]
     told = []
-    line = Line(progress=lambda *news: told.append(news))
-    assert download.download(server.url("/file"), tmp_path / "file", sha256=SHA256, size=len(DATA), line=line) == SHA256
+    line = DownloadOptions(progress=lambda *news: told.append(news))
+    assert (
+        download.download_file(server.url("/file"), tmp_path / "file", sha256=SHA256, size=len(DATA), options=line)
+        == SHA256
+    )
     assert (tmp_path / "file").read_bytes() == DATA
     assert told[0] == ("file", 0, len(DATA), "bytes")
     assert told[-1] == ("file", len(DATA), len(DATA), "bytes")
@@ -238,8 +242,10 @@ def test_a_body_that_ends_early_without_having_said_how_long_it_is(server, fetch
 
 def gives_up(server, tmp_path: Path, *words: str, timeout: float = 5, attempts: int = 3, **options) -> None:
     with pytest.raises(DataError) as refused:
-        line = Line(timeout=timeout, attempts=attempts, pause=lambda seconds: None)
-        download.download(server.url("/file"), tmp_path / "file", line=line, remedy="ask its publisher", **options)
+        line = DownloadOptions(timeout=timeout, attempts=attempts, pause=lambda seconds: None)
+        download.download_file(
+            server.url("/file"), tmp_path / "file", options=line, remedy="ask its publisher", **options
+        )
     message = str(refused.value)
     assert "\n" not in message
     assert message.startswith(server.url("/file"))
@@ -255,7 +261,7 @@ def test_a_body_that_is_always_short(server, tmp_path):
     assert len(server.asked) == 3
     assert (tmp_path / "file.part").read_bytes() == DATA[:1000]
     server.routes["/file"] = [honest(DATA)]
-    download.download(server.url("/file"), tmp_path / "file", sha256=SHA256)
+    download.download_file(server.url("/file"), tmp_path / "file", sha256=SHA256)
     assert server.ranges()[-1] == "bytes=1000-"
 
 
@@ -270,7 +276,7 @@ def test_a_file_that_changes_for_ever_is_given_up(server, tmp_path, monkeypatch,
         assert len(waits) < 20
 
     with pytest.raises(DataError, match="4 times in a row"):
-        download.download(server.url("/file"), tmp_path / "file", line=Line(attempts=4, pause=pause))
+        download.download_file(server.url("/file"), tmp_path / "file", options=DownloadOptions(attempts=4, pause=pause))
     assert server.ranges() == [None, "bytes=5000-"] * 2
 
 
@@ -318,7 +324,7 @@ def test_an_interrupt_leaves_what_can_be_resumed(server, fetch, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        download.download(server.url("/file"), tmp_path / "file", line=Line(progress=interrupt))
+        download.download_file(server.url("/file"), tmp_path / "file", options=DownloadOptions(progress=interrupt))
     kept = (tmp_path / "file.part").read_bytes()
     assert kept
     assert DATA.startswith(kept)
@@ -356,7 +362,7 @@ def test_another_size_than_the_card_says_is_refused_before_it_is_fetched(server,
 def test_more_than_the_disk_holds_is_refused_before_it_is_fetched(server, tmp_path):
     server.routes["/file"] = [always(200, b"x", download.LARGEST)]
     with pytest.raises(StorageError, match="make room"):
-        download.download(server.url("/file"), tmp_path / "file")
+        download.download_file(server.url("/file"), tmp_path / "file")
     assert os.listdir(tmp_path) == []
 
 
@@ -430,12 +436,12 @@ def test_a_full_disk(server, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(StorageError, match="cannot be written"):
-            download.download(server.url("/file"), tmp_path / "file")
+            download.download_file(server.url("/file"), tmp_path / "file")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "file.part").read_bytes() == DATA[:100_000]
     server.asked.clear()
-    assert download.download(server.url("/file"), tmp_path / "file") == SHA256
+    assert download.download_file(server.url("/file"), tmp_path / "file") == SHA256
     assert server.ranges() == ["bytes=100000-"]
 
 
@@ -462,13 +468,13 @@ def packed(count: int = 3, **more: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def tiny(server, **changes) -> Card:
+def tiny(server, **changes) -> DatasetCard:
     values = {
         "name": "tiny", "title": "Tiny", "licence": "none", "homepage": "https://example.org", "layout": "unpaired",
         "description": "three each", "command": "translate train cyclegan datasets/tiny", "folder": "tiny",
-        "counts": {"trainA": 3, "trainB": 3}, "files": (Source(server.url("/tiny.zip")),),
+        "counts": {"trainA": 3, "trainB": 3}, "files": (ArchiveSource(server.url("/tiny.zip")),),
     }  # fmt: skip
-    return Card(**{**values, **changes})
+    return DatasetCard(**{**values, **changes})
 
 
 def tree(folder: Path) -> list[str]:
@@ -482,13 +488,13 @@ WHOLE = sorted(["tiny.sha256", "tiny/README.txt", *IMAGES])
 def test_a_data_set_appears_whole_with_the_hash_of_its_archive(server, tmp_path):
     server.routes["/tiny.zip"] = [honest(packed())]
     lines = []
-    assert obtain.get(tiny(server), tmp_path, Line(say=lines.append)) == tmp_path / "tiny"
+    assert get_dataset(tiny(server), tmp_path, DownloadOptions(say=lines.append)) == tmp_path / "tiny"
     assert tree(tmp_path) == WHOLE
     assert (tmp_path / "tiny/trainB/2.png").read_bytes() == picture(2)
     assert (tmp_path / "tiny.sha256").read_text() == f"{hashlib.sha256(packed()).hexdigest()}  tiny.zip\n"
     assert any("1 files" in line for line in lines)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    obtain.get(tiny(server), tmp_path, Line(say=lines.append))
+    get_dataset(tiny(server), tmp_path, DownloadOptions(say=lines.append))
     assert "there already" in lines[-1]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert len(server.asked) == 1
@@ -496,29 +502,30 @@ def test_a_data_set_appears_whole_with_the_hash_of_its_archive(server, tmp_path)
 
 def test_what_was_recorded_at_first_use_is_compared_later(server, tmp_path):
     server.routes["/tiny.zip"] = [honest(packed())]
-    obtain.get(tiny(server), tmp_path)
+    get_dataset(tiny(server), tmp_path)
     (tmp_path / "tiny").rename(tmp_path / "elsewhere")
     changed = packed(more=b"")
     server.routes["/tiny.zip"] = [honest(changed, etag='"2"')]
     first, second = (hashlib.sha256(data).hexdigest() for data in (packed(), changed))
     with pytest.raises(DataError, match=f"{second}, but {first} by .*tiny.sha256.*remove .*tiny.sha256"):
-        obtain.get(tiny(server), tmp_path)
+        get_dataset(tiny(server), tmp_path)
     assert not (tmp_path / "tiny").exists()
     assert tree(tmp_path) == ["elsewhere/README.txt", *(f"elsewhere{name[4:]}" for name in IMAGES), "tiny.sha256"]
     server.routes["/tiny.zip"] = [honest(packed())]
-    obtain.get(tiny(server), tmp_path)
+    get_dataset(tiny(server), tmp_path)
     assert (tmp_path / "tiny.sha256").read_text().startswith(first)
 
 
 def test_a_hash_of_the_card_counts_and_is_not_recorded(server, tmp_path):
     server.routes["/tiny.zip"] = [honest(packed())]
     wrong, right = (
-        Source(server.url("/tiny.zip"), None, digest) for digest in (SHA256, hashlib.sha256(packed()).hexdigest())
+        ArchiveSource(server.url("/tiny.zip"), None, digest)
+        for digest in (SHA256, hashlib.sha256(packed()).hexdigest())
     )
     with pytest.raises(DataError, match=f"{SHA256} by its card.*example.org"):
-        obtain.get(tiny(server, files=(wrong,)), tmp_path)
+        get_dataset(tiny(server, files=(wrong,)), tmp_path)
     assert tree(tmp_path) == []
-    obtain.get(tiny(server, files=(right,)), tmp_path)
+    get_dataset(tiny(server, files=(right,)), tmp_path)
     assert tree(tmp_path) == [name for name in WHOLE if name != "tiny.sha256"]
 
 
@@ -526,7 +533,7 @@ def test_a_hash_of_the_card_counts_and_is_not_recorded(server, tmp_path):
 def test_nothing_is_recorded_or_kept_of_a_first_download_that_is_no_data_set(server, tmp_path, data):
     server.routes["/tiny.zip"] = [always(200, data)]
     with pytest.raises(DataError) as refused:
-        obtain.get(tiny(server), tmp_path)
+        get_dataset(tiny(server), tmp_path)
     assert "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -534,19 +541,19 @@ def test_nothing_is_recorded_or_kept_of_a_first_download_that_is_no_data_set(ser
 def test_a_record_that_is_none(server, tmp_path):
     (tmp_path / "tiny.sha256").write_text("nonsense\n")
     with pytest.raises(DataError, match=r"tiny\.sha256.*remove it"):
-        obtain.get(tiny(server), tmp_path)
+        get_dataset(tiny(server), tmp_path)
     assert server.asked == []
 
 
 def test_a_download_that_is_given_up_is_resumed_by_the_same_call(server, tmp_path):
     data = packed()
     server.routes["/tiny.zip"] = [broken(data, 500)]
-    line = Line(attempts=1, pause=lambda seconds: None)
+    line = DownloadOptions(attempts=1, pause=lambda seconds: None)
     with pytest.raises(DataError, match="go on from there"):
-        obtain.get(tiny(server), tmp_path, line)
+        get_dataset(tiny(server), tmp_path, line)
     assert tree(tmp_path) == [".get-tiny/tiny.zip.part", ".get-tiny/tiny.zip.part.json"]
     server.routes["/tiny.zip"] = [honest(data)]
-    obtain.get(tiny(server), tmp_path, line)
+    get_dataset(tiny(server), tmp_path, line)
     assert server.ranges() == [None, "bytes=500-"]
     assert tree(tmp_path) == WHOLE
 
@@ -559,9 +566,9 @@ def test_an_interrupt_while_unpacking_needs_no_second_download(server, tmp_path)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        obtain.get(tiny(server), tmp_path, Line(progress=interrupt))
+        get_dataset(tiny(server), tmp_path, DownloadOptions(progress=interrupt))
     assert tree(tmp_path) == [".get-tiny/tiny.zip"]
-    obtain.get(tiny(server), tmp_path)
+    get_dataset(tiny(server), tmp_path)
     assert tree(tmp_path) == WHOLE
     assert len(server.asked) == 1
 
@@ -570,14 +577,14 @@ def test_what_a_killed_process_left_is_cleared_away(server, tmp_path):
     (tmp_path / ".get-tiny/made/trainA").mkdir(parents=True)
     (tmp_path / ".get-tiny/made/trainA/9.png").write_bytes(b"half")
     server.routes["/tiny.zip"] = [honest(packed())]
-    obtain.get(tiny(server), tmp_path)
+    get_dataset(tiny(server), tmp_path)
     assert tree(tmp_path) == WHOLE
 
 
 def test_an_empty_folder_is_no_data_set(server, tmp_path):
     (tmp_path / "tiny").mkdir()
     server.routes["/tiny.zip"] = [honest(packed())]
-    obtain.get(tiny(server), tmp_path)
+    get_dataset(tiny(server), tmp_path)
     assert tree(tmp_path) == WHOLE
 
 
@@ -585,21 +592,21 @@ def test_a_folder_that_is_not_whole_is_left_alone(server, tmp_path):
     (tmp_path / "tiny/trainA").mkdir(parents=True)
     (tmp_path / "tiny/trainA/mine.png").write_bytes(picture(0))
     with pytest.raises(DataError, match="trainA has 1 images, and 3 by its card; move it away"):
-        obtain.get(tiny(server), tmp_path)
+        get_dataset(tiny(server), tmp_path)
     assert tree(tmp_path) == ["tiny/trainA/mine.png"]
     assert server.asked == []
 
 
 def test_two_at_a_time(server, tmp_path):
     with locked(tmp_path / ".get-tiny", ""), pytest.raises(BusyError, match="wait until"):
-        obtain.get(tiny(server), tmp_path)
+        get_dataset(tiny(server), tmp_path)
     assert server.asked == []
 
 
 def test_another_process_that_was_quicker(server, tmp_path, monkeypatch):
     """It puts the set into its place just before this one holds the lock."""
     server.routes["/tiny.zip"] = [honest(packed())]
-    obtain.get(tiny(server), tmp_path / "other")
+    get_dataset(tiny(server), tmp_path / "other")
 
     @contextmanager
     def late(folder: Path, remedy: str) -> Iterator[None]:
@@ -607,8 +614,8 @@ def test_another_process_that_was_quicker(server, tmp_path, monkeypatch):
             shutil.copytree(tmp_path / "other" / "tiny", tmp_path / "tiny")
             yield
 
-    monkeypatch.setattr(obtain.files, "locked", late)
-    assert obtain.get(tiny(server), tmp_path) == tmp_path / "tiny"
+    monkeypatch.setattr(files, "locked", late)
+    assert get_dataset(tiny(server), tmp_path) == tmp_path / "tiny"
     assert len(server.asked) == 1
     assert not (tmp_path / ".get-tiny").exists()
 
@@ -626,7 +633,7 @@ def run_get(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyte
         f'counts = {{ trainA = 3, trainB = 3 }}\nfiles = [{{ url = "{server.url("/tiny.zip")}" }}]\n'
         'command = "translate train cyclegan datasets/tiny"\n'
     )
-    monkeypatch.setattr(catalog, "home", lambda: home)
+    monkeypatch.setattr(cards, "home", lambda: home)
 
     def run(name: str = "tiny", root: Path = tmp_path / "data") -> tuple[int, str, str]:
         code = cli.run(["data", "get", name, "--root", str(root)])
@@ -653,7 +660,7 @@ def test_ctrl_c_and_the_same_command_again(server, run_get, tmp_path):
 
     def press(request):
         request.answer(200, packed()[:500], len(packed()), ETag='"1"')
-        while not download.begun(archive):
+        while not download.partial_size(archive):
             request.server.over.wait(0.01)
         os.kill(os.getpid(), signal.SIGINT)
         request.server.over.wait()

@@ -17,8 +17,9 @@ from PIL import Image
 
 from translate import images
 from translate.data import layouts
-from translate.data.decode import Recipe
-from translate.data.loader import Loader, Options
+from translate.data.loader import Loader, LoaderOptions
+from translate.data.preprocessing import Preprocessing
+from translate.data.split import ImageRef
 
 CPU = torch.device("cpu")
 
@@ -32,8 +33,8 @@ def start(root, tier, batches=4, within=1.0, **options):
     """A loader that has given some batches, and what it said."""
     said = []
     loader = Loader(
-        layouts.find(root, "unpaired"), Recipe(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
-        options=Options(tier=tier, workers=0, **options), say=said.append,
+        layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
+        options=LoaderOptions(tier=tier, workers=0, **options), say=said.append,
     )  # fmt: skip
     for batch in islice(loader.batches(0), batches):
         for x in batch.values():
@@ -95,7 +96,7 @@ def test_what_is_no_file_is_passed_over(attack, tier, root):
     began = time.monotonic()
     loader, _ = start(root, tier)
     assert time.monotonic() - began < 10
-    assert [ref.path.name for ref in loader.source.split.a] == ["good.png"]
+    assert [ref.path.name for ref in loader.context.split.a] == ["good.png"]
 
 
 @pytest.mark.parametrize("attack", [fifo, device, broken_link, link_loop, folder_like_an_image])
@@ -103,13 +104,13 @@ def test_a_file_that_becomes_something_else_is_skipped_by_name(attack, root):
     """After the folder was listed."""
     attack(root / "trainA")
     (odd,) = [path for path in (root / "trainA").iterdir() if path.name != "good.png"][:1]
-    split = layouts.find(root, "unpaired")
-    split = layouts.Split((layouts.Ref(odd), *split.a), split.b, False)
+    split = layouts.find_split(root, "unpaired")
+    split = layouts.Split((ImageRef(odd), *split.a), split.b, False)
     said = []
     began = time.monotonic()
     loader = Loader(
-        split, Recipe(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
-        options=Options(tier="stream", workers=0), say=said.append,
+        split, Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
+        options=LoaderOptions(tier="stream", workers=0), say=said.append,
     )  # fmt: skip
     assert len(list(islice(loader.batches(0), 8))) == 8
     assert time.monotonic() - began < 10
@@ -136,7 +137,7 @@ def test_odd_names_are_read_and_said_in_one_line(tier, bad, root):
         if bad:
             path.write_bytes(b"no image")
     loader, said = start(root, tier, batches=12)
-    assert len(loader.source.split.a) == 7
+    assert len(loader.context.split.a) == 7
     assert loader.skipped == (6 if bad else 0)
     for line in said:
         assert line.isprintable()
@@ -223,6 +224,6 @@ def test_training_starts_on_the_files_of_pillow_and_pngsuite(collection, tier, m
     assert 10 < len(skipped) < files / 2
     assert all(line.isprintable() for line in said)
     assert len(list((collection / "trainA" / "pypng").iterdir())) > 20
-    reasons = Counter(reason.split(":")[0] for reason in loader.source.skipped.values())
+    reasons = Counter(reason.split(":")[0] for reason in loader.context.skipped.values())
     for name, value in (("files", files), ("skipped", len(skipped)), ("seconds", round(took)), ("reasons", reasons)):
         record_property(name, str(value))

@@ -12,7 +12,8 @@ import translate
 from translate import cli
 from translate.conversion import translator
 from translate.conversion.translator import Translator
-from translate.data.layouts import Ref, Split
+from translate.data.layouts import Split
+from translate.data.split import ImageRef
 from translate.errors import DataError, UsageError
 from translate.evaluation.cases import split_by_domain
 
@@ -119,10 +120,12 @@ def test_figures_need_one_target(hair, domains_root):
 
 
 def test_attributes_divide_images_by_who_has_them():
-    refs = tuple(Ref(Path(name)) for name in "pqrs")
-    split = Split(refs, (), False, labels=((1.0, 0.0), (0.0, 0.0), (1.0, 1.0), (0.0, 1.0)), names=("dark", "young"))
+    refs = tuple(ImageRef(Path(name)) for name in "pqrs")
+    split = Split(
+        refs, (), False, labels=((1.0, 0.0), (0.0, 0.0), (1.0, 1.0), (0.0, 1.0)), label_names=("dark", "young")
+    )
     divided = split_by_domain(split, "young")
     assert [ref.path.name for ref in divided.a] == ["p", "q"]
     assert [ref.path.name for ref in divided.b] == ["r", "s"]
     with pytest.raises(DataError, match="no images but those of domain 'dark'"):
-        split_by_domain(Split(refs[:1], (), False, labels=((1.0,),), names=("dark",)), "dark")
+        split_by_domain(Split(refs[:1], (), False, labels=((1.0,),), label_names=("dark",)), "dark")

@@ -39,7 +39,7 @@ def test_a_shipped_model_is_small_and_has_a_card(name):
 
 def test_its_translations_are_nearer_to_the_truth_than_the_photos(name):
     root = demo.data_folder() / SHIPPED[name]
-    held_out = layouts.find(root, "paired", "test").at_most(12)
+    held_out = layouts.find_split(root, "paired", "test").subsample(12)
     photos, truth = (
         image_sets.read_image_set(side, root, image_sets.ReadOptions(128)).stack("shipped")
         for side in (held_out.a, held_out.b)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from translate.data import layouts
-from translate.data.layouts import Ref, Split
+from translate.data.layouts import Split
+from translate.data.split import ImageRef
 from translate.errors import DataError, UsageError
 
 
@@ -33,7 +34,7 @@ def labelled(root, found):
 
 def refused(root, layout, split="train"):
     with pytest.raises(DataError) as caught:
-        layouts.find(root, layout, split)
+        layouts.find_split(root, layout, split)
     assert "\n" not in str(caught.value)
     return str(caught.value).replace(str(root), "ROOT")
 
@@ -44,8 +45,8 @@ def refused(root, layout, split="train"):
 def test_domains_are_the_folders_of_train_in_sorted_order(tmp_path):
     make(tmp_path, "train/b/2.png", "train/b/deep/er/1.JPG", "train/a/9.webp", "train/c/1.npy", "train/.x/1.png")
     make(tmp_path, "train/readme.txt", "train/.hidden.png")
-    found = layouts.find(tmp_path, "domains")
-    assert found.names == ("a", "b", "c")
+    found = layouts.find_split(tmp_path, "domains")
+    assert found.label_names == ("a", "b", "c")
     assert labelled(tmp_path, found) == {
         "train/a/9.webp": 0,
         "train/b/2.png": 1,
@@ -56,18 +57,18 @@ def test_domains_are_the_folders_of_train_in_sorted_order(tmp_path):
 
 def test_domains_of_other_splits_have_the_numbers_of_train(tmp_path):
     make(tmp_path, "train/a/1.png", "train/b/1.png", "train/c/1.png", "test/c/2.png", "test/b/3.png")
-    found = layouts.find(tmp_path, "domains", "test")
-    assert found.names == ("a", "b", "c")
+    found = layouts.find_split(tmp_path, "domains", "test")
+    assert found.label_names == ("a", "b", "c")
     assert labelled(tmp_path, found) == {"test/b/3.png": 1, "test/c/2.png": 2}
-    assert layouts.held_out(tmp_path, "domains") == found
+    assert layouts.held_out_split(tmp_path, "domains") == found
     make(tmp_path, "val/a/4.png")
-    assert labelled(tmp_path, layouts.held_out(tmp_path, "domains")) == {"val/a/4.png": 0}
+    assert labelled(tmp_path, layouts.held_out_split(tmp_path, "domains")) == {"val/a/4.png": 0}
 
 
 def test_a_linked_domain_is_read(tmp_path):
     make(tmp_path, "else/1.png", "train/b/1.png")
     (tmp_path / "train" / "a").symlink_to(tmp_path / "else")
-    assert labelled(tmp_path, layouts.find(tmp_path, "domains")) == {"train/a/1.png": 0, "train/b/1.png": 1}
+    assert labelled(tmp_path, layouts.find_split(tmp_path, "domains")) == {"train/a/1.png": 0, "train/b/1.png": 1}
 
 
 @pytest.mark.parametrize(
@@ -97,19 +98,19 @@ def test_a_table_gives_a_value_for_each_attribute(tmp_path, no):
     """In any order of rows; −1 is no, as in CelebA."""
     table(tmp_path, "\ufefffile, Male,Young", f"sub/3.png,1,{no}", "", f"2.png, {no} ,{no}", "1.png,1,1", "4.png,1,1")
     make(tmp_path, "test/4.png")
-    found = layouts.find(tmp_path, "domains")
-    assert found.names == ("Male", "Young")
+    found = layouts.find_split(tmp_path, "domains")
+    assert found.label_names == ("Male", "Young")
     assert labelled(tmp_path, found) == {
         "train/1.png": (1.0, 1.0),
         "train/2.png": (0.0, 0.0),
         "train/sub/3.png": (1.0, 0.0),
     }
-    assert labelled(tmp_path, layouts.find(tmp_path, "domains", "test")) == {"test/4.png": (1.0, 1.0)}
+    assert labelled(tmp_path, layouts.find_split(tmp_path, "domains", "test")) == {"test/4.png": (1.0, 1.0)}
 
 
 def test_one_attribute_is_enough_and_names_may_have_commas(tmp_path):
     table(tmp_path, "file,smile", '"1,5.png",1', images=["1,5.png"])
-    assert labelled(tmp_path, layouts.find(tmp_path, "domains")) == {"train/1,5.png": (1.0,)}
+    assert labelled(tmp_path, layouts.find_split(tmp_path, "domains")) == {"train/1,5.png": (1.0,)}
 
 
 ROWS = ("1.png,1,0", "2.png,0,0", "sub/3.png,0,1")
@@ -174,9 +175,9 @@ def test_a_table_in_another_encoding(tmp_path):
 @pytest.mark.parametrize("base", ["", "train/"])
 def test_classes_are_the_subfolders_where_all_images_lie_in_two_or_more(tmp_path, names, classes, base):
     make(tmp_path, *(base + name for name in names))
-    found = layouts.find(tmp_path, "images")
+    found = layouts.find_split(tmp_path, "images")
     assert len(found.a) == sum(name.endswith("png") for name in names)
-    assert found.names == (("cat", "dog") if classes else ())
+    assert found.label_names == (("cat", "dog") if classes else ())
     if classes:
         assert labelled(tmp_path, found) == {base + name: label for name, label in classes.items()}
     else:
@@ -185,15 +186,15 @@ def test_classes_are_the_subfolders_where_all_images_lie_in_two_or_more(tmp_path
 
 def test_other_splits_of_a_folder_of_images_have_the_classes_of_train(tmp_path):
     make(tmp_path, "train/a/1.png", "train/b/1.png", "test/b/1.png", "test/c/1.png", "test/2.png")
-    found = layouts.held_out(tmp_path, "images")
-    assert found.names == ("a", "b")
+    found = layouts.held_out_split(tmp_path, "images")
+    assert found.label_names == ("a", "b")
     assert labelled(tmp_path, found) == {"test/2.png": -1, "test/b/1.png": 1, "test/c/1.png": -1}
     make(tmp_path, "train/3.png")
-    assert layouts.held_out(tmp_path, "images").labels == ()
+    assert layouts.held_out_split(tmp_path, "images").labels == ()
 
 
 def test_a_folder_of_images_without_train_has_nothing_held_out(tmp_path):
-    assert layouts.held_out(make(tmp_path, "1.png"), "images") is None
+    assert layouts.held_out_split(make(tmp_path, "1.png"), "images") is None
 
 
 @pytest.mark.parametrize(
@@ -206,13 +207,13 @@ def test_a_folder_of_images_without_train_has_nothing_held_out(tmp_path):
 )  # fmt: skip
 def test_a_root_of_several_things_is_no_folder_of_images(tmp_path, names, message):
     assert refused(make(tmp_path, *names), "images") == f"ROOT: holds {message}"
-    assert len(layouts.find(make(tmp_path, "train/5.png"), "images").a) == 1
+    assert len(layouts.find_split(make(tmp_path, "train/5.png"), "images").a) == 1
 
 
 @pytest.mark.parametrize("layout", ["domains", "images"])
 def test_there_are_no_two_domains_to_swap(tmp_path, layout):
     with pytest.raises(UsageError, match="--direction b2a swaps two domains"):
-        layouts.find(make(tmp_path, "train/a/1.png", "train/b/1.png"), layout, direction="b2a")
+        layouts.find_split(make(tmp_path, "train/a/1.png", "train/b/1.png"), layout, direction="b2a")
 
 
 # Splits.
@@ -220,14 +221,14 @@ def test_there_are_no_two_domains_to_swap(tmp_path, layout):
 
 def split_of(*labels, names=("x", "y", "z")):
     """Images whose names are their numbers."""
-    refs = tuple(Ref(Path(f"{i:03d}.png")) for i in range(len(labels)))
+    refs = tuple(ImageRef(Path(f"{i:03d}.png")) for i in range(len(labels)))
     return Split(refs, (), False, tuple(labels), names)
 
 
 def in_step(part, whole):
     """Labels belong to the same images as before."""
     before = dict(zip(whole.a, whole.labels, strict=True))
-    return part.names == whole.names and [before[ref] for ref in part.a] == list(part.labels)
+    return part.label_names == whole.label_names and [before[ref] for ref in part.a] == list(part.labels)
 
 
 LABELS = {
@@ -239,15 +240,15 @@ LABELS = {
 @pytest.mark.parametrize("kind", LABELS)
 def test_labels_stay_with_their_images(kind):
     whole = split_of(*LABELS[kind])
-    rest, aside = whole.set_aside(0.2)
+    rest, aside = whole.hold_out(0.2)
     assert (len(rest.a), len(aside.a)) == (32, 8)
-    for part in (rest, aside, whole.at_most(7), whole.at_most(99)):
+    for part in (rest, aside, whole.subsample(7), whole.subsample(99)):
         assert in_step(part, whole)
 
 
 def test_labels_go_with_the_images_that_they_are_of():
     swapped = split_of(0, 1).swapped()
-    assert (swapped.a, len(swapped.b), swapped.labels, swapped.names) == ((), 2, (), ())
+    assert (swapped.a, len(swapped.b), swapped.labels, swapped.label_names) == ((), 2, (), ())
 
 
 def test_no_domain_is_set_aside_whole():
@@ -255,8 +256,8 @@ def test_no_domain_is_set_aside_whole():
         labels = [0] * 40
         labels[place] = 1
         with pytest.raises(DataError, match=r"--hold-out 0\.5: of the 1 images of y it would take none or all"):
-            split_of(*labels).set_aside(0.5)
-    assert len(split_of(*[-1, *[0] * 39]).set_aside(0.5)[0].a) == 20  # what is unknown is no domain
+            split_of(*labels).hold_out(0.5)
+    assert len(split_of(*[-1, *[0] * 39]).hold_out(0.5)[0].a) == 20  # what is unknown is no domain
 
 
 @pytest.mark.parametrize(
@@ -272,17 +273,17 @@ def test_no_domain_is_set_aside_whole():
 )
 def test_a_subset_shows_every_domain_if_the_count_allows_it(sizes, count, expected):
     labels = [label for label, size in enumerate(sizes) for _ in range(size)]
-    assert [int(ref.path.stem) for ref in split_of(*labels).at_most(count).a] == expected
+    assert [int(ref.path.stem) for ref in split_of(*labels).subsample(count).a] == expected
 
 
 def test_a_fingerprint_covers_labels_and_is_as_ever_without(tmp_path):
     make(tmp_path, "train/a/1.png", "train/b/2.png")
-    found = layouts.find(tmp_path, "domains")
+    found = layouts.find_split(tmp_path, "domains")
     plain = Split(found.a, (), False)
     assert plain.fingerprint() == hashlib.sha256(b"1.png 8\n2.png 8").hexdigest()[:16]
     others = [
         found,
-        Split(found.a, (), False, (1, 0), found.names),
+        Split(found.a, (), False, (1, 0), found.label_names),
         Split(found.a, (), False, (0, 1), ("a", "c")),
         Split(found.a, (), False, ((0.0,), (1.0,)), ("a",)),
         plain,

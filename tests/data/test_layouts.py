@@ -4,7 +4,8 @@ import shutil
 import pytest
 
 from translate.data import layouts
-from translate.data.layouts import EXPECTED, LAYOUTS, Ref, Split
+from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS, Split
+from translate.data.split import ImageRef
 from translate.errors import DataError
 
 # Layouts are decided by names alone, so these files hold a few bytes that are no image.
@@ -24,7 +25,7 @@ def shown(root, refs):
 
 def refused(root, layout, split="train"):
     with pytest.raises(DataError) as caught:
-        layouts.find(root, layout, split)
+        layouts.find_split(root, layout, split)
     assert caught.value.exit_code == 3
     message = str(caught.value)
     assert "\n" not in message
@@ -32,7 +33,7 @@ def refused(root, layout, split="train"):
 
 
 def test_every_layout_says_what_it_expects():
-    assert EXPECTED.keys() == LAYOUTS.keys()
+    assert LAYOUT_CONTENTS.keys() == LAYOUTS.keys()
 
 
 # What is found.
@@ -40,7 +41,7 @@ def test_every_layout_says_what_it_expects():
 
 def test_unpaired_folders_are_searched_through_and_sorted(tmp_path):
     make(tmp_path, "trainA/b.png", "trainA/sub/a.JPG", "trainA/a.txt", "trainB/2.webp", "trainB/10.npy", "testA/x.png")
-    found = layouts.find(tmp_path, "unpaired")
+    found = layouts.find_split(tmp_path, "unpaired")
     assert shown(tmp_path, found.a) == ["trainA/b.png", "trainA/sub/a.JPG"]
     assert shown(tmp_path, found.b) == ["trainB/10.npy", "trainB/2.webp"]
     assert not found.paired
@@ -56,7 +57,7 @@ def test_twin_folders_are_paired_by_relative_path_without_extension(tmp_path):
         "trainB/1.jpg",
         "trainB/s/1.png",
     )
-    found = layouts.find(tmp_path, "paired")
+    found = layouts.find_split(tmp_path, "paired")
     assert shown(tmp_path, found.a) == ["trainA/1.png", "trainA/s/1.png", "trainA/s/2.v1.jpg"]
     assert shown(tmp_path, found.b) == ["trainB/1.jpg", "trainB/s/1.png", "trainB/s/2.v1.webp"]
     assert found.paired
@@ -65,7 +66,7 @@ def test_twin_folders_are_paired_by_relative_path_without_extension(tmp_path):
 @pytest.mark.parametrize(("layout", "pairs"), [("paired", True), ("unpaired", False)])
 def test_side_by_side_files_are_a_on_the_left_and_b_on_the_right(layout, pairs, tmp_path):
     make(tmp_path, "train/1.jpg", "train/s/2.png")
-    found = layouts.find(tmp_path, layout)
+    found = layouts.find_split(tmp_path, layout)
     assert shown(tmp_path, found.a) == ["train/1.jpg left", "train/s/2.png left"]
     assert shown(tmp_path, found.b) == ["train/1.jpg right", "train/s/2.png right"]
     assert found.paired is pairs
@@ -74,12 +75,12 @@ def test_side_by_side_files_are_a_on_the_left_and_b_on_the_right(layout, pairs, 
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 def test_twin_folders_come_before_side_by_side_files(layout, tmp_path):
     make(tmp_path, "train/1.jpg", "trainA/2.jpg", "trainB/2.jpg")
-    assert shown(tmp_path, layouts.find(tmp_path, layout).a) == ["trainA/2.jpg"]
+    assert shown(tmp_path, layouts.find_split(tmp_path, layout).a) == ["trainA/2.jpg"]
 
 
 def test_a_folder_of_images_has_one_domain(tmp_path):
     make(tmp_path, "b.png", "sub/a.gif", "notes.txt")
-    found = layouts.find(tmp_path, "images")
+    found = layouts.find_split(tmp_path, "images")
     assert shown(tmp_path, found.a) == ["b.png", "sub/a.gif"]
     assert found.b == ()
     assert len(found) == 2
@@ -90,7 +91,7 @@ def test_a_folder_of_images_has_one_domain(tmp_path):
 def test_splits_are_told_by_their_prefix(layout, split, tmp_path):
     for name in ("train", "val", "test"):
         make(tmp_path, f"{name}A/{name}.png", f"{name}B/{name}.png")
-    found = layouts.find(tmp_path, layout, split)
+    found = layouts.find_split(tmp_path, layout, split)
     assert shown(tmp_path, (*found.a, *found.b)) == [f"{split}A/{split}.png", f"{split}B/{split}.png"]
 
 
@@ -98,7 +99,7 @@ def test_splits_are_told_by_their_prefix(layout, split, tmp_path):
 @pytest.mark.parametrize("names", [("trainA/1.png", "trainB/1.png"), ("train/1.png",)], ids=["twins", "side by side"])
 def test_direction_b2a_swaps_the_domains(layout, names, tmp_path):
     make(tmp_path, *names)
-    there, back = (layouts.find(tmp_path, layout, direction=direction) for direction in ("a2b", "b2a"))
+    there, back = (layouts.find_split(tmp_path, layout, direction=direction) for direction in ("a2b", "b2a"))
     assert (back.a, back.b, back.paired) == (there.b, there.a, there.paired)
     assert there.a != there.b
 
@@ -106,15 +107,15 @@ def test_direction_b2a_swaps_the_domains(layout, names, tmp_path):
 def test_odd_names_are_paired_too(tmp_path):
     names = ["new\nline", os.fsdecode(b"caf\xe9"), " ", "a.b.c", "ünï"]
     make(tmp_path, *(f"trainA/{name}.png" for name in names), *(f"trainB/{name}.jpg" for name in names))
-    found = layouts.find(tmp_path, "paired")
+    found = layouts.find_split(tmp_path, "paired")
     assert [a.path.stem for a in found.a] == [b.path.stem for b in found.b] == sorted(names)
-    assert found.fingerprint() == layouts.find(tmp_path, "paired").fingerprint()
+    assert found.fingerprint() == layouts.find_split(tmp_path, "paired").fingerprint()
 
 
 def test_a_linked_domain_is_read(tmp_path):
     make(tmp_path, "else/1.png", "root/trainB/1.png")
     (tmp_path / "root" / "trainA").symlink_to(tmp_path / "else")
-    assert shown(tmp_path / "root", layouts.find(tmp_path / "root", "unpaired").a) == ["trainA/1.png"]
+    assert shown(tmp_path / "root", layouts.find_split(tmp_path / "root", "unpaired").a) == ["trainA/1.png"]
 
 
 # What is refused. The message names the folder or files, and what is wanted.
@@ -124,7 +125,7 @@ def test_a_linked_domain_is_read(tmp_path):
 def test_no_such_root(layout, tmp_path):
     message = refused(tmp_path / "absent", layout)
     assert str(tmp_path / "absent") in message
-    assert EXPECTED[layout] in message
+    assert LAYOUT_CONTENTS[layout] in message
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -139,7 +140,7 @@ def test_a_missing_domain(layout, there, missing, tmp_path):
     make(tmp_path, f"{there}/1.png")
     message = refused(tmp_path, layout)
     assert str(tmp_path / missing) in message
-    assert EXPECTED[layout] in message
+    assert LAYOUT_CONTENTS[layout] in message
 
 
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
@@ -147,7 +148,7 @@ def test_neither_twins_nor_side_by_side(layout, tmp_path):
     make(tmp_path, "photos/1.png")
     message = refused(tmp_path, layout)
     assert str(tmp_path) in message
-    assert EXPECTED[layout] in message
+    assert LAYOUT_CONTENTS[layout] in message
 
 
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
@@ -196,7 +197,7 @@ def test_two_images_of_one_name_are_no_pair(tmp_path):
 
 @pytest.mark.parametrize(("a", "b", "length"), [(5, 7, 7), (7, 5, 7), (3, 3, 3), (4, 0, 4)])
 def test_an_epoch_is_as_long_as_the_larger_domain(a, b, length, tmp_path):
-    assert len(Split((Ref(tmp_path),) * a, (Ref(tmp_path),) * b, paired=False)) == length
+    assert len(Split((ImageRef(tmp_path),) * a, (ImageRef(tmp_path),) * b, paired=False)) == length
 
 
 @pytest.mark.parametrize(
@@ -212,17 +213,17 @@ def test_an_epoch_is_as_long_as_the_larger_domain(a, b, length, tmp_path):
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 def test_held_out_images_are_of_val_then_of_test(layout, folders, expected, tmp_path):
     make(tmp_path, *(f"{folder}/1.png" for folder in folders))
-    found = layouts.held_out(tmp_path, layout)
+    found = layouts.held_out_split(tmp_path, layout)
     assert (None if found is None else found.a[0].path.parent.name) == expected
     if found is not None:
-        assert layouts.held_out(tmp_path, layout, "b2a") == found.swapped()
+        assert layouts.held_out_split(tmp_path, layout, "b2a") == found.swapped()
 
 
 NAMES = ["trainA/1.png", "trainA/2.png", "trainB/1.png", "trainB/2.png"]
 
 
 def fingerprint(root):
-    return layouts.find(root, "paired").fingerprint()
+    return layouts.find_split(root, "paired").fingerprint()
 
 
 def test_a_fingerprint_stays_when_the_folder_is_moved_or_touched(tmp_path):
@@ -261,5 +262,5 @@ def test_a_fingerprint_changes_with_the_files(change, tmp_path):
 
 def test_a_fingerprint_changes_with_the_direction(tmp_path):
     make(tmp_path, "trainA/1.png", "trainB/1.longer.png", "trainB/1.png")
-    found = layouts.find(tmp_path, "unpaired")
+    found = layouts.find_split(tmp_path, "unpaired")
     assert found.swapped().fingerprint() != found.fingerprint()

@@ -7,12 +7,13 @@ from PIL import Image
 from scipy.stats import chi2_contingency, chisquare
 
 from translate import images, noise, runtime
-from translate.data import augment, layouts
-from translate.data.decode import Recipe, load
-from translate.data.layouts import Ref, Split
-from translate.data.loader import Loader, Options, fixed_batch
-from translate.data.memory import next_good
-from translate.data.order import Order
+from translate.data import crop_flip, layouts
+from translate.data.in_memory import next_readable
+from translate.data.layouts import Split
+from translate.data.loader import Loader, LoaderOptions, fixed_batch
+from translate.data.preprocessing import Preprocessing, load_image
+from translate.data.sampler import Sampler
+from translate.data.split import ImageRef
 from translate.errors import DataError
 
 CPU = torch.device("cpu")
@@ -21,13 +22,13 @@ TIERS = ["resident", "ram", "stream"]
 
 def loader(
     split, *, load=20, crop=16, flip=True, channels=(3, 3), batch_size=3, said=None, recipe=None, tier="resident",
-    workers=0, seed=0, dtype=torch.float32, rank=0, ranks=1, **options,
+    workers=0, seed=0, dtype=torch.float32, rank=0, world_size=1, **options,
 ):  # fmt: skip
     say = (said if said is not None else []).append
-    recipe = Recipe(load, crop, flip, channels, **(recipe or {}))
-    options = Options(tier=tier, workers=workers, **options)
+    recipe = Preprocessing(load, crop, flip, channels, **(recipe or {}))
+    options = LoaderOptions(tier=tier, workers=workers, **options)
     return Loader(
-        split, recipe, batch_size=batch_size, seed=seed, device=CPU, dtype=dtype, rank=rank, ranks=ranks, options=options,
+        split, recipe, batch_size=batch_size, seed=seed, device=CPU, dtype=dtype, rank=rank, world_size=world_size, options=options,
         say=say,
     )  # fmt: skip
 
@@ -39,7 +40,7 @@ def take(loader, count, start=0):
 
 
 def decode(ref, channels, size):
-    return load(ref, Recipe(size, size, False, (channels, channels)), 0)
+    return load_image(ref, Preprocessing(size, size, False, (channels, channels)), 0)
 
 
 def equal(x, y):
@@ -48,17 +49,17 @@ def equal(x, y):
 
 def some(a, b, paired=False):
     """A split of so many images that are never opened."""
-    return Split((Ref(None),) * a, (Ref(None),) * b, paired)
+    return Split((ImageRef(None),) * a, (ImageRef(None),) * b, paired)
 
 
 @pytest.fixture
 def unpaired(unpaired_root):
-    return layouts.find(unpaired_root, "unpaired")
+    return layouts.find_split(unpaired_root, "unpaired")
 
 
 @pytest.fixture
 def paired(paired_root):
-    return layouts.find(paired_root, "paired")
+    return layouts.find_split(paired_root, "paired")
 
 
 @pytest.fixture(params=["unpaired", "paired"])
@@ -72,28 +73,30 @@ def split(request):
 @pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("epoch", [0, 1, 5])
 def test_an_epoch_has_every_image_of_a_once(epoch, paired):
-    order = Order(some(9, 9 if paired else 4, paired), seed=0)
+    order = Sampler(some(9, 9 if paired else 4, paired), seed=0)
     assert sorted(order(n)[0] for n in range(9 * epoch, 9 * epoch + 9)) == list(range(9))
 
 
 def test_a_smaller_domain_a_goes_round_within_the_epoch():
-    order = Order(some(3, 8), seed=0)
+    order = Sampler(some(3, 8), seed=0)
     counts = np.bincount([order(n)[0] for n in range(8, 16)])
     assert sorted(counts) == [2, 3, 3]
 
 
 def test_partners_stay_together():
-    order = Order(some(6, 6, paired=True), seed=0)
+    order = Sampler(some(6, 6, paired=True), seed=0)
     assert all(a == b for a, b in map(order, range(30)))
 
 
 def test_epochs_and_seeds_have_their_own_order():
-    orders = {tuple(Order(some(9, 9), seed)(n)[0] for n in range(9 * e, 9 * e + 9)) for seed in (0, 1) for e in (0, 1)}
+    orders = {
+        tuple(Sampler(some(9, 9), seed)(n)[0] for n in range(9 * e, 9 * e + 9)) for seed in (0, 1) for e in (0, 1)
+    }
     assert len(orders) == 4
 
 
 def test_unpaired_b_is_uniform_and_says_nothing_of_a():
-    order = Order(some(3, 4), seed=0)
+    order = Sampler(some(3, 4), seed=0)
     table = np.zeros((3, 4))
     for n in range(4 * 600):
         table[order(n)] += 1
@@ -102,12 +105,12 @@ def test_unpaired_b_is_uniform_and_says_nothing_of_a():
 
 
 def test_the_order_of_asking_does_not_matter():
-    forwards, backwards = Order(some(5, 7), seed=3), Order(some(5, 7), seed=3)
+    forwards, backwards = Sampler(some(5, 7), seed=3), Sampler(some(5, 7), seed=3)
     assert [forwards(n) for n in range(40)] == [backwards(n) for n in reversed(range(40))][::-1]
 
 
 def test_without_b_the_order_is_that_of_a():
-    order = Order(some(5, 0), seed=0)
+    order = Sampler(some(5, 0), seed=0)
     assert sorted(order(n)[0] for n in range(5)) == list(range(5))
 
 
@@ -127,7 +130,7 @@ def test_batches_are_full_and_in_range(split, tier):
 
 def test_images_are_those_of_the_files_in_the_order(unpaired):
     got = take(loader(unpaired, load=24, crop=24, flip=False), 5)
-    order = Order(unpaired, seed=0)
+    order = Sampler(unpaired, seed=0)
     for n in range(15):
         for name, refs, i in zip("ab", (unpaired.a, unpaired.b), order(n), strict=True):
             pixels = np.asarray(Image.open(refs[i].path).resize((24, 24), Image.Resampling.BICUBIC))
@@ -155,9 +158,9 @@ def test_an_image_does_not_depend_on_its_batch(split, tier):
 @pytest.mark.parametrize("tier", TIERS)
 def test_ranks_together_see_what_one_sees(split, tier):
     whole = take(loader(split, batch_size=6, tier=tier), 3)
-    ranks = [take(loader(split, batch_size=2, tier=tier, rank=rank, ranks=3), 3) for rank in range(3)]
+    world_size = [take(loader(split, batch_size=2, tier=tier, rank=rank, world_size=3), 3) for rank in range(3)]
     for name, x in whole.items():
-        steps = [part for step in range(3) for part in (rank[name][2 * step : 2 * step + 2] for rank in ranks)]
+        steps = [part for step in range(3) for part in (rank[name][2 * step : 2 * step + 2] for rank in world_size)]
         assert torch.equal(torch.cat(steps), x)
 
 
@@ -188,7 +191,7 @@ def test_each_domain_has_its_channels(split, tier, channels):
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_folder_of_images_gives_a_alone(unpaired_root, tier):
-    split = layouts.find(unpaired_root / "trainA", "images")
+    split = layouts.find_split(unpaired_root / "trainA", "images")
     assert {name: x.shape for name, x in take(loader(split, tier=tier), 2).items()} == {"a": (6, 3, 16, 16)}
 
 
@@ -196,7 +199,7 @@ def test_a_folder_of_images_gives_a_alone(unpaired_root, tier):
 @pytest.mark.parametrize("tier", TIERS)
 def test_partners_are_cut_and_flipped_alike(paired_root, tier, direction):
     """B is A inverted in the files, and nothing is resampled: so it must be in every batch."""
-    split = layouts.find(paired_root, "paired", direction=direction)
+    split = layouts.find_split(paired_root, "paired", direction=direction)
     batch = take(loader(split, load=40, crop=16, tier=tier), 6)
     torch.testing.assert_close(batch["b"], -batch["a"], rtol=0, atol=1e-6)
     assert batch["a"].std() > 0.1
@@ -212,7 +215,7 @@ def test_unpaired_images_are_cut_and_flipped_apart(unpaired):
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_crop_as_large_as_the_image_is_the_image(split, tier):
     batch = take(loader(split, load=16, crop=16, flip=False, tier=tier), 4)
-    order = Order(split, seed=0)
+    order = Sampler(split, seed=0)
     for n in range(12):
         a, b = order(n)
         assert torch.equal(batch["a"][n], images.to_range(decode(split.a[a], 3, 16), torch.float32))
@@ -251,7 +254,7 @@ def grey_of(x):
 def bad_files(root, bad_a, bad_b, layout):
     squares(root / "trainA", 5, bad_a)
     squares(root / "trainB", 5, bad_b)
-    return layouts.find(root, layout)
+    return layouts.find_split(root, layout)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +262,7 @@ def bad_files(root, bad_a, bad_b, layout):
     [((), [0, 1, 2, 3, 4]), ((1, 2, 4), [0, 3, 3, 3, 0]), ((0,), [1, 1, 2, 3, 4]), ((0, 1, 2, 4), [3] * 5)],
 )
 def test_next_good(bad, used):
-    assert next_good([i not in bad for i in range(5)]) == used
+    assert next_readable([i not in bad for i in range(5)]) == used
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -267,7 +270,7 @@ def test_a_bad_file_is_replaced_by_the_next_good_one_and_said_once(tier, tmp_pat
     split = bad_files(tmp_path, {1, 2, 4}, {0}, "unpaired")
     said = []
     batch = take(loader(split, tier=tier, said=said), 20)
-    order = Order(split, seed=0)
+    order = Sampler(split, seed=0)
     drawn = [order(n) for n in range(60)]
     assert grey_of(batch["a"]) == [[0, 3, 3, 3, 0][a] for a, _ in drawn]
     assert grey_of(batch["b"]) == [[1, 1, 2, 3, 4][b] for _, b in drawn]
@@ -280,7 +283,7 @@ def test_a_bad_file_is_replaced_by_the_next_good_one_and_said_once(tier, tmp_pat
 def test_a_pair_with_a_bad_file_is_replaced_whole(tier, tmp_path):
     split = bad_files(tmp_path, {1}, {2}, "paired")
     batch = take(loader(split, tier=tier), 10)
-    order = Order(split, seed=0)
+    order = Sampler(split, seed=0)
     expected = [[0, 3, 3, 3, 4][order(n)[0]] for n in range(30)]
     assert grey_of(batch["a"]) == grey_of(batch["b"]) == expected
 
@@ -326,21 +329,21 @@ def test_halves_meet_at_half_the_width(channels, width, size, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "x.png")
     for half, columns in (("left", slice(0, width // 2)), ("right", slice(width // 2, width))):
         expected = Image.fromarray(pixels[:, columns]).resize((size, size), Image.Resampling.BICUBIC)
-        decoded = decode(Ref(tmp_path / "x.png", half), channels, size)
+        decoded = decode(ImageRef(tmp_path / "x.png", half), channels, size)
         assert torch.equal(decoded, torch.from_numpy(np.array(expected)).expand(channels, -1, -1))
 
 
 @pytest.mark.parametrize("half", ["left", "right"])
 def test_one_pixel_has_no_halves(half, tmp_path):
     Image.new("RGB", (1, 5)).save(tmp_path / "x.png")
-    reason = decode(Ref(tmp_path / "x.png", half), 3, 4)
+    reason = decode(ImageRef(tmp_path / "x.png", half), 3, 4)
     assert isinstance(reason, images.ImageError)
     assert "too narrow" in str(reason)
 
 
 def test_images_of_any_shape_become_squares(tmp_path):
     Image.new("RGB", (3, 50), (9, 8, 7)).save(tmp_path / "x.png")
-    square = decode(Ref(tmp_path / "x.png"), 3, 6)
+    square = decode(ImageRef(tmp_path / "x.png"), 3, 6)
     assert torch.equal(square, torch.tensor([9, 8, 7], dtype=torch.uint8)[:, None, None].expand(3, 6, 6))
 
 
@@ -354,11 +357,11 @@ def by_slices(stored, cuts, index, size):
     """The three ways to cut give the same."""
     out = torch.empty(len(index), stored.shape[1], size, size, dtype=torch.float64)
     where = zip(cuts.top.tolist(), cuts.left.tolist(), cuts.mirrored.tolist(), strict=True)
-    return images.to_integers(augment.slices([stored[i] for i in index.tolist()], list(where), out, None))
+    return images.to_integers(crop_flip.crop_into([stored[i] for i in index.tolist()], list(where), out, None))
 
 
 def by_gather(stored, cuts, index, size):
-    return augment.gather(stored, index, cuts, size, size)
+    return crop_flip.gather_crops(stored, index, cuts, size, size)
 
 
 def by_flat_gather(stored, cuts, index, size):
@@ -368,7 +371,7 @@ def by_flat_gather(stored, cuts, index, size):
     flat = torch.cat([*parts, torch.full((3,), 99, dtype=stored.dtype)])
     offsets = 5 + index * (5 + channels * height * width)
     heights, widths = torch.full_like(index, height), torch.full_like(index, width)
-    return augment.gather_flat(flat, offsets, heights, widths, channels, cuts, size, size)
+    return crop_flip.gather_flat_crops(flat, offsets, heights, widths, channels, cuts, size, size)
 
 
 CUTTERS = [by_slices, by_gather, by_flat_gather]
@@ -376,7 +379,7 @@ CUTTERS = [by_slices, by_gather, by_flat_gather]
 
 def drawn(stored, key, name, size, flip):
     heights, widths = (torch.full((len(key),), n) for n in stored.shape[2:])
-    return augment.draw(key, name, heights, widths, size, flip)
+    return crop_flip.draw_cuts(key, name, heights, widths, size, flip)
 
 
 def cuts(cutter, count, size, flip, name="a"):
@@ -435,7 +438,7 @@ def test_crops_are_of_the_images_that_the_index_names(cutter, depth):
 def test_slices_normalise_as_a_gather_does_bit_for_bit(depth, values, dtype):
     stored = (torch.rand(1, 2, 6, 6) * 60000).to(depth)
     out = torch.empty(1, 2, 6, 6, dtype=dtype)
-    augment.slices([stored[0]], [(0, 0, False)], out, values)
+    crop_flip.crop_into([stored[0]], [(0, 0, False)], out, values)
     assert torch.equal(out, images.to_range(stored, dtype, values))
 
 
@@ -443,7 +446,7 @@ def test_slices_normalise_as_a_gather_does_bit_for_bit(depth, values, dtype):
 
 
 def test_fixed_batch_is_evenly_spread_over_each_domain(unpaired):
-    recipe = Recipe(20, 16, True, (3, 1))
+    recipe = Preprocessing(20, 16, True, (3, 1))
     batch = fixed_batch(unpaired, recipe, 3, CPU, torch.float32)
     for name, refs, channels, places in (("a", unpaired.a, 3, (0, 1, 3)), ("b", unpaired.b, 1, (0, 2, 4))):
         whole = torch.stack([decode(refs[i], channels, 20) for i in places])
@@ -452,24 +455,24 @@ def test_fixed_batch_is_evenly_spread_over_each_domain(unpaired):
 
 
 def test_fixed_batch_of_pairs_keeps_partners_together(paired):
-    batch = fixed_batch(paired, Recipe(40, 16, True, (3, 3)), 4, CPU, torch.float64)
+    batch = fixed_batch(paired, Preprocessing(40, 16, True, (3, 3)), 4, CPU, torch.float64)
     torch.testing.assert_close(batch["b"], -batch["a"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("asked", "given"), [(1, 1), (5, 5), (50, 5)])
 def test_fixed_batch_has_no_more_images_than_the_smaller_domain(unpaired, asked, given):
-    batch = fixed_batch(unpaired, Recipe(16, 16, True, (3, 3)), asked, CPU, torch.float32)
+    batch = fixed_batch(unpaired, Preprocessing(16, 16, True, (3, 3)), asked, CPU, torch.float32)
     assert (len(batch["a"]), len(batch["b"])) == (given, given)
     assert len(batch["a"].flatten(1).unique(dim=0)) == given
 
 
 def test_fixed_batch_without_b(unpaired_root):
-    split = layouts.find(unpaired_root / "trainA", "images")
-    assert fixed_batch(split, Recipe(16, 16, True, (3, 3)), 2, CPU, torch.float32).keys() == {"a"}
+    split = layouts.find_split(unpaired_root / "trainA", "images")
+    assert fixed_batch(split, Preprocessing(16, 16, True, (3, 3)), 2, CPU, torch.float32).keys() == {"a"}
 
 
 def test_fixed_batch_shows_a_bad_file_as_white(tmp_path):
     split = bad_files(tmp_path, {1}, (), "paired")
-    batch = fixed_batch(split, Recipe(16, 16, True, (3, 3)), 5, CPU, torch.float32)
+    batch = fixed_batch(split, Preprocessing(16, 16, True, (3, 3)), 5, CPU, torch.float32)
     assert (batch["a"][1] == 1).all()
     assert grey_of(batch["b"]) == [0, 1, 2, 3, 4]

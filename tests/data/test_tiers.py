@@ -16,16 +16,17 @@ import torch
 from PIL import Image
 
 from translate import images, runtime
-from translate.data import layouts, recipes, workers
-from translate.data.decode import DECODERS, RESIZERS, Recipe, load, load_pair
-from translate.data.layouts import Ref, Split
-from translate.data.loader import Loader, Options, fixed_batch
-from translate.data.memory import Memory
-from translate.data.nvjpeg import Finisher
-from translate.data.order import Order, Steps
-from translate.data.source import RING, Source, made_ahead, send_ahead
-from translate.data.stream import Stream
-from translate.data.workers import Images
+from translate.data import albumentations_recipe, layouts, stream_dataset
+from translate.data.in_memory import InMemorySource
+from translate.data.layouts import Split
+from translate.data.loader import Loader, LoaderOptions, fixed_batch
+from translate.data.loader_context import RING_SIZE, LoaderContext, prefetch_on_stream, prefetch_to_device
+from translate.data.nvjpeg import NvjpegDecoder
+from translate.data.preprocessing import DECODERS, RESIZERS, Preprocessing, load_image, load_pair
+from translate.data.sampler import BatchSampler, Sampler
+from translate.data.split import ImageRef
+from translate.data.stream_dataset import StreamDataset
+from translate.data.streaming import StreamingSource
 from translate.errors import DataError, UsageError
 from translate.images import Reading
 
@@ -48,7 +49,7 @@ def make(
     **options,
 ):
     say = (said if said is not None else []).append
-    options = Options(tier=tier, workers=workers, **options)
+    options = LoaderOptions(tier=tier, workers=workers, **options)
     return Loader(split, recipe, batch_size=batch_size, seed=seed, device=device, dtype=dtype, options=options, say=say)
 
 
@@ -66,8 +67,10 @@ def same(first, second):
 
 
 def source(split, recipe, batch_size=2, seed=0):
-    order = Order(split, seed)
-    return Source(split, recipe, order, Steps(order, batch_size), CPU, torch.float32, lambda line: None, workers=0)
+    order = Sampler(split, seed)
+    return LoaderContext(
+        split, recipe, order, BatchSampler(order, batch_size), CPU, torch.float32, lambda line: None, workers=0
+    )
 
 
 def photo(path, height, width, seed, *, like=None, **options):
@@ -97,7 +100,7 @@ def roots(tmp_path_factory):
 
 @pytest.fixture(params=["unpaired", "paired", "halves"])
 def split(request, roots):
-    return layouts.find(roots / request.param, "unpaired" if request.param == "unpaired" else "paired")
+    return layouts.find_split(roots / request.param, "unpaired" if request.param == "unpaired" else "paired")
 
 
 # What the rules make of sizes.
@@ -126,9 +129,9 @@ def crops(image, size):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_images_are_cut_from_what_the_reference_would_load(rule, roots):
-    split = layouts.find(roots / "unpaired", "unpaired")
-    recipe = Recipe(22, 18, False, (3, 3), rule)
-    order = Order(split, 0)
+    split = layouts.find_split(roots / "unpaired", "unpaired")
+    recipe = Preprocessing(22, 18, False, (3, 3), rule)
+    order = Sampler(split, 0)
     for n, batch in enumerate(take(make(split, recipe).batches(0), 8)):
         for name, refs, i in zip("ab", (split.a, split.b), order(n), strict=True):
             with Image.open(refs[i].path) as file:
@@ -144,7 +147,7 @@ def test_images_are_cut_from_what_the_reference_would_load(rule, roots):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_tiers_give_the_same_bits_by_every_rule(split, rule):
-    recipe = Recipe(22, 18, True, (3, 3), rule)
+    recipe = Preprocessing(22, 18, True, (3, 3), rule)
     size = 1 if rule == "none" else 3
     resident, ram, streamed = (take(make(split, recipe, tier=tier, batch_size=size).batches(2), 7) for tier in TIERS)
     assert same(resident, ram)
@@ -154,17 +157,17 @@ def test_tiers_give_the_same_bits_by_every_rule(split, rule):
 @pytest.mark.parametrize("rule", ["none", "crop"])
 def test_what_a_worker_hands_over_is_what_was_asked_for(rule, split):
     """Stacked where images are of one size, one by one where they are not."""
-    images_of_run = dataset(split, Recipe(22, 18, True, (3, 3), rule), False)
-    handed, skipped = workers._answer(images_of_run, list(range(9)))
+    images_of_run = dataset(split, Preprocessing(22, 18, True, (3, 3), rule), False)
+    handed, skipped = stream_dataset._answer(images_of_run, list(range(9)))
     assert isinstance(handed, dict) == (rule == "crop")
-    assert same(workers._unstacked(handed), [found for found, _ in images_of_run.take(list(range(9)))])
+    assert same(stream_dataset._unstacked(handed), [found for found, _ in images_of_run.load_batch(list(range(9)))])
     assert not skipped
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_images_of_other_sizes_in_one_batch_are_a_data_error(tier, roots):
-    split = layouts.find(roots / "unpaired", "unpaired")
-    loader = make(split, Recipe(22, 18, True, (3, 3), "none"), tier=tier, batch_size=2)
+    split = layouts.find_split(roots / "unpaired", "unpaired")
+    loader = make(split, Preprocessing(22, 18, True, (3, 3), "none"), tier=tier, batch_size=2)
     with pytest.raises(DataError) as caught:
         take(loader.batches(0), 9)
     assert "--batch-size 1" in str(caught.value)
@@ -178,17 +181,17 @@ def test_both_sides_of_a_pair_share_their_geometry(tier, rule, tmp_path):
     for i, (height, width) in enumerate(SIZES):
         for folder in ("trainA", "trainB"):
             photo(tmp_path / folder / f"{i}.png", height, width, i)
-    split = layouts.find(tmp_path, "paired")
-    for batch in take(make(split, Recipe(30, 18, True, (3, 3), rule), tier=tier).batches(0), 10):
+    split = layouts.find_split(tmp_path, "paired")
+    for batch in take(make(split, Preprocessing(30, 18, True, (3, 3), rule), tier=tier).batches(0), 10):
         assert torch.equal(batch["a"], batch["b"])
         assert batch["a"].std() > 0.05
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_twins_of_other_sizes_get_the_size_of_a(tier, roots):
-    split = layouts.find(roots / "paired", "paired")
-    order = Order(split, 0)
-    loader = make(split, Recipe(22, 18, False, (3, 3), "none"), tier=tier)
+    split = layouts.find_split(roots / "paired", "paired")
+    order = Sampler(split, 0)
+    loader = make(split, Preprocessing(22, 18, False, (3, 3), "none"), tier=tier)
     for n, batch in enumerate(take(loader.batches(0), 5)):
         height, width = expected_size("none", *SIZES[order(n)[0]], 22, 18)
         assert batch["a"].shape == batch["b"].shape == (1, 3, height, width)
@@ -204,8 +207,8 @@ def test_a_bad_file_in_the_fixed_batch_is_white_and_as_large_as_its_partner(rule
         photo(tmp_path / folder / "0.png", 40, 61, 0)
     (tmp_path / bad / "0.png").write_text("no image")
     for layout in ("paired", "unpaired"):
-        split = layouts.find(tmp_path, layout)
-        batch = fixed_batch(split, Recipe(32, 24, False, (3, 3), rule), 1, CPU, torch.float32)
+        split = layouts.find_split(tmp_path, layout)
+        batch = fixed_batch(split, Preprocessing(32, 24, False, (3, 3), rule), 1, CPU, torch.float32)
         assert batch["a"].shape == batch["b"].shape == ((1, 3, 40, 60) if rule == "none" else (1, 3, 24, 24))
         assert (batch[bad[-1].lower()] == 1).all()
 
@@ -216,7 +219,7 @@ def test_a_fixed_batch_without_a_good_file_is_white(tmp_path):
         (tmp_path / folder / "0.png").write_text("no image")
     for rule in RULES:
         batch = fixed_batch(
-            layouts.find(tmp_path, "paired"), Recipe(32, 24, False, (3, 1), rule), 1, CPU, torch.float32
+            layouts.find_split(tmp_path, "paired"), Preprocessing(32, 24, False, (3, 1), rule), 1, CPU, torch.float32
         )
         size = 32 if rule == "none" else 24
         assert torch.equal(batch["a"], torch.ones(1, 3, size, size))
@@ -226,7 +229,7 @@ def test_a_fixed_batch_without_a_good_file_is_white(tmp_path):
 @pytest.mark.parametrize("size", [(10, 40), (40, 10), (17, 18), (5, 5)])
 def test_crop_enlarges_what_is_smaller_than_the_crop(size, tmp_path):
     photo(tmp_path / "x.png", *size, 0)
-    image = load(Ref(tmp_path / "x.png"), Recipe(99, 18, False, (3, 3), "crop"), 0)
+    image = load_image(ImageRef(tmp_path / "x.png"), Preprocessing(99, 18, False, (3, 3), "crop"), 0)
     height, width = image.shape[1:]
     assert min(height, width) == 18
     assert abs(height / width - size[0] / size[1]) <= 0.5 / 18 * max(1, size[0] / size[1])
@@ -234,7 +237,7 @@ def test_crop_enlarges_what_is_smaller_than_the_crop(size, tmp_path):
 
 def test_none_rounds_to_what_the_network_takes(tmp_path):
     photo(tmp_path / "x.png", 47, 130, 0)
-    shapes = {m: load(Ref(tmp_path / "x.png"), Recipe(9, 9, False, (3, 3), "none", multiple_of=m), 0).shape[1:]
+    shapes = {m: load_image(ImageRef(tmp_path / "x.png"), Preprocessing(9, 9, False, (3, 3), "none", multiple_of=m), 0).shape[1:]
               for m in (1, 4, 32, 64, 256)}  # fmt: skip
     assert shapes == {1: (47, 130), 4: (48, 128), 32: (32, 128), 64: (64, 128), 256: (256, 256)}
 
@@ -248,8 +251,8 @@ def test_the_fixed_batch_shows_both_sides_of_a_pair_alike(rule, tmp_path):
             large = a.resize((2 * width, height * 3), Image.Resampling.BICUBIC)
         (tmp_path / "trainB").mkdir(exist_ok=True)
         large.save(tmp_path / "trainB" / f"{i}.png")
-    split = layouts.find(tmp_path, "paired")
-    batch = fixed_batch(split, Recipe(32, 24, False, (3, 3), rule), 3, CPU, torch.float32)
+    split = layouts.find_split(tmp_path, "paired")
+    batch = fixed_batch(split, Preprocessing(32, 24, False, (3, 3), rule), 3, CPU, torch.float32)
     assert batch["a"].shape == batch["b"].shape
     assert (batch["a"] - batch["b"]).abs().mean() < 0.02
 
@@ -363,7 +366,7 @@ def test_torchcodec_skips_what_pillow_skips_and_says_its_reason(share, tmp_path,
     data = (tmp_path / "x.jpg").read_bytes()
     (tmp_path / "x.jpg").write_bytes(data[: int(share * len(data))])
     results = [
-        load(Ref(tmp_path / "x.jpg"), Recipe(32, 32, False, (3, 3), decoder=name), 0)
+        load_image(ImageRef(tmp_path / "x.jpg"), Preprocessing(32, 32, False, (3, 3), decoder=name), 0)
         for name in ("pillow", "torchcodec")
     ]
     assert all(isinstance(x, images.ImageError) for x in results)
@@ -374,7 +377,7 @@ def test_tiers_give_the_same_bits_by_every_decoder_and_resizer(tmp_path):
     for i in range(4):
         photo(tmp_path / "trainA" / f"{i}.jpg", 40 + i, 50, i, quality=90)
         photo(tmp_path / "trainB" / f"{i}.png", 40, 50 - i, i)
-    split = layouts.find(tmp_path, "unpaired")
+    split = layouts.find_split(tmp_path, "unpaired")
     decoders = ["pillow"]
     try:
         import torchcodec  # noqa: F401
@@ -384,7 +387,7 @@ def test_tiers_give_the_same_bits_by_every_decoder_and_resizer(tmp_path):
         pass
     for decoder in decoders:
         for resize in RESIZERS:
-            recipe = Recipe(24, 20, True, (3, 3), decoder=decoder, resize=resize)
+            recipe = Preprocessing(24, 20, True, (3, 3), decoder=decoder, resize=resize)
             made = [take(make(split, recipe, tier=tier, batch_size=3).batches(0), 4) for tier in TIERS]
             assert same(made[0], made[1])
             assert same(made[0], made[2])
@@ -406,19 +409,19 @@ def by_pillow(contents, channels):
 
 
 def dataset(split, recipe, contents):
-    return Images(split, recipe, Order(split, 0), ("a", "b") if split.b else ("a",), contents=contents)
+    return StreamDataset(split, recipe, Sampler(split, 0), ("a", "b") if split.b else ("a",), keep_encoded=contents)
 
 
 def finished(split, recipe, numbers):
     """What the workers and the device make of images of the run, and what was skipped."""
-    raw = dataset(split, recipe, True).take(numbers)
-    rows, more = Finisher(dataset(split, recipe, True), CPU, by_pillow)([found for found, _ in raw], numbers)
+    raw = dataset(split, recipe, True).load_batch(numbers)
+    rows, more = NvjpegDecoder(dataset(split, recipe, True), CPU, by_pillow)([found for found, _ in raw], numbers)
     skipped = {path: why for _, some in raw for path, why in some.items()}
     return raw, rows, skipped | more
 
 
 def expected(split, recipe, numbers):
-    rows = dataset(split, recipe, False).take(numbers)
+    rows = dataset(split, recipe, False).load_batch(numbers)
     return [found for found, _ in rows], {path: why for _, some in rows for path, why in some.items()}
 
 
@@ -427,16 +430,16 @@ def jpegs(request, tmp_path):
     if request.param == "halves":
         for i, (height, width) in enumerate(SIZES):
             photo(tmp_path / "train" / f"{i}.jpg", height, 2 * width + i % 2, i)
-        return layouts.find(tmp_path, "paired")
+        return layouts.find_split(tmp_path, "paired")
     for i, (height, width) in enumerate(SIZES):
         photo(tmp_path / "trainA" / f"{i}.jpg", height, width, i)
         photo(tmp_path / "trainB" / f"{i}.jpg", width, height, 9 + i)
-    return layouts.find(tmp_path / ("trainA" if request.param == "images" else ""), request.param)
+    return layouts.find_split(tmp_path / ("trainA" if request.param == "images" else ""), request.param)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_finisher_gives_what_workers_give(jpegs, rule):
-    recipe = Recipe(24, 18, True, (3, 3), rule, resize="torch")
+    recipe = Preprocessing(24, 18, True, (3, 3), rule, resize="torch")
     numbers = list(range(3, 12))
     raw, rows, skipped = finished(jpegs, recipe, numbers)
     assert all(x.ndim == 1 for found, _ in raw for x in found.values())  # nothing was decoded by the worker
@@ -451,8 +454,8 @@ def test_the_finisher_replaces_a_damaged_file_and_names_it(tmp_path):
     for bad in (tmp_path / "trainA/1.jpg", tmp_path / "trainA/2.jpg", tmp_path / "trainB/4.jpg"):
         bad.write_bytes(bad.read_bytes()[:-300])
     for layout in ("unpaired", "paired"):
-        split = layouts.find(tmp_path, layout)
-        recipe = Recipe(24, 18, True, (3, 3), resize="torch")
+        split = layouts.find_split(tmp_path, layout)
+        recipe = Preprocessing(24, 18, True, (3, 3), resize="torch")
         numbers = list(range(15))
         _, rows, skipped = finished(split, recipe, numbers)
         wanted, bad = expected(split, recipe, numbers)
@@ -467,24 +470,24 @@ def test_the_finisher_labels_what_it_shows(tmp_path):
             photo(tmp_path / "train" / domain / f"{i}.jpg", 60, 60, ord(domain) + i, quality=95)
     bad = tmp_path / "train/x/1.jpg"  # in its place one of y is shown
     bad.write_bytes(bad.read_bytes()[:-300])
-    split, numbers = layouts.find(tmp_path, "domains"), list(range(12))
-    recipe = Recipe(24, 18, True, (3, 3), resize="torch")
+    split, numbers = layouts.find_split(tmp_path, "domains"), list(range(12))
+    recipe = Preprocessing(24, 18, True, (3, 3), resize="torch")
     _, rows, skipped = finished(split, recipe, numbers)
     assert same(rows, expected(split, recipe, numbers)[0])
     assert list(skipped) == [bad]
-    places = Order(split, 0).of(torch.tensor(numbers))[0].tolist()
+    places = Sampler(split, 0).indices(torch.tensor(numbers))[0].tolist()
     assert [int(row["label"]) for row in rows] == [1 if place == 1 else place // 2 for place in places]
 
 
 def test_the_finisher_says_when_the_last_good_file_is_gone(tmp_path):
     for folder in ("trainA", "trainB"):
         photo(tmp_path / folder / "0.jpg", 60, 60, 0, quality=95)
-    split, recipe = layouts.find(tmp_path, "unpaired"), Recipe(24, 18, True, (3, 3), resize="torch")
-    raw = [found for found, _ in dataset(split, recipe, True).take([0, 1])]
+    split, recipe = layouts.find_split(tmp_path, "unpaired"), Preprocessing(24, 18, True, (3, 3), resize="torch")
+    raw = [found for found, _ in dataset(split, recipe, True).load_batch([0, 1])]
     raw[1]["b"] = raw[1]["b"][:-300]
     (tmp_path / "trainB/0.jpg").unlink()
     with pytest.raises(DataError, match=r"none of the images .* can be read any more, among them '.*trainB/0\.jpg'"):
-        Finisher(dataset(split, recipe, True), CPU, by_pillow)(raw, [0, 1])
+        NvjpegDecoder(dataset(split, recipe, True), CPU, by_pillow)(raw, [0, 1])
 
 
 @pytest.mark.parametrize("layout", ["unpaired", "paired"])
@@ -492,8 +495,8 @@ def test_the_finisher_takes_jpeg_beside_png(layout, tmp_path):
     for i, (height, width) in enumerate(SIZES):
         photo(tmp_path / "trainA" / f"{i}.{'jpg' if i % 2 else 'png'}", height, width, i)
         photo(tmp_path / "trainB" / f"{i}.{'jpg' if i % 3 else 'png'}", width, height, 9 + i)
-    split = layouts.find(tmp_path, layout)
-    recipe = Recipe(24, 18, True, (3, 3), resize="torch")
+    split = layouts.find_split(tmp_path, layout)
+    recipe = Preprocessing(24, 18, True, (3, 3), resize="torch")
     numbers = list(range(10))
     raw, rows, _ = finished(split, recipe, numbers)
     assert {x.ndim for found, _ in raw for x in found.values()} == {1, 3}
@@ -507,8 +510,8 @@ def test_the_finisher_makes_grey_of_grey_files(tmp_path):
             grey = image.convert("L")
         (tmp_path / "trainB").mkdir(exist_ok=True)
         grey.save(tmp_path / "trainB" / f"{i}.jpg")
-    split = layouts.find(tmp_path, "unpaired")
-    recipe = Recipe(24, 18, True, (3, 1), resize="torch")
+    split = layouts.find_split(tmp_path, "unpaired")
+    recipe = Preprocessing(24, 18, True, (3, 1), resize="torch")
     _, rows, _ = finished(split, recipe, [0, 1, 2, 3])
     assert {x.shape for row in rows for x in row.values()} == {(3, 18, 18), (1, 18, 18)}
     assert same(rows, expected(split, recipe, [0, 1, 2, 3])[0])
@@ -517,8 +520,8 @@ def test_the_finisher_makes_grey_of_grey_files(tmp_path):
 def test_the_stream_tier_starts_with_nvjpeg(jpegs, monkeypatch):
     """All of it but nvJPEG itself."""
     monkeypatch.setattr("translate.data.nvjpeg.decode_on", lambda device: by_pillow)
-    recipe = Recipe(24, 18, True, (3, 3), decoder="nvjpeg", resize="torch")
-    plain = Recipe(24, 18, True, (3, 3), resize="torch")
+    recipe = Preprocessing(24, 18, True, (3, 3), decoder="nvjpeg", resize="torch")
+    plain = Preprocessing(24, 18, True, (3, 3), resize="torch")
     streamed = take(make(jpegs, recipe, tier="stream", batch_size=3).batches(0), 4)
     assert same(streamed, take(make(jpegs, plain, batch_size=3).batches(0), 4))
 
@@ -527,14 +530,14 @@ def test_the_stream_tier_starts_with_nvjpeg(jpegs, monkeypatch):
 
 
 def test_what_is_sent_is_received():
-    sender = runtime.Sender(CPU, RING)
+    sender = runtime.Sender(CPU, RING_SIZE)
     batches = [{"a": torch.full((2, 3), float(i)), "b": torch.full((1,), -i)} for i in range(10)]
     for batch in batches:
         assert same([sender.receive(sender.send(batch))], [batch])
 
 
 def test_batches_are_sent_ahead_in_order(roots):
-    split = layouts.find(roots / "unpaired", "unpaired")
+    split = layouts.find_split(roots / "unpaired", "unpaired")
     asked = []
 
     def stored():
@@ -543,7 +546,7 @@ def test_batches_are_sent_ahead_in_order(roots):
             yield torch.tensor([i]), {"a": torch.full((1, 3, 2, 2), i, dtype=torch.uint8)}
 
     came = []
-    for numbers, batch in send_ahead(source(split, Recipe(22, 18, True, (3, 3))), stored()):
+    for numbers, batch in prefetch_to_device(source(split, Preprocessing(22, 18, True, (3, 3))), stored()):
         assert len(asked) == int(numbers) + 2 or int(numbers) == 8  # the next one is already on its way
         assert torch.equal(batch["a"], torch.full((1, 3, 2, 2), int(numbers) / 255 * 2 - 1))
         came.append(int(numbers))
@@ -553,13 +556,13 @@ def test_batches_are_sent_ahead_in_order(roots):
 @pytest.mark.parametrize("rule", RULES)
 def test_the_ways_to_a_device_give_the_same_bits(split, rule):
     """Cut on the host and sent, or gathered; of images of one size and of many."""
-    recipe = Recipe(22, 18, True, (3, 3), rule)
-    memory = Memory(source(split, recipe, 1 if rule == "none" else 3), on_device=True)
+    recipe = Preprocessing(22, 18, True, (3, 3), rule)
+    memory = InMemorySource(source(split, recipe, 1 if rule == "none" else 3), on_device=True)
     assert memory.stores["a"].uniform == (rule == "resize_and_crop")
     sliced = take(memory._sliced(4), 9)
     assert same(take(memory._gathered(4), 9), sliced)
-    assert same(take(send_ahead(memory.source, memory.cut_on_host(4)), 9), sliced)
-    assert same(take(send_ahead(memory.source, Stream(memory.source)._stacked(4)), 9), sliced)
+    assert same(take(prefetch_to_device(memory.context, memory.crop_on_host(4)), 9), sliced)
+    assert same(take(prefetch_to_device(memory.context, StreamingSource(memory.context)._stacked(4)), 9), sliced)
 
 
 class Streams:
@@ -605,7 +608,7 @@ def test_batches_that_are_made_on_a_device_are_made_ahead_on_a_stream_of_their_o
             log.append(f"{streams.current} makes {n}")
             yield {"a": torch.tensor(n)}
 
-    for batch in islice(made_ahead(batches(), torch.device("cuda")), 2):
+    for batch in islice(prefetch_on_stream(batches(), torch.device("cuda")), 2):
         log.append(f"{streams.current} uses {int(batch['a'])}")
     assert log == [
         "side waits for main", "side makes 0",
@@ -618,9 +621,9 @@ def test_batches_that_are_made_on_a_device_are_made_ahead_on_a_stream_of_their_o
 @pytest.mark.parametrize("tier", TIERS)
 def test_batches_on_cuda_are_those_of_the_cpu(tier, roots):
     """With effects too: to the rounding of another device."""
-    split = layouts.find(roots / "unpaired", "unpaired")
+    split = layouts.find_split(roots / "unpaired", "unpaired")
     for options in ({}, {"effects": ("rotate", "color")}):
-        build = partial(make, split, Recipe(22, 18, True, (3, 3)), tier=tier, batch_size=3, **options)
+        build = partial(make, split, Preprocessing(22, 18, True, (3, 3)), tier=tier, batch_size=3, **options)
         there, here = (take(build(device=torch.device(kind)).batches(0), 12) for kind in ("cuda", "cpu"))
         for x, y in zip(there, here, strict=True):
             for name in y:
@@ -632,7 +635,7 @@ def test_batches_on_cuda_are_those_of_the_cpu(tier, roots):
 
 @pytest.mark.parametrize(("a", "b"), [(7, 7), (3, 7), (7, 3)])
 def test_permute_both_shows_every_image_of_both_domains(a, b):
-    order = Order(Split((Ref(None),) * a, (Ref(None),) * b, False), 0, "permute-both")
+    order = Sampler(Split((ImageRef(None),) * a, (ImageRef(None),) * b, False), 0, "permute-both")
     for epoch in range(4):
         drawn = [order(n) for n in range(7 * epoch, 7 * epoch + 7)]
         for side, count in enumerate((a, b)):
@@ -645,20 +648,20 @@ def test_permute_both_shows_every_image_of_both_domains(a, b):
 
 
 def test_permute_both_leaves_a_as_it_is_and_partners_together():
-    split = Split((Ref(None),) * 5, (Ref(None),) * 5, False)
+    split = Split((ImageRef(None),) * 5, (ImageRef(None),) * 5, False)
     numbers = torch.arange(40)
-    assert torch.equal(Order(split, 1, "permute-both").of(numbers)[0], Order(split, 1).of(numbers)[0])
-    pairs = Order(Split(split.a, split.b, True), 1, "permute-both").of(numbers)
+    assert torch.equal(Sampler(split, 1, "permute-both").indices(numbers)[0], Sampler(split, 1).indices(numbers)[0])
+    pairs = Sampler(Split(split.a, split.b, True), 1, "permute-both").indices(numbers)
     assert torch.equal(*pairs)
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_permute_both_reaches_the_batches(tier, roots):
-    split = layouts.find(roots / "unpaired", "unpaired")
-    recipe = Recipe(18, 18, False, (3, 3))
-    order = Order(split, 0, "permute-both")
+    split = layouts.find_split(roots / "unpaired", "unpaired")
+    recipe = Preprocessing(18, 18, False, (3, 3))
+    order = Sampler(split, 0, "permute-both")
     for n, batch in enumerate(take(make(split, recipe, tier=tier, sampling="permute-both").batches(0), 10)):
-        assert torch.equal(batch["b"][0], images.to_range(load(split.b[order(n)[1]], recipe, 1), torch.float32))
+        assert torch.equal(batch["b"][0], images.to_range(load_image(split.b[order(n)[1]], recipe, 1), torch.float32))
 
 
 # Files that are bad, or go away.
@@ -668,10 +671,10 @@ def numbered(root, count=6, folders=("trainA", "trainB")):
     for folder in folders:
         for i in range(count):
             photo(root / folder / f"{i}.png", 24, 24, i)
-    return layouts.find(root, "unpaired")
+    return layouts.find_split(root, "unpaired")
 
 
-RECIPE = Recipe(20, 16, True, (3, 3))
+RECIPE = Preprocessing(20, 16, True, (3, 3))
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -691,7 +694,7 @@ def test_strict_says_one_line_whatever_the_name(tier, tmp_path):
     bad = tmp_path / "trainA" / "0\n.png"
     bad.write_text("no image")
     with pytest.raises(DataError) as caught:
-        take(make(layouts.find(tmp_path, "unpaired"), RECIPE, tier=tier, strict=True).batches(0), 7)
+        take(make(layouts.find_split(tmp_path, "unpaired"), RECIPE, tier=tier, strict=True).batches(0), 7)
     assert "\n" not in str(caught.value)
     assert len(split.a) == 6
 
@@ -699,7 +702,7 @@ def test_strict_says_one_line_whatever_the_name(tier, tmp_path):
 def test_files_that_vanish_are_said_in_one_line_whatever_their_names(tmp_path):
     photo(tmp_path / "trainA" / "0\n.png", 24, 24, 0)
     photo(tmp_path / "trainB" / "0.png", 24, 24, 0)
-    batches = make(layouts.find(tmp_path, "unpaired"), RECIPE, tier="stream").batches(0)
+    batches = make(layouts.find_split(tmp_path, "unpaired"), RECIPE, tier="stream").batches(0)
     next(batches)
     shutil.rmtree(tmp_path / "trainA")
     with pytest.raises(DataError) as caught:
@@ -758,7 +761,7 @@ import os, signal, sys, time
 from pathlib import Path
 import torch
 from translate.data import layouts
-from translate.data.decode import Recipe
+from translate.data.preprocessing import Recipe
 from translate.data.loader import Loader, Options
 from translate.errors import DataError
 
@@ -808,7 +811,7 @@ def test_a_worker_that_dies_is_one_line_with_its_number(at, tmp_path):
 def blur(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("transforms:\n  - HorizontalFlip: {p: 0.5}\n  - GaussNoise: {p: 0.7}\n  - Rotate: {p: 0.5}\n")
-    return recipes.load(path)
+    return albumentations_recipe.load_recipe(path)
 
 
 @pytest.mark.slow
@@ -841,15 +844,23 @@ def test_what_a_recipe_leaves_too_small_is_one_line_from_a_worker_too(tmp_path):
     path.write_text(
         "transforms:\n  - Crop: {x_min: 0, y_min: 10, x_max: 64, y_max: 64, pad_if_needed: false, p: 0.6}\n"
     )
-    split = layouts.find(tmp_path, "unpaired")
-    recipe = Recipe(64, 16, False, (3, 3), "crop")
+    split = layouts.find_split(tmp_path, "unpaired")
+    recipe = Preprocessing(64, 16, False, (3, 3), "crop")
     with pytest.raises((UsageError, DataError)) as caught:
-        take(make(split, recipe, tier="stream", workers=1, albumentations=recipes.load(path)).batches(0), 40)
+        take(
+            make(
+                split, recipe, tier="stream", workers=1, albumentations=albumentations_recipe.load_recipe(path)
+            ).batches(0),
+            40,
+        )
     assert "\n" not in str(caught.value)
 
 
 def test_a_pair_is_decoded_as_its_halves_are(roots):
-    split = layouts.find(roots / "halves", "paired")
-    recipe = Recipe(22, 18, True, (3, 3))
+    split = layouts.find_split(roots / "halves", "paired")
+    recipe = Preprocessing(22, 18, True, (3, 3))
     for a, b in zip(split.a, split.b, strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(load_pair(a, b, recipe), (load(a, recipe, 0), load(b, recipe, 1))))  # noqa: B905
+        assert all(
+            torch.equal(x, y)
+            for x, y in zip(load_pair(a, b, recipe), (load_image(a, recipe, 0), load_image(b, recipe, 1)))
+        )  # noqa: B905

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from translate.data.layouts import Ref
+from translate.data.split import ImageRef
 from translate.errors import DataError, UsageError
 from translate.evaluation import evaluator, image_sets, protocol
 from translate.evaluation.evaluator import Evaluator, Subject
@@ -96,12 +96,12 @@ def test_images_of_unlike_sizes_are_named_where_one_size_is_needed(tmp_path: Pat
 
 def test_partners_are_found_by_path_without_extension(tmp_path: Path) -> None:
     fake, real = tmp_path / "fake", tmp_path / "real"
-    fakes = [Ref(fake / "x" / "1.png"), Ref(fake / "2.png")]
-    reals = [Ref(real / "2.jpg"), Ref(real / "x" / "1.bmp")]
+    fakes = [ImageRef(fake / "x" / "1.png"), ImageRef(fake / "2.png")]
+    reals = [ImageRef(real / "2.jpg"), ImageRef(real / "x" / "1.bmp")]
     assert image_sets.match_by_name(fakes, reals, (fake, real)) == reals[::-1]
     assert image_sets.match_by_name(fakes, reals[:1], (fake, real)) is None
     assert image_sets.match_by_name(fakes[:1], reals, (fake, real)) is None
-    assert image_sets.match_by_name(fakes, [*reals, Ref(real / "2.png")], (fake, real)) is None
+    assert image_sets.match_by_name(fakes, [*reals, ImageRef(real / "2.png")], (fake, real)) is None
 
 
 # The judge.

@@ -15,10 +15,11 @@ from PIL import Image
 from scipy import stats
 from torch import nn
 
-from translate.data.decode import Recipe
-from translate.data.layouts import Ref, Split
-from translate.data.loader import Loader, Options
-from translate.data.order import Order
+from translate.data.layouts import Split
+from translate.data.loader import Loader, LoaderOptions
+from translate.data.preprocessing import Preprocessing
+from translate.data.sampler import Sampler
+from translate.data.split import ImageRef
 from translate.methods import METHODS
 from translate.methods.pool import ImagePool
 from translate.training.schedule import Schedule
@@ -138,13 +139,13 @@ def test_images_stay_in_the_pool_as_long_as_the_reference_s(of_ours, of_the_doub
 
 def some(a, b, paired=False):
     """A split of so many images that are never opened."""
-    return Split((Ref(None),) * a, (Ref(None),) * b, paired)
+    return Split((ImageRef(None),) * a, (ImageRef(None),) * b, paired)
 
 
 @pytest.mark.parametrize(("a", "b"), [(7, 7), (7, 4), (4, 7), (3, 20)])
 def test_each_epoch_goes_round_a(a, b):
     """Element i of an epoch of max(|A|, |B|) is image i mod |A|, in random order."""
-    order, length = Order(some(a, b), seed=0), max(a, b)
+    order, length = Sampler(some(a, b), seed=0), max(a, b)
     assert len(some(a, b)) == length
     epochs = [[order(e * length + i)[0] for i in range(length)] for e in range(5)]
     for epoch in epochs:
@@ -153,7 +154,7 @@ def test_each_epoch_goes_round_a(a, b):
 
 
 def test_every_image_of_a_is_as_likely_at_every_place():
-    order = Order(some(6, 4), seed=0)
+    order = Sampler(some(6, 4), seed=0)
     table = np.zeros((6, 6))
     for n in range(6 * 2000):
         table[n % 6, order(n)[0]] += 1
@@ -162,14 +163,14 @@ def test_every_image_of_a_is_as_likely_at_every_place():
 
 @pytest.mark.parametrize(("a", "b"), [(5, 8), (8, 5)])
 def test_unpaired_b_is_uniform_and_independent_of_a_and_of_the_b_before(a, b):
-    of_a, of_b = zip(*map(Order(some(a, b), seed=0), range(8000)), strict=True)
+    of_a, of_b = zip(*map(Sampler(some(a, b), seed=0), range(8000)), strict=True)
     assert stats.chisquare(np.bincount(of_b, minlength=b)).pvalue > SURPRISING
     for left, right in ((of_a, of_b), (of_b[:-1], of_b[1:])):
         assert stats.chi2_contingency(stats.contingency.crosstab(left, right).count).pvalue > SURPRISING
 
 
 def test_paired_epochs_have_every_pair_once():
-    order = Order(some(9, 9, paired=True), seed=0)
+    order = Sampler(some(9, 9, paired=True), seed=0)
     for epoch in range(3):
         drawn = [order(n) for n in range(9 * epoch, 9 * epoch + 9)]
         assert sorted(drawn) == [(i, i) for i in range(9)]
@@ -191,10 +192,10 @@ def coordinates(tmp_path_factory):
 
 def cuts(path, paired):
     """Top, left and whether it is flipped (N, 3) of the crops of a and of b."""
-    recipe = Recipe(LOAD, CROP, True, (3, 3))
+    recipe = Preprocessing(LOAD, CROP, True, (3, 3))
     loader = Loader(
-        Split((Ref(path),), (Ref(path),), paired), recipe,
-        batch_size=500, seed=0, device=torch.device("cpu"), options=Options(tier="resident"),
+        Split((ImageRef(path),), (ImageRef(path),), paired), recipe,
+        batch_size=500, seed=0, device=torch.device("cpu"), options=LoaderOptions(tier="resident"),
         say=lambda line: None,
     )  # fmt: skip
     batches = [{side: x.clone() for side, x in batch.items()} for batch in islice(loader.batches(0), CUTS // 500)]

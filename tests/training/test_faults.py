@@ -254,7 +254,7 @@ def poison(monkeypatch, when):
 
     def poisoned(self, start):
         for n, batch in enumerate(batches(self, start)):
-            bad = when(start + n, self.source.order.seed)
+            bad = when(start + n, self.context.sampler.seed)
             yield {name: x * float("nan") for name, x in batch.items()} if bad else batch
 
     monkeypatch.setattr(Loader, "batches", poisoned)
@@ -320,8 +320,8 @@ def test_a_second_divergence_ends_the_run_and_names_the_images(unpaired_root, tm
 
     def watched(self, start):
         for n, batch in enumerate(batches(self, start)):
-            if start + n == 7 and self.source.order.seed != SEED:
-                seen.extend(self.source.order.files(torch.tensor([7])))
+            if start + n == 7 and self.context.sampler.seed != SEED:
+                seen.extend(self.context.sampler.files(torch.tensor([7])))
             yield batch
 
     monkeypatch.setattr(Loader, "batches", watched)

@@ -58,7 +58,7 @@ def work(rank, count, port, words, console, break_at):
         batches = Loader.batches
 
         def broken(self, start):
-            seed = self.source.order.seed
+            seed = self.context.sampler.seed
             for n, batch in enumerate(batches(self, start)):
                 yield action(batch, seed) if start + n * len(batch["a"]) * count == image else batch
 

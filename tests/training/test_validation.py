@@ -13,7 +13,8 @@ import translate
 from translate import api
 from translate.api.validation import split_for_validation
 from translate.data import layouts
-from translate.data.layouts import Ref, Split
+from translate.data.layouts import Split
+from translate.data.split import ImageRef
 from translate.errors import DataError, Interrupted, UsageError
 from translate.methods.cyclegan import CycleGAN
 from translate.training import checkpoint
@@ -27,7 +28,7 @@ SMALL = {
 
 
 def refs(folder, names):
-    return tuple(Ref(folder / f"{name}.png") for name in names)
+    return tuple(ImageRef(folder / f"{name}.png") for name in names)
 
 
 class TestWhichImages:
@@ -35,7 +36,7 @@ class TestWhichImages:
 
     def test_a_share_of_the_names_goes_in_both_domains(self, tmp_path):
         split = Split(refs(tmp_path / "A", self.NAMES), refs(tmp_path / "B", self.NAMES[:20]), paired=False)
-        rest, aside = split.set_aside(0.2)
+        rest, aside = split.hold_out(0.2)
         names = [{ref.path.stem for ref in side} for side in (rest.a, aside.a, rest.b, aside.b)]
         assert len(aside.a) == 8
         assert names[0] | names[1] == set(self.NAMES)
@@ -43,23 +44,23 @@ class TestWhichImages:
 
     def test_pairs_stay_together(self, tmp_path):
         split = Split(refs(tmp_path / "A", self.NAMES), refs(tmp_path / "B", self.NAMES), paired=True)
-        for part in split.set_aside(0.1):
+        for part in split.hold_out(0.1):
             assert [a.path.stem for a in part.a] == [b.path.stem for b in part.b]
 
     def test_one_more_file_moves_few_others(self, tmp_path):
         def aside(names):
             split = Split(refs(tmp_path / "A", names), refs(tmp_path / "B", names), paired=True)
-            return {ref.path.stem for ref in split.set_aside(0.25)[1].a}
+            return {ref.path.stem for ref in split.hold_out(0.25)[1].a}
 
         assert len(aside(self.NAMES) ^ aside([*self.NAMES, "new"])) <= 2
 
     def test_a_domain_without_images_is_refused(self, tmp_path):
         split = Split(refs(tmp_path / "A", ["x"]), refs(tmp_path / "B", ["y"]), paired=False)
         with pytest.raises(DataError, match=r"--hold-out 0.5: of 1 and 1 images it leaves a domain without any"):
-            split.set_aside(0.5)
+            split.hold_out(0.5)
 
     def test_a_subset_is_spread_evenly(self, tmp_path):
-        split = Split(refs(tmp_path / "A", self.NAMES), refs(tmp_path / "B", self.NAMES), paired=True).at_most(4)
+        split = Split(refs(tmp_path / "A", self.NAMES), refs(tmp_path / "B", self.NAMES), paired=True).subsample(4)
         assert [ref.path.stem for ref in split.a] == ["000", "010", "020", "030"] == [b.path.stem for b in split.b]
 
     def cfg(self, **flags):
@@ -67,7 +68,7 @@ class TestWhichImages:
 
     def divided(self, root, **flags):
         said = []
-        train = layouts.find(root, "unpaired")
+        train = layouts.find_split(root, "unpaired")
         return train, *split_for_validation(root, "unpaired", self.cfg(**flags), train, said.append), said
 
     def test_val_comes_first(self, unpaired_root, tmp_path):

@@ -8,8 +8,8 @@ from typing import Any
 
 from translate import files, images
 from translate.api.models import say_to_stderr
-from translate.data import check
 from translate.data.layouts import LAYOUTS
+from translate.dataset_check import check
 from translate.errors import UsageError
 
 
@@ -40,7 +40,7 @@ def check_data(
         raise UsageError(f"--limit {limit}: must be at least 1")
     if quarantine is not None:
         _check_list(Path(quarantine))
-    report = check.check(root, check.Settings(layout, load_size, crop_size, distance, limit), say)
+    report = check.check_dataset(root, check.CheckOptions(layout, load_size, crop_size, distance, limit), say)
     if quarantine is not None:
         bad = check.bad_files(root, report)
         with files.storage(Path(quarantine).parent):

@@ -9,15 +9,16 @@ import torch
 
 import translate
 from translate import config, files, runtime
-from translate.api import data
+from translate.api import session
 from translate.api.models import load, say_to_stderr
 from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.config import TrainConfig
 from translate.conversion import model as model_folder
 from translate.conversion import translator
 from translate.conversion.translator import Translator
-from translate.data import check, layouts, loader
-from translate.data.decode import Recipe
+from translate.data import layouts, loader
+from translate.data.preprocessing import Preprocessing
+from translate.dataset_check import check
 from translate.errors import DataError, LostError, ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.nn.recognise import Weights
@@ -149,8 +150,8 @@ def _train_started(
 ) -> Run:  # fmt: skip
     tell = say if runtime.rank() == 0 else _silent
     precision = runtime.pick_precision(cfg.precision, device)
-    data.check(cfg, device)
-    split = layouts.find(root, cls.layout, "train", cfg.direction)
+    session.check_data_options(cfg, device)
+    split = layouts.find_split(root, cls.layout, "train", cfg.direction)
     named = cls.with_labels(cfg, split.names, exclusive=not any(isinstance(x, tuple) for x in split.labels))
     cfg = cfg if named == cfg else cls.check(named)
     split, known = split_for_validation(root, cls.layout, cfg, split, tell)
@@ -201,7 +202,7 @@ def _train_locked(
     )  # fmt: skip
     for attribute, weights in start.items():  # now that they are kept at the precision of the training
         method.get_submodule(attribute).load_state_dict(weights)
-    fingerprint, environment = split.fingerprint() + data.digest(cfg), runtime.environment(device)
+    fingerprint, environment = split.fingerprint() + session.recipe_digest(cfg), runtime.environment(device)
     if len(set(runtime.everyones(fingerprint))) > 1:
         raise DataError(
             f"{root}: not the same files for all processes of this training; copy the folder to every machine"
@@ -220,22 +221,22 @@ def _train_locked(
             say(f"resumed with {', '.join(changed)}: weights may differ in the last bits")
         if state["data"] != fingerprint:
             say(f"warning: {root} has changed since this run was started: the data is not what it was")
-    recipe = data.recipe(cfg, method)
+    recipe = session.build_preprocessing(cfg, method)
     if runtime.rank() == 0:
-        for line in check.quick(root, split, recipe.cut_size):
+        for line in check.quick_check(root, split, recipe.random_crop_size):
             say(line)
 
-    def load_by(recipe: Recipe) -> loader.Loader:
+    def load_by(recipe: Preprocessing) -> loader.Loader:
         return loader.Loader(
             split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights,
-            rank=runtime.rank(), ranks=runtime.world_size(), options=data.loading(cfg), say=say,
+            rank=runtime.rank(), world_size=runtime.world_size(), options=session.loader_options(cfg), say=say,
         )  # fmt: skip
 
     source = load_by(recipe)
     whole = None
     if getattr(cfg, "whole_in_decay", False) and recipe.load_size != cfg.crop_size:
-        whole = data.Later(schedule.decays_from, lambda: load_by(replace(recipe, load_size=cfg.crop_size)))
-    shown = layouts.held_out(root, cls.layout, cfg.direction) or split
+        whole = session.LaterLoader(schedule.decays_from, lambda: load_by(replace(recipe, load_size=cfg.crop_size)))
+    shown = layouts.held_out_split(root, cls.layout, cfg.direction) or split
     sample = loader.fixed_batch(shown, recipe, SAMPLES, device, precision.weights)
     if cfg.max_memory is not None or device.type == "cuda":
         split_up = replace(cfg, accumulate=_micro_batches(cfg, state))
@@ -253,7 +254,7 @@ def _train_locked(
         validation.load_state(state.get("validation", {}))
     loop.Training(
         engine,
-        data.of_run(source, sample, whole),
+        session.loop_data(source, sample, whole),
         folder,
         accumulate=_micro_batches(cfg, state),
         auto_batch=cfg.auto_batch,

@@ -38,10 +38,10 @@ def split_for_validation(
 
     UsageError where there are none of these.
     """
-    has_val = layouts.has(root, "val")
+    has_val = layouts.has_split(root, "val")
     aside = None
     if cfg.hold_out and not has_val:
-        train, aside = train.set_aside(cfg.hold_out)
+        train, aside = train.hold_out(cfg.hold_out)
     if cfg.evaluate_every is None:
         return train, None
     if layout not in ("paired", "unpaired"):
@@ -50,9 +50,9 @@ def split_for_validation(
             f"domains; leave it out, and see translate evaluate"
         )
     if aside is not None:
-        return train, ValidationSet("held out of train", aside.at_most(cfg.evaluate_images))
+        return train, ValidationSet("held out of train", aside.subsample(cfg.evaluate_images))
     name = "val" if has_val else "test"
-    if not has_val and not layouts.has(root, "test"):
+    if not has_val and not layouts.has_split(root, "test"):
         raise UsageError(
             f"--evaluate-every {cfg.evaluate_every}: {root} has neither val nor test images; --hold-out 0.1 sets a tenth of "
             f"the training images aside"
@@ -62,8 +62,8 @@ def split_for_validation(
             f"warning: {root} has no val images, so test images choose the best model, and say no more how good it is on "
             f"others; --hold-out 0.1 sets training images aside instead"
         )
-    split = find_hidden_pairs(root, name, cfg.direction) or layouts.find(root, layout, name, cfg.direction)
-    return train, ValidationSet(name, split.at_most(cfg.evaluate_images))
+    split = find_hidden_pairs(root, name, cfg.direction) or layouts.find_split(root, layout, name, cfg.direction)
+    return train, ValidationSet(name, split.subsample(cfg.evaluate_images))
 
 
 class ValidationEvaluator:

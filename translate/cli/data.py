@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from translate.data import catalog
-from translate.data.catalog import Card
+from translate.catalog.cards import DatasetCard, find_card, presence, read_cards
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from translate.data.download import Line
 
 app = App(name="data", help="Public data sets: list them, get one.")
 app.command("translate.cli.data_check:check", name="check", help="What is wrong with a data folder.")
@@ -31,7 +29,7 @@ def list_sets(
     json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
 ) -> None:
     """List the data sets that `translate data get` knows, and which are here."""
-    rows = [(card, catalog.presence(card, root)) for card in catalog.cards().values()]
+    rows = [(card, presence(card, root)) for card in read_cards().values()]
     if json:
         sets = [{**asdict(card), "here": here} for card, here in rows]
         print(json_module.dumps({"root": str(root), "sets": sets}))
@@ -45,7 +43,7 @@ def list_sets(
         print("  ".join([*cells, _short(row[-1], max(room, 30))]))
 
 
-def _counts(card: Card) -> str:
+def _counts(card: DatasetCard) -> str:
     """Images by split: `1067+1334 train, 120+140 test`."""
     splits: dict[str, list[int]] = {}
     for name, count in card.counts.items():
@@ -65,9 +63,9 @@ def get(
     root: Root = Path("datasets"),
 ) -> None:
     """Download or build a data set. The same command again goes on, or says that it is there."""
-    from translate.data.obtain import get as get_dataset  # needs torch, which the list does not
+    from translate.catalog.get import get_dataset  # needs torch, which the list does not
 
-    card = catalog.find(name, catalog.cards())
+    card = find_card(name, read_cards())
     with _shown() as line:
         folder = get_dataset(card, root, line)
     print(f"folder   {folder}")
@@ -82,7 +80,7 @@ def _shown() -> Iterator["Line"]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from translate.data.download import Line
+    from translate.catalog.download import DownloadOptions
 
     console = Console(stderr=True, soft_wrap=True)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"), TimeRemainingColumn()
@@ -101,4 +99,4 @@ def _shown() -> Iterator["Line"]:
             amount = f"{done / scale:.0f}" + (f" of {total / scale:.0f}" if total is not None else "")
             bar.update(tasks[task], completed=done, total=total, amount=f"{amount} {unit}")
 
-        yield Line(say=say, progress=progress)
+        yield DownloadOptions(say=say, progress=progress)

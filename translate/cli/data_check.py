@@ -53,11 +53,11 @@ def check(
 
 def report_lines(report: dict[str, Any], width: int) -> Iterator[str]:
     """The report for people: a table of the folders, then what concerns all of them."""
-    from translate.data.findings import printable
+    from translate.text import printable_name
 
     layouts = " or ".join(report["layouts"]) or "no layout found"
     form = ", side by side" if report["side_by_side"] else ""
-    yield f"{printable(report['root'])}: {layouts}{form}; load size {report['load_size']}, crop {report['crop_size']}"
+    yield f"{printable_name(report['root'])}: {layouts}{form}; load size {report['load_size']}, crop {report['crop_size']}"
     yield ""
     yield from _tables(report, width)
     yield ""

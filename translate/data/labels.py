@@ -7,7 +7,7 @@ from pathlib import Path
 from translate import images
 from translate.errors import DataError
 
-TABLE = "attributes.csv"
+ATTRIBUTE_TABLE = "attributes.csv"
 VALUES = {"0": 0.0, "1": 1.0, "-1": 0.0}
 """What stands in a table, and what it means: 0 and 1, or −1 and 1 as in CelebA."""
 NO = {"0", "-1"}
@@ -16,7 +16,7 @@ Rows = dict[str, tuple[float, ...]]
 """Path of an image, relative to its split → a value for each attribute."""
 
 
-def check_names(names: Iterable[str], place: Path) -> None:
+def check_label_names(names: Iterable[str], place: Path) -> None:
     """DataError where a name could not be recorded or asked for: a model's names stand in one line, with commas between."""
     for name in names:
         if "," in name or not name.isprintable() or name != name.strip() or not name:
@@ -37,7 +37,7 @@ def loose_images(folder: Path) -> list[Path]:
     return sorted(path for path in named if path.is_file() and not path.name.startswith("."))
 
 
-def classes(folder: Path, paths: Iterable[Path]) -> tuple[str, ...]:
+def class_names(folder: Path, paths: Iterable[Path]) -> tuple[str, ...]:
     """The subfolders in which images of a folder lie; none unless all images do, in two or more of them."""
     names = {class_of(folder, path) for path in paths}
     return () if "" in names or len(names) < 2 else tuple(sorted(names))
@@ -49,7 +49,7 @@ def class_of(folder: Path, path: Path) -> str:
     return first if rest else ""
 
 
-def read(table: Path, listed: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], Rows]:
+def read_attribute_table(table: Path, listed: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], Rows]:
     """Names of the attributes, and the rows of a table `file,<attribute>,…`.
 
     `listed`: split → paths of its images, relative to it. DataError unless each row is that of one of these.
@@ -82,7 +82,7 @@ def _attributes(table: Path, header: list[str]) -> tuple[str, ...]:
     first, *names = [cell.strip() for cell in header] or [""]
     if first != "file" or not names:
         raise DataError(f"{table}: its first row is {','.join(header)[:60]!r}; it must be file,<attribute>,…")
-    check_names(names, table)
+    check_label_names(names, table)
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"{table}: two columns are called {twice[0]}; rename one of them")
     return tuple(names)

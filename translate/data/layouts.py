@@ -5,34 +5,34 @@ from pathlib import Path, PurePosixPath
 
 from translate import images
 from translate.data import labels
-from translate.data.split import Ref, Split
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 
 SPLITS = ("train", "val", "test")
 
 
-def find(root: Path, layout: str, split: str = "train", direction: str = "a2b") -> Split:
+def find_split(root: Path, layout: str, split: str = "train", direction: str = "a2b") -> Split:
     """The images of a split; DataError if the folder does not hold such a layout.
 
     UsageError where there are no two domains that direction b2a could swap.
     """
-    if direction == "b2a" and layout in ONE_SIDED:
+    if direction == "b2a" and layout in LAYOUTS_WITHOUT_B:
         raise UsageError(
             f"--direction b2a swaps two domains, and data of layout {layout} has no such two; leave it out"
         )
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give the folder that holds {EXPECTED[layout]}")
+        raise DataError(f"{root}: no such folder; give the folder that holds {LAYOUT_CONTENTS[layout]}")
     found = LAYOUTS[layout](root, split)
     return found.swapped() if direction == "b2a" else found
 
 
-def held_out(root: Path, layout: str, direction: str = "a2b") -> Split | None:
+def held_out_split(root: Path, layout: str, direction: str = "a2b") -> Split | None:
     """The validation split, else the test split, else None."""
-    split = next((split for split in ("val", "test") if has(root, split)), None)
-    return find(root, layout, split, direction) if split else None
+    split = next((split for split in ("val", "test") if has_split(root, split)), None)
+    return find_split(root, layout, split, direction) if split else None
 
 
-def has(root: Path, split: str) -> bool:
+def has_split(root: Path, split: str) -> bool:
     """Whether there is a folder of a split, by the names of any layout."""
     return (root / split).is_dir() or (root / f"{split}A").is_dir()
 
@@ -40,7 +40,7 @@ def has(root: Path, split: str) -> bool:
 def _folder(path: Path, layout: str) -> list[Path]:
     """The images of a folder that must have some."""
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder; {path.parent} must hold {EXPECTED[layout]}")
+        raise DataError(f"{path}: no such folder; {path.parent} must hold {LAYOUT_CONTENTS[layout]}")
     found = images.find(path)
     if not found:
         raise DataError(f"{path}: no images in it; put some there ({', '.join(sorted(images.READABLE))})")
@@ -48,7 +48,7 @@ def _folder(path: Path, layout: str) -> list[Path]:
 
 
 def _halves(paths: list[Path], paired: bool) -> Split:
-    return Split(tuple(Ref(p, "left") for p in paths), tuple(Ref(p, "right") for p in paths), paired)
+    return Split(tuple(ImageRef(p, "left") for p in paths), tuple(ImageRef(p, "right") for p in paths), paired)
 
 
 def _side_by_side(root: Path, split: str, layout: str) -> list[Path] | None:
@@ -64,7 +64,7 @@ def unpaired(root: Path, split: str) -> Split:
     if joined is not None:
         return _halves(joined, paired=False)
     a, b = _folder(root / f"{split}A", "unpaired"), _folder(root / f"{split}B", "unpaired")
-    return Split(tuple(map(Ref, a)), tuple(map(Ref, b)), paired=False)
+    return Split(tuple(map(ImageRef, a)), tuple(map(ImageRef, b)), paired=False)
 
 
 def paired(root: Path, split: str) -> Split:
@@ -83,28 +83,28 @@ def paired(root: Path, split: str) -> Split:
             f"unpaired method such as cyclegan"
         )
     stems = sorted(stems_a)
-    return Split(tuple(Ref(stems_a[s]) for s in stems), tuple(Ref(stems_b[s]) for s in stems), paired=True)
+    return Split(tuple(ImageRef(stems_a[s]) for s in stems), tuple(ImageRef(stems_b[s]) for s in stems), paired=True)
 
 
 def _by_stem(paths: list[Path], root: Path) -> dict[str, Path]:
     """Relative path without extension → file; DataError where two files share it."""
     stems: dict[str, Path] = {}
     for path in paths:
-        name = stem(path, root)
+        name = relative_stem(path, root)
         if name in stems:
             raise DataError(f"{path} and {stems[name].name} would be the same pair; rename one of them")
         stems[name] = path
     return stems
 
 
-def stem(path: Path, root: Path) -> str:
+def relative_stem(path: Path, root: Path) -> str:
     """What files are matched by: the path below a folder, without extension."""
     return str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix(""))
 
 
 def domains(root: Path, split: str) -> Split:
     """split/<domain>/…, labelled with the domains of train in sorted order; or as a table of attributes says."""
-    if (root / labels.TABLE).is_file():
+    if (root / labels.ATTRIBUTE_TABLE).is_file():
         return _by_table(root, split)
     names = _domain_names(root, "train")
     if unknown := [name for name in _domain_names(root, split) if name not in names]:
@@ -113,23 +113,23 @@ def domains(root: Path, split: str) -> Split:
         )
     folders = [root / split / name for name in names]  # of which another split than train may lack some
     found = [(i, path) for i, folder in enumerate(folders) if folder.is_dir() for path in _folder(folder, "domains")]
-    return Split(tuple(Ref(path) for _, path in found), (), False, tuple(label for label, _ in found), names)
+    return Split(tuple(ImageRef(path) for _, path in found), (), False, tuple(label for label, _ in found), names)
 
 
 def _domain_names(root: Path, split: str) -> tuple[str, ...]:
     """Of train, two at least. DataError where images lie beside the folders."""
     folder = root / split
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; {root} must hold {EXPECTED['domains']}")
+        raise DataError(f"{folder}: no such folder; {root} must hold {LAYOUT_CONTENTS['domains']}")
     if loose := labels.loose_images(folder):
         raise DataError(
-            f"{loose[0]}: lies in no domain's folder; move it into one, or write {labels.TABLE}: {root} must hold "
-            f"{EXPECTED['domains']}"
+            f"{loose[0]}: lies in no domain's folder; move it into one, or write {labels.ATTRIBUTE_TABLE}: {root} must hold "
+            f"{LAYOUT_CONTENTS['domains']}"
         )
     names = tuple(path.name for path in labels.subfolders(folder))
     if len(names) < (2 if split == "train" else 1):
-        raise DataError(f"{folder}: {len(names)} folders in it; {root} must hold {EXPECTED['domains']}")
-    labels.check_names(names, folder)
+        raise DataError(f"{folder}: {len(names)} folders in it; {root} must hold {LAYOUT_CONTENTS['domains']}")
+    labels.check_label_names(names, folder)
     return names
 
 
@@ -139,13 +139,15 @@ def _by_table(root: Path, split: str) -> Split:
     others = [name for name in SPLITS if name != split and (root / name).is_dir()]
     listed = {split: wanted} | {name: images.find(root / name) for name in others}
     below = {name: [path.relative_to(root / name).as_posix() for path in paths] for name, paths in listed.items()}
-    names, rows = labels.read(root / labels.TABLE, {name: frozenset(paths) for name, paths in below.items()})
+    names, rows = labels.read_attribute_table(
+        root / labels.ATTRIBUTE_TABLE, {name: frozenset(paths) for name, paths in below.items()}
+    )
     if lost := [path for path in below[split] if path not in rows]:
         raise DataError(
-            f"{root / labels.TABLE}: no row for {len(lost)} images of {split}/, among them {lost[0]!r}; add them, or remove "
+            f"{root / labels.ATTRIBUTE_TABLE}: no row for {len(lost)} images of {split}/, among them {lost[0]!r}; add them, or remove "
             f"the images"
         )
-    return Split(tuple(map(Ref, wanted)), (), False, tuple(rows[path] for path in below[split]), names)
+    return Split(tuple(map(ImageRef, wanted)), (), False, tuple(rows[path] for path in below[split]), names)
 
 
 def one_folder(root: Path, split: str) -> Split:
@@ -156,10 +158,10 @@ def one_folder(root: Path, split: str) -> Split:
     folder = _folder_of_images(root, split)
     paths = _folder(folder, "images")
     train = folder if split == "train" else root / "train"
-    names = labels.classes(train, paths if split == "train" else images.find(train))
+    names = labels.class_names(train, paths if split == "train" else images.find(train))
     numbers = {name: i for i, name in enumerate(names)}
     known = tuple(numbers.get(labels.class_of(folder, path), -1) for path in paths) if names else ()
-    return Split(tuple(map(Ref, paths)), (), False, known, names)
+    return Split(tuple(map(ImageRef, paths)), (), False, known, names)
 
 
 def _folder_of_images(root: Path, split: str) -> Path:
@@ -182,13 +184,13 @@ LAYOUTS: dict[str, Callable[[Path, str], Split]] = {
     "domains": domains,
     "images": one_folder,
 }
-ONE_SIDED = ("domains", "images")
+LAYOUTS_WITHOUT_B = ("domains", "images")
 """Layouts without two domains called a and b."""
 
-EXPECTED = {
+LAYOUT_CONTENTS = {
     "unpaired": "trainA/ and trainB/, or train/ with A and B side by side in each file",
     "paired": "trainA/ and trainB/ with the same names, or train/ with A and B side by side in each file",
-    "domains": f"train/<domain>/ with images for each of two or more domains, or train/ and {labels.TABLE} with a row for each",
+    "domains": f"train/<domain>/ with images for each of two or more domains, or train/ and {labels.ATTRIBUTE_TABLE} with a row for each",
     "images": "images",
 }
 """What the folder of each layout must hold, in words."""

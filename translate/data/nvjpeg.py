@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from translate.data.decode import RESIZERS, cut_half, load_size
-from translate.data.workers import Found, Images, Skipped, checked
+from translate.data.preprocessing import RESIZERS, select_half, target_size
+from translate.data.stream_dataset import Sample, SkippedFiles, StreamDataset, require_complete
 
 Decode = Callable[[Sequence[Tensor], int], list[Tensor]]
 """JPEG contents (1-D uint8 on the host) and the channels wanted → (C, H, W) uint8 each, on the device. RuntimeError if one is
@@ -23,18 +23,18 @@ def decode_on(device: torch.device) -> Decode:
     return decode
 
 
-class Finisher:
+class NvjpegDecoder:
     """What the workers of `dataset` give (contents, and images of other formats at load size) → images cut, on the device."""
 
-    def __init__(self, dataset: Images, device: torch.device, decode: Decode | None = None) -> None:
+    def __init__(self, dataset: StreamDataset, device: torch.device, decode: Decode | None = None) -> None:
         self.dataset, self.device, self.decode = dataset, device, decode or decode_on(device)
 
-    def __call__(self, found: list[Found], numbers: Sequence[int]) -> tuple[list[Found], Skipped]:
-        """Images of the run by domain, as `Images` gives them; a damaged one is replaced as there.
+    def __call__(self, found: list[Sample], numbers: Sequence[int]) -> tuple[list[Sample], SkippedFiles]:
+        """Images of the run by domain, as `StreamDataset` gives them; a damaged one is replaced as there.
 
         DataError where a domain has no file left that can be read.
         """
-        skipped: Skipped = {}
+        skipped: SkippedFiles = {}
         try:
             decoded = self._decoded(found)
         except RuntimeError:  # which of them is damaged, nvJPEG does not say
@@ -43,27 +43,29 @@ class Finisher:
                 try:
                     decoded += self._decoded([row])
                 except RuntimeError:
-                    on_host, bad = self.dataset.load(n)
+                    on_host, bad = self.dataset.load_uncropped(n)
                     decoded.append({name: x if name == "label" else x.to(self.device) for name, x in on_host.items()})
                     skipped |= bad
-        checked(decoded, skipped)
-        self.dataset.cut(decoded, numbers)
+        require_complete(decoded, skipped)
+        self.dataset.crop_and_flip(decoded, numbers)
         return decoded, skipped
 
-    def _decoded(self, found: list[Found]) -> list[Found]:
+    def _decoded(self, found: list[Sample]) -> list[Sample]:
         """All at load size on the device."""
-        recipe, paired = self.dataset.recipe, self.dataset.split.paired
-        out: list[Found] = [{name: x for name, x in row.items() if name == "label"} for row in found]
+        preprocessing, paired = self.dataset.preprocessing, self.dataset.split.paired
+        out: list[Sample] = [{name: x for name, x in row.items() if name == "label"} for row in found]
         for side, name in enumerate(self.dataset.domains):
             half = self.dataset.refs(name)[0].half
             raw = [i for i, row in enumerate(found) if row[name].ndim == 1]
-            decoded = self.decode([found[i][name] for i in raw], recipe.channels[side]) if raw else []
-            images = {i: cut_half(image, half) for i, image in zip(raw, decoded, strict=True)}
+            decoded = self.decode([found[i][name] for i in raw], preprocessing.channels[side]) if raw else []
+            images = {i: select_half(image, half) for i, image in zip(raw, decoded, strict=True)}
             for i, row in enumerate(found):
                 if i not in images:
                     out[i][name] = row[name].to(self.device, non_blocking=True)
                     continue
                 partner = out[i].get("a") if paired else None
-                size = load_size(images[i], recipe) if partner is None else (partner.shape[1], partner.shape[2])
+                size = (
+                    target_size(images[i], preprocessing) if partner is None else (partner.shape[1], partner.shape[2])
+                )
                 out[i][name] = RESIZERS["torch"](images[i], *size)
         return out

@@ -13,7 +13,7 @@ Label = int | tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Ref:
+class ImageRef:
     """One image: a file, or the left or right half of one."""
 
     path: Path
@@ -24,12 +24,12 @@ class Ref:
 class Split:
     """The images of one split. Paired: a[i] and b[i] show the same. Layouts `domains` and `images`: b is empty."""
 
-    a: tuple[Ref, ...]
-    b: tuple[Ref, ...]
+    a: tuple[ImageRef, ...]
+    b: tuple[ImageRef, ...]
     paired: bool
     labels: tuple[Label, ...] = ()
     """One for each a[i], all of a kind; empty where nothing is known of the images."""
-    names: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
     """What is called 0, 1, … in labels, or the attributes in their order."""
 
     def __len__(self) -> int:
@@ -38,9 +38,9 @@ class Split:
 
     def swapped(self) -> "Split":
         """Labels are those of a, so they go."""
-        return replace(self, a=self.b, b=self.a, labels=(), names=())
+        return replace(self, a=self.b, b=self.a, labels=(), label_names=())
 
-    def by_label(self) -> dict[int, list[int]]:
+    def indices_by_label(self) -> dict[int, list[int]]:
         """Number of a domain → places of its images in a; empty where labels are attributes, or there are none."""
         places: dict[int, list[int]] = {}
         for place, label in enumerate(self.labels):
@@ -48,7 +48,7 @@ class Split:
                 places.setdefault(label, []).append(place)
         return places
 
-    def set_aside(self, share: float) -> tuple["Split", "Split"]:
+    def hold_out(self, share: float) -> tuple["Split", "Split"]:
         """The rest, and that share of each domain: a function of the names alone, so that a new file moves few others.
 
         Files of one name go the same way, in all domains. DataError where either part would have none of a domain.
@@ -65,24 +65,24 @@ class Split:
         if any(not part.a or (self.b and not part.b) for part in parts):
             count = f"{len(self.a)} and {len(self.b)}" if self.b else f"{len(self.a)}"
             raise DataError(f"--hold-out {share:g}: of {count} images it leaves a domain without any")
-        for label, places in self.by_label().items():
+        for label, places in self.indices_by_label().items():
             if label >= 0 and not all(label in part.labels for part in parts):
                 raise DataError(
-                    f"--hold-out {share:g}: of the {len(places)} images of {self.names[label]} it would take none or all; "
+                    f"--hold-out {share:g}: of the {len(places)} images of {self.label_names[label]} it would take none or all; "
                     f"use another share, or put validation images into val/"
                 )
         return parts[0], parts[1]
 
-    def at_most(self, count: int) -> "Split":
+    def subsample(self, count: int) -> "Split":
         """So many images of each of a and b, evenly spread; of pairs, the same of both.
 
         Of labelled images, each label has its share, and at least one while `count` allows it.
         """
-        places = self._spread_over_labels(count) if self.by_label() else _spread(len(self.a), count)
+        places = self._spread_over_labels(count) if self.indices_by_label() else _spread(len(self.a), count)
         return self._taken(places, places if self.paired else _spread(len(self.b), count))
 
     def _spread_over_labels(self, count: int) -> list[int]:
-        groups = self.by_label()
+        groups = self.indices_by_label()
         share = Counter(self.labels[i] for i in _spread(len(self.a), count))
         if len(groups) <= count:
             for label in groups.keys() - share.keys():
@@ -100,7 +100,7 @@ class Split:
         paths = [ref.path for ref in (*self.a, *self.b)]
         lines = [f"{path.name} {path.stat().st_size}" for path in paths]
         if self.labels:
-            lines += [*self.names, *map(str, self.labels)]
+            lines += [*self.label_names, *map(str, self.labels)]
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

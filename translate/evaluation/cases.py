@@ -14,7 +14,8 @@ from translate.conversion.model import Model
 from translate.conversion.options import Progress
 from translate.conversion.translator import Translator, pad
 from translate.data import layouts
-from translate.data.layouts import Ref, Split
+from translate.data.layouts import Split
+from translate.data.split import ImageRef
 from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject, TranslateFn
@@ -152,9 +153,9 @@ def _held_out(
     root: Path, layout: str, wanted: str | None, direction: str, say: Callable[[str], None]
 ) -> tuple[str, Split]:
     """The split that is asked for, else the held-out one, else that of training; as pairs wherever the names match."""
-    there = [name for name in HELD_OUT_SPLITS if layouts.has(root, name)]
+    there = [name for name in HELD_OUT_SPLITS if layouts.has_split(root, name)]
     name = wanted or next(iter(there), "train")
-    split = layouts.find(root, layout, name, direction)
+    split = layouts.find_split(root, layout, name, direction)
     if name == "train":
         say(f"{root}: these are training images, which a model knows by heart: its figures on others will be worse")
     if layout == "unpaired" and (pairs := find_hidden_pairs(root, name, direction)) is not None:
@@ -168,7 +169,7 @@ def _held_out(
 def find_hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
     """A split as pairs, where the names match though the method learns without pairs."""
     try:
-        return layouts.find(root, "paired", name, direction)
+        return layouts.find_split(root, "paired", name, direction)
     except DataError:
         return None
 
@@ -186,9 +187,9 @@ def split_by_domain(split: Split, to: str) -> Split:
     return Split(a, b, paired=False)
 
 
-def _of_training(root: Path, model: Translator, direction: str, to: str) -> tuple[Ref, ...]:
+def _of_training(root: Path, model: Translator, direction: str, to: str) -> tuple[ImageRef, ...]:
     """The real images of the target domain that a scorer may learn from."""
-    split = layouts.find(root, model.method.layout, "train", direction)
+    split = layouts.find_split(root, model.method.layout, "train", direction)
     if split.names:
         return split_by_domain(split, to).b
     return split.b if to == "b" else split.a

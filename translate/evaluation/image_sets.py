@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from translate import images
-from translate.data import decode
-from translate.data.layouts import Ref, stem
+from translate.data.layouts import relative_stem
+from translate.data.preprocessing import Preprocessing, load_image
+from translate.data.split import ImageRef
 from translate.errors import DataError
 from translate.images import Values
 
@@ -28,9 +29,9 @@ class ReadOptions:
     values: Values | None = None
     """The stored values that −1 and 1 stand for, where they were declared."""
 
-    def preprocessing(self) -> decode.Recipe:
+    def preprocessing(self) -> Preprocessing:
         size, preprocess = (self.size, "resize_and_crop") if self.size else (1, "none")
-        return decode.Recipe(
+        return Preprocessing(
             size, size, False, (self.channels, self.channels), preprocess, (self.values, self.values), multiple_of=1
         )
 
@@ -78,11 +79,11 @@ class ImageSet:
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def read_image_set(refs: Sequence[Ref], root: Path, way: ReadOptions) -> ImageSet:
+def read_image_set(refs: Sequence[ImageRef], root: Path, way: ReadOptions) -> ImageSet:
     """The images of some files below a folder. DataError names one that cannot be read: a figure is of the whole set."""
     recipe, loaded = way.preprocessing(), []
     for ref in refs:
-        image = decode.load(ref, recipe, 0)
+        image = load_image(ref, recipe, 0)
         if isinstance(image, images.ImageError):
             raise DataError(f"{str(ref.path)!r}: {image}; mend or remove it: figures are of the whole set")
         loaded.append(image.contiguous())
@@ -90,26 +91,28 @@ def read_image_set(refs: Sequence[Ref], root: Path, way: ReadOptions) -> ImageSe
     return ImageSet(names, tuple(loaded), way.values, _formats(refs))
 
 
-def list_images(folder: Path) -> tuple[Ref, ...]:
+def list_images(folder: Path) -> tuple[ImageRef, ...]:
     """The images of a folder and its subfolders; DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one that holds images")
     found = images.find(folder)
     if not found:
         raise DataError(f"{folder}: no images in it; readable: {', '.join(sorted(images.READABLE))}")
-    return tuple(map(Ref, found))
+    return tuple(map(ImageRef, found))
 
 
-def match_by_name(fake: Sequence[Ref], real: Sequence[Ref], folders: tuple[Path, Path]) -> list[Ref] | None:
+def match_by_name(
+    fake: Sequence[ImageRef], real: Sequence[ImageRef], folders: tuple[Path, Path]
+) -> list[ImageRef] | None:
     """For each fake the real image of the same relative path without extension; None unless all have just one."""
-    stems = [[stem(ref.path, root) for ref in refs] for refs, root in zip((fake, real), folders, strict=True)]
+    stems = [[relative_stem(ref.path, root) for ref in refs] for refs, root in zip((fake, real), folders, strict=True)]
     if sorted(stems[0]) != sorted(stems[1]) or len(set(stems[1])) < len(real):
         return None
     by_stem = dict(zip(stems[1], real, strict=True))
     return [by_stem[stem] for stem in stems[0]]
 
 
-def _formats(refs: Sequence[Ref]) -> str:
+def _formats(refs: Sequence[ImageRef]) -> str:
     """As "120 jpg, 3 png"; jpeg is jpg, tif is tiff."""
     counts = Counter(images.ALIASES.get(images.extension(ref.path), images.extension(ref.path)) for ref in refs)
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translate import images
-from translate.data.layouts import Ref, stem
+from translate.data.layouts import relative_stem
+from translate.data.split import ImageRef
 from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_scorers
 from translate.evaluation.image_sets import ReadOptions
@@ -21,7 +22,7 @@ from translate.evaluation.label_scorers import IGNORE_INDEX, LabelScorer
 
 
 def train_label_scorer(
-    metric: str, root: Path, learnt: Sequence[Ref], inputs: Sequence[Ref], way: ReadOptions, maps: Path | None, *, seed: int,
+    metric: str, root: Path, learnt: Sequence[ImageRef], inputs: Sequence[ImageRef], way: ReadOptions, maps: Path | None, *, seed: int,
     device: torch.device,
 ) -> tuple[LabelScorer, Tensor]:  # fmt: skip
     """For `classification` or `segmentation`: a scorer of real images, and the labels of the inputs, (N,) or (N, H, W).
@@ -38,7 +39,7 @@ def train_label_scorer(
 
 
 def _classifier(
-    root: Path, pixels: Tensor, learnt: Sequence[Ref], inputs: Sequence[Ref], seed: int, device: torch.device
+    root: Path, pixels: Tensor, learnt: Sequence[ImageRef], inputs: Sequence[ImageRef], seed: int, device: torch.device
 ) -> tuple[LabelScorer, Tensor]:
     classes = sorted({_class_of(ref, root) for ref in learnt})
     for ref in inputs:
@@ -50,7 +51,7 @@ def _classifier(
     return label_scorers.train_classifier(pixels, of_learnt, len(classes), seed, device), of_inputs
 
 
-def _class_of(ref: Ref, root: Path) -> str:
+def _class_of(ref: ImageRef, root: Path) -> str:
     parts = ref.path.relative_to(root).parts
     if len(parts) < 3:
         raise DataError(f"{ref.path}: lies in no class folder; classification needs {parts[0]}/CLASS/{ref.path.name}")
@@ -60,23 +61,23 @@ def _class_of(ref: Ref, root: Path) -> str:
 def _segmenter(
     root: Path,
     pixels: Tensor,
-    learnt: Sequence[Ref],
-    inputs: Sequence[Ref],
+    learnt: Sequence[ImageRef],
+    inputs: Sequence[ImageRef],
     maps: Path,
     seed: int,
     device: torch.device,
 ) -> tuple[LabelScorer, Tensor]:
     height, width = pixels.shape[-2:]
-    by_stem = {stem(ref.path, maps): ref.path for ref in image_sets.list_images(maps)}
+    by_stem = {relative_stem(ref.path, maps): ref.path for ref in image_sets.list_images(maps)}
     of_learnt, of_inputs = (
-        torch.cat([_map_of(by_stem.get(stem(ref.path, root)), ref, maps, height, width) for ref in refs])
+        torch.cat([_map_of(by_stem.get(relative_stem(ref.path, root)), ref, maps, height, width) for ref in refs])
         for refs in (learnt, inputs)
     )
     classes = 1 + max(int(each.masked_fill(each == IGNORE_INDEX, 0).max()) for each in (of_learnt, of_inputs))
     return label_scorers.train_segmenter(pixels, of_learnt, classes, seed, device), of_inputs
 
 
-def _map_of(path: Path | None, ref: Ref, maps: Path, height: int, width: int) -> Tensor:
+def _map_of(path: Path | None, ref: ImageRef, maps: Path, height: int, width: int) -> Tensor:
     """A label map at an image's size, (1, H, W) int64, by nearest neighbours."""
     if path is None:
         raise DataError(

@@ -1,0 +1,153 @@
+"""Labels in batches: of the image that is really shown, the same from every tier."""
+
+from itertools import islice
+
+import pytest
+import torch
+from PIL import Image
+
+from translate.data import batch_augment, layouts, stream_dataset
+from translate.data.in_memory import InMemorySource
+from translate.data.loader import Loader, LoaderOptions, fixed_batch
+from translate.data.loader_context import LoaderContext, prefetch_to_device
+from translate.data.preprocessing import Preprocessing
+from translate.data.sampler import BatchSampler, Sampler
+from translate.data.streaming import StreamingSource
+
+CPU = torch.device("cpu")
+TIERS = ["resident", "ram", "stream"]
+RECIPE = Preprocessing(20, 16, True, (3, 3))
+BAD = ("x/2", "z/2")
+"""The last of x, in whose place an image of y is shown, and the last of all, in whose place that is an image of x."""
+
+
+def grey(domain, number):
+    return 80 * "xyz".index(domain) + 10 * number
+
+
+def row(value):
+    """Two attributes of an image, as the table has them."""
+    return [float(value % 80 == 10), float(value > 100)]
+
+
+@pytest.fixture(params=["domains", "attributes", "images"])
+def split(request, tmp_path):
+    """Three domains of three plain images, whose grey tells which is which; two files of them are no images."""
+    rows = ["file,second,bright"]
+    for domain in "xyz":
+        for number in range(3):
+            path = tmp_path / "train" / domain / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            value = grey(domain, number)
+            Image.new("RGB", (24 + 4 * number, 30), (value,) * 3).save(path)
+            rows.append(",".join([f"{domain}/{number}.png", *(f"{mark:g}" for mark in row(value))]))
+    for name in BAD:
+        (tmp_path / "train" / f"{name}.png").write_text("no image")
+    if request.param == "attributes":
+        (tmp_path / "attributes.csv").write_text("\n".join(rows))
+    return layouts.find_split(tmp_path, "images" if request.param == "images" else "domains")
+
+
+def source(split, recipe=RECIPE, batch_size=4):
+    order = Sampler(split, 0)
+    return LoaderContext(
+        split, recipe, order, BatchSampler(order, batch_size), CPU, torch.float32, lambda line: None, workers=0
+    )
+
+
+def loader(split, tier, workers=0, **options):
+    options = LoaderOptions(tier=tier, workers=workers, **options)
+    return Loader(split, RECIPE, batch_size=4, seed=0, device=CPU, options=options, say=lambda line: None)
+
+
+def take(batches, count=9):
+    taken = (batch[1] if isinstance(batch, tuple) else batch for batch in batches)
+    return [{name: x.clone() for name, x in batch.items()} for batch in islice(taken, count)]
+
+
+def label_shown(split, image):
+    """What the grey of an image in [-1, 1] says."""
+    value = round(float((image.mean() + 1) * 127.5))
+    return row(value) if isinstance(split.labels[0], tuple) else value // 80
+
+
+def check(split, batches):
+    for batch in batches:
+        kind = torch.float32 if isinstance(split.labels[0], tuple) else torch.int64
+        assert batch["label"].dtype == kind
+        assert batch["label"].tolist() == [label_shown(split, image) for image in batch["a"]]
+    return True
+
+
+def same(first, second):
+    return all(
+        x.keys() == y.keys() == {"a", "label"} and all(torch.equal(x[name], y[name]) for name in x)
+        for x, y in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_label_is_that_of_the_image_that_is_shown(split, tier):
+    batches = take(loader(split, tier).batches(3))
+    assert check(split, batches)
+    shown = sorted(round(float((x.mean() + 1) * 127.5)) for batch in batches for x in batch["a"])
+    assert set(shown) == {grey(d, i) for d in "xyz" for i in range(3) if f"{d}/{i}" not in BAD}
+    assert same(batches, take(loader(split, "resident").batches(3)))
+
+
+def test_every_way_to_a_device_gives_the_same(split):
+    memory = InMemorySource(source(split), on_device=True)
+    expected = take(loader(split, "resident").batches(4))
+    assert same(take(memory._gathered(4)), expected)
+    assert same(take(prefetch_to_device(memory.context, memory.crop_on_host(4))), expected)
+    assert same(take(prefetch_to_device(memory.context, StreamingSource(memory.context)._stacked(4))), expected)
+
+
+@pytest.mark.parametrize("rule", ["resize_and_crop", "none"])
+def test_workers_hand_labels_over_with_their_images(split, rule):
+    images = stream_dataset.StreamDataset(split, Preprocessing(20, 16, True, (3, 3), rule), Sampler(split, 0), ("a",))
+    handed, skipped = stream_dataset._answer(images, list(range(9)))
+    assert isinstance(handed, dict) == (rule == "resize_and_crop")
+    rows = stream_dataset._unstacked(handed)
+    shown = [label_shown(split, found["a"][None].float() / 127.5 - 1) for found in rows]
+    assert [found["label"].tolist() for found in rows] == shown
+    assert len(skipped) == 2
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same(split):
+    assert same(take(loader(split, "stream", workers=2).batches(0)), take(loader(split, "ram").batches(0)))
+
+
+def test_effects_leave_labels_alone(split, monkeypatch):
+    monkeypatch.setattr(batch_augment, "apply", lambda x, *_: -x)
+    plain, turned = (take(loader(split, "ram", augmentations=chosen).batches(0), 2) for chosen in ((), ("jitter",)))
+    assert all(
+        torch.equal(x["label"], y["label"]) and torch.equal(x["a"], -y["a"]) for x, y in zip(plain, turned, strict=True)
+    )
+
+
+def test_a_fixed_batch_shows_every_domain_and_white_keeps_its_label(split):
+    batch = fixed_batch(split, RECIPE, 99, CPU, torch.float64)
+    assert len(batch["a"]) == 9
+    for place, (image, label) in enumerate(zip(batch["a"], batch["label"].tolist(), strict=True)):
+        domain, number = "xyz"[place // 3], place % 3
+        white = f"{domain}/{number}" in BAD
+        assert bool((image == 1).all()) == white
+        assert label == (row(grey(domain, number)) if isinstance(label, list) else place // 3)
+    assert batch["label"].dtype == (torch.float32 if isinstance(label, list) else torch.int64)
+    if not isinstance(label, list):
+        assert fixed_batch(split, RECIPE, 3, CPU, torch.float32)["label"].tolist() == [0, 1, 2]
+
+
+def test_what_is_loaded_is_said_with_its_labels(split):
+    said = []
+    Loader(split, RECIPE, batch_size=1, seed=0, device=CPU, say=said.append)
+    assert said[0].startswith(f"data: 9 images ({', '.join(split.label_names)}), ")
+
+
+def test_images_without_labels_have_none_in_their_batches(images_root):
+    split = layouts.find_split(images_root, "images")
+    for tier in TIERS:
+        assert take(loader(split, tier).batches(0), 1)[0].keys() == {"a"}
+    assert fixed_batch(split, RECIPE, 2, CPU, torch.float32).keys() == {"a"}

@@ -1,0 +1,14 @@
+"""Data sets that are made of registry packages. A builder gets the package files by name and fills a folder."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from translate.catalog.builders import earth, emoji, fashion
+from translate.catalog.download import TaskProgress
+
+BUILDERS: dict[str, Callable[[Mapping[str, Path], Path, TaskProgress], None]] = {
+    "earth_map": earth.earth_map,
+    "earth_season": earth.earth_season,
+    "emoji": emoji.flat_to_3d,
+    "sneaker2boot": fashion.sneaker_to_boot,
+}

@@ -1,0 +1,1 @@
+"""translate.dataset_check"""

@@ -1,0 +1,142 @@
+"""What one file holds: by its header alone, or fully decoded."""
+
+import errno
+import os
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.ExifTags import Base
+
+from translate import images
+from translate.dataset_check import near_duplicates
+from translate.images import ImageError, Reading
+
+_GREY = ("1", "L", "LA", "La", "I", "F")
+_MODES = {"CMYK": "cmyk", "LAB": "lab", "P": "palette", "PA": "palette"}
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file says of itself."""
+
+    width: int
+    height: int
+    """As seen, EXIF orientation applied."""
+    channels: int
+    """To open it with: 3 for what is grey or colour, else its own number."""
+    kinds: tuple[str, ...]
+    """How it differs from plain colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedImage:
+    """A file that was decoded, or why it could not be."""
+
+    path: Path
+    error: str = ""
+    width: int = 0
+    height: int = 0
+    """As seen."""
+    values: int = 0
+    """Bytes of one pixel, all channels, as training keeps it."""
+    kinds: tuple[str, ...] = ()
+    hash_and_thumbnail: tuple[int, bytes] = (0, b"")
+    """Perceptual hash and thumbnail."""
+    seconds: float = 0.0
+    """Processor time that decoding and resizing took; 0 where it was not measured."""
+
+
+def read_header(path: Path, *, frames: bool = True) -> ImageHeader | None:
+    """Of a regular file; None where it cannot be understood. `frames`: look for more than one, which may take a while."""
+    try:
+        if images.extension(path) == "npy":
+            return _of_array(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        with Image.open(path, formats=images.FORMATS) as image:
+            return _of_image(image, frames)
+    except Exception:
+        if images.extension(path) not in ("tif", "tiff"):
+            return None
+    import tifffile
+
+    try:  # more channels than Pillow knows
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages[0]
+            assert isinstance(page, tifffile.TiffPage)
+            return _of_array((page.imagelength, page.imagewidth, page.samplesperpixel))
+    except Exception:
+        return None
+
+
+def _of_array(shape: tuple[int, ...]) -> ImageHeader:
+    channels = shape[2] if len(shape) == 3 else 1
+    odd = {1: ("grey",), 2: ("grey", "alpha"), 3: (), 4: ("alpha",)}
+    if channels in odd:
+        return ImageHeader(shape[1], shape[0], 3, odd[channels])
+    return ImageHeader(shape[1], shape[0], channels, (f"{channels} channels",))
+
+
+def _of_image(image: Image.Image, frames: bool) -> ImageHeader:
+    mode = image.mode
+    kinds = [_MODES[mode]] if mode in _MODES else []
+    if mode in _GREY or mode.startswith("I;16"):
+        kinds.append("grey")
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        kinds.append("alpha")
+    orientation = image.getexif().get(Base.Orientation, 1)
+    if orientation in range(2, 9):
+        kinds.append("exif-rotated")
+    if frames and getattr(image, "n_frames", 1) > 1:
+        kinds.append("animated")
+    width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+    return ImageHeader(width, height, 3, tuple(kinds))
+
+
+def probe_image(path: Path, resize_to: int | None, half: bool = False) -> ProbedImage:
+    """Decodes a whole file (`half`: that holds two images); with `resize_to` also times that and resizing to a square."""
+    wrong = why_not_regular(path)
+    if wrong:
+        return ProbedImage(path, wrong)
+    head = read_header(path)
+    channels, kinds = (head.channels, list(head.kinds)) if head else (3, [])
+    start = time.thread_time()
+    try:
+        pixels = images.read(path, how=Reading(channels, deep=True)).pixels
+    except ImageError as e:
+        return ProbedImage(path, str(e))
+    if half and pixels.shape[1] < 2:
+        return ProbedImage(path, "one pixel wide: too narrow to hold A and B side by side")
+    seconds = 0.0
+    if resize_to is not None:
+        images.resize(pixels, resize_to, resize_to)
+        seconds = time.thread_time() - start
+    kinds += {"uint16": ["16-bit"], "float32": ["float"]}.get(pixels.dtype.name, [])
+    height, width, count = pixels.shape
+    return ProbedImage(
+        path,
+        "",
+        width,
+        height,
+        count * pixels.dtype.itemsize,
+        tuple(kinds),
+        near_duplicates.hash_and_thumbnail(pixels),
+        seconds,
+    )
+
+
+def why_not_regular(path: Path) -> str:
+    """Why a path is no regular file or link to one; empty if it is. Nothing is opened."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as e:
+        if e.errno == errno.ELOOP:
+            return "link loop"
+        return "broken link" if path.is_symlink() else "no such file"
+    if stat.S_ISREG(mode):
+        return ""
+    if stat.S_ISDIR(mode):
+        return "folder named like an image"
+    return "not a regular file"

@@ -1,0 +1,21 @@
+"""translate.text"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def one_line(error: object) -> str:
+    """What an error says, on one line and without what would steer a terminal."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+
+
+def join_names(names: Iterable[str], count: int = 3) -> str:
+    """The first few names, safe to print."""
+    names = list(names)
+    return ", ".join(printable_name(name) for name in names[:count]) + (", …" if len(names) > count else "")
+
+
+def printable_name(name: str | Path) -> str:
+    """A name on one line; quoted with escapes where it has characters that cannot be shown."""
+    return str(name) if str(name).isprintable() else repr(str(name))
