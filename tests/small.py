@@ -30,8 +30,8 @@ def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
 
     With batch norm, a cost whose penalty does not go with it gives way to another.
     """
-    own = set(config.names(METHODS[name].Config))
-    others = {key for cls in METHODS.values() for key in config.names(cls.Config)} - own
+    own = set(config.setting_names(METHODS[name].Config))
+    others = {key for cls in METHODS.values() for key in config.setting_names(cls.Config)} - own
     kept = {key: value for key, value in flags.items() if key not in others}
     if kept.get("norm") == "batch" and ADVERSARIAL[default(name, "adversarial")].penalty:
         kept = {"adversarial": "lsgan", **kept}

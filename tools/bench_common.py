@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from translate import runtime
+from translate.runtime import devices
 
 
 def arguments(parser, rounds=7):
@@ -28,7 +28,7 @@ def arguments(parser, rounds=7):
     if args.peak is not None:
         return args
     torch.set_num_threads(args.threads)
-    args.device = device = runtime.pick_device(args.device)
+    args.device = device = devices.resolve_device(args.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     args.machine = (
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {where}, {args.threads} threads"

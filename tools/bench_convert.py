@@ -29,13 +29,14 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from translate import api, runtime
+from translate import api
 from translate.conversion import model
 from translate.conversion.options import Options
 from translate.conversion.translator import Translator
 from translate.methods import METHODS
 from translate.nn.generators import Generator
 from translate.nn.winograd import direct
+from translate.runtime import devices
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def main():
     parser.add_argument("--scale", type=int, default=1, help="as many times the images")
     parser.add_argument("--batch-size", type=int, default=Options().batch_size)
     args = parser.parse_args()
-    device = runtime.pick_device(args.device)
+    device = devices.resolve_device(args.device)
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {device}, Python {platform.python_version()}, "
         f"torch {torch.__version__}, torchvision {torchvision.__version__}, Pillow {PIL.__version__}; medians of "

@@ -31,13 +31,14 @@ from bench_common import kept, reset_peak_memory
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from translate import config, runtime
+from translate import config
 from translate.api import models
 from translate.conversion import model
 from translate.data import layouts
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.methods import METHODS
+from translate.runtime.precision import resolve_precision
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
@@ -72,7 +73,7 @@ def steps(method, **flags):
     cls = METHODS[method]
     small = {"generator": "resnet_6blocks", "g_width": WIDTH, "d_width": WIDTH, "load_size": flags["crop_size"]}
     cfg = cls.check(config.resolve(cls.Config, ("growth", small | flags)))
-    precision = runtime.pick_precision("fp32", CPU)
+    precision = resolve_precision("fp32", CPU)
     engine = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=precision, batch_size=cfg.batch_size)
     shape = cfg.batch_size, 3, cfg.crop_size, cfg.crop_size
     batch = {name: torch.rand(shape) * 2 - 1 for name in "ab"}

@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 import torch._dynamo  # optimizers load it when the first one is built
 
-from translate import config, runtime
+from translate import config
 from translate.methods import METHODS
-from translate.training import memory
+from translate.runtime.precision import resolve_precision
+from translate.training import memory_estimate
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
@@ -58,10 +59,10 @@ def random_batch(cfg, precision):
 def estimated(method, flags):
     """The estimate in bytes and the seconds it took."""
     cls, cfg = settings(method, flags)
-    precision = runtime.pick_precision(cfg.precision, CPU)
+    precision = resolve_precision(cfg.precision, CPU)
     example = {name: x[:1] for name, x in random_batch(cfg, precision).items()}
     start = time.process_time()
-    found = memory.estimate(cls, cfg, example, CPU, precision)
+    found = memory_estimate.estimate(cls, cfg, example, CPU, precision)
     return found.total, time.process_time() - start
 
 
@@ -69,7 +70,7 @@ def measured(method, flags, steps):
     """Growth of the resident set in bytes and processor seconds of the last step; of this process, to be called once."""
     torch.set_num_threads(1)
     cls, cfg = settings(method, flags)
-    precision = runtime.pick_precision(cfg.precision, CPU)
+    precision = resolve_precision(cfg.precision, CPU)
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
     before = kept("VmRSS")
     engine = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=precision, batch_size=cfg.batch_size)

@@ -16,14 +16,17 @@ from pathlib import Path
 
 import torch
 
-from translate import config, images, runtime
+from translate import config, images
 from translate.methods import METHODS
+from translate.runtime import devices
+from translate.runtime.memory import allocated_memory
+from translate.runtime.precision import resolve_precision
 from translate.training import loop
 from translate.training.engine import Engine
-from translate.training.judge import Judge
-from translate.training.log import Log, held_memory
+from translate.training.log import Log
+from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
+from translate.training.monitors.health_checks import HealthMonitor
 from translate.training.schedule import Schedule
-from translate.training.sentinels import Sentinels
 
 LOG_EVERY, SAMPLES, PLANNED = 100, 4, 100_000
 POINT = "log point"
@@ -31,7 +34,7 @@ POINT = "log point"
 
 def main() -> None:
     options = parse()
-    device = runtime.pick_device(options.device)
+    device = devices.resolve_device(options.device)
     torch.set_num_threads(1)
     engine = build(options, device)
     shape = (3, options.size, options.size)
@@ -61,7 +64,7 @@ def build(options: argparse.Namespace, device: torch.device) -> Engine:
     flags = {"crop_size": options.size, "load_size": options.size, "g_width": options.width, "d_width": options.width}
     method = cls(cls.check(config.resolve(cls.Config, ("bench", flags))))
     schedule = Schedule(1000, 0, 0, images=PLANNED)
-    precision = runtime.pick_precision("auto", device)
+    precision = resolve_precision("auto", device)
     return Engine(method, schedule, seed=0, device=device, precision=precision, batch_size=1)
 
 
@@ -75,14 +78,18 @@ def picture(count: int, shape: tuple[int, ...], engine: Engine) -> torch.Tensor:
 
 def looks(engine: Engine, sample: dict[str, torch.Tensor], log: Log) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is done beside the steps."""
-    means, sentinels, judge = loop.Means(), Sentinels(sample), Judge(sample)
+    means, sentinels, judge = loop.ScalarMeans(), HealthMonitor(sample), DiscriminatorOutputMonitor(sample)
 
     def point() -> None:
         means.add({f"loss/g/{i}": torch.ones((), device=engine.device) for i in range(8)})
         values = means.read() | {f"watch/{i}": 0.5 for i in range(10)} | {f"judge/{i}": 0.5 for i in range(4)}
-        values |= {"time/images_per_second": 1.0, "time/data_wait": 0.0, "memory/gib": held_memory(engine.device) or 0}
-        log.scalars(engine.images, values)
-        log.console(engine.images, PLANNED, values)
+        values |= {
+            "time/images_per_second": 1.0,
+            "time/data_wait": 0.0,
+            "memory/gib": allocated_memory(engine.device) or 0,
+        }
+        log.add_scalars(engine.images, values)
+        log.print_progress(engine.images, PLANNED, values)
 
     yield POINT, point
     yield "sample grid", lambda: log.grid(engine.images, images.grid(loop.preview(engine, sample)))
@@ -106,7 +113,7 @@ def show(found: dict[str, float], options: argparse.Namespace) -> None:
     print(f"{options.method}, {options.size} px, width {options.width}, {options.device}: a step takes {step:.3f} s\n")
     print("| part | seconds | steps | every | share of the time |\n|---|---|---|---|---|")
     looking = sum(taken for name, taken in found.items() if name != POINT)
-    pause = max(loop.CHECKPOINT_SECONDS, looking / loop.LOOK_SHARE)
+    pause = max(loop.CHECKPOINT_SECONDS, looking / loop.SAMPLE_TIME_SHARE)
     total = 0.0
     for name, taken in found.items():
         often, between = (f"{LOG_EVERY} images", LOG_EVERY * step) if name == POINT else (f"{pause:.0f} s", pause)

@@ -27,29 +27,31 @@ def work(name: str, crop: int, flags: dict, threads: int) -> None:
     """One process: prints the seconds of each step where it is the first."""
     import torch
 
-    from translate import config, noise, runtime
+    from translate import config, keyed_random
     from translate.methods import METHODS
+    from translate.runtime import distributed
+    from translate.runtime.precision import PRECISIONS
     from translate.training.engine import Engine
     from translate.training.schedule import Schedule
 
     torch.set_num_threads(threads)
     device = torch.device("cpu")
-    runtime.start_processes(device)
-    batch_size = BATCH // runtime.world_size()
+    distributed.init_process_group(device)
+    batch_size = BATCH // distributed.world_size()
     cls = METHODS[name]
     sizes = {"crop_size": crop, "load_size": crop, "batch_size": batch_size}
     cfg = cls.check(config.resolve(cls.Config, ("bench", {**sizes, **flags})))
     plan = Schedule(per_epoch=100, epochs=0, decay_epochs=0, images=10**6)
-    precision = runtime.PRECISIONS["fp32"]
+    precision = PRECISIONS["fp32"]
     engine = Engine(cls(cfg), plan, seed=0, device=device, precision=precision, batch_size=batch_size)
     seconds = []
     for step in range(WARM + STEPS):
-        key = noise.keys(step, torch.arange(batch_size) + batch_size * runtime.rank())
-        batch = {side: noise.uniform(key, side, 3, crop, crop) * 2 - 1 for side in "ab"}
+        key = keyed_random.image_keys(step, torch.arange(batch_size) + batch_size * distributed.rank())
+        batch = {side: keyed_random.uniform(key, side, 3, crop, crop) * 2 - 1 for side in "ab"}
         began = time.perf_counter()
         engine.step([batch])
         seconds.append(time.perf_counter() - began)
-    if runtime.rank() == 0:
+    if distributed.rank() == 0:
         print(json.dumps(seconds[WARM:]))
 
 

@@ -34,9 +34,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench_common import arguments, kept, reset_peak_memory, run_in_new_process, write
 
 from tests.parity import double
-from translate import config, noise, runtime
+from translate import config, keyed_random
 from translate.methods import METHODS
-from translate.training import graph
+from translate.runtime.precision import PRECISIONS, use_channels_last
+from translate.training import cuda_graphs
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -72,10 +73,12 @@ def settings(case, **more):
 
 def batch_of(case, n, device, dtype):
     """Coarse and fine noise, the same for the same n on all devices."""
-    key = noise.keys(7, torch.arange(n * case.batch, (n + 1) * case.batch))
+    key = keyed_random.image_keys(7, torch.arange(n * case.batch, (n + 1) * case.batch))
     made = {}
     for side in "ab":
-        fine, coarse = (noise.uniform(key, f"{side} {size}", 3, size, size) for size in (case.crop, case.crop // 8))
+        fine, coarse = (
+            keyed_random.uniform(key, f"{side} {size}", 3, size, size) for size in (case.crop, case.crop // 8)
+        )
         made[side] = (fine + coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) - 1).to(device, dtype)
     return made
 
@@ -85,12 +88,12 @@ class Ours:
 
     def __init__(self, case, device, **more):
         cls, cfg = settings(case, **more)
-        precision = runtime.PRECISIONS[case.precision]
+        precision = PRECISIONS[case.precision]
         self.device = device
         self.engine = Engine(
             cls(cfg), Schedule(10**6, 1, 0), seed=0, device=device, precision=precision, batch_size=cfg.batch_size,
-            channels_last=runtime.lies_channels_last(case.channels_last, device, precision), compiled=case.compile,
-            one_size=True, runner=graph.runner(case.graph, device, precision, say=lambda line: print(line, file=sys.stderr)),
+            channels_last=use_channels_last(case.channels_last, device, precision), compiled=case.compile,
+            fixed_size=True, runner=cuda_graphs.build_runner(case.graph, device, precision, say=lambda line: print(line, file=sys.stderr)),
         )  # fmt: skip
         self.optimizers = self.engine.optimizers
 

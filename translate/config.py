@@ -27,19 +27,19 @@ def option(
     help: str,
     *,
     choices: Iterable[str] | None = None,
-    others: Callable[[str], Any] | None = None,
+    accepts: Callable[[str], Any] | None = None,
     low: float | None = None,
     high: float = math.inf,
-    free: bool = False,
+    resumable: bool = False,
 ) -> Any:
     """A field with its help text and limits (low and high included).
 
-    `others` says of a name that is not among the choices whether it is possible all the same (true) or not.
-    `free` settings do not decide the weights, so an unfinished run goes on when they are changed.
+    `accepts` says of a name that is not among the choices whether it is possible all the same (true) or not.
+    `resumable` settings do not decide the weights, so an unfinished run goes on when they are changed.
     """
     names = tuple(choices) if choices is not None else None
-    limits = {"choices": names, "others": others, "low": low, "high": high}
-    return field(default=default, metadata={"help": help, "free": free, **limits})
+    limits = {"choices": names, "others": accepts, "low": low, "high": high}
+    return field(default=default, metadata={"help": help, "free": resumable, **limits})
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class TrainConfig:
     decay_images: int = option(0, "with --images: the rate falls to zero over the last N of them", low=0)
     batch_size: int = option(1, "images in a step, for each process", low=1)
     accumulate: int = option(1, "micro-batches a batch is split into, to save memory", low=1)
-    auto_batch: bool = option(False, "where memory runs out, split batches further and go on", free=True)
+    auto_batch: bool = option(False, "where memory runs out, split batches further and go on", resumable=True)
     load_size: int | None = option(None, "images are resized to this square first (crop size · 286 / 256)", low=2)
     crop_size: int = option(256, "random squares of this size are trained on", low=2)
     preprocess: str = option(
@@ -100,55 +100,59 @@ class TrainConfig:
         "half-life in images of averaged generators, which are then exported and shown beside the raw ones; 0: none",
         low=0,
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", free=True)
-    compile: bool = option(False, "compile the networks with torch.compile", free=True)
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", resumable=True)
+    compile: bool = option(False, "compile the networks with torch.compile", resumable=True)
     graph: str = option(
         "auto",
         "record each kind of step once as a CUDA graph and replay it; auto does where there is CUDA",
         choices=AUTO_ON_OFF,
-        free=True,
+        resumable=True,
     )
     channels_last: str = option(
         "auto",
         "keep images and weights with their channels last in memory; auto does on CUDA in bf16 and fp16",
         choices=AUTO_ON_OFF,
-        free=True,
+        resumable=True,
     )
     gradient_checkpointing: bool = option(
-        False, "compute the generators' inner maps again in the backward pass instead of keeping them", free=True
+        False, "compute the generators' inner maps again in the backward pass instead of keeping them", resumable=True
     )
     max_memory: float | None = option(
-        None, "GiB that training may take; more, as estimated before the first step, is refused", low=0, free=True
+        None, "GiB that training may take; more, as estimated before the first step, is refused", low=0, resumable=True
     )
-    threads: int | None = option(None, "CPU threads of torch", low=1, free=True)
+    threads: int | None = option(None, "CPU threads of torch", low=1, resumable=True)
     loader: str = option(
         "auto",
         "where decoded images live: resident (on the device), ram (on the host) or stream (nowhere: decoded each time)",
         choices=("auto", "resident", "ram", "stream"),
-        free=True,
+        resumable=True,
     )
-    workers: int = option(2, "processes that decode images for the stream loader", low=0, free=True)
-    strict: bool = option(False, "stop at the first file that cannot be read", free=True)
-    save_every: int | None = option(None, "checkpoint after every N images (every 5 minutes)", low=1, free=True)
+    workers: int = option(2, "processes that decode images for the stream loader", low=0, resumable=True)
+    strict: bool = option(False, "stop at the first file that cannot be read", resumable=True)
+    save_every: int | None = option(None, "checkpoint after every N images (every 5 minutes)", low=1, resumable=True)
     keep_every: int | None = option(
-        None, "keep a checkpoint after every N images for good, beside the two newest", low=1, free=True
+        None, "keep a checkpoint after every N images for good, beside the two newest", low=1, resumable=True
     )
-    sample_every: int | None = option(None, "sample grid after every N images (with each checkpoint)", low=1, free=True)
-    log_every: int = option(100, "write losses after every N images", low=1, free=True)
+    sample_every: int | None = option(
+        None, "sample grid after every N images (with each checkpoint)", low=1, resumable=True
+    )
+    log_every: int = option(100, "write losses after every N images", low=1, resumable=True)
     evaluate_every: int | None = option(
-        None, "figures on a validation set after every N images, and the best model kept", low=1, free=True
+        None, "figures on a validation set after every N images, and the best model kept", low=1, resumable=True
     )
     evaluate_metrics: str = option(
         "",
         "comma-separated metrics of the validation (l1, psnr, ssim where the truth is known, else swd and others)",
-        free=True,
+        resumable=True,
     )
-    evaluate_images: int = option(200, "images of the validation set that are looked at, at most", low=2, free=True)
+    evaluate_images: int = option(
+        200, "images of the validation set that are looked at, at most", low=2, resumable=True
+    )
     best_by: str | None = option(
-        None, "the figure that the best model is chosen by (l1 for pairs, else swd)", free=True
+        None, "the figure that the best model is chosen by (l1 for pairs, else swd)", resumable=True
     )
     patience: int | None = option(
-        None, "stop after so many validations in a row that were no better than the best", low=1, free=True
+        None, "stop after so many validations in a row that were no better than the best", low=1, resumable=True
     )
     hold_out: float = option(
         0.0,
@@ -156,7 +160,7 @@ class TrainConfig:
         low=0,
         high=0.5,
     )
-    watch: bool = option(True, "warn when samples or losses show that training goes wrong", free=True)
+    watch: bool = option(True, "warn when samples or losses show that training goes wrong", resumable=True)
 
     @property
     def default_load_size(self) -> int:
@@ -167,7 +171,7 @@ class TrainConfig:
 C = TypeVar("C", bound=TrainConfig)
 
 
-def names(cls: type) -> list[str]:
+def setting_names(cls: type) -> list[str]:
     return [f.name for f in fields(cls)]
 
 
@@ -204,8 +208,8 @@ def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
         wanted = {int: "a whole number", float: "a number", bool: "on or off", str: "a name"}[kind]
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be {wanted}")
     choices, low, high = f.metadata["choices"], f.metadata["low"], f.metadata["high"]
-    others = f.metadata["others"]
-    if choices is not None and value not in choices and not (others and others(value)):
+    accepts = f.metadata["others"]
+    if choices is not None and value not in choices and not (accepts and accepts(value)):
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be one of {', '.join(choices)}")
     if low is not None and not (low <= value <= high and math.isfinite(value)):
         limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
@@ -213,7 +217,7 @@ def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
     return value
 
 
-def values_of(text: str) -> tuple[float, float]:
+def parse_range(text: str) -> tuple[float, float]:
     """The two numbers of LOW:HIGH. UsageError if it is not that."""
     try:
         low, high = (float(part) for part in text.split(":"))
@@ -244,9 +248,9 @@ def to_toml(values: Mapping[str, Any]) -> str:
 
 
 def differences(
-    old: TrainConfig, new: TrainConfig, old_processes: int = 1, new_processes: int = 1, free: Container[str] = ()
+    old: TrainConfig, new: TrainConfig, old_processes: int = 1, new_processes: int = 1, resumable: Container[str] = ()
 ) -> list[str]:
-    """What decides the weights and is not equal, one line each. A longer plan is no difference, nor is what is `free` here.
+    """What decides the weights and is not equal, one line each. A longer plan is no difference, nor is what is `resumable` here.
 
     Of the batch size it is the sum over processes that counts.
     """
@@ -255,7 +259,7 @@ def differences(
         before, after = getattr(old, f.name), getattr(new, f.name)
         if f.name == "batch_size":
             before, after = before * old_processes, after * new_processes
-        if before == after or f.metadata["free"] or f.name in free:
+        if before == after or f.metadata["free"] or f.name in resumable:
             continue
         if f.name in ("epochs", "images") and None not in (before, after) and after > before:
             continue

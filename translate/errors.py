@@ -43,7 +43,7 @@ class DivergedError(TranslateError):
     exit_code = 7
 
 
-class LostError(TranslateError):
+class ProcessLostError(TranslateError):
     """Another process of the same training has ended, so that the rest cannot go on."""
 
 

@@ -19,3 +19,11 @@ def join_names(names: Iterable[str], count: int = 3) -> str:
 def printable_name(name: str | Path) -> str:
     """A name on one line; quoted with escapes where it has characters that cannot be shown."""
     return str(name) if str(name).isprintable() else repr(str(name))
+
+
+def format_number(value: float) -> str:
+    """A number in as few digits as tell: 0.412, 12.35, 123.5, 0.0002, 1.2e+06."""
+    size = abs(value)
+    if value == 0 or size >= 1e5 or size < 0.001:
+        return f"{value:.2g}"
+    return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 100 else f"{value:.1f}"

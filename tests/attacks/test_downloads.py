@@ -19,12 +19,12 @@ import pytest
 from PIL import Image
 
 from translate import cli
+from translate.atomic import lock_folder
 from translate.catalog import cards, download
 from translate.catalog.cards import ArchiveSource, DatasetCard
 from translate.catalog.download import DownloadOptions
 from translate.catalog.get import files, get_dataset
 from translate.errors import BusyError, DataError, StorageError
-from translate.files import locked
 
 DATA = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
@@ -598,7 +598,7 @@ def test_a_folder_that_is_not_whole_is_left_alone(server, tmp_path):
 
 
 def test_two_at_a_time(server, tmp_path):
-    with locked(tmp_path / ".get-tiny", ""), pytest.raises(BusyError, match="wait until"):
+    with lock_folder(tmp_path / ".get-tiny", ""), pytest.raises(BusyError, match="wait until"):
         get_dataset(tiny(server), tmp_path)
     assert server.asked == []
 
@@ -610,7 +610,7 @@ def test_another_process_that_was_quicker(server, tmp_path, monkeypatch):
 
     @contextmanager
     def late(folder: Path, remedy: str) -> Iterator[None]:
-        with locked(folder, remedy):
+        with lock_folder(folder, remedy):
             shutil.copytree(tmp_path / "other" / "tiny", tmp_path / "tiny")
             yield
 

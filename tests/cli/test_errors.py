@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import translate
-from translate import api, cli, files
+from translate import api, atomic, cli
 from translate.conversion.model import write_trained
 from translate.methods import METHODS
 
@@ -399,11 +399,11 @@ def test_other_settings_in_the_same_run(fails: Fails, run: Path, paired_root: Pa
 
 
 def test_a_run_that_is_in_use(fails: Fails, run: Path, paired_root: Path, photos: Path, model: Path) -> None:
-    with files.locked(run, ""):
+    with atomic.lock_folder(run, ""):
         fails(["resume", run], 5, str(run), f"process {os.getpid()}", "--run")
         fails(["train", "pix2pix", paired_root, *SMALL, "--images", "9", "--run", run], 5, str(run))
     Path("out").mkdir()
-    with files.locked(Path("out"), ""):
+    with atomic.lock_folder(Path("out"), ""):
         fails(["convert", model, photos, "out"], 5, "out", f"process {os.getpid()}")
 
 

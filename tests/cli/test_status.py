@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import translate
-from translate import cli, files
-from translate.api import models, runs
+from translate import atomic, cli
+from translate.api import models, run_status
 from translate.cli.status import sparkline
 
 CONFIG = 'method = "cyclegan"\nroot = "/data/earth"\nimages = 4000\nlambda_identity = 0.5\n'
@@ -73,19 +73,19 @@ def test_how_far_and_how_fast(shown, tmp_path):
 def test_a_run_at_work_has_its_time_left(shown, tmp_path):
     """2,500 images at 2 a second. The lock is this process's; it is neither broken nor taken away."""
     run = written(tmp_path / "run", [point(1500)])
-    with files.locked(run, "wait"):
+    with atomic.lock_folder(run, "wait"):
         told = rows(shown(run))
         assert told["training"].startswith(f"cyclegan on earth: at work (process {os.getpid()} on ")
         assert told["time left"] == "20 min"
-        with pytest.raises(translate.errors.BusyError), files.locked(run, "wait"):
+        with pytest.raises(translate.errors.BusyError), atomic.lock_folder(run, "wait"):
             pass
     assert rows(shown(run))["training"] == "cyclegan on earth: stopped"
 
 
 def test_a_lock_that_a_killed_run_left_holds_nobody(tmp_path):
-    (tmp_path / files.LOCK).write_text("process 1 on here")
-    assert runs.holder(tmp_path) is None
-    assert (tmp_path / files.LOCK).exists()
+    (tmp_path / atomic.LOCK_FILE).write_text("process 1 on here")
+    assert atomic.lock_holder(tmp_path) is None
+    assert (tmp_path / atomic.LOCK_FILE).exists()
 
 
 def test_a_finished_run(shown, tmp_path):
@@ -97,8 +97,8 @@ def test_a_finished_run(shown, tmp_path):
 
 def test_the_plan_in_epochs_is_known_by_the_progress(tmp_path):
     run = written(tmp_path, [{"images": 300, "progress": 0.25}], 'method = "pix2pix"\nroot = "/x"\nepochs = 3\n')
-    assert runs.describe(tmp_path)["planned"] == 1200
-    assert runs.describe(run)["state"] == "stopped"
+    assert run_status.describe_run(tmp_path)["planned"] == 1200
+    assert run_status.describe_run(run)["state"] == "stopped"
 
 
 def test_before_the_first_point(shown, tmp_path):
@@ -116,7 +116,7 @@ def test_curves_now_and_half_way(shown, tmp_path):
     """Losses 1 … 40 at images 100 … 4000. Now: the mean of 31 … 40. Half way, at 2000: the ten points nearest to it, 16 … 25 or
     15 … 24, whose mean is 20.5 or 19.5; the earlier of two equally near ones is taken."""
     run = written(tmp_path / "run", [point(100 * i, **{"loss/g/adv": i, "lr/g": i / 1e5}) for i in range(1, 41)])
-    known = runs.describe(run)["curves"]
+    known = run_status.describe_run(run)["curves"]
     assert known["loss/g/adv"]["now"] == 35.5
     assert known["loss/g/adv"]["half"] == 19.5
     assert known["loss/g/adv"]["shape"][:3] == [1, 2.5, 4.5]  # 40 points in 24 parts: 1, then 2 and 3, then 4 and 5 …
@@ -171,7 +171,7 @@ def test_damaged_lines_cost_themselves_alone(tmp_path):
     written(tmp_path, [point(10, **{"loss/x": 1.0})])
     with open(tmp_path / "stats.jsonl", "ab") as file:
         file.write(b'\x00\xff\n{"images": 20, "loss/x": 2.0, "time/images_per_second": 1')
-    assert runs.describe(tmp_path)["images"] == 10
+    assert run_status.describe_run(tmp_path)["images"] == 10
 
 
 def test_a_run_without_a_record_of_its_settings(shown, tmp_path):
@@ -202,7 +202,7 @@ def test_a_real_run_by_name_and_its_model_as_it_is_described_elsewhere(paired_ro
         translate.train("pix2pix", paired_root, run=name, say=lambda line: None, precision=precision, **small)
         known = json.loads(shown(Path("checkpoints") / name, "--json")[0])
         run = known.pop("run")
-        assert known == models.describe(name)
+        assert known == models.describe_model(name)
         assert (run["images"], run["planned"], run["state"]) == (4, 4, "finished")
         assert run["checkpoint"]["images"] == 4
         assert {"loss/g/l1", "judge/real", "watch/error_b", "memory/gib", "grad/d"} <= run["curves"].keys()

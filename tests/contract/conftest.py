@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from translate import noise, runtime
+from translate import keyed_random
 from translate.methods import METHODS, Method
 from translate.methods.base import Clock
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -30,8 +31,8 @@ def tiny_batch(
     name: str, count: int = 2, first: int = 0, dtype: torch.dtype = torch.float32
 ) -> dict[str, torch.Tensor]:
     """Images `first` to `first + count` of an endless set of noise, the same whatever batch they come in."""
-    key = noise.keys(7, torch.arange(first, first + count))
-    images = (noise.uniform(key, side, 3, SIZE, SIZE).to(dtype) * 2 - 1 for side in "ab")
+    key = keyed_random.image_keys(7, torch.arange(first, first + count))
+    images = (keyed_random.uniform(key, side, 3, SIZE, SIZE).to(dtype) * 2 - 1 for side in "ab")
     return {**batch_like(name, *images, first), "key": key}
 
 
@@ -42,7 +43,7 @@ def tiny_engine(
     cfg = tiny_config(name, **flags)
     schedule = Schedule(per_epoch=10, epochs=0, decay_epochs=0, images=images)
     return Engine(
-        METHODS[name](cfg), schedule, seed=cfg.seed, device=CPU, precision=runtime.PRECISIONS[precision],
+        METHODS[name](cfg), schedule, seed=cfg.seed, device=CPU, precision=PRECISIONS[precision],
         batch_size=cfg.batch_size, ema_half_life=cfg.ema_half_life, channels_last=channels_last, compiled=compiled,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from translate import config, runtime
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods import METHODS
+from translate.runtime.precision import PRECISIONS, configure_tf32, cudnn_benchmark, use_channels_last
 
 from ..small import distinct_methods
 
@@ -96,7 +97,7 @@ def test_compiled_networks_agree_with_plain_ones(name, adversarial, backend, tin
         torch.testing.assert_close(ours[key], loss, rtol=1e-5, atol=1e-6, msg=key)
     frames = counters["frames"]["total"]
     assert frames > 0
-    with compiled.aside():  # a look at it is not compiled anew for its size
+    with compiled.evaluation_mode():  # a look at it is not compiled anew for its size
         compiled.method.preview(tiny.batch(name, 3))
     assert counters["frames"]["total"] == frames
     assert compiled.method.state_dict().keys() == plain.method.state_dict().keys()
@@ -114,13 +115,13 @@ def test_a_switch_of_three_is_given_as_a_flag_or_as_python_and_toml_have_it(sett
         config.resolve(TrainConfig, ("test", {setting: "yes"}))
 
 
-@pytest.mark.parametrize("name", runtime.PRECISIONS)
+@pytest.mark.parametrize("name", PRECISIONS)
 def test_channels_lie_last_by_themselves_on_cuda_in_half_precision(name):
-    precision = runtime.PRECISIONS[name]
+    precision = PRECISIONS[name]
     for device in (CPU, CUDA):
-        assert runtime.lies_channels_last("on", device, precision)
-        assert not runtime.lies_channels_last("off", device, precision)
-        assert runtime.lies_channels_last("auto", device, precision) == (device is CUDA and name in ("bf16", "fp16"))
+        assert use_channels_last("on", device, precision)
+        assert not use_channels_last("off", device, precision)
+        assert use_channels_last("auto", device, precision) == (device is CUDA and name in ("bf16", "fp16"))
 
 
 @pytest.fixture
@@ -140,17 +141,17 @@ def arithmetic():
 
 
 def test_on_cuda_float32_is_multiplied_in_tf32_unless_all_bits_are_asked_for(arithmetic):
-    fp32, fp64 = runtime.PRECISIONS["fp32"], runtime.PRECISIONS["fp64"]
+    fp32, fp64 = PRECISIONS["fp32"], PRECISIONS["fp64"]
     before = arithmetic()
-    runtime.choose_tf32(CPU, fp32)
+    configure_tf32(CPU, fp32)
     assert arithmetic() == before
-    runtime.choose_tf32(CUDA, fp32)
+    configure_tf32(CUDA, fp32)
     assert arithmetic() == (True, True)
-    runtime.choose_tf32(CUDA, fp64)
+    configure_tf32(CUDA, fp64)
     assert arithmetic() == (False, False)
-    runtime.choose_tf32(CUDA, fp32)
+    configure_tf32(CUDA, fp32)
     torch.use_deterministic_algorithms(True)
-    runtime.choose_tf32(CUDA, fp32)
+    configure_tf32(CUDA, fp32)
     assert arithmetic() == (False, False)
 
 
@@ -162,11 +163,11 @@ def test_cudnn_tries_its_algorithms_in_steps_on_images_of_one_size(
 ):
     """And not in looks at images of whatever size between them."""
     engine, seen = tiny.engine("pix2pix"), []
-    engine.one_size = one_size
+    engine.fixed_size = one_size
     work = engine._work
     monkeypatch.setattr(engine, "_work", lambda *given: seen.append(torch.backends.cudnn.benchmark) or work(*given))
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
-    trying = runtime.trying_algorithms
+    trying = cudnn_benchmark
     monkeypatch.setattr(runtime, "trying_algorithms", lambda given: trying(device))
     engine.step(tiny.engine_batch("pix2pix", engine))
     assert seen == [tries]

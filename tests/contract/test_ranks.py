@@ -51,7 +51,7 @@ def work(rank, name, norm, precision, folder, tiny):
 
 
 def ends(engine):
-    averages = {f"average {name}": network.state_dict() for name, network in engine.averages.networks.items()}
+    averages = {f"average {name}": network.state_dict() for name, network in engine.ema.networks.items()}
     return {"method": engine.method.state_dict(), **averages}
 
 
@@ -87,7 +87,7 @@ def test_two_processes_equal_one_with_twice_the_batch(name, norm, tiny, tmp_path
     whole = one(tiny, name, norm, "fp64")
     assert largest(two(tiny, name, norm, "fp64", tmp_path), whole) < 1e-7
     alone = tiny.engine(name, "fp64", **settings(name, norm, 4))
-    alone.load_state(checkpoint.newest(tmp_path, pytest.fail))
+    alone.load_state(checkpoint.load_newest(tmp_path, pytest.fail))
     train(tiny, name, alone, STEPS - CUT)
     assert largest(ends(alone), whole) < 1e-7
 

@@ -79,7 +79,9 @@ def test_that_batch_norm_couples_a_batch_is_said(name, tiny):
     assert_couples("batch norm", name, tiny.method(name, norm="batch").coupled)
 
 
-@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if "dropout" in config.names(cls.Config)])
+@pytest.mark.parametrize(
+    "name", [name for name, cls in METHODS.items() if "dropout" in config.setting_names(cls.Config)]
+)
 def test_that_dropout_couples_a_batch_is_said(name, tiny):
     assert_couples("dropout", name, tiny.method(name, norm="instance", dropout=True).coupled)
 

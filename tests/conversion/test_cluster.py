@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import files
+from translate import atomic
 from translate.conversion import job, ray_cluster
 from translate.conversion.cluster import Chunk, Member, Task, _chunks
 from translate.conversion.job import Options, Result
@@ -294,7 +294,7 @@ def test_a_full_disk_ends_the_job(
     ):
         convert(folder, output, cluster="auto")
     time.sleep(0.5)  # a worker that was still at work would leave something now
-    assert not list(output.rglob(files.TEMPORARY + "*"))
+    assert not list(output.rglob(atomic.TEMPORARY_PREFIX + "*"))
     monkeypatch.undo()
     assert convert(folder, output, cluster="auto").failures == {}
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import files
+from translate import atomic
 from translate.conversion import gallery, report, translator
 from translate.conversion.journal import MANIFEST, Journal
 from translate.conversion.listing import WHOLE, Listing
@@ -456,7 +456,7 @@ def test_a_page_that_is_not_finished_leaves_the_one_that_was(
     with pytest.raises(StorageError if error is OSError else error):
         made(3)
     assert path.read_bytes() == before
-    assert not [name for name in os.listdir(path.parent) if name.startswith(files.TEMPORARY)]
+    assert not [name for name in os.listdir(path.parent) if name.startswith(atomic.TEMPORARY_PREFIX)]
 
 
 def test_a_page_that_cannot_have_its_name(convert: Convert, source: Path, tmp_path: Path) -> None:

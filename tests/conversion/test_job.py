@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 import translate
-from translate import files, images
+from translate import atomic, images
 from translate.conversion import job
 from translate.conversion import names as names_of
 from translate.conversion.job import Options, Result
@@ -687,7 +687,7 @@ def test_a_run_killed_while_writing_is_made_whole(
         if place == "before the line":
             patch.setattr(job.Journal, "add", killing_journal)
         else:
-            patch.setattr(files.os, "replace", killing)
+            patch.setattr(atomic.os, "replace", killing)
         with pytest.raises(Killed):
             convert(source, tmp_path / "out")
     (tmp_path / "out" / "deep").mkdir(exist_ok=True)
@@ -733,7 +733,7 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
 def test_a_full_disk_ends_the_run_and_the_next_one_completes_it(
     convert: Convert, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
-    stage, calls = files.stage, []
+    stage, calls = atomic.stage, []
 
     def failing(path: Path, *args: Any) -> Path:
         calls.append(path)
@@ -742,7 +742,7 @@ def test_a_full_disk_ends_the_run_and_the_next_one_completes_it(
         return stage(path, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "stage", failing)
+        patch.setattr(atomic, "stage", failing)
         with pytest.raises(StorageError, match=str(tmp_path / "out")) as caught:
             convert(source, tmp_path / "out")
     assert caught.value.exit_code == 6
@@ -781,7 +781,7 @@ def test_an_output_that_cannot_be_made(convert: Convert, source: Path, tmp_path:
 
 
 def test_two_runs_in_one_folder(convert: Convert, source: Path, tmp_path: Path) -> None:
-    with files.locked(tmp_path / "out", ""), pytest.raises(BusyError, match=f"process {os.getpid()}") as caught:
+    with atomic.lock_folder(tmp_path / "out", ""), pytest.raises(BusyError, match=f"process {os.getpid()}") as caught:
         convert(source, tmp_path / "out")
     assert caught.value.exit_code == 5
     (tmp_path / "out" / "run.lock").write_text("process 1 on mars")  # of a process that was killed
@@ -823,7 +823,7 @@ def test_memory_does_not_grow_with_the_folder(
     """However slow the writing, only a few pictures exist at a time: read ahead, waiting, being written."""
     for seed in range(150):
         save(tmp_path / "in" / f"{seed}.png", draw(seed, 8 + 4 * (seed % 9), 8))
-    read, stage = images.read, files.stage
+    read, stage = images.read, atomic.stage
     alive: weakref.WeakSet[images.Picture] = weakref.WeakSet()
     most = 0
 
@@ -843,7 +843,7 @@ def test_memory_does_not_grow_with_the_folder(
         return stage(*args)
 
     monkeypatch.setattr(images, "read", counting)
-    monkeypatch.setattr(files, "stage", slow)
+    monkeypatch.setattr(atomic, "stage", slow)
     assert convert(tmp_path / "in", tmp_path / "out").done == 150
     assert most <= 60
 

@@ -913,7 +913,7 @@ def train(root: Path, run: Path, start: Path, method: str = "cyclegan", **flags:
 
 
 def state_of(run: Path) -> dict[str, Tensor]:
-    state = checkpoint.newest(run, print)
+    state = checkpoint.load_newest(run, print)
     assert state is not None
     return state["method"]
 

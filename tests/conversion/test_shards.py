@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import files
+from translate import atomic
 from translate.conversion.journal import Journal
 from translate.conversion.listing import WHOLE, Shard, shard
 from translate.conversion.names import Item, check_distinct
@@ -107,7 +107,7 @@ def test_parts_that_cannot_be(text: str) -> None:
 
 def test_parts_run_beside_each_other_but_not_beside_the_whole(convert: Convert, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with files.locked(out, "", "0-of-2"):
+    with atomic.lock_folder(out, "", "0-of-2"):
         assert convert(source, out, shard="1/2").done > 0
         for options in ({}, {"shard": "0/2"}):
             with pytest.raises(BusyError):
@@ -117,7 +117,7 @@ def test_parts_run_beside_each_other_but_not_beside_the_whole(convert: Convert, 
 def test_a_part_leaves_the_half_written_files_of_others(convert: Convert, source: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     for tag in ("0-of-2-", "1-of-2-"):
-        files.stage(tmp_path / "out" / "x", b"half", tag)
+        atomic.stage(tmp_path / "out" / "x", b"half", tag)
     convert(source, tmp_path / "out", shard="0/2")
     assert [path.name[: len(".translate-1-of-2-")] for path in (tmp_path / "out").glob(".translate-*")] == [
         ".translate-1-of-2-"
@@ -154,7 +154,7 @@ def test_names_that_a_disk_takes_for_the_same_are_refused_before_the_start(tmp_p
 
 
 def test_this_disk_tells_case_and_form_apart_or_not(tmp_path: Path) -> None:
-    fold = files.name_folding(tmp_path)
+    fold = atomic.name_folding(tmp_path)
     assert list(tmp_path.iterdir()) == []
     for one, other in (("a", "A"), ("\u00e9", "e\u0301")):
         (tmp_path / one).touch()

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from translate import noise
+from translate import keyed_random
 from translate.conversion import tiling, translator
 from translate.conversion.tiling import DoesNotFitError, maps, need, passes, pictures
 from translate.conversion.tiling.chain import Chain, Region
@@ -254,9 +254,9 @@ def test_moments_of_one_value() -> None:
 def test_a_part_of_a_draw_is_a_part_of_the_whole(data: Any) -> None:
     shape = data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
     part = [part_of(length, data) for length in shape]
-    keys = noise.keys(3, torch.arange(2))
-    whole = noise.bits(keys, "x", *shape)[(slice(None), *(slice(r.start, r.stop) for r in part))]
-    assert torch.equal(noise.bits(keys, "x", *shape, part=part), whole)
+    keys = keyed_random.image_keys(3, torch.arange(2))
+    whole = keyed_random.bits(keys, "x", *shape)[(slice(None), *(slice(r.start, r.stop) for r in part))]
+    assert torch.equal(keyed_random.bits(keys, "x", *shape, part=part), whole)
 
 
 def test_a_part_of_a_dropout_is_a_part_of_the_whole() -> None:
@@ -341,7 +341,7 @@ def test_padded_places_are_those_of_the_padding(length: int, multiple: int, mini
 def test_the_key_of_a_picture_is_that_of_its_bytes(draw: Draw, order: Any) -> None:
     picture = np.asarray(draw(5, 9, 200).astype(np.uint16), order=order)
     digest = hashlib.sha256(picture.tobytes()).digest()
-    assert translator.pixel_key(picture, 4) == noise.mix(4, 0, int.from_bytes(digest[:8], "little"))
+    assert translator.pixel_key(picture, 4) == keyed_random.derive_key(4, 0, int.from_bytes(digest[:8], "little"))
 
 
 def test_progress_rises_to_one(cyclegan: Translator, draw: Draw) -> None:

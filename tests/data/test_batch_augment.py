@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torchvision.transforms.v2 import functional as tv
 
-from translate import noise
+from translate import keyed_random
 from translate.data import batch_augment
 from translate.data.batch_augment import BATCH_AUGMENTATIONS, Warp, apply_augmentations, parse_augmentations, resample
 from translate.errors import UsageError
@@ -22,17 +22,17 @@ MOVES = [row for row, effect in BATCH_AUGMENTATIONS.items() if effect.move is no
 
 
 def keys(count: int = 2, seed: int = 3) -> Tensor:
-    return noise.keys(seed, torch.arange(count))
+    return keyed_random.image_keys(seed, torch.arange(count))
 
 
 def images(count: int = 2, channels: int = 3, height: int = 24, width: int = 24) -> Tensor:
     """Noise in [-1, 1)."""
-    return noise.uniform(keys(count, 5), "images", channels, height, width) * 2 - 1
+    return keyed_random.uniform(keys(count, 5), "images", channels, height, width) * 2 - 1
 
 
 def smooth(count: int = 2, channels: int = 3, height: int = 24, width: int = 24) -> Tensor:
     """Slow waves in [-1, 1], other ones in each image and channel."""
-    phase = noise.uniform(keys(count, 6), "smooth", 2, channels, 1, 1) * 2 * math.pi
+    phase = keyed_random.uniform(keys(count, 6), "smooth", 2, channels, 1, 1) * 2 * math.pi
     rows, columns = torch.arange(float(height))[:, None] / height, torch.arange(float(width)) / width
     return torch.sin(2 * rows + phase[:, 0]) * torch.cos(2 * columns + phase[:, 1])
 
@@ -282,7 +282,7 @@ def test_warping_keeps_what_is_sharp():
 
 
 def test_rotations_are_uniform_to_both_sides():
-    turn = BATCH_AUGMENTATIONS["rotate"].warp(noise.uniform(keys(4000), "rotate", 1), 24, 24)
+    turn = BATCH_AUGMENTATIONS["rotate"].warp(keyed_random.uniform(keys(4000), "rotate", 1), 24, 24)
     degrees = torch.rad2deg(torch.atan2(turn.yx, turn.xx))
     close(turn.xx**2 + turn.yx**2, torch.ones(4000), 1e-5)
     assert degrees.abs().max() <= batch_augment.ROTATION
@@ -291,7 +291,7 @@ def test_rotations_are_uniform_to_both_sides():
 
 
 def test_affine_stays_within_its_limits():
-    w = BATCH_AUGMENTATIONS["affine"].warp(noise.uniform(keys(4000), "affine", 5), 40, 60)
+    w = BATCH_AUGMENTATIONS["affine"].warp(keyed_random.uniform(keys(4000), "affine", 5), 40, 60)
     area = (w.xx * w.yy - w.xy * w.yx).sqrt()
     for values, most in (
         (area.log(), math.log(1.1)),
@@ -315,7 +315,7 @@ def test_no_corner_turns_black(row):
 @pytest.mark.parametrize("row", [*BATCH_AUGMENTATIONS, None])
 def test_label_maps_keep_their_values(row):
     classes = tensor([-1.0, -0.3, 0.1, 1.0])
-    x = classes[(noise.uniform(keys(6), "labels", 1, 24, 24) * 4).long()]
+    x = classes[(keyed_random.uniform(keys(6), "labels", 1, 24, 24) * 4).long()]
     y = apply_augmentations(x, keys(6), "a", BATCH_AUGMENTATIONS if row is None else [row], labels=True)
     assert set(y.unique().tolist()) == set(classes.tolist())
     one_hot = (x == classes.view(1, 4, 1, 1)).float()
@@ -341,7 +341,7 @@ def test_a_label_map_moves_with_its_image():
 
 
 def test_colours_are_those_of_torchvision():
-    x, u = (images(4) + 1) / 2, noise.uniform(keys(4), "u", 4)
+    x, u = (images(4) + 1) / 2, keyed_random.uniform(keys(4), "u", 4)
     y = batch_augment.color(x, u)
     for image, draws, result in zip(x, u.tolist(), y, strict=True):
         brightness, contrast, saturation = (1 + (2 * draw - 1) * 0.2 for draw in draws[:3])

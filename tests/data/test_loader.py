@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from scipy.stats import chi2_contingency, chisquare
 
-from translate import images, noise, runtime
+from translate import images, keyed_random, runtime
 from translate.data import crop_flip, layouts
 from translate.data.in_memory import next_readable
 from translate.data.layouts import Split
@@ -384,7 +384,7 @@ def drawn(stored, key, name, size, flip):
 
 def cuts(cutter, count, size, flip, name="a"):
     """Top, left and whether it is flipped of `count` crops."""
-    key, index = noise.keys(0, torch.arange(count)), torch.zeros(count, dtype=torch.int64)
+    key, index = keyed_random.image_keys(0, torch.arange(count)), torch.zeros(count, dtype=torch.int64)
     crops = cutter(COORDINATES, drawn(COORDINATES, key, name, size, flip), index, size).long()
     top, first, last = crops[:, 0, 0, 0], crops[:, 1, 0, 0], crops[:, 1, 0, -1]
     left = torch.minimum(first, last)

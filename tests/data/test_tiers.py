@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from translate import images, runtime
+from translate import images
 from translate.data import albumentations_recipe, layouts, stream_dataset
 from translate.data.in_memory import InMemorySource
 from translate.data.layouts import Split
@@ -29,6 +29,7 @@ from translate.data.stream_dataset import StreamDataset
 from translate.data.streaming import StreamingSource
 from translate.errors import DataError, UsageError
 from translate.images import Reading
+from translate.runtime import transfer
 
 CPU = torch.device("cpu")
 TIERS = ["resident", "ram", "stream"]
@@ -530,7 +531,7 @@ def test_the_stream_tier_starts_with_nvjpeg(jpegs, monkeypatch):
 
 
 def test_what_is_sent_is_received():
-    sender = runtime.Sender(CPU, RING_SIZE)
+    sender = transfer.BatchTransfer(CPU, RING_SIZE)
     batches = [{"a": torch.full((2, 3), float(i)), "b": torch.full((1,), -i)} for i in range(10)]
     for batch in batches:
         assert same([sender.receive(sender.send(batch))], [batch])

@@ -347,7 +347,7 @@ def test_memory_is_that_of_the_images_at_load_size(tmp_path):
 
 @pytest.mark.parametrize(("free", "chosen"), [(30_000, "resident"), (29_998, "stream")])
 def test_the_tier_is_the_one_that_training_chooses(tmp_path, monkeypatch, free, chosen):
-    monkeypatch.setattr("translate.runtime.free_memory", lambda device: free)
+    monkeypatch.setattr("translate.runtime.memory.free_memory", lambda device: free)
     memory = report_of(unpaired(tmp_path, 1, 1), load_size=50, crop_size=50)["memory"]
     assert (memory["ram"]["bytes"], memory["ram"]["fits"]) == (15_000, chosen == "resident")
     assert memory["automatic"] == chosen

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from translate import config, noise, runtime
+from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods import METHODS
 from translate.methods.base import Clock
@@ -15,6 +15,7 @@ from translate.nn.antialias import AntialiasDiscriminator, AntialiasGenerator
 from translate.nn.generators import find
 from translate.nn.init import normal_
 from translate.nn.patchnce import Heads, maps, mirrored, patch_nce, places, take, taps, unit
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -33,8 +34,8 @@ def random(*shape, seed=0):
 
 
 def batch(count=2, first=0):
-    key = noise.keys(7, torch.arange(first, first + count))
-    images = {side: noise.uniform(key, side, 3, 32, 32).double() * 2 - 1 for side in "ab"}
+    key = keyed_random.image_keys(7, torch.arange(first, first + count))
+    images = {side: keyed_random.uniform(key, side, 3, 32, 32).double() * 2 - 1 for side in "ab"}
     return {**images, "key": key}
 
 
@@ -154,14 +155,14 @@ class Double:
         for index, (q, k) in enumerate(zip(queries, keys, strict=True)):
             q = q.flip(3) if flipped else q
             area = q.shape[2] * q.shape[3]
-            at = noise.bits(key, f"{name} {index}", area)[0].argsort(descending=True)[: self.cfg.nce_patches]
+            at = keyed_random.bits(key, f"{name} {index}", area)[0].argsort(descending=True)[: self.cfg.nce_patches]
             q, k = (projected(self.w["f"], index, x[0].flatten(1).T[at]) for x in (q, k))
             total = total + contrast(q, k) * self.cfg.lambda_nce
         return total / len(queries)
 
     def step(self, data):
         a, b, key, g, d = data["a"], data["b"], data["key"], self.w["g"], self.w["d"]
-        flipped = self.cfg.flip_equivariance and bool(noise.uniform(key, "flip")[0] < 0.5)
+        flipped = self.cfg.flip_equivariance and bool(keyed_random.uniform(key, "flip")[0] < 0.5)
         real = torch.cat([a, b]) if self.cfg.nce_identity else a
         fake = generated(g, real.flip(3) if flipped else real, self.blocks)
         fake, same = fake[:1], fake[1:]
@@ -186,7 +187,7 @@ class Double:
 def engine_of(method):
     return Engine(
         method, Schedule(per_epoch=10, epochs=0, decay_epochs=0, images=1000), seed=0, device=CPU,
-        precision=runtime.PRECISIONS["fp64"], batch_size=method.cfg.batch_size,
+        precision=PRECISIONS["fp64"], batch_size=method.cfg.batch_size,
     )  # fmt: skip
 
 
@@ -203,8 +204,8 @@ def test_whole_steps_are_the_authors(name):
     turns = set()
     for step in range(3):
         images = {side: x for side, x in batch(1, step).items() if side != "key"}
-        key = noise.keys(engine.draws, torch.arange(step, step + 1))
-        turns.add(bool(noise.uniform(key, "flip")[0] < 0.5))
+        key = keyed_random.image_keys(engine.draw_seed, torch.arange(step, step + 1))
+        turns.add(bool(keyed_random.uniform(key, "flip")[0] < 0.5))
         logged, expected = engine.step([images]), double.step({**images, "key": key})
         assert logged.keys() == expected.keys()
         for loss, value in expected.items():
@@ -272,8 +273,8 @@ def test_both_contrasts_count_half():
 
 def test_about_half_of_the_images_are_mirrored_each_by_its_own_key():
     method = made("fastcut")
-    key = noise.keys(3, torch.arange(1000))
-    turns = noise.uniform(key, "flip") < 0.5
+    key = keyed_random.image_keys(3, torch.arange(1000))
+    turns = keyed_random.uniform(key, "flip") < 0.5
     assert abs(turns.double().mean() - 0.5) < 4 * 0.5 / 1000**0.5
     pick = torch.tensor([int(turns.nonzero()[0]), int((~turns).nonzero()[0])])
     seen = []
@@ -321,7 +322,7 @@ def test_half_precision_around_it_changes_nothing():
 
 
 def test_places_are_different_ones_uniform_and_each_image_s_own():
-    key = noise.keys(0, torch.arange(400))
+    key = keyed_random.image_keys(0, torch.arange(400))
     at = places(key, "a", [torch.empty(400, 1, 4, 5)], 8)[0]
     assert at.shape == (400, 8)
     assert all(len(set(row)) == 8 for row in at.tolist())

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from translate import config, noise, runtime
+from translate import config, keyed_random
 from translate.conversion import model as model_folder
 from translate.errors import UsageError
 from translate.methods.base import Clock
 from translate.methods.dcgan import COLUMNS, DCGAN, DCGANConfig
 from translate.nn.blocks import BatchNorm2d
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -37,19 +38,19 @@ def engine_of(precision="fp64", **flags):
     cfg = settings(**flags)
     schedule = Schedule(10, 0, 0, images=1000)
     return Engine(
-        DCGAN(cfg), schedule, seed=cfg.seed, device=torch.device("cpu"), precision=runtime.PRECISIONS[precision],
+        DCGAN(cfg), schedule, seed=cfg.seed, device=torch.device("cpu"), precision=PRECISIONS[precision],
         batch_size=cfg.batch_size, ema_half_life=cfg.ema_half_life,
     )  # fmt: skip
 
 
 def images(step=0, count=COUNT, dtype=torch.float64):
-    keys = noise.keys(3, torch.arange(step * count, (step + 1) * count))
-    return {"a": noise.uniform(keys, "a", 3, SIZE, SIZE).to(dtype) * 2 - 1, "label": torch.arange(count) % 4 - 1}
+    keys = keyed_random.image_keys(3, torch.arange(step * count, (step + 1) * count))
+    return {"a": keyed_random.uniform(keys, "a", 3, SIZE, SIZE).to(dtype) * 2 - 1, "label": torch.arange(count) % 4 - 1}
 
 
 def keyed(step=0, dtype=torch.float32):
     batch = images(step, dtype=dtype)
-    return {**batch, "key": noise.keys(0, torch.arange(COUNT))}
+    return {**batch, "key": keyed_random.image_keys(0, torch.arange(COUNT))}
 
 
 def at(images_seen):
@@ -86,7 +87,7 @@ class Double:
         self.k, self.label, self.n_critic = k, label, n_critic
 
     def code(self, key, label):
-        z = torch.stack([noise.uniform(one[None], "z", 6)[0] for one in key]).double() * 2 - 1
+        z = torch.stack([keyed_random.uniform(one[None], "z", 6)[0] for one in key]).double() * 2 - 1
         hot = torch.stack([torch.tensor([float(i == c) for i in range(self.k)]) for c in label])
         return torch.cat([z, hot.double()], 1), hot.double()
 
@@ -125,7 +126,7 @@ def test_training_is_that_of_a_plain_double(flags, options):
     engine = engine_of(**flags)
     double = Double(engine.method, **options)
     for number in range(6):
-        key = noise.keys(0, torch.arange(number * COUNT, (number + 1) * COUNT))
+        key = keyed_random.image_keys(0, torch.arange(number * COUNT, (number + 1) * COUNT))
         ours, theirs = engine.step([images(number)]), double.step(number, images(number), key)
         assert ours.keys() == theirs.keys()
         for name, loss in theirs.items():
@@ -163,7 +164,7 @@ def test_the_paper_s_recipe():
 
 def test_noise_is_uniform_from_minus_1_to_1():
     """10 000 draws: mean and variance within 4 standard deviations of 0 and 1/3; one stream for each key."""
-    z = tiny(noise_size=1000).code(noise.keys(0, torch.arange(10)), None)
+    z = tiny(noise_size=1000).code(keyed_random.image_keys(0, torch.arange(10)), None)
     assert z.min() >= -1 and z.max() < 1
     assert abs(z.mean()) < 4 * math.sqrt(1 / 3 / z.numel())
     assert abs(z.var() - 1 / 3) < 4 * math.sqrt((1 / 5 - 1 / 9) / z.numel())
@@ -179,7 +180,7 @@ def test_a_sample_is_the_same_in_any_batch(flags):
         if isinstance(module, BatchNorm2d):
             module.momentum = 1.0  # the running statistics start far from those of so few steps
     engine.step([images()])
-    method, key = engine.method.eval(), noise.keys(5, torch.arange(5))
+    method, key = engine.method.eval(), keyed_random.image_keys(5, torch.arange(5))
     whole = method.sample(key)
     assert whole.shape == (5, 3, SIZE, SIZE)
     assert whole.abs().max() <= 1
@@ -205,7 +206,7 @@ def test_a_model_folder_samples_what_the_run_does(flags, tmp_path):
     engine = engine_of("fp32", **flags)
     engine.step([images(dtype=torch.float32)])
     model_folder.write_trained(tmp_path, engine.method, title="test", seen=COUNT)
-    loaded, key = model_folder.read_folder(tmp_path).method.eval(), noise.keys(5, torch.arange(3))
+    loaded, key = model_folder.read_folder(tmp_path).method.eval(), keyed_random.image_keys(5, torch.arange(3))
     assert loaded.classes == engine.method.classes
     assert torch.equal(loaded.sample(key), engine.method.eval().sample(key))
 
@@ -214,9 +215,9 @@ def test_averaged_weights_sample_with_the_networks_statistics():
     engine = engine_of("fp32", ema_half_life=4)
     for number in range(3):
         engine.step([images(number, dtype=torch.float32)])
-    method, key = engine.method.eval(), noise.keys(5, torch.arange(3))
+    method, key = engine.method.eval(), keyed_random.image_keys(5, torch.arange(3))
     raw, raw_state = method.sample(key), copy.deepcopy(method.g.state_dict())
-    with engine.averages.in_place():
+    with engine.ema.swapped_in():
         averaged, state = method.eval().sample(key), method.g.state_dict()
         same = {name: torch.equal(x, raw_state[name]) for name, x in state.items()}
     assert not torch.equal(raw, averaged)
@@ -264,7 +265,7 @@ def test_the_discriminator_is_first_and_both_see_the_same_fakes():
     real, fake, again = seen
     assert torch.equal(real, keyed()["a"])
     assert torch.equal(fake, again)
-    expected = tiny().g(2 * noise.uniform(keyed()["key"], "z", 6) - 1)
+    expected = tiny().g(2 * keyed_random.uniform(keyed()["key"], "z", 6) - 1)
     assert torch.equal(fake, expected)
 
 
@@ -371,7 +372,7 @@ def test_the_class_is_beside_the_noise_and_0_where_it_is_not_known():
 def test_without_labels_keys_decide_the_class():
     method, seen = tiny(classes=CLASSES).eval(), []
     method.g.register_forward_hook(lambda _, given, out: seen.append(given[0][:, 6:]))
-    key = noise.keys(0, torch.arange(300))
+    key = keyed_random.image_keys(0, torch.arange(300))
     method.sample(key)
     counts = seen[0].sum(0)
     assert counts.sum() == 300
@@ -384,7 +385,7 @@ def test_classes_are_learnt():
     label = torch.arange(8) % 2
     bright = (label[:, None, None, None] * 1.2 - 0.6).expand(-1, 3, SIZE, SIZE)
     for number in range(80):
-        grain = noise.normal(torch.arange(8) + 8 * number, "grain", 3, SIZE, SIZE)
+        grain = keyed_random.normal(torch.arange(8) + 8 * number, "grain", 3, SIZE, SIZE)
         engine.step([{"a": bright + 0.1 * grain, "label": label}])
     method, key = engine.method.eval(), torch.arange(16)
     dark, light = (method.sample(key, torch.full_like(key, c)).mean().item() for c in (0, 1))

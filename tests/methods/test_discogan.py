@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from translate import config, noise, runtime
+from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods.base import Clock
 from translate.methods.discogan import DiscoGAN, DiscoGANConfig, feature_matching, reconstruction
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -21,8 +22,8 @@ def config_of(**flags):
 
 def images(step, count=3):
     """A batch of the step: noise in [−1, 1]."""
-    key = noise.keys(5, torch.arange(count * step, count * step + count))
-    return {side: noise.uniform(key, side, 3, SIZE, SIZE).double() * 2 - 1 for side in "ab"}
+    key = keyed_random.image_keys(5, torch.arange(count * step, count * step + count))
+    return {side: keyed_random.uniform(key, side, 3, SIZE, SIZE).double() * 2 - 1 for side in "ab"}
 
 
 # The second DiscoGAN: every iteration computes everything and then takes one of two steps.
@@ -107,7 +108,7 @@ def test_training_goes_where_the_authors_rules_lead():
     cfg = config_of(gan_curriculum=4)
     schedule = Schedule(per_epoch=30, epochs=50, decay_epochs=0)
     engine = Engine(
-        DiscoGAN(cfg), schedule, seed=0, device=torch.device("cpu"), precision=runtime.PRECISIONS["fp64"], batch_size=3
+        DiscoGAN(cfg), schedule, seed=0, device=torch.device("cpu"), precision=PRECISIONS["fp64"], batch_size=3
     )
     twin = Twin(engine.method, curriculum=4)
     for number in range(5):

@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from translate import config, noise, runtime
+from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods.base import Clock
 from translate.methods.dualgan import DualGAN, DualGANConfig
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -21,8 +22,8 @@ def config_of(**flags):
 
 def images(step, count=2):
     """A batch of the step: noise in [−1, 1]."""
-    key = noise.keys(5, torch.arange(count * step, count * step + count))
-    return {side: noise.uniform(key, side, 3, SIZE, SIZE).double() * 2 - 1 for side in "ab"}
+    key = keyed_random.image_keys(5, torch.arange(count * step, count * step + count))
+    return {side: keyed_random.uniform(key, side, 3, SIZE, SIZE).double() * 2 - 1 for side in "ab"}
 
 
 # The second DualGAN. TensorFlow's rules, on dicts of weights.
@@ -126,7 +127,7 @@ class Twin:
                 loss = on_fake.mean() - on_real.mean()
             losses[f"d/adv_{domain}"] = loss
             if self.penalty:
-                share = noise.uniform(key, "gradient penalty", 1, 1, 1).double()
+                share = keyed_random.uniform(key, "gradient penalty", 1, 1, 1).double()
                 mixed = (real * share + fakes[domain] * (1 - share)).requires_grad_()
                 (slope,) = torch.autograd.grad(d.judge(mixed).sum(), mixed, create_graph=True)
                 steep = slope.square().sum((1, 2, 3)).sqrt()
@@ -170,12 +171,12 @@ def test_training_goes_where_the_authors_rules_lead(flags, rules):
     cfg = config_of(**flags)
     schedule = Schedule(per_epoch=10, epochs=50, decay_epochs=0)
     engine = Engine(
-        DualGAN(cfg), schedule, seed=0, device=torch.device("cpu"), precision=runtime.PRECISIONS["fp64"], batch_size=2
+        DualGAN(cfg), schedule, seed=0, device=torch.device("cpu"), precision=PRECISIONS["fp64"], batch_size=2
     )
     twin = Twin(engine.method, **rules)
     for number in range(3):
         batch = images(number)
-        key = noise.keys(0, torch.arange(2 * number, 2 * number + 2))
+        key = keyed_random.image_keys(0, torch.arange(2 * number, 2 * number + 2))
         expected = twin.step(number, batch["a"], batch["b"], key)
         got = engine.step([batch])
         assert got.keys() == expected.keys()

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from translate import config, noise, runtime
+from translate import config, keyed_random
 from translate.errors import DataError, UsageError
 from translate.methods.base import Clock
 from translate.methods.stargan import PLAN, StarGAN, permuted
 from translate.nn.stargan import classification
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -33,9 +34,9 @@ def method_of(names=NAMES, exclusive=True, **flags):
 def batch_of(exclusive=True, first=0, count=COUNT, dtype=torch.float64, kinds=3):
     """Images `first` to `first + count` of an endless set of noise with labels."""
     numbers = torch.arange(first, first + count)
-    key = noise.keys(7, numbers)
-    label = numbers % kinds if exclusive else (noise.uniform(key, "label", kinds) < 0.5).float()
-    image = noise.uniform(key, "image", 3, SIZE, SIZE).to(dtype) * 2 - 1
+    key = keyed_random.image_keys(7, numbers)
+    label = numbers % kinds if exclusive else (keyed_random.uniform(key, "label", kinds) < 0.5).float()
+    image = keyed_random.uniform(key, "image", 3, SIZE, SIZE).to(dtype) * 2 - 1
     return {"a": image, "label": label, "key": key}
 
 
@@ -164,14 +165,14 @@ def test_it_trains_as_the_double_does(kind):
     exclusive = KINDS[kind]
     engine = Engine(
         method_of(exclusive=exclusive, n_critic=3), Schedule(1, 0, 0, images=1000), seed=0, device=torch.device("cpu"),
-        precision=runtime.PRECISIONS["fp64"], batch_size=COUNT,
+        precision=PRECISIONS["fp64"], batch_size=COUNT,
     )  # fmt: skip
     double = Double(engine.method, exclusive)
     for step in range(6):
         batch = batch_of(exclusive, COUNT * step)
-        key = noise.keys(0, torch.arange(COUNT * step, COUNT * (step + 1)))
-        order = noise.bits(key, "target").argsort()
-        share = noise.uniform(key, "gradient penalty", 1, 1, 1).double()
+        key = keyed_random.image_keys(0, torch.arange(COUNT * step, COUNT * (step + 1)))
+        order = keyed_random.bits(key, "target").argsort()
+        share = keyed_random.uniform(key, "gradient penalty", 1, 1, 1).double()
         label = batch["label"] if exclusive else batch["label"].double()
         ours = engine.step([{name: batch[name] for name in ("a", "label")}])
         theirs = double.step(batch["a"], label, order, share, 3)
@@ -285,9 +286,9 @@ def test_classification_by_hand():
 
 def test_targets_are_the_batch_s_own_labels_in_another_order():
     label = torch.arange(40.0).view(20, 2)
-    orders = [permuted(label, noise.keys(seed, torch.arange(20))) for seed in range(50)]
+    orders = [permuted(label, keyed_random.image_keys(seed, torch.arange(20))) for seed in range(50)]
     assert all(torch.equal(order.sort(0).values, label) for order in orders)
-    assert torch.equal(orders[0], permuted(label, noise.keys(0, torch.arange(20))))
+    assert torch.equal(orders[0], permuted(label, keyed_random.image_keys(0, torch.arange(20))))
     assert len({tuple(order[:, 0].tolist()) for order in orders}) == 50
     staying = torch.stack([(order == label).all(1) for order in orders]).sum().item()
     assert 20 < staying < 90  # one of each permutation on average: 50, with a variance of 50

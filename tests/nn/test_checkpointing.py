@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from translate import runtime
 from translate.methods import METHODS
 from translate.nn import interfaces
 from translate.nn.generators import GENERATORS, ResnetGenerator
 from translate.nn.init import normal_
 from translate.nn.losses import gradient_penalty
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
@@ -36,7 +36,7 @@ def image(n=2):
 def backward(net, precision="fp32"):
     """Output and gradients for the same image and the same draws."""
     torch.manual_seed(7)
-    with runtime.PRECISIONS[precision].autocast(CPU):
+    with PRECISIONS[precision].autocast(CPU):
         out = net(image())
         loss = out.float().square().mean()
     draws = torch.get_rng_state()
@@ -107,7 +107,7 @@ def test_training_gives_the_same_weights_to_the_bit(method):
     for on in (False, True):
         flags = {"generator": default(method, "generator"), "norm": "batch", "dropout": True, "batch_size": 4}
         cfg = small_config(method, **flags, gradient_checkpointing=on)
-        precision = runtime.PRECISIONS["fp32"]
+        precision = PRECISIONS["fp32"]
         engine = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=precision, batch_size=4)
         for _ in range(2):
             engine.step(split_batch(batch_like(method, image(4), image(4).flip(3)), 2))

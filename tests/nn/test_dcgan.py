@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from translate import runtime
 from translate.nn import dcgan
 from translate.nn.dcgan import DCGANDiscriminator, DCGANGenerator, VirtualBatchNorm2d, channels, is_size
 from translate.nn.init import normal_
+from translate.runtime import precision
 
 
 def on_meta(build, *args, **kwargs):
@@ -134,7 +134,7 @@ def test_virtual_batch_norm_keeps_its_digits_far_from_zero():
 def test_virtual_batch_norm_computes_in_float32_under_autocast():
     norm = VirtualBatchNorm2d(2, 3)
     x = random(7, 2, 4, 4).bfloat16()
-    with runtime.PRECISIONS["bf16"].autocast(torch.device("cpu")):
+    with precision.PRECISIONS["bf16"].autocast(torch.device("cpu")):
         given = norm(x)
     assert given.dtype == torch.bfloat16
     assert torch.equal(given, norm(x.float()).bfloat16())

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from translate import noise
+from translate import keyed_random
 from translate.nn import diffaugment as module
 from translate.nn.diffaugment import DIFFAUGMENT, diffaugment, find, parse
 
@@ -19,11 +19,11 @@ GEOMETRY = "translation,cutout"
 
 def images(count: int = 2, channels: int = 3, height: int = 16, width: int = 12, dtype=torch.float32) -> Tensor:
     """Noise in [-1, 1) that is never 0, so that what is blanked can be seen."""
-    return (noise.uniform(keys(count), "images", channels, height, width).to(dtype) * 2 - 1) + 2.0**-26
+    return (keyed_random.uniform(keys(count), "images", channels, height, width).to(dtype) * 2 - 1) + 2.0**-26
 
 
 def keys(count: int = 2, seed: int = 3) -> Tensor:
-    return noise.keys(seed, torch.arange(count))
+    return keyed_random.image_keys(seed, torch.arange(count))
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_shifts_and_holes_are_uniform_and_colours_centred():
 
 
 def test_the_two_directions_and_the_three_colours_are_drawn_apart():
-    draws = torch.stack([noise.uniform(keys(4000), f"d/{row}", 3) for row in DIFFAUGMENT], 1).flatten(1)
+    draws = torch.stack([keyed_random.uniform(keys(4000), f"d/{row}", 3) for row in DIFFAUGMENT], 1).flatten(1)
     correlation = torch.corrcoef(draws.T) - torch.eye(9)
     assert correlation.abs().max() < 0.06
 
@@ -254,13 +254,13 @@ def test_it_runs_without_memory():
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo looks at it itself
 def test_compiled_as_one_graph_it_gives_the_same_values_and_gradients(monkeypatch):
     """aot_eager traces forward and backward as a compiler does, and then runs the same kernels."""
-    hashed = noise._hash
+    hashed = keyed_random._hash
 
     def constant(name: str) -> int:
         return hashed(name)
 
     # A name's hash is a constant; left to trace it, dynamo would break the graph at sha256.
-    monkeypatch.setattr(noise, "_hash", torch.compiler.assume_constant_result(constant))
+    monkeypatch.setattr(keyed_random, "_hash", torch.compiler.assume_constant_result(constant))
 
     def loss(x: Tensor) -> Tensor:
         return diffaugment(x, keys(), ALL, condition=1).square().sum()

@@ -11,7 +11,7 @@ from translate.nn.discriminators import DISCRIMINATORS
 from translate.nn.dualgan import EPSILON, SameConv2d, SameConvTranspose2d
 from translate.nn.generators import GENERATORS, find
 from translate.nn.init import truncated_normal_
-from translate.runtime import OPTIMIZERS
+from translate.training.optimizers import OPTIMIZERS
 
 
 def ones(layer):

@@ -8,9 +8,10 @@ from collections import deque
 import pytest
 import torch
 
-from translate import config, noise, runtime
+from translate import config, keyed_random
 from translate.methods import METHODS
-from translate.training.engine import Engine
+from translate.runtime.precision import PRECISIONS
+from translate.training.engine import Engine, step_seed
 from translate.training.schedule import Schedule
 
 from . import double
@@ -27,7 +28,7 @@ def engine_of(name, precision="fp64", **settings):
     cfg = cls.check(config.resolve(cls.Config, ("test", {"g_width": 6, "d_width": 6, **settings})))
     schedule = Schedule(STEPS_PER_EPOCH * cfg.batch_size, EPOCHS, DECAY_EPOCHS)
     return Engine(
-        cls(cfg), schedule, seed=cfg.seed, device=torch.device("cpu"), precision=runtime.PRECISIONS[precision],
+        cls(cfg), schedule, seed=cfg.seed, device=torch.device("cpu"), precision=PRECISIONS[precision],
         batch_size=cfg.batch_size,
     )  # fmt: skip
 
@@ -35,11 +36,11 @@ def engine_of(name, precision="fp64", **settings):
 def batch_of(engine):
     """The images of the engine's next step: noise with large patches, as many as it wants."""
     cfg, dtype = engine.method.cfg, engine.precision.weights
-    key = noise.keys(7, torch.arange(engine.images, engine.images + cfg.batch_size))
+    key = keyed_random.image_keys(7, torch.arange(engine.images, engine.images + cfg.batch_size))
     sizes = cfg.crop_size // 8, cfg.crop_size
     batch = {}
     for side, channels in (("a", cfg.input_channels), ("b", cfg.output_channels)):
-        coarse, fine = (noise.uniform(key, f"{side} {size}", channels, size, size).to(dtype) for size in sizes)
+        coarse, fine = (keyed_random.uniform(key, f"{side} {size}", channels, size, size).to(dtype) for size in sizes)
         batch[side] = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3) + fine - 1
     return batch
 
@@ -98,7 +99,7 @@ def train(engine, twin, steps):
     for step in range(steps):
         batch = batch_of(engine)
         got = engine.step([batch])
-        torch.manual_seed(runtime.seed_of_step(engine.seed, step, rank=0))  # as the engine has done
+        torch.manual_seed(step_seed(engine.seed, step, rank=0))  # as the engine has done
         expected = twin.step(batch["a"], batch["b"])
         if (step + 1) % STEPS_PER_EPOCH == 0:
             twin.end_epoch()

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from translate import runtime
 from translate.config import TrainConfig
 from translate.methods import METHODS
 from translate.methods.base import Method, Update
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
@@ -88,7 +88,7 @@ class TapeRecorder:
     def __init__(self):
         self.recorded = 0
 
-    def aside(self):
+    def on_capture_stream(self):
         return nullcontext()
 
     def record(self, work):
@@ -104,7 +104,7 @@ class TapeRecorder:
         self.recorded += 1
         return tape.replay, told
 
-    def forget(self):
+    def invalidate(self):
         pass
 
 
@@ -112,7 +112,7 @@ def build(name, runner=None, device=CPU, precision="fp32", **flags):
     cfg = small_config(name, **{**FLAGS, **flags})
     schedule = Schedule(per_epoch=4, epochs=1, decay_epochs=9)  # the rate falls every second step
     return Engine(
-        METHODS[name](cfg), schedule, seed=0, device=device, precision=runtime.PRECISIONS[precision], batch_size=2,
+        METHODS[name](cfg), schedule, seed=0, device=device, precision=PRECISIONS[precision], batch_size=2,
         ema_half_life=HALF_LIFE, runner=runner,
     )  # fmt: skip
 
@@ -130,7 +130,7 @@ def train(name, engine, steps, parts=1, **options):
     for _ in range(steps):
         phase = engine.method.phase(engine.clock)
         losses = engine.step(split_batch(batch_of(name, engine, **options), parts))
-        told.append({"phase": phase, **losses, **engine.gradients})
+        told.append({"phase": phase, **losses, **engine.gradient_norms})
     return told
 
 
@@ -165,9 +165,7 @@ def line(runner=None, device=CPU, **attributes):
     method = Line()
     vars(method).update(attributes)
     plan = Schedule(10, 0, 0, images=1000)
-    return Engine(
-        method, plan, seed=0, device=device, precision=runtime.PRECISIONS["fp32"], batch_size=2, runner=runner
-    )
+    return Engine(method, plan, seed=0, device=device, precision=PRECISIONS["fp32"], batch_size=2, runner=runner)
 
 
 def ones(device=CPU):

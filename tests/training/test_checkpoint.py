@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from translate import files
+from translate import atomic, run_folder
 from translate.errors import ModelError, StorageError
 from translate.training import checkpoint
 
@@ -56,13 +56,19 @@ def test_a_pickle_with_code_is_refused_even_with_a_right_hash(tmp_path, monkeypa
 def test_the_two_newest_by_images_are_kept(tmp_path):
     for images in (9, 10, 100, 30):
         checkpoint.save(tmp_path, state(images))
-    assert [path.name for path in checkpoint.saved(tmp_path)] == ["state-100.ckpt", "state-30.ckpt"]
+    assert [path.name for path in run_folder.list_checkpoints(tmp_path)] == ["state-100.ckpt", "state-30.ckpt"]
 
 
 def test_the_first_at_or_after_each_multiple_is_kept_too(tmp_path):
     for images in (90, 110, 130, 210, 290, 300, 330, 360):
         checkpoint.save(tmp_path, state(images), keep_every=100)
-    assert [checkpoint.images_of(path) for path in checkpoint.saved(tmp_path)] == [360, 330, 300, 210, 110]
+    assert [run_folder.checkpoint_images(path) for path in run_folder.list_checkpoints(tmp_path)] == [
+        360,
+        330,
+        300,
+        210,
+        110,
+    ]
 
 
 def test_a_file_that_cannot_be_removed_does_not_end_a_run(tmp_path, monkeypatch):
@@ -73,30 +79,30 @@ def test_a_file_that_cannot_be_removed_does_not_end_a_run(tmp_path, monkeypatch)
     monkeypatch.setattr(Path, "unlink", refuse)
     for images in (1, 2, 3, 4):
         checkpoint.save(tmp_path, state(images))
-    assert len(checkpoint.saved(tmp_path)) == 4
+    assert len(run_folder.list_checkpoints(tmp_path)) == 4
 
 
 def test_the_newest_is_found_by_images_and_not_by_the_clock(tmp_path):
     new, old = checkpoint.save(tmp_path, state(200)), checkpoint.save(tmp_path, state(100))
     os.utime(new, (1, 1))
     os.utime(old, (2**31, 2**31))
-    assert checkpoint.newest(tmp_path, pytest.fail)["images"] == 200
+    assert checkpoint.load_newest(tmp_path, pytest.fail)["images"] == 200
 
 
 def test_a_damaged_newest_is_named_and_the_one_before_it_used(tmp_path):
     checkpoint.save(tmp_path, state(100))
     checkpoint.save(tmp_path, state(200)).write_bytes(b"half")
     said = []
-    assert checkpoint.newest(tmp_path, said.append)["images"] == 100
+    assert checkpoint.load_newest(tmp_path, said.append)["images"] == 100
     assert "state-200.ckpt" in said[0]
     assert "damaged" in said[0]
 
 
 def test_none_is_none_and_all_damaged_is_an_error(tmp_path):
-    assert checkpoint.newest(tmp_path, pytest.fail) is None
+    assert checkpoint.load_newest(tmp_path, pytest.fail) is None
     checkpoint.save(tmp_path, state()).write_bytes(b"")
     with pytest.raises(ModelError, match="none of its 1 checkpoints"):
-        checkpoint.newest(tmp_path, lambda line: None)
+        checkpoint.load_newest(tmp_path, lambda line: None)
 
 
 class PowerCut(BaseException):
@@ -107,7 +113,7 @@ class PowerCut(BaseException):
 def test_a_cut_at_any_system_call_of_the_save_leaves_a_whole_checkpoint(call, tmp_path, monkeypatch):
     """Every fsync, rename and removal in turn is the last thing that happens."""
     checkpoint.save(tmp_path, state(10))
-    checkpoint.replace_folder(tmp_path / "model", lambda folder: (folder / "x").write_text("old"))
+    atomic.replace_folder(tmp_path / "model", lambda folder: (folder / "x").write_text("old"))
     count = iter(range(100))
 
     def cutting(function):
@@ -123,19 +129,19 @@ def test_a_cut_at_any_system_call_of_the_save_leaves_a_whole_checkpoint(call, tm
     cut = False
     try:
         checkpoint.save(tmp_path, state(20))
-        checkpoint.replace_folder(tmp_path / "model", lambda folder: (folder / "x").write_text("new"))
+        atomic.replace_folder(tmp_path / "model", lambda folder: (folder / "x").write_text("new"))
     except PowerCut:
         cut = True
     assert cut == (call < 8)  # the number of system calls there are
     monkeypatch.undo()
-    assert checkpoint.newest(tmp_path, pytest.fail)["images"] in (10, 20)
+    assert checkpoint.load_newest(tmp_path, pytest.fail)["images"] in (10, 20)
     if call % 2:  # the next run begins with this, or with nothing
-        checkpoint.tidy(tmp_path / "model")
+        atomic.recover_folder(tmp_path / "model")
         assert (tmp_path / "model" / "x").read_text() in ("old", "new")
         assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
-    places = [tmp_path / "model" / "x", checkpoint.previous(tmp_path / "model") / "x"]
+    places = [tmp_path / "model" / "x", atomic.previous_folder(tmp_path / "model") / "x"]
     assert next(place for place in places if place.exists()).read_text() in ("old", "new")
-    checkpoint.replace_folder(tmp_path / "model", lambda folder: (folder / "x").write_text("next"))
+    atomic.replace_folder(tmp_path / "model", lambda folder: (folder / "x").write_text("next"))
     assert places[0].read_text() == "next"
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
 
@@ -161,4 +167,4 @@ def test_the_hash_is_of_the_content(tmp_path):
 
 def test_no_temporary_is_left(tmp_path):
     checkpoint.save(tmp_path, state())
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(files.TEMPORARY)]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(atomic.TEMPORARY_PREFIX)]

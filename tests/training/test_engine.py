@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from translate import runtime
 from translate.config import TrainConfig
 from translate.methods.base import Method, Update
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine, split_batch
-from translate.training.finite import Divergence
+from translate.training.nonfinite import Divergence
+from translate.training.optimizers import OPTIMIZERS
 from translate.training.schedule import Schedule
 
 CPU = torch.device("cpu")
@@ -39,7 +40,7 @@ class Line(Method):
 
 def engine(method, **options):
     schedule = options.pop("schedule", Schedule(10, 0, 0, images=100))
-    precision = runtime.PRECISIONS[options.pop("precision", "fp32")]
+    precision = PRECISIONS[options.pop("precision", "fp32")]
     return Engine(method, schedule, seed=0, device=CPU, precision=precision, batch_size=options.pop("batch_size", 2))
 
 
@@ -58,7 +59,7 @@ def test_adam_moves_a_weight_by_its_rate():
 def test_the_rate_follows_the_schedule():
     method = Line()
     run = engine(method, schedule=Schedule(2, epochs=1, decay_epochs=1))
-    assert run.rates() == {"g": 0.1, "d": 0.1}
+    assert run.learning_rates() == {"g": 0.1, "d": 0.1}
     run.step([batch()])
     before = method.g.weight.item()
     run.step([batch()])  # the second and last epoch: half the rate
@@ -198,10 +199,10 @@ def test_a_step_that_was_broken_off_is_no_state_to_save():
 def test_the_first_loss_that_is_not_finite_and_its_step_are_named():
     run = engine(Line())
     run.step([batch()])
-    assert run.divergence() is None
+    assert run.find_divergence() is None
     run.step([{"a": torch.full((2, 1), float("nan"))}])
     run.step([batch()])
-    assert run.divergence() == Divergence(2, 2, ("g/loss", "gradient of g", "d/loss", "gradient of d"))
+    assert run.find_divergence() == Divergence(2, 2, ("g/loss", "gradient of g", "d/loss", "gradient of d"))
 
 
 def test_one_loss_of_many_is_named():
@@ -211,7 +212,7 @@ def test_one_loss_of_many_is_named():
 
     run = step_of(step)
     run.step([batch()])
-    assert run.divergence().what == ("g/worse", "gradient of g")
+    assert run.find_divergence().names == ("g/worse", "gradient of g")
 
 
 def test_a_gradient_that_is_not_finite_is_found_while_its_loss_is():
@@ -224,7 +225,7 @@ def test_a_gradient_that_is_not_finite_is_found_while_its_loss_is():
     run = step_of(step)
     losses = run.step([batch()])
     assert losses["g/loss"] == 0
-    assert run.divergence() == Divergence(1, 0, ("gradient of g",))
+    assert run.find_divergence() == Divergence(1, 0, ("gradient of g",))
 
 
 def test_the_step_is_right_after_the_batch_has_changed():
@@ -235,7 +236,7 @@ def test_the_step_is_right_after_the_batch_has_changed():
     run.load_state(first.state())
     run.step([batch()])
     run.step([{"a": torch.full((2, 1), float("inf"))}])
-    assert (run.divergence().step, run.divergence().images) == (5, 5)
+    assert (run.find_divergence().step, run.find_divergence().images) == (5, 5)
 
 
 def test_gradients_that_overflow_in_fp16_are_skipped_and_no_divergence():
@@ -246,13 +247,13 @@ def test_gradients_that_overflow_in_fp16_are_skipped_and_no_divergence():
     before = run.method.g.weight.item()
     run.step([batch()])
     assert run.method.g.weight.item() == before
-    assert run.divergence(weights=True) is None
-    assert run.gradients == {}
+    assert run.find_divergence(weights=True) is None
+    assert run.gradient_norms == {}
 
 
 def test_a_step_that_was_broken_off_in_its_optimizer_leaves_nothing_in_the_scaler(monkeypatch):
     """With a gradient of ½ the first moment is (1 − 0.5) · ½; the old scaler would forget to divide by its 65,536."""
-    monkeypatch.setitem(runtime.OPTIMIZERS, "adam", torch.optim.Adam)  # as on devices that have no fused one
+    monkeypatch.setitem(OPTIMIZERS, "adam", torch.optim.Adam)  # as on devices that have no fused one
 
     def step(self, batch, clock):
         yield "g", {"loss": self.g(batch["a"]).float().mean()}
@@ -276,16 +277,16 @@ def test_the_norm_of_each_updates_gradient_is_told():
     """The slope of mean(w · (3, 3)) in w is 3, and of the second step's update of "d" too."""
     run = engine(Line())
     run.step([{"a": torch.full((2, 1), 3.0)}])
-    assert {name: norm.item() for name, norm in run.gradients.items()} == {"g": 3.0, "d": 3.0}
+    assert {name: norm.item() for name, norm in run.gradient_norms.items()} == {"g": 3.0, "d": 3.0}
 
 
 def test_weights_and_moments_that_are_not_finite_are_found():
     run = engine(Line())
     run.step([batch()])
-    assert run.broken_weights() == ()
+    assert run.nonfinite_weights() == ()
     run.optimizers["d"].state[run.method.d.weight]["exp_avg"].fill_(float("nan"))
-    assert run.divergence() is None
-    assert run.divergence(weights=True) == Divergence(1, 0, ("weights of d",))
+    assert run.find_divergence() is None
+    assert run.find_divergence(weights=True) == Divergence(1, 0, ("weights of d",))
 
 
 def test_after_a_roll_back_every_draw_is_another_and_before_it_none():
@@ -303,7 +304,7 @@ def test_after_a_roll_back_every_draw_is_another_and_before_it_none():
     assert seen[1] == seen[3]
     for kind in zip(*seen[:3], strict=True):
         assert len(set(map(str, kind))) == 3
-    assert engine(Line()).draws == 0
+    assert engine(Line()).draw_seed == 0
 
 
 def test_prepare_runs_once_with_the_first_batch():

@@ -18,9 +18,13 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata
 
 import translate
+from translate import atomic
 from translate.methods import METHODS
-from translate.training import board, loop, stats
-from translate.training.log import Log, held_memory, losses
+from translate.runtime.memory import allocated_memory
+from translate.text import format_number
+from translate.training import loop, stats_file
+from translate.training.log import Log, format_losses
+from translate.training.tensorboard import Event, EventFileWriter, chart_layout, scalar_stem
 
 CYCLEGAN = [
     "loss/g/adv_ab", "loss/g/adv_ba", "loss/g/cycle_a", "loss/g/cycle_b", "loss/g/identity_a", "loss/g/identity_b",
@@ -47,7 +51,7 @@ def points(accumulator, name):
 def test_stats_and_tensorboard_hold_the_same_points(tmp_path):
     writer = Log(tmp_path, 0, pytest.fail)
     for images in (10, 20):
-        writer.scalars(images, {"loss/g/adv": images / 8, "progress": images / 64})
+        writer.add_scalars(images, {"loss/g/adv": images / 8, "progress": images / 64})
     assert lines(tmp_path) == [
         {"images": 10, "loss/g/adv": 1.25, "progress": 10 / 64},
         {"images": 20, "loss/g/adv": 2.5, "progress": 20 / 64},
@@ -59,10 +63,10 @@ def test_stats_and_tensorboard_hold_the_same_points(tmp_path):
 
 def test_records_are_what_tensorboards_own_reader_takes(tmp_path):
     """It compares both checksums of each record; here all there is, in order."""
-    page = board.Board(tmp_path, 0)
+    page = EventFileWriter(tmp_path, 0)
     page.text(0, "config", "    lr = 1")
-    page.scalars(5, {"loss/x": 0.5, "loss/y": float("inf")})
-    events = [board.Event.FromString(record) for record in RawEventFileLoader(str(page.path)).Load()]
+    page.add_scalars(5, {"loss/x": 0.5, "loss/y": float("inf")})
+    events = [Event.FromString(record) for record in RawEventFileLoader(str(page.path)).Load()]
     assert [event.file_version for event in events] == ["brain.Event:2", "", ""]
     assert [[value.tag for value in event.summary.value] for event in events] == [
         [], ["config/text_summary"], ["loss/x", "loss/y"],
@@ -74,12 +78,12 @@ def test_curves_do_not_double_back_after_a_resume(tmp_path):
     """Nor do images and what the discriminators say."""
     first = Log(tmp_path, 0, pytest.fail)
     for images in (10, 20, 30):
-        first.scalars(images, {"loss/x": 1.0, "judge/real": 1.0})
+        first.add_scalars(images, {"loss/x": 1.0, "judge/real": 1.0})
         first.grid(images, Image.new("RGB", (12, 8), "red"))
     with open(tmp_path / "stats.jsonl", "a") as file:
         file.write('{"images": 4')  # a line that a kill cut off
     second = Log(tmp_path, 20, pytest.fail)  # the checkpoint was made at 20
-    second.scalars(30, {"loss/x": 2.0, "judge/real": 2.0})
+    second.add_scalars(30, {"loss/x": 2.0, "judge/real": 2.0})
     second.grid(30, Image.new("RGB", (12, 8), "blue"))
     assert [(line["images"], line["loss/x"]) for line in lines(tmp_path)] == [(10, 1.0), (20, 1.0), (30, 2.0)]
     page = read(tmp_path)
@@ -93,7 +97,7 @@ def test_curves_do_not_double_back_after_a_resume(tmp_path):
 
 def test_two_resumes_within_a_second_are_read_in_order(tmp_path):
     """Readers sort the files of a run by name."""
-    files = [board.Board(tmp_path, images).path.name for images in (0, 5, 5)]
+    files = [EventFileWriter(tmp_path, images).path.name for images in (0, 5, 5)]
     assert files == sorted(files)
     assert len(set(files)) == 3
 
@@ -109,9 +113,9 @@ def test_grids_are_files_and_pages_of_tensorboard(tmp_path):
 
 def test_advice_stands_in_the_next_line_of_the_statistics_alone(tmp_path):
     writer = Log(tmp_path, 0, pytest.fail)
-    writer.advice(9, "warning: too red")
-    writer.scalars(10, {"loss/x": 1.0})
-    writer.scalars(20, {"loss/x": 1.0})
+    writer.add_advice(9, "warning: too red")
+    writer.add_scalars(10, {"loss/x": 1.0})
+    writer.add_scalars(20, {"loss/x": 1.0})
     assert [line.get("advice") for line in lines(tmp_path)] == [["warning: too red"], None]
     (event,) = read(tmp_path).Tensors("advice/text_summary")
     assert (event.step, event.tensor_proto.string_val[0]) == (9, b"warning: too red")
@@ -121,7 +125,7 @@ def test_advice_stands_in_the_next_line_of_the_statistics_alone(tmp_path):
 
 
 def test_what_belongs_together_is_drawn_together():
-    assert board.layout(CYCLEGAN) == {
+    assert chart_layout(CYCLEGAN) == {
         "Generators against discriminators": {
             "d/adv_a · g/adv_ba": ["loss/d/adv_a", "loss/g/adv_ba"],
             "d/adv_b · g/adv_ab": ["loss/d/adv_b", "loss/g/adv_ab"],
@@ -138,7 +142,7 @@ def test_what_belongs_together_is_drawn_together():
         "Gradients and learning rates": {"grad": ["grad/g", "grad/d"], "lr": ["lr/g", "lr/d"]},
         "Speed and memory": {name: [name] for name in ("time/images_per_second", "time/data_wait", "memory/gib")},
     }
-    assert board.layout(PIX2PIX) == {
+    assert chart_layout(PIX2PIX) == {
         "Generators against discriminators": {"d/adv · g/adv": ["loss/d/adv", "loss/g/adv"]},
         "Discriminator outputs": {"real · fake": ["judge/real", "judge/fake"]},
         "Other losses": {"l1": ["loss/g/l1"]},
@@ -151,7 +155,7 @@ def test_what_belongs_together_is_drawn_together():
     [("loss/g/cycle_a", "cycle"), ("watch/d_gap_b", "d_gap"), ("watch/d_gap", "d_gap"), ("loss/g/l1", "l1")],
 )
 def test_what_a_scalar_is_about(name, about):
-    assert board.stem(name) == about
+    assert scalar_stem(name) == about
 
 
 def shown_layout(folder):
@@ -161,11 +165,11 @@ def shown_layout(folder):
 
 def test_the_page_grows_with_what_is_logged_and_outlives_a_resume(tmp_path):
     writer = Log(tmp_path, 0, pytest.fail)
-    writer.scalars(10, {"loss/d/adv": 1.0, "loss/g/adv": 1.0})
+    writer.add_scalars(10, {"loss/d/adv": 1.0, "loss/g/adv": 1.0})
     assert [category.title for category in shown_layout(tmp_path).category] == ["Generators against discriminators"]
-    writer.scalars(20, {"judge/real": 1.0})
+    writer.add_scalars(20, {"judge/real": 1.0})
     resumed = Log(tmp_path, 20, pytest.fail)
-    resumed.scalars(30, {"loss/d/adv": 1.0, "loss/g/adv": 1.0})
+    resumed.add_scalars(30, {"loss/d/adv": 1.0, "loss/g/adv": 1.0})
     duels, outputs = shown_layout(tmp_path).category
     assert [duels.title, outputs.title] == ["Generators against discriminators", "Discriminator outputs"]
     (chart,) = duels.chart
@@ -179,7 +183,7 @@ def test_the_page_grows_with_what_is_logged_and_outlives_a_resume(tmp_path):
 def test_settings_are_a_text_and_a_row_to_compare_by(tmp_path):
     cfg = METHODS["cyclegan"].Config(images=40, flip=False, log_every=7)
     writer = Log(tmp_path, 0, pytest.fail)
-    writer.settings("lr = 0.1\nflip = false", "cyclegan", cfg)
+    writer.add_settings("lr = 0.1\nflip = false", "cyclegan", cfg)
     page = read(tmp_path)
     (text,) = page.Tensors("config/text_summary")
     assert text.tensor_proto.string_val[0] == b"    lr = 0.1\n    flip = false"
@@ -204,13 +208,13 @@ class Full(io.FileIO):
 
 def test_what_cannot_be_written_whole_is_not_written(tmp_path, monkeypatch):
     path = tmp_path / "x"
-    stats.append(path, b"one\n")
+    atomic.append(path, b"one\n")
     with monkeypatch.context() as patch:
         patch.setattr("builtins.open", lambda path, mode: Full(path, mode))
         with pytest.raises(OSError, match="No space left"):
-            stats.append(path, b"two, which is longer\n")
+            atomic.append(path, b"two, which is longer\n")
     assert path.read_bytes() == b"one\n"
-    stats.append(path, b"three\n")
+    atomic.append(path, b"three\n")
     assert path.read_bytes() == b"one\nthree\n"
 
 
@@ -218,13 +222,13 @@ def test_a_disk_that_fails_for_a_while_costs_the_points_of_that_while(tmp_path, 
     """One line for each log; no traceback, no thread that dies; afterwards both logs go on."""
     said = []
     writer = Log(tmp_path, 0, said.append)
-    writer.scalars(10, {"loss/x": 1.0})
+    writer.add_scalars(10, {"loss/x": 1.0})
     with monkeypatch.context() as patch:
         patch.setattr("builtins.open", lambda path, mode: Full(path, mode))
         for images in (20, 30):
-            writer.scalars(images, {"loss/x": 1.0, "loss/new": 1.0})
+            writer.add_scalars(images, {"loss/x": 1.0, "loss/new": 1.0})
             writer.grid(images, Image.new("RGB", (4, 4)))
-    writer.scalars(40, {"loss/x": 1.0})
+    writer.add_scalars(40, {"loss/x": 1.0})
     assert [line.split(" (")[0] for line in said] == [
         "warning: stats.jsonl cannot be written",
         "warning: TensorBoard cannot be written",
@@ -241,10 +245,10 @@ def test_without_a_board_the_other_logs_are_written(tmp_path, monkeypatch):
         raise OSError("disk on fire")
 
     said = []
-    monkeypatch.setattr(board.Board, "_write", fails)
+    monkeypatch.setattr(EventFileWriter, "_write", fails)
     writer = Log(tmp_path, 0, said.append)
-    writer.settings("lr = 1", "cyclegan", METHODS["cyclegan"].Config())
-    writer.scalars(1, {"loss/x": 1.0})
+    writer.add_settings("lr = 1", "cyclegan", METHODS["cyclegan"].Config())
+    writer.add_scalars(1, {"loss/x": 1.0})
     writer.grid(1, Image.new("RGB", (4, 4)))
     assert said == ["warning: TensorBoard cannot be written (disk on fire); training goes on without it"]
     assert [line["images"] for line in lines(tmp_path)] == [1]
@@ -259,7 +263,9 @@ def test_the_console_line_says_how_far_how_fast_and_how_long(tmp_path):
     writer = Log(tmp_path, 100, said.append)
     speed = {"time/images_per_second": 2.0, "time/data_wait": 0.126}
     for images in (120, 140):
-        writer.console(images, 140, speed | {"loss/d/adv": 0.5, "loss/g/adv": 1.25, "loss/g/l1": 12.345, "lr/g": 1.0})
+        writer.print_progress(
+            images, 140, speed | {"loss/d/adv": 0.5, "loss/g/adv": 1.25, "loss/g/l1": 12.345, "lr/g": 1.0}
+        )
     assert said == [
         "120/140 images · 2.0/s · data wait 13% · 10 s left · d adv 0.500 · g adv 1.250 l1 12.35",
         "140/140 images · 2.0/s · data wait 13% · 0 s left · d adv 0.500 · g adv 1.250 l1 12.35",
@@ -268,13 +274,13 @@ def test_the_console_line_says_how_far_how_fast_and_how_long(tmp_path):
 
 def test_losses_in_short():
     values = {name: 0.5 + i for i, name in enumerate(CYCLEGAN)}
-    assert losses(values) == ["g adv 0.500/1.500 cycle 2.500/3.500 identity 4.500/5.500", "d adv 6.500/7.500"]
+    assert format_losses(values) == ["g adv 0.500/1.500 cycle 2.500/3.500 identity 4.500/5.500", "d adv 6.500/7.500"]
 
 
 def test_the_time_left_heeds_what_is_so_now(tmp_path):
     """2/s for an hour, then 1/s for a minute, which makes up 1 − 1/e of the mean: 2/e + (1 − 1/e) = 1 + 1/e a second, however
     finely it is told. The whole run's mean would say 2/s."""
-    pace = stats.Pace()
+    pace = stats_file.SpeedMeter()
     assert pace.seconds_for(100) is None
     for _ in range(3600):
         pace.add(2, 1)
@@ -297,7 +303,7 @@ def test_the_time_left_heeds_what_is_so_now(tmp_path):
     ],
 )
 def test_durations(seconds, text):
-    assert stats.duration(seconds) == text
+    assert stats_file.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -314,7 +320,7 @@ def test_durations(seconds, text):
     ],
 )
 def test_figures(value, text):
-    assert stats.figure(value) == text
+    assert format_number(value) == text
 
 
 # Looks by the clock.
@@ -349,29 +355,29 @@ def test_damaged_lines_are_passed_over(tmp_path):
         b'{"images": 1, "loss/x": 1.5}\n\n[1]\nnull\n{"loss/x": 2}\n{"images": true}\n{"images": "2"}\n\xff\xfe\n'
         b'{"images": 3, "advice": ["w"], "loss/x": null, "lr/g": 1}\n{"images": 4, "loss/x": 1'
     )
-    found = stats.read(path)
+    found = stats_file.read(path)
     assert [point["images"] for point in found] == [1, 3]
-    assert stats.names_of(found) == ["loss/x", "lr/g"]
-    assert stats.curve(found, "loss/x") == [(1, 1.5)]
-    assert stats.read(tmp_path / "none") == []
+    assert stats_file.scalar_names(found) == ["loss/x", "lr/g"]
+    assert stats_file.curve(found, "loss/x") == [(1, 1.5)]
+    assert stats_file.read(tmp_path / "none") == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_memory_is_that_of_this_process():
     """The resident set grows by pages that are new and written to."""
     size = 64 << 20
-    before = held_memory(torch.device("cpu"))
+    before = allocated_memory(torch.device("cpu"))
     with mmap.mmap(-1, size) as pages:
         pages.write(bytes(size))
-        grown = held_memory(torch.device("cpu")) - before
+        grown = allocated_memory(torch.device("cpu")) - before
     assert 0.9 * size < grown < 3 * size
 
 
 @pytest.mark.gpu
 def test_memory_on_cuda_is_the_most_since_the_last_call():
     device = torch.device("cuda")
-    held_memory(device)
-    base = held_memory(device)
+    allocated_memory(device)
+    base = allocated_memory(device)
     torch.ones(2**20, device=device)
-    assert held_memory(device) >= base + 2**22
-    assert held_memory(device) == base
+    assert allocated_memory(device) >= base + 2**22
+    assert allocated_memory(device) == base

@@ -12,12 +12,11 @@ import torch
 from PIL import Image
 
 import translate
-from translate import errors
-from translate.api import training
+from translate import errors, run_folder
 from translate.data.loader import Loader
 from translate.methods import METHODS
 from translate.training import checkpoint
-from translate.training.loop import Means, passed
+from translate.training.loop import ScalarMeans, crosses_multiple
 
 from ..small import distinct_methods, small_settings
 
@@ -63,7 +62,7 @@ def weights(run):
     ],
 )
 def test_things_are_due_at_the_first_step_that_reaches_a_multiple(before, now, every, result):
-    assert passed(before, now, every) == result
+    assert crosses_multiple(before, now, every) == result
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -179,7 +178,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_checkpoint_whole(n
     with pytest.raises(errors.DivergedError, match="step 6") as caught:
         train(name, root, tmp_path, images=20)
     assert caught.value.exit_code == 7
-    state = checkpoint.newest(tmp_path, pytest.fail)
+    state = checkpoint.load_newest(tmp_path, pytest.fail)
     assert state["images"] == 5 * count // 4 * 4  # the last multiple of save_every
     assert all(torch.isfinite(tensor).all() for tensor in state["method"].values())
 
@@ -237,7 +236,7 @@ def test_a_signal_saves_and_the_same_command_goes_on_to_the_same_weights(unpaire
     assert "the same command goes on from there" in rest
     assert "Traceback" not in rest
     assert not (tmp_path / "cut" / "run.lock").exists()
-    (saved,) = checkpoint.saved(tmp_path / "cut")
+    (saved,) = run_folder.list_checkpoints(tmp_path / "cut")
     assert 1 <= checkpoint.load(saved)["images"] < 60
     torch.set_num_threads(1)
     flags = {"images": 60, "save_every": 1000, "log_every": 1, "threads": 1}
@@ -257,7 +256,7 @@ def test_a_second_signal_ends_at_once_and_leaves_no_half_file(unpaired_root, tmp
     assert "the same command goes on" not in process.stderr.read()
     assert process.wait(timeout=30) in (130, 143)
     process.stderr.close()
-    for path in checkpoint.saved(tmp_path / "run"):
+    for path in run_folder.list_checkpoints(tmp_path / "run"):
         checkpoint.load(path)
 
 
@@ -272,7 +271,7 @@ def test_checkpoints_are_made_by_the_clock_where_no_interval_is_given(root, tmp_
 
 
 def test_logged_losses_are_means_over_the_steps_that_had_them():
-    means = Means()
+    means = ScalarMeans()
     for losses in ({"d": 1.0, "g": 5.0}, {"d": 2.0}, {"d": 6.0, "g": 7.0}):
         means.add({name: torch.tensor(loss) for name, loss in losses.items()})
     assert means.read() == {"d": 3.0, "g": 6.0}
@@ -283,7 +282,7 @@ def test_logged_losses_are_means_over_the_steps_that_had_them():
 def test_run_names(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    assert str(training._run_folder(None, "cyclegan", tmp_path / "photos")) == "checkpoints/cyclegan-photos"
-    assert str(training._run_folder("name", "cyclegan", tmp_path)) == "checkpoints/name"
-    assert str(training._run_folder("a/b", "cyclegan", tmp_path)) == "a/b"
-    assert str(training._run_folder(tmp_path / "x", "cyclegan", tmp_path)) == str(tmp_path / "x")
+    assert str(run_folder.run_path(None, "cyclegan", tmp_path / "photos")) == "checkpoints/cyclegan-photos"
+    assert str(run_folder.run_path("name", "cyclegan", tmp_path)) == "checkpoints/name"
+    assert str(run_folder.run_path("a/b", "cyclegan", tmp_path)) == "a/b"
+    assert str(run_folder.run_path(tmp_path / "x", "cyclegan", tmp_path)) == str(tmp_path / "x")

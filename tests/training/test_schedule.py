@@ -45,11 +45,11 @@ def test_every_epoch_trains_and_none_more_than_the_one_before():
     ],
 )
 def test_a_plan_is_counted_in_epochs_unless_images_are_given(settings, planned):
-    assert Schedule.of(resolve(TrainConfig, ("flags", settings)), per_epoch=7).planned == planned
+    assert Schedule.from_config(resolve(TrainConfig, ("flags", settings)), per_epoch=7).planned == planned
 
 
 def test_by_images_the_rate_is_constant():
-    plan = Schedule.of(resolve(TrainConfig, ("flags", {"images": 1000})), per_epoch=7)
+    plan = Schedule.from_config(resolve(TrainConfig, ("flags", {"images": 1000})), per_epoch=7)
     assert {plan.factor(n) for n in range(1000)} == {1.0}
 
 
@@ -57,7 +57,7 @@ def test_by_images_the_rate_is_constant():
     ("images", "factor"), [(0, 1.0), (600, 1.0), (700, 0.75), (800, 0.5), (999, 1 / 400), (1000, 0)]
 )
 def test_by_images_the_rate_falls_to_zero_over_the_last(images, factor):
-    plan = Schedule.of(resolve(TrainConfig, ("flags", {"images": 1000, "decay_images": 400})), per_epoch=7)
+    plan = Schedule.from_config(resolve(TrainConfig, ("flags", {"images": 1000, "decay_images": 400})), per_epoch=7)
     assert plan.factor(images) == pytest.approx(factor)
 
 
@@ -70,7 +70,7 @@ def test_epochs_do_not_move_a_plan_of_images():
 def test_as_stargan_s_authors_released_it_the_rate_hardly_falls(iterations, decay):
     """Simulated: every thousandth iteration of the last ones takes off what each of them should."""
     flags = {"images": 16 * iterations, "decay_images": 16 * decay, "schedule": "stargan-released"}
-    plan = Schedule.of(resolve(TrainConfig, ("flags", flags)), per_epoch=7)
+    plan = Schedule.from_config(resolve(TrainConfig, ("flags", flags)), per_epoch=7)
     rate, expected = 1.0, {}
     for i in range(1, iterations + 1):
         if i % 1000 == 0 and i > iterations - decay:
@@ -92,4 +92,4 @@ def test_as_stargan_s_authors_released_it_the_rate_hardly_falls(iterations, deca
 )
 def test_a_rule_for_another_plan_is_refused(settings):
     with pytest.raises(UsageError, match=f"--schedule {settings['schedule']} is a rule for"):
-        Schedule.of(resolve(TrainConfig, ("flags", settings)), per_epoch=7)
+        Schedule.from_config(resolve(TrainConfig, ("flags", settings)), per_epoch=7)

@@ -17,9 +17,10 @@ from translate.data.layouts import Split
 from translate.data.split import ImageRef
 from translate.errors import DataError, Interrupted, UsageError
 from translate.methods.cyclegan import CycleGAN
+from translate.run_folder import BEST_MODEL
 from translate.training import checkpoint
-from translate.training.averages import Averages
-from translate.training.validation import BEST, PutOffError, Validation
+from translate.training.ema import EMA
+from translate.training.validation import Validation, ValidationDeferred
 
 SMALL = {
     "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "log_every": 4, "save_every": 4, "device": "cpu",
@@ -114,7 +115,7 @@ class Given:
     def __call__(self, model, is_stopping):
         assert (model / "weights").read_text() == "now"
         if is_stopping():
-            raise PutOffError
+            raise ValidationDeferred
         value = next(self.values)
         if isinstance(value, Exception):
             raise value
@@ -126,7 +127,7 @@ def validation(tmp_path, values, *, higher=False, patience=None, said=None):
     def write(place):
         (place / "weights").write_text("now")
 
-    averages = Averages(CycleGAN.on_meta(CycleGAN.Config()), (), 0)
+    averages = EMA(CycleGAN.on_meta(CycleGAN.Config()), (), 0)
     say = (lambda line: None) if said is None else said.append
     return Validation(Given(values, higher), tmp_path, write, averages, patience, say)
 
@@ -139,15 +140,15 @@ class TestWhichModel:
             figures = check(images)
             assert set(figures) == {"val/score", "time/validation_seconds"}
         assert (check.best, check.best_at) == (best, at)
-        assert (tmp_path / BEST / "metrics.json").read_text() == str(best)
-        assert [path.name for path in tmp_path.iterdir()] == [BEST]
+        assert (tmp_path / BEST_MODEL / "metrics.json").read_text() == str(best)
+        assert [path.name for path in tmp_path.iterdir()] == [BEST_MODEL]
 
     def test_it_ends_after_so_many_that_were_no_better(self, tmp_path):
         check = validation(tmp_path, [3.0, 3.0, 2.0, 4.0, 4.0, 4.0], patience=3)
         ends = []
         for images in range(6):
             check(images)
-            ends.append(check.ends)
+            ends.append(check.should_stop)
         assert ends == [False, False, False, False, False, True]
 
     def test_its_state_goes_on(self, tmp_path):
@@ -178,9 +179,9 @@ class TestWhichModel:
         check, again = validation(tmp_path, [1.0]), validation(tmp_path, [2.0])
         assert set(check(1, lambda: True)) == {"time/validation_seconds"}
         again.load_state(check.state())
-        assert again.is_due
+        assert again.is_deferred
         again(1)
-        assert (again.best, again.is_due) == (2.0, False)
+        assert (again.best, again.is_deferred) == (2.0, False)
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +211,10 @@ def test_figures_are_those_of_evaluate_and_the_best_model_is_the_one_that_had_th
     assert [point["images"] for point in points] == [4, 8, 12]
     assert all(point["val_ema/swd"] != point["val/swd"] for point in points)
     assert {"val/l1", "val/ssim", "val/cycle_psnr", "time/validation_seconds"} <= points[0].keys()  # hidden truth too
-    best = json.loads((tmp_path / BEST / "metrics.json").read_text())
+    best = json.loads((tmp_path / BEST_MODEL / "metrics.json").read_text())
     assert best["metrics"]["swd"]["value"] == min(point["val_ema/swd"] for point in points)
     assert best["protocol"]["split"] == "val"
-    again = api.evaluate(tmp_path / BEST, season, split="val", metrics=["swd", "l1"], say=lambda line: None)
+    again = api.evaluate(tmp_path / BEST_MODEL, season, split="val", metrics=["swd", "l1"], say=lambda line: None)
     for name in ("swd", "l1"):
         assert again["metrics"][name]["value"] == pytest.approx(best["metrics"][name]["value"], rel=1e-6)
 
@@ -226,7 +227,7 @@ def test_it_changes_nothing_of_the_training_and_a_cut_run_ends_alike(season, tmp
     for run in ("without", "cut"):
         left, right = (tmp_path / place / "model" / "model.safetensors" for place in ("with", run))
         assert left.read_bytes() == right.read_bytes()
-    whole, cut = (checkpoint.newest(tmp_path / run, pytest.fail)["validation"] for run in ("with", "cut"))
+    whole, cut = (checkpoint.load_newest(tmp_path / run, pytest.fail)["validation"] for run in ("with", "cut"))
     assert whole["best"] == cut["best"]
 
 
@@ -257,9 +258,9 @@ def test_a_signal_in_a_validation_ends_the_run_and_the_best_is_that_of_an_uninte
         patch.setattr("translate.api.validation.translator.read", asked_to_stop)
         with pytest.raises(Interrupted, match="stopped at 8 of 12"):
             train(season, tmp_path / "cut")
-    assert checkpoint.newest(tmp_path / "cut", pytest.fail)["validation"]["due"]
+    assert checkpoint.load_newest(tmp_path / "cut", pytest.fail)["validation"]["due"]
     train(season, tmp_path / "cut")
-    whole, cut = (checkpoint.newest(tmp_path / run, pytest.fail)["validation"] for run in ("whole", "cut"))
+    whole, cut = (checkpoint.load_newest(tmp_path / run, pytest.fail)["validation"] for run in ("whole", "cut"))
     assert whole == cut
     assert [p["images"] for p in stats(tmp_path / "cut") if "val/swd" in p] == [4, 8, 12]
 

@@ -8,7 +8,7 @@ _PARTS = {
     "translate.api.dataset_check": ("check_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
-    "translate.api.runs": ("status",),
+    "translate.api.run_status": ("status",),
     "translate.api.training": ("Run", "resume", "train"),
     "translate.conversion.translator": ("Translator",),
 }
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from translate.api.dataset_check import check_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.models import convert, export, import_weights, load, sample, say_to_stderr
-    from translate.api.runs import status
+    from translate.api.run_status import status
     from translate.api.training import Run, resume, train
     from translate.conversion.translator import Translator
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from translate import files, images
+from translate import atomic, images
 from translate.api.models import say_to_stderr
 from translate.data.layouts import LAYOUTS
 from translate.dataset_check import check
@@ -43,8 +43,8 @@ def check_data(
     report = check.check_dataset(root, check.CheckOptions(layout, load_size, crop_size, distance, limit), say)
     if quarantine is not None:
         bad = check.bad_files(root, report)
-        with files.storage(Path(quarantine).parent):
-            files.write(Path(quarantine), b"".join(_line(path) for path in bad))
+        with atomic.storage_errors(Path(quarantine).parent):
+            atomic.write(Path(quarantine), b"".join(_line(path) for path in bad))
         say(f"{quarantine}: {len(bad)} bad files")
     return report
 

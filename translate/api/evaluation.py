@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from translate import __version__, runtime
+from translate import __version__
 from translate.api.models import say_to_stderr
 from translate.conversion import translator
 from translate.conversion.options import Progress
@@ -15,6 +15,7 @@ from translate.evaluation import evaluator, extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
 from translate.evaluation.evaluator import Evaluator
 from translate.evaluation.uncertainty import Estimate
+from translate.runtime import devices
 
 DEFAULT_EXTRACTOR = "efficientnet-lite0"
 """The one that works offline at once."""
@@ -45,7 +46,7 @@ def evaluate(
     which images, and how (`evaluation.cases.EvaluationOptions`). DataError where the images are too few, or not pairs, for a
     metric that was asked for; UsageError, ModelError.
     """
-    chosen, where = _choice(choice), runtime.pick_device(device)
+    chosen, where = _choice(choice), devices.resolve_device(device)
     asked = list(dict.fromkeys(evaluator.resolve_metric(name) for name in metrics or ()))
     for name in asked:
         evaluator.check_extractor(name, extractor or DEFAULT_EXTRACTOR)
@@ -114,7 +115,7 @@ def _case(
         source = translator.read(model)
         for notice in source.notices:
             say(notice)
-        ready = Translator(source, runtime.pick_device(device), precision)
+        ready = Translator(source, devices.resolve_device(device), precision)
         return case_from_model(ready, source, Path(root), choice, progress, say)
     if real is not None and fake is not None and model is None and root is None:
         return case_from_folders(Path(real), Path(fake), choice)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from translate import files, runtime
+from translate import atomic
 from translate.conversion import job, reference, sampling, translator
 from translate.conversion import model as model_folder
 from translate.conversion.model import Model
@@ -15,9 +15,9 @@ from translate.conversion.options import Options, Progress, Result
 from translate.conversion.translator import Translator
 from translate.errors import ModelError, UsageError
 from translate.nn.recognise import STATISTICS
-from translate.training import checkpoint
+from translate.runtime import devices
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+EXPORT_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def say_to_stderr(line: str) -> None:
@@ -99,9 +99,9 @@ def import_weights(
         else reference.read_file(path)
     )
     model = model.with_test_time(translator.on_off(dropout), norm_statistics)
-    with files.storage(target.parent):
+    with atomic.storage_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.replace_folder(
+    atomic.replace_folder(
         target, lambda place: model_folder.write(place, model.info, model.generators(), model.discriminators)
     )
     for notice in model.notices:
@@ -138,7 +138,7 @@ def sample(
     """
     _check_known(choice, sampling.Choice)
     chosen = sampling.Choice(**choice)
-    sampler = sampling.Sampler(translator.read(model), runtime.pick_device(device), precision)
+    sampler = sampling.Sampler(translator.read(model), devices.resolve_device(device), precision)
     return sampling.sample(sampler, Path(output), chosen, progress)
 
 
@@ -168,13 +168,13 @@ def export(
         )
     if to is not None:
         raise UsageError(f"--to {to}: a model folder keeps all directions; leave it out, or give a .pth")
-    if dtype is not None and dtype not in DTYPES:
-        raise UsageError(f"--dtype {dtype}: unknown; possible: {', '.join(DTYPES)}")
+    if dtype is not None and dtype not in EXPORT_DTYPES:
+        raise UsageError(f"--dtype {dtype}: unknown; possible: {', '.join(EXPORT_DTYPES)}")
     folder = path.resolve()
     _check_free(folder, overwrite)
-    with files.storage(folder.parent):
+    with atomic.storage_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.replace_folder(folder, lambda place: model_folder.write_copy(place, given, DTYPES.get(dtype or "")))
+    atomic.replace_folder(folder, lambda place: model_folder.write_copy(place, given, EXPORT_DTYPES.get(dtype or "")))
     return path
 
 
@@ -186,15 +186,15 @@ def _export_reference(given: Model, path: Path, to: str, overwrite: bool, say: C
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists; --overwrite replaces it")
-    with files.storage(path.parent):
-        files.write(path, reference.to_bytes(given, to))
+    with atomic.storage_errors(path.parent):
+        atomic.write(path, reference.to_bytes(given, to))
     generator = given.info["networks"]["generator"]
     if generator not in reference.GENERATORS:
         say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference.GENERATORS)}")
     return path
 
 
-def describe(model: str | Path) -> dict[str, Any]:
+def describe_model(model: str | Path) -> dict[str, Any]:
     """What is known of a model: its networks, sizes, behaviour in conversion and where it came from."""
     given = translator.read(model)
     weights = given.generators()

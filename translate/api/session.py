@@ -21,7 +21,7 @@ from translate.training import loop
 def build_preprocessing(cfg: Any, method: Method) -> Preprocessing:
     """How the images of a training are prepared."""
     size, values = cfg.load_size, (cfg.range_a, cfg.range_b)
-    declared_a, declared_b = (None if text is None else config.values_of(text) for text in values)
+    declared_a, declared_b = (None if text is None else config.parse_range(text) for text in values)
     return Preprocessing(
         size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (declared_a, declared_b),
         cfg.decoder, cfg.resize, images.colour(cfg.background), method.size_rule["multiple_of"],
@@ -45,7 +45,7 @@ def check_data_options(cfg: Any, device: torch.device) -> None:
     """UsageError where the settings of the data path cannot be, before anything is read."""
     for declared in (cfg.range_a, cfg.range_b):
         if declared is not None:
-            config.values_of(declared)
+            config.parse_range(declared)
     try:
         images.colour(cfg.background)
     except ValueError:
@@ -69,7 +69,7 @@ class LaterLoader:
         return self.load()
 
 
-def loop_data(source: loader.Loader, sample: Batch, later: LaterLoader | None = None) -> loop.Data:
+def loop_data(source: loader.Loader, sample: Batch, later: LaterLoader | None = None) -> loop.TrainingData:
     """What the loop is given: the batches of one loader, or of one after the other."""
     order, steps = source.source.sampler, source.source.batch_sampler
 
@@ -87,4 +87,4 @@ def loop_data(source: loader.Loader, sample: Batch, later: LaterLoader | None = 
         first = islice(source.batches(start), before) if before else iter(())
         return chain(first, later_batches(start + before * size, seed))
 
-    return loop.Data(batches, lambda numbers: order.files(torch.tensor(numbers)), sample)
+    return loop.TrainingData(batches, lambda numbers: order.files(torch.tensor(numbers)), sample)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import translate
-from translate import config, files, runtime
+from translate import atomic, config, run_folder
 from translate.api import session
 from translate.api.models import load, say_to_stderr
 from translate.api.validation import ValidationEvaluator, split_for_validation
@@ -19,15 +19,18 @@ from translate.conversion.translator import Translator
 from translate.data import layouts, loader
 from translate.data.preprocessing import Preprocessing
 from translate.dataset_check import check
-from translate.errors import DataError, LostError, ModelError, UsageError
+from translate.errors import DataError, ModelError, ProcessLostError, UsageError
 from translate.methods import METHODS, Method
 from translate.nn.recognise import Weights
-from translate.training import checkpoint, graph, loop, memory
+from translate.run_folder import BEST_MODEL, run_path
+from translate.runtime import devices, distributed
+from translate.runtime.precision import Precision, configure_tf32, resolve_precision, use_channels_last
+from translate.training import checkpoint, cuda_graphs, loop, memory_estimate
 from translate.training.engine import Engine
-from translate.training.judge import Judge
+from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
+from translate.training.monitors.health_checks import HealthMonitor
 from translate.training.schedule import Schedule
-from translate.training.sentinels import Sentinels
-from translate.training.validation import BEST, Validation
+from translate.training.validation import Validation
 
 SAMPLES = 4
 """Rows of a sample grid."""
@@ -61,14 +64,14 @@ def train(
     Raises a TranslateError (one line, with an exit code) for anything a user can mend, before any long work starts.
     """
     cls = _method(method)
-    folder = _run_folder(run, method, Path(root))
+    folder = run_path(run, method, Path(root))
     cfg = _resolve(cls, method, preset, config, flags, folder)
     return _train(cls, cfg, Path(root), folder, say, may_change=False)
 
 
 def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **flags: Any) -> Run:
     """Goes on with a run; `flags` change its settings on purpose. ModelError if there is no such run."""
-    folder = _run_folder(run, "", Path())
+    folder = run_path(run, "", Path())
     if not (folder / "config.toml").is_file():
         raise ModelError(f"{folder}: no run there; translate train starts one")
     if flags.get("init_from") is not None:
@@ -118,27 +121,19 @@ def _with_sizes(cfg: Any) -> Any:
     return cfg
 
 
-def _run_folder(run: str | Path | None, method: str, root: Path) -> Path:
-    """An existing folder or a path as it is; a bare name is a folder of checkpoints/."""
-    if run is None:
-        return Path("checkpoints") / f"{method}-{root.resolve().name}"
-    path = Path(run)
-    return path if path.is_absolute() or len(path.parts) > 1 or path.is_dir() else Path("checkpoints") / path
-
-
 def _train(
     cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], *, may_change: bool
 ) -> Run:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
-    device = runtime.pick_device(cfg.device)
+    device = devices.resolve_device(cfg.device)
     try:
-        runtime.start_processes(device)
+        distributed.init_process_group(device)
         return _train_started(cls, cfg, root, folder, say, device, may_change=may_change)
     except Exception as e:
-        if not runtime.is_lost_process(e):
+        if not distributed.is_lost_process(e):
             raise
-        raise LostError(
+        raise ProcessLostError(
             "another process of this training has ended, or cannot be reached; this one stops too, and the last checkpoint is "
             "whole: start all of them again with the same command"
         ) from e
@@ -148,25 +143,25 @@ def _train_started(
     cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], device: torch.device,
     *, may_change: bool,
 ) -> Run:  # fmt: skip
-    tell = say if runtime.rank() == 0 else _silent
-    precision = runtime.pick_precision(cfg.precision, device)
+    tell = say if distributed.rank() == 0 else _silent
+    precision = resolve_precision(cfg.precision, device)
     session.check_data_options(cfg, device)
     split = layouts.find_split(root, cls.layout, "train", cfg.direction)
     named = cls.with_labels(cfg, split.names, exclusive=not any(isinstance(x, tuple) for x in split.labels))
     cfg = cfg if named == cfg else cls.check(named)
     split, known = split_for_validation(root, cls.layout, cfg, split, tell)
-    measure = ValidationEvaluator(root, known, cfg, cls.layout, device) if known and runtime.rank() == 0 else None
-    schedule = Schedule.of(cfg, len(split))
+    measure = ValidationEvaluator(root, known, cfg, cls.layout, device) if known and distributed.rank() == 0 else None
+    schedule = Schedule.from_config(cfg, len(split))
     if schedule.planned == 0:
         raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
-    start = _initial_weights(cls, cfg, tell) if cfg.init_from and not checkpoint.saved(folder) else {}
-    if runtime.rank() > 0:  # the first process holds the lock and writes
+    start = _initial_weights(cls, cfg, tell) if cfg.init_from and not run_folder.list_checkpoints(folder) else {}
+    if distributed.rank() > 0:  # the first process holds the lock and writes
         return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start, measure)
-    with files.no_empty_folders(folder), files.locked(folder, "wait for it or use another --run"):
-        files.check_writable(folder)
-        files.remove_temporaries(folder)
-        for model in ("model", BEST):
-            checkpoint.tidy(folder / model)
+    with atomic.remove_empty_folders_on_error(folder), atomic.lock_folder(folder, "wait for it or use another --run"):
+        atomic.check_writable(folder)
+        atomic.remove_temporaries(folder)
+        for model in ("model", BEST_MODEL):
+            atomic.recover_folder(folder / model)
         _compare(folder, cls.name, cfg, may_change)
         return _train_locked(cls, cfg, root, folder, tell, split, schedule, device, precision, start, measure)
 
@@ -177,11 +172,11 @@ def _silent(line: str) -> None:
 
 def _train_locked(
     cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], split: layouts.Split,
-    schedule: Schedule, device: torch.device, precision: runtime.Precision, start: dict[str, Weights],
+    schedule: Schedule, device: torch.device, precision: Precision, start: dict[str, Weights],
     measure: ValidationEvaluator | None,
 ) -> Run:  # fmt: skip
-    state = runtime.from_first(lambda: checkpoint.newest(folder, say))
-    is_exported = runtime.from_first(lambda: model_folder.is_model(folder / "model"))
+    state = distributed.broadcast_object(lambda: checkpoint.load_newest(folder, say))
+    is_exported = distributed.broadcast_object(lambda: model_folder.is_model(folder / "model"))
     if state is not None and state["images"] >= schedule.planned and is_exported:
         say(f"{folder}: finished after {state['images']} images; a larger --images or --epochs goes on")
         return Run(folder, state["images"])
@@ -191,19 +186,19 @@ def _train_locked(
             f"better model; a larger --patience goes on"
         )
         return Run(folder, state["images"])
-    runtime.choose_tf32(device, precision)
+    configure_tf32(device, precision)
     method = cls(cfg)
     _check_auto_batch(cfg, method)
     engine = Engine(
         method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size,
-        ema_half_life=cfg.ema_half_life, compiled=cfg.compile, one_size=cfg.preprocess != "none",
-        channels_last=runtime.lies_channels_last(cfg.channels_last, device, precision),
-        runner=graph.runner(cfg.graph, device, precision, say),
+        ema_half_life=cfg.ema_half_life, compiled=cfg.compile, fixed_size=cfg.preprocess != "none",
+        channels_last=use_channels_last(cfg.channels_last, device, precision),
+        runner=cuda_graphs.build_runner(cfg.graph, device, precision, say),
     )  # fmt: skip
     for attribute, weights in start.items():  # now that they are kept at the precision of the training
         method.get_submodule(attribute).load_state_dict(weights)
-    fingerprint, environment = split.fingerprint() + session.recipe_digest(cfg), runtime.environment(device)
-    if len(set(runtime.everyones(fingerprint))) > 1:
+    fingerprint, environment = split.fingerprint() + session.recipe_digest(cfg), devices.numerical_environment(device)
+    if len(set(distributed.all_gather_object(fingerprint))) > 1:
         raise DataError(
             f"{root}: not the same files for all processes of this training; copy the folder to every machine"
         )
@@ -216,20 +211,20 @@ def _train_locked(
                 f"--run with --init-from {folder}"
             ) from None
         say(f"{folder}: going on after {engine.images} images")
-        changed = runtime.changes(state.get("environment", {}), environment)
+        changed = devices.environment_changes(state.get("environment", {}), environment)
         if changed:
             say(f"resumed with {', '.join(changed)}: weights may differ in the last bits")
         if state["data"] != fingerprint:
             say(f"warning: {root} has changed since this run was started: the data is not what it was")
     recipe = session.build_preprocessing(cfg, method)
-    if runtime.rank() == 0:
+    if distributed.rank() == 0:
         for line in check.quick_check(root, split, recipe.random_crop_size):
             say(line)
 
     def load_by(recipe: Preprocessing) -> loader.Loader:
         return loader.Loader(
             split, recipe, batch_size=cfg.batch_size, seed=cfg.seed, device=device, dtype=precision.weights,
-            rank=runtime.rank(), world_size=runtime.world_size(), options=session.loader_options(cfg), say=say,
+            rank=distributed.rank(), world_size=distributed.world_size(), options=session.loader_options(cfg), say=say,
         )  # fmt: skip
 
     source = load_by(recipe)
@@ -241,15 +236,19 @@ def _train_locked(
     if cfg.max_memory is not None or device.type == "cuda":
         split_up = replace(cfg, accumulate=_micro_batches(cfg, state))
         kept = source.bytes_needed if source.tier == "resident" else 0
-        say(runtime.from_first(lambda: memory.check(cls, split_up, sample, device, precision, kept)))
-    if runtime.rank() == 0:
-        with files.storage(folder):
-            files.write(folder / "config.toml", config.to_toml(_record(cls.name, root, cfg)).encode())
+        say(
+            distributed.broadcast_object(
+                lambda: memory_estimate.check_memory(cls, split_up, sample, device, precision, kept)
+            )
+        )
+    if distributed.rank() == 0:
+        with atomic.storage_errors(folder):
+            atomic.write(folder / "config.toml", config.to_toml(_record(cls.name, root, cfg)).encode())
 
     def write_model(place: Path) -> None:
         model_folder.write_trained(place, method, title=root.resolve().name, seen=engine.images)
 
-    validation = Validation(measure, folder, write_model, engine.averages, cfg.patience, say) if measure else None
+    validation = Validation(measure, folder, write_model, engine.ema, cfg.patience, say) if measure else None
     if validation is not None and state is not None:
         validation.load_state(state.get("validation", {}))
     loop.Training(
@@ -259,7 +258,7 @@ def _train_locked(
         accumulate=_micro_batches(cfg, state),
         auto_batch=cfg.auto_batch,
         cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every, cfg.keep_every, cfg.evaluate_every),
-        watches=(Sentinels(sample), Judge(sample)) if cfg.watch else (),
+        monitors=(HealthMonitor(sample), DiscriminatorOutputMonitor(sample)) if cfg.watch else (),
         validation=validation,
         write_model=write_model,
         extra_state={"data": fingerprint, "version": translate.__version__, "environment": environment},
@@ -278,7 +277,7 @@ def _record(method: str, root: Path, cfg: TrainConfig) -> dict[str, Any]:
     return {
         "method": method,
         "root": str(root.resolve()),
-        "processes": runtime.world_size(),
+        "processes": distributed.world_size(),
         **config.to_dict(cfg),
     }
 
@@ -296,14 +295,14 @@ def _recorded(folder: Path) -> tuple[dict[str, Any], Path, str, int]:
 def _compare(folder: Path, method: str, cfg: Any, may_change: bool) -> None:
     """UsageError if an earlier run in the folder was of another kind; on purpose (`resume`) all but the method may change."""
     path = folder / "config.toml"
-    if not checkpoint.saved(folder) or not path.is_file():
+    if not run_folder.list_checkpoints(folder) or not path.is_file():
         return
     saved, _, before, processes = _recorded(folder)
     lines = [f"method: {before} in the run, {method} now"] if before != method else []
     if not lines:
         old = config.resolve(type(cfg), (str(path), saved))
         free = () if METHODS[method].on_meta(cfg).coupled else ("accumulate",)
-        lines = [] if may_change else config.differences(old, cfg, processes, runtime.world_size(), free)
+        lines = [] if may_change else config.differences(old, cfg, processes, distributed.world_size(), free)
     if lines:
         raise UsageError(
             f"{folder}: holds a run with other settings:\n  "
@@ -321,17 +320,17 @@ def _check_auto_batch(cfg: Any, method: Method) -> None:
             f"--auto-batch on: the images of a batch influence each other ({method.coupled}), so that a batch in more parts "
             f"is another one; use --norm instance --dropout off, or leave out --auto-batch"
         )
-    if runtime.world_size() > 1:
+    if distributed.world_size() > 1:
         raise UsageError("--auto-batch on works in a single process; with several give --accumulate")
 
 
 def _networks_of(cls: type[Method], start: str, folder: Path) -> dict[str, Any]:
     """The settings of the networks to start from; once the run has begun, as it recorded them."""
-    if checkpoint.saved(folder) and (folder / "config.toml").is_file():
+    if run_folder.list_checkpoints(folder) and (folder / "config.toml").is_file():
         known = _recorded(folder)[0]
     else:
         known = translator.read(start).info["networks"]
-    return {name: known[name] for name in cls.settings if name in known and name in config.names(cls.Config)}
+    return {name: known[name] for name in cls.settings if name in known and name in config.setting_names(cls.Config)}
 
 
 def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) -> dict[str, Weights]:

@@ -19,7 +19,7 @@ from translate.evaluation import evaluator, extractors, protocol
 from translate.evaluation.cases import EvaluationOptions, case_from_split, find_hidden_pairs
 from translate.evaluation.evaluator import Evaluator
 from translate.evaluation.metrics import METRICS
-from translate.training.validation import PutOffError
+from translate.training.validation import ValidationDeferred
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ValidationEvaluator:
 
         def look_up(finished: int, failed: int, total: int) -> None:
             if is_stopping():
-                raise PutOffError
+                raise ValidationDeferred
 
         source = translator.read(model)
         ready = Translator(source, self.device)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from translate import files, images
+from translate import atomic, images
 from translate.catalog.download import CHUNK, TaskProgress, no_progress
 from translate.errors import DataError, StorageError, TranslateError
 from translate.text import one_line
@@ -216,18 +216,18 @@ def _write(
 ) -> ExtractionResult:
     targets = _targets(members)
     needed = sum(member.size for member in targets.values())
-    with files.storage(folder):
+    with atomic.storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder).free < needed:
             raise StorageError(f"{folder}: {needed} bytes are needed to unpack; make room, or choose another --root")
     for count, (parts, member) in enumerate(targets.items()):
         target = folder.joinpath(*parts)
-        with files.storage(folder):
+        with atomic.storage_errors(folder):
             target.parent.mkdir(parents=True, exist_ok=True)
             output = open(target, "xb", buffering=0)  # noqa: SIM115 (closed below)
         with output, open_member(member.handle) as source:
             while chunk := source.read(CHUNK):
-                with files.storage(folder):
+                with atomic.storage_errors(folder):
                     rest = memoryview(chunk)
                     while rest:
                         rest = rest[output.write(rest) :]

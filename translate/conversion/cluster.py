@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from translate import files, runtime
+from translate import atomic
 from translate.conversion.maker import Made, Maker
 from translate.conversion.names import Item
 from translate.conversion.pipeline import Commits
@@ -28,6 +28,7 @@ from translate.conversion.ray_cluster import joined, why
 from translate.conversion.worker import Order, Worker
 from translate.errors import TranslateError, UsageError
 from translate.images import ImageError
+from translate.runtime import signals
 
 CHUNK = 16
 """Items that a worker is given at a time, or two batches where those are more; fewer near the end of a small job."""
@@ -47,7 +48,7 @@ PATIENCE = 30
 
 def run(
     address: str, maker: Maker, check: Callable[[Item], None], items: Sequence[Item], commits: Commits,
-    stop: runtime.Stop, say: Callable[[str], None],
+    stop: signals.StopRequest, say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Makes the items on a Ray: "local" starts one, "auto", "host:port" and "ray://host:port" are joined.
 
@@ -66,7 +67,7 @@ def run(
         crew = Crew(ray, address, kind, order, gpus or max(cores, 1))
         Driver(crew, maker, check, _chunks(items, crew.size, maker.options.batch_size), commits, stop, say).run()
         if crew.deaths:
-            files.remove_temporaries(maker.output, maker.tag)
+            atomic.remove_temporaries(maker.output, maker.tag)
 
 
 def _may_use_gpus(maker: Maker) -> bool:
@@ -78,8 +79,8 @@ def _may_use_gpus(maker: Maker) -> bool:
 def _probe(maker: Maker) -> Iterator[tuple[Path, bytes]]:
     """A file in the output folder by which workers know that they see the same folder, and its content."""
     token = secrets.token_bytes(16)
-    with files.storage(maker.output):
-        path = files.stage(maker.output.absolute() / "probe", token, maker.tag)
+    with atomic.storage_errors(maker.output):
+        path = atomic.stage(maker.output.absolute() / "probe", token, maker.tag)
     try:
         yield path, token
     finally:
@@ -210,7 +211,7 @@ class Driver:
     check: Callable[[Item], None]
     todo: deque[Chunk]
     commits: Commits
-    stop: runtime.Stop
+    stop: signals.StopRequest
     say: Callable[[str], None]
 
     def run(self) -> None:

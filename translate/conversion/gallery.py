@@ -17,7 +17,7 @@ from urllib.parse import quote
 from PIL import Image
 
 import translate
-from translate import files, images
+from translate import atomic, images
 from translate.conversion import report
 from translate.conversion.journal import Journal
 from translate.conversion.listing import Listing, Shard
@@ -56,7 +56,7 @@ def write(maker: Maker, listing: Listing, part: Shard, result: Result) -> Path:
     outcome = _outcome(journal, listing.inputs)
     outcome.failures.update(result.failures)  # folders that cannot be listed are in no journal
     path = maker.output / NAME
-    with files.storage(maker.output):
+    with atomic.storage_errors(maker.output):
         title = f"Converted by {_model(maker.translator.info)}"
         report.save(path, title, _body(maker, part, result, outcome), style=_STYLE, script=_SCRIPT, tag=maker.tag)
     return path

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from translate import files, images, runtime
+from translate import atomic, images
 from translate.conversion import tiling
 from translate.conversion.guard import Guard
 from translate.conversion.journal import Journal, manifests, merge
@@ -24,6 +24,7 @@ from translate.conversion.options import DEFAULTS, Options, Progress, Result
 from translate.conversion.pipeline import Commits, Pipeline
 from translate.conversion.translator import Translator
 from translate.errors import Interrupted, UsageError
+from translate.runtime import signals
 
 __all__ = ["Options", "Progress", "Result", "convert"]
 
@@ -56,10 +57,10 @@ def convert(
     if options.dry_run:
         result.planned = _plan(maker, listing, part, result)[1]
         return result
-    files.check_writable(target)
-    with files.locked(target, "wait for it or use another output folder", part.name):
-        files.remove_temporaries(target, maker.tag)
-        journal, todo = _plan(maker, listing, part, result, files.name_folding(target))
+    atomic.check_writable(target)
+    with atomic.lock_folder(target, "wait for it or use another output folder", part.name):
+        atomic.remove_temporaries(target, maker.tag)
+        journal, todo = _plan(maker, listing, part, result, atomic.name_folding(target))
         _check_scratch(maker, todo, say)
         started = time.monotonic()
         inputs = {os.path.realpath(listing.root / name) for name in listing.inputs}
@@ -67,7 +68,7 @@ def convert(
         try:
             _make(maker, guard, todo, Commits(maker, journal, result, progress, len(todo)), say)
         except BaseException:
-            files.remove_temporaries(target, maker.tag)
+            atomic.remove_temporaries(target, maker.tag)
             raise
         result.seconds = time.monotonic() - started
         if options.report:
@@ -107,7 +108,7 @@ def _check_scratch(maker: Maker, todo: list[Item], say: Callable[[str], None]) -
 
 def _make(maker: Maker, guard: Guard, todo: list[Item], commits: Commits, say: Callable[[str], None]) -> None:
     """All that is to be made, here or on a cluster; Interrupted after a clean stop."""
-    with runtime.stop_on_signal() as stop:
+    with signals.stop_on_signal() as stop:
         commits.show()
         if maker.options.cluster is None:
             Pipeline(maker, guard.check, todo, commits).run(stop)
@@ -124,7 +125,7 @@ def _merge(output: Path) -> Result:
     """Joins the journals of shards; converts nothing."""
     if not manifests(output):
         raise UsageError(f"{output}: no journals to merge; give the output folder of the shards")
-    with files.locked(output, "wait until all shards have ended"), files.storage(output):
+    with atomic.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
         done, failures = merge(output)
     return Result(output, skipped=done, failures=failures)
 
@@ -154,8 +155,8 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Op
     except (images.ImageError, OSError, RuntimeError, MemoryError) as e:
         result.failures[source.name] = reason(e)
     else:
-        with files.storage(target.parent):
-            files.write(target, data)
+        with atomic.storage_errors(target.parent):
+            atomic.write(target, data)
         result.done = 1
         result.notices.update(translated.notices)
     result.seconds = time.monotonic() - started

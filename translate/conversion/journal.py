@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from translate import files
+from translate import atomic
 from translate.conversion.names import Item, plan
 
 MANIFEST = "manifest.jsonl"
@@ -105,7 +105,7 @@ def merge(folder: Path) -> tuple[int, dict[str, str]]:
     journal = Journal(folder, "", {})
     lines = [line for name in sorted(journal.known()) if (line := journal.line(name)) is not None]
     others = [path for path in manifests(folder) if path != journal.path]
-    files.write(journal.path, b"".join(map(_encoded, lines)))
+    atomic.write(journal.path, b"".join(map(_encoded, lines)))
     for path in others:
         path.unlink()
     failures = {line["input"]: str(line.get("error")) for line in lines if line["status"] == "failed"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from translate import files, images
+from translate import atomic, images
 from translate.conversion import tiling
 from translate.conversion.journal import Line
 from translate.conversion.names import Item, output_format
@@ -189,12 +189,12 @@ class Maker:
         """Encodes an output and writes it under a temporary name. StorageError where the disk is at fault."""
         try:
             data = self.encode(work, translated)
-            temporary = files.stage(self.output / work.item.output, data, self.tag)
+            temporary = atomic.stage(self.output / work.item.output, data, self.tag)
             written = temporary.stat().st_mtime_ns
         except ImageError as e:
             return self.failed(work.item, e, work.started)
         except OSError as e:
-            if files.is_storage_failure(e):
+            if atomic.is_storage_failure(e):
                 raise StorageError(f"{self.output}: cannot be written: {e.strerror}; run again to go on") from e
             return self.failed(work.item, e, work.started)
         line = {

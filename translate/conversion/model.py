@@ -138,7 +138,7 @@ def _domains(method: Method) -> dict[str, Any]:
     for name, domain in method.domains.items():
         domains[name] = {"channels": domain.channels, "range": [-1, 1]}
         if domain.range is not None:
-            domains[name]["values"] = list(config.values_of(domain.range))
+            domains[name]["values"] = list(config.parse_range(domain.range))
     return domains
 
 

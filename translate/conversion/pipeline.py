@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from translate import files, images, runtime
+from translate import atomic, images
 from translate.conversion.journal import Journal
 from translate.conversion.maker import Made, Maker, Translated, Work
 from translate.conversion.names import Item
 from translate.conversion.options import Progress, Result
 from translate.errors import StorageError
 from translate.images import ImageError
+from translate.runtime import signals
 
 ON_THE_WAY = 1 << 28
 """Bytes of pictures that may wait at a time; a larger one waits alone."""
@@ -76,7 +77,7 @@ class Commits:
             os.replace(made.temporary, self.maker.output / made.item.output)
         except OSError as e:
             made.temporary.unlink(missing_ok=True)
-            if files.is_storage_failure(e):
+            if atomic.is_storage_failure(e):
                 raise
             made = self.maker.failed(made.item, e, time.monotonic())
             self.journal.add([made.line])
@@ -128,7 +129,7 @@ class Pipeline:
         self.writing: deque[_Written] = deque()
         self.bytes = 0
 
-    def run(self, stop: runtime.Stop) -> None:
+    def run(self, stop: signals.StopRequest) -> None:
         """Makes all items; once `stop` is set, only those that have been begun."""
         readers, self.writers = ThreadPoolExecutor(self.threads), ThreadPoolExecutor(self.threads)
         with readers, self.writers:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from translate import files, images
+from translate import atomic, images
 
 # Words.
 
@@ -60,7 +60,7 @@ def save(path: Path, title: str, body: Iterable[str], *, style: str = "", script
 
     `style` is added to that of all pages; `script` is the only one that the browser will run. `tag`: see files.stage.
     """
-    with files.streamed(path, tag) as file:
+    with atomic.open_for_writing(path, tag) as file:
         for piece in _framed(title, body, style, script):
             file.write(piece.encode())
 

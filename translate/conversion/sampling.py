@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import files, images, noise, runtime
+from translate import atomic, images, keyed_random
 from translate.conversion.model import Model
 from translate.conversion.options import Progress, check_counts, check_quality, mark_of
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
+from translate.runtime import signals
+from translate.runtime.precision import resolve_precision
 
 RECORD = "samples.json"
 COLUMNS = 8
@@ -33,7 +35,7 @@ class Sampler:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         if not self.method.samplers:
             raise ModelError(f"{model.source}: translates images, and makes none from noise; use translate convert")
-        self.precision = runtime.pick_precision(precision, device)
+        self.precision = resolve_precision(precision, device)
         for attribute in self.method.samplers:
             self.method.get_submodule(attribute).to(device, self.precision.weights)
         self.method.eval()
@@ -46,7 +48,7 @@ class Sampler:
     def __call__(self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] of some numbers; without a class, each in its turn. The same numbers, seed and
         class give the same images, whatever else is made with them."""
-        key = noise.keys(seed, torch.tensor(list(numbers))).to(self.device)
+        key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
         label = None
         if self.classes:
             label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
@@ -106,9 +108,9 @@ def sample(
     if images.extension(output) in images.KNOWN and not output.is_dir():
         made = _sheet(sampler, output, choice)
     else:
-        files.check_writable(output)
-        with files.locked(output, "wait for it or use another folder"):
-            files.remove_temporaries(output)
+        atomic.check_writable(output)
+        with atomic.lock_folder(output, "wait for it or use another folder"):
+            atomic.remove_temporaries(output)
             made = _folder(sampler, output, choice, progress)
     made.seconds = time.monotonic() - began
     return made
@@ -122,7 +124,7 @@ def _sheet(sampler: Sampler, output: Path, choice: Choice) -> Made:
     tensors = torch.cat(
         [sampler(part, choice.seed, choice.of_class).cpu() for part in _parts(range(choice.count), choice)]
     )
-    with files.storage(output.parent):
+    with atomic.storage_errors(output.parent):
         images.write_image(output, images.sheet(tensors, COLUMNS))
     return Made(output, done=choice.count)
 
@@ -136,12 +138,12 @@ def _folder(sampler: Sampler, output: Path, choice: Choice, progress: Progress) 
         of = sampler.classes[sampler.class_of(n, choice.of_class)]
         made.classes[of] = made.classes.get(of, 0) + 1
     mark = Metadata().marked(mark_of(sampler.method.name, sampler.sha256, images.GENERATED)) if choice.mark else None
-    with runtime.stop_on_signal() as stop, files.storage(output):
+    with signals.stop_on_signal() as stop, atomic.storage_errors(output):
         for numbers in _parts(todo, choice):
             for n, image in zip(numbers, sampler(numbers, choice.seed, choice.of_class), strict=True):
                 picture = Picture(images.to_array(image, np.dtype("uint8")), metadata=mark)
                 names[n].parent.mkdir(parents=True, exist_ok=True)
-                files.write(names[n], images.encode(picture, choice.format, choice.quality))
+                atomic.write(names[n], images.encode(picture, choice.format, choice.quality))
                 made.done += 1
             progress(made.done, 0, len(todo))
             if stop:
@@ -177,5 +179,5 @@ def _check_record(sampler: Sampler, output: Path, choice: Choice) -> None:
             )
     elif not choice.overwrite and any((output / _name(sampler, n, choice)).exists() for n in range(choice.count)):
         raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")
-    with files.storage(output):
-        files.write(path, (json.dumps(wanted, indent=2) + "\n").encode())
+    with atomic.storage_errors(output):
+        atomic.write(path, (json.dumps(wanted, indent=2) + "\n").encode())

@@ -12,13 +12,15 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from translate import config, images, noise, runtime
+from translate import config, images, keyed_random
 from translate.conversion import reference
 from translate.conversion.model import Model, find_folder, read_folder
 from translate.errors import ModelError, UsageError
 from translate.nn.blocks import set_test_time
 from translate.nn.generators import Generator
 from translate.nn.winograd import direct
+from translate.runtime import devices
+from translate.runtime.precision import resolve_precision, use_channels_last
 
 PIXELS = ("rounded", "reference")
 """How integers are made of what a network gives: rounded to the nearest, or cut off as the reference does."""
@@ -30,7 +32,7 @@ class Translator:
     def __init__(self, model: Model, device: torch.device, precision: str = "fp32") -> None:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         self.notices = model.notices
-        self.precision = runtime.pick_precision(precision, device)
+        self.precision = resolve_precision(precision, device)
         self.directions: tuple[str, ...] = tuple(self.info["directions"])
         """The domains it can translate to: "b", or "b" and "a", or those that a model of many domains was trained on."""
         if not self.directions and self.method.samplers:
@@ -165,7 +167,7 @@ class Translator:
     @property
     def prefers_last(self) -> bool:
         """Whether it is faster with channels last in memory: measured on CPUs, published of half precision on CUDA."""
-        return self.device.type == "cpu" or runtime.lies_channels_last("auto", self.device, self.precision)
+        return self.device.type == "cpu" or use_channels_last("auto", self.device, self.precision)
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """What the network sees of an image of this size."""
@@ -198,7 +200,7 @@ def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:
     digest = hashlib.sha256()
     for top in range(0, len(pixels), 64):  # strip by strip: a copy of the whole may not fit
         digest.update(np.ascontiguousarray(pixels[top : top + 64]).data)
-    return noise.mix(seed, sample, int.from_bytes(digest.digest()[:8], "little"))
+    return keyed_random.derive_key(seed, sample, int.from_bytes(digest.digest()[:8], "little"))
 
 
 def _padded(length: int, multiple_of: int, minimum: int) -> int:
@@ -232,7 +234,7 @@ def load(
     `dropout` ("on", "off") and `norm_statistics` ("sample", "running"): another behaviour than the model's own. Raises
     ModelError if there is no usable model, UsageError if it cannot behave so.
     """
-    where = runtime.pick_device(device)
+    where = devices.resolve_device(device)
     return Translator(read(model).with_test_time(on_off(dropout), norm_statistics), where, precision)
 
 

@@ -10,7 +10,6 @@ import safetensors.torch
 import torch
 
 import translate
-from translate import runtime
 from translate.conversion.maker import Made, Maker
 from translate.conversion.model import Model, build, weights_of
 from translate.conversion.names import Item
@@ -18,6 +17,7 @@ from translate.conversion.options import Options
 from translate.conversion.pipeline import THREADS, Pipeline
 from translate.conversion.translator import Translator
 from translate.errors import UsageError
+from translate.runtime import devices, signals
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Order:
         """The maker, on this machine."""
         method = build(Path("the model"), self.info, safetensors.torch.load(self.weights))
         model = Model(Path("the model"), method, self.info, self.sha256)
-        translator = Translator(model, runtime.pick_device("cuda" if self.gpu else "cpu"), self.precision)
+        translator = Translator(model, devices.resolve_device("cuda" if self.gpu else "cpu"), self.precision)
         return self.kind(translator, self.root, self.output, self.options, tag=self.tag)
 
 
@@ -78,7 +78,7 @@ class Worker:
     """Holds the model and makes what it is given. `stop` may be called while another method runs."""
 
     def __init__(self) -> None:
-        self.stopped = runtime.Stop()
+        self.stopped = signals.StopRequest()
 
     def start(self, order: Order) -> list[Made]:
         """Gets ready; makes nothing yet. UsageError where this machine cannot do the job."""

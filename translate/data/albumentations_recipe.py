@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from translate import noise
+from translate import keyed_random
 from translate.errors import UsageError
 
 COMPOSITIONS = frozenset(["OneOf", "SomeOf", "RandomOrder", "OneOrOther", "Sequential"])
@@ -79,7 +79,7 @@ class AlbumentationsRecipe:
                 )
         targets = _targets(kinds)
         compose = _built(self, kinds)
-        seed = noise.mix(key, "albumentations", *sorted(images)) & ((1 << 63) - 1)
+        seed = keyed_random.derive_key(key, "albumentations", *sorted(images)) & ((1 << 63) - 1)
         # Not set_random_seed: that gives every transform the same seed, so that all of a recipe would draw alike.
         compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         given = {targets[name]: image for name, image in images.items()}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 from translate.errors import UsageError
 
 JITTER = 286 / 256
@@ -80,9 +80,9 @@ def apply_augmentations(x: Tensor, key: Tensor, name: str, effects: Iterable[str
     warps = []
     for effect, draws in rows:
         if effect.move is not None:
-            x = effect.move(x, noise.uniform(key, draws, effect.draws))
+            x = effect.move(x, keyed_random.uniform(key, draws, effect.draws))
         if effect.warp is not None:
-            warps.append(effect.warp(noise.uniform(key, draws, effect.draws), *x.shape[2:]))
+            warps.append(effect.warp(keyed_random.uniform(key, draws, effect.draws), *x.shape[2:]))
     if warps:
         whole = warps[0]
         for warp in warps[1:]:
@@ -93,7 +93,7 @@ def apply_augmentations(x: Tensor, key: Tensor, name: str, effects: Iterable[str
         y = (x.to(torch.promote_types(x.dtype, torch.float32)) + 1) / 2
         for effect, draws in colours:
             assert effect.colour is not None
-            y = effect.colour(y, noise.uniform(key, draws, effect.draws).to(y.dtype))
+            y = effect.colour(y, keyed_random.uniform(key, draws, effect.draws).to(y.dtype))
         x = (y * 2 - 1).to(x.dtype)
     return x
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import images, noise
+from translate import images, keyed_random
 from translate.images import Values
 
 
@@ -43,7 +43,7 @@ def draw_cuts(key: Tensor, name: str, heights: Tensor, widths: Tensor, size: int
     The offset is uniform over all that fit and a flip has probability ½, as in the reference. Images that are given the
     same key and name (the two sides of a pair) are cut and flipped alike.
     """
-    draws = noise.uniform(key, name, 3)
+    draws = keyed_random.uniform(key, name, 3)
     rows, columns = (heights - size + 1, widths - size + 1) if size else (torch.ones_like(heights),) * 2
     mirrored = draws[:, 2] < 0.5 if flip else torch.zeros_like(draws[:, 2], dtype=torch.bool)
     return Cuts((draws[:, 0] * rows).to(torch.int64), (draws[:, 1] * columns).to(torch.int64), mirrored)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from translate import images, runtime
+from translate import images
 from translate.data import batch_augment
 from translate.data.albumentations_recipe import AlbumentationsRecipe as Albumentations
 from translate.data.in_memory import InMemorySource
@@ -18,6 +18,7 @@ from translate.data.split import Split
 from translate.data.streaming import StreamingSource
 from translate.errors import UsageError
 from translate.images import ImageError
+from translate.runtime import memory, transfer
 from translate.text import join_names
 
 TIERS = ("resident", "ram", "stream")
@@ -100,9 +101,9 @@ class Loader:
         if self._only_streams():
             return "stream"
         device = self.context.device
-        if self.bytes_needed <= runtime.free_memory(device) // 2:
+        if self.bytes_needed <= memory.free_memory(device) // 2:
             return "resident"
-        if device.type != "cpu" and self.bytes_needed <= runtime.free_memory(torch.device("cpu")) // 2:
+        if device.type != "cpu" and self.bytes_needed <= memory.free_memory(torch.device("cpu")) // 2:
             return "ram"
         return "stream"
 
@@ -135,7 +136,7 @@ class Loader:
             yield self._with_effects(numbers, batch) if self.options.augmentations else batch
 
     def _with_effects(self, numbers: Tensor, batch: Batch) -> Batch:
-        key = runtime.sent(augmentation_keys(self.context.sampler.seed, numbers), self.context.device)
+        key = transfer.to_device_async(augmentation_keys(self.context.sampler.seed, numbers), self.context.device)
         return batch | {
             name: batch_augment.apply_augmentations(
                 batch[name], key, self.context.draw_name(name), self.options.augmentations

@@ -10,13 +10,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from translate import images, runtime
+from translate import images
 from translate.data.albumentations_recipe import AlbumentationsRecipe as Albumentations
 from translate.data.preprocessing import Preprocessing, load_image, load_pair
 from translate.data.sampler import BatchSampler, Sampler
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 from translate.images import ImageError
+from translate.runtime import transfer
 
 RING_SIZE = 3
 """Buffers that batches are built in, in turn: one is in use, one on its way to the device, one being filled."""
@@ -120,7 +121,7 @@ class BufferRing:
 
 def prefetch_to_device(source: LoaderContext, stored: Iterable[NumberedBatch]) -> Iterator[NumberedBatch]:
     """Batches as they are stored, on the host → normalised on the device; copies run one step ahead of their use."""
-    sender = runtime.Sender(source.device, RING_SIZE)
+    sender = transfer.BatchTransfer(source.device, RING_SIZE)
     waiting = None
     for numbers, batch in stored:
         sent = numbers, sender.send(batch)
@@ -143,7 +144,7 @@ def prefetch_on_stream(batches: Iterator[Batch], device: torch.device) -> Iterat
     waiting = make()
     while True:
         (batch, done), waiting = waiting, make()
-        runtime.take_over(batch, done, device)
+        transfer.wait_for(batch, done, device)
         yield batch
 
 

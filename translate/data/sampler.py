@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 from translate.data.split import Split
 
 PLANNED = 4096
@@ -29,7 +29,7 @@ class Sampler:
         """The permutations (E, L) of some epochs; kept, because making one of a large set takes as long as sorting it."""
         wanted = tuple(epochs.tolist())
         if name not in self._kept or self._kept[name][0] != wanted:
-            draws = noise.bits(noise.each(epochs, self.seed, name), "permutation", len(self.split))
+            draws = keyed_random.bits(keyed_random.fold_in(epochs, self.seed, name), "permutation", len(self.split))
             self._kept[name] = wanted, draws.argsort(dim=1, stable=True)
         return self._kept[name][1]
 
@@ -58,7 +58,7 @@ class Sampler:
         count = len(self.split.b)
         if self.sampling == "permute-both" and count:
             return a, self._by_permutation(numbers, "order b", count)
-        share = ((noise.each(numbers, self.seed, "b") >> 11) & ((1 << 53) - 1)).to(torch.float64) / (1 << 53)
+        share = ((keyed_random.fold_in(numbers, self.seed, "b") >> 11) & ((1 << 53) - 1)).to(torch.float64) / (1 << 53)
         return a, (share * count).to(torch.int64)
 
     def _by_permutation(self, numbers: Tensor, name: str, count: int) -> Tensor:
@@ -76,7 +76,7 @@ def label_tensor(split: Split) -> Tensor | None:
 
 def augmentation_keys(seed: int, numbers: Tensor) -> Tensor:
     """The keys (N,) of the images' crops and flips."""
-    return noise.keys(noise.mix(seed, "augment"), numbers)
+    return keyed_random.image_keys(keyed_random.derive_key(seed, "augment"), numbers)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 from translate.data import crop_flip, worker_pool
 from translate.data.albumentations_recipe import AlbumentationsRecipe as Albumentations
 from translate.data.image_store import common_depth, convert_depth
@@ -125,7 +125,9 @@ class StreamDataset:
         groups = [arrays] if self.split.paired else [{name: array} for name, array in arrays.items()]
         changed: dict[str, np.ndarray] = {}
         for group in groups:
-            changed |= self.albumentations(group, noise.mix(self.sampler.seed, "albumentations", "+".join(group), n))
+            changed |= self.albumentations(
+                group, keyed_random.derive_key(self.sampler.seed, "albumentations", "+".join(group), n)
+            )
         least = self.preprocessing.random_crop_size or 1
         for name, array in changed.items():
             if min(array.shape[:2]) < least:

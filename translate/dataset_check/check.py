@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from translate import images, runtime
+from translate import images
 from translate.data import labels
 from translate.data.layouts import LAYOUT_CONTENTS, SPLITS
 from translate.data.split import ImageRef, Split
@@ -21,6 +21,7 @@ from translate.dataset_check import messages, near_duplicates
 from translate.dataset_check.messages import MAX_ASPECT, MAX_IMBALANCE
 from translate.dataset_check.probe import ProbedImage, probe_image, read_header, why_not_regular
 from translate.errors import DataError
+from translate.runtime import devices, memory
 
 Say = Callable[[str], None]
 
@@ -326,8 +327,8 @@ def _memory(folders: list[DomainFolder], settings: CheckOptions) -> dict[str, An
         needed += sum(each) * len(folder.files) // len(each)
         largest = max(largest, *(item.values * item.width * item.height for item in folder.good))
     main = torch.device("cpu")
-    device = runtime.pick_device("auto")
-    free, free_main = runtime.free_memory(device), runtime.free_memory(main)
+    device = devices.resolve_device("auto")
+    free, free_main = memory.free_memory(device), memory.free_memory(main)
     rows = {"resident": (needed, free), "ram": (needed, free_main), "stream": (largest * WORKERS, free_main)}
     tiers = {name: {"bytes": size, "free": room, "fits": size <= room // 2} for name, (size, room) in rows.items()}
     chosen = next((name for name in ("resident", "ram") if tiers[name]["fits"]), "stream")

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 from translate.errors import UsageError
 from translate.evaluation import input_checks
 from translate.evaluation.uncertainty import Estimate, half_error, random_halves
@@ -81,7 +81,7 @@ def kid(
 
 def subset_rows(count: int, size: int, subsets: int, seed: int, name: str) -> np.ndarray:
     """(subsets, size): rows of a sorted set of `count`, drawn without replacement within each subset."""
-    draws = [noise.permutation(count, seed, "kid", name, number)[:size].numpy() for number in range(subsets)]
+    draws = [keyed_random.permutation(count, seed, "kid", name, number)[:size].numpy() for number in range(subsets)]
     return np.stack(draws)
 
 
@@ -133,7 +133,7 @@ def inception_score(logits: FeatureMatrix, seed: int = 0, *, splits: int = 10) -
 
 def shuffle_rows(x: np.ndarray, seed: int) -> np.ndarray:
     """The rows of x in a random order."""
-    return x[noise.permutation(len(x), seed, "inception score").numpy()]
+    return x[keyed_random.permutation(len(x), seed, "inception score").numpy()]
 
 
 def _split_score(log_p: np.ndarray) -> float:

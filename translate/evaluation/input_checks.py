@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import images, noise
+from translate import images, keyed_random
 from translate.errors import DataError
 
 
@@ -77,4 +77,6 @@ def sort_rows(x: np.ndarray) -> np.ndarray:
 def content_keys(pixels: Tensor) -> Tensor:
     """One int64 key an image (N,), from the SHA-256 of its pixels (N, C, H, W) uint8: what random draws hang on."""
     digests = (hashlib.sha256(image.tobytes()).digest()[:8] for image in pixels.cpu().numpy())
-    return torch.tensor([noise.mix(int.from_bytes(digest, "little")) for digest in digests], dtype=torch.int64)
+    return torch.tensor(
+        [keyed_random.derive_key(int.from_bytes(digest, "little")) for digest in digests], dtype=torch.int64
+    )

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate import images as pictures
-from translate import noise
+from translate import keyed_random
 from translate.errors import DataError
 from translate.evaluation.input_checks import check_count, content_keys, to_uint8_batch
 from translate.evaluation.uncertainty import Estimate, bootstrap, mean_interval
@@ -163,7 +163,7 @@ def _train(net: nn.Module, pixels: Tensor, labels: Tensor, seed: int, steps: int
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     net.train()
     for step in range(steps):
-        rows = noise.permutation(len(pixels), seed, "scorer", step)[:BATCH]
+        rows = keyed_random.permutation(len(pixels), seed, "scorer", step)[:BATCH]
         logits = net(pictures.to_range(pixels[rows].to(device), torch.float32))
         optimizer.zero_grad()
         F.cross_entropy(logits, labels[rows].to(device), ignore_index=IGNORE_INDEX).backward()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from translate import files
+from translate import atomic
 from translate.errors import UsageError
 from translate.evaluation import image_sets
 from translate.evaluation.evaluator import Evaluator, Subject, metric_of_key, uses_features
@@ -69,8 +69,8 @@ def _finite(value: float | None) -> float | None:
 
 def write_results(path: Path, record: Mapping[str, Any]) -> None:
     """A record of figures as a JSON file, whole or not at all."""
-    with files.storage(path.parent):
-        files.write(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+    with atomic.storage_errors(path.parent):
+        atomic.write(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_results(path: Path) -> dict[str, Any]:

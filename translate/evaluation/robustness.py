@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from translate import images, noise
+from translate import images, keyed_random
 from translate.evaluation.input_checks import content_keys, to_uint8_batch
 
 EPSILONS = (1, 2, 4)
@@ -36,8 +36,8 @@ def fgsm(x: Tensor, translate: Callable[[Tensor], Tensor], seed: int = 0) -> dic
 
 def _signs(pixels: Tensor, seed: int) -> Tensor:
     """−1 or 1 for each value of each image."""
-    keys = noise.each(content_keys(pixels), seed, "fgsm")
-    return torch.where(noise.uniform(keys, "signs", *pixels.shape[1:]) < 0.5, -1.0, 1.0)
+    keys = keyed_random.fold_in(content_keys(pixels), seed, "fgsm")
+    return torch.where(keyed_random.uniform(keys, "signs", *pixels.shape[1:]) < 0.5, -1.0, 1.0)
 
 
 def _change(

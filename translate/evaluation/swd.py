@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 from translate.errors import DataError
 from translate.evaluation import input_checks
 from translate.evaluation.filters import separable_filter
@@ -97,14 +97,14 @@ def _patches(images: Tensor, level: int, seed: int) -> np.ndarray:
 
 
 def _keys(images: Tensor, level: int, seed: int) -> Tensor:
-    return noise.each(input_checks.content_keys(images), seed, "swd patches", level).to(images.device)
+    return keyed_random.fold_in(input_checks.content_keys(images), seed, "swd patches", level).to(images.device)
 
 
 def _drawn(images: Tensor, keys: Tensor) -> Tensor:
     """128 random 7×7 patches of each image, wholly inside: (N, C, H, W) → (N, 128, C, 49)."""
     count, channels, height, width = images.shape
     free = torch.tensor([height - PATCH + 1, width - PATCH + 1], device=images.device)
-    top, left = (noise.uniform(keys, "places", PATCHES, 2) * free).long().unbind(-1)
+    top, left = (keyed_random.uniform(keys, "places", PATCHES, 2) * free).long().unbind(-1)
     steps = torch.arange(PATCH, device=images.device)
     rows = (top[..., None] + steps)[..., :, None]
     columns = (left[..., None] + steps)[..., None, :]
@@ -140,8 +140,8 @@ def _blurred(x: Tensor) -> Tensor:
 
 def _distances(x: np.ndarray, y: np.ndarray, level: int, seed: int, halves: int) -> list[float]:
     """The distance of all patches, then that of each pair of random halves of the images, on the first directions alone."""
-    key = torch.tensor([noise.mix(seed, "swd directions", level)])
-    directions = F.normalize(noise.normal(key, "directions", ROUNDS * DIRECTIONS, x.shape[2])[0], dim=1)
+    key = torch.tensor([keyed_random.derive_key(seed, "swd directions", level)])
+    directions = F.normalize(keyed_random.normal(key, "directions", ROUNDS * DIRECTIONS, x.shape[2])[0], dim=1)
     rounds, of_halves = [], []
     for number, batch in enumerate(directions.split(DIRECTIONS)):
         (values_x, owners_x), (values_y, owners_y) = (_sorted_projections(side, batch.numpy()) for side in (x, y))

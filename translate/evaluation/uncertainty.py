@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 from translate.evaluation.input_checks import sort_rows
 
 RESAMPLES = 1000
@@ -56,8 +56,8 @@ def _resampled_means(rows: Tensor, seed: int, number: int, resamples: int) -> Te
     """(resamples, D): the mean row of each resample of set `number`."""
     count = len(rows)
     means = []
-    for keys in noise.each(torch.arange(resamples), seed, "bootstrap", number).split(BLOCK):
-        drawn = (noise.uniform(keys, "rows", count).double() * count).long()
+    for keys in keyed_random.fold_in(torch.arange(resamples), seed, "bootstrap", number).split(BLOCK):
+        drawn = (keyed_random.uniform(keys, "rows", count).double() * count).long()
         times = torch.zeros(len(keys), count, dtype=rows.dtype).scatter_add_(1, drawn, torch.ones_like(drawn).to(rows))
         means.append(times @ rows / count)
     return torch.cat(means)
@@ -71,7 +71,7 @@ def random_halves(real: int, fake: int, seed: int, count: int) -> list[tuple[np.
 
 
 def _half(rows: int, seed: int, name: str, number: int) -> np.ndarray:
-    return noise.permutation(rows, seed, "half", name, number)[: rows // 2].numpy()
+    return keyed_random.permutation(rows, seed, "half", name, number)[: rows // 2].numpy()
 
 
 def half_error(values: list[float], rows: int) -> float | None:

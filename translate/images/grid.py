@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from translate import files
+from translate import atomic
 from translate.images.values import to_pixels
 
 
@@ -60,4 +60,4 @@ def write_image(path: Path, image: Image.Image) -> None:
     """A Pillow image as a PNG file, whole or not at all."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    files.write(path, buffer.getvalue())
+    atomic.write(path, buffer.getvalue())

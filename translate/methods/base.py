@@ -92,7 +92,7 @@ class AdversarialConfig(TrainConfig):
         "",
         "random changes of what discriminators see, as color,translation,cutout",
         choices=("", *DIFFAUGMENT),
-        others=find_policy,
+        accepts=find_policy,
     )
 
 
@@ -100,7 +100,7 @@ class AdversarialConfig(TrainConfig):
 class GanConfig(AdversarialConfig):
     """Settings of methods that translate with a generator and a discriminator of the shared kinds."""
 
-    generator: str = option("resnet_9blocks", "network that translates", choices=GENERATORS, others=find_generator)
+    generator: str = option("resnet_9blocks", "network that translates", choices=GENERATORS, accepts=find_generator)
     discriminator: str = option("basic", "network that judges; basic sees 70×70 patches", choices=DISCRIMINATORS)
     d_layers: int = option(3, "halvings of the n_layers discriminator", low=1, high=6)
     dropout: bool = option(False, "dropout in the generator, in training and in conversion")

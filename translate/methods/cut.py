@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import (
@@ -36,7 +36,7 @@ class CUTConfig(GanConfig):
 
     epochs: int = option(200, "epochs at the constant learning rate", low=0)
     decay_epochs: int = option(200, "epochs over which the rate then falls to zero", low=0)
-    generator: str = option("antialias_9blocks", "network that translates", choices=GENERATORS, others=find)
+    generator: str = option("antialias_9blocks", "network that translates", choices=GENERATORS, accepts=find)
     discriminator: str = option(
         "antialias", "network that judges; antialias sees 84×84 patches", choices=DISCRIMINATORS
     )
@@ -103,7 +103,7 @@ class CUT(Method):
             """What the discriminator sees of images."""
             return diffaugment(x, key, cfg.diffaugment, use)
 
-        flipped = noise.uniform(key, "flip") < 0.5 if cfg.flip_equivariance else None
+        flipped = keyed_random.uniform(key, "flip") < 0.5 if cfg.flip_equivariance else None
         fake, same = self.generate(a, b if cfg.nce_identity else None, flipped)
 
         # The discriminator first, as in the authors' code. The generator's graph lives on across this update.

@@ -13,7 +13,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import (
@@ -109,7 +109,7 @@ class DCGAN(Method):
         """The codes of virtual batch norm's reference batch, (M, noise_size + classes), as many of each class."""
         numbers = torch.arange(self.cfg.reference_size)
         label = numbers % len(self.classes) if self.classes else None
-        return self.code(noise.keys(noise.mix(self.cfg.seed, "reference"), numbers), label)
+        return self.code(keyed_random.image_keys(keyed_random.derive_key(self.cfg.seed, "reference"), numbers), label)
 
     @classmethod
     def check(cls, cfg: DCGANConfig) -> DCGANConfig:
@@ -196,7 +196,7 @@ class DCGAN(Method):
 
         label (N,): the class, -1 where it is not known; None where there are none.
         """
-        z = 2 * noise.uniform(key, "z", self.cfg.noise_size) - 1
+        z = 2 * keyed_random.uniform(key, "z", self.cfg.noise_size) - 1
         return z if label is None else torch.cat([z, self.one_hot(label).to(z.dtype)], 1)
 
     def beside(self, x: Tensor, label: Tensor | None) -> Tensor:
@@ -213,7 +213,7 @@ class DCGAN(Method):
     def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
         """An image of one key and label is the same in any batch. Without labels the keys decide them too."""
         if label is None and self.classes:
-            label = (noise.uniform(key, "class") * len(self.classes)).to(torch.int64)
+            label = (keyed_random.uniform(key, "class") * len(self.classes)).to(torch.int64)
         return self.g(self.code(key, label))
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> NoReturn:
@@ -227,7 +227,7 @@ class DCGAN(Method):
                 columns[f"sample {name}"] = self.sample(key, torch.full_like(key, index))
         else:
             for index in range(COLUMNS):
-                columns[f"sample {index + 1}"] = self.sample(noise.each(key, "preview", index))
+                columns[f"sample {index + 1}"] = self.sample(keyed_random.fold_in(key, "preview", index))
         return columns
 
     def judge(self, batch: Batch) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from translate import runtime
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods import two_way
@@ -31,6 +30,7 @@ from translate.nn.discriminators import DISCRIMINATORS
 from translate.nn.features import FeatureDiscriminator
 from translate.nn.generators import GENERATORS, find
 from translate.nn.losses import ADVERSARIAL
+from translate.runtime import distributed
 
 ADAM = {"betas": (0.5, 0.999), "weight_decay": 1e-5}
 
@@ -45,7 +45,7 @@ class DiscoGANConfig(GanConfig):
     load_size: int | None = option(None, "images are resized to this square first (the crop size)", low=2)
     crop_size: int = option(64, "random squares of this size are trained on", low=2)
     flip: bool = option(False, "mirror half of the images")
-    generator: str = option("discogan", "network that translates", choices=GENERATORS, others=find)
+    generator: str = option("discogan", "network that translates", choices=GENERATORS, accepts=find)
     discriminator: str = option(
         "discogan", "network that judges; discogan sees the whole image", choices=DISCRIMINATORS
     )
@@ -196,4 +196,4 @@ def batch_mean(x: Tensor) -> Tensor:
     makes of gradients is the gradient of one large batch.
     """
     own = x.to(torch.promote_types(x.dtype, torch.float32)).mean(0)
-    return own + (runtime.mean(own.detach()) - own.detach())
+    return own + (distributed.all_reduce_mean(own.detach()) - own.detach())

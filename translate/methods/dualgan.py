@@ -42,7 +42,7 @@ class DualGANConfig(GanConfig):
         None,
         "network that translates (the deepest of DualGAN's U-Nets that takes the crop)",
         choices=GENERATORS,
-        others=find,
+        accepts=find,
     )
     discriminator: str = option(
         "dualgan",

@@ -32,7 +32,7 @@ class Pix2PixConfig(GanConfig):
     """Settings of pix2pix."""
 
     generator: str | None = option(  # type: ignore[assignment]
-        None, "network that translates (the deepest U-Net that takes the crop)", choices=GENERATORS, others=find
+        None, "network that translates (the deepest U-Net that takes the crop)", choices=GENERATORS, accepts=find
     )
     norm: str = option("batch", "normalisation in all networks", choices=("batch", "instance", "none"))
     dropout: bool = option(True, "dropout in the generator, in training and in conversion")

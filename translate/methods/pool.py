@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from translate import noise, runtime
+from translate import keyed_random
+from translate.runtime import distributed
 
 
 class ImagePool(nn.Module):
@@ -30,16 +31,16 @@ class ImagePool(nn.Module):
         """fakes (N, C, H, W) without a graph, key (N,) → as many images from the pool and of these."""
         if self.size == 0:
             return fakes
-        everyone = runtime.gather_batch(fakes.to(self.images.dtype))
-        given = self._exchange(everyone, runtime.gather_batch(key))
-        return runtime.own_part(given).to(fakes.dtype)
+        everyone = distributed.all_gather_batch(fakes.to(self.images.dtype))
+        given = self._exchange(everyone, distributed.all_gather_batch(key))
+        return distributed.local_shard(given).to(fakes.dtype)
 
     def _exchange(self, fakes: Tensor, key: Tensor) -> Tensor:
         """One image after the other, all at once: where several meet at a place, each finds what the one before it left."""
         turn = torch.arange(len(fakes), device=fakes.device)
         fills = self.count + turn < self.size
-        swaps = ~fills & (noise.uniform(key, f"{self.name}: swap") >= 0.5)
-        drawn = (noise.uniform(key, f"{self.name}: place") * self.size).to(torch.int64)
+        swaps = ~fills & (keyed_random.uniform(key, f"{self.name}: swap") >= 0.5)
+        drawn = (keyed_random.uniform(key, f"{self.name}: place") * self.size).to(torch.int64)
         place = torch.where(fills, self.count + turn, drawn)
 
         stores = (fills | swaps) & (place == place[:, None])  # [i, j]: j leaves its image at the place of i

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from translate import noise, runtime
+from translate import keyed_random
 from translate.config import option
 from translate.errors import DataError, UsageError
 from translate.methods.base import (
@@ -29,6 +29,7 @@ from translate.nn.diffaugment import diffaugment
 from translate.nn.generators import GENERATORS, Generator, find
 from translate.nn.losses import ADVERSARIAL, cycle
 from translate.nn.stargan import StarGANClassifier, classification
+from translate.runtime import distributed
 
 PLAN = {"images": 3_200_000, "decay_images": 1_600_000}
 """200 000 iterations of 16 images; over the last half of them the rate falls to zero. So say the paper and the code as it was
@@ -50,7 +51,7 @@ class StarGANConfig(GanConfig):
     batch_size: int = option(16, "images in a step, for each process", low=1)
     crop_size: int = option(128, "random squares of this size are trained on", low=2)
     lr: float = option(1e-4, "learning rate of all networks", low=0)
-    generator: str = option("stargan", "network that translates", choices=GENERATORS, others=find)
+    generator: str = option("stargan", "network that translates", choices=GENERATORS, accepts=find)
     discriminator: str = option("stargan", "network that judges; it must tell domains too", choices=("stargan",))
     adversarial: str = option("wgan-gp", "adversarial cost", choices=ADVERSARIAL)
     domains: str | None = option(None, "names of the domains or attributes, separated by commas (those of the data)")
@@ -235,5 +236,5 @@ def permuted(label: Tensor, key: Tensor) -> Tensor:
 
     Over the batches of all processes, so that their number decides nothing.
     """
-    order = noise.bits(runtime.gather_batch(key), "target").argsort(stable=True)
-    return runtime.own_part(runtime.gather_batch(label)[order])
+    order = keyed_random.bits(distributed.all_gather_batch(key), "target").argsort(stable=True)
+    return distributed.local_shard(distributed.all_gather_batch(label)[order])

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate import noise
+from translate import keyed_random
 from translate.nn import synchronised
 from translate.nn.winograd import Conv3x3, lies_last
 
@@ -133,7 +133,7 @@ class Dropout(nn.Module):
         """What the keys do in evaluation to x, which is a part (the range on each axis) of maps of shape `whole` (C, H, W)."""
         if self.key is None or not self.at_test:
             return x
-        kept = noise.uniform(self.key, self.name, *whole, part=part) >= self.p
+        kept = keyed_random.uniform(self.key, self.name, *whole, part=part) >= self.p
         return x * (kept.to(x.dtype) / (1 - self.p))
 
     def extra_repr(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 
 REACH = 1 / 8
 """Largest translation, as a part of the image's side."""
@@ -66,7 +66,7 @@ def color(x: Tensor, key: Tensor, name: str, condition: int = 0) -> Tensor:
     """
     wide = torch.promote_types(x.dtype, torch.float32)
     given, y = x[:, :condition], x[:, condition:].to(wide)
-    brightness, saturation, contrast = noise.uniform(key, name, 3, 1, 1, 1).to(wide).unbind(1)
+    brightness, saturation, contrast = keyed_random.uniform(key, name, 3, 1, 1, 1).to(wide).unbind(1)
     y = y + (brightness - 0.5)
     mean = y.mean(1, keepdim=True)
     y = (y - mean) * (saturation * 2) + mean
@@ -79,7 +79,7 @@ def translation(x: Tensor, key: Tensor, name: str, condition: int = 0) -> Tensor
     """Moved by whole pixels, up to an eighth of each side; mid-grey comes in."""
     height, width = x.shape[2:]
     reach_y, reach_x = int(height * REACH + 0.5), int(width * REACH + 0.5)
-    draws = noise.uniform(key, name, 2, 1).unbind(1)
+    draws = keyed_random.uniform(key, name, 2, 1).unbind(1)
     rows = torch.arange(height, device=x.device) + _below(draws[0], 2 * reach_y + 1) - reach_y  # (N, H)
     columns = torch.arange(width, device=x.device) + _below(draws[1], 2 * reach_x + 1) - reach_x
     inside = _both((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
@@ -92,7 +92,7 @@ def translation(x: Tensor, key: Tensor, name: str, condition: int = 0) -> Tensor
 
 def cutout(x: Tensor, key: Tensor, name: str, condition: int = 0) -> Tensor:
     """A rectangle of half the image's sides is mid-grey; its centre is anywhere, so a part of it may lie outside."""
-    draws = noise.uniform(key, name, 2, 1).unbind(1)
+    draws = keyed_random.uniform(key, name, 2, 1).unbind(1)
     covered = []
     for draw, side in zip(draws, x.shape[2:], strict=True):
         hole = int(side * HOLE + 0.5)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from translate import noise
+from translate import keyed_random
 
 
 def normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
@@ -32,7 +32,7 @@ def xavier_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
 
 def _gaussian(net: nn.Module, key: tuple[int | str, ...], gain: float, spread: Callable[[Tensor], float]) -> nn.Module:
     """Fills weights with N(0, spread of the weight), norm scales with N(1, gain) and biases with 0."""
-    generator = torch.Generator().manual_seed(noise.mix(*key, "init"))
+    generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
     for module in net.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             _fill(module.weight, 0.0, spread(module.weight), generator)
@@ -50,7 +50,7 @@ def truncated_normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn
     norm scales from N(1, gain), biases 0 (the authors' code; of the linear layer as in DCGAN's TensorFlow code, which it
     builds on). The draws are a pure function of `key` on every device.
     """
-    generator = torch.Generator().manual_seed(noise.mix(*key, "init"))
+    generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
     truncated = partial(nn.init.trunc_normal_, std=gain, a=-2 * gain, b=2 * gain, generator=generator)
     for module, weight, bias in _layers(net):
         if isinstance(module, nn.Conv2d):
@@ -68,7 +68,7 @@ def default_(net: nn.Module, *key: int | str) -> nn.Module:
 
     The draws are a pure function of `key` on every device.
     """
-    generator = torch.Generator().manual_seed(noise.mix(*key, "init"))
+    generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
     for _, weight, bias in _layers(net):
         if weight.ndim == 1:
             nn.init.ones_(weight)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from translate import noise
+from translate import keyed_random
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def gradient_penalty(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, 
     differentiated twice: so in float32 even under autocast, and of a `d` that is not compiled (a network's `forward`).
     """
     real, fake = _exactly(real), _exactly(fake)
-    share = noise.uniform(key, "gradient penalty", 1, 1, 1).to(real.dtype)
+    share = keyed_random.uniform(key, "gradient penalty", 1, 1, 1).to(real.dtype)
     mixed = share * real + (1 - share) * fake
     return (_gradients(lambda x: d(x).sum(), mixed).norm(2, dim=1) - 1).square().mean()
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate import noise
+from translate import keyed_random
 from translate.nn.blocks import ResnetBlock
 from translate.nn.interfaces import Generator
 from translate.nn.recompute import recomputed
@@ -68,7 +68,7 @@ def places(key: Tensor, name: str, found: Iterable[Tensor], count: int) -> list[
     chosen = []
     for index, x in enumerate(found):
         area = x.shape[2] * x.shape[3]
-        chosen.append(noise.bits(key, f"{name} {index}", area).topk(min(count, area)).indices)
+        chosen.append(keyed_random.bits(key, f"{name} {index}", area).topk(min(count, area)).indices)
     return chosen
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any, BinaryIO
 
 import torch
 
-from translate import files
+from translate import atomic
 from translate.errors import ModelError
+from translate.run_folder import checkpoint_images, list_checkpoints
 
 _HEADER = b"translate state 1 "  # then the SHA-256 of what follows in hexadecimal, and a line feed
 _LENGTH = len(_HEADER) + 64 + 1
-KEPT = 2
+KEEP_NEWEST = 2
 """Checkpoints that are kept: never fewer than two, so that a bad one does not end the run."""
 
 
@@ -40,8 +40,8 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
     The newest KEPT stay, and with `keep_every` the first at or after each multiple of so many images.
     """
     path = folder / f"state-{state['images']}.ckpt"
-    temporary = files.temporary_name(path)
-    with files.storage(folder):
+    temporary = atomic.temporary_path(path)
+    with atomic.storage_errors(folder):
         try:
             with open(temporary, "xb") as file:
                 file.write(bytes(_LENGTH))
@@ -52,7 +52,7 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            files.sync_folder(folder)
+            atomic.sync_folder(folder)
         finally:
             temporary.unlink(missing_ok=True)
     _prune(folder, keep_every)
@@ -60,26 +60,17 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
 
 
 def _prune(folder: Path, keep_every: int | None) -> None:
-    paths = saved(folder)
-    stay = set(paths[:KEPT])
+    paths = list_checkpoints(folder)
+    stay = set(paths[:KEEP_NEWEST])
     if keep_every is not None:
-        first = {images_of(path) // keep_every: path for path in paths}  # of each interval; they come newest first
+        first = {
+            checkpoint_images(path) // keep_every: path for path in paths
+        }  # of each interval; they come newest first
         stay |= {path for interval, path in first.items() if interval > 0}
     for old in paths:
         if old not in stay:
             with suppress(OSError):  # a file that cannot be removed must not stop training
                 old.unlink()
-
-
-def images_of(path: Path) -> int:
-    """Training images seen, as the name of a checkpoint says."""
-    return int(path.stem.removeprefix("state-"))
-
-
-def saved(folder: Path) -> list[Path]:
-    """The checkpoints of a run, newest first by images seen."""
-    found = [path for path in folder.glob("state-*.ckpt") if path.stem.removeprefix("state-").isdigit()]
-    return sorted(found, key=images_of, reverse=True)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -97,9 +88,9 @@ def load(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: not a training state: {' '.join(str(e).split())[:200]}") from None
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
+def load_newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
     """The state of the newest checkpoint that is whole; None if there is none at all, ModelError if all are damaged."""
-    paths = saved(folder)
+    paths = list_checkpoints(folder)
     for path in paths:
         try:
             return load(path)
@@ -108,36 +99,3 @@ def newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
     if paths:
         raise ModelError(f"{folder}: none of its {len(paths)} checkpoints is whole; start anew with another --run")
     return None
-
-
-def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """The folder's new content is written beside it and renamed into place."""
-    new, old = folder.with_name(f".{folder.name}-new"), previous(folder)
-    with files.storage(folder.parent):
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        fill(new)
-        for path in new.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        files.sync_folder(new)
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.rename(folder, old)
-        os.rename(new, folder)
-        files.sync_folder(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def tidy(folder: Path) -> None:
-    """After a kill within `replace_folder`: the folder is there, with its old or its new content, and nothing beside it."""
-    old = previous(folder)
-    if old.is_dir() and not folder.exists():
-        os.rename(old, folder)
-    for left in (old, folder.with_name(f".{folder.name}-new")):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def previous(folder: Path) -> Path:
-    """Where a folder's old content is for the instant between the two renames of `replace_folder`."""
-    return folder.with_name(f".{folder.name}-old")

@@ -7,14 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from translate import noise, runtime
+from translate import keyed_random
 from translate.methods.base import Batch, Clock, Losses, Method, Step
-from translate.runtime import OPTIMIZERS, Precision
-from translate.training.averages import Averages
-from translate.training.finite import Divergence, Finite, all_finite
-from translate.training.graph import Eager, Given, Number, Runner, Told
+from translate.runtime import distributed
+from translate.runtime.precision import Precision, cudnn_benchmark
+from translate.training import engine
+from translate.training.cuda_graphs import EagerRunner, Scalar, StepInputs, StepOutputs, StepRunner
+from translate.training.ema import EMA
+from translate.training.nonfinite import Divergence, NonFiniteTracker, all_finite
+from translate.training.optimizers import build_optimizers, load_optimizer_state, optimizer_state, parameters_by_update
 from translate.training.schedule import Schedule
 
 
@@ -33,14 +35,14 @@ class Engine:
         ema_half_life: int = 0,
         channels_last: bool = False,
         compiled: bool = False,
-        one_size: bool = False,
-        runner: Runner | None = None,
+        fixed_size: bool = False,
+        runner: StepRunner | None = None,
     ) -> None:
         """Ends with the same weights in every process.
 
         `ema_half_life`: in images, of the averages of the method's `ema` networks (0: none). `channels_last`: how weights and
         images lie in memory. `compiled`: networks run through torch.compile in training; a look at them from outside does not.
-        `one_size`: all images are of one, so that it pays to try what is fastest for it. `runner`: how a step is run on the
+        `fixed_size`: all images are of one, so that it pays to try what is fastest for it. `runner`: how a step is run on the
         device; None: launched anew each time.
         """
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -48,23 +50,23 @@ class Engine:
         if channels_last:
             self.method.to(memory_format=torch.channels_last)
         self.schedule, self.seed, self.device, self.precision = schedule, seed, device, precision
-        self.batch_size = batch_size * runtime.world_size()
+        self.batch_size = batch_size * distributed.world_size()
         self.images = self.steps = 0
         self.rollbacks = 0
         """How often the run went back to a checkpoint because its numbers were no longer finite; part of every draw."""
-        self.parameters = parameters_of(method)
-        self.optimizers = optimizers_of(method, self.parameters)
+        self.parameters = parameters_by_update(method)
+        self.optimizers = build_optimizers(method, self.parameters)
         self.scalers = self._new_scalers()
-        self.dirty = False
-        self.finite = Finite(device)
-        self.gradients: dict[str, Tensor] = {}
+        self.mid_step = False
+        self.nonfinite = NonFiniteTracker(device)
+        self.gradient_norms: dict[str, Tensor] = {}
         """Norm of the last gradient of each update, on the device; none in fp16, where scaled ones may overflow."""
-        self.one_size = one_size
-        self.runner = runner or Eager(device)
-        self._numbers: Mapping[str, Number] = {}
+        self.fixed_size = fixed_size
+        self.runner = runner or EagerRunner(device)
+        self._numbers: Mapping[str, Scalar] = {}
         self._phases: dict[str, list[tuple[str, ...]]] = {}
-        runtime.broadcast([*method.parameters(), *method.buffers()])
-        self.averages = Averages(method, method.ema, ema_half_life)
+        distributed.broadcast([*method.parameters(), *method.buffers()])
+        self.ema = EMA(method, method.ema, ema_half_life)
         self.compiled = compiled
         if compiled:
             for network in _networks(method):
@@ -75,9 +77,9 @@ class Engine:
         return {name: torch.amp.GradScaler(self.device.type, enabled=enabled) for name in self.method.updates}
 
     @property
-    def draws(self) -> int:
+    def draw_seed(self) -> int:
         """The seed of every random draw from here on: another one after each roll-back."""
-        return runtime.seed_of_draws(self.seed, self.rollbacks)
+        return engine.seed_after_rollbacks(self.seed, self.rollbacks)
 
     @property
     def clock(self) -> Clock:
@@ -88,7 +90,7 @@ class Engine:
     def finished(self) -> bool:
         return self.images >= self.schedule.planned
 
-    def rates(self) -> dict[str, float]:
+    def learning_rates(self) -> dict[str, float]:
         """The learning rate of each update at this moment."""
         factor = self.schedule.factor(self.images)
         return {name: update.lr * factor for name, update in self.method.updates.items()}
@@ -102,33 +104,33 @@ class Engine:
         clock = self.clock
         if self.images == 0:
             self.method.prepare(micro_batches[0])
-        self.dirty = True
-        given = Given(
+        self.mid_step = True
+        given = StepInputs(
             self.method.phase(clock),
-            list(self._with_keys(micro_batches)),
+            list(self._with_image_keys(micro_batches)),
             self._changing(),
-            runtime.seed_of_step(self.draws, self.steps, runtime.rank()),
+            engine.step_seed(self.draw_seed, self.steps, distributed.rank()),
         )
-        with runtime.trying_algorithms(self.device) if self.one_size else nullcontext():
+        with cudnn_benchmark(self.device) if self.fixed_size else nullcontext():
             told = self.runner(partial(self._work, clock), given)
-        self.gradients = told.gradients
+        self.gradient_norms = told.gradient_norms
         self.images += self.batch_size
         self.steps += 1
-        self.dirty = False
+        self.mid_step = False
         return told.losses
 
     def _changing(self) -> dict[str, float]:
         """The numbers that change from step to step: its number, the rate of each update, and how far averages move."""
-        numbers = {"step": self.steps, **{f"rate of {name}": rate for name, rate in self.rates().items()}}
-        if self.averages:
-            numbers["share"] = 1 - self.averages.decay(self.images + self.batch_size, self.batch_size)
+        numbers = {"step": self.steps, **{f"rate of {name}": rate for name, rate in self.learning_rates().items()}}
+        if self.ema:
+            numbers["share"] = 1 - self.ema.decay(self.images + self.batch_size, self.batch_size)
         return numbers
 
-    def _work(self, clock: Clock, batches: Sequence[Batch], numbers: Mapping[str, Number]) -> Told:
+    def _work(self, clock: Clock, batches: Sequence[Batch], numbers: Mapping[str, Scalar]) -> StepOutputs:
         """A step's work on the device. It may be recorded and replayed: then no Python is run, so nothing here may depend on
         what changes from step to step, but for the tensors that are handed over.
         """
-        self._numbers, self.gradients = numbers, {}
+        self._numbers, self.gradient_norms = numbers, {}
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = numbers[f"rate of {name}"]
@@ -144,16 +146,16 @@ class Engine:
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad()  # of a step that was broken off
         self._check_phase(self.method.phase(clock), yields)
-        if self.averages:
-            self.averages.follow(numbers["share"])
-        return Told(logged, self.gradients)
+        if self.ema:
+            self.ema.update(numbers["share"])
+        return StepOutputs(logged, self.gradient_norms)
 
-    def numbered(self, sample: Batch) -> Batch:
+    def with_keys(self, sample: Batch) -> Batch:
         """A batch to look at, with a key (N,) for each image: its place, so that the noise is the same each time."""
         return {**sample, "key": torch.arange(len(next(iter(sample.values()))), device=self.device)}
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def evaluation_mode(self) -> Iterator[None]:
         """For a look at the method that leaves no trace: in evaluation mode, without gradients, at the precision of training.
 
         Uncompiled, because each size and mode would be compiled anew.
@@ -166,17 +168,17 @@ class Engine:
         finally:
             self.method.train()
 
-    def _with_keys(self, micro_batches: Sequence[Batch]) -> Iterator[Batch]:
+    def _with_image_keys(self, micro_batches: Sequence[Batch]) -> Iterator[Batch]:
         """Each batch with the key (N,) of every image: a function of the seed and its number in the run."""
-        first = self.images + runtime.rank() * self.batch_size // runtime.world_size()
+        first = self.images + distributed.rank() * self.batch_size // distributed.world_size()
         for batch in micro_batches:
             count = len(next(iter(batch.values())))
             numbers = torch.arange(first, first + count, device=self.device)
-            laid = {name: self._lay(x) for name, x in batch.items()}
-            yield {**laid, "key": noise.keys(self.draws, numbers)}
+            laid = {name: self._to_memory_format(x) for name, x in batch.items()}
+            yield {**laid, "key": keyed_random.image_keys(self.draw_seed, numbers)}
             first += count
 
-    def _lay(self, x: Tensor) -> Tensor:
+    def _to_memory_format(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=self.memory_format) if x.dim() == 4 else x
 
     def _advance(self, running: list[Step], logged: dict[str, Tensor], yields: list[tuple[str, ...]]) -> str | None:
@@ -199,7 +201,7 @@ class Engine:
             values = torch.stack(list(losses.values()))
             share = values.sum() / len(running)
             self.scalers[name].scale(share).backward(inputs=self.parameters[name])
-            self.finite.look([f"{name}/{key}" for key in losses], values.detach(), self._numbers["step"])
+            self.nonfinite.record([f"{name}/{key}" for key in losses], values.detach(), self._numbers["step"])
             for key, loss in losses.items():
                 part = loss.detach() / len(running)
                 logged[f"{name}/{key}"] = logged[f"{name}/{key}"] + part if number else part
@@ -221,20 +223,20 @@ class Engine:
         if autocast != (self.precision.compute is not None):
             raise RuntimeError("a step must not yield within autocast")
 
-    def divergence(self, *, weights: bool = False) -> Divergence | None:
+    def find_divergence(self, *, weights: bool = False) -> Divergence | None:
         """The first step whose losses or gradients were not finite, and with `weights` the last if weights now are not.
 
         Waits for the device. All processes get an answer where one of them does.
         """
-        found = self.finite.first()
-        if found is None and weights and (broken := self.broken_weights()):
+        found = self.nonfinite.first()
+        if found is None and weights and (broken := self.nonfinite_weights()):
             found = self.steps - 1, broken
-        if not runtime.agree(found is not None):
+        if not distributed.all_reduce_max(found is not None):
             return None
-        step, what = min(one for one in runtime.everyones(found) if one is not None)
+        step, what = min(one for one in distributed.all_gather_object(found) if one is not None)
         return Divergence(step + 1, self.images - (self.steps - step) * self.batch_size, what)
 
-    def broken_weights(self) -> tuple[str, ...]:
+    def nonfinite_weights(self) -> tuple[str, ...]:
         """The updates whose weights, or what their optimizers keep of them, are not finite. Waits for the device."""
         broken = []
         for name, parameters in self.parameters.items():
@@ -249,11 +251,11 @@ class Engine:
         parameters, optimizer, scaler = self.parameters[update], self.optimizers[update], self.scalers[update]
         if self.method.phase(self.clock) not in self._phases:
             self._check_reached(update)
-        runtime.mean_gradients(parameters)
+        distributed.average_gradients(parameters)
         if not scaler.is_enabled():  # a scaler skips steps whose gradients overflow: no divergence
             norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
-            self.gradients[update] = norm
-            self.finite.look([f"gradient of {update}"], norm[None], self._numbers["step"])
+            self.gradient_norms[update] = norm
+            self.nonfinite.record([f"gradient of {update}"], norm[None], self._numbers["step"])
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()  # at once, or gradients would be held while the next forward pass takes the most memory
@@ -275,16 +277,16 @@ class Engine:
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the rest of the run; only between steps. Buffers are kept for every process."""
-        assert not self.dirty, "a step was broken off; its state is no state to save"
+        assert not self.mid_step, "a step was broken off; its state is no state to save"
         method = self.method.state_dict()
         return {
             "images": self.images,
             "steps": self.steps,
             "rollbacks": self.rollbacks,
             "method": method,
-            "averages": self.averages.state(),
-            "buffers": runtime.gather({name: buffer.cpu() for name, buffer in self.method.named_buffers()}),
-            "optimizers": {name: _kept(optimizer) for name, optimizer in self.optimizers.items()},
+            "averages": self.ema.state(),
+            "buffers": distributed.gather_object({name: buffer.cpu() for name, buffer in self.method.named_buffers()}),
+            "optimizers": {name: optimizer_state(optimizer) for name, optimizer in self.optimizers.items()},
             "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
         }
 
@@ -293,49 +295,20 @@ class Engine:
         self.images, self.steps = state["images"], state["steps"]
         self.rollbacks = state.get("rollbacks", 0)  # not in checkpoints of before there were any
         self.method.load_state_dict(state["method"])
-        mine = state["buffers"][runtime.rank() % len(state["buffers"])]
+        mine = state["buffers"][distributed.rank() % len(state["buffers"])]
         with torch.no_grad():
             for name, buffer in self.method.named_buffers():
                 buffer.copy_(mine[name])
-        self.averages.load_state(state.get("averages", {}))
+        self.ema.load_state(state.get("averages", {}))
         for name, optimizer in self.optimizers.items():
-            _recall(optimizer, state["optimizers"][name])
-        self.runner.forget()  # the optimizers' moments are other tensors now
+            load_optimizer_state(optimizer, state["optimizers"][name])
+        self.runner.invalidate()  # the optimizers' moments are other tensors now
         self.scalers = self._new_scalers()  # an old one would remember what the step that was broken off had done
         for name, scaler in self.scalers.items():
             if scaler.is_enabled():
                 scaler.load_state_dict(state["scalers"][name])
-        self.finite.forget()
-        self.dirty = False
-
-
-def parameters_of(method: Method) -> dict[str, list[nn.Parameter]]:
-    """All parameters of each update's networks, each once."""
-    return {
-        name: list(dict.fromkeys(p for network in update.networks for p in method.get_submodule(network).parameters()))
-        for name, update in method.updates.items()
-    }
-
-
-def optimizers_of(method: Method, parameters: Mapping[str, list[nn.Parameter]]) -> dict[str, Optimizer]:
-    """The optimizer of each update."""
-    return {
-        name: OPTIMIZERS[update.optimizer](parameters[name], update.lr, **update.options)
-        for name, update in method.updates.items()
-    }
-
-
-def _kept(optimizer: Optimizer) -> dict[str, Any]:
-    """Its state, with rates as plain numbers wherever they were read from."""
-    state = optimizer.state_dict()
-    return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
-
-
-def _recall(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """What an optimizer keeps of the weights. How it works stays as this device and these settings have it."""
-    pairs = zip(optimizer.param_groups, state["param_groups"], strict=True)
-    groups = [{**own, "lr": was["lr"], "params": was["params"]} for own, was in pairs]
-    optimizer.load_state_dict({**state, "param_groups": groups})
+        self.nonfinite.invalidate()
+        self.mid_step = False
 
 
 def _networks(method: Method) -> list[nn.Module]:
@@ -348,3 +321,13 @@ def split_batch(batch: Batch, parts: int) -> list[Batch]:
     """A batch as `parts` micro-batches of equal size."""
     chunks = {name: tensor.chunk(parts) for name, tensor in batch.items()}
     return [{name: chunk[i] for name, chunk in chunks.items()} for i in range(parts)]
+
+
+def seed_after_rollbacks(seed: int, rollbacks: int) -> int:
+    """What all draws of a run are derived from: its seed, and after a roll-back another one."""
+    return keyed_random.derive_key(seed, "rollback", rollbacks) if rollbacks else seed
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """What torch's global generators are seeded with for one step, so that dropout is a function of seed, step and rank."""
+    return keyed_random.derive_key(seed, "step", step, rank)

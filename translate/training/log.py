@@ -1,21 +1,20 @@
 """What a run tells: TensorBoard, stats.jsonl and the console. None of it can stop training."""
 
 import io
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
 
-from translate import files, runtime
-from translate.training import stats
-from translate.training.stats import duration, figure
+from translate import atomic, run_folder
+from translate.text import format_number
+from translate.training import stats_file
+from translate.training.stats_file import duration
 
 if TYPE_CHECKING:
-    from translate.training.board import Board
+    from translate.training.tensorboard import EventFileWriter
 
 
 class Log:
@@ -23,19 +22,22 @@ class Log:
 
     def __init__(self, folder: Path, images_seen: int, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
-        self.stats = folder / stats.NAME
+        self.stats = folder / run_folder.STATS_FILE
         self._warned: set[str] = set()
-        self._last, self._pace = images_seen, stats.Pace()
+        self._last, self._pace = images_seen, stats_file.SpeedMeter()
         self._names: list[str] = []
         self._advice: list[str] = []
-        self._board: Board | None = None
-        self._safely("stats.jsonl", lambda: self._names.extend(stats.names_of(stats.cut(self.stats, images_seen))))
+        self._board: EventFileWriter | None = None
+        self._safely(
+            "stats.jsonl",
+            lambda: self._names.extend(stats_file.scalar_names(stats_file.truncate_after(self.stats, images_seen))),
+        )
         self._safely("TensorBoard", lambda: self._open(images_seen))
 
     def _open(self, images_seen: int) -> None:
-        from translate.training.board import Board  # here, where it may fail
+        from translate.training.tensorboard import EventFileWriter  # here, where it may fail
 
-        self._board = Board(self.folder, images_seen)
+        self._board = EventFileWriter(self.folder, images_seen)
         if self._names:
             self._board.layout(self._names)
 
@@ -43,37 +45,37 @@ class Log:
         if (board := self._board) is not None:
             self._safely("TensorBoard", lambda: action(board))
 
-    def settings(self, text: str, method: str, cfg: Any) -> None:
+    def add_settings(self, text: str, method: str, cfg: Any) -> None:
         """How the run was started: a page of text, and the values to compare runs by."""
         indented = "\n".join(f"    {line}" for line in text.splitlines())
         deciding = {f.name: getattr(cfg, f.name) for f in fields(cfg) if not f.metadata["free"]}
         self._on_board(lambda board: board.text(0, "config", indented))
-        self._on_board(lambda board: board.settings({"method": method, **deciding}))
+        self._on_board(lambda board: board.add_settings({"method": method, **deciding}))
 
-    def advice(self, images_seen: int, line: str) -> None:
+    def add_advice(self, images_seen: int, line: str) -> None:
         """A line that was said; it stands in the next line of stats.jsonl too."""
         self._advice.append(line)
         self._on_board(lambda board: board.text(images_seen, "advice", line))
 
-    def scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
+    def add_scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
         """One point of every curve, one line of stats.jsonl."""
         point = {"images": images_seen, **values} | ({"advice": self._advice} if self._advice else {})
         self._advice = []
-        self._safely("stats.jsonl", lambda: stats.append(self.stats, stats.to_line(point)))
+        self._safely("stats.jsonl", lambda: atomic.append(self.stats, stats_file.to_line(point)))
         if new := [name for name in values if name not in self._names]:
             self._names += new
             self._on_board(lambda board: board.layout(self._names))
-        self._on_board(lambda board: board.scalars(images_seen, values))
+        self._on_board(lambda board: board.add_scalars(images_seen, values))
 
     def grid(self, images_seen: int, sheet: Image.Image) -> None:
         """A sample grid: samples/<images seen>.png and TensorBoard's images page."""
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
         path = self.folder / "samples" / f"{images_seen:08d}.png"
-        self._safely("samples", lambda: files.write(path, buffer.getvalue()))
+        self._safely("samples", lambda: atomic.write(path, buffer.getvalue()))
         self._on_board(lambda board: board.image(images_seen, "samples", sheet, buffer.getvalue()))
 
-    def console(self, images_seen: int, planned: int, values: Mapping[str, float]) -> None:
+    def print_progress(self, images_seen: int, planned: int, values: Mapping[str, float]) -> None:
         """One line: how far, how fast, how long still, and the losses."""
         new, speed = images_seen - self._last, values["time/images_per_second"]
         self._last = images_seen
@@ -84,7 +86,7 @@ class Log:
             f"{speed:.1f}/s" if speed >= 1 else f"{speed:.2g}/s",
             f"data wait {values['time/data_wait']:.0%}",
             f"{duration(seconds)} left" if seconds is not None else "",
-            *losses(values),
+            *format_losses(values),
         ]
         self.say(" · ".join(filter(None, parts)))
 
@@ -98,26 +100,14 @@ class Log:
                 self.say(f"warning: {what} cannot be written ({e}); training goes on without it")
 
 
-def losses(values: Mapping[str, float]) -> list[str]:
+def format_losses(values: Mapping[str, float]) -> list[str]:
     """The losses of each update in short: "g adv 0.412/0.390 l1 12.35"; those that differ by the domain stand together."""
     found: dict[str, dict[str, list[str]]] = {}
     for name, value in values.items():
         if name.startswith("loss/"):
             _, update, loss = name.split("/", 2)
-            found.setdefault(update, {}).setdefault(loss.partition("_")[0], []).append(figure(value))
+            found.setdefault(update, {}).setdefault(loss.partition("_")[0], []).append(format_number(value))
     return [
         " ".join([update, *(f"{kind} {'/'.join(same)}" for kind, same in kinds.items())])
         for update, kinds in found.items()
     ]
-
-
-def held_memory(device: torch.device) -> int | None:
-    """Bytes held: on CUDA the most since the last call, of the process's own on the CPU. None where nothing tells."""
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        return peak
-    statm = Path("/proc/self/statm")
-    if device.type == "cpu" and statm.exists():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return runtime.used_memory(device)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from translate.config import TrainConfig
 from translate.errors import UsageError
 
-ITERATION = 16
+STARGAN_BATCH_SIZE = 16
 """Images in an iteration of StarGAN's authors."""
 
-PAUSE = 1000 * ITERATION
+STARGAN_UPDATE_EVERY = 1000 * STARGAN_BATCH_SIZE
 """Images from one change of the rate to the next, in their code."""
 
 
@@ -25,7 +25,7 @@ class Schedule:
     """Of the rate: "reference", by epochs "reference-2020" too, by images "stargan-released"."""
 
     @staticmethod
-    def of(cfg: TrainConfig, per_epoch: int) -> "Schedule":
+    def from_config(cfg: TrainConfig, per_epoch: int) -> "Schedule":
         """The plan that the settings ask for. UsageError where their rule is none for it."""
         if cfg.schedule == "reference-2020" and cfg.images is not None:
             raise UsageError(
@@ -68,5 +68,5 @@ class Schedule:
         """As in the code of StarGAN's authors since it counts iterations: from `start` images on the rate falls by what would
         be right for every iteration, but in every thousandth one only. So it ends near 99.9 % of what it was.
         """
-        times = max(0, images // PAUSE - start // PAUSE)
-        return 1 - times * ITERATION / self.decay_images
+        times = max(0, images // STARGAN_UPDATE_EVERY - start // STARGAN_UPDATE_EVERY)
+        return 1 - times * STARGAN_BATCH_SIZE / self.decay_images

@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from translate import atomic
 from translate.errors import TranslateError
-from translate.training import checkpoint
-from translate.training.averages import Averages
-from translate.training.stats import figure
-
-BEST = "model-best"
-"""The folder of the best model, beside `model`."""
+from translate.run_folder import BEST_MODEL
+from translate.text import format_number
+from translate.training.ema import EMA
 
 
-class PutOffError(Exception):
+class ValidationDeferred(Exception):
     """The training is asked to stop: the rest of a measurement is left until it goes on."""
 
 
-class Measure(Protocol):
+class ValidationMetrics(Protocol):
     """Figures of models on the validation set."""
 
     best_by: str
@@ -43,37 +41,37 @@ class Validation:
 
     def __init__(
         self,
-        measure: Measure,
+        measure: ValidationMetrics,
         folder: Path,
         write_model: Callable[[Path], None],
-        averages: Averages,
+        ema: EMA,
         patience: int | None,
         say: Callable[[str], None],
     ) -> None:
-        self.measure, self.folder, self.write_model, self.averages = measure, folder, write_model, averages
+        self.measure, self.folder, self.write_model, self.ema = measure, folder, write_model, ema
         self.patience, self.say = patience, say
         self.best: float | None = None
         self.best_at = self.misses = 0
-        self.is_due = False
+        self.is_deferred = False
         """Whether a measurement was put off."""
         self._warned: set[str] = set()
 
     @property
-    def ends(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether it has been patient long enough."""
         return self.patience is not None and self.misses >= self.patience
 
     def state(self) -> dict[str, Any]:
         """Which model was the best, and since when; part of the checkpoint."""
         found = {"best": self.best, "best_at": self.best_at, "misses": self.misses}
-        return {"chosen": self.measure.best_by, **found, "due": self.is_due}
+        return {"chosen": self.measure.best_by, **found, "due": self.is_deferred}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """The reverse of `state`; with nothing in it, or another figure that decides, the search begins anew."""
         known = state.get("chosen") == self.measure.best_by
         self.best = state["best"] if known else None
         self.best_at, self.misses = (state["best_at"], state["misses"]) if known else (0, 0)
-        self.is_due = state.get("due", False)
+        self.is_deferred = state.get("due", False)
 
     def __call__(self, images_seen: int, is_stopping: Callable[[], bool] = lambda: False) -> dict[str, float]:
         """The figures of now, by "val/name" and, of averaged weights, "val_ema/name"; and the seconds that it took.
@@ -82,19 +80,19 @@ class Validation:
         """
         begun = time.monotonic()
         place = self.folder / ".validated"
-        self.is_due = True
+        self.is_deferred = True
         try:
             figures = self._measured(place, "val", is_stopping)
-            if self.averages:
-                with self.averages.in_place():
+            if self.ema:
+                with self.ema.swapped_in():
                     figures |= self._measured(place, "val_ema", is_stopping)
             self._keep_if_best(place, figures, images_seen)
-            self.is_due = False
-        except PutOffError:
+            self.is_deferred = False
+        except ValidationDeferred:
             figures = {}
         except (TranslateError, OSError) as e:
             self._warn(f"warning: no validation after {images_seen} images: {e}")
-            figures, self.is_due = {}, False
+            figures, self.is_deferred = {}, False
         finally:
             shutil.rmtree(place, ignore_errors=True)
         return figures | {"time/validation_seconds": time.monotonic() - begun}
@@ -108,16 +106,16 @@ class Validation:
 
     def _keep_if_best(self, place: Path, figures: Mapping[str, float], images_seen: int) -> None:
         """What was measured last, the averages if there are any, is what would be exported."""
-        room = "val_ema" if self.averages else "val"
+        room = "val_ema" if self.ema else "val"
         value = figures[f"{room}/{self.measure.best_by}"]
         is_best = self.best is None or (value > self.best if self.measure.higher_is_better else value < self.best)
         if is_best:
             self.best, self.best_at, self.misses = value, images_seen, 0
-            checkpoint.replace_folder(self.folder / BEST, lambda new: _copy(place, new))
+            atomic.replace_folder(self.folder / BEST_MODEL, lambda new: _copy(place, new))
         else:
             self.misses += 1
-        best = "the best so far" if is_best else f"the best was {figure(self.best or 0)} after {self.best_at}"
-        self.say(f"validation after {images_seen} images: {self.measure.best_by} {figure(value)}, {best}")
+        best = "the best so far" if is_best else f"the best was {format_number(self.best or 0)} after {self.best_at}"
+        self.say(f"validation after {images_seen} images: {self.measure.best_by} {format_number(value)}, {best}")
 
     def _warn(self, line: str) -> None:
         kind = line.partition("images: ")[2]

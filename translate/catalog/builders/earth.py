@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from translate import files
+from translate import atomic
 from translate.catalog.builders import packages
 from translate.catalog.download import TaskProgress
 
@@ -156,6 +156,6 @@ def _raster(package: Path, name: str) -> Image.Image:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    with files.storage(path.parent):
+    with atomic.storage_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path, quality=92, subsampling=0)

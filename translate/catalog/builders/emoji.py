@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from translate import files
+from translate import atomic
 from translate.catalog.builders import packages
 from translate.catalog.download import TaskProgress
 from translate.errors import DataError
@@ -50,7 +50,7 @@ def flat_to_3d(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress
             both = Image.new("RGB", (2 * PIXELS, PIXELS))
             both.paste(a, (0, 0))
             both.paste(b, (PIXELS, 0))
-            with files.storage(folder):
+            with atomic.storage_errors(folder):
                 (folder / split).mkdir(exist_ok=True)
                 both.save(folder / split / f"{key}.jpg", quality=93, subsampling=0)
 
@@ -112,7 +112,7 @@ def on_white(image: Image.Image) -> Image.Image:
 def _drawer(wheel: Path) -> Callable[[str, int], bytes]:
     """SVG and size → PNG, by resvg: of this one version, so that the images do not depend on what is installed."""
     folder = wheel.parent / "unpacked"
-    with files.storage(folder), zipfile.ZipFile(wheel) as opened:
+    with atomic.storage_errors(folder), zipfile.ZipFile(wheel) as opened:
         opened.extractall(folder)
     sys.path.insert(0, str(folder))
     try:

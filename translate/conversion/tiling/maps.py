@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import files
+from translate import atomic
 from translate.conversion.tiling.chain import Region, Size
 from translate.errors import StorageError, UsageError
 
@@ -36,7 +36,7 @@ def reserve(folder: Path | None, shape: tuple[int, ...], dtype: np.dtype) -> np.
         except MemoryError:
             raise DoesNotFitError(f"{count / 1e9:.1f} GB do not fit into memory; give --scratch FOLDER") from None
     try:
-        with tempfile.TemporaryFile(prefix=files.TEMPORARY, dir=folder) as file:
+        with tempfile.TemporaryFile(prefix=atomic.TEMPORARY_PREFIX, dir=folder) as file:
             _fill(file, count)
             return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as e:

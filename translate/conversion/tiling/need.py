@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from translate import runtime
 from translate.conversion.tiling.chain import Chain, Region, Size
 from translate.conversion.tiling.maps import DoesNotFitError
 from translate.conversion.tiling.passes import LEAST, channels, parts, strip_rows
@@ -25,6 +24,7 @@ from translate.nn.antialias import BlurDown, BlurUp
 from translate.nn.blocks import Dropout, ResnetBlock
 from translate.nn.dualgan import DualBlock, DualOutermost
 from translate.nn.generators import Generator, Stages, UnetBlock, UnetOutermost
+from translate.runtime.memory import free_memory
 
 MARGIN = 1.2
 """Of a measured peak over the maps that were alive: weights made ready, memory in pieces."""
@@ -279,7 +279,7 @@ def _gigabytes(count: float) -> str:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that can still be used on the device; in main memory, as far as a control group allows."""
-    free = runtime.free_memory(device)
+    free = free_memory(device)
     return free if device.type != "cpu" else min([free, *_group_limits(Path("/sys/fs/cgroup"))])
 
 

@@ -9,7 +9,7 @@ import translate
 from translate import api
 from translate.methods import METHODS
 from translate.training import checkpoint
-from translate.training.averages import Averages
+from translate.training.ema import EMA
 from translate.training.loop import preview
 
 from ..small import distinct_methods, small_settings
@@ -28,13 +28,13 @@ class Two(nn.Module):
 def test_a_constant_weight_is_its_average_and_a_step_decays_by_half_in_a_half_life():
     """From 0, weights of 1 from then on: after a half-life the average has gone half of the way, after two three quarters."""
     method = Two()
-    averages = Averages(method, ("inner.g",), half_life=8)
+    averages = EMA(method, ("inner.g",), half_life=8)
     average = averages.networks["inner.g"].weight
     average.data.zero_()
     long_after = 10**6  # where the ramp is over
     for half in (0.5, 0.75):
         for _ in range(4):
-            averages.follow(1 - averages.decay(long_after, count=2))
+            averages.update(1 - averages.decay(long_after, count=2))
         assert average.item() == pytest.approx(half, abs=1e-6)
 
 
@@ -48,27 +48,27 @@ def test_a_constant_weight_is_its_average_and_a_step_decays_by_half_in_a_half_li
     ],
 )
 def test_the_half_life_grows_to_what_is_asked_for(images, count, decay):
-    assert Averages(Two(), ("inner.g",), half_life=100).decay(images, count) == pytest.approx(decay)
+    assert EMA(Two(), ("inner.g",), half_life=100).decay(images, count) == pytest.approx(decay)
 
 
 def test_the_batch_size_does_not_decide_how_fast_it_follows():
-    averages = Averages(Two(), ("inner.g",), half_life=100)
+    averages = EMA(Two(), ("inner.g",), half_life=100)
     assert averages.decay(10**6, 1) ** 8 == pytest.approx(averages.decay(10**6, 8))
 
 
 def test_buffers_are_those_of_now():
     method = Two()
-    averages = Averages(method, ("inner.g",), half_life=10)
+    averages = EMA(method, ("inner.g",), half_life=10)
     method.inner.g(torch.tensor([[1.0], [3.0]]))
-    averages.follow(1 - averages.decay(10**6, 1))
+    averages.update(1 - averages.decay(10**6, 1))
     assert averages.networks["inner.g"].running_mean.item() == method.inner.g.running_mean.item() != 0
 
 
 def test_networks_are_put_in_place_and_back_also_after_an_error():
     method = Two()
-    averages = Averages(method, ("inner.g",), half_life=10)
+    averages = EMA(method, ("inner.g",), half_life=10)
     own, average = method.inner.g, averages.networks["inner.g"]
-    with pytest.raises(ZeroDivisionError), averages.in_place():
+    with pytest.raises(ZeroDivisionError), averages.swapped_in():
         assert method.inner.g is average is not own
         assert list(method.inner) == ["g", "d"]
         raise ZeroDivisionError
@@ -77,9 +77,9 @@ def test_networks_are_put_in_place_and_back_also_after_an_error():
 
 
 def test_without_a_half_life_there_are_none():
-    averages = Averages(Two(), ("inner.g",), half_life=0)
+    averages = EMA(Two(), ("inner.g",), half_life=0)
     assert not averages
-    averages.follow(0.5)
+    averages.update(0.5)
     assert averages.state() == {}
 
 
@@ -97,7 +97,7 @@ def test_they_are_exported_and_the_raw_weights_train_on(name, request, tmp_path)
     """Training itself is bit for bit that without averages; the model folder holds the averages."""
     for run, half_life in (("with", 3), ("without", 0)):
         train(name, request, tmp_path / run, images=8, ema_half_life=half_life)
-    left, right = (checkpoint.newest(tmp_path / run, pytest.fail) for run in ("with", "without"))
+    left, right = (checkpoint.load_newest(tmp_path / run, pytest.fail) for run in ("with", "without"))
     assert all(torch.equal(x, right["method"][key]) for key, x in left["method"].items())
     exported = load_file(tmp_path / "with" / "model" / "model.safetensors")
     for key, x in exported.items():
@@ -110,7 +110,7 @@ def test_they_are_exported_and_the_raw_weights_train_on(name, request, tmp_path)
 def test_a_run_may_begin_to_keep_them_on_purpose(name, request, tmp_path):
     train(name, request, tmp_path, images=4)
     api.resume(tmp_path, images=8, ema_half_life=3, say=lambda line: None)
-    assert checkpoint.newest(tmp_path, pytest.fail)["averages"]
+    assert checkpoint.load_newest(tmp_path, pytest.fail)["averages"]
 
 
 def test_what_they_make_stands_beside_what_the_raw_weights_make(tmp_path, monkeypatch, request):

@@ -15,16 +15,16 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c  # type: ignore[import-untyped]
 from torch.utils.tensorboard import summary
 
-from translate.training.stats import append
+from translate.atomic import append
 
-Layout = dict[str, dict[str, list[str]]]
+ChartLayout = dict[str, dict[str, list[str]]]
 """Category → chart → the scalars drawn in it."""
 
-D, G = "loss/d/adv", "loss/g/adv"
+D_ADVERSARIAL, G_ADVERSARIAL = "loss/d/adv", "loss/g/adv"
 """How the names of adversarial losses begin: of discriminators and of generators."""
 
 
-class Board:
+class EventFileWriter:
     """The event file of a run, appended to at once and in the thread of the caller.
 
     TensorBoard's own writer has a thread that dies with a traceback where the disk fails, and loses what was queued. Here the
@@ -39,7 +39,7 @@ class Board:
         if images_seen:
             self._write(Event(session_log=SessionLog(status=SessionLog.START)), images_seen + 1)
 
-    def scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
+    def add_scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
         """One point of each curve."""
         points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         self._write(Event(summary=Summary(value=points)), images_seen)
@@ -60,11 +60,11 @@ class Board:
             category: {
                 chart: ["Multiline", [f"^{re.escape(name)}$" for name in lines]] for chart, lines in found.items()
             }
-            for category, found in layout(names).items()
+            for category, found in chart_layout(names).items()
         }
         self._write(Event(summary=summary.custom_scalars(charts)), 0)
 
-    def settings(self, values: Mapping[str, Any]) -> None:
+    def add_settings(self, values: Mapping[str, Any]) -> None:
         """A row on the page that compares runs by their settings and scalars.
 
         Without the record that says which of them are to be shown: TensorBoard would take it from any one of the runs. It finds
@@ -85,13 +85,15 @@ class Board:
         )
 
 
-def layout(names: Sequence[str]) -> Layout:
+def chart_layout(names: Sequence[str]) -> ChartLayout:
     """What is drawn together, the most telling first; of the names there are, whatever the method."""
-    found: Layout = {
+    found: ChartLayout = {
         "Validation": _by_stem_of("val/", "val_ema/", names),
         "Generators against discriminators": _duels(names),
         "Discriminator outputs": _outputs(names),
-        "Other losses": _by_stem(name for name in names if name.startswith("loss/") and not name.startswith((D, G))),
+        "Other losses": _by_stem(
+            name for name in names if name.startswith("loss/") and not name.startswith((D_ADVERSARIAL, G_ADVERSARIAL))
+        ),
         "Sentinels": _by_stem(name for name in names if name.startswith("watch/")),
         "Gradients and learning rates": _by_room(names, "grad", "lr"),
         "Speed and memory": {name: [name] for name in names if name.startswith(("time/", "memory/"))},
@@ -103,9 +105,9 @@ def _duels(names: Sequence[str]) -> dict[str, list[str]]:
     """Each discriminator's loss beside the adversarial loss of the generators it judges: adv_b beside adv_ab."""
     duels = []
     for name in names:
-        if name.startswith(D):
-            judged = name.removeprefix(D).removeprefix("_")
-            duels.append([name, *(g for g in names if g.startswith(G) and g.endswith(judged))])
+        if name.startswith(D_ADVERSARIAL):
+            judged = name.removeprefix(D_ADVERSARIAL).removeprefix("_")
+            duels.append([name, *(g for g in names if g.startswith(G_ADVERSARIAL) and g.endswith(judged))])
     return {" · ".join(name.removeprefix("loss/") for name in duel): duel for duel in duels}
 
 
@@ -122,11 +124,11 @@ def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
     """cycle: cycle_a, cycle_b."""
     charts: dict[str, list[str]] = {}
     for name in names:
-        charts.setdefault(stem(name), []).append(name)
+        charts.setdefault(scalar_stem(name), []).append(name)
     return charts
 
 
-def stem(name: str) -> str:
+def scalar_stem(name: str) -> str:
     """What a scalar is about, without the domain: of loss/g/cycle_a "cycle", of watch/d_gap_b "d_gap"."""
     last = name.rpartition("/")[2]
     return last.rpartition("_")[0] if re.search(r"_[a-z]{1,2}$", last) else last

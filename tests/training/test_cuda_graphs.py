@@ -11,9 +11,10 @@ import torch
 from translate import api, runtime
 from translate.errors import UsageError
 from translate.methods import METHODS
-from translate.training import graph
+from translate.runtime.precision import PRECISIONS
+from translate.training import cuda_graphs
+from translate.training.cuda_graphs import CudaGraphRecorder, EagerRunner, GraphRunner
 from translate.training.engine import Engine
-from translate.training.graph import Captured, CudaRecorder, Eager
 from translate.training.schedule import Schedule
 
 from ..small import SIZE, assert_equal_state, small_settings
@@ -23,11 +24,11 @@ from .recording import CPU, CUDA, PENALTY, Line, TapeRecorder, batch_of, build, 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """One step of each kind is launched before it is recorded."""
-    monkeypatch.setattr(graph, "WARM_UP", 1)
+    monkeypatch.setattr(cuda_graphs, "WARM_UP", 1)
 
 
 def captured(said=None, recorder=None):
-    return Captured(CPU, recorder or TapeRecorder(), pytest.fail if said is None else said.append)
+    return GraphRunner(CPU, recorder or TapeRecorder(), pytest.fail if said is None else said.append)
 
 
 @pytest.mark.parametrize(("parts", "flags"), [(1, {}), (2, PENALTY)], ids=["recipe", "penalty in 2 parts"])
@@ -41,9 +42,9 @@ def test_a_replayed_training_is_the_launched_one(name, parts, flags):
     told = train(name, launched, 7, parts)
     assert_equal_state(told, train(name, replayed, 7, parts))
     seen = Counter(step["phase"] for step in told)
-    assert recorder.recorded == sum(count > graph.WARM_UP for count in seen.values()) > 0
+    assert recorder.recorded == sum(count > cuda_graphs.WARMUP_STEPS for count in seen.values()) > 0
     assert_equal_state(launched.state(), replayed.state())
-    assert launched.divergence(weights=True) is None is replayed.divergence(weights=True)
+    assert launched.find_divergence(weights=True) is None is replayed.find_divergence(weights=True)
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "dualgan"])
@@ -74,7 +75,7 @@ def test_a_step_that_is_not_finite_is_named_by_its_number():
         bad["a"][0, 0, 0, 0] = float("nan")
         engine.step([bad])
         train("pix2pix", engine, 1)
-        found.append(engine.divergence())
+        found.append(engine.find_divergence())
     assert found[0] == found[1]
     assert (found[1].step, found[1].images) == (5, 8)
 
@@ -83,7 +84,7 @@ def test_a_look_at_the_method_between_steps_leaves_no_trace():
     launched, replayed = build("pix2pix"), build("pix2pix", captured())
     for engine in (launched, replayed):
         train("pix2pix", engine, 3)
-        for context in (engine.aside, engine.averages.in_place):
+        for context in (engine.aside, engine.ema.swapped_in):
             with context():
                 engine.method.translate(torch.zeros(1, 3, SIZE, SIZE), "b")
         train("pix2pix", engine, 2)
@@ -91,7 +92,7 @@ def test_a_look_at_the_method_between_steps_leaves_no_trace():
 
 
 def test_each_shape_is_recorded_and_too_many_are_not(monkeypatch):
-    monkeypatch.setattr(graph, "MOST_SHAPES", 2)
+    monkeypatch.setattr(cuda_graphs, "MOST_SHAPES", 2)
     said, recorder = [], TapeRecorder()
     launched = build("cyclegan", pool_size=0)
     replayed = build("cyclegan", captured(said, recorder), pool_size=0)
@@ -122,7 +123,7 @@ def test_recording_executes_nothing():
     engine = line(captured())
     engine.step(ones())
     before, drawn = engine.method.g.weight.clone(), torch.get_rng_state()
-    batches, numbers = [{**ones()[0], "key": torch.arange(2)}], engine.runner.numbers(engine._changing())
+    batches, numbers = [{**ones()[0], "key": torch.arange(2)}], engine.runner.scalars(engine._changing())
     replay, told = TapeRecorder().record(lambda: engine._work(engine.clock, batches, numbers))
     assert torch.equal(engine.method.g.weight, before)
     assert torch.equal(torch.get_rng_state(), drawn)
@@ -146,8 +147,8 @@ def test_where_recording_fails_one_line_says_why_and_the_same_step_is_launched()
         assert_equal_state(launched.step(ones()), falls_back.step(ones()))
     reason = "aten._local_scalar_dense.default: operation not permitted when stream is capturing"
     assert said == [f"steps are launched one by one, without CUDA graphs: recording a step failed ({reason})"]
-    assert falls_back.runner.gave_up
-    assert not falls_back.dirty
+    assert falls_back.runner.is_disabled
+    assert not falls_back.mid_step
     assert_equal_state(launched.state(), falls_back.state())
 
 
@@ -178,7 +179,7 @@ def test_what_is_wrong_with_a_method_is_raised_as_ever():
 
     said = []
     engine = Engine(
-        Branching(), Schedule(10, 0, 0, images=100), seed=0, device=CPU, precision=runtime.PRECISIONS["fp32"],
+        Branching(), Schedule(10, 0, 0, images=100), seed=0, device=CPU, precision=PRECISIONS["fp32"],
         batch_size=2, runner=captured(said),
     )  # fmt: skip
     engine.step(ones())
@@ -209,26 +210,26 @@ def test_a_checkpoint_holds_plain_rates_and_not_how_the_optimizer_worked_there()
     assert_equal_state(other.step(ones()), engine.step(ones()))
 
 
-FP32, FP16 = runtime.PRECISIONS["fp32"], runtime.PRECISIONS["fp16"]
+FP32, FP16 = PRECISIONS["fp32"], PRECISIONS["fp16"]
 
 
 @pytest.mark.parametrize("device", [CPU, torch.device("mps")])
 def test_without_cuda_steps_are_launched_and_nothing_is_said(device):
     for choice in ("auto", "off"):
-        assert isinstance(graph.runner(choice, device, FP32, pytest.fail), Eager)
+        assert isinstance(cuda_graphs.build_runner(choice, device, FP32, pytest.fail), EagerRunner)
     with pytest.raises(UsageError, match=f"--graph on.*not on {device.type}"):
-        graph.runner("on", device, FP32, pytest.fail)
+        cuda_graphs.build_runner("on", device, FP32, pytest.fail)
 
 
 def test_on_cuda_steps_are_recorded_unless_something_stands_against_it(monkeypatch):
-    monkeypatch.setattr(graph, "CudaRecorder", lambda device: TapeRecorder())
-    assert isinstance(graph.runner("auto", CUDA, FP32, pytest.fail), Captured)
-    assert isinstance(graph.runner("on", CUDA, FP32, pytest.fail), Captured)
-    assert isinstance(graph.runner("off", CUDA, FP16, pytest.fail), Eager)
+    monkeypatch.setattr(cuda_graphs, "CudaRecorder", lambda device: TapeRecorder())
+    assert isinstance(cuda_graphs.build_runner("auto", CUDA, FP32, pytest.fail), GraphRunner)
+    assert isinstance(cuda_graphs.build_runner("on", CUDA, FP32, pytest.fail), GraphRunner)
+    assert isinstance(cuda_graphs.build_runner("off", CUDA, FP16, pytest.fail), EagerRunner)
     said = []
-    assert isinstance(graph.runner("auto", CUDA, FP16, said.append), Eager)
+    assert isinstance(cuda_graphs.build_runner("auto", CUDA, FP16, said.append), EagerRunner)
     monkeypatch.setattr(runtime, "world_size", lambda: 2)
-    assert isinstance(graph.runner("on", CUDA, FP32, said.append), Eager)
+    assert isinstance(cuda_graphs.build_runner("on", CUDA, FP32, said.append), EagerRunner)
     assert ["fp16" in line for line in said] == [True, False]
     assert ["several processes" in line for line in said] == [False, True]
 
@@ -267,7 +268,7 @@ def test_cuda_graphs_are_launched_and_recorded_on_one_stream_and_share_a_pool(mo
     }  # fmt: skip
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
-    recorder = CudaRecorder(CUDA)
+    recorder = CudaGraphRecorder(CUDA)
     with recorder.aside():
         log.append("launch")
     assert log == ["side waits for main", ("enter", side), "launch", "leave", "main waits for side"]
@@ -277,7 +278,7 @@ def test_cuda_graphs_are_launched_and_recorded_on_one_stream_and_share_a_pool(mo
     log.clear()
     for _ in range(2):
         assert recorder.record(lambda: log.append("work") or "told") == ("replay", "told")
-    recorder.forget()
+    recorder.invalidate()
     recorder.record(lambda: log.append("work"))
     entries = [entry for entry in log if entry[0] == "enter"]
     assert [entry[2:] for entry in entries] == [(pool, side, "thread_local") for pool in ("pool 1", "pool 1", "pool 2")]

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import translate
-from translate import runtime
 from translate.methods import METHODS
 from translate.methods.base import Method, Update
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
-from translate.training.judge import Judge
+from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.schedule import Schedule
 
-from ..small import SIZE, batch_like, small_config, small_settings
+from ...small import SIZE, batch_like, small_config, small_settings
 
 
 def tiny(name, **flags):
@@ -22,7 +22,7 @@ def tiny(name, **flags):
 
 def at(method, precision="fp32"):
     schedule = Schedule(10, 0, 0, images=8)
-    kept = runtime.PRECISIONS[precision]
+    kept = PRECISIONS[precision]
     return Engine(method, schedule, seed=0, device=torch.device("cpu"), precision=kept, batch_size=1)
 
 
@@ -72,7 +72,7 @@ def test_means_by_hand(name, monkeypatch):
         setattr(method, attribute, Means())
     monkeypatch.setattr(method, "generator_for", lambda to: method.get_submodule(method.translators[to]))
     method.updates = {}
-    scalars, advice = Judge(batch)(at(method))
+    scalars, advice = DiscriminatorOutputMonitor(batch)(at(method))
     brightness = [float(batch[domain].mean()) for domain in "ab" if domain in batch]
     means = {f"judge/{key}": value for key, value in expected(name, *brightness).items()}
     assert scalars == pytest.approx(means, abs=1e-6)
@@ -91,7 +91,7 @@ class Silent(Method):
 
 
 def test_a_method_without_discriminators_says_nothing():
-    assert Judge(sample("pix2pix"))(at(Silent())) == ({}, [])
+    assert DiscriminatorOutputMonitor(sample("pix2pix"))(at(Silent())) == ({}, [])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -101,7 +101,7 @@ def test_a_look_leaves_no_trace(name):
     engine.step([sample(name, engine.method.cfg.batch_size)])
     before = {key: tensor.clone() for key, tensor in engine.method.state_dict().items()}
     draws = torch.get_rng_state()
-    scalars, _ = Judge(sample(name))(engine)
+    scalars, _ = DiscriminatorOutputMonitor(sample(name))(engine)
     assert {key.removeprefix("judge/") for key in scalars} == expected(name, 0.0).keys()
     assert engine.method.training
     assert torch.equal(draws, torch.get_rng_state())
@@ -113,7 +113,7 @@ def test_a_look_leaves_no_trace(name):
 def test_other_precisions_say_the_same(precision):
     """To the few digits that bf16 has."""
     found = [
-        Judge(sample("cyclegan", dtype=runtime.PRECISIONS[name].weights))(at(tiny("cyclegan"), name))[0]
+        DiscriminatorOutputMonitor(sample("cyclegan", dtype=PRECISIONS[name].weights))(at(tiny("cyclegan"), name))[0]
         for name in ("fp32", precision)
     ]
     assert found[1] == pytest.approx(found[0], rel=0.05, abs=0.01)

@@ -11,24 +11,25 @@ import torch.nn.functional as F
 from torch import nn
 
 import translate
-from translate import config, noise, runtime
+from translate import config, keyed_random
 from translate.methods import METHODS
 from translate.methods.base import GanConfig, Method, Update
 from translate.nn.losses import ADVERSARIAL
-from translate.training import sentinels, signs
+from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
-from translate.training.loop import Means
+from translate.training.loop import ScalarMeans
+from translate.training.monitors import health_checks, health_rules
+from translate.training.monitors.health_checks import HealthMonitor, chance_levels, correlation, variety
 from translate.training.schedule import Schedule
-from translate.training.sentinels import Sentinels, chance_of, correlation, variety
 
-from ..small import SIZE, TWO_DOMAINS, batch_like, distinct_methods, small_config, small_settings
+from ...small import SIZE, TWO_DOMAINS, batch_like, distinct_methods, small_config, small_settings
 
 CPU = torch.device("cpu")
 
 
 def pictures(first, count=4, size=SIZE):
     """Smooth images (count, 3, size, size) in (-1, 1), the same for the same number."""
-    coarse = noise.uniform(torch.arange(first, first + count), "coarse", 3, 4, 4) * 1.8 - 0.9
+    coarse = keyed_random.uniform(torch.arange(first, first + count), "coarse", 3, 4, 4) * 1.8 - 0.9
     return F.interpolate(coarse, size=size, mode="bilinear")
 
 
@@ -73,7 +74,7 @@ def at(method, images=50_000, planned=100_000):
         Schedule(10, 0, 0, images=planned),
         seed=0,
         device=CPU,
-        precision=runtime.PRECISIONS["fp32"],
+        precision=PRECISIONS["fp32"],
         batch_size=1,
     )
     engine.images = images
@@ -81,7 +82,7 @@ def at(method, images=50_000, planned=100_000):
 
 
 def watched(method, sample=SAMPLE, **moment):
-    return Sentinels(sample)(at(method, **moment))
+    return HealthMonitor(sample)(at(method, **moment))
 
 
 def healthy_to_b(x):
@@ -198,7 +199,7 @@ def test_nothing_trips_before_the_training_has_settled():
 
 def test_advice_comes_once_and_again_only_after_recovery():
     method = Toy(lambda x: -x, healthy_to_b)
-    watch, engine = Sentinels(SAMPLE), at(method)
+    watch, engine = HealthMonitor(SAMPLE), at(method)
     said = []
     for to_b in (lambda x: -x, lambda x: -x, healthy_to_b, healthy_to_b, lambda x: -x):
         method.maps["b"] = to_b
@@ -227,14 +228,14 @@ def test_domains_of_other_channels_and_a_single_sample():
     ],
 )
 def test_what_a_discriminator_loses_at_chance(adversarial, label, lost, won, fooling):
-    chance = chance_of(ToyConfig(adversarial=adversarial, real_label=label))
+    chance = chance_levels(ToyConfig(adversarial=adversarial, real_label=label))
     assert (chance.lost, chance.won, chance.fooling) == pytest.approx((lost, won, fooling), abs=1e-6)
     assert (chance.gap(lost), chance.gap(won)) == pytest.approx((0, 1), abs=1e-6)
 
 
 def test_label_smoothing_leaves_a_rest_that_is_no_failure_to_tell():
     """The best cross-entropy against labels of 0.9 is their own entropy, halved: 0.1625."""
-    chance = chance_of(ToyConfig(adversarial="non-saturating", real_label=0.9))
+    chance = chance_levels(ToyConfig(adversarial="non-saturating", real_label=0.9))
     assert chance.won == pytest.approx(-0.5 * (0.9 * math.log(0.9) + 0.1 * math.log(0.1)), abs=1e-4)
 
 
@@ -242,22 +243,22 @@ def test_label_smoothing_leaves_a_rest_that_is_no_failure_to_tell():
 def test_only_a_cost_with_an_end_has_a_gap(name):
     """All costs that have a least value are nowhere below 0; a critic's estimate falls as far as its logits go apart."""
     cost, sure = ADVERSARIAL[name], torch.tensor([1e4])
-    assert (chance_of(ToyConfig(adversarial=name)) is None) == bool(cost.d(sure, -sure) < 0)
+    assert (chance_levels(ToyConfig(adversarial=name)) is None) == bool(cost.d(sure, -sure) < 0)
 
 
 def test_a_critics_distance_has_no_end_and_is_not_judged():
-    watch = Sentinels(SAMPLE)
+    watch = HealthMonitor(SAMPLE)
     method = Toy(healthy_to_b, healthy_to_b, adversarial="wgan-gp")
-    watch.logged({"loss/d/adv": -1e6, "loss/g/adv": 1e6})
+    watch.on_log({"loss/d/adv": -1e6, "loss/g/adv": 1e6})
     assert not any("d_gap" in name for name in watch(at(method))[0])
 
 
 def gaps(points, **settings):
     """The sentinels after these log points: (discriminator's loss, generator's)."""
     method = Toy(healthy_to_b, healthy_to_b, **settings)
-    watch = Sentinels(SAMPLE)
+    watch = HealthMonitor(SAMPLE)
     for d, g in points:
-        watch.logged({"loss/d/adv_b": d, "loss/g/adv_ab": g, "loss/g/cycle_a": 3.0, "epoch": 1})
+        watch.on_log({"loss/d/adv_b": d, "loss/g/adv_ab": g, "loss/g/cycle_a": 3.0, "epoch": 1})
     return watch(at(method))
 
 
@@ -286,9 +287,9 @@ def test_the_gap_of_a_paired_cost_in_words():
 
 def test_a_gap_is_a_mean_over_the_log_points_that_have_it():
     """As of a method whose updates take turns, logged at each step."""
-    watch = Sentinels(SAMPLE)
+    watch = HealthMonitor(SAMPLE)
     for losses in ({"loss/d/adv_b": 0.05}, {"loss/g/adv_ab": 0.9}, {"loss/d/adv_b": 0.15}, {"loss/g/adv_ab": 0.9}):
-        watch.logged(losses)
+        watch.on_log(losses)
     scalars, _ = watch(at(Toy(healthy_to_b, healthy_to_b)))
     assert scalars["watch/d_gap_b"] == pytest.approx(1 - 0.1 / 0.25)
 
@@ -306,14 +307,15 @@ def shown(kind, cls):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in signs.SIGNS for name, cls in METHODS.items() if shown(kind, cls)]
+    ("kind", "name"),
+    [(kind, name) for kind in health_rules.HEALTH_RULES for name, cls in METHODS.items() if shown(kind, cls)],
 )
 def test_advice_is_one_line_that_names_flags_of_the_method(kind, name):
     method = METHODS[name].on_meta(small_config(name))
-    line = signs.line_of((kind, "b"), 0.5, method.cfg, sentinels.knows_truth(method))
+    line = health_rules.warning_line((kind, "b"), 0.5, method.cfg, health_checks.has_ground_truth(method))
     assert "\n" not in line
     flags = re.findall(r"--([a-z0-9-]+)", line)
-    assert {flag.replace("-", "_") for flag in flags} <= set(config.names(METHODS[name].Config))
+    assert {flag.replace("-", "_") for flag in flags} <= set(config.setting_names(METHODS[name].Config))
     assert flags
 
 
@@ -336,15 +338,15 @@ def batch(name, first, count=1):
 def train(name, method, steps, *, watched=True):
     """A training on a few images, logged at each second step and looked at four times. Returns scalars, advice and engine."""
     schedule = Schedule(10, 0, 0, images=steps)
-    precision = runtime.PRECISIONS["fp32"]
+    precision = PRECISIONS["fp32"]
     engine = Engine(method, schedule, seed=0, device=CPU, precision=precision, batch_size=1)
     count = method.cfg.batch_size
-    watch, means = Sentinels(batch(name, 100, 4)), Means()
+    watch, means = HealthMonitor(batch(name, 100, 4)), ScalarMeans()
     scalars, advice = {}, []
     for step in range(steps):
         means.add(engine.step([batch(name, step % 6, count)]))
         if watched and step % 2:
-            watch.logged({f"loss/{key}": value for key, value in means.read().items()})
+            watch.on_log({f"loss/{key}": value for key, value in means.read().items()})
         if watched and (step + 1) % (steps // 4) == 0:
             scalars, lines = watch(engine)
             advice += lines
@@ -362,7 +364,7 @@ def scalars_of(method):
             names = [f"{kind}_{domain}" for kind in ("inversion", "change", "variety", "hidden") for domain in "ab"]
         case _:
             names = []
-    if chance_of(method.cfg):
+    if chance_levels(method.cfg):
         judges = [child for child, _ in method.named_children() if re.fullmatch("d(_.)?", child)]
         names += [f"d_gap{child[1:]}" for child in judges]
     return {f"watch/{name}" for name in names}
@@ -388,7 +390,7 @@ HEALTHY = {"discogan": 200}
 
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_healthy_training_trips_nothing(name, monkeypatch):
-    monkeypatch.setattr(signs, "EARLY", 0)
+    monkeypatch.setattr(health_rules, "EARLY", 0)
     method = METHODS[name](small_config(name, **WIDER, lr=1e-3, gan_curriculum=0))
     scalars, advice, _ = train(name, method, HEALTHY.get(name, 32))
     assert set(scalars) == scalars_of(method)
@@ -398,7 +400,7 @@ def test_a_healthy_training_trips_nothing(name, monkeypatch):
 @pytest.mark.parametrize("adversarial", ["non-saturating", "lsgan", "hinge"])
 def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
     """The generator does not move, so its few images are soon told from the real ones."""
-    monkeypatch.setattr(signs, "EARLY", 0)
+    monkeypatch.setattr(health_rules, "EARLY", 0)
     method = METHODS["pix2pix"](small_config("pix2pix", **WIDER, lr=2e-3, norm="none", adversarial=adversarial))
     method.updates["g"] = replace(method.updates["g"], lr=0.0)
     scalars, advice, _ = train("pix2pix", method, 60)
@@ -430,10 +432,10 @@ def test_other_precisions_say_the_same(precision):
     for name in ("fp32", precision):
         method = METHODS["cyclegan"](small_config("cyclegan", **WIDER))
         engine = Engine(
-            method, Schedule(10, 0, 0, images=9), seed=0, device=CPU, precision=runtime.PRECISIONS[name], batch_size=1
+            method, Schedule(10, 0, 0, images=9), seed=0, device=CPU, precision=PRECISIONS[name], batch_size=1
         )
         sample = {key: x.to(engine.precision.weights) for key, x in batch("cyclegan", 100, 4).items()}
-        found.append(Sentinels(sample)(engine)[0])
+        found.append(HealthMonitor(sample)(engine)[0])
     assert found[1] == pytest.approx(found[0], rel=0.05, abs=0.02)
 
 
@@ -465,7 +467,7 @@ def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
 
 
 def test_advice_is_said_once_in_a_run(unpaired_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(signs, "EARLY", 0)
+    monkeypatch.setattr(health_rules, "EARLY", 0)
     monkeypatch.setattr(METHODS["cyclegan"], "translate", lambda self, x, to, key=None: -x)
     said = []
     train_folder("cyclegan", unpaired_root, tmp_path, said, sample_every=1)

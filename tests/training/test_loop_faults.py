@@ -16,12 +16,14 @@ import pytest
 import torch
 
 import translate
-from translate import files, runtime
+from translate import atomic, run_folder, runtime
 from translate.data.loader import Loader
 from translate.errors import BusyError, DivergedError, ModelError, StorageError, UsageError
 from translate.methods.cyclegan import CycleGAN
+from translate.runtime import devices, signals
+from translate.runtime.memory import is_out_of_memory
 from translate.training import checkpoint
-from translate.training.loop import finer
+from translate.training.loop import next_micro_batch_count
 
 SMALL = {"crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "save_every": 4, "device": "cpu"}
 CYCLEGAN = {**SMALL, "generator": "resnet_3blocks", "pool_size": 3, "sample_every": 1000}
@@ -236,7 +238,7 @@ def test_a_training_that_is_asked_to_stop_saves_and_ends_with_the_same_bits(
 def test_a_hang_up_that_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with runtime.stop_on_signal() as stop:
+        with signals.stop_on_signal() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stop
             os.kill(os.getpid(), signal.SIGTERM)
@@ -277,7 +279,7 @@ def test_a_run_is_rolled_back_once_and_goes_on_with_other_draws(unpaired_root, t
     assert "was not finite in step 6 (after 5 images)" in line
     assert "trainA" in line
     assert "rolled back to 4 images" in line
-    state = checkpoint.newest(tmp_path, pytest.fail)
+    state = checkpoint.load_newest(tmp_path, pytest.fail)
     assert (state["images"], state["rollbacks"]) == (10, 1)
     assert all(torch.isfinite(x).all() for x in state["method"].values())
     stats = [json.loads(line)["images"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
@@ -331,7 +333,7 @@ def test_a_second_divergence_ends_the_run_and_names_the_images(unpaired_root, tm
     assert "\n" not in str(caught.value)
     assert len(seen) == 2
     assert all(repr(str(path)) in str(caught.value) for path in seen)
-    state = checkpoint.newest(tmp_path, pytest.fail)
+    state = checkpoint.load_newest(tmp_path, pytest.fail)
     assert (state["images"], state["rollbacks"]) == (4, 1)
     with pytest.raises(DivergedError, match="diverged again"):  # the same command again: the count is in the checkpoint
         train(unpaired_root, tmp_path, images=10)
@@ -345,7 +347,7 @@ def test_a_divergence_before_the_first_checkpoint_ends_the_run(unpaired_root, tm
 
 def test_a_checkpoint_that_is_not_finite_is_nothing_to_go_back_to(unpaired_root, tmp_path, monkeypatch):
     train(unpaired_root, tmp_path, images=4)
-    state = checkpoint.newest(tmp_path, pytest.fail)
+    state = checkpoint.load_newest(tmp_path, pytest.fail)
     state["method"]["g_ab.model.1.weight"].view(-1)[0] = float("inf")
     checkpoint.save(tmp_path, state)
     with pytest.raises(DivergedError, match="the last checkpoint is not finite either"):
@@ -356,7 +358,7 @@ def test_weights_that_are_not_finite_are_never_saved(unpaired_root, tmp_path, mo
     """A rate so large that the weights overflow in the step before the save, while its losses were finite."""
     with pytest.raises(DivergedError, match="weights of g, weights of d was not finite in step 1"):
         train(unpaired_root, tmp_path, images=8, save_every=1, lr=1e39)
-    assert checkpoint.saved(tmp_path) == []
+    assert run_folder.list_checkpoints(tmp_path) == []
 
 
 class Short:
@@ -390,7 +392,7 @@ def test_out_of_memory_splits_the_batch_and_changes_nothing_else(
     lines = [line for line in said if "out of memory" in line]
     assert len(lines) == (2 if most == 1 else 1)
     assert f"going on after {8 if step else 0} images with --accumulate {parts}" in lines[-1]
-    left, right = (checkpoint.newest(tmp_path / run, pytest.fail) for run in ("roomy", "short"))
+    left, right = (checkpoint.load_newest(tmp_path / run, pytest.fail) for run in ("roomy", "short"))
     assert right["accumulate"] == parts
     for name, x in left["method"].items():
         torch.testing.assert_close(x, right["method"][name], rtol=0, atol=1e-6)  # as in tests/contract
@@ -405,7 +407,7 @@ def test_out_of_memory_is_one_line_of_advice(unpaired_root, tmp_path, monkeypatc
     with pytest.raises(UsageError, match=rf"step 4 with {numbers}; use --accumulate 2 or --auto-batch on") as caught:
         train(unpaired_root, tmp_path, **LARGE)
     assert "\n" not in str(caught.value)
-    assert checkpoint.newest(tmp_path, pytest.fail)["images"] == 8
+    assert checkpoint.load_newest(tmp_path, pytest.fail)["images"] == 8
     run_short(monkeypatch, Short(0, 0))
     with pytest.raises(UsageError, match="use a smaller --crop-size"):
         train(unpaired_root, tmp_path / "least", auto_batch=True, **LARGE)
@@ -414,8 +416,8 @@ def test_out_of_memory_is_one_line_of_advice(unpaired_root, tmp_path, monkeypatc
 def test_real_want_of_memory_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
-    assert runtime.is_out_of_memory(caught.value)
-    assert not runtime.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_other_errors_of_a_step_are_not_taken_for_it(unpaired_root, tmp_path, monkeypatch):
@@ -456,7 +458,7 @@ def test_micro_batches_may_change_where_they_decide_nothing(unpaired_root, paire
     ],
 )
 def test_the_next_number_of_micro_batches(batch, parts, multiple, next_parts):
-    assert finer(batch, parts, multiple) == next_parts
+    assert next_micro_batch_count(batch, parts, multiple) == next_parts
 
 
 class PowerCut(BaseException):
@@ -495,7 +497,7 @@ def test_a_run_folder_that_becomes_read_only_ends_the_run_at_the_next_save(unpai
     at(monkeypatch, 5, lambda: monkeypatch.setattr(os, "replace", refuse))
     with pytest.raises(StorageError, match="Read-only file system"):
         train(unpaired_root, tmp_path, images=10)
-    assert [path.name for path in checkpoint.saved(tmp_path)] == ["state-4.ckpt"]
+    assert [path.name for path in run_folder.list_checkpoints(tmp_path)] == ["state-4.ckpt"]
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".translate")]
 
 
@@ -511,7 +513,7 @@ def test_logs_on_a_full_disk_are_said_once_and_the_training_ends_well(unpaired_r
     assert train(unpaired_root, tmp_path, said.append, images=10, sample_every=2).images == 10
     assert sum("stats.jsonl cannot be written ([Errno 28] No space left on device)" in line for line in said) == 1
     assert sum("samples cannot be written" in line for line in said) == 1
-    assert checkpoint.newest(tmp_path, pytest.fail)["images"] == 10
+    assert checkpoint.load_newest(tmp_path, pytest.fail)["images"] == 10
 
 
 def test_a_clock_that_is_set_back_and_forth_changes_nothing(unpaired_root, tmp_path, monkeypatch):
@@ -526,17 +528,17 @@ def test_a_clock_that_is_set_back_and_forth_changes_nothing(unpaired_root, tmp_p
 def test_a_lock_that_a_dead_run_left_is_taken_over(unpaired_root, tmp_path):
     (tmp_path / "run.lock").write_text("process 1 on elsewhere")
     assert train(unpaired_root, tmp_path, images=2).images == 2
-    with files.locked(tmp_path, "wait"), pytest.raises(BusyError, match="in use by process"):
+    with atomic.lock_folder(tmp_path, "wait"), pytest.raises(BusyError, match="in use by process"):
         train(unpaired_root, tmp_path, images=4)
 
 
 def test_what_decides_the_last_bits_is_recorded_and_a_difference_said(unpaired_root, tmp_path, monkeypatch):
     said = []
     train(unpaired_root, tmp_path, images=2)
-    assert checkpoint.newest(tmp_path, pytest.fail)["environment"]["threads"] == 1
+    assert checkpoint.load_newest(tmp_path, pytest.fail)["environment"]["threads"] == 1
     train(unpaired_root, tmp_path, said.append, images=3)
     assert not [line for line in said if "last bits" in line]
-    known = runtime.environment
+    known = devices.numerical_environment
     monkeypatch.setattr(runtime, "environment", lambda device: {**known(device), "threads": 4, "torch": "9.9"})
     train(unpaired_root, tmp_path, said.append, images=4)
     (line,) = (line for line in said if "last bits" in line)
@@ -546,13 +548,13 @@ def test_what_decides_the_last_bits_is_recorded_and_a_difference_said(unpaired_r
 
 def test_checkpoints_at_multiples_are_kept_and_pruning_never_ends_a_run(unpaired_root, tmp_path, monkeypatch):
     train(unpaired_root, tmp_path, images=24, save_every=3, keep_every=7)
-    assert [path.name for path in checkpoint.saved(tmp_path)] == [f"state-{n}.ckpt" for n in (24, 21, 14, 7)]
+    assert [path.name for path in run_folder.list_checkpoints(tmp_path)] == [f"state-{n}.ckpt" for n in (24, 21, 14, 7)]
 
 
 def real_state(root, folder):
     """A checkpoint of a real training, as bytes."""
     train(root, folder, images=4, pool_size=0)
-    return checkpoint.saved(folder)[0]
+    return run_folder.list_checkpoints(folder)[0]
 
 
 @pytest.mark.parametrize(("cuts", "flips"), [(20, 50), pytest.param(200, 1000, marks=pytest.mark.slow)])

@@ -11,18 +11,18 @@ import torch.distributed as dist
 from torch import nn
 
 import translate
-from translate import runtime
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods import METHODS
 from translate.methods.base import Method, Update
-from translate.training import memory
+from translate.runtime.precision import PRECISIONS
+from translate.training import memory_estimate
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
 from ..small import batch_like, distinct_methods, small_config
 
-CPU, FP32 = torch.device("cpu"), runtime.PRECISIONS["fp32"]
+CPU, FP32 = torch.device("cpu"), PRECISIONS["fp32"]
 GREY = {"a": torch.empty(1, 1, 8, 8)}
 FEW = {"crop_size": 64, "load_size": None, "g_width": 8, "d_width": 8, "pool_size": 50, "lambda_identity": 0.0}
 
@@ -78,11 +78,11 @@ def colour(method):
 
 def estimate(method, **flags):
     cls, cfg = settings(method, **flags)
-    return memory.estimate(cls, cfg, colour(method), CPU, runtime.PRECISIONS.get(cfg.precision, FP32))
+    return memory_estimate.estimate(cls, cfg, colour(method), CPU, PRECISIONS.get(cfg.precision, FP32))
 
 
 def toy(cls, **flags):
-    return memory.estimate(cls, ToyConfig(crop_size=64, **flags), GREY, CPU, FP32)
+    return memory_estimate.estimate(cls, ToyConfig(crop_size=64, **flags), GREY, CPU, FP32)
 
 
 def maps(n):
@@ -130,15 +130,15 @@ def test_the_rehearsal_holds_what_an_engine_holds_in_its_second_step(method, fla
     cls, cfg = settings(method, **flags)
     batch = {name: torch.zeros(cfg.batch_size, 3, 64, 64) for name in "ab"}
     run = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=FP32, batch_size=cfg.batch_size)
-    meter = memory.Meter(scratch=True)
+    meter = memory_estimate.MemoryMeter(scratch=True)
     with meter:
         run.step(split_batch(batch, cfg.accumulate))
         gc.collect()
         lasting = meter.live
-        meter.forget_peak()
+        meter.reset_peak()
         run.step(split_batch(batch, cfg.accumulate))
-    found = memory.estimate(cls, cfg, colour(method), CPU, FP32)
-    share = memory.LIBRARIES + int(memory.FRAGMENTATION * found.activations)
+    found = memory_estimate.estimate(cls, cfg, colour(method), CPU, FP32)
+    share = memory_estimate.LIBRARIES + int(memory_estimate.FRAGMENTATION * found.activations)
     assert found.activations == pytest.approx(meter.live_at_peak - lasting, rel=0.03)
     assert found.scratch - share == pytest.approx(meter.scratch_at_peak, rel=0.01)
 
@@ -148,7 +148,11 @@ def test_the_rehearsal_holds_what_an_engine_holds_in_its_second_step(method, fla
     [
         ("cyclegan", {}, [0]),
         ("stargan", {"n_critic": 5}, [0, 4]),
-        ("discogan", {"update_interval": 3, "gan_curriculum": 10_000}, [0, 1, memory.LATE]),  # 10⁸ = 1 modulo 3
+        (
+            "discogan",
+            {"update_interval": 3, "gan_curriculum": 10_000},
+            [0, 1, memory_estimate.LATE],
+        ),  # 10⁸ = 1 modulo 3
         (
             "dcgan",
             {"n_critic": 2, "d_warmup": 10},
@@ -158,7 +162,7 @@ def test_the_rehearsal_holds_what_an_engine_holds_in_its_second_step(method, fla
 )
 def test_each_phase_is_found_and_the_first_step_is_first(method, flags, steps):
     cls, cfg = settings(method, batch_size=2, **flags)
-    clocks = memory.phases_of(cls.on_meta(cfg), cfg.batch_size)
+    clocks = memory_estimate.phase_clocks(cls.on_meta(cfg), cfg.batch_size)
     assert [clock.step for clock in clocks] == steps
     assert all(clock.images == 2 * clock.step for clock in clocks)
 
@@ -167,11 +171,11 @@ def test_each_phase_is_found_and_the_first_step_is_first(method, flags, steps):
 def test_the_phase_that_takes_most_counts(method, monkeypatch):
     """Their generators do not learn in the first step, and take more than what does."""
     cls, cfg = settings(method, n_critic=2, batch_size=16)
-    clocks = memory.phases_of(cls.on_meta(cfg), cfg.batch_size)
-    whole, alone = memory.estimate(cls, cfg, colour(method), CPU, FP32), []
+    clocks = memory_estimate.phase_clocks(cls.on_meta(cfg), cfg.batch_size)
+    whole, alone = memory_estimate.estimate(cls, cfg, colour(method), CPU, FP32), []
     for clock in clocks:
-        monkeypatch.setattr(memory, "phases_of", lambda method, batch_size, clock=clock: [clock])
-        alone.append(memory.estimate(cls, cfg, colour(method), CPU, FP32).activations)
+        monkeypatch.setattr(memory_estimate, "phases_of", lambda method, batch_size, clock=clock: [clock])
+        alone.append(memory_estimate.estimate(cls, cfg, colour(method), CPU, FP32).activations)
     assert whole.activations == pytest.approx(max(alone), rel=1e-3)
     assert alone[0] < 0.9 * max(alone)
 
@@ -206,21 +210,21 @@ def test_other_processes_are_not_waited_for():
 
 def test_the_line_names_total_and_parts():
     parts = {"weights": 1, "optimizers": 3, "averages": 0, "buffers": 0, "batch": 0, "data": 1}
-    found = memory.Estimate(**{k: v << 29 for k, v in parts.items()}, activations=3 << 30, scratch=1)
+    found = memory_estimate.MemoryEstimate(**{k: v << 29 for k, v in parts.items()}, activations=3 << 30, scratch=1)
     assert str(found) == "about 5.5 GiB (weights and optimizers 2.0, activations 3.0, images 0.5)"
 
 
 def test_what_fits_is_accepted_with_a_line():
     cls, cfg = settings("cyclegan", max_memory=64.0)
-    assert memory.check(cls, cfg, colour("cyclegan"), CPU, FP32).startswith("memory: about 0.")
+    assert memory_estimate.check_memory(cls, cfg, colour("cyclegan"), CPU, FP32).startswith("memory: about 0.")
 
 
 @pytest.mark.parametrize(("method", "flags"), [("cyclegan", {"batch_size": 16}), ("pix2pix", {"batch_size": 16})])
 def test_a_refusal_names_flags_that_fit(method, flags):
     cls, cfg = settings(method, **flags)
-    most = memory.estimate(cls, cfg, colour(method), CPU, FP32).total - (1 << 20)
+    most = memory_estimate.estimate(cls, cfg, colour(method), CPU, FP32).total - (1 << 20)
     with pytest.raises(UsageError) as refused:
-        memory.check(cls, replace(cfg, max_memory=most / 2**30), colour(method), CPU, FP32)
+        memory_estimate.check_memory(cls, replace(cfg, max_memory=most / 2**30), colour(method), CPU, FP32)
     advice = str(refused.value).split("; use ")[1].split(" or ")
     assert advice[0] == "--gradient-checkpointing on"
     assert len(advice) == 2
@@ -228,7 +232,7 @@ def test_a_refusal_names_flags_that_fit(method, flags):
         words = remedy.replace("--", "").replace("-", "_").split()
         pairs = zip(words[::2], words[1::2], strict=True)
         changed = {name: int(value) if value.isdigit() else value for name, value in pairs}
-        found = memory.estimate(*settings(method, **{**flags, **changed}), colour(method), CPU, FP32)
+        found = memory_estimate.estimate(*settings(method, **{**flags, **changed}), colour(method), CPU, FP32)
         assert found.total <= most
 
 

@@ -13,11 +13,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from translate import runtime
 from translate.errors import UsageError
 from translate.methods.base import Batch, Clock, Method, Step
-from translate.runtime import Precision
-from translate.training.engine import optimizers_of, parameters_of, split_batch
+from translate.runtime import memory
+from translate.runtime.precision import Precision
+from translate.training.engine import split_batch
+from translate.training.optimizers import build_optimizers, parameters_by_update
 
 GIB = 2**30
 
@@ -31,7 +32,7 @@ NEAR, LATE = 32, 10**8
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MemoryEstimate:
     """Bytes that a training takes at the peak of a step, by what they are for."""
 
     weights: int
@@ -74,7 +75,7 @@ def estimate(
     device: torch.device,
     precision: Precision,
     data: int = 0,
-) -> Estimate:
+) -> MemoryEstimate:
     """Bytes of a step of the method with these settings, without running it; a second or two.
 
     `example` is a batch of any length whose names, channels and types those of the training have; their height and width
@@ -82,7 +83,7 @@ def estimate(
     stay on the device. Of several phases of a method it is the largest that counts. What cuDNN takes beside the tensors is
     not known; `scratch` is for the CPU.
     """
-    meter = Meter(scratch=device.type == "cpu")
+    meter = MemoryMeter(scratch=device.type == "cpu")
     shapes = cls.on_meta(cfg).to(precision.weights)
     with _alone(), FakeTensorMode(allow_non_fake_inputs=True), meter:
         method = shapes.to_empty(device=device)
@@ -92,16 +93,16 @@ def estimate(
         before = meter.live
         rehearsal.fill_states()
         optimizers = meter.live - before
-        meter.forget_peak()
+        meter.reset_peak()
         lasting = meter.live
-        for clock in phases_of(method, cfg.batch_size):
+        for clock in phase_clocks(method, cfg.batch_size):
             rehearsal.step(split_batch(batch, cfg.accumulate), clock)
         del rehearsal
     activations = meter.live_at_peak - lasting
     scratch = meter.scratch_at_peak
     if device.type == "cpu":
         scratch += LIBRARIES + int(FRAGMENTATION * activations)
-    return Estimate(
+    return MemoryEstimate(
         weights=weights,
         optimizers=optimizers,
         averages=_averaged(method) if cfg.ema_half_life else 0,
@@ -113,7 +114,7 @@ def estimate(
     )
 
 
-def phases_of(method: Method, batch_size: int) -> list[Clock]:
+def phase_clocks(method: Method, batch_size: int) -> list[Clock]:
     """A moment of each phase that the method is in near the start of a run, or late in it; the first is the start."""
     steps = [*range(NEAR), *range(LATE, LATE + NEAR)]
     clocks = [Clock(images=step * batch_size, step=step, epoch=0, progress=0.0) for step in reversed(steps)]
@@ -140,7 +141,7 @@ def _averaged(method: Method) -> int:
     return _bytes(p for name in method.ema for p in method.get_submodule(name).parameters())
 
 
-class Meter(TorchDispatchMode):
+class MemoryMeter(TorchDispatchMode):
     """Within it, the bytes of all tensors that operations make, as long as anything refers to them.
 
     With `scratch` a convolution takes, while it computes, a copy of all that it reads and writes: oneDNN has its own order
@@ -153,7 +154,7 @@ class Meter(TorchDispatchMode):
         self.live = self.live_at_peak = self.scratch_at_peak = 0
         self._held: dict[int, int] = {}
 
-    def forget_peak(self) -> None:
+    def reset_peak(self) -> None:
         self.live_at_peak, self.scratch_at_peak = self.live, 0
 
     def __torch_dispatch__(
@@ -188,8 +189,8 @@ class _Rehearsal:
 
     def __init__(self, method: Method, device: torch.device, precision: Precision) -> None:
         self.method, self.device, self.precision = method, device, precision
-        self.parameters = parameters_of(method)
-        self.optimizers = optimizers_of(method, self.parameters)
+        self.parameters = parameters_by_update(method)
+        self.optimizers = build_optimizers(method, self.parameters)
 
     def fill_states(self) -> None:
         for name, optimizer in self.optimizers.items():
@@ -230,7 +231,7 @@ def _alone() -> Iterator[None]:
         dist.distributed_c10d._update_default_pg(group)
 
 
-def check(
+def check_memory(
     cls: type[Method],
     cfg: Any,
     example: Mapping[str, Tensor],
@@ -240,13 +241,13 @@ def check(
 ) -> str:
     """What `estimate` says, in a line for people. UsageError with what would fit if it is above `cfg.max_memory` GiB."""
 
-    def measure(settings: Any) -> Estimate:
+    def measure(settings: Any) -> MemoryEstimate:
         return estimate(cls, settings, example, device, precision, data)
 
     found = measure(cfg)
     whole = " for images as large as those of the samples" if cfg.preprocess == "none" else ""
     if cfg.max_memory is None or found.total <= cfg.max_memory * GIB:
-        return f"memory: {found}{whole}, {runtime.free_memory(device) / GIB:.1f} GiB free"
+        return f"memory: {found}{whole}, {memory.free_memory(device) / GIB:.1f} GiB free"
     fits = _fitting(cls, cfg, lambda settings: measure(settings).total <= cfg.max_memory * GIB)
     advice = (
         f"use {' or '.join(fits)}" if fits else "no batch size or crop size fits; use a smaller --g-width and --d-width"

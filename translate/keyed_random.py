@@ -49,7 +49,7 @@ def _hash(name: str) -> int:
     return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
 
 
-def mix(*parts: int | str) -> int:
+def derive_key(*parts: int | str) -> int:
     """One int64 key from integers and names; another order or value gives an unrelated key."""
     h = 0
     for part in parts:
@@ -57,14 +57,14 @@ def mix(*parts: int | str) -> int:
     return _signed(h)
 
 
-def each(numbers: Tensor, *parts: int | str) -> Tensor:
-    """`mix(*parts, n)` for every n of an int64 tensor (N,), on its device."""
-    return _scramble((numbers ^ mix(*parts)) + _GOLDEN)
+def fold_in(numbers: Tensor, *parts: int | str) -> Tensor:
+    """`derive_key(*parts, n)` for every n of an int64 tensor (N,), on its device."""
+    return _scramble((numbers ^ derive_key(*parts)) + _GOLDEN)
 
 
-def keys(seed: int, numbers: Tensor) -> Tensor:
-    """`mix(seed, n)` for every n of an int64 tensor (N,), on its device."""
-    return each(numbers, seed)
+def image_keys(seed: int, numbers: Tensor) -> Tensor:
+    """`derive_key(seed, n)` for every n of an int64 tensor (N,), on its device."""
+    return fold_in(numbers, seed)
 
 
 def _positions(shape: Sequence[int], part: Sequence[range], device: torch.device) -> Tensor:
@@ -102,4 +102,4 @@ def normal(key: Tensor, name: str, *shape: int) -> Tensor:
 
 def permutation(length: int, *parts: int | str) -> Tensor:
     """A permutation of range(length) as int64 (length,) on the CPU, a pure function of the parts."""
-    return bits(torch.tensor([mix(*parts)]), "permutation", length)[0].argsort(stable=True)
+    return bits(torch.tensor([derive_key(*parts)]), "permutation", length)[0].argsort(stable=True)

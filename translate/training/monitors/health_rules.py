@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-SETTLED = 0.1
+MIN_PROGRESS = 0.1
 """Share of the plan before which nothing trips: an untrained generator's outputs are grey, alike, and as often negatives of
 their inputs as not."""
 
-EARLY = 1000
+MIN_IMAGES = 1000
 """Images before which nothing trips either, however short the plan: pix2pix's outputs have passed 0.05 of the variety of real
 images after 250, 0.2 after 500 (measured on datasets/earth_map)."""
 
@@ -33,7 +33,7 @@ SATURATED = 0.95
 """Gap above which the discriminator has nothing left to learn, and its slope nothing left to teach (Arjovsky and Bottou,
 "Towards Principled Methods for Training GANs", 2017, sec. 2)."""
 
-Key = tuple[str, str]
+ScalarKey = tuple[str, str]
 """(kind of scalar, domain or ""): ("inversion", "b") is logged as watch/inversion_b."""
 
 
@@ -45,11 +45,11 @@ class Limit:
     """Of the bound that is trouble: "below" or "above"."""
     bound: float
 
-    def is_passed(self, value: float) -> bool:
+    def is_exceeded(self, value: float) -> bool:
         return value < self.bound if self.side == "below" else value > self.bound
 
 
-def limit_of(kind: str, error: float | None = None) -> Limit | None:
+def limit_for(kind: str, error: float | None = None) -> Limit | None:
     """The limit of a kind of number; None where there is none. `error`: distance to the truth, where that is known."""
     match kind:
         case "inversion":
@@ -66,78 +66,78 @@ def limit_of(kind: str, error: float | None = None) -> Limit | None:
             return None
 
 
-def settled(images: int, progress: float) -> bool:
+def is_settled(images: int, progress: float) -> bool:
     """Whether a training is far enough for its numbers to mean something."""
-    return progress >= SETTLED and images >= EARLY
+    return progress >= MIN_PROGRESS and images >= MIN_IMAGES
 
 
 @dataclass(frozen=True)
-class Sign:
+class HealthRule:
     """What is said when a scalar trips, and which settings may mend it: (name, one of CHANGES or a value)."""
 
-    says: str
-    then: str
+    message: str
+    action: str
     remedies: tuple[tuple[str, str], ...]
 
 
 CHANGES = ("another", "a smaller", "a larger")
-AGAIN = "start again with"
-WAY_BACK = ("lambda_cycle", "lambda_a", "lambda_b", "default_rate")
+RESTART_WITH = "start again with"
+CYCLE_WEIGHTS = ("lambda_cycle", "lambda_a", "lambda_b", "default_rate")
 """What methods call the weight of coming back to where one started."""
-GO_ON = "stop and go on (translate resume) with"
+RESUME_WITH = "stop and go on (translate resume) with"
 
-SIGNS: dict[str, Sign] = {
-    "inversion": Sign(
+HEALTH_RULES: dict[str, HealthRule] = {
+    "inversion": HealthRule(
         "images made for domain {domain} look like negatives of {origin} (correlation {value:.2f})",
-        AGAIN,
+        RESTART_WITH,
         (("seed", "another"), ("lambda_identity", "a larger"), ("lambda_l1", "a larger")),
     ),
-    "change": Sign(
+    "change": HealthRule(
         "images made for domain {domain} are copies of their inputs (mean difference {value:.1f} of 255)",
-        GO_ON,
+        RESUME_WITH,
         (
             ("lambda_identity", "a smaller"),
-            *((name, "a smaller") for name in WAY_BACK),
+            *((name, "a smaller") for name in CYCLE_WEIGHTS),
             ("lambda_nce", "a smaller"),
             ("lambda_l1", "a larger"),
         ),
     ),
-    "variety": Sign(
+    "variety": HealthRule(
         "images made for domain {domain} are nearly all the same ({value:.1%} of the variance of real ones)",
-        AGAIN,
+        RESTART_WITH,
         (("seed", "another"), ("lr", "a smaller"), ("pool_size", "a larger")),
     ),
-    "hidden": Sign(
+    "hidden": HealthRule(
         "the way from {domain} and back lives from a signal that nobody sees in the image between: faint noise there makes it "
         "{value:.1f} times worse than it may",
-        GO_ON,
-        tuple((name, "a smaller") for name in WAY_BACK),
+        RESUME_WITH,
+        tuple((name, "a smaller") for name in CYCLE_WEIGHTS),
     ),
-    "d_gap": Sign(
+    "d_gap": HealthRule(
         "the discriminator{of_domain} tells real from made images without fail ({value:.1%}) and teaches nothing any more",
-        GO_ON,
+        RESUME_WITH,
         (("diffaugment", "color,translation,cutout"), ("lr", "a smaller")),
     ),
 }
 
 
-def line_of(key: Key, value: float, settings: Any, truth: bool) -> str:
+def warning_line(key: ScalarKey, value: float, settings: Any, truth: bool) -> str:
     """What is wrong, in one line, and which of the settings (an object with them as attributes) may mend it.
 
     `truth`: whether the data show what each output should be.
     """
     kind, domain = key
-    sign = SIGNS[kind]
+    sign = HEALTH_RULES[kind]
     words = {
         "origin": "the true ones" if truth else "their inputs",
         "of_domain": f" of domain {domain}" if domain else "",
     }
-    flags = remedies(sign, settings)
-    advice = f"; {sign.then} {' or '.join(flags)}" if flags else ""
-    return f"warning: {sign.says.format(domain=domain, value=value, **words)}{advice}"
+    flags = remedy_flags(sign, settings)
+    advice = f"; {sign.action} {' or '.join(flags)}" if flags else ""
+    return f"warning: {sign.message.format(domain=domain, value=value, **words)}{advice}"
 
 
-def remedies(sign: Sign, settings: Any) -> list[str]:
+def remedy_flags(sign: HealthRule, settings: Any) -> list[str]:
     """The flags that may mend it, as far as the method has them and they can be changed that way."""
     flags = []
     for name, change in sign.remedies:

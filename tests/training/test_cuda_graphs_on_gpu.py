@@ -7,7 +7,7 @@ import torch
 
 from translate import api
 from translate.methods import METHODS
-from translate.training.graph import Captured, CudaRecorder, Eager
+from translate.training.cuda_graphs import CudaGraphRecorder, EagerRunner, GraphRunner
 from translate.training.loop import Training
 
 from ..small import assert_equal_state, small_settings
@@ -21,24 +21,26 @@ pytestmark = pytest.mark.gpu
 def test_on_cuda_a_replayed_training_is_the_launched_one(name, parts):
     """In float64, because sums of a GPU depend on their order: the backward pass of reflection padding adds in any."""
     parts = 1 if name == "stargan" else parts
-    launched = build(name, Eager(CUDA), CUDA, "fp64")
-    replayed = build(name, Captured(CUDA, CudaRecorder(CUDA), pytest.fail), CUDA, "fp64")
+    launched = build(name, EagerRunner(CUDA), CUDA, "fp64")
+    replayed = build(name, GraphRunner(CUDA, CudaGraphRecorder(CUDA), pytest.fail), CUDA, "fp64")
     for left, right in zip(train(name, launched, 9, parts), train(name, replayed, 9, parts), strict=True):
         assert left.pop("phase") == right.pop("phase")
         torch.testing.assert_close(right, left, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(replayed.method.state_dict(), launched.method.state_dict(), rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(replayed.averages.state(), launched.averages.state(), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(replayed.ema.state(), launched.ema.state(), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_on_cuda_steps_in_the_precision_of_gpus_are_recorded(name):
-    replayed = build(name, Captured(CUDA, CudaRecorder(CUDA), pytest.fail), CUDA, "bf16", **PENALTY)
+    replayed = build(name, GraphRunner(CUDA, CudaGraphRecorder(CUDA), pytest.fail), CUDA, "bf16", **PENALTY)
     train(name, replayed, 12)
-    assert replayed.divergence(weights=True) is None
+    assert replayed.find_divergence(weights=True) is None
 
 
 def test_on_cuda_dropout_of_a_replay_is_of_its_own_step_and_that_of_a_launched_one():
-    engines = [line(runner, CUDA) for runner in (Eager(CUDA), Captured(CUDA, CudaRecorder(CUDA), pytest.fail))]
+    engines = [
+        line(runner, CUDA) for runner in (EagerRunner(CUDA), GraphRunner(CUDA, CudaGraphRecorder(CUDA), pytest.fail))
+    ]
     losses = [torch.stack([engine.step(ones(CUDA))["g/loss"] for _ in range(9)]).tolist() for engine in engines]
     assert losses[0] == losses[1]
     assert len(set(losses[0])) > 3
@@ -47,7 +49,7 @@ def test_on_cuda_dropout_of_a_replay_is_of_its_own_step_and_that_of_a_launched_o
 def test_on_cuda_a_roll_back_is_recorded_anew():
     launched, replayed = (
         build("pix2pix", runner, CUDA, "fp64")
-        for runner in (Eager(CUDA), Captured(CUDA, CudaRecorder(CUDA), pytest.fail))
+        for runner in (EagerRunner(CUDA), GraphRunner(CUDA, CudaGraphRecorder(CUDA), pytest.fail))
     )
     for engine in (launched, replayed):
         train("pix2pix", engine, 4)
@@ -62,8 +64,8 @@ def test_on_cuda_a_recording_that_fails_leaves_nothing_behind():
     """Dropout goes on as if there had been none, and memory that a second stream has used is given out again."""
     said = []
     launched, falls_back = (
-        line(Eager(CUDA), CUDA, waits=True),
-        line(Captured(CUDA, CudaRecorder(CUDA), said.append), CUDA, waits=True),
+        line(EagerRunner(CUDA), CUDA, waits=True),
+        line(GraphRunner(CUDA, CudaGraphRecorder(CUDA), said.append), CUDA, waits=True),
     )
     for _ in range(4):
         assert_equal_state(launched.step(ones(CUDA)), falls_back.step(ones(CUDA)))

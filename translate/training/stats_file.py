@@ -2,47 +2,32 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from translate import files
+from translate import atomic
 
-NAME = "stats.jsonl"
-
-Point = dict[str, Any]
+LogPoint = dict[str, Any]
 """A log point: `images` seen, and scalars by the names that they have in TensorBoard."""
 
 HORIZON = 60.0
 """Seconds after which a speed counts for 1/e in the forecast: it heeds what is so now, and no single checkpoint."""
 
 
-def append(path: Path, data: bytes) -> None:
-    """The data at the end of a file, all of it or nothing: half a record would spoil those that come after it."""
-    before = path.stat().st_size if path.exists() else 0
-    try:
-        with open(path, "ab") as file:
-            file.write(data)
-    except OSError:
-        with suppress(OSError):
-            os.truncate(path, before)
-        raise
-
-
-def to_line(point: Point) -> bytes:
+def to_line(point: LogPoint) -> bytes:
     return json.dumps(point).encode() + b"\n"
 
 
-def read(path: Path) -> list[Point]:
+def read(path: Path) -> list[LogPoint]:
     """The points of a file, in order; lines that are damaged or half written are left out. None if there is no file."""
     if not path.exists():
         return []
     return list(_whole(path.read_bytes().splitlines()))
 
 
-def _whole(lines: Iterable[bytes]) -> Iterator[Point]:
+def _whole(lines: Iterable[bytes]) -> Iterator[LogPoint]:
     for line in lines:
         with suppress(ValueError, RecursionError):
             point = json.loads(line)
@@ -50,21 +35,21 @@ def _whole(lines: Iterable[bytes]) -> Iterator[Point]:
                 yield point
 
 
-def cut(path: Path, images_seen: int) -> list[Point]:
+def truncate_after(path: Path, images_seen: int) -> list[LogPoint]:
     """Drops the points after `images_seen` and damaged lines; what stays."""
     points = read(path)
     kept = [point for point in points if point["images"] <= images_seen]
     if path.exists():
-        files.write(path, b"".join(map(to_line, kept)))
+        atomic.write(path, b"".join(map(to_line, kept)))
     return kept
 
 
-def names_of(points: Iterable[Point]) -> list[str]:
+def scalar_names(points: Iterable[LogPoint]) -> list[str]:
     """The scalars of the points, in the order in which they first appear."""
     return list(dict.fromkeys(name for point in points for name, value in point.items() if _is_scalar(name, value)))
 
 
-def curve(points: Iterable[Point], name: str) -> list[tuple[int, float]]:
+def curve(points: Iterable[LogPoint], name: str) -> list[tuple[int, float]]:
     """A scalar as (images, value), where it was taken."""
     return [(point["images"], point[name]) for point in points if _is_scalar(name, point.get(name))]
 
@@ -73,7 +58,7 @@ def _is_scalar(name: str, value: Any) -> bool:
     return name != "images" and isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-class Pace:
+class SpeedMeter:
     """Images a second of late: time `HORIZON` seconds ago counts 1/e of time now."""
 
     def __init__(self) -> None:
@@ -102,11 +87,3 @@ def duration(seconds: float) -> str:
     if days < 1:
         return f"{hours} h {minutes % 60:02d} min"
     return f"{days} d {hours % 24} h"
-
-
-def figure(value: float) -> str:
-    """A number in as few digits as tell: 0.412, 12.35, 123.5, 0.0002, 1.2e+06."""
-    size = abs(value)
-    if value == 0 or size >= 1e5 or size < 0.001:
-        return f"{value:.2g}"
-    return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 100 else f"{value:.1f}"

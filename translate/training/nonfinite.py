@@ -17,21 +17,21 @@ class Divergence:
     """Counted from 1."""
     images: int
     """Training images seen before it."""
-    what: tuple[str, ...]
+    names: tuple[str, ...]
     """The losses (update/name), gradients or weights."""
 
     def __str__(self) -> str:
-        return f"{', '.join(self.what)} was not finite in step {self.step} (after {self.images} images)"
+        return f"{', '.join(self.names)} was not finite in step {self.step} (after {self.images} images)"
 
 
-class Finite:
+class NonFiniteTracker:
     """Remembers the first step in which each watched number was not finite."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._first: dict[tuple[str, ...], Tensor] = {}
 
-    def look(self, names: Sequence[str], values: Tensor, step: float | Tensor) -> None:
+    def record(self, names: Sequence[str], values: Tensor, step: float | Tensor) -> None:
         """Looks at the values (len(names),) of a step, whole and counted from 0; it may be a 0-dim tensor."""
         key = tuple(names)
         if key not in self._first:
@@ -50,7 +50,7 @@ class Finite:
         names = (name for key in self._first for name in key)
         return first, tuple(name for name, step in zip(names, steps, strict=True) if step == first)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self._first.clear()
 
 

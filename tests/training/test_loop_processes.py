@@ -110,7 +110,7 @@ def test_a_killed_process_ends_the_others_with_one_line_and_all_go_on_exactly(ki
     last = consoles[1 - killed].splitlines()[-1]
     assert last.startswith("error: another process of this training has ended")
     assert "Traceback" not in consoles[1 - killed]
-    assert checkpoint.newest(tmp_path / "cut", pytest.fail)["images"] == 8
+    assert checkpoint.load_newest(tmp_path / "cut", pytest.fail)["images"] == 8
     assert together(words, tmp_path)[0] == [0, 0]
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
@@ -122,7 +122,7 @@ def test_all_roll_back_where_one_diverges_and_its_images_are_named(unpaired_root
     assert "g/cycle_a" in line
     assert "was not finite in step 4 (after 12 images)" in line
     assert "rolled back to 8 images" in line
-    state = checkpoint.newest(tmp_path / "run", pytest.fail)
+    state = checkpoint.load_newest(tmp_path / "run", pytest.fail)
     assert (state["images"], state["rollbacks"]) == (16, 1)
 
 
@@ -131,7 +131,7 @@ def test_a_run_goes_on_with_another_number_of_processes(unpaired_root, tmp_path)
     run = tmp_path / "run"
     assert together(flags(unpaired_root, run, 8), tmp_path)[0] == [0, 0]
     assert cli.run(flags(unpaired_root, run, 12, batch_size=4)) == 0
-    assert checkpoint.newest(run, pytest.fail)["images"] == 12
+    assert checkpoint.load_newest(run, pytest.fail)["images"] == 12
     assert together(flags(unpaired_root, run, 16), tmp_path)[0] == [0, 0]
     assert cli.run(flags(unpaired_root, run, 20, batch_size=2)) == 2  # half as many images a step
 
@@ -145,4 +145,4 @@ def test_a_signal_to_one_process_stops_all_after_a_save(unpaired_root, tmp_path)
     codes, consoles = together(flags(unpaired_root, tmp_path / "run", 40), tmp_path, (None, (12, stop)))
     assert codes == [128 + signal.SIGTERM] * 2
     assert "stopped at 16 of 40 images" in consoles[0]
-    assert checkpoint.newest(tmp_path / "run", pytest.fail)["images"] == 16
+    assert checkpoint.load_newest(tmp_path / "run", pytest.fail)["images"] == 16

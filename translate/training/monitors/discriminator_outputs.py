@@ -9,10 +9,10 @@ import torch
 
 from translate.methods.base import Batch
 from translate.training.engine import Engine
-from translate.training.sentinels import exactly
+from translate.training.monitors.health_checks import at_least_float32
 
 
-class Judge:
+class DiscriminatorOutputMonitor:
     """Watches the discriminators. `sample` is the fixed batch of the sample grids: images (N, C, H, W) in [-1, 1] by domain.
 
     Evaluation mode, at the precision of the training; nothing of the training is changed by it.
@@ -21,14 +21,14 @@ class Judge:
     def __init__(self, sample: Batch) -> None:
         self.sample = sample
 
-    def logged(self, values: Mapping[str, float]) -> None:
+    def on_log(self, values: Mapping[str, float]) -> None:
         """Log points tell it nothing."""
 
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
         """The mean output on each set of images, by "judge/name", and no advice."""
-        with engine.aside():
-            outputs = engine.method.judge(engine.numbered(self.sample))
+        with engine.evaluation_mode():
+            outputs = engine.method.judge(engine.with_keys(self.sample))
         if not outputs:
             return {}, []
-        means = torch.stack([exactly(output).mean() for output in outputs.values()])
+        means = torch.stack([at_least_float32(output).mean() for output in outputs.values()])
         return {f"judge/{name}": value for name, value in zip(outputs, means.tolist(), strict=True)}, []

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-RAMP = 0.05
+RAMP_UP = 0.05
 """The half-life is at most this share of the images seen, so that the first weights are soon forgotten (Karras et al.,
 "Training Generative Adversarial Networks with Limited Data", 2020, its official code)."""
 
 
-class Averages:
+class EMA:
     """Copies of networks whose weights follow exponentially; their buffers are always those of the networks.
 
     `half_life`: images after which a step's weights count half; 0: there are no averages.
@@ -32,10 +32,10 @@ class Averages:
 
     def decay(self, images: int, count: int) -> float:
         """What is kept of the averages in a step of `count` images, after which `images` have been seen."""
-        return 0.5 ** (count / min(self.half_life, RAMP * images))
+        return 0.5 ** (count / min(self.half_life, RAMP_UP * images))
 
     @torch.no_grad()
-    def follow(self, share: float | Tensor) -> None:
+    def update(self, share: float | Tensor) -> None:
         """Moves the averages to their networks of now by a share of the way; a 0-dim tensor is read on the device."""
         for name, average in self.networks.items():
             network = self.method.get_submodule(name)
@@ -48,7 +48,7 @@ class Averages:
                 buffer.copy_(current)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def swapped_in(self) -> Iterator[None]:
         """Within the block the method's networks are their averages."""
         own = {name: self.method.get_submodule(name) for name in self.networks}
         try:

@@ -1,0 +1,56 @@
+"""Choice of the device, and the environment that the last bits of the weights depend on."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from translate.errors import UsageError
+from translate.runtime.distributed import local_rank, world_size
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called auto, cpu, cuda, cuda:N or mps; UsageError if this machine has no such."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: no such device; use auto, cpu, cuda, cuda:N or mps") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"--device {name}: no such device; use auto, cpu, cuda, cuda:N or mps")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = device.index if device.index is not None else local_rank() % max(count, 1)
+        if index >= count:
+            raise UsageError(f"--device {name}: this machine has {count} CUDA devices; use --device auto or cpu")
+        device = torch.device("cuda", index)
+        torch.cuda.set_device(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: this machine has no Metal device; use --device auto or cpu")
+    return device
+
+
+def numerical_environment(device: torch.device) -> dict[str, str | int | bool]:
+    """What the last bits of the weights depend on beside the settings: versions, device and how it computes."""
+    known: dict[str, str | int | bool] = {"torch": str(torch.__version__), "processes": world_size()}
+    if device.type == "cuda":
+        known |= {
+            "device": torch.cuda.get_device_name(device),
+            "CUDA": str(torch.version.cuda),
+            "cuDNN": torch.backends.cudnn.version() or "none",
+            "TF32": torch.backends.cudnn.allow_tf32,
+        }
+    else:
+        known |= {
+            "device": f"{device.type} ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})",
+            "threads": torch.get_num_threads(),
+        }
+    return {**known, "deterministic": torch.are_deterministic_algorithms_enabled()}
+
+
+def environment_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is known in two environments and not equal, as "threads 4 instead of 2"."""
+    both = [name for name in now if name in before]
+    return [f"{name} {now[name]} instead of {before[name]}" for name in both if now[name] != before[name]]

@@ -1,0 +1,77 @@
+"""Optimizers of a method's updates: their table, construction and state."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from translate.methods.base import Method
+from translate.training.optimizers import OPTIMIZERS
+
+
+def _adam(parameters: list[nn.Parameter], lr: float, **options: Any) -> torch.optim.Optimizer:
+    kind = parameters[0].device.type
+    if kind == "cuda":  # the fused one is the same capturable or not: torch wants the word to let a graph be captured
+        warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
+    return torch.optim.Adam(parameters, lr, fused=kind in ("cpu", "cuda"), capturable=kind == "cuda", **options)
+
+
+class RMSpropTF(torch.optim.Optimizer):
+    """RMSProp as TensorFlow 1 has it: s ← decay · s + (1 − decay) g², from s = 1 on, and w ← w − lr · g / √(s + eps).
+
+    torch's begins with s = 0, so that its first step is 1/√(1 − decay) times the rate however small the gradient is, and adds
+    eps behind the root.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, *, decay: float = 0.9, eps: float = 1e-10
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "decay": decay, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["square"] = torch.ones_like(p)
+                square = state["square"]
+                square.lerp_(p.grad.square(), 1 - group["decay"])
+                p.addcdiv_(group["lr"] * p.grad, (square + group["eps"]).sqrt(), value=-1)  # the rate may be a tensor
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "rmsprop": RMSpropTF}
+
+
+def parameters_by_update(method: Method) -> dict[str, list[nn.Parameter]]:
+    """All parameters of each update's networks, each once."""
+    return {
+        name: list(dict.fromkeys(p for network in update.networks for p in method.get_submodule(network).parameters()))
+        for name, update in method.updates.items()
+    }
+
+
+def build_optimizers(method: Method, parameters: Mapping[str, list[nn.Parameter]]) -> dict[str, Optimizer]:
+    """The optimizer of each update."""
+    return {
+        name: OPTIMIZERS[update.optimizer](parameters[name], update.lr, **update.options)
+        for name, update in method.updates.items()
+    }
+
+
+def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
+    """Its state, with rates as plain numbers wherever they were read from."""
+    state = optimizer.state_dict()
+    return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
+
+
+def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """What an optimizer keeps of the weights. How it works stays as this device and these settings have it."""
+    pairs = zip(optimizer.param_groups, state["param_groups"], strict=True)
+    groups = [{**own, "lr": was["lr"], "params": was["params"]} for own, was in pairs]
+    optimizer.load_state_dict({**state, "param_groups": groups})
