@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from translate.nn import winograd
 from translate.nn.blocks import ResnetBlock
@@ -91,12 +92,54 @@ def test_gradients_can_be_differentiated_again():
 
 
 @schemes
-def test_an_image_gives_the_same_bits_in_any_company(scheme, tolerance, monkeypatch):
-    x, weight, bias, _ = given(5, 64, 64, 11, 14)
-    whole = conv3x3(x, weight, bias, scheme)
-    assert torch.equal(whole, torch.cat([conv3x3(one, weight, bias, scheme) for one in x.split(1)]))
-    monkeypatch.setattr(winograd, "HELD", 1)  # a row of tiles at a time
-    assert torch.equal(whole, conv3x3(x, weight, bias, scheme))
+@formats
+@pytest.mark.parametrize("held", [winograd.HELD, 2**9, 1], ids=["whole", "several rows", "a row"])
+def test_an_image_gives_the_same_bits_in_any_company(scheme, tolerance, layout, held, monkeypatch):
+    """Output and gradient, with all tiles of an image worked on at once or few of them."""
+    monkeypatch.setattr(winograd, "HELD", held)
+    x, weight, bias, grad = given(5, 64, 64, 11, 14)
+    x = x.contiguous(memory_format=layout)
+
+    def image(x, grad):
+        return outcome(lambda *given: conv3x3(*given, scheme), (x, weight, bias), grad)[:2]
+
+    alone = [image(*one) for one in zip(x.split(1), grad.split(1), strict=True)]
+    for whole, single in zip(image(x, grad), zip(*alone, strict=True), strict=True):
+        assert torch.equal(whole, torch.cat(single))
+
+
+class Products(TorchDispatchMode):
+    """The shapes of matrix products and how their factors lie in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if any(name in str(func) for name in ("mm", "matmul", "conv")):
+            self.seen.add((str(func), *((tuple(x.shape), x.stride()) for x in args if isinstance(x, torch.Tensor))))
+        return func(*args, **(kwargs or {}))
+
+
+@schemes
+def test_the_shapes_of_products_follow_from_one_image(scheme, tolerance):
+    """A library chooses a kernel by the shape, and each kernel has last bits of its own: what no single CPU can show."""
+
+    def products(images):
+        x, weight, bias, grad = given(images, 64, 64, 38, 30)
+        with Products() as products:
+            outcome(lambda *given: conv3x3(*given, scheme), (x, weight, bias), grad)
+        return products.seen
+
+    one = products(1)
+    assert len(one) >= 4
+    assert all(products(images) == one for images in (2, 3, 8, 65))
+
+
+@pytest.mark.parametrize("side", [31, 32])
+def test_a_batch_does_not_decide_how_its_images_are_convolved(side):
+    layer, x = Conv3x3(256, 256), torch.empty(1, 256, side, side)
+    assert {layer.saves(x.expand(n, -1, -1, -1)) for n in (1, 2, 64)} == {side == 32}
 
 
 @pytest.mark.parametrize("padding", [0, 1])
@@ -104,7 +147,7 @@ def test_an_image_gives_the_same_bits_in_any_company(scheme, tolerance, monkeypa
 def test_the_layer_is_a_convolution_with_its_names(padding, bias):
     layer, plain = Conv3x3(256, 260, padding=padding, bias=bias), nn.Conv2d(256, 260, 3, padding=padding, bias=bias)
     plain.load_state_dict(layer.state_dict())
-    x = torch.randn(2, 256, 19, 28)
+    x = torch.randn(2, 256, 33, 36)
     assert layer.saves(x)
     assert_near([layer(x)], [plain(x)], 1e-6)
     with torch.no_grad():
@@ -117,9 +160,12 @@ def test_it_is_used_for_wide_maps_in_float32_on_the_cpu_only():
     with winograd.direct():
         assert not layer.saves(x)
         assert torch.equal(layer(x), F.conv2d(x, layer.weight, layer.bias))
+        assert torch.equal(layer.inside(x), layer(x))
     assert layer.saves(x)
+    assert not torch.equal(layer.inside(x), F.conv2d(x, layer.weight, layer.bias))
     assert not Conv3x3(255, 256).saves(x[:, :255])
-    assert not layer.saves(x[:, :, 1:]) and layer.saves(x[:, :, 1:].repeat(2, 1, 1, 1))
+    assert not layer.saves(x[:, :, 1:])
+    assert torch.equal(layer.inside(x[:, :, 1:]), F.conv2d(x[:, :, 1:], layer.weight, layer.bias))
     assert not layer.saves(x.to("meta"))
     with torch.autocast("cpu", torch.bfloat16):
         assert not layer.saves(x)
@@ -129,7 +175,7 @@ def test_it_is_used_for_wide_maps_in_float32_on_the_cpu_only():
 
 def test_a_rehearsal_without_memory_leaves_nothing_behind():
     """Its tensors only stand for tensors, parameters too; those of a training would be written into them."""
-    with FakeTensorMode():
+    with FakeTensorMode(allow_non_fake_inputs=True):  # as the memory of a training is estimated
         layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32, requires_grad=True)
         layer(x).sum().backward()
     assert all(type(held) is torch.Tensor for held in winograd.room.held.values())

@@ -46,8 +46,9 @@ class Sampler:
         return self.method.classes
 
     def __call__(self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] of some numbers; without a class, each in its turn. The same numbers, seed and
-        class give the same images, whatever else is made with them."""
+        """Images (N, C, H, W) in [-1, 1] of some numbers; without a class, each in its turn. The same number, seed and
+        class give the same image, whatever else is made with it, to float32's rounding: batches of other sizes may be
+        convolved by other kernels."""
         key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
         label = None
         if self.classes:

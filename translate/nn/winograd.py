@@ -4,6 +4,10 @@
 A tile of m×m output pixels is made of (m + 2)×(m + 2) input pixels. Both are seen as values of polynomials at m + 2 points
 (Toom and Cook): there a convolution is one product a point, (m + 2)² for a tile and a pair of channels instead of 9 m². For all
 tiles and channels these are (m + 2)² matrix products, which is what a CPU does best.
+
+A matrix product's last bits depend on its shape: libraries choose a kernel by it, and other ones on another CPU. So the shapes
+of all products follow from the layer and the size of one image. A larger batch computes them more often, and an image's output
+and its gradient are the same to the bit in any batch, on any CPU (with the same number of threads).
 """
 
 import math
@@ -19,9 +23,11 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 HELD = 2**15
-"""Channels times tiles that are worked on at once, a few megabytes: what stays in the caches."""
+"""Channels times tiles that are worked on at once, a few megabytes: what stays in the caches. It decides the shapes of the
+products, so the last bits change with it."""
 NARROWEST, SMALLEST = 256, 1024
-"""Channels, and pixels of all images together, from which on it is faster than a direct convolution."""
+"""Channels, and pixels of an image, from which on it is faster than a direct convolution. Of one image, so that
+the batch does not decide by which way its images are convolved."""
 
 _allowed = ContextVar("allowed", default=True)
 
@@ -89,10 +95,13 @@ class Conv3x3(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.saves(x):
             return super().forward(x)
-        return self.inside(F.pad(x, [int(self.padding[0])] * 4) if self.padding[0] else x)
+        return self._fast(F.pad(x, [int(self.padding[0])] * 4) if self.padding[0] else x)
 
     def inside(self, x: Tensor) -> Tensor:
-        """The same without padding; only where it `saves`."""
+        """The same without padding."""
+        return self._fast(x) if self.saves(x) else F.conv2d(x, self.weight, self.bias)
+
+    def _fast(self, x: Tensor) -> Tensor:
         return conv3x3(x, self.weight, self.bias, TRAINING if torch.is_grad_enabled() else CONVERSION)
 
     def saves(self, x: Tensor) -> bool:
@@ -105,7 +114,7 @@ class Conv3x3(nn.Conv2d):
             and x.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
             and min(self.in_channels, self.out_channels) >= NARROWEST
-            and x.shape[0] * x.shape[2] * x.shape[3] >= SMALLEST
+            and x.shape[2] * x.shape[3] >= SMALLEST
             and not torch.is_autocast_enabled("cpu")
             and _allowed.get()
         )
@@ -126,9 +135,7 @@ class _Rooms(threading.local):
     def __call__(self, like: Tensor, name: str, *shape: int) -> Tensor:
         """Of this shape, with anything in it; until the next call for that name."""
         size = math.prod(shape)
-        if type(like) is not Tensor and not isinstance(
-            like, nn.Parameter
-        ):  # one that stands for a tensor, without memory
+        if type(like) not in (Tensor, nn.Parameter):  # one that stands for a tensor or a parameter, without memory
             return like.new_empty(shape)
         if name not in self.held or len(self.held[name]) < size:
             with torch.inference_mode(False):  # where others could not be written to in training
@@ -150,8 +157,7 @@ class _Convolution(torch.autograd.Function):
             size, dtype=x.dtype, device=x.device, memory_format=layout
         )  # first, as it outlives the rest
         kernel = _kernel(weight.transpose(0, 1), scheme)
-        together = _together(x, scheme)
-        for some, made in zip(x.split(together), images.split(together), strict=True):
+        for some, made in zip(x.split(1), images.split(1), strict=True):
             tiles = _Tiles(_pixels(some), scheme)
             blocks = x.new_empty(tiles.count, tiles.rows, scheme.tile, tiles.columns, scheme.tile, len(weight))
             for rows in tiles.parts():
@@ -179,8 +185,7 @@ def _gradients(
     of_images, of_taps = torch.empty(x.shape), torch.empty(weight.shape)  # first, as they outlive the rest
     kernel = _kernel(weight, scheme)
     of_kernel = torch.zeros_like(kernel)
-    together = _together(x, scheme)
-    for some, made, given in zip(x.split(together), grad.split(together), of_images.split(together), strict=True):
+    for some, made, given in zip(x.split(1), grad.split(1), of_images.split(1), strict=True):
         tiles = _Tiles(_pixels(some), scheme)
         blocks = _blocks(_pixels(made), scheme.tile)
         spread = grad.new_zeros(
@@ -198,11 +203,6 @@ def _gradients(
         of_images if of_x else None,
         of_taps.view(-1, 9).copy_((scheme.kernel.T @ of_kernel.flatten(1)).T).view_as(weight) if of_weight else None,
     )
-
-
-def _together(x: Tensor, scheme: Scheme) -> int:
-    """Images of x (N, C, H, W) that are worked on at once: as many as stay in the caches, or one."""
-    return max(HELD * scheme.tile**2 // x[0].numel(), 1)
 
 
 def lies_last(x: Tensor) -> bool:
@@ -271,8 +271,8 @@ class _Tiles:
         self.pixels = F.pad(pixels, (0, 0, 0, right, 0, below)) if below or right else pixels
 
     def parts(self) -> Iterator[slice]:
-        """As many rows of tiles at a time as stay in the caches."""
-        rows = max(HELD // (self.channels * self.columns * self.count), 1)
+        """As many rows of tiles at a time as stay in the caches; never less for an image's neighbours."""
+        rows = max(HELD // (self.channels * self.columns), 1)
         for top in range(0, self.rows, rows):
             yield slice(top, min(top + rows, self.rows))
 
