@@ -1,11 +1,22 @@
 """What all tests share. Each test process uses one torch thread, so that parallel ones do not fight for the cores."""
 
+import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from translate.conversion import job
+from translate.conversion.job import ConversionOptions, ConversionResult, ProgressCallback
+from translate.methods import METHODS
+from translate.trained import translator
+from translate.trained.folder import write_trained_model
+from translate.trained.translator import Translator
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,3 +90,106 @@ def images_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def hash_of(name: str) -> int:
     return sum(map(ord, name)) * 100
+
+
+SIZES = {"d_width": 4, "crop_size": 64, "load_size": 64}
+
+Build = Callable[..., Path]
+Convert = Callable[..., ConversionResult]
+Draw = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Makes a model folder of an untrained method."""
+
+    def make(name: str, *, folder: Path | None = None, **settings: Any) -> Path:
+        folder = folder or tmp_path_factory.mktemp(name)
+        cls = METHODS[name]
+        cfg = cls.check(cls.Config(**{"g_width": 4, **SIZES, **settings}))
+        write_trained_model(folder, cls(cfg), title="nothing", seen=0)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cyclegan_folder(build: Build) -> Path:
+    return build("cyclegan", generator="resnet_3blocks")
+
+
+@pytest.fixture(scope="session")
+def pix2pix_folder(build: Build) -> Path:
+    """Batch norm, and dropout in conversion: a U-Net of 6 levels is the smallest that has it."""
+    return build("pix2pix", generator="unet_64", norm="batch", dropout=True)
+
+
+@pytest.fixture(scope="session")
+def cyclegan(cyclegan_folder: Path) -> Translator:
+    return translator.load(cyclegan_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def pix2pix(pix2pix_folder: Path) -> Translator:
+    return translator.load(pix2pix_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def grey(build: Build) -> Translator:
+    """Reads and writes one channel."""
+    folder = build("cyclegan", generator="resnet_3blocks", input_channels=1, output_channels=1)
+    return translator.load(folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def draw() -> Draw:
+    """Random pixels (H, W, C), the same for the same seed."""
+
+    def make(seed: int = 0, width: int = 12, height: int = 10, channels: int = 3) -> np.ndarray:
+        return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+    return make
+
+
+def fingerprint(source: Path, output: Path) -> dict[str, str]:
+    """The SHA-256 of every file below the input, without those of an output folder inside it; links by their target."""
+    folder = source if source.is_dir() else source.parent
+    found = {}
+    for place, _, names in os.walk(folder):
+        if not Path(place).resolve().is_relative_to(output.resolve()):
+            for path in (Path(place, name) for name in names):
+                link = str(path.readlink()) if path.is_symlink() else ""
+                found[str(path)] = link + (hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
+    return found
+
+
+@pytest.fixture
+def convert(cyclegan: Translator) -> Convert:
+    """`job.convert` with a small model and options by keyword. After each call the inputs must be what they were."""
+
+    def run(
+        source: Path | str,
+        output: Path,
+        model: Translator | None = None,
+        progress: ProgressCallback | None = None,
+        **options: Any,
+    ) -> ConversionResult:
+        before = fingerprint(Path(source), output)
+        try:
+            shown = () if progress is None else (progress,)
+            return job.convert(model or cyclegan, source, output, ConversionOptions(**options), *shown)
+        finally:
+            assert fingerprint(Path(source), output) == before, "an input was changed"
+
+    return run
+
+
+@pytest.fixture
+def source(tmp_path: Path, draw: Draw) -> Path:
+    """A folder of five images of mixed sizes and formats, two of them in subfolders."""
+    folder = tmp_path / "in"
+    for seed, name in enumerate(("1.png", "2.jpg", "deep/er/3.webp", "deep/4.tif", "5.JPG")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw(seed, 11 + 3 * seed, 9 + seed)).save(path, quality=95)
+    return folder

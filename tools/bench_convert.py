@@ -30,13 +30,13 @@ from torch import nn
 from torchvision import transforms
 
 from translate import api
-from translate.conversion import model
-from translate.conversion.options import Options
-from translate.conversion.translator import Translator
+from translate.conversion.options import ConversionOptions
 from translate.methods import METHODS
 from translate.nn.generators import Generator
 from translate.nn.winograd import direct
 from translate.runtime import devices
+from translate.trained.folder import write_trained_model
+from translate.trained.translator import Translator
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def translator_for(row, folder, device):
     cls = METHODS["cyclegan"]
     cfg = cls.check(cls.Config(generator=f"resnet_{row.blocks or 1}blocks", g_width=row.width if row.blocks else 4))
     folder.mkdir()
-    model.write_trained(folder, cls(cfg), title="untrained", seen=0)
+    write_trained_model(folder, cls(cfg), title="untrained", seen=0)
     loaded = api.load(folder, device=device)
     if not row.blocks:
         loaded.method.g_ab = Nothing()
@@ -134,7 +134,7 @@ def main():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--row", type=int, choices=range(len(ROWS)), help="only this one")
     parser.add_argument("--scale", type=int, default=1, help="as many times the images")
-    parser.add_argument("--batch-size", type=int, default=Options().batch_size)
+    parser.add_argument("--batch-size", type=int, default=ConversionOptions().batch_size)
     args = parser.parse_args()
     device = devices.resolve_device(args.device)
     print(

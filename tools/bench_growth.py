@@ -33,12 +33,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from translate import config
 from translate.api import models
-from translate.conversion import model
 from translate.data import layouts
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.methods import METHODS
 from translate.runtime.precision import resolve_precision
+from translate.trained.folder import write_trained_model
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
@@ -115,7 +115,7 @@ def untrained(folder):
     cls = METHODS["cyclegan"]
     settings = {"generator": "resnet_3blocks", "g_width": 4, "d_width": 4, "crop_size": 64, "load_size": 64}
     folder.mkdir()
-    model.write_trained(folder, cls(cls.check(cls.Config(**settings))), title="nothing", seen=0)
+    write_trained_model(folder, cls(cls.check(cls.Config(**settings))), title="nothing", seen=0)
     return folder
 
 

@@ -33,8 +33,8 @@ from bench_common import arguments, kept, reset_peak_memory, run_in_new_process,
 
 from tests.parity import double
 from translate import api, config
-from translate.conversion import model
 from translate.methods import METHODS
+from translate.trained.folder import write_trained_model
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def written(case, folder):
             if name.endswith(("model.26.weight", "model.model.3.weight")):  # the last: tanh is not to be saturated
                 weight.data.mul_(0.3)
     folder.mkdir()
-    model.write_trained(folder, method, title="random", seen=0)
+    write_trained_model(folder, method, title="random", seen=0)
     return folder
 
 

@@ -92,7 +92,7 @@ def looks(engine: Engine, sample: dict[str, torch.Tensor], log: Log) -> Iterator
         log.print_progress(engine.images, PLANNED, values)
 
     yield POINT, point
-    yield "sample grid", lambda: log.grid(engine.images, images.grid(loop.preview(engine, sample)))
+    yield "sample grid", lambda: log.grid(engine.images, images.make_comparison_grid(loop.preview(engine, sample)))
     yield "sentinels", lambda: sentinels(engine)
     yield "judge", lambda: judge(engine)
 

@@ -18,9 +18,10 @@ import torch
 
 import translate
 from translate import images
-from translate.conversion import sampling, translator
+from translate.conversion import sampling
 from translate.data import layouts
 from translate.evaluation import image_sets
+from translate.trained import translator
 
 SHOWN = 5
 """Rows of a picture."""
@@ -104,8 +105,8 @@ def picture(recipe: Recipe, root: Path, out: Path, target: Path) -> None:
     """Held-out inputs and what the model makes of them; of dcgan a sheet of samples."""
     run, place = out / recipe.method, target / f"method-{recipe.method}.png"
     if recipe.method == "dcgan":
-        made = sampling.Sampler(translator.read(run), torch.device("cpu"))(range(30))
-        images.write_image(place, images.sheet(torch.nn.functional.interpolate(made, scale_factor=3), 10))
+        made = sampling.ImageSampler(translator.read_model(run), torch.device("cpu"))(range(30))
+        images.write_png(place, images.make_grid(torch.nn.functional.interpolate(made, scale_factor=3), 10))
         return
     layout = "domains" if recipe.method == "stargan" else "unpaired"
     split = layouts.find_split(root / recipe.data, layout, "test").subsample(SHOWN)
@@ -119,7 +120,7 @@ def picture(recipe: Recipe, root: Path, out: Path, target: Path) -> None:
     else:
         there = model(x)
         columns = {"input": x, "output": there, **({"and back": model(there, "a")} if "a" in model.directions else {})}
-    images.write_image(place, images.grid(columns))
+    images.write_png(place, images.make_comparison_grid(columns))
 
 
 def main() -> None:

@@ -160,7 +160,7 @@ def pictures(root: Path, out: Path, target: Path) -> None:
             columns[f"seed {seed}"] = translate.load(out / f"{recipe.name}-{seed}", device="cpu")(x)
         if not grey:
             columns["truth"] = torch.cat([b.normalized(i) for i in range(len(b))])
-        images.grid(columns).save(target / f"results-{recipe.name}.jpg", quality=88, subsampling=0)
+        images.make_comparison_grid(columns).save(target / f"results-{recipe.name}.jpg", quality=88, subsampling=0)
 
 
 def main() -> None:

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from translate import api, config, images
-from translate.conversion import report, translator
+from translate.conversion.report import html
 from translate.data import layouts, preprocessing, split
 from translate.errors import DataError, ModelError
 from translate.evaluation import paired
 from translate.methods import METHODS
+from translate.trained import translator
 
 ImageList = list[np.ndarray]
 MetricTable = dict[str, dict[str, float]]
@@ -111,7 +112,7 @@ def data_folder() -> Path:
 
 def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, MetricTable]:
     """Runs the demo into `out`; figures by task, candidate and metric."""
-    sections: list[report.Section] = []
+    sections: list[html.PageSection] = []
     figures: dict[str, MetricTable] = {}
     for task in TASKS:
         say(f"\n{task.title}")
@@ -130,13 +131,13 @@ def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Met
             name: [column[i] for i in spread]
             for name, column in zip(task.columns, (photos, translated, shipped, truth), strict=True)
         }
-        sections.append(report.Section(task.title, task.text, table, pictures))
-        images.write_image(out / f"{task.name}.png", images.grid({k: v[:4] for k, v in pictures.items()}))
+        sections.append(html.PageSection(task.title, task.text, table, pictures))
+        images.write_png(out / f"{task.name}.png", images.make_comparison_grid({k: v[:4] for k, v in pictures.items()}))
     intro = (
         "Two models were trained from scratch on this machine, in a few minutes. Beside them stand the two that ship with the "
         "project, trained for longer; their cards say how. The places are new to all of them."
     )
-    report.write(
+    html.write_comparison_page(
         out / "report.html", "Image translation, trained before your eyes", intro, sections, next_commands(out)
     )
     return figures
@@ -144,7 +145,7 @@ def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Met
 
 def _shipped(name: str) -> Path:
     """The model of this name that ships with the project."""
-    if (folder := translator.by_name(name)) is None:
+    if (folder := translator.find_named_model(name)) is None:
         raise ModelError(f"checkpoints/{name}: missing; install the project from its repository")
     return folder
 
@@ -186,7 +187,7 @@ def _held_out(task: DemoTask, root: Path, out: Path) -> tuple[list[str], ImageLi
     for name, photo in zip(names, photos, strict=True):
         path = out / f"{task.name}-input" / name
         if not path.exists():
-            images.write_image(path, images.to_image(photo))
+            images.write_png(path, images.to_pil_image(photo))
     return names, photos, truth
 
 

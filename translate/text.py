@@ -27,3 +27,36 @@ def format_number(value: float) -> str:
     if value == 0 or size >= 1e5 or size < 0.001:
         return f"{value:.2g}"
     return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 100 else f"{value:.1f}"
+
+
+# Words.
+
+
+def printable(name: str) -> str:
+    """A name on one line, without what would steer a terminal, turn the reading direction, or cannot be encoded."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)
+
+
+def duration(seconds: float) -> str:
+    """As "4.2 s", "40 min", "5 h 20 min" or "3 days 4 h"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def rate(count: float, seconds: float) -> str:
+    """As "41/s", or "12/min" where it is slower than one in two seconds; empty where there is none."""
+    if count <= 0 or seconds <= 0:
+        return ""
+    each = count / seconds
+    if each < 0.5:
+        return f"{60 * each:.2g}/min"
+    return f"{each:,.0f}/s" if each >= 10 else f"{each:.1f}/s"

@@ -14,7 +14,7 @@ import pytest
 import translate
 from translate.cli.app import app
 from translate.data.layouts import LAYOUTS, find_split
-from translate.images import READABLE, WRITERS
+from translate.images import READABLE_EXTENSIONS, WRITERS
 from translate.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_what_ships_is_at_most_20_megabytes():
 
 def test_layouts_and_formats_stand_in_the_data_readme():
     text = (ROOT / "datasets" / "README.md").read_text()
-    assert all(ext in text for ext in READABLE)
+    assert all(ext in text for ext in READABLE_EXTENSIONS)
     assert all(name in text for name in LAYOUTS)
     assert "webp" in WRITERS
 

@@ -207,19 +207,19 @@ def test_training_starts_on_the_files_of_pillow_and_pngsuite(collection, tier, m
 
     def watched(*args, formats=None, **kwargs):
         assert formats is not None
-        assert set(formats) <= set(images.FORMATS)
+        assert set(formats) <= set(images.PILLOW_FORMATS)
         image = plain(*args, formats=formats, **kwargs)
         opened[image.format] += 1
         return image
 
     monkeypatch.setattr(Image, "open", watched)
     began = time.monotonic()
-    files = len(images.find(collection / "trainA"))
+    files = len(images.list_images(collection / "trainA"))
     loader, said = start(collection, tier, batches=files // 2 + 2, within=1.5)  # floats overshoot
     took = time.monotonic() - began
     skipped = [line for line in said if line.startswith("skipped")]
     assert files > 500
-    assert set(opened) <= set(images.FORMATS)
+    assert set(opened) <= set(images.PILLOW_FORMATS)
     assert loader.skipped == len(skipped) == len(set(skipped))
     assert 10 < len(skipped) < files / 2
     assert all(line.isprintable() for line in said)

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from translate import cli
 from translate.cli.progress import ProgressReporter, format_progress, print_summary, show_progress
-from translate.conversion.model import write_trained
-from translate.conversion.names import Item
-from translate.conversion.options import Result
+from translate.conversion.options import ConversionResult
+from translate.conversion.output_paths import Item
 from translate.methods import METHODS
+from translate.trained.folder import write_trained_model
 
 JSON = {"output", "done", "skipped", "others", "failures", "notices", "seconds", "planned", "failed", "report"}
 
@@ -26,7 +26,7 @@ Convert = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, cls = tmp_path_factory.mktemp("model"), METHODS["pix2pix"]
-    write_trained(
+    write_trained_model(
         folder, cls(cls.check(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))), title="x", seen=0
     )
     return folder
@@ -122,11 +122,11 @@ def test_on_a_terminal_there_is_a_bar() -> None:
 # In the end.
 
 
-def result(**values: object) -> Result:
-    return Result(Path("out"), **values)  # type: ignore[arg-type]
+def result(**values: object) -> ConversionResult:
+    return ConversionResult(Path("out"), **values)  # type: ignore[arg-type]
 
 
-def closing(told: Result, *, terminal: bool, dry_run: bool = False) -> list[str]:
+def closing(told: ConversionResult, *, terminal: bool, dry_run: bool = False) -> list[str]:
     out, file = console(terminal)
     print_summary(told, out, dry_run)
     return [re.sub(" {2,}", ": ", line.rstrip()) for line in file.getvalue().splitlines()]

@@ -17,8 +17,8 @@ from PIL import Image
 
 import translate
 from translate import api, atomic, cli
-from translate.conversion.model import write_trained
 from translate.methods import METHODS
+from translate.trained.folder import write_trained_model
 
 SMALL = ["--crop-size", "32", "--g-width", "4", "--d-width", "4", "--device", "cpu"]
 CYCLEGAN = ["--generator", "resnet_3blocks"]
@@ -66,7 +66,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     cls = METHODS["pix2pix"]
     cfg = cls.check(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))
-    write_trained(folder, cls(cfg), title="nothing", seen=0)
+    write_trained_model(folder, cls(cfg), title="nothing", seen=0)
     return folder
 
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 import translate
 from translate import cli
-from translate.conversion.model import write_trained
 from translate.evaluation import extractors, label_scorers
 from translate.evaluation.extractors import EXTRACTORS, ExtractorSpec
 from translate.methods import METHODS
 from translate.nn.pretrained import PublishedWeights
+from translate.trained.folder import write_trained_model
 
 Run = Callable[..., tuple[int, str, str]]
 Figures = Callable[..., dict[str, Any]]
@@ -49,7 +49,7 @@ def model(path: Path, method: str, **settings: Any) -> Path:
     torch.manual_seed(0)
     cls = METHODS[method]
     path.mkdir()
-    write_trained(path, cls(cls.check(cls.Config(**{**SIZES, **settings}))), title="nothing", seen=0)
+    write_trained_model(path, cls(cls.check(cls.Config(**{**SIZES, **settings}))), title="nothing", seen=0)
     return path
 
 

@@ -15,11 +15,11 @@ from torch import nn
 
 import translate
 from translate import cli
-from translate.conversion.model import write_trained
 from translate.methods import METHODS
 from translate.nn.discriminators import DISCRIMINATORS
 from translate.nn.generators import find
 from translate.nn.init import normal_
+from translate.trained.folder import write_trained_model
 
 Run = Callable[..., tuple[list[str], list[str]]]
 Fails = Callable[..., str]
@@ -107,7 +107,7 @@ def trained() -> Path:
     cls = METHODS["cyclegan"]
     cfg = cls.check(cls.Config(generator="resnet_1blocks", g_width=4, d_width=4, crop_size=32, load_size=36))
     Path("run/model").mkdir(parents=True)
-    write_trained(Path("run/model"), cls(cfg), title="nothing", seen=8)
+    write_trained_model(Path("run/model"), cls(cfg), title="nothing", seen=8)
     return Path("run")
 
 

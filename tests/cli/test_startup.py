@@ -19,7 +19,7 @@ OTHERS = {
 }  # fmt: skip
 COMPILER = {"torch._dynamo", "torch._inductor", "torch.onnx"}
 UNUSED = {"rich.markdown", "rich.progress", "translate.evaluation", "translate.data", "translate.training.engine"}
-PAGES = {"translate.conversion.cluster", "translate.conversion.gallery"}
+PAGES = {"translate.conversion.cluster.driver", "translate.conversion.report.conversion_page"}
 NETWORK = {"ssl", "http.client"}
 
 COMMANDS = [

@@ -10,12 +10,12 @@ from PIL import Image
 
 import translate
 from translate import cli
-from translate.conversion import translator
-from translate.conversion.translator import Translator
 from translate.data.layouts import Split
 from translate.data.split import ImageRef
 from translate.errors import DataError, UsageError
 from translate.evaluation.cases import split_by_domain
+from translate.trained import translator
+from translate.trained.translator import Translator
 
 
 @pytest.fixture(scope="module")

@@ -23,12 +23,12 @@ from PIL import Image, ImageOps
 import translate
 from translate import atomic, images
 from translate.conversion import job
-from translate.conversion import names as names_of
-from translate.conversion.job import Options, Result
-from translate.conversion.translator import Translator
+from translate.conversion import output_paths as names_of
+from translate.conversion.job import ConversionOptions, ConversionResult
 from translate.errors import BusyError, DataError, Interrupted, StorageError, UsageError
+from translate.trained.translator import Translator
 
-Convert = Callable[..., Result]
+Convert = Callable[..., ConversionResult]
 Draw = Callable[..., np.ndarray]
 
 CONTRACT_FIELDS = {"input", "output", "status", "error", "seconds", "sha256"}
@@ -151,7 +151,7 @@ def test_every_mode_of_pillow(request: pytest.FixtureRequest, convert: Convert, 
             assert made.size == (13, 7)
             wide = name[0] in "IF"  # more than 8 bits: kept, and then cut down by Pillow here
             difference = np.asarray(images.read(tmp_path / "out" / entry["output"], model.channels("b")).pixels, int)
-            difference -= np.asarray(images.decode(model(given), model.channels("b")).pixels, int)
+            difference -= np.asarray(images.from_pil_image(model(given), model.channels("b")).pixels, int)
             assert np.abs(difference).max() <= wide, name
             assert ("A" in made.getbands()) == (name in ("LA.png", "P-clear.png", "RGBA.png", "RGBA.webp"))
 
@@ -187,7 +187,7 @@ def test_arrays(convert: Convert, draw: Draw, tmp_path: Path, dtype: Any, channe
     convert(save(tmp_path / "as_png" / "x.png", pixels).parent, tmp_path / "out8")
     usual = images.read(tmp_path / "out8" / "x.png", 3)
     if fmt != "jpg":
-        difference = images.eight_bits(picture.pixels).astype(int) - usual.pixels
+        difference = images.to_uint8(picture.pixels).astype(int) - usual.pixels
         assert np.abs(difference).max() <= (1 if channels < 4 else 4)  # composited twice
         assert (picture.alpha is None) == (channels < 4)
 
@@ -288,7 +288,7 @@ def test_transparency_is_carried_where_the_format_can(convert: Convert, draw: Dr
 
 
 def names(inputs: list[str], fmt: str, kept: dict[str, str] | None = None) -> dict[str, str]:
-    return {item.input: item.output for item in names_of.plan(sorted(inputs), fmt, kept or {})}
+    return {item.input: item.output for item in names_of.plan_outputs(sorted(inputs), fmt, kept or {})}
 
 
 @pytest.mark.parametrize(("fmt", "expected"), [
@@ -675,17 +675,17 @@ def test_a_run_killed_while_writing_is_made_whole(
             raise Killed
         replace(a, b) if place != "after the rename" else None
 
-    def killing_journal(self: job.Journal, new: Iterable[dict[str, Any]]) -> None:
+    def killing_journal(self: job.Manifest, new: Iterable[dict[str, Any]]) -> None:
         for line in new:
             calls.append(line["input"])
             if len(calls) == 3:
                 raise Killed
             add(self, [line])
 
-    add = job.Journal.add
+    add = job.Manifest.add
     with monkeypatch.context() as patch:
         if place == "before the line":
-            patch.setattr(job.Journal, "add", killing_journal)
+            patch.setattr(job.Manifest, "add", killing_journal)
         else:
             patch.setattr(atomic.os, "replace", killing)
         with pytest.raises(Killed):
@@ -854,7 +854,7 @@ def test_the_process_keeps_its_warnings(
     """Pillow's are silenced while a file is read. Here one thread begins before another ends, and ends after it."""
     for seed in range(2):
         save(tmp_path / "in" / f"{seed}.png", draw(seed))
-    read, decode = images.read, images.decode
+    read, decode = images.read, images.from_pil_image
     both, ended = threading.Event(), threading.Event()
     begun: list[int] = []
 
@@ -1095,7 +1095,7 @@ def test_an_output_that_is_a_file(convert: Convert, source: Path, tmp_path: Path
 ], ids=str)  # fmt: skip
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="--" + next(iter(options)).replace("_", "-")):
-        Options(**options)
+        ConversionOptions(**options)
 
 
 def test_options_from_python(cyclegan: Translator, source: Path, tmp_path: Path) -> None:

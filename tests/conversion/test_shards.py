@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from translate import atomic
-from translate.conversion.journal import Journal
-from translate.conversion.listing import WHOLE, Shard, shard
-from translate.conversion.names import Item, check_distinct
-from translate.conversion.options import Result
+from translate.conversion.inputs import WHOLE, Shard, resolve_shard
+from translate.conversion.manifest import Manifest
+from translate.conversion.options import ConversionResult
+from translate.conversion.output_paths import Item, check_distinct
 from translate.errors import BusyError, UsageError
 
-Convert = Callable[..., Result]
+Convert = Callable[..., ConversionResult]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_merged_journals_are_one(convert: Convert, source: Path, tmp_path: Path)
     out = tmp_path / "out"
     for i in range(3):
         convert(source, out, format="png", shard=f"{i}/3")
-    expected = {name: Journal(out, "", {}).line(name) for name in Journal(out, "", {}).known()}
+    expected = {name: Manifest(out, "", {}).last_line(name) for name in Manifest(out, "", {}).known_inputs()}
     result = convert(source, out, merge=True)
     assert (result.done, result.skipped, result.failures) == (0, 14, {"bad.png": "not an image"})
     assert [path.name for path in out.glob("*.jsonl")] == ["manifest.jsonl"]
@@ -71,7 +71,7 @@ def test_merged_journals_are_one(convert: Convert, source: Path, tmp_path: Path)
 def test_an_input_is_in_one_part_whatever_else_there_is(source: Path) -> None:
     names = [f"{n}/ä {n}.png" for n in range(2000)] + [os.fsdecode(b"caf\xe9.png")]
     for count in (1, 2, 7):
-        held = [[Shard(i, count).holds(name) for i in range(count)] for name in names]
+        held = [[Shard(i, count).contains(name) for i in range(count)] for name in names]
         assert all(sum(row) == 1 for row in held)
         sizes = np.sum(held, axis=0)
         assert np.all(np.abs(sizes - 2001 / count) < 5 * np.sqrt(2001 / count))
@@ -81,7 +81,7 @@ def test_the_hash_is_for_ever() -> None:
     """The first 8 bytes of SHA-256, by another program: a part that is started next year must hold the same images."""
     digest = subprocess.run(["sha256sum"], input=b"a.png", capture_output=True, check=True).stdout
     number = int(digest[:16], 16)
-    assert [i for i in range(10) if Shard(i, 10).holds("a.png")] == [number % 10]
+    assert [i for i in range(10) if Shard(i, 10).contains("a.png")] == [number % 10]
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_the_hash_is_for_ever() -> None:
     ],
 )  # fmt: skip
 def test_who_says_which_part(text: str | None, environment: dict[str, str], expected: Shard) -> None:
-    assert shard(text, environment)[0] == expected
+    assert resolve_shard(text, environment)[0] == expected
 
 
 @pytest.mark.parametrize("text", ["4/4", "1", "a/b", "-1/2", "1/0", "1/2/3", "0x1/2"])
 def test_parts_that_cannot_be(text: str) -> None:
     with pytest.raises(UsageError, match=f"--shard {text}"):
-        shard(text, {})
+        resolve_shard(text, {})
 
 
 def test_parts_run_beside_each_other_but_not_beside_the_whole(convert: Convert, source: Path, tmp_path: Path) -> None:

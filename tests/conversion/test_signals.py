@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from translate.conversion import job
-from translate.conversion.job import Result
-from translate.conversion.translator import Translator
+from translate.conversion.job import ConversionResult
+from translate.trained.translator import Translator
 
 COUNT = 300
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -40,13 +40,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, draw: Callable[..., np.ndar
 def whole(tmp_path_factory: pytest.TempPathFactory, cyclegan: Translator, folder: Path) -> dict[str, bytes]:
     """What a run gives that nobody stops."""
     output = tmp_path_factory.mktemp("whole")
-    assert job.convert(cyclegan, folder, output, job.Options(format="png")).done == COUNT
+    assert job.convert(cyclegan, folder, output, job.ConversionOptions(format="png")).done == COUNT
     return tree(output)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_and_run_again(
-    cyclegan_folder: Path, convert: Callable[..., Result], folder: Path, whole: dict[str, bytes], tmp_path: Path,
+    cyclegan_folder: Path, convert: Callable[..., ConversionResult], folder: Path, whole: dict[str, bytes], tmp_path: Path,
     number: signal.Signals,
 ) -> None:  # fmt: skip
     output = tmp_path / "out"

@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 from translate import images
-from translate.conversion import job, model, translator
+from translate.conversion import job
 from translate.data import layouts
 from translate.data.loader import Loader, LoaderOptions, fixed_batch
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.split import ImageRef
 from translate.images import ImageError, Picture, Reading, encode, read
 from translate.methods import METHODS
+from translate.trained import folder, translator
 
 CPU = torch.device("cpu")
 TIERS = ["resident", "ram", "stream"]
@@ -129,7 +130,7 @@ def test_pnm_of_16_bits(kind, channels, tmp_path):
 def test_pgm_of_12_bits_with_a_declared_range(tmp_path):
     array = values(1) % 4096
     (tmp_path / "x.pgm").write_bytes(b"P5 %d %d 4095\n" % (W, H) + array.astype(">u2").tobytes())
-    assert np.array_equal(deep(tmp_path / "x.pgm", 1, declared=True).pixels, array)
+    assert np.array_equal(deep(tmp_path / "x.pgm", 1, preserve_range=True).pixels, array)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint32])
@@ -141,7 +142,7 @@ def test_integers_beyond_16_bits_and_below_0_keep_their_values_where_declared(ex
         np.save(tmp_path / "x.npy", array)
     else:
         tiff(tmp_path / "x.tif", array)
-    assert np.array_equal(deep(tmp_path / f"x.{ext}", 1, declared=True).pixels.astype(np.float64), array)
+    assert np.array_equal(deep(tmp_path / f"x.{ext}", 1, preserve_range=True).pixels.astype(np.float64), array)
 
 
 @pytest.mark.parametrize("ext", ["npy", "tif"])
@@ -151,7 +152,7 @@ def test_floats_beyond_1_and_below_0_keep_their_values_where_declared(ext, tmp_p
         np.save(tmp_path / "x.npy", array)
     else:
         tiff(tmp_path / "x.tif", array)
-    assert np.array_equal(deep(tmp_path / f"x.{ext}", 1, declared=True).pixels, array)
+    assert np.array_equal(deep(tmp_path / f"x.{ext}", 1, preserve_range=True).pixels, array)
 
 
 def test_white_is_zero_in_tiff_of_16_bits(tmp_path):
@@ -163,7 +164,7 @@ def test_white_is_zero_in_tiff_of_16_bits(tmp_path):
 def test_12_bits_are_a_share_of_their_own_range_unless_one_is_declared(tmp_path):
     array = values(1) % 4096
     tifffile.imwrite(tmp_path / "x.tif", array[:, :, 0], bitspersample=12, photometric="minisblack", metadata=None)
-    assert np.array_equal(deep(tmp_path / "x.tif", 1, declared=True).pixels, array)
+    assert np.array_equal(deep(tmp_path / "x.tif", 1, preserve_range=True).pixels, array)
     assert np.array_equal(deep(tmp_path / "x.tif", 1).pixels, np.round(array * (65535 / 4095)))
 
 
@@ -369,7 +370,7 @@ def test_a_ramp_of_16_bits_keeps_its_levels_into_training(ext, channels, tier, t
     save(tmp_path / f"x.{ext}", RAMP.repeat(channels, 2))
     split = layouts.find_split(tmp_path, "images")
     x = take(loader(split, Preprocessing(256, 256, False, (channels, 3)), tier), 1)[0]["a"]
-    expected = images.to_range(torch.from_numpy(RAMP[:, :, 0]), torch.float32)
+    expected = images.normalize(torch.from_numpy(RAMP[:, :, 0]), torch.float32)
     assert torch.equal(x, expected.expand(1, channels, 256, 256))
     assert len(x.unique()) == 65536
 
@@ -416,13 +417,13 @@ def identity(tmp_path, monkeypatch, **settings):
     }
     cfg = cls.check(cls.Config(**{**sizes, **settings}))
     (tmp_path / "model").mkdir()
-    model.write_trained(tmp_path / "model", cls(cfg), title="nothing", seen=0)
+    folder.write_trained_model(tmp_path / "model", cls(cfg), title="nothing", seen=0)
     monkeypatch.setattr(cls, "translate", lambda self, x, to, key: x)
     return translator.load(tmp_path / "model", device="cpu")
 
 
 def convert(model, source, output, **options):
-    result = job.convert(model, source, output, job.Options(**options))
+    result = job.convert(model, source, output, job.ConversionOptions(**options))
     assert not result.failures
     (made,) = [path for path in output.rglob("*") if path.is_file() and path.name != "manifest.jsonl"]
     return made
@@ -470,7 +471,7 @@ def test_a_map_of_a_declared_depth_becomes_a_map_of_another(tmp_path, monkeypatc
     net = identity(tmp_path, monkeypatch, input_channels=1, output_channels=1, range_a="0:4095", range_b="-1:3")
     depths = (RAMP[:64, :64] % 4096).astype(np.uint16)
     save(tmp_path / "in/x.npy", depths)
-    picture = deep(convert(net, tmp_path / "in", tmp_path / "out"), 1, declared=True)
+    picture = deep(convert(net, tmp_path / "in", tmp_path / "out"), 1, preserve_range=True)
     assert picture.pixels.dtype == np.float32
     np.testing.assert_allclose(picture.pixels, depths / 4095 * 4 - 1, rtol=0, atol=1e-6)
 
@@ -489,7 +490,7 @@ def test_what_is_written_deep_is_read_alike(fmt, dtype, channels, transparent, t
     if not transparent:
         assert np.array_equal(picture.pixels, array)
         return
-    top = images.FULL[torch.from_numpy(array).dtype][1]
+    top = images.FULL_RANGES[torch.from_numpy(array).dtype][1]
     share = alpha[:, :, None].astype(np.float64) / top
     seen = array * share + top * (1 - share)
     assert np.abs(picture.pixels - seen).max() <= (2e-6 if dtype == np.float32 else 1)

@@ -218,8 +218,8 @@ def test_a_crop_as_large_as_the_image_is_the_image(split, tier):
     order = Sampler(split, seed=0)
     for n in range(12):
         a, b = order(n)
-        assert torch.equal(batch["a"][n], images.to_range(decode(split.a[a], 3, 16), torch.float32))
-        assert torch.equal(batch["b"][n], images.to_range(decode(split.b[b], 3, 16), torch.float32))
+        assert torch.equal(batch["a"][n], images.normalize(decode(split.a[a], 3, 16), torch.float32))
+        assert torch.equal(batch["b"][n], images.normalize(decode(split.b[b], 3, 16), torch.float32))
 
 
 def test_auto_keeps_images_resident_while_they_take_half_of_the_free_memory(unpaired, monkeypatch):
@@ -357,7 +357,7 @@ def by_slices(stored, cuts, index, size):
     """The three ways to cut give the same."""
     out = torch.empty(len(index), stored.shape[1], size, size, dtype=torch.float64)
     where = zip(cuts.top.tolist(), cuts.left.tolist(), cuts.mirrored.tolist(), strict=True)
-    return images.to_integers(crop_flip.crop_into([stored[i] for i in index.tolist()], list(where), out, None))
+    return images.quantize(crop_flip.crop_into([stored[i] for i in index.tolist()], list(where), out, None))
 
 
 def by_gather(stored, cuts, index, size):
@@ -439,7 +439,7 @@ def test_slices_normalise_as_a_gather_does_bit_for_bit(depth, values, dtype):
     stored = (torch.rand(1, 2, 6, 6) * 60000).to(depth)
     out = torch.empty(1, 2, 6, 6, dtype=dtype)
     crop_flip.crop_into([stored[0]], [(0, 0, False)], out, values)
-    assert torch.equal(out, images.to_range(stored, dtype, values))
+    assert torch.equal(out, images.normalize(stored, dtype, values))
 
 
 # The batch of the sample grids.
@@ -450,7 +450,7 @@ def test_fixed_batch_is_evenly_spread_over_each_domain(unpaired):
     batch = fixed_batch(unpaired, recipe, 3, CPU, torch.float32)
     for name, refs, channels, places in (("a", unpaired.a, 3, (0, 1, 3)), ("b", unpaired.b, 1, (0, 2, 4))):
         whole = torch.stack([decode(refs[i], channels, 20) for i in places])
-        assert torch.equal(batch[name], images.to_range(whole[:, :, 2:18, 2:18], torch.float32))
+        assert torch.equal(batch[name], images.normalize(whole[:, :, 2:18, 2:18], torch.float32))
     assert equal(batch, fixed_batch(unpaired, recipe, 3, CPU, torch.float32))
 
 

@@ -138,7 +138,7 @@ def test_images_are_cut_from_what_the_reference_would_load(rule, roots):
             with Image.open(refs[i].path) as file:
                 height, width = expected_size(rule, file.height, file.width, 22, 18)
                 loaded = np.asarray(file.resize((width, height), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
-            got = images.to_integers(batch[name][0]).numpy()
+            got = images.quantize(batch[name][0]).numpy()
             if rule == "none":
                 assert np.array_equal(got, loaded)
             else:
@@ -198,7 +198,7 @@ def test_twins_of_other_sizes_get_the_size_of_a(tier, roots):
         assert batch["a"].shape == batch["b"].shape == (1, 3, height, width)
         with Image.open(split.b[order(n)[1]].path) as file:
             b = np.asarray(file.resize((width, height), Image.Resampling.BICUBIC))
-        assert np.array_equal(images.to_pixels(batch["b"][0]), b)
+        assert np.array_equal(images.to_uint8_array(batch["b"][0]), b)
 
 
 @pytest.mark.parametrize("bad", ["trainA", "trainB"])
@@ -279,7 +279,7 @@ def test_resizers_agree(size):
 @pytest.mark.parametrize("resizer", RESIZERS)
 @pytest.mark.parametrize("depth", [torch.uint8, torch.uint16, torch.float32])
 def test_resizers_keep_constants_and_depth(resizer, depth):
-    value = images.FULL[depth][1]
+    value = images.FULL_RANGES[depth][1]
     for constant in (0, value, value / 4 if depth == torch.float32 else value // 4):
         image = torch.full((2, 9, 14), 0.0).add(constant).to(torch.float32)
         image = image.to(torch.int32).to(depth) if depth != torch.float32 else image
@@ -301,11 +301,11 @@ def test_resizers_keep_constants_and_depth(resizer, depth):
 )
 def test_an_edge_stays_within_the_range(resizer, depth):
     """A bicubic filter overshoots at edges; what it gives is still an image."""
-    top = images.FULL[depth][1]
+    top = images.FULL_RANGES[depth][1]
     image = torch.zeros(1, 20, 20)
     image[:, :, 10:] = top
     image = image if depth == torch.float32 else image.to(torch.int32).to(depth)
-    x = images.to_range(RESIZERS[resizer](image, 40, 40), torch.float32)
+    x = images.normalize(RESIZERS[resizer](image, 40, 40), torch.float32)
     assert x.min() >= -1
     assert x.max() <= 1
 
@@ -662,7 +662,7 @@ def test_permute_both_reaches_the_batches(tier, roots):
     recipe = Preprocessing(18, 18, False, (3, 3))
     order = Sampler(split, 0, "permute-both")
     for n, batch in enumerate(take(make(split, recipe, tier=tier, sampling="permute-both").batches(0), 10)):
-        assert torch.equal(batch["b"][0], images.to_range(load_image(split.b[order(n)[1]], recipe, 1), torch.float32))
+        assert torch.equal(batch["b"][0], images.normalize(load_image(split.b[order(n)[1]], recipe, 1), torch.float32))
 
 
 # Files that are bad, or go away.

@@ -26,7 +26,7 @@ def seen() -> Seen:
 
 @pytest.fixture(scope="module")
 def photos() -> list[np.ndarray]:
-    return [images.read(path).pixels for path in images.find(data_folder() / "earth_season" / "trainA")][:160]
+    return [images.read(path).pixels for path in images.list_images(data_folder() / "earth_season" / "trainA")][:160]
 
 
 def test_two_halves_of_one_domain_are_alike(seen: Seen, photos: list[np.ndarray]) -> None:
@@ -35,7 +35,7 @@ def test_two_halves_of_one_domain_are_alike(seen: Seen, photos: list[np.ndarray]
     alike = kid(rows[::2], rows[1::2])["kid"]
     assert alike.error is not None
     assert abs(alike.value) < 2 * alike.error
-    winter = [images.read(path).pixels for path in images.find(data_folder() / "earth_season" / "trainB")][:80]
+    winter = [images.read(path).pixels for path in images.list_images(data_folder() / "earth_season" / "trainB")][:80]
     unlike = kid(rows[::2], seen(winter))["kid"]
     assert unlike.value > 5 * (unlike.error or 0)
 

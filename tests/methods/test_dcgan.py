@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from translate import config, keyed_random
-from translate.conversion import model as model_folder
 from translate.errors import UsageError
 from translate.methods.base import Clock
 from translate.methods.dcgan import COLUMNS, DCGAN, DCGANConfig
 from translate.nn.blocks import BatchNorm2d
 from translate.runtime.precision import PRECISIONS
+from translate.trained import folder as model_folder
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -205,8 +205,8 @@ def test_batch_norm_takes_its_running_statistics_in_evaluation():
 def test_a_model_folder_samples_what_the_run_does(flags, tmp_path):
     engine = engine_of("fp32", **flags)
     engine.step([images(dtype=torch.float32)])
-    model_folder.write_trained(tmp_path, engine.method, title="test", seen=COUNT)
-    loaded, key = model_folder.read_folder(tmp_path).method.eval(), keyed_random.image_keys(5, torch.arange(3))
+    model_folder.write_trained_model(tmp_path, engine.method, title="test", seen=COUNT)
+    loaded, key = model_folder.read_model_folder(tmp_path).method.eval(), keyed_random.image_keys(5, torch.arange(3))
     assert loaded.classes == engine.method.classes
     assert torch.equal(loaded.sample(key), engine.method.eval().sample(key))
 

@@ -10,7 +10,7 @@ _PARTS = {
     "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
     "translate.api.run_status": ("status",),
     "translate.api.training": ("Run", "resume", "train"),
-    "translate.conversion.translator": ("Translator",),
+    "translate.trained.translator": ("Translator",),
 }
 __all__ = [
     "Run",
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from translate.api.models import convert, export, import_weights, load, sample, say_to_stderr
     from translate.api.run_status import status
     from translate.api.training import Run, resume, train
-    from translate.conversion.translator import Translator
+    from translate.trained.translator import Translator
 
 
 def __getattr__(name: str) -> Any:

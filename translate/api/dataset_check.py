@@ -51,7 +51,7 @@ def check_data(
 
 def _check_list(path: Path) -> None:
     """UsageError where the list would take the place of something else."""
-    if path.is_dir() or images.extension(path) in images.KNOWN:
+    if path.is_dir() or images.extension(path) in images.IMAGE_EXTENSIONS:
         raise UsageError(
             f"--quarantine {path}: is a folder or the name of an image; give a file for the list, as bad.txt"
         )

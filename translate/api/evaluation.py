@@ -7,15 +7,15 @@ from typing import Any
 
 from translate import __version__
 from translate.api.models import say_to_stderr
-from translate.conversion import translator
-from translate.conversion.options import Progress
-from translate.conversion.translator import Translator
+from translate.conversion.options import ProgressCallback
 from translate.errors import DataError, UsageError
 from translate.evaluation import evaluator, extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
 from translate.evaluation.evaluator import Evaluator
 from translate.evaluation.uncertainty import Estimate
 from translate.runtime import devices
+from translate.trained import translator
+from translate.trained.translator import Translator
 
 DEFAULT_EXTRACTOR = "efficientnet-lite0"
 """The one that works offline at once."""
@@ -33,7 +33,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "fp32",
     out: str | Path | None = None,
-    progress: Progress = lambda finished, failed, total: None,
+    progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = say_to_stderr,
     **choice: Any,
 ) -> dict[str, Any]:
@@ -107,12 +107,12 @@ def _whose(weights: str | Path | None, asked: Iterable[str], extractor: str) -> 
 
 def _case(
     model: str | Path | Translator | None, root: str | Path | None, real: str | Path | None, fake: str | Path | None,
-    choice: EvaluationOptions, device: str, precision: str, progress: Progress, say: Callable[[str], None],
+    choice: EvaluationOptions, device: str, precision: str, progress: ProgressCallback, say: Callable[[str], None],
 ) -> EvaluationCase:  # fmt: skip
     if model is not None and root is not None and real is None and fake is None:
         if isinstance(model, Translator):
             return case_from_model(model, None, Path(root), choice, progress, say)
-        source = translator.read(model)
+        source = translator.read_model(model)
         for notice in source.notices:
             say(notice)
         ready = Translator(source, devices.resolve_device(device), precision)

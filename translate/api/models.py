@@ -8,14 +8,15 @@ from typing import Any
 import torch
 
 from translate import atomic
-from translate.conversion import job, reference, sampling, translator
-from translate.conversion import model as model_folder
-from translate.conversion.model import Model
-from translate.conversion.options import Options, Progress, Result
-from translate.conversion.translator import Translator
+from translate.conversion import job, sampling
+from translate.conversion.options import ConversionOptions, ConversionResult, ProgressCallback
 from translate.errors import ModelError, UsageError
-from translate.nn.recognise import STATISTICS
 from translate.runtime import devices
+from translate.trained import folder as model_folder
+from translate.trained import reference_pth, translator
+from translate.trained.detect import RUNNING_STATISTICS
+from translate.trained.folder import TrainedModel
+from translate.trained.translator import Translator
 
 EXPORT_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -54,11 +55,11 @@ def convert(
     precision: str = "fp32",
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
-    progress: Progress = lambda finished, failed, total: None,
+    progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = say_to_stderr,
     **options: Any,
-) -> Result:
-    """Converts an image, folder or glob; `options` are those of `conversion.job.Options`. Images that fail are listed.
+) -> ConversionResult:
+    """Converts an image, folder or glob; `options` are those of `conversion.job.ConversionOptions`. Images that fail are listed.
 
     The settings of a model that is already loaded stay as they are.
     """
@@ -81,7 +82,7 @@ def import_weights(
     norm_statistics: str | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = say_to_stderr,
-) -> Model:
+) -> TrainedModel:
     """Makes a model folder of a checkpoint of the reference implementation: one `.pth`, or a folder with several.
 
     `epoch` of a folder's networks: "latest" or the last one if not given. Raises ModelError if it is none of the reference's
@@ -94,15 +95,16 @@ def import_weights(
         raise UsageError(f"--epoch {epoch}: {path} is a single file; give the folder")
     _check_free(target, overwrite)
     model = (
-        reference.read_folder(path, None if epoch is None else str(epoch))
+        reference_pth.read_pth_folder(path, None if epoch is None else str(epoch))
         if path.is_dir()
-        else reference.read_file(path)
+        else reference_pth.read_pth(path)
     )
-    model = model.with_test_time(translator.on_off(dropout), norm_statistics)
+    model = model.with_inference_settings(translator.parse_dropout(dropout), norm_statistics)
     with atomic.storage_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
     atomic.replace_folder(
-        target, lambda place: model_folder.write(place, model.info, model.generators(), model.discriminators)
+        target,
+        lambda place: model_folder.write_model_folder(place, model.info, model.generators(), model.discriminators),
     )
     for notice in model.notices:
         say(notice)
@@ -116,7 +118,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: is a file; give a folder for the model")
     there = {path.name for path in folder.iterdir()}
-    strange = there - set(model_folder.FILES) if model_folder.is_model(folder) else there
+    strange = there - set(model_folder.MODEL_FILES) if model_folder.is_model_folder(folder) else there
     if strange:
         raise UsageError(f"{folder}: holds more than a model ({min(strange)}); give a new folder")
     if there and not overwrite:
@@ -129,17 +131,17 @@ def sample(
     *,
     device: str = "auto",
     precision: str = "fp32",
-    progress: Progress = lambda finished, failed, total: None,
+    progress: ProgressCallback = lambda finished, failed, total: None,
     **choice: Any,
-) -> sampling.Made:
-    """Images from noise, into a folder or onto one sheet (a .png); `choice` are those of `conversion.sampling.Choice`.
+) -> sampling.SamplingResult:
+    """Images from noise, into a folder or onto one sheet (a .png); `choice` are those of `conversion.sampling.SamplingOptions`.
 
     Raises ModelError where the model makes none from noise, UsageError where the folder holds others.
     """
-    _check_known(choice, sampling.Choice)
-    chosen = sampling.Choice(**choice)
-    sampler = sampling.Sampler(translator.read(model), devices.resolve_device(device), precision)
-    return sampling.sample(sampler, Path(output), chosen, progress)
+    _check_known(choice, sampling.SamplingOptions)
+    chosen = sampling.SamplingOptions(**choice)
+    sampler = sampling.ImageSampler(translator.read_model(model), devices.resolve_device(device), precision)
+    return sampling.sample_images(sampler, Path(output), chosen, progress)
 
 
 def export(
@@ -155,7 +157,7 @@ def export(
     domain `to` (b if not given) as a `.pth` of the reference implementation, where the target ends so.
     """
     path = Path(target)
-    given = translator.read(model)
+    given = translator.read_model(model)
     if path.suffix == ".pth":
         if dtype is not None:
             raise UsageError(
@@ -174,11 +176,13 @@ def export(
     _check_free(folder, overwrite)
     with atomic.storage_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    atomic.replace_folder(folder, lambda place: model_folder.write_copy(place, given, EXPORT_DTYPES.get(dtype or "")))
+    atomic.replace_folder(
+        folder, lambda place: model_folder.write_model_copy(place, given, EXPORT_DTYPES.get(dtype or ""))
+    )
     return path
 
 
-def _export_reference(given: Model, path: Path, to: str, overwrite: bool, say: Callable[[str], None]) -> Path:
+def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: Callable[[str], None]) -> Path:
     if to not in given.info["directions"]:
         possible = " and ".join(given.info["directions"]) or "nothing: it holds discriminators only"
         raise UsageError(f"--to {to}: {given.source} translates to {possible}")
@@ -187,16 +191,16 @@ def _export_reference(given: Model, path: Path, to: str, overwrite: bool, say: C
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists; --overwrite replaces it")
     with atomic.storage_errors(path.parent):
-        atomic.write(path, reference.to_bytes(given, to))
+        atomic.write(path, reference_pth.encode_pth(given, to))
     generator = given.info["networks"]["generator"]
-    if generator not in reference.GENERATORS:
-        say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference.GENERATORS)}")
+    if generator not in reference_pth.REFERENCE_GENERATORS:
+        say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference_pth.REFERENCE_GENERATORS)}")
     return path
 
 
 def describe_model(model: str | Path) -> dict[str, Any]:
     """What is known of a model: its networks, sizes, behaviour in conversion and where it came from."""
-    given = translator.read(model)
+    given = translator.read_model(model)
     weights = given.generators()
     return {
         "path": str(given.source),
@@ -204,7 +208,7 @@ def describe_model(model: str | Path) -> dict[str, Any]:
         "dtype": ", ".join(
             sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
         ),
-        "parameters": sum(w.numel() for key, w in weights.items() if not key.endswith(STATISTICS)),
+        "parameters": sum(w.numel() for key, w in weights.items() if not key.endswith(RUNNING_STATISTICS)),
         "classes": list(given.method.classes) if given.method.samplers else None,
         "discriminators": sorted({key.split(".")[0] for key in given.discriminators}),
         "sha256": given.sha256,
@@ -212,9 +216,9 @@ def describe_model(model: str | Path) -> dict[str, Any]:
     }
 
 
-def _options(options: dict[str, Any]) -> Options:
-    _check_known(options, Options)
-    return Options(**options)
+def _options(options: dict[str, Any]) -> ConversionOptions:
+    _check_known(options, ConversionOptions)
+    return ConversionOptions(**options)
 
 
 def _check_known(options: dict[str, Any], known: Any) -> None:

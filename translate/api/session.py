@@ -24,7 +24,7 @@ def build_preprocessing(cfg: Any, method: Method) -> Preprocessing:
     declared_a, declared_b = (None if text is None else config.parse_range(text) for text in values)
     return Preprocessing(
         size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (declared_a, declared_b),
-        cfg.decoder, cfg.resize, images.colour(cfg.background), method.size_rule["multiple_of"],
+        cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"],
     )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def check_data_options(cfg: Any, device: torch.device) -> None:
         if declared is not None:
             config.parse_range(declared)
     try:
-        images.colour(cfg.background)
+        images.parse_colour(cfg.background)
     except ValueError:
         raise UsageError(f"--background {cfg.background}: no such colour; use a name or #rrggbb") from None
     if cfg.decoder == "nvjpeg" and device.type != "cuda":

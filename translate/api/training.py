@@ -13,18 +13,18 @@ from translate.api import session
 from translate.api.models import load, say_to_stderr
 from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.config import TrainConfig
-from translate.conversion import model as model_folder
-from translate.conversion import translator
-from translate.conversion.translator import Translator
 from translate.data import layouts, loader
 from translate.data.preprocessing import Preprocessing
 from translate.dataset_check import check
 from translate.errors import DataError, ModelError, ProcessLostError, UsageError
 from translate.methods import METHODS, Method
-from translate.nn.recognise import Weights
 from translate.run_folder import BEST_MODEL, run_path
 from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision, configure_tf32, resolve_precision, use_channels_last
+from translate.trained import folder as model_folder
+from translate.trained import translator
+from translate.trained.detect import Weights
+from translate.trained.translator import Translator
 from translate.training import checkpoint, cuda_graphs, loop, memory_estimate
 from translate.training.engine import Engine
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
@@ -176,7 +176,7 @@ def _train_locked(
     measure: ValidationEvaluator | None,
 ) -> Run:  # fmt: skip
     state = distributed.broadcast_object(lambda: checkpoint.load_newest(folder, say))
-    is_exported = distributed.broadcast_object(lambda: model_folder.is_model(folder / "model"))
+    is_exported = distributed.broadcast_object(lambda: model_folder.is_model_folder(folder / "model"))
     if state is not None and state["images"] >= schedule.planned and is_exported:
         say(f"{folder}: finished after {state['images']} images; a larger --images or --epochs goes on")
         return Run(folder, state["images"])
@@ -246,7 +246,7 @@ def _train_locked(
             atomic.write(folder / "config.toml", config.to_toml(_record(cls.name, root, cfg)).encode())
 
     def write_model(place: Path) -> None:
-        model_folder.write_trained(place, method, title=root.resolve().name, seen=engine.images)
+        model_folder.write_trained_model(place, method, title=root.resolve().name, seen=engine.images)
 
     validation = Validation(measure, folder, write_model, engine.ema, cfg.patience, say) if measure else None
     if validation is not None and state is not None:
@@ -329,13 +329,13 @@ def _networks_of(cls: type[Method], start: str, folder: Path) -> dict[str, Any]:
     if run_folder.list_checkpoints(folder) and (folder / "config.toml").is_file():
         known = _recorded(folder)[0]
     else:
-        known = translator.read(start).info["networks"]
+        known = translator.read_model(start).info["networks"]
     return {name: known[name] for name in cls.settings if name in known and name in config.setting_names(cls.Config)}
 
 
 def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) -> dict[str, Weights]:
     """Network → weights of the model to start from: its generators, and its discriminators where it was imported with them."""
-    given = translator.read(cfg.init_from)
+    given = translator.read_model(cfg.init_from)
     method = cls.on_meta(cfg)
     start = {
         method.translators[to]: given.method.generator_for(to).state_dict()

@@ -10,8 +10,6 @@ import torch
 
 from translate import config
 from translate.api.evaluation import DEFAULT_EXTRACTOR, build_results, compute_metrics, default_metrics
-from translate.conversion import translator
-from translate.conversion.translator import Translator
 from translate.data import layouts
 from translate.data.layouts import Split
 from translate.errors import UsageError
@@ -19,6 +17,8 @@ from translate.evaluation import evaluator, extractors, protocol
 from translate.evaluation.cases import EvaluationOptions, case_from_split, find_hidden_pairs
 from translate.evaluation.evaluator import Evaluator
 from translate.evaluation.metrics import METRICS
+from translate.trained import translator
+from translate.trained.translator import Translator
 from translate.training.validation import ValidationDeferred
 
 
@@ -99,7 +99,7 @@ class ValidationEvaluator:
             if is_stopping():
                 raise ValidationDeferred
 
-        source = translator.read(model)
+        source = translator.read_model(model)
         ready = Translator(source, self.device)
         settings = config.to_dict(self.cfg)
         case = case_from_split(

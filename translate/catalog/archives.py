@@ -241,7 +241,7 @@ def _targets(members: list[_Member]) -> dict[tuple[str, ...], _Member]:
     Folders that lie around all images are left away. What systems leave behind (`__MACOSX/`, `._x.jpg`) is not kept.
     """
     seen = [m for m in members if not any(part.startswith((".", "__MACOSX")) for part in m.parts)]
-    pictures = [m for m in seen if images.extension(m.parts[-1]) in images.READABLE]
+    pictures = [m for m in seen if images.extension(m.parts[-1]) in images.READABLE_EXTENSIONS]
     notes = [m for m in seen if images.extension(m.parts[-1]) in NOTE_EXTENSIONS and NOTES.fullmatch(m.parts[-1])]
     around = _around(pictures)
     targets = {member.parts[len(around) :]: member for member in pictures}

@@ -49,10 +49,10 @@ def _is_there(card: DatasetCard, folder: Path) -> bool:
 def find_mismatch(card: DatasetCard, folder: Path) -> str | None:
     """What is wrong with a folder of images, by its card: their number, and their bytes where the card has a hash."""
     for name, count in card.counts.items():
-        found = len(images.find(folder / name))
+        found = len(images.list_images(folder / name))
         if found != count:
             return f"{name} has {found} images, and {count} by its card"
-    if not images.find(folder):
+    if not images.list_images(folder):
         return "no images in it"
     if card.sha256 and (found_hash := cards.contents_sha256(folder)) != card.sha256:
         return f"SHA-256 of its contents is {found_hash}, but {card.sha256} by its card"

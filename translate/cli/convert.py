@@ -11,9 +11,9 @@ from rich.console import Console
 
 from translate import api
 from translate.cli.progress import print_summary, show_progress
-from translate.conversion.options import Options, Result
-from translate.conversion.report import printable
+from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.images import MAX_PIXELS
+from translate.text import printable
 
 
 def convert(
@@ -66,7 +66,7 @@ def convert(
     json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
 ) -> int:
     """Convert an image, a folder or a glob. Sizes are kept, inputs are never changed, the same command again goes on."""
-    options = Options(
+    options = ConversionOptions(
         to=to, format=format, quality=quality, batch_size=batch_size, overwrite=overwrite, dry_run=dry_run, limit=limit,
         max_pixels=max_pixels, seed=seed, pixels=pixels, background=background, shard=shard, merge=merge, report=report,
         cluster=cluster, tile=tile, scratch=scratch, mark=mark, source_type=source_type, strip_gps=strip_gps,
@@ -87,7 +87,7 @@ def convert(
     return 1 if result.failures else 0
 
 
-def _as_json(result: Result) -> str:
+def _as_json(result: ConversionResult) -> str:
     values = {
         **asdict(result),
         "output": str(result.output),

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from translate import api
 from translate.cli.progress import show_progress
-from translate.conversion.report import printable
 from translate.errors import UsageError
 from translate.evaluation import evaluator
 from translate.evaluation.metrics import METRICS
+from translate.text import printable
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from translate import images
-from translate.conversion.options import Progress, Result
-from translate.conversion.report import duration, printable, rate
+from translate.conversion.options import ConversionResult, ProgressCallback
+from translate.text import duration, printable, rate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +34,7 @@ def format_progress(finished: int, failed: int, total: int, seconds: float) -> s
 
 
 @contextmanager
-def show_progress(console: Console) -> Iterator[Progress]:
+def show_progress(console: Console) -> Iterator[ProgressCallback]:
     """A bar on a terminal; else a line now and then, for the log of a night's run."""
     if not console.is_terminal:
         yield ProgressReporter(lambda text, counts: print_line(console, text), every=EVERY)
@@ -75,7 +75,7 @@ class ProgressReporter:
                 self.say(format_progress(finished, failed, total, now - self.started), (finished, total))
 
 
-def print_summary(result: Result, console: Console, dry_run: bool) -> None:
+def print_summary(result: ConversionResult, console: Console, dry_run: bool) -> None:
     """The closing words: failures, notices, and the figures: a table on a terminal, else one line."""
     for name, reason in list(result.failures.items())[:SHOWN]:
         print_line(console, f"failed: {name!r}: {reason}")
@@ -94,7 +94,7 @@ def print_line(console: Console, text: str) -> None:
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(result: Result, dry_run: bool) -> "Table":
+def _table(result: ConversionResult, dry_run: bool) -> "Table":
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -112,7 +112,7 @@ def _table(result: Result, dry_run: bool) -> "Table":
     return table
 
 
-def _summary(result: Result, dry_run: bool) -> str:
+def _summary(result: ConversionResult, dry_run: bool) -> str:
     counts = ", ".join(f"{value} {name}" for name, value in _counts(result, dry_run).items() if value)
     formats = f" ({_formats(result)})" if result.planned else ""
     speed = (
@@ -124,14 +124,14 @@ def _summary(result: Result, dry_run: bool) -> str:
     return f"{counts}{formats}{speed}; output in {result.output}{report}"
 
 
-def _counts(result: Result, dry_run: bool) -> dict[str, str]:
+def _counts(result: ConversionResult, dry_run: bool) -> dict[str, str]:
     """What is counted; the first stands there even if it is none, the others only where there are any."""
     first = {"would be converted": len(result.planned)} if dry_run else {"converted": result.done}
     others = {"done before": result.skipped, "failed": len(result.failures), "other files passed over": result.others}
     return {name: f"{count:,}" for name, count in (first | others).items() if count or name in first}
 
 
-def _formats(result: Result) -> str:
+def _formats(result: ConversionResult) -> str:
     """How many outputs a dry run would make in which format."""
     formats = Counter(images.extension(item.output) for item in result.planned)
     return ", ".join(f"{count:,} {name}" for name, count in sorted(formats.items()))

@@ -15,28 +15,28 @@ from pathlib import Path
 
 from translate import atomic, images
 from translate.conversion import tiling
-from translate.conversion.guard import Guard
-from translate.conversion.journal import Journal, manifests, merge
-from translate.conversion.listing import Listing, Shard, list_inputs, shard
-from translate.conversion.maker import Maker, reason
-from translate.conversion.names import Item, check_distinct
-from translate.conversion.options import DEFAULTS, Options, Progress, Result
-from translate.conversion.pipeline import Commits, Pipeline
-from translate.conversion.translator import Translator
+from translate.conversion.inputs import Listing, Shard, list_inputs, resolve_shard
+from translate.conversion.item import ItemConverter, failure_reason
+from translate.conversion.manifest import Manifest, list_manifests, merge_manifests
+from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult, ProgressCallback
+from translate.conversion.output_paths import Item, check_distinct
+from translate.conversion.overwrite_guard import OverwriteGuard
+from translate.conversion.pipeline import Committer, Pipeline
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
+from translate.trained.translator import Translator
 
-__all__ = ["Options", "Progress", "Result", "convert"]
+__all__ = ["ConversionOptions", "ProgressCallback", "ConversionResult", "convert"]
 
 
 def convert(
     translator: Translator,
     source: str | Path,
     output: str | Path,
-    options: Options = DEFAULTS,
-    progress: Progress = lambda finished, failed, total: None,
+    options: ConversionOptions = DEFAULT_OPTIONS,
+    progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = lambda line: None,
-) -> Result:
+) -> ConversionResult:
     """Converts an image, a folder (recursively) or a glob. Inputs are never changed.
 
     Raises UsageError, DataError (nothing to convert), StorageError, BusyError, and Interrupted after a clean stop; images
@@ -44,93 +44,98 @@ def convert(
     """
     translator.check_target(options.to)
     target = Path(output)
-    if Path(source).is_file() and images.extension(target) in images.KNOWN and not target.is_dir():
+    if Path(source).is_file() and images.extension(target) in images.IMAGE_EXTENSIONS and not target.is_dir():
         return _convert_one(translator, Path(source), target, options)
     if options.merge:
         return _merge(target)
     listing = list_inputs(source, target)
-    part, by = shard(options.shard)
+    part, by = resolve_shard(options.shard)
     if part.name and by != "--shard":
         say(f"converting part {part.index} of {part.count}, as {by} says")
-    maker = Maker(translator, listing.root, target, options, tag=f"{part.name}-" if part.name else "")
-    result = Result(target, others=listing.others, failures=dict(listing.unreadable))
+    converter = ItemConverter(translator, listing.root, target, options, tag=f"{part.name}-" if part.name else "")
+    result = ConversionResult(target, others=listing.others, failures=dict(listing.unreadable))
     if options.dry_run:
-        result.planned = _plan(maker, listing, part, result)[1]
+        result.planned = _plan(converter, listing, part, result)[1]
         return result
     atomic.check_writable(target)
     with atomic.lock_folder(target, "wait for it or use another output folder", part.name):
-        atomic.remove_temporaries(target, maker.tag)
-        journal, todo = _plan(maker, listing, part, result, atomic.name_folding(target))
-        _check_scratch(maker, todo, say)
+        atomic.remove_temporaries(target, converter.tag)
+        journal, todo = _plan(converter, listing, part, result, atomic.name_folding(target))
+        _check_scratch(converter, todo, say)
         started = time.monotonic()
         inputs = {os.path.realpath(listing.root / name) for name in listing.inputs}
-        guard = Guard(target, inputs, journal.outputs, options.overwrite)
+        guard = OverwriteGuard(target, inputs, journal.outputs, options.overwrite)
         try:
-            _make(maker, guard, todo, Commits(maker, journal, result, progress, len(todo)), say)
+            _make(converter, guard, todo, Committer(converter, journal, result, progress, len(todo)), say)
         except BaseException:
-            atomic.remove_temporaries(target, maker.tag)
+            atomic.remove_temporaries(target, converter.tag)
             raise
         result.seconds = time.monotonic() - started
         if options.report:
-            from translate.conversion import gallery  # few conversions have a page, or a cluster
+            from translate.conversion.report import conversion_page  # few conversions have a page, or a cluster
 
-            result.report = gallery.write(maker, listing, part, result)
+            result.report = conversion_page.write_conversion_page(converter, listing, part, result)
     return result
 
 
 def _plan(
-    maker: Maker, listing: Listing, part: Shard, result: Result, fold: Callable[[str], str] = str
-) -> tuple[Journal, list[Item]]:
+    converter: ItemConverter, listing: Listing, part: Shard, result: ConversionResult, fold: Callable[[str], str] = str
+) -> tuple[Manifest, list[Item]]:
     """The journal, and what is still to be made; how much is done already goes into the result."""
-    journal = Journal(maker.output, maker.translator.sha256, maker.settings, part.manifest)
-    items = journal.plan(listing.inputs, maker.options.format)
+    journal = Manifest(converter.output, converter.translator.sha256, converter.settings, part.manifest)
+    items = journal.plan(listing.inputs, converter.options.format)
     check_distinct(items, fold)
-    mine = [item for item in items if part.holds(item.input)]
-    todo = [item for item in mine if maker.options.overwrite or not journal.is_done(item, listing.root)]
+    mine = [item for item in items if part.contains(item.input)]
+    todo = [item for item in mine if converter.options.overwrite or not journal.is_done(item, listing.root)]
     result.skipped = len(mine) - len(todo)
-    return journal, todo[: maker.options.limit]
+    return journal, todo[: converter.options.limit]
 
 
-def _check_scratch(maker: Maker, todo: list[Item], say: Callable[[str], None]) -> None:
+def _check_scratch(converter: ItemConverter, todo: list[Item], say: Callable[[str], None]) -> None:
     """Says what the largest image needs of the scratch folder and what is free; StorageError where it does not fit."""
-    if maker.scratch is None or not todo:
+    if converter.scratch is None or not todo:
         return
     path, (height, width) = max(
-        ((item.input, images.size_of(maker.root / item.input)) for item in todo), key=lambda found: math.prod(found[1])
+        ((item.input, images.read_size(converter.root / item.input)) for item in todo),
+        key=lambda found: math.prod(found[1]),
     )
     if height == 0:
         return
     with suppress(tiling.DoesNotFitError):  # of that image alone
-        need = tiling.scratch_need(maker.translator, maker.options.to, height, width, maker.options.tile, maker.scratch)
-        free = shutil.disk_usage(maker.scratch).free
+        need = tiling.estimate_scratch(
+            converter.translator, converter.options.to, height, width, converter.options.tile, converter.scratch
+        )
+        free = shutil.disk_usage(converter.scratch).free
         say(f"{path!r}, the largest: {width}×{height}, {need / 1e9:.1f} GB of scratch; {free / 1e9:.1f} GB are free")
 
 
-def _make(maker: Maker, guard: Guard, todo: list[Item], commits: Commits, say: Callable[[str], None]) -> None:
+def _make(
+    converter: ItemConverter, guard: OverwriteGuard, todo: list[Item], commits: Committer, say: Callable[[str], None]
+) -> None:
     """All that is to be made, here or on a cluster; Interrupted after a clean stop."""
     with signals.stop_on_signal() as stop:
-        commits.show()
-        if maker.options.cluster is None:
-            Pipeline(maker, guard.check, todo, commits).run(stop)
+        commits.report_progress()
+        if converter.options.cluster is None:
+            Pipeline(converter, guard.check, todo, commits).run(stop)
         else:
-            from translate.conversion import cluster
+            from translate.conversion.cluster import driver
 
-            cluster.run(maker.options.cluster, maker, guard.check, todo, commits, stop, say)
+            driver.run_on_cluster(converter.options.cluster, converter, guard.check, todo, commits, stop, say)
     if stop:
         left = len(todo) - commits.result.done - commits.failed
         raise Interrupted(f"stopped with {left} images to go; the same command goes on from there", stop.signal)
 
 
-def _merge(output: Path) -> Result:
+def _merge(output: Path) -> ConversionResult:
     """Joins the journals of shards; converts nothing."""
-    if not manifests(output):
+    if not list_manifests(output):
         raise UsageError(f"{output}: no journals to merge; give the output folder of the shards")
     with atomic.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
-        done, failures = merge(output)
-    return Result(output, skipped=done, failures=failures)
+        done, failures = merge_manifests(output)
+    return ConversionResult(output, skipped=done, failures=failures)
 
 
-def _convert_one(translator: Translator, source: Path, target: Path, options: Options) -> Result:
+def _convert_one(translator: Translator, source: Path, target: Path, options: ConversionOptions) -> ConversionResult:
     """One image into a file of the given name; no journal."""
     if options.cluster is not None:
         raise UsageError(f"--cluster: converts folders, but {target} is a file; leave it out for one image")
@@ -142,18 +147,18 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Op
     if os.path.realpath(target) == os.path.realpath(source):
         raise UsageError(f"{target}: the output is the input; give another name")
     item = Item(source.name, target.name)
-    result = Result(target, planned=[item] if options.dry_run else [])
+    result = ConversionResult(target, planned=[item] if options.dry_run else [])
     if options.dry_run:
         return result
-    started, maker = time.monotonic(), Maker(translator, source.parent, target.parent, options, fmt)
+    started, converter = time.monotonic(), ItemConverter(translator, source.parent, target.parent, options, fmt)
     try:
         if target.exists() and not options.overwrite:
             raise images.ImageError(f"exists: {target.name}; --overwrite replaces it")
-        work = maker.read(item)
-        (translated,) = maker.translate([work])
-        data = maker.encode(work, translated)
+        work = converter.read(item)
+        (translated,) = converter.translate([work])
+        data = converter.encode(work, translated)
     except (images.ImageError, OSError, RuntimeError, MemoryError) as e:
-        result.failures[source.name] = reason(e)
+        result.failures[source.name] = failure_reason(e)
     else:
         with atomic.storage_errors(target.parent):
             atomic.write(target, data)

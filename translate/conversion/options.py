@@ -9,10 +9,10 @@ from typing import Any
 import translate
 from translate import images
 from translate.conversion import tiling
-from translate.conversion.names import Item
-from translate.conversion.translator import Translator, check_pixels
+from translate.conversion.output_paths import Item
 from translate.errors import UsageError
 from translate.images import Mark
+from translate.trained.translator import Translator, check_pixel_mode
 
 SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
 """IPTC's terms for what the mark says: a photo that was changed, or a picture made of what is none (edges, labels)."""
@@ -24,20 +24,20 @@ def check_quality(quality: int | None) -> None:
         raise UsageError(f"--quality {quality}: must be from 1 to 100")
 
 
-def check_counts(**values: int | None) -> None:
+def check_positive(**values: int | None) -> None:
     """UsageError where a flag that counts something is given as less than 1."""
     for name, value in values.items():
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least 1")
 
 
-def mark_of(method: str, sha256: str, source_type: str) -> Mark:
+def make_mark(method: str, sha256: str, source_type: str) -> Mark:
     """What outputs say of the model that made them: its method and weights; `source_type`: a term of IPTC's."""
     return Mark(f"image-translate {translate.__version__}", method, sha256[:12], source_type)
 
 
 @dataclass(frozen=True)
-class Options:
+class ConversionOptions:
     """How to convert; the names are the flags'."""
 
     to: str = "b"
@@ -78,20 +78,20 @@ class Options:
         check_quality(self.quality)
         if self.source_type not in SOURCE_TYPES:
             raise UsageError(f"--source-type {self.source_type}: unknown; possible: {', '.join(SOURCE_TYPES)}")
-        if self.tile not in ("auto", "off") and not (isinstance(self.tile, int) and self.tile >= tiling.LEAST):
-            raise UsageError(f"--tile {self.tile}: must be auto, off or a number of pixels from {tiling.LEAST} up")
+        if self.tile not in ("auto", "off") and not (isinstance(self.tile, int) and self.tile >= tiling.MIN_TILE):
+            raise UsageError(f"--tile {self.tile}: must be auto, off or a number of pixels from {tiling.MIN_TILE} up")
         if self.scratch is not None and not Path(self.scratch).is_dir():
             raise UsageError(f"--scratch {self.scratch}: no such folder")
-        check_pixels(self.pixels)
+        check_pixel_mode(self.pixels)
         try:
-            images.colour(self.background)
+            images.parse_colour(self.background)
         except ValueError:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
         if self.merge and self.report:
             raise UsageError("--merge --report: merging shows no pictures; merge first, then the same without --merge")
-        check_counts(batch_size=self.batch_size, limit=self.limit, max_pixels=self.max_pixels)
+        check_positive(batch_size=self.batch_size, limit=self.limit, max_pixels=self.max_pixels)
 
-    def decisive(self, translator: Translator) -> dict[str, Any]:
+    def output_settings(self, translator: Translator) -> dict[str, Any]:
         """What decides the bytes of an output, beside the weights and the input."""
         behaviour = {name: translator.info[name] for name in ("dropout", "norm_statistics")}
         return {
@@ -102,11 +102,11 @@ class Options:
         }  # fmt: skip
 
 
-DEFAULTS = Options()
+DEFAULT_OPTIONS = ConversionOptions()
 
 
 @dataclass
-class Result:
+class ConversionResult:
     """What a conversion did."""
 
     output: Path
@@ -126,5 +126,5 @@ class Result:
     """The page, where one was made."""
 
 
-Progress = Callable[[int, int, int], None]
+ProgressCallback = Callable[[int, int, int], None]
 """Called with images finished, failed, and in all."""

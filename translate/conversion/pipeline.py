@@ -10,39 +10,46 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from translate import atomic, images
-from translate.conversion.journal import Journal
-from translate.conversion.maker import Made, Maker, Translated, Work
-from translate.conversion.names import Item
-from translate.conversion.options import Progress, Result
+from translate.conversion.item import ItemConverter, LoadedInput, StagedOutput, TranslatedItem
+from translate.conversion.manifest import Manifest
+from translate.conversion.options import ConversionResult, ProgressCallback
+from translate.conversion.output_paths import Item
 from translate.errors import StorageError
 from translate.images import ImageError
 from translate.runtime import signals
 
-ON_THE_WAY = 1 << 28
+MAX_BYTES_IN_FLIGHT = 1 << 28
 """Bytes of pictures that may wait at a time; a larger one waits alone."""
 
 THREADS = max(2, min(8, os.cpu_count() or 1))
 """That read, and as many that write."""
 
-BYTES_A_PIXEL = 10
+BYTES_PER_PIXEL = 10
 """Of a picture and its result, in 8 bits and colour: what the decoder holds, the pixels, and the result's."""
 
 
-class Commits:
+class Committer:
     """Makes outputs final: first the journal's line, then the name, so no output is ever unaccounted for.
 
     May be called from many threads: what waits while one syncs the journal shares the next sync.
     """
 
-    def __init__(self, maker: Maker, journal: Journal, result: Result, progress: Progress, total: int) -> None:
-        self.maker, self.journal, self.result = maker, journal, result
+    def __init__(
+        self,
+        converter: ItemConverter,
+        journal: Manifest,
+        result: ConversionResult,
+        progress: ProgressCallback,
+        total: int,
+    ) -> None:
+        self.converter, self.journal, self.result = converter, journal, result
         self.progress, self.total = progress, total
         self.failed = 0
         """Of the items of this run."""
-        self._waiting: list[Made] = []
+        self._waiting: list[StagedOutput] = []
         self._adding, self._committing = threading.Lock(), threading.Lock()
 
-    def __call__(self, made: Made) -> None:
+    def __call__(self, made: StagedOutput) -> None:
         """Returns when the output has its name or the failure stands in the journal. StorageError if they cannot."""
         with self._adding:
             self._waiting.append(made)
@@ -52,38 +59,38 @@ class Commits:
             if group:  # else another thread has taken it along
                 self._commit(group)
 
-    def together(self, group: Sequence[Made]) -> None:
+    def commit_all(self, group: Sequence[StagedOutput]) -> None:
         """The same for several at once."""
         with self._committing:
             self._commit(group)
 
-    def show(self) -> None:
+    def report_progress(self) -> None:
         self.progress(self.result.done + self.failed, self.failed, self.total)
 
-    def _commit(self, group: Sequence[Made]) -> None:
+    def _commit(self, group: Sequence[StagedOutput]) -> None:
         try:
             self.journal.add(made.line for made in group)
             for made in group:
                 self._count(self._named(made))
         except OSError as e:
-            raise StorageError(f"{self.maker.output}: cannot be written: {e.strerror}; run again to go on") from e
-        self.show()
+            raise StorageError(f"{self.converter.output}: cannot be written: {e.strerror}; run again to go on") from e
+        self.report_progress()
 
-    def _named(self, made: Made) -> Made:
+    def _named(self, made: StagedOutput) -> StagedOutput:
         """Under its final name; a failure where that name cannot be had."""
         if made.temporary is None:
             return made
         try:
-            os.replace(made.temporary, self.maker.output / made.item.output)
+            os.replace(made.temporary, self.converter.output / made.item.output)
         except OSError as e:
             made.temporary.unlink(missing_ok=True)
             if atomic.is_storage_failure(e):
                 raise
-            made = self.maker.failed(made.item, e, time.monotonic())
+            made = self.converter.failed(made.item, e, time.monotonic())
             self.journal.add([made.line])
         return made
 
-    def _count(self, made: Made) -> None:
+    def _count(self, made: StagedOutput) -> None:
         if made.temporary is None:
             self.failed += 1
             self.result.failures[made.item.input] = made.line["error"]
@@ -112,20 +119,20 @@ class _Written:
 class Pipeline:
     """One run over the items of a job."""
 
-    maker: Maker
+    converter: ItemConverter
     check: Callable[[Item], None]
     """ImageError where an output may not be made."""
     items: Sequence[Item]
-    commit: Callable[[Made], None]
+    commit: Callable[[StagedOutput], None]
     """Takes what was made, or why it was not; called from many threads."""
     threads: int = THREADS
 
     def __post_init__(self) -> None:
         # On the CPU a batch is not bit-equal to its images one by one, and gains nothing.
-        self.batch_size = self.maker.options.batch_size if self.maker.translator.device.type != "cpu" else 1
+        self.batch_size = self.converter.options.batch_size if self.converter.translator.device.type != "cpu" else 1
         self.depth = 2 * self.batch_size + self.threads
         self.reading: deque[_Ahead] = deque()
-        self.batches: dict[tuple[int, ...], list[tuple[int, Work]]] = {}
+        self.batches: dict[tuple[int, ...], list[tuple[int, LoadedInput]]] = {}
         self.writing: deque[_Written] = deque()
         self.bytes = 0
 
@@ -148,11 +155,11 @@ class Pipeline:
 
     def _size(self, item: Item) -> int:
         """Bytes that an input will need while it is on its way; 0 where its header cannot be read."""
-        return BYTES_A_PIXEL * math.prod(images.size_of(self.maker.root / item.input))
+        return BYTES_PER_PIXEL * math.prod(images.read_size(self.converter.root / item.input))
 
     def _is_full(self, size: int) -> bool:
         waiting = sum(map(len, self.batches.values()))
-        return len(self.reading) + waiting >= self.depth or (self.bytes > 0 and self.bytes + size > ON_THE_WAY)
+        return len(self.reading) + waiting >= self.depth or (self.bytes > 0 and self.bytes + size > MAX_BYTES_IN_FLIGHT)
 
     def _advance(self) -> None:
         """Waits for the next thing: the oldest output where many wait, the oldest input, then what is left."""
@@ -170,7 +177,7 @@ class Pipeline:
         if work is None:
             self.bytes -= ahead.bytes
             return
-        size = self.maker.size(work)
+        size = self.converter.network_size(work)
         if size is None:
             self._translate([(ahead.bytes, work)])
             return
@@ -179,18 +186,18 @@ class Pipeline:
         if len(batch) == self.batch_size:
             self._translate(self.batches.pop(size))
 
-    def _read(self, item: Item) -> Work | None:
+    def _read(self, item: Item) -> LoadedInput | None:
         started = time.monotonic()
         try:
             self.check(item)
-            return self.maker.read(item)
+            return self.converter.read(item)
         except (ImageError, OSError) as e:
-            self.commit(self.maker.failed(item, e, started))
+            self.commit(self.converter.failed(item, e, started))
             return None
 
-    def _translate(self, batch: list[tuple[int, Work]]) -> None:
+    def _translate(self, batch: list[tuple[int, LoadedInput]]) -> None:
         try:
-            results = self.maker.translate([work for _, work in batch])
+            results = self.converter.translate([work for _, work in batch])
         except (ImageError, RuntimeError, MemoryError) as e:
             if len(batch) > 1:  # one of them may be at fault, or their number
                 for one in batch:
@@ -198,11 +205,11 @@ class Pipeline:
                 return
             ((size, work),) = batch
             self.bytes -= size
-            self.commit(self.maker.failed(work.item, e, work.started))
+            self.commit(self.converter.failed(work.item, e, work.started))
             return
         for (size, work), translated in zip(batch, results, strict=True):
             work.picture = None  # it may be large, and is needed no more
             self.writing.append(_Written(size, self.writers.submit(self._write, work, translated)))
 
-    def _write(self, work: Work, translated: Translated) -> None:
-        self.commit(self.maker.finish(work, translated))
+    def _write(self, work: LoadedInput, translated: TranslatedItem) -> None:
+        self.commit(self.converter.encode_and_stage(work, translated))

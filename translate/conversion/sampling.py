@@ -15,22 +15,22 @@ import torch
 from torch import Tensor
 
 from translate import atomic, images, keyed_random
-from translate.conversion.model import Model
-from translate.conversion.options import Progress, check_counts, check_quality, mark_of
+from translate.conversion.options import ProgressCallback, check_positive, check_quality, make_mark
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
 from translate.runtime.precision import resolve_precision
+from translate.trained.folder import TrainedModel
 
 RECORD = "samples.json"
 COLUMNS = 8
 """Images in a row of a sheet."""
 
 
-class Sampler:
+class ImageSampler:
     """A trained model: numbers → images."""
 
-    def __init__(self, model: Model, device: torch.device, precision: str = "fp32") -> None:
+    def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
         """ModelError where the model makes nothing from noise."""
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         if not self.method.samplers:
@@ -62,7 +62,7 @@ class Sampler:
 
 
 @dataclass(frozen=True)
-class Choice:
+class SamplingOptions:
     """What to make; the names are the flags'."""
 
     count: int = 64
@@ -75,14 +75,14 @@ class Choice:
     mark: bool = True
 
     def __post_init__(self) -> None:
-        check_counts(count=self.count, batch_size=self.batch_size)
+        check_positive(count=self.count, batch_size=self.batch_size)
         if images.writer_for(self.format) is None:
             raise UsageError(f"--format {self.format}: unknown; possible: {', '.join(images.WRITERS)}")
         check_quality(self.quality)
 
 
 @dataclass
-class Made:
+class SamplingResult:
     """What a job did."""
 
     output: Path
@@ -94,9 +94,12 @@ class Made:
     """Images of each class."""
 
 
-def sample(
-    sampler: Sampler, output: Path, choice: Choice, progress: Progress = lambda finished, failed, total: None
-) -> Made:
+def sample_images(
+    sampler: ImageSampler,
+    output: Path,
+    choice: SamplingOptions,
+    progress: ProgressCallback = lambda finished, failed, total: None,
+) -> SamplingResult:
     """Writes images to a folder, those of a class to a subfolder of its name; or all on one sheet, where `output` is the name
     of an image. The same call goes on where an earlier one stopped.
 
@@ -106,7 +109,7 @@ def sample(
         known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
         raise UsageError(f"--class {choice.of_class}: unknown; {known}")
     began = time.monotonic()
-    if images.extension(output) in images.KNOWN and not output.is_dir():
+    if images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
         made = _sheet(sampler, output, choice)
     else:
         atomic.check_writable(output)
@@ -117,7 +120,7 @@ def sample(
     return made
 
 
-def _sheet(sampler: Sampler, output: Path, choice: Choice) -> Made:
+def _sheet(sampler: ImageSampler, output: Path, choice: SamplingOptions) -> SamplingResult:
     if images.extension(output) != "png":
         raise UsageError(f"{output}: a sheet is a PNG; give a name that ends in .png, or a folder")
     if output.exists() and not choice.overwrite:
@@ -126,19 +129,21 @@ def _sheet(sampler: Sampler, output: Path, choice: Choice) -> Made:
         [sampler(part, choice.seed, choice.of_class).cpu() for part in _parts(range(choice.count), choice)]
     )
     with atomic.storage_errors(output.parent):
-        images.write_image(output, images.sheet(tensors, COLUMNS))
-    return Made(output, done=choice.count)
+        images.write_png(output, images.make_grid(tensors, COLUMNS))
+    return SamplingResult(output, done=choice.count)
 
 
-def _folder(sampler: Sampler, output: Path, choice: Choice, progress: Progress) -> Made:
+def _folder(sampler: ImageSampler, output: Path, choice: SamplingOptions, progress: ProgressCallback) -> SamplingResult:
     _check_record(sampler, output, choice)
     names = {n: output / _name(sampler, n, choice) for n in range(choice.count)}
     todo = [n for n, path in names.items() if choice.overwrite or not path.exists()]
-    made = Made(output, skipped=choice.count - len(todo))
+    made = SamplingResult(output, skipped=choice.count - len(todo))
     for n in names if sampler.classes else ():
         of = sampler.classes[sampler.class_of(n, choice.of_class)]
         made.classes[of] = made.classes.get(of, 0) + 1
-    mark = Metadata().marked(mark_of(sampler.method.name, sampler.sha256, images.GENERATED)) if choice.mark else None
+    mark = (
+        Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED)) if choice.mark else None
+    )
     with signals.stop_on_signal() as stop, atomic.storage_errors(output):
         for numbers in _parts(todo, choice):
             for n, image in zip(numbers, sampler(numbers, choice.seed, choice.of_class), strict=True):
@@ -153,19 +158,19 @@ def _folder(sampler: Sampler, output: Path, choice: Choice, progress: Progress) 
     return made
 
 
-def _parts(numbers: Sequence[int], choice: Choice) -> Iterator[Sequence[int]]:
+def _parts(numbers: Sequence[int], choice: SamplingOptions) -> Iterator[Sequence[int]]:
     """The numbers by batches."""
     for start in range(0, len(numbers), choice.batch_size):
         yield numbers[start : start + choice.batch_size]
 
 
-def _name(sampler: Sampler, number: int, choice: Choice) -> str:
+def _name(sampler: ImageSampler, number: int, choice: SamplingOptions) -> str:
     """Where an image lies below the output folder."""
     folder = sampler.classes[sampler.class_of(number, choice.of_class)] + "/" if sampler.classes else ""
     return f"{folder}{number:06d}.{choice.format}"
 
 
-def _check_record(sampler: Sampler, output: Path, choice: Choice) -> None:
+def _check_record(sampler: ImageSampler, output: Path, choice: SamplingOptions) -> None:
     """Leaves the record; UsageError where the folder is of other samples."""
     path = output / RECORD
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": choice.seed, "class": choice.of_class}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from translate import images, keyed_random
-from translate.images import Values
+from translate.images import ValueRange
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def crop_and_flip(image: Tensor, top: int, left: int, mirrored: bool, size: int 
 
 
 def crop_into(
-    stored: Sequence[Tensor], cuts: Sequence[tuple[int, int, bool]], out: Tensor, values: Values | None
+    stored: Sequence[Tensor], cuts: Sequence[tuple[int, int, bool]], out: Tensor, values: ValueRange | None
 ) -> Tensor:
     """Images (C, h, w) on the CPU, cut into `out` (N, C, H, W) in [-1, 1], image by image while it is in the cache."""
     height, width = out.shape[2:]
@@ -66,24 +66,24 @@ def crop_into(
     return out
 
 
-def normalise_into(stored: Tensor, x: Tensor, values: Values | None) -> None:
-    """`images.to_range` of an image (C, h, w) on the CPU, into contiguous x: bit for bit the same."""
+def normalise_into(stored: Tensor, x: Tensor, values: ValueRange | None) -> None:
+    """`images.normalize` of an image (C, h, w) on the CPU, into contiguous x: bit for bit the same."""
     if stored.dtype == torch.uint8:
         _look_up(stored, x, _table(x.dtype, values))
         return
     x.copy_(stored)
-    low, high = values or images.FULL[stored.dtype]
+    low, high = values or images.FULL_RANGES[stored.dtype]
     if low != 0:
         x.sub_(low)
     x.div_(high - low).mul_(2).sub_(1)
-    if not images.fills_range(stored.dtype, values):
+    if not images.spans_full_range(stored.dtype, values):
         x.clamp_(-1, 1)
 
 
 @cache
-def _table(dtype: torch.dtype, values: Values | None) -> np.ndarray:
+def _table(dtype: torch.dtype, values: ValueRange | None) -> np.ndarray:
     """What each of the 256 values becomes."""
-    return images.to_range(torch.arange(256, dtype=torch.uint8), dtype, values).numpy()
+    return images.normalize(torch.arange(256, dtype=torch.uint8), dtype, values).numpy()
 
 
 def _look_up(stored: Tensor, x: Tensor, table: np.ndarray) -> None:

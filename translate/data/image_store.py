@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from translate.images import FULL, ImageError
+from translate.images import FULL_RANGES, ImageError
 
-DEPTHS = (*FULL, torch.float64)
+DEPTHS = (*FULL_RANGES, torch.float64)
 """From the shallowest to the deepest. No file is read as float64: see `common_depth`."""
 
 
@@ -71,7 +71,7 @@ def convert_depth(image: Tensor, depth: torch.dtype, declared: bool) -> Tensor:
         return image.to(torch.int32).to(depth) if depth == torch.uint16 else image.to(depth)
     if depth == torch.uint16:
         return (image.to(torch.int32) * 257).to(depth)
-    return image.to(depth) / FULL[image.dtype][1]
+    return image.to(depth) / FULL_RANGES[image.dtype][1]
 
 
 Loaded = tuple[Tensor | ImageError, ...]

@@ -138,7 +138,7 @@ class InMemorySource:
                     stored = crop_flip.gather_flat_crops(
                         store.data, offsets, heights, widths, store.channels, cuts, *size
                     )
-                batch[name] = images.to_range(stored, self.context.dtype, self.context.values(name, stored.dtype))
+                batch[name] = images.normalize(stored, self.context.dtype, self.context.values(name, stored.dtype))
             yield step.numbers, batch
 
     def crop_on_host(self, start: int) -> Iterator[NumberedBatch]:

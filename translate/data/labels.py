@@ -33,7 +33,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 def loose_images(folder: Path) -> list[Path]:
     """Images that lie in a folder itself, sorted by name."""
-    named = (path for path in folder.iterdir() if images.extension(path) in images.READABLE)
+    named = (path for path in folder.iterdir() if images.extension(path) in images.READABLE_EXTENSIONS)
     return sorted(path for path in named if path.is_file() and not path.name.startswith("."))
 
 

@@ -41,9 +41,9 @@ def _folder(path: Path, layout: str) -> list[Path]:
     """The images of a folder that must have some."""
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; {path.parent} must hold {LAYOUT_CONTENTS[layout]}")
-    found = images.find(path)
+    found = images.list_images(path)
     if not found:
-        raise DataError(f"{path}: no images in it; put some there ({', '.join(sorted(images.READABLE))})")
+        raise DataError(f"{path}: no images in it; put some there ({', '.join(sorted(images.READABLE_EXTENSIONS))})")
     return found
 
 
@@ -137,7 +137,7 @@ def _by_table(root: Path, split: str) -> Split:
     """The images of split/ with the rows of the table, which may say more: of the images of other splits."""
     wanted = _folder(root / split, "domains")
     others = [name for name in SPLITS if name != split and (root / name).is_dir()]
-    listed = {split: wanted} | {name: images.find(root / name) for name in others}
+    listed = {split: wanted} | {name: images.list_images(root / name) for name in others}
     below = {name: [path.relative_to(root / name).as_posix() for path in paths] for name, paths in listed.items()}
     names, rows = labels.read_attribute_table(
         root / labels.ATTRIBUTE_TABLE, {name: frozenset(paths) for name, paths in below.items()}
@@ -158,7 +158,7 @@ def one_folder(root: Path, split: str) -> Split:
     folder = _folder_of_images(root, split)
     paths = _folder(folder, "images")
     train = folder if split == "train" else root / "train"
-    names = labels.class_names(train, paths if split == "train" else images.find(train))
+    names = labels.class_names(train, paths if split == "train" else images.list_images(train))
     numbers = {name: i for i, name in enumerate(names)}
     known = tuple(numbers.get(labels.class_of(folder, path), -1) for path in paths) if names else ()
     return Split(tuple(map(ImageRef, paths)), (), False, known, names)

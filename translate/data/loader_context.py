@@ -53,11 +53,11 @@ class LoaderContext:
     def refs(self, name: str) -> tuple[ImageRef, ...]:
         return self.split.a if name == "a" else self.split.b
 
-    def declared_range(self, name: str) -> images.Values | None:
+    def declared_range(self, name: str) -> images.ValueRange | None:
         """Declared values of a domain."""
         return self.preprocessing.values["ab".index(name)]
 
-    def values(self, name: str, depth: torch.dtype) -> images.Values | None:
+    def values(self, name: str, depth: torch.dtype) -> images.ValueRange | None:
         """What stored values of a depth mean where that is not what `images.FULL` says."""
         return self.declared_range(name) or ((0, 1) if depth == torch.float64 else None)
 
@@ -150,6 +150,6 @@ def prefetch_on_stream(batches: Iterator[Batch], device: torch.device) -> Iterat
 
 def _normalised(source: LoaderContext, batch: Batch) -> Batch:
     return {
-        name: x if name == "label" else images.to_range(x, source.dtype, source.values(name, x.dtype))
+        name: x if name == "label" else images.normalize(x, source.dtype, source.values(name, x.dtype))
         for name, x in batch.items()
     }

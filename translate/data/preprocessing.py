@@ -14,7 +14,7 @@ from torch import Tensor
 
 from translate import images
 from translate.data.split import ImageRef
-from translate.images import ImageError, Reading, Values
+from translate.images import ImageError, Reading, ValueRange
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Preprocessing:
     """Of domain a and of domain b."""
     preprocess: str = "resize_and_crop"
     """A row of PREPROCESS."""
-    value_ranges: tuple[Values | None, Values | None] = (None, None)
+    value_ranges: tuple[ValueRange | None, ValueRange | None] = (None, None)
     """Declared values of domain a and of domain b."""
     decoder: str = "pillow"
     """A row of DECODERS."""
@@ -46,7 +46,7 @@ class Preprocessing:
     def reading(self, side: int) -> Reading:
         """How the files of domain a (0) or b (1) are opened."""
         declared = self.value_ranges[side] is not None
-        return Reading(self.channels[side], background=self.background, deep=True, declared=declared)
+        return Reading(self.channels[side], background=self.background, deep=True, preserve_range=declared)
 
 
 # Sizes before the crop, by the reference's names.
@@ -165,7 +165,7 @@ def _by_torch(image: Tensor, height: int, width: int) -> Tensor:
     resized = F.interpolate(x, (height, width), mode="bicubic", antialias=True, align_corners=False)[0]
     if image.dtype == torch.float32 or resized.dtype == torch.uint8:
         return resized
-    whole = resized.round_().clamp_(0, images.FULL[image.dtype][1])
+    whole = resized.round_().clamp_(0, images.FULL_RANGES[image.dtype][1])
     return whole.to(torch.int32).to(image.dtype)
 
 
@@ -208,7 +208,7 @@ def estimate_bytes(ref: ImageRef, preprocessing: Preprocessing, side: int) -> in
             array = np.load(ref.path, mmap_mode="r", allow_pickle=False)
             (height, width), depth = array.shape[:2], min(array.dtype.itemsize, 4)
         else:
-            with Image.open(ref.path, formats=images.FORMATS) as image:
+            with Image.open(ref.path, formats=images.PILLOW_FORMATS) as image:
                 width, height = image.size
                 depth = 4 if image.mode == "F" else 2 if image.mode.startswith("I") else 1
         height, width = PREPROCESS[preprocessing.preprocess](

@@ -156,10 +156,10 @@ def _looks_like_domains(root: Path) -> bool:
 
 
 def _list(folder: DomainFolder) -> None:
-    for path in images.walk(folder.path, irregular=True):
-        if images.extension(path) in images.NOT_ALLOWED:
+    for path in images.list_files(folder.path, irregular=True):
+        if images.extension(path) in images.REFUSED_EXTENSIONS:
             folder.passed_over.append((path, "format not allowed"))
-        elif images.extension(path) in images.READABLE:
+        elif images.extension(path) in images.READABLE_EXTENSIONS:
             if wrong := why_not_regular(path):
                 folder.passed_over.append((path, wrong))
             else:
@@ -169,7 +169,7 @@ def _list(folder: DomainFolder) -> None:
         for path in (Path(place, name) for name in names):
             if path.is_symlink():
                 folder.passed_over.append((path, "linked folder, not entered"))
-            elif images.extension(path) in images.KNOWN:
+            elif images.extension(path) in images.IMAGE_EXTENSIONS:
                 folder.passed_over.append((path, "folder named like an image"))
 
 
@@ -400,7 +400,7 @@ def _formats_passed_over(root: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for folder in (folder for folder in find_folders(root, None) if folder.split == "train"):
         extensions = map(images.extension, itertools.islice(_names(folder.path), LISTED))
-        found.update(ext for ext in extensions if ext in images.NOT_ALLOWED)
+        found.update(ext for ext in extensions if ext in images.REFUSED_EXTENSIONS)
     return found
 
 

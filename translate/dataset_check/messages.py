@@ -57,7 +57,7 @@ def _missing(root: Path, train: Collection[dict[str, Any]], layout: str | None) 
         if not (root / facts["folder"]).is_dir():
             yield f"{place}: no such folder; both domains need one"
         elif not facts["files"]:
-            yield f"{place}: no images in it; put some there ({', '.join(sorted(images.READABLE))})"
+            yield f"{place}: no images in it; put some there ({', '.join(sorted(images.READABLE_EXTENSIONS))})"
 
 
 def warning_messages(report: dict[str, Any]) -> Iterator[str]:

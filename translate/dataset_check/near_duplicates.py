@@ -20,7 +20,7 @@ def hash_and_thumbnail(pixels: np.ndarray) -> tuple[int, bytes]:
     """The 64-bit perceptual hash and the thumbnail of (H, W, C) uint8, uint16 or float32."""
     import imagehash  # brings scipy, which little else needs
 
-    shown = images.to_image(pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]).convert("RGB")
+    shown = images.to_pil_image(pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]).convert("RGB")
     bits = np.packbits(imagehash.phash(shown, hash_size=8).hash.flatten())
     colours = shown.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes()
     return int.from_bytes(bits.tobytes(), "big"), colours

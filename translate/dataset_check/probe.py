@@ -55,7 +55,7 @@ def read_header(path: Path, *, frames: bool = True) -> ImageHeader | None:
     try:
         if images.extension(path) == "npy":
             return _of_array(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-        with Image.open(path, formats=images.FORMATS) as image:
+        with Image.open(path, formats=images.PILLOW_FORMATS) as image:
             return _of_image(image, frames)
     except Exception:
         if images.extension(path) not in ("tif", "tiff"):

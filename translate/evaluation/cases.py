@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from translate import config, images
-from translate.conversion.model import Model
-from translate.conversion.options import Progress
-from translate.conversion.translator import Translator, pad
+from translate.conversion.options import ProgressCallback
 from translate.data import layouts
 from translate.data.layouts import Split
 from translate.data.split import ImageRef
@@ -20,6 +18,8 @@ from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject, TranslateFn
 from translate.evaluation.image_sets import ImageSet, ReadOptions
+from translate.trained.folder import TrainedModel
+from translate.trained.translator import Translator, pad_to_size_rule
 
 REFERENCE_SIZE = 256
 """What the reference's test resizes to; for models that do not say at which size they were trained."""
@@ -83,10 +83,10 @@ def case_from_folders(real: Path, fake: Path, choice: EvaluationOptions) -> Eval
 
 def case_from_model(
     model: Translator,
-    source: Model | None,
+    source: TrainedModel | None,
     root: Path,
     choice: EvaluationOptions,
-    progress: Progress,
+    progress: ProgressCallback,
     say: Callable[[str], None],
 ) -> EvaluationCase:
     """A model's translations of the held-out images of a data folder. `source`: where the model lies, if it was read."""
@@ -103,14 +103,14 @@ def case_from_model(
 
 
 def case_from_split(
-    model: Translator, source: Model | None, root: Path, name: str, split: Split, direction: str,
-    settings: dict[str, Any], choice: EvaluationOptions, progress: Progress,
+    model: Translator, source: TrainedModel | None, root: Path, name: str, split: Split, direction: str,
+    settings: dict[str, Any], choice: EvaluationOptions, progress: ProgressCallback,
 ) -> EvaluationCase:  # fmt: skip
     """A model's translations of the images of a split. `settings`: of the run that trained it, as far as they are known."""
     split, given = split.swapped() if choice.to == "a" else split, model.source_of(choice.to)
     side = _side(choice.size, model.info.get("trained_on"), settings)
-    channels = {given: model.channels(choice.to), choice.to: model.channels_of(choice.to)}
-    ways = {domain: ReadOptions(side, count, model.values(domain)) for domain, count in channels.items()}
+    channels = {given: model.input_channels(choice.to), choice.to: model.output_channels(choice.to)}
+    ways = {domain: ReadOptions(side, count, model.value_range(domain)) for domain, count in channels.items()}
     inputs, real = (
         image_sets.read_image_set(split.a, root, ways[given]),
         image_sets.read_image_set(split.b, root, ways[choice.to]),
@@ -133,7 +133,7 @@ def case_from_split(
     return EvaluationCase(subject, ways[choice.to], data, _about(model, source, outputs), _run_folder(source))
 
 
-def _about(model: Translator, source: Model | None, outputs: ImageSet) -> dict[str, Any]:
+def _about(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
     return {
         "model": str(source.source) if source else None,
         "method": model.info["method"],
@@ -143,7 +143,7 @@ def _about(model: Translator, source: Model | None, outputs: ImageSet) -> dict[s
     }
 
 
-def _run_folder(source: Model | None) -> Path | None:
+def _run_folder(source: TrainedModel | None) -> Path | None:
     """The run folder that a model was found in, if it was in one."""
     folder = source.source.parent if source and source.source.name in MODEL_FOLDERS else None
     return folder if folder and (folder / "config.toml").is_file() else None
@@ -211,13 +211,13 @@ def _side(size: int | str, trained: dict[str, Any] | None, settings: dict[str, A
     return crop if load == crop * 286 // 256 else load
 
 
-def _translated(model: Translator, inputs: ImageSet, choice: EvaluationOptions, progress: Progress) -> ImageSet:
+def _translated(model: Translator, inputs: ImageSet, choice: EvaluationOptions, progress: ProgressCallback) -> ImageSet:
     """What the model makes of each image, in 8 bits."""
     made: list[Tensor] = []
     progress(0, 0, len(inputs))
     for batch in _batches(inputs, choice.batch_size if model.device.type == "cuda" else 1):
         outputs = model(torch.cat(batch), choice.to, seed=choice.seed)
-        made.extend(images.to_integers(x) for x in outputs)
+        made.extend(images.quantize(x) for x in outputs)
         progress(len(made), 0, len(inputs))
     return ImageSet(inputs.names, tuple(made), formats="8 bits, lossless")
 
@@ -240,7 +240,9 @@ def _differentiable(model: Translator, to: str, seed: int) -> TranslateFn:
     def translate(x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         key = torch.full((len(x),), seed, device=model.device)
-        batch = torch.stack([pad(image.to(model.device, model.precision.weights), **model.info["size"]) for image in x])
+        batch = torch.stack(
+            [pad_to_size_rule(image.to(model.device, model.precision.weights), **model.info["size"]) for image in x]
+        )
         with model.precision.autocast(model.device):
             return model.method.translate(batch, to, key)[..., :height, :width].to(x.device, x.dtype)
 

@@ -60,9 +60,9 @@ def cycle_psnr(x: Tensor, to_b: TranslateFn, to_a: TranslateFn) -> dict[str, Ten
     """
     start = to_uint8_batch(x, "cycle_psnr")
     with torch.no_grad():
-        middle = to_uint8_batch(to_b(images.to_range(start, torch.float32)), "cycle_psnr")
+        middle = to_uint8_batch(to_b(images.normalize(start, torch.float32)), "cycle_psnr")
         ways = {"cycle_psnr": middle, f"cycle_psnr_jpeg{JPEG_QUALITY}": jpeg_round_trip(middle)}
-        return {name: paired.psnr(start, to_a(images.to_range(way, torch.float32))) for name, way in ways.items()}
+        return {name: paired.psnr(start, to_a(images.normalize(way, torch.float32))) for name, way in ways.items()}
 
 
 def jpeg_round_trip(pixels: Tensor, quality: int = JPEG_QUALITY) -> Tensor:
@@ -75,6 +75,6 @@ def jpeg_round_trip(pixels: Tensor, quality: int = JPEG_QUALITY) -> Tensor:
 
 def _saved(pixels: np.ndarray, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
-    images.to_image(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    images.to_pil_image(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     with Image.open(buffer) as image:
         return np.asarray(image).reshape(pixels.shape)

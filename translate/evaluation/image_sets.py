@@ -14,7 +14,7 @@ from translate.data.layouts import relative_stem
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.split import ImageRef
 from translate.errors import DataError
-from translate.images import Values
+from translate.images import ValueRange
 
 RESIZE_FILTER = "Pillow bicubic, antialiased"
 
@@ -26,7 +26,7 @@ class ReadOptions:
     size: int | None = None
     """Images are resized to this square; None: they stay as they are."""
     channels: int = 3
-    values: Values | None = None
+    values: ValueRange | None = None
     """The stored values that −1 and 1 stand for, where they were declared."""
 
     def preprocessing(self) -> Preprocessing:
@@ -43,7 +43,7 @@ class ImageSet:
     names: tuple[str, ...]
     stored: tuple[Tensor, ...]
     """(C, H, W) each, uint8, or uint16 or float32 if the file is deeper."""
-    values: Values | None = None
+    values: ValueRange | None = None
     formats: str = "pixels"
     """Of the files, as "120 jpg, 3 png"."""
 
@@ -52,12 +52,12 @@ class ImageSet:
 
     def normalized(self, i: int) -> Tensor:
         """Image i as a model takes it: (1, C, H, W) float32 in [-1, 1]."""
-        return images.to_range(self.stored[i], torch.float32, self.values)[None]
+        return images.normalize(self.stored[i], torch.float32, self.values)[None]
 
     def pixels(self, i: int) -> Tensor:
         """Image i in 8 bits: (1, C, H, W) uint8."""
         plain = self.stored[i].dtype == torch.uint8 and self.values is None
-        return self.stored[i][None] if plain else images.to_integers(self.normalized(i))
+        return self.stored[i][None] if plain else images.quantize(self.normalized(i))
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self.pixels(i) for i in range(len(self)))
@@ -95,9 +95,9 @@ def list_images(folder: Path) -> tuple[ImageRef, ...]:
     """The images of a folder and its subfolders; DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one that holds images")
-    found = images.find(folder)
+    found = images.list_images(folder)
     if not found:
-        raise DataError(f"{folder}: no images in it; readable: {', '.join(sorted(images.READABLE))}")
+        raise DataError(f"{folder}: no images in it; readable: {', '.join(sorted(images.READABLE_EXTENSIONS))}")
     return tuple(map(ImageRef, found))
 
 

@@ -21,7 +21,7 @@ def to_uint8_batch(x: Tensor, metric: str) -> Tensor:
         return x
     if not x.isfinite().all():
         raise DataError(f"{metric}: images with values that are not finite numbers; convert with --precision fp32")
-    return images.to_integers(x)
+    return images.quantize(x)
 
 
 def to_levels(x: Tensor, metric: str) -> Tensor:

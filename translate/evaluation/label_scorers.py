@@ -164,7 +164,7 @@ def _train(net: nn.Module, pixels: Tensor, labels: Tensor, seed: int, steps: int
     net.train()
     for step in range(steps):
         rows = keyed_random.permutation(len(pixels), seed, "scorer", step)[:BATCH]
-        logits = net(pictures.to_range(pixels[rows].to(device), torch.float32))
+        logits = net(pictures.normalize(pixels[rows].to(device), torch.float32))
         optimizer.zero_grad()
         F.cross_entropy(logits, labels[rows].to(device), ignore_index=IGNORE_INDEX).backward()
         optimizer.step()
@@ -186,7 +186,7 @@ def _read(scorer: LabelScorer, pixels: Tensor, metric: str) -> Tensor:
     first = next(scorer.net.parameters())
     if pixels.shape[1] != first.shape[1]:
         raise DataError(f"{metric}: images of {pixels.shape[1]} channels; the scorer learned from {first.shape[1]}")
-    batches = (pictures.to_range(batch.to(first.device), torch.float32) for batch in pixels.split(BATCH))
+    batches = (pictures.normalize(batch.to(first.device), torch.float32) for batch in pixels.split(BATCH))
     return torch.cat([scorer.net(batch).argmax(dim=1).cpu() for batch in batches])
 
 

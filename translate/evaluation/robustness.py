@@ -27,7 +27,7 @@ def fgsm(x: Tensor, translate: Callable[[Tensor], Tensor], seed: int = 0) -> dic
     if no gradient reaches the input.
     """
     pixels = to_uint8_batch(x, "fgsm")
-    clean = images.to_range(pixels, torch.float32)
+    clean = images.normalize(pixels, torch.float32)
     signs = _signs(pixels, seed).to(clean)
     with torch.no_grad():
         before = translate(clean)

@@ -1,35 +1,63 @@
 """The one place that opens and writes image files, and knows how their values map to [-1, 1]."""
 
-from translate.images.formats import KNOWN, MAX_PIXELS, NOT_ALLOWED, READABLE, ImageError, extension, find, walk
-from translate.images.frames import (
-    ANIMATED,
+from translate.images.animation import (
+    ANIMATION_ENCODERS,
     Animation,
     Frame,
     animation_notices,
     encode_animation,
-    is_animation,
+    is_animated,
     open_animation,
 )
-from translate.images.grid import grid, sheet, write_image
-from translate.images.holding import attach, fitted
-from translate.images.metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb, upright
-from translate.images.picture import WHITE, Colour, Picture, colour, decode, decode_array, eight_bits, resize, to_image
-from translate.images.reading import FORMATS, Reading, read, size_of
-from translate.images.values import FULL, Values, fills_range, to_array, to_integers, to_pixels, to_range, to_tensor
+from translate.images.contact_sheet import make_comparison_grid, make_grid, write_png
+from translate.images.formats import (
+    IMAGE_EXTENSIONS,
+    MAX_PIXELS,
+    READABLE_EXTENSIONS,
+    REFUSED_EXTENSIONS,
+    ImageError,
+    extension,
+    list_files,
+    list_images,
+)
+from translate.images.metadata.embedding import embed, supported_by
+from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, apply_orientation, to_srgb
+from translate.images.picture import (
+    WHITE,
+    Colour,
+    Picture,
+    from_array,
+    from_pil_image,
+    parse_colour,
+    resize,
+    to_pil_image,
+    to_uint8,
+)
+from translate.images.reading import PILLOW_FORMATS, Reading, read, read_size
+from translate.images.value_ranges import (
+    FULL_RANGES,
+    ValueRange,
+    normalize,
+    quantize,
+    spans_full_range,
+    to_array,
+    to_tensor,
+    to_uint8_array,
+)
 from translate.images.writing import ALIASES, DEPTHS, WRITERS, Writer, encode, writer_for
 
 __all__ = [
     "ALIASES",
-    "ANIMATED",
+    "ANIMATION_ENCODERS",
     "COMPOSITE",
     "DEPTHS",
-    "FORMATS",
-    "FULL",
+    "PILLOW_FORMATS",
+    "FULL_RANGES",
     "GENERATED",
-    "KNOWN",
+    "IMAGE_EXTENSIONS",
     "MAX_PIXELS",
-    "NOT_ALLOWED",
-    "READABLE",
+    "REFUSED_EXTENSIONS",
+    "READABLE_EXTENSIONS",
     "WHITE",
     "WRITERS",
     "Animation",
@@ -40,36 +68,36 @@ __all__ = [
     "Metadata",
     "Picture",
     "Reading",
-    "Values",
+    "ValueRange",
     "Writer",
     "animation_notices",
-    "attach",
-    "colour",
-    "decode",
-    "decode_array",
-    "eight_bits",
+    "embed",
+    "parse_colour",
+    "from_pil_image",
+    "from_array",
+    "to_uint8",
     "encode",
     "encode_animation",
     "extension",
-    "fills_range",
-    "find",
-    "fitted",
-    "grid",
-    "is_animation",
+    "spans_full_range",
+    "list_images",
+    "supported_by",
+    "make_comparison_grid",
+    "is_animated",
     "open_animation",
     "read",
     "resize",
-    "sheet",
-    "size_of",
+    "make_grid",
+    "read_size",
     "to_array",
-    "to_image",
-    "to_integers",
-    "to_pixels",
-    "to_range",
+    "to_pil_image",
+    "quantize",
+    "to_uint8_array",
+    "normalize",
     "to_srgb",
     "to_tensor",
-    "upright",
-    "walk",
-    "write_image",
+    "apply_orientation",
+    "list_files",
+    "write_png",
     "writer_for",
 ]

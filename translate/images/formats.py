@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
-READABLE = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "avif", "gif", "npy"})
+READABLE_EXTENSIONS = frozenset(
+    {"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "avif", "gif", "npy"}
+)
 """Extensions, in lower case, of the files that are opened."""
 
-NOT_ALLOWED = frozenset(
+REFUSED_EXTENSIONS = frozenset(
     {
         "eps", "ps", "pdf", "fits", "fit", "psd", "blp", "wmf", "emf", "hdf", "h5", "grib", "jp2", "j2k",
         "jpx", "pcx", "tga", "icns", "ico", "cur", "dds", "dcx", "fli", "flc", "fpx", "gbr", "im", "iptc",
@@ -16,7 +18,7 @@ NOT_ALLOWED = frozenset(
 )  # fmt: skip
 """Extensions of known image formats that are not opened: some run programs, others are rarely what they seem."""
 
-KNOWN = READABLE | NOT_ALLOWED
+IMAGE_EXTENSIONS = READABLE_EXTENSIONS | REFUSED_EXTENSIONS
 """Extensions that say that a file is an image."""
 
 MAX_PIXELS = 178_956_970
@@ -38,12 +40,12 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
         raise ImageError(f"{width}×{height} is more than {max_pixels} pixels; raise --max-pixels to allow it")
 
 
-def find(root: Path) -> list[Path]:
+def list_images(root: Path) -> list[Path]:
     """Regular files below a folder whose extension is readable, sorted by relative path; linked folders are not entered."""
-    return [path for path in walk(root) if extension(path) in READABLE]
+    return [path for path in list_files(root) if extension(path) in READABLE_EXTENSIONS]
 
 
-def walk(root: Path, *, irregular: bool = False, unreadable: dict[str, str] | None = None) -> list[Path]:
+def list_files(root: Path, *, irregular: bool = False, unreadable: dict[str, str] | None = None) -> list[Path]:
     """Regular files (or links to such) below a folder, sorted by relative path; hidden files are passed over.
 
     With `irregular` also what cannot be read: dangling links, pipes, devices. Folders that cannot be listed are put into

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageColor
 
 from translate.images.formats import ImageError
-from translate.images.metadata import Metadata
+from translate.images.metadata.photo_metadata import Metadata
 
 WHITE = (255, 255, 255)
 Colour = tuple[int, ...]
@@ -36,18 +36,18 @@ class Picture:
         return self.pixels.shape[1]
 
 
-def colour(name: str) -> Colour:
+def parse_colour(name: str) -> Colour:
     """A colour by name or #rrggbb. ValueError if there is no such."""
     return ImageColor.getcolor(name, "RGB")  # type: ignore[return-value]
 
 
-def decode(image: Image.Image, channels: int = 3, background: Colour = WHITE, *, deep: bool = False) -> Picture:
+def from_pil_image(image: Image.Image, channels: int = 3, background: Colour = WHITE, *, deep: bool = False) -> Picture:
     """A Pillow image of any mode as a Picture, orientation as it is. `deep`: at its own depth, not in 8 bits."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return decode_array(np.asarray(image), channels, background, deep=deep)
+        return from_array(np.asarray(image), channels, background, deep=deep)
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         if channels not in (1, 3):
-            return decode_array(np.asarray(image.convert("LA" if channels == 2 else "RGBA")), channels, background)
+            return from_array(np.asarray(image.convert("LA" if channels == 2 else "RGBA")), channels, background)
         return _composited(image.convert("RGBA"), channels, background)
     if image.mode == "LAB":
         image = _by_profile(image, ImageCms.createProfile("LAB"))
@@ -55,18 +55,18 @@ def decode(image: Image.Image, channels: int = 3, background: Colour = WHITE, *,
         with suppress(ImageCms.PyCMSError, OSError):  # a damaged profile: as without one
             image = _by_profile(image, ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
     if channels not in (1, 3):
-        return decode_array(np.asarray(image.convert("RGB") if image.mode == "P" else image), channels, background)
+        return from_array(np.asarray(image.convert("RGB") if image.mode == "P" else image), channels, background)
     mode = "RGB" if channels == 3 else "L"
     if image.mode == "P" and mode == "L":
         image = image.convert("RGB")
-    return Picture(with_channels(image if image.mode == mode else image.convert(mode)))  # else a copy is made
+    return Picture(add_channel_axis(image if image.mode == mode else image.convert(mode)))  # else a copy is made
 
 
 def _composited(rgba: Image.Image, channels: int, background: Colour) -> Picture:
     ground = Image.new("RGBA", rgba.size, (*background, 255))
     flat = Image.alpha_composite(ground, rgba).convert("RGB" if channels == 3 else "L")
     alpha = np.asarray(rgba.getchannel("A"))
-    return Picture(with_channels(flat), None if alpha.min() == 255 else alpha)
+    return Picture(add_channel_axis(flat), None if alpha.min() == 255 else alpha)
 
 
 def _by_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile) -> Image.Image:
@@ -76,13 +76,18 @@ def _by_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile | ImageCms
     return converted
 
 
-def with_channels(image: Image.Image) -> np.ndarray:
+def add_channel_axis(image: Image.Image) -> np.ndarray:
     array = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def decode_array(
-    array: np.ndarray, channels: int = 3, background: Colour = WHITE, *, deep: bool = False, declared: bool = False
+def from_array(
+    array: np.ndarray,
+    channels: int = 3,
+    background: Colour = WHITE,
+    *,
+    deep: bool = False,
+    preserve_range: bool = False,
 ) -> Picture:
     """(H, W) or (H, W, C) as a Picture.
 
@@ -97,29 +102,29 @@ def decode_array(
         raise ImageError(f"an array of shape {array.shape} is no image; (H, W) or (H, W, C) is")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
-    elif array.dtype.kind in "iu" and declared and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
+    elif array.dtype.kind in "iu" and preserve_range and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         array = array.astype(np.float32)
     elif array.dtype.kind in "iu" and array.dtype != np.uint8:
         array = np.clip(array, 0, 65535).astype(np.uint16)
     elif array.dtype.kind == "f":
-        array = _float_values(array, declared)
+        array = _float_values(array, preserve_range)
     elif array.dtype != np.uint8:
         raise ImageError(f"values of type {array.dtype} are no image")
     if not deep:
-        array = eight_bits(array)
+        array = to_uint8(array)
     return _of_channels(array, channels, background)
 
 
-def _float_values(array: np.ndarray, declared: bool) -> np.ndarray:
+def _float_values(array: np.ndarray, preserve_range: bool) -> np.ndarray:
     """float32, from 0 to 1 unless their range is declared; not-a-number is 0."""
     finite = np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=65535.0, neginf=0.0)
-    if declared:
+    if preserve_range:
         return finite.astype(np.float32)
     top = next(t for t in (1, 255, 65535, np.inf) if finite.max() <= t)
     return np.clip(finite / min(top, 65535), 0, 1).astype(np.float32)
 
 
-def eight_bits(array: np.ndarray) -> np.ndarray:
+def to_uint8(array: np.ndarray) -> np.ndarray:
     """uint16 or float32 from 0 to 1 as uint8; uint8 as it is."""
     if array.dtype == np.uint16:
         return np.round(array / 257).astype(np.uint8)
@@ -136,7 +141,7 @@ def _of_channels(array: np.ndarray, channels: int, background: Colour) -> Pictur
     if channels not in (1, 3) or given not in (1, 2, 3, 4):
         raise ImageError(f"has {given} channels, but {channels} are wanted")
     if array.dtype == np.uint8:
-        return decode(
+        return from_pil_image(
             Image.fromarray(array[:, :, 0] if given == 1 else np.ascontiguousarray(array)), channels, background
         )
     top = 1.0 if array.dtype.kind == "f" else 65535.0
@@ -170,7 +175,7 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         return pixels
     if pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3):
         image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-        return with_channels(image.resize((width, height), Image.Resampling.BICUBIC))
+        return add_channel_axis(image.resize((width, height), Image.Resampling.BICUBIC))
     planes = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BICUBIC), np.float32
@@ -183,10 +188,10 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.clip(np.round(stacked), 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
 
 
-def to_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image:
+def to_pil_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image:
     """(H, W, 1 or 3) and an optional (H, W) alpha as a Pillow image of 8 bits."""
-    pixels = eight_bits(pixels)
+    pixels = to_uint8(pixels)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if alpha is not None:
-        image.putalpha(Image.fromarray(eight_bits(alpha)))
+        image.putalpha(Image.fromarray(to_uint8(alpha)))
     return image

@@ -10,15 +10,24 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from translate.images import png
-from translate.images.deep import is_deep, read_deep, read_tiff
 from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
-from translate.images.metadata import Metadata, to_srgb, upright
-from translate.images.picture import WHITE, Colour, Picture, decode, decode_array
+from translate.images.high_bit_depth import needs_other_decoder, read_native_depth, read_tiff
+from translate.images.metadata import png_chunks
+from translate.images.metadata.photo_metadata import Metadata, apply_orientation, to_srgb
+from translate.images.picture import WHITE, Colour, Picture, from_array, from_pil_image
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a file is told in one line, by us
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "GIF")  # what Pillow may try, whatever the extension
+PILLOW_FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "AVIF",
+    "GIF",
+)  # what Pillow may try, whatever the extension
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Reading:
     """Behind what is transparent."""
     deep: bool = False
     """At the file's own depth: uint8, uint16 or float32 (0 to 1). Else all becomes 8 bits."""
-    declared: bool = False
+    preserve_range: bool = False
     """The range of the values is declared: they stay as they are."""
     metadata: bool = False
     """What the file carries beside its pixels is read too, and pixels of 8 bits that have a colour profile become sRGB."""
@@ -61,25 +70,25 @@ def _read(path: Path, how: Reading) -> Picture:
     if how.max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, how.max_pixels)
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(path, formats=PILLOW_FORMATS)
     except Image.UnidentifiedImageError:
         if (picture := _read_wide_tiff(path, how)) is not None:
             return picture
         raise
     except ValueError:  # a PNG with more text than Pillow takes
-        image = Image.open(io.BytesIO(png.bare(path.read_bytes())), formats=("PNG",))
+        image = Image.open(io.BytesIO(png_chunks.strip_metadata(path.read_bytes())), formats=("PNG",))
     with image:
         check_size(image.height, image.width, how.max_pixels)
-        metadata = Metadata.of(image) if how.metadata else None  # before its pixels are loaded
+        metadata = Metadata.from_image(image) if how.metadata else None  # before its pixels are loaded
         frames = getattr(image, "n_frames", 1)
-        if is_deep(path, image):
-            picture = _of_array(read_deep(path, image, declared=how.declared), how)
+        if needs_other_decoder(path, image):
+            picture = _of_array(read_native_depth(path, image, preserve_range=how.preserve_range), how)
         elif metadata is None:
-            picture = decode(ImageOps.exif_transpose(image), how.channels, how.background)
+            picture = from_pil_image(ImageOps.exif_transpose(image), how.channels, how.background)
         else:
             image.load()
-            seen, metadata = to_srgb(upright(image, metadata.orientation), metadata)
-            picture = decode(seen, how.channels, how.background)
+            seen, metadata = to_srgb(apply_orientation(image, metadata.orientation), metadata)
+            picture = from_pil_image(seen, how.channels, how.background)
     if frames > 1:
         picture.notices.append(f"first of {frames} frames")
     return _with(picture, metadata)
@@ -91,7 +100,7 @@ def _with(picture: Picture, metadata: Metadata | None) -> Picture:
     return picture
 
 
-def size_of(path: Path) -> tuple[int, int]:
+def read_size(path: Path) -> tuple[int, int]:
     """Height and width by the file's header, as stored; (0, 0) where that cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -99,7 +108,7 @@ def size_of(path: Path) -> tuple[int, int]:
         if extension(path) == "npy":
             height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
         else:
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=PILLOW_FORMATS) as image:
                 width, height = image.size
         return height, width
     except Exception:  # what is wrong with the file is said when it is read
@@ -114,21 +123,21 @@ def _read_array(path: Path, how: Reading) -> Picture:
 
 
 def _of_array(array: np.ndarray, how: Reading) -> Picture:
-    return decode_array(array, how.channels, how.background, deep=how.deep, declared=how.declared)
+    return from_array(array, how.channels, how.background, deep=how.deep, preserve_range=how.preserve_range)
 
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """A TIFF that Pillow cannot open, for its number of channels or its float colours; None for others."""
     if (
         extension(path) not in ("tif", "tiff")
-        or (array := read_tiff(path, how.max_pixels, declared=how.declared)) is None
+        or (array := read_tiff(path, how.max_pixels, preserve_range=how.preserve_range)) is None
     ):
         return None
     picture = _of_array(array, how)
     if not how.metadata:
         return picture
     with open(path, "rb") as file:
-        return _with(picture, Metadata.of_tiff(file))
+        return _with(picture, Metadata.from_tiff(file))
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from translate.images.formats import ImageError
-from translate.images.holding import attach, fitted, save_options
-from translate.images.metadata import Metadata
-from translate.images.picture import Picture, eight_bits, to_image
+from translate.images.metadata.embedding import embed, pillow_save_options, supported_by
+from translate.images.metadata.photo_metadata import Metadata
+from translate.images.picture import Picture, to_pil_image, to_uint8
 
 
 @dataclass(frozen=True)
@@ -56,37 +56,37 @@ def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
     """The bytes of an image file; `fmt` is a row of WRITERS. ImageError if the format cannot hold it.
 
     Values that are deeper than the format holds are reduced to what it holds. Of the picture's metadata it writes what the
-    format holds; `fitted` says what that is.
+    format holds; `supported_by` says what that is.
     """
     writer = WRITERS[fmt]
     channels = picture.pixels.shape[2]
     if writer.channels is not None and channels not in writer.channels:
         raise ImageError(f"{fmt} holds 1 or 3 channels, not {channels}; use --format tiff or npy")
-    pixels = reduced(picture.pixels, writer)
+    pixels = reduce_depth(picture.pixels, writer)
     alpha = _scaled(picture.alpha, pixels.dtype) if picture.alpha is not None and writer.alpha else None
-    metadata, _ = fitted(picture.metadata or Metadata(), fmt, channels)
+    metadata, _ = supported_by(picture.metadata or Metadata(), fmt, channels)
     try:
         if fmt == "npy":
             return _npy(pixels, alpha)
         if pixels.dtype == np.uint8 and channels in (1, 3):
-            options = {**writer.options, **save_options(metadata, fmt)}
+            options = {**writer.options, **pillow_save_options(metadata, fmt)}
             if quality is not None and writer.quality:
                 options["quality"] = quality
             buffer = io.BytesIO()
-            to_image(pixels, alpha).save(buffer, writer.format, **options)
-            return attach(buffer.getvalue(), fmt, metadata)
-        return attach(_deep_png(pixels, alpha) if fmt == "png" else _deep_tiff(pixels, alpha), fmt, metadata)
+            to_pil_image(pixels, alpha).save(buffer, writer.format, **options)
+            return embed(buffer.getvalue(), fmt, metadata)
+        return embed(_deep_png(pixels, alpha) if fmt == "png" else _deep_tiff(pixels, alpha), fmt, metadata)
     except Exception as e:
         raise ImageError(f"cannot be written as {fmt}: {' '.join(str(e).split())}") from None
 
 
-def reduced(values: np.ndarray, writer: Writer) -> np.ndarray:
+def reduce_depth(values: np.ndarray, writer: Writer) -> np.ndarray:
     """The values at the greatest depth that the format holds."""
     if values.dtype.name in writer.depths:
         return values
     if values.dtype == np.float32 and "uint16" in writer.depths:
         return np.round(np.clip(values.astype(np.float64), 0, 1) * 65535).astype(np.uint16)
-    return eight_bits(values)
+    return to_uint8(values)
 
 
 def _scaled(alpha: np.ndarray, depth: np.dtype) -> np.ndarray:

@@ -259,7 +259,7 @@ class Training:
         if self.log is None or not self.folder.is_dir():  # a folder that has vanished is the next checkpoint's to tell
             return
         begun = time.monotonic()
-        self.log.grid(self.engine.images, images.grid(preview(self.engine, self.data.sample)))
+        self.log.grid(self.engine.images, images.make_comparison_grid(preview(self.engine, self.data.sample)))
         for watch in self.monitors:
             if self.stop:  # who asks for the end does not wait for a look
                 break

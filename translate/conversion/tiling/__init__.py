@@ -6,31 +6,31 @@ are those of the whole: they are gathered layer by layer (`passes`), and every p
 (`chain`). What comes out is the untiled result.
 """
 
-from translate.conversion.tiling.maps import DoesNotFitError
-from translate.conversion.tiling.need import (
-    LARGEST,
-    Need,
+from translate.conversion.tiling.feature_maps import DoesNotFitError
+from translate.conversion.tiling.memory import (
+    MAX_TILE,
+    TiledMemory,
+    choose_tile,
+    estimate_scratch,
+    estimate_tiled,
+    estimate_whole,
     free_memory,
-    pick,
-    scratch_need,
-    tile_need,
-    tileable,
-    whole_need,
+    is_tileable,
 )
-from translate.conversion.tiling.passes import LEAST, lacks_memory
-from translate.conversion.tiling.pictures import translate_pixels
+from translate.conversion.tiling.tiled_forward import MIN_TILE, is_out_of_memory
+from translate.conversion.tiling.tiled_translation import translate_pixels
 
 __all__ = [
-    "LARGEST",
-    "LEAST",
+    "MAX_TILE",
+    "MIN_TILE",
     "DoesNotFitError",
-    "Need",
+    "TiledMemory",
     "free_memory",
-    "lacks_memory",
-    "pick",
-    "scratch_need",
-    "tile_need",
-    "tileable",
+    "is_out_of_memory",
+    "choose_tile",
+    "estimate_scratch",
+    "estimate_tiled",
+    "is_tileable",
     "translate_pixels",
-    "whole_need",
+    "estimate_whole",
 ]

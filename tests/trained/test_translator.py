@@ -1,0 +1,462 @@
+"""A trained model as a callable: sizes, padding, noise, channels, and the folder it is kept in."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import translate
+from translate import images
+from translate.errors import ModelError, UsageError
+from translate.methods import METHODS
+from translate.nn import winograd
+from translate.trained import folder as model_folder
+from translate.trained import translator
+from translate.trained.translator import Translator
+
+Draw = Callable[..., np.ndarray]
+Build = Callable[..., Path]
+
+SIZES = [(1, 1), (2, 3), (3, 2), (37, 91), (63, 65), (64, 64), (128, 64), (1, 2000), (2000, 1)]
+ORIENTATION = 0x0112
+
+
+@pytest.fixture(params=["cyclegan", "pix2pix"])
+def model(request: pytest.FixtureRequest) -> Translator:
+    return request.getfixturevalue(request.param)
+
+
+def tensor(pixels: np.ndarray) -> torch.Tensor:
+    """(1, C, H, W) in [-1, 1]."""
+    return images.to_tensor(pixels)[None]
+
+
+# Sizes and padding.
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_output_has_the_size_of_the_input(model: Translator, draw: Draw, width: int, height: int) -> None:
+    image = Image.fromarray(draw(width, width, height))
+    for to in model.directions:
+        assert model(image, to=to).size == (width, height)
+        assert model(tensor(np.asarray(image)), to=to).shape == (1, 3, height, width)
+
+
+@settings(deadline=None)
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 40), multiple=st.sampled_from([1, 4, 8, 32]), more=st.integers(0, 2)
+)
+def test_padding_is_numpys_reflect_or_edge(height: int, width: int, multiple: int, more: int) -> None:
+    minimum = multiple * (1 + more)
+    x = np.arange(2 * height * width, dtype=np.float32).reshape(2, height, width)
+    expected = x
+    for axis, length in ((1, height), (2, width)):
+        extra = max(minimum, -(-length // multiple) * multiple) - length
+        mode: Any = "reflect" if extra < length else "edge"
+        expected = np.pad(expected, [(0, extra if n == axis else 0) for n in range(3)], mode)
+    assert np.array_equal(translator.pad_to_size_rule(torch.from_numpy(x), multiple, minimum).numpy(), expected)
+
+
+def test_padded_sizes_obey_the_rule_and_add_least(model: Translator) -> None:
+    multiple, minimum = model.info["size"]["multiple_of"], model.info["size"]["minimum"]
+    for length in range(1, 3 * minimum):
+        padded, _ = model.padded_size(length, 1)
+        assert padded % multiple == 0
+        assert padded >= max(length, minimum)
+        assert padded - multiple < max(length, minimum)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (128, 64)])
+def test_a_size_of_the_rule_goes_through_the_network_alone(
+    model: Translator, draw: Draw, width: int, height: int
+) -> None:
+    pixels = draw(1, width, height)
+    key = torch.tensor([translator.pixel_key(pixels, 0)])
+    got = model(tensor(pixels), pixels="reference")
+    with torch.inference_mode():
+        assert torch.equal(got, model.method.translate(tensor(pixels), "b", key))
+
+
+def test_padding_is_seen_by_the_network_and_cut_off_again(cyclegan: Translator, draw: Draw) -> None:
+    pixels = draw(2, 13, 10)
+    padded = np.pad(np.pad(pixels, [(0, 2), (0, 0), (0, 0)], "reflect"), [(0, 0), (0, 3), (0, 0)], "reflect")
+    assert np.array_equal(cyclegan(Image.fromarray(pixels)), np.asarray(cyclegan(Image.fromarray(padded)))[:10, :13])
+
+
+# Batches, pictures and tensors.
+
+
+def test_a_batch_is_its_images_one_by_one(model: Translator, draw: Draw) -> None:
+    batch = torch.cat([tensor(draw(seed, 37, 50)) for seed in range(4)])
+    singles = torch.cat([model(x[None]) for x in batch])
+    torch.testing.assert_close(model(batch), singles, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model(batch.flip(0)), singles.flip(0), atol=1e-5, rtol=0)
+
+
+def test_the_same_call_gives_the_same_bits(model: Translator, draw: Draw) -> None:
+    x = tensor(draw(3, 37, 50))
+    first = model(x)
+    model(tensor(draw(4, 64, 64)))
+    assert torch.equal(model(x), first)
+
+
+def test_pictures_and_tensors_agree(model: Translator, draw: Draw) -> None:
+    pixels = draw(5, 37, 50)
+    picture, (x,) = model(Image.fromarray(pixels)), model(tensor(pixels))
+    assert isinstance(picture, Image.Image)
+    assert np.array_equal(images.to_uint8_array(x), np.asarray(picture))
+
+
+def test_pixels_of_one_padded_size_share_a_batch(cyclegan: Translator, draw: Draw) -> None:
+    pictures = [draw(seed, width, height) for seed, (width, height) in enumerate([(9, 12), (12, 9), (10, 11)])]
+    together = cyclegan.translate_pixels(pictures, "b")
+    for pixels, result in zip(pictures, together, strict=True):
+        alone = np.asarray(cyclegan(Image.fromarray(pixels))).astype(int)
+        assert np.abs(result.astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_a_tensor_keeps_its_type_and_stays_usable(cyclegan: Translator, draw: Draw, dtype: torch.dtype) -> None:
+    out = cyclegan(tensor(draw(6)).to(dtype))
+    assert out.dtype == dtype
+    assert not out.is_inference()
+
+
+def test_the_two_directions_are_two_networks(cyclegan: Translator, draw: Draw) -> None:
+    x = tensor(draw(7, 16, 16))
+    with torch.inference_mode():
+        assert torch.equal(cyclegan(x, to="a", pixels="reference"), cyclegan.method.get_submodule("g_ba")(x))
+        assert torch.equal(cyclegan(x, to="b", pixels="reference"), cyclegan.method.get_submodule("g_ab")(x))
+        assert not torch.equal(cyclegan(x, to="a"), cyclegan(x, to="b"))
+
+
+@pytest.mark.parametrize("to", ["a", "c", ""])
+def test_a_domain_the_model_does_not_have_is_refused(pix2pix: Translator, draw: Draw, to: str) -> None:
+    with pytest.raises(UsageError, match=repr(to)):
+        pix2pix(Image.fromarray(draw()), to=to)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 8, 8, 3)])
+def test_a_tensor_of_another_shape_is_refused(cyclegan: Translator, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"\(N, 3, H, W\)"):
+        cyclegan(torch.zeros(shape))
+
+
+def test_bf16_is_close_to_fp32(cyclegan_folder: Path, cyclegan: Translator, draw: Draw) -> None:
+    half = translator.load(cyclegan_folder, device="cpu", precision="bf16")
+    x = tensor(draw(8, 16, 16))
+    torch.testing.assert_close(half(x), cyclegan(x), atol=0.05, rtol=0)
+
+
+# Noise.
+
+
+def test_noise_is_the_same_for_the_same_picture_and_seed(pix2pix: Translator, draw: Draw) -> None:
+    image = Image.fromarray(draw(9, 50, 37))
+    first = np.asarray(pix2pix(image, seed=3))
+    torch.manual_seed(99)
+    pix2pix(Image.fromarray(draw(10, 50, 37)), seed=3)
+    assert np.array_equal(pix2pix(image, seed=3), first)
+
+
+def test_another_seed_gives_other_noise(pix2pix: Translator, cyclegan: Translator, draw: Draw) -> None:
+    image = Image.fromarray(draw(11, 50, 37))
+    assert len({pix2pix(image, seed=seed).tobytes() for seed in range(4)}) == 4
+    assert cyclegan(image, seed=0).tobytes() == cyclegan(image, seed=1).tobytes()  # it has no dropout
+
+
+def test_noise_depends_on_nothing_else_in_the_batch(pix2pix: Translator, draw: Draw) -> None:
+    batch = [draw(seed, 37, 50) for seed in range(3)]
+    masks = [pix2pix.translate_pixels([pixels], "b", seed=5)[0].astype(int) for pixels in batch]
+    for order in ([2, 0, 1], [1, 1, 0]):
+        for place, result in zip(order, pix2pix.translate_pixels([batch[i] for i in order], "b", seed=5), strict=True):
+            assert np.abs(result.astype(int) - masks[place]).max() <= 1
+
+
+def test_noise_leaves_torchs_own_generator_alone(pix2pix: Translator, draw: Draw) -> None:
+    before = torch.get_rng_state()
+    pix2pix(Image.fromarray(draw()))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_one_changed_value_is_another_picture(draw: Draw) -> None:
+    pixels = draw(12)
+    other = pixels.copy()
+    other[0, 0, 0] ^= 1
+    keys = {translator.pixel_key(*arguments) for arguments in [(pixels, 0), (other, 0), (pixels, 1), (pixels, 0, 1)]}
+    assert len(keys) == 4
+    assert translator.pixel_key(np.asfortranarray(pixels), 0) in keys
+
+
+# Channels, transparency, orientation.
+
+
+def test_a_grey_model_reads_colour_and_writes_grey(grey: Translator, draw: Draw) -> None:
+    image = Image.fromarray(draw(13))
+    assert grey(image).mode == "L"
+    assert np.array_equal(grey(image), grey(image.convert("L")))
+    assert grey(torch.zeros(2, 1, 9, 7)).shape == (2, 1, 9, 7)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "HSV", "LAB"])
+def test_a_colour_model_reads_every_mode_and_writes_rgb(cyclegan: Translator, draw: Draw, mode: str) -> None:
+    image = Image.fromarray(draw(14)).convert("L" if mode == "1" else "RGB").convert(mode) if mode != "LAB" else None
+    image = image or Image.frombytes("LAB", (12, 10), draw(14).tobytes())
+    out = cyclegan(image)
+    assert (out.mode, out.size) == ("RGB", image.size)
+    if mode != "LAB":
+        assert np.array_equal(out, cyclegan(image.convert("RGB")))
+
+
+def test_each_direction_has_its_own_channels(build: Build, draw: Draw) -> None:
+    folder = build("cyclegan", generator="resnet_3blocks", input_channels=1, output_channels=3, lambda_identity=0.0)
+    model = translator.load(folder, device="cpu")
+    image = Image.fromarray(draw(15))
+    assert (model(image, to="b").mode, model(image, to="a").mode) == ("RGB", "L")
+    assert np.array_equal(model(image, to="b"), model(image.convert("L"), to="b"))
+
+
+@pytest.mark.parametrize(("mode", "kind", "expected"), [
+    ("RGBA", "cyclegan", "RGBA"), ("LA", "cyclegan", "RGBA"), ("RGBA", "grey", "LA"), ("LA", "grey", "LA"),
+])  # fmt: skip
+def test_alpha_is_carried(request: pytest.FixtureRequest, draw: Draw, mode: str, kind: str, expected: str) -> None:
+    model = request.getfixturevalue(kind)
+    image = Image.fromarray(draw(16, channels=4)).convert(mode)
+    out = model(image)
+    assert out.mode == expected
+    assert np.array_equal(out.getchannel("A"), image.getchannel("A"))
+
+
+def test_what_lies_under_alpha_is_seen_on_white(cyclegan: Translator, draw: Draw) -> None:
+    rgba = draw(17, channels=4)
+    rgba[:, :6, 3], rgba[:, 6:, 3] = 0, 255
+    hidden = rgba.copy()
+    hidden[:, :6, :3] = 255
+    out = cyclegan(Image.fromarray(rgba))
+    assert np.array_equal(out.convert("RGB"), cyclegan(Image.fromarray(hidden[:, :, :3])))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(cyclegan: Translator, draw: Draw, orientation: int) -> None:
+    image = Image.fromarray(draw(18, 14, 9))
+    image.getexif()[ORIENTATION] = orientation
+    upright = ImageOps.exif_transpose(image)
+    out = cyclegan(image)
+    assert out.size == ((14, 9) if orientation < 5 else (9, 14))
+    assert np.array_equal(out, cyclegan(Image.fromarray(np.asarray(upright))))
+    assert out.getexif().get(ORIENTATION, 1) == 1
+
+
+# Which folder a name means.
+
+
+def test_model_folder_run_folder_and_bare_name(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: Draw
+) -> None:
+    place = tmp_path / "checkpoints" / "mine" / "model"
+    place.mkdir(parents=True)
+    build("cyclegan", generator="resnet_3blocks", folder=place)
+    monkeypatch.chdir(tmp_path)
+    image = Image.fromarray(draw())
+    results = {
+        translate.load(model, device="cpu")(image).tobytes()
+        for model in (place, str(place), place.parent, "checkpoints/mine", "mine", Path("mine"))
+    }
+    assert len(results) == 1
+
+
+def test_an_existing_path_wins_over_checkpoints(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for parent, method in ((tmp_path, "cyclegan"), (tmp_path / "checkpoints", "pix2pix")):
+        (parent / "mine").mkdir(parents=True)
+        build(method, folder=parent / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert translate.load("mine", device="cpu").directions == ("b", "a")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "no/where", "/no/where"])
+def test_an_unknown_model_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=name) as caught:
+        translate.load(name)
+    assert "checkpoints" in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=str(tmp_path)):
+        translate.load(tmp_path)
+
+
+# The model folder.
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_equal_weights_give_equal_bytes(build: Build, name: str) -> None:
+    first, second, other = (build(name, seed=seed) / "model.safetensors" for seed in (0, 0, 1))
+    assert first.read_bytes() == second.read_bytes()
+    assert first.read_bytes() != other.read_bytes()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_file_holds_the_generators_and_nothing_else(build: Build, name: str) -> None:
+    cls, folder = METHODS[name], build(name)
+    cfg = cls.check(cls.Config(g_width=4, d_width=4, crop_size=64))
+    method = cls.on_meta(cfg)
+    expected = {
+        f"{attribute}.{key}"
+        for attribute in (*method.translators.values(), *method.samplers)
+        for key in method.get_submodule(attribute).state_dict()
+    }
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert set(file.keys()) == expected
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_keys_are_those_of_the_reference(cyclegan_folder: Path, pix2pix_folder: Path) -> None:
+    cyclegan = load_file(cyclegan_folder / "model.safetensors")
+    assert {"g_ab.model.1.weight", "g_ba.model.1.bias", "g_ab.model.10.conv_block.1.weight"} <= cyclegan.keys()
+    assert {key.split(".")[0] for key in cyclegan} == {"g_ab", "g_ba"}
+    pix2pix = load_file(pix2pix_folder / "model.safetensors")
+    assert {"g.model.model.0.weight", "g.model.model.1.model.2.running_mean"} <= pix2pix.keys()
+
+
+def test_what_is_written_is_what_is_loaded(build: Build, draw: Draw) -> None:
+    cls = METHODS["cyclegan"]
+    cfg = cls.Config(generator="resnet_3blocks", g_width=4, d_width=4, crop_size=64, load_size=64)
+    method = cls(cfg).eval()
+    model = translator.load(build("cyclegan", generator="resnet_3blocks"), device="cpu")
+    x = tensor(draw(19, 16, 16))
+    with torch.inference_mode():
+        assert torch.equal(model(x, pixels="reference"), method.translate(x, "b"))
+
+
+def test_double_precision_is_kept(tmp_path: Path) -> None:
+    cls = METHODS["cyclegan"]
+    cfg = cls.Config(generator="resnet_3blocks", g_width=4, d_width=4, crop_size=64, load_size=64)
+    model_folder.write_trained_model(tmp_path, cls(cfg).double(), title="nothing", seen=0)
+    assert {w.dtype for w in load_file(tmp_path / "model.safetensors").values()} == {torch.float64}
+    assert translator.load(tmp_path, device="cpu")(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+
+
+def test_config_says_what_the_contract_says(pix2pix_folder: Path, cyclegan_folder: Path) -> None:
+    info = json.loads((pix2pix_folder / "config.json").read_text(encoding="utf-8"))
+    assert info["method"] == "pix2pix"
+    assert info["version"] == translate.__version__
+    assert info["networks"]["generator"] == "unet_64"
+    assert info["networks"]["g_width"] == 4
+    assert info["size"] == {"multiple_of": 64, "minimum": 64}
+    assert info["domains"] == {name: {"channels": 3, "range": [-1, 1]} for name in "ab"}
+    assert (info["norm_statistics"], info["dropout"]) == ("sample", "on")
+    other = json.loads((cyclegan_folder / "config.json").read_text(encoding="utf-8"))
+    assert other["size"] == {"multiple_of": 4, "minimum": 8}
+    assert other["dropout"] == "off"
+
+
+def test_the_card_has_what_the_hub_reads(cyclegan_folder: Path) -> None:
+    card = (cyclegan_folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\n")
+    assert "pipeline_tag: image-to-image\n" in card.split("---\n")[1]
+
+
+# Damage.
+
+
+@pytest.fixture
+def copy(cyclegan_folder: Path, tmp_path: Path) -> Path:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((cyclegan_folder / name).read_bytes())
+    return tmp_path
+
+
+def refuses(folder: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        translator.load(folder, device="cpu")
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("kept", [0, 1, 7, 8, 100, -1])
+def test_a_truncated_file_is_refused(copy: Path, name: str, kept: int) -> None:
+    data = (copy / name).read_bytes().rstrip(b"\n")
+    (copy / name).write_bytes(data[:kept])
+    refuses(copy)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b"3", b"null", b'"x"', b"{}", b"[" * 100_000])
+def test_a_config_that_is_no_config_is_refused(copy: Path, content: bytes) -> None:
+    (copy / "config.json").write_bytes(content)
+    refuses(copy)
+
+
+@pytest.mark.parametrize("key", ["method", "networks", "directions", "size", "domains"])
+@pytest.mark.parametrize("value", [None, 3, [], {}, "missing"])
+def test_a_config_with_a_damaged_field_is_refused(copy: Path, key: str, value: Any) -> None:
+    info = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    if value == "missing":
+        del info[key]
+    else:
+        info[key] = value
+    (copy / "config.json").write_text(json.dumps(info), encoding="utf-8")
+    refuses(copy)
+
+
+@pytest.mark.parametrize("change", [
+    {"method": "no such method"}, {"size": {"multiple_of": 3, "minimum": 3}}, {"directions": {"b": "d_b"}},
+    {"directions": {"c": "g_ab"}}, {"networks": {"g_width": 5}}, {"networks": {"colour": 3}},
+    {"domains": {"a": {"channels": 1, "range": [-1, 1]}, "b": {"channels": 3, "range": [-1, 1]}}},
+], ids=str)  # fmt: skip
+def test_a_config_that_does_not_fit_the_weights_is_refused(copy: Path, change: dict[str, Any]) -> None:
+    info = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    for key, value in change.items():
+        info[key] = {**info[key], **value} if key == "networks" else value
+    (copy / "config.json").write_text(json.dumps(info), encoding="utf-8")
+    refuses(copy)
+
+
+@pytest.mark.parametrize("damage", ["one missing", "one of another shape", "none", "whole numbers"])
+def test_weights_that_do_not_fit_are_refused(copy: Path, damage: str) -> None:
+    weights = load_file(copy / "model.safetensors")
+    if damage == "one missing":
+        del weights["g_ab.model.1.weight"]
+    elif damage == "one of another shape":
+        weights["g_ab.model.1.weight"] = weights["g_ab.model.1.weight"][:, :2].contiguous()
+    elif damage == "none":
+        weights = {}
+    else:
+        weights["g_ab.model.1.weight"] = weights["g_ab.model.1.weight"].to(torch.int64)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    refuses(copy)
+
+
+@pytest.mark.parametrize("name", ["fp8", "", "float32"])
+def test_an_unknown_precision_is_refused(cyclegan_folder: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="precision"):
+        translator.load(cyclegan_folder, device="cpu", precision=name)
+
+
+def test_the_fast_way_gives_what_the_exact_one_gives_to_rounding(
+    model: Translator, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both by one model in turn, whose weights lie in memory as each wants them."""
+    monkeypatch.setattr(winograd, "NARROWEST", 16)
+    monkeypatch.setattr(winograd, "SMALLEST", 1)
+    pixels = draw(3, 64, 64)
+    x = tensor(pixels)
+    exact, fast = model(x, pixels="reference"), model(x)
+    assert not torch.equal(fast, exact)
+    torch.testing.assert_close(fast, exact, rtol=0, atol=1e-4)
+    (rounded,) = model.translate_pixels([pixels], "b")
+    assert np.abs(rounded.astype(int) - images.to_uint8_array(exact[0])).max() <= 1
+    assert torch.equal(model(x, pixels="reference"), exact)
+    with pytest.raises(UsageError, match="--pixels exact: unknown"):
+        model(x, pixels="exact")

@@ -1,0 +1,119 @@
+"""What a conversion is asked to convert: files by relative path, and which of them are this shard's."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from translate import images
+from translate.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The inputs of a conversion."""
+
+    root: Path
+    """The folder that relative paths start from."""
+    inputs: tuple[str, ...]
+    """Files that are images by their extension, those of formats that are not allowed too, sorted; with /."""
+    others: int = 0
+    """How many other files there are."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Folders that cannot be listed, and why."""
+
+
+def list_inputs(source: str | Path, output: Path) -> Listing:
+    """An image, a folder with all its subfolders, or a glob; what lies below `output` is left out.
+
+    DataError if there are no images, UsageError if the output is the input.
+    """
+    path, pattern = Path(source), str(source)
+    unreadable: dict[str, str] = {}
+    if path.is_dir():
+        root = path
+        found = [p.relative_to(path).as_posix() for p in images.list_files(path, irregular=True, unreadable=unreadable)]
+    elif path.exists():
+        root, found = path.parent, [path.name]
+    elif glob.has_magic(pattern):
+        root = Path(*_until_magic(Path(pattern).parts))
+        matches = sorted({Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).is_file()})
+        found = [p.relative_to(root).as_posix() for p in matches]
+        if not found:
+            raise DataError(f"{source}: no file matches")
+    else:
+        raise DataError(f"{source}: no such file or folder")
+    check_output_folder(root, output)
+    if _inside(output, root):
+        found = [name for name in found if not _inside(root / name, output)]
+    inputs = tuple(name for name in found if images.extension(name) in images.IMAGE_EXTENSIONS)
+    if not inputs and not unreadable:
+        raise DataError(f"{source}: no images to convert; readable: {', '.join(sorted(images.READABLE_EXTENSIONS))}")
+    return Listing(root, inputs, len(found) - len(inputs), unreadable)
+
+
+def check_output_folder(root: Path, output: Path) -> None:
+    """UsageError where the output folder is a file, or the input folder."""
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output}: is a file; give a folder for the output")
+    if output.is_dir() and output.resolve() == root.resolve():
+        raise UsageError(f"{output}: the output folder is the input folder; give another one")
+
+
+def _until_magic(parts: Iterable[str]) -> Iterator[str]:
+    for part in parts:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return folder.resolve() in path.resolve().parents
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of a job, made by as many processes or machines side by side."""
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise UsageError(f"--shard {self.index}/{self.count}: I must be from 0 to N - 1")
+
+    @property
+    def name(self) -> str:
+        """As it stands in the names of journals; empty where there is but one."""
+        return f"{self.index}-of-{self.count}" if self.count > 1 else ""
+
+    @property
+    def manifest(self) -> str:
+        return f"manifest-{self.name}.jsonl" if self.name else "manifest.jsonl"
+
+    def contains(self, name: str) -> bool:
+        """Whether an input is this shard's: by a hash of its relative path, so that other inputs change nothing."""
+        digest = hashlib.sha256(os.fsencode(name)).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index
+
+
+WHOLE = Shard(0, 1)
+
+
+def resolve_shard(text: str | None, environment: Mapping[str, str] = os.environ) -> tuple[Shard, str]:
+    """What `--resolve_shard I/N` asks for, else what torchrun or a Slurm array say, and which of them said it."""
+    if text is not None:
+        numbers = text.split("/")
+        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+            raise UsageError(f"--shard {text}: must be I/N, as 0/4")
+        return Shard(int(numbers[0]), int(numbers[1])), "--shard"
+    if "SLURM_ARRAY_TASK_ID" in environment:
+        first = int(environment.get("SLURM_ARRAY_TASK_MIN", 0))
+        step = int(environment.get("SLURM_ARRAY_TASK_STEP", 1))
+        count = int(environment["SLURM_ARRAY_TASK_COUNT"])
+        return Shard((int(environment["SLURM_ARRAY_TASK_ID"]) - first) // step, count), "SLURM_ARRAY_TASK_ID"
+    if "RANK" in environment and "WORLD_SIZE" in environment:
+        return Shard(int(environment["RANK"]), int(environment["WORLD_SIZE"])), "RANK"
+    return WHOLE, ""

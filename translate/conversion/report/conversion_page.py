@@ -1,0 +1,329 @@
+"""The report of a conversion: one page with what was done, what failed and why, and pictures before and after.
+
+It is made of the journals and the files, so it shows what earlier runs and other shards have done too. The page needs no other
+file and no network; without JavaScript the pictures stand side by side. Only the rows that are shown are ever read, one by one.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+
+import translate
+from translate import atomic, images
+from translate.conversion.inputs import Listing, Shard
+from translate.conversion.item import ItemConverter
+from translate.conversion.manifest import Manifest
+from translate.conversion.options import ConversionResult
+from translate.conversion.output_paths import Item
+from translate.conversion.report import html
+from translate.conversion.report.html import escape_text
+from translate.text import duration, rate
+
+PAGE_NAME = "report.html"
+
+MAX_SHOWN = 200
+"""Images that are shown at most, evenly spaced over the listing."""
+
+MAX_OPEN_FAILURES = 20
+"""Failures that stand open; the others unfold."""
+
+PREVIEW_SIDE = 512
+"""Pixels of a preview's longer side, at most."""
+
+
+@dataclass
+class Outcome:
+    """What the journals say of the inputs."""
+
+    done: list[Item] = field(default_factory=list)
+    """Made by this model with these settings, in any run."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Input → why it failed."""
+    notices: Counter[str] = field(default_factory=Counter)
+    """What outputs do not hold of their inputs → of how many images."""
+
+
+def write_conversion_page(converter: ItemConverter, listing: Listing, part: Shard, result: ConversionResult) -> Path:
+    """Writes the page into the output folder after a run, and returns its path. StorageError where that fails."""
+    journal = Manifest(converter.output, converter.translator.sha256, converter.settings, part.manifest)
+    outcome = _outcome(journal, listing.inputs)
+    outcome.failures.update(result.failures)  # folders that cannot be listed are in no journal
+    path = converter.output / PAGE_NAME
+    with atomic.storage_errors(converter.output):
+        title = f"Converted by {_model(converter.translator.info)}"
+        html.write_page(
+            path, title, _body(converter, part, result, outcome), style=_STYLE, script=_SCRIPT, tag=converter.tag
+        )
+    return path
+
+
+def _outcome(journal: Manifest, inputs: Sequence[str]) -> Outcome:
+    outcome = Outcome()
+    for name in inputs:
+        line = journal.last_line(name)
+        if line is None:
+            continue
+        if line["status"] == "failed":
+            outcome.failures[name] = str(line.get("error"))
+        elif (line.get("model"), line.get("settings")) == (journal.model, journal.settings):
+            outcome.done.append(Item(name, line["output"]))
+            outcome.notices.update(line.get("notices", ()))
+    return outcome
+
+
+def _body(converter: ItemConverter, part: Shard, result: ConversionResult, outcome: Outcome) -> Iterator[str]:
+    yield _intro(converter, part)
+    yield _counts(result, outcome)
+    yield _settings(converter)
+    yield _failures(outcome.failures)
+    yield _notices(outcome.notices)
+    yield from _gallery(converter, outcome.done)
+
+
+def _model(info: Mapping[str, Any]) -> str:
+    """What a model is called: its method and data, or the files of the reference that it was imported from."""
+    if "trained_on" in info:
+        return f"{info['method']} on {info['trained_on']['data']}"
+    return ", ".join(info.get("imported_from", [info["method"]]))
+
+
+def _intro(converter: ItemConverter, part: Shard) -> str:
+    source, to = converter.translator.source_of(converter.options.to), converter.options.to
+    domains = to if source == to else f"{source} → {to}"
+    shard = f" Part {part.index} of {part.count}; what other parts did counts as done before." if part.name else ""
+    made = time.strftime("%Y-%m-%d %H:%M")
+    return (
+        f'<p class="intro">{escape_text(converter.root.absolute().name)}: {escape_text(domains)}, {made}.{shard}</p>\n'
+    )
+
+
+def _counts(result: ConversionResult, outcome: Outcome) -> str:
+    counts = {
+        "converted": f"{result.done:,}",
+        "done before": f"{len(outcome.done) - result.done:,}",
+        "failed": f"{len(outcome.failures):,}",
+        "other files": f"{result.others:,}",
+        "time": duration(result.seconds) if result.done else "",
+        "speed": rate(result.done, result.seconds),
+    }
+    cells = "".join(
+        f'<div class="{"bad" if name == "failed" and outcome.failures else ""}"><dt>{name}</dt><dd>{value}</dd></div>'
+        for name, value in counts.items()
+        if value
+    )
+    return f'<dl class="counts">{cells}</dl>\n'
+
+
+def _settings(converter: ItemConverter) -> str:
+    translator, options = converter.translator, converter.options
+    rows = {
+        "model": _model(translator.info),
+        "weights (SHA-256)": translator.sha256,
+        "made by": f"image-translate {translate.__version__} on {translator.device}",
+        "format": options.format,
+        **{name.replace("_", " "): value for name, value in converter.settings.items()},
+    }
+    cells = "".join(
+        f"<tr><td>{escape_text(name)}</td><td>{escape_text(value if isinstance(value, str) else json.dumps(value))}</td></tr>"
+        for name, value in rows.items()
+        if value is not None
+    )
+    return f'<details><summary>Settings</summary><table class="figures settings">{cells}</table></details>\n'
+
+
+def _failures(failures: Mapping[str, str]) -> str:
+    if not failures:
+        return ""
+    rows = [
+        f'<li><bdi class="name">{escape_text(name)}</bdi><span class="reason">{escape_text(reason)}</span></li>\n'
+        for name, reason in failures.items()
+    ]
+    first, rest = "".join(rows[:MAX_OPEN_FAILURES]), "".join(rows[MAX_OPEN_FAILURES:])
+    more = (
+        f"<details><summary>{len(rows) - MAX_OPEN_FAILURES:,} more</summary><ul>\n{rest}</ul></details>" if rest else ""
+    )
+    return f'<section class="failures">\n<h2>{len(rows):,} failed</h2>\n<ul>\n{first}</ul>\n{more}</section>\n'
+
+
+def _notices(notices: Mapping[str, int]) -> str:
+    if not notices:
+        return ""
+    rows = [("what outputs do not hold of their inputs", "images")]
+    rows += [(notice, f"{count:,}") for notice, count in sorted(notices.items())]
+    return f'<section class="notices">\n<h2>Notices</h2>\n{html.table(rows)}\n</section>\n'
+
+
+# The gallery.
+
+
+def _gallery(converter: ItemConverter, done: Sequence[Item]) -> Iterator[str]:
+    if not done:
+        return
+    count = min(MAX_SHOWN, len(done))
+    note = f"{count:,} of {len(done):,} shown, evenly spaced" if count < len(done) else f"All {count:,} shown"
+    yield f'<section>\n<h2>Before and after</h2>\n<p class="intro">{note}.</p>\n<div class="gallery">\n'
+    for i in range(count):
+        yield _row(converter, done[i * len(done) // count])
+    yield "</div>\n</section>\n"
+
+
+@dataclass(frozen=True)
+class _Preview:
+    """A picture small enough for the page."""
+
+    uri: str
+    width: int
+    height: int
+    """Of the whole image, in pixels."""
+
+
+def _row(converter: ItemConverter, item: Item) -> str:
+    source, made = converter.root / item.input, converter.output / item.output
+    to = converter.options.to
+    before = _preview(converter, source, converter.translator.source_of(to))
+    after = _preview(converter, made, to)
+    size = f"{before.width:,} × {before.height:,} · " if before else ""
+    bytes_ = f"{_bytes(source)} → {_bytes(made)}"
+    link = quote(os.fsencode(item.output))
+    pair = (
+        _pair(item.input, before, after)
+        if before and after
+        else f'<div class="apart">{_cell(before)}{_cell(after)}</div>'
+    )
+    return f"""<article>
+{pair}
+<a href="{link}"><bdi class="name">{escape_text(item.input)}</bdi></a>
+<small>{size}{bytes_}</small>
+</article>
+"""
+
+
+def _pair(name: str, before: _Preview, after: _Preview) -> str:
+    """One above the other, and a slider that uncovers the upper one."""
+    ratio = min(max(before.width / before.height, 0.5), 2)
+    return (
+        f'<div class="pair" style="--ratio:{ratio:.4f}">{_image(before, "before")}{_image(after, "after")}'
+        f'<input type="range" min="0" max="100" value="50" autocomplete="off" aria-label="before and after: {escape_text(name)}">'
+        "<span>before</span><span>after</span></div>"
+    )
+
+
+def _image(preview: _Preview, word: str) -> str:
+    return f'<img class="{word}" alt="{word}" loading="lazy" decoding="async" src="{preview.uri}">'
+
+
+def _cell(preview: _Preview | None) -> str:
+    return _image(preview, "alone") if preview else '<div class="none">no preview</div>'
+
+
+def _preview(converter: ItemConverter, path: Path, domain: str) -> _Preview | None:
+    """An image of a domain small and in 8 bits of sRGB, its first frame; None where it is neither in colour nor grey."""
+    about = converter.translator.domain_info(domain)
+    if about["channels"] not in (1, 3):
+        return None
+    values = about.get("values")
+    background = images.parse_colour(converter.options.background)
+    declared = values is not None
+    how = images.Reading(
+        about["channels"], background=background, deep=declared, preserve_range=declared, metadata=True
+    )
+    try:
+        pixels = images.read(path, how=how).pixels
+    except images.ImageError:
+        return None
+    height, width = pixels.shape[:2]
+    image = images.to_pil_image(images.to_uint8_array(images.to_tensor(pixels, values)) if values else pixels)
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BICUBIC)
+    return _Preview(html.data_uri(image, "WEBP", quality=82, method=2), width, height)
+
+
+def _bytes(path: Path) -> str:
+    """The size of a file, as "512 B", "34 kB" or "1.2 MB"."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return "gone"
+    if size < 1000:
+        return f"{size} B"
+    unit, scale = next((unit, scale) for unit, scale in _UNITS.items() if size < 999.5 * scale or unit == "GB")
+    return f"{size / scale:.1f} {unit}" if size < 9.95 * scale else f"{size / scale:.0f} {unit}"
+
+
+_UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+_SCRIPT = """
+document.addEventListener("input", event => {
+  event.target.parentElement.style.setProperty("--cut", event.target.value + "%");
+});
+"""
+
+_STYLE = """
+.counts { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0; }
+.counts div { flex: 1 1 7rem; background: var(--box); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .9rem; }
+.counts dt { color: var(--soft); font-size: .85rem; }
+.counts dd { margin: 0; font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.counts .bad { border-color: var(--bad); }
+.counts .bad dd { color: var(--bad); }
+summary { color: var(--soft); cursor: pointer; }
+.settings td, .settings td:first-child { text-align: left; font-size: .9rem; overflow-wrap: anywhere; }
+.settings td:first-child { color: var(--soft); white-space: nowrap; vertical-align: top; }
+.notices .figures td:first-child { min-width: 60%; }
+.failures h2 { color: var(--bad); }
+.failures ul { list-style: none; margin: .5rem 0; padding: 0; }
+.failures li {
+  border-bottom: 1px solid var(--line); padding: .35rem 0;
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); column-gap: 1rem;
+}
+.failures .reason { color: var(--soft); }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: 1.75rem 1.25rem; }
+.gallery { align-items: start; }
+article { display: grid; }
+article > a { margin-top: .5rem; line-height: 1.3; text-decoration: none; }
+article > a:hover { text-decoration: underline; }
+article small { color: var(--soft); font-variant-numeric: tabular-nums; }
+.pair, .apart, .none { border-radius: 8px; overflow: hidden; background: var(--box); }
+.pair { position: relative; aspect-ratio: var(--ratio); --cut: 50%; }
+.pair img { position: absolute; inset: 0; height: 100%; object-fit: contain; border-radius: 0; }
+.pair .after { clip-path: inset(0 0 0 var(--cut)); }
+.pair:has(input:focus-visible) { outline: 3px solid var(--link); outline-offset: 2px; }
+.pair span {
+  position: absolute; bottom: .5rem; left: .5rem; padding: .05rem .45rem; border-radius: 4px; pointer-events: none;
+  background: rgb(0 0 0 / .55); color: #fff; font-size: .72rem;
+}
+.pair span:last-child { left: auto; right: .5rem; }
+/* A line, and on it a knob with two arrow heads. */
+.pair {
+  --thumb:
+    conic-gradient(from 60deg at 0 50%, #444 60deg, transparent 0) 13px 50% / 6px 10px no-repeat,
+    conic-gradient(from 240deg at 100% 50%, #444 60deg, transparent 0) 25px 50% / 6px 10px no-repeat,
+    radial-gradient(circle, #fff 13px, rgb(0 0 0 / .3) 13.5px 14px, transparent 14.5px),
+    linear-gradient(90deg, transparent 21px, #fff 21px 23px, transparent 23px);
+}
+/* The thumb is 44 px wide, a finger's width, and the slider wider than its picture by that: so its middle is the cut. */
+.pair input {
+  position: absolute; top: 0; left: -22px; width: calc(100% + 44px); height: 100%; margin: 0; padding: 0;
+  appearance: none; background: none; outline: none; cursor: ew-resize; touch-action: pan-y;
+}
+.pair input::-webkit-slider-runnable-track { height: 100%; background: none; }
+.pair input::-moz-range-track { height: 100%; background: none; }
+.pair input::-webkit-slider-thumb {
+  appearance: none; width: 44px; height: 100%; border: 0; border-radius: 0; box-shadow: none; background: var(--thumb);
+}
+.pair input::-moz-range-thumb { width: 44px; height: 100%; border: 0; border-radius: 0; background: var(--thumb); }
+.apart { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
+.apart img { max-height: 30rem; object-fit: contain; border-radius: 0; }
+.none { display: grid; place-items: center; min-height: 8rem; border-radius: 0; color: var(--soft); font-size: .9rem; }
+@media (scripting: none) {
+  .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; aspect-ratio: auto; }
+  .pair img { position: static; height: auto; max-height: 30rem; clip-path: none !important; }
+  .pair input { display: none; }
+}
+"""

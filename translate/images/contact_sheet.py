@@ -1,0 +1,65 @@
+"""Sheets of images for people to look at."""
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from translate import atomic
+from translate.images.value_ranges import to_uint8_array
+
+
+def make_comparison_grid(
+    columns: Mapping[str, Tensor | Iterable[np.ndarray]], gap: int = 4, scale_to: int = 128
+) -> Image.Image:
+    """Named columns of images, one row for each sample, on a white ground with the names on top.
+
+    A column is a tensor (N, C, H, W) in [-1, 1] or N arrays (H, W, C) uint8. Images narrower than `scale_to` pixels are
+    enlarged by a whole factor so that they can be seen.
+    """
+    cells = {name: [_rgb(image) for image in _arrays(column)] for name, column in columns.items()}
+    first = next(iter(cells.values()))[0]
+    factor = max(1, round(scale_to / first.shape[1]))
+    height, width = first.shape[0] * factor, first.shape[1] * factor
+    rows = min(len(column) for column in cells.values())
+    font = ImageFont.load_default(14)
+    sheet = Image.new("RGB", (len(cells) * (width + gap) + gap, rows * (height + gap) + 26), "white")
+    draw = ImageDraw.Draw(sheet)
+    for x, (name, column) in enumerate(cells.items()):
+        left = gap + x * (width + gap)
+        draw.text((left + width / 2, 13), name, fill="black", font=font, anchor="mm")
+        for y, pixels in enumerate(column[:rows]):
+            image = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(image, (left, 24 + y * (height + gap)))
+    return sheet
+
+
+def make_grid(x: Tensor, columns: int, gap: int = 2) -> Image.Image:
+    """Images (N, C, H, W) in [-1, 1], so many in a row, on a white ground."""
+    cells = [_rgb(pixels) for pixels in _arrays(x)]
+    height, width = cells[0].shape[:2]
+    across, down = min(columns, len(cells)), -(-len(cells) // columns)
+    whole = Image.new("RGB", (across * (width + gap) + gap, down * (height + gap) + gap), "white")
+    for n, pixels in enumerate(cells):
+        whole.paste(Image.fromarray(pixels), (gap + n % columns * (width + gap), gap + n // columns * (height + gap)))
+    return whole
+
+
+def _arrays(column: Tensor | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for image in column:
+        yield to_uint8_array(image) if isinstance(image, Tensor) else image
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    """The first three channels, or the first one as grey where there are fewer."""
+    return pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1].repeat(3, axis=2)
+
+
+def write_png(path: Path, image: Image.Image) -> None:
+    """A Pillow image as a PNG file, whole or not at all."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    atomic.write(path, buffer.getvalue())

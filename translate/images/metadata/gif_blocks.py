@@ -1,0 +1,64 @@
+"""The blocks of GIF files: how XMP lies in them.
+
+Sources: GIF89a, sections 17 to 26; XMP Specification Part 3, section 1.1.2.
+"""
+
+from typing import BinaryIO
+
+MAX_BYTES = 4 << 20
+XMP_BLOCK = b"\x21\xff\x0bXMP DataXMP"
+_TRAILER = bytes([1, *range(255, -1, -1), 0])
+"""Whatever byte of the packet a reader takes for a block's length, it ends up at the last zero."""
+
+
+def header_end(data: bytes) -> int:
+    """Where the header, the screen's description and the global palette end."""
+    flags = data[10]
+    return 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+
+
+def read_xmp(file: BinaryIO) -> bytes | None:
+    """The XMP packet that stands before the first frame, if there is one."""
+    file.seek(0)
+    head = file.read(13)
+    if len(head) < 13:
+        return None
+    file.seek(header_end(head))
+    while (kind := file.read(2)) and kind[:1] == b"\x21":
+        first = _block(file)
+        if kind == b"\x21\xff" and first == b"XMP DataXMP":
+            data = file.read(MAX_BYTES)
+            end = data.find(_TRAILER)
+            return data[:end] if end >= 0 else None
+        while first:
+            first = _block(file)
+    return None
+
+
+def _block(file: BinaryIO) -> bytes:
+    size = file.read(1)
+    return file.read(size[0]) if size else b""
+
+
+def comment_block(comment: bytes) -> bytes:
+    """A comment extension."""
+    parts = [comment[at : at + 255] for at in range(0, len(comment), 255)]
+    return b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+
+
+def with_local_palette(still: bytes) -> bytes:
+    """The image of a file of one frame, with its global palette as its own."""
+    at = palette_end = header_end(still)
+    while still[at] == 0x21:  # extensions
+        at += 2
+        while still[at]:
+            at += 1 + still[at]
+        at += 1
+    flags = 0x80 | still[at + 9] & 0x40 | still[10] & 0x07
+    return still[at : at + 9] + bytes([flags]) + still[13:palette_end] + still[at + 10 : still.rindex(b";")]
+
+
+def insert_xmp(data: bytes, xmp: bytes) -> bytes:
+    """A GIF file with an XMP packet."""
+    end = header_end(data)
+    return b"GIF89a" + data[6:end] + XMP_BLOCK + xmp + _TRAILER + data[end:]

@@ -1,0 +1,93 @@
+"""Colour profiles (ICC): pixels of 8 bits are brought to sRGB; deeper ones stay in the profile that they have."""
+
+import io
+from collections.abc import Callable
+from functools import cache, lru_cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+COLOUR_SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
+"""The colour space of the profiles that belong to an image's mode (ICC.1:2022, table 20)."""
+
+
+@cache
+def srgb_profile() -> bytes:
+    """The profile of sRGB, without the date of its making: equal images give equal files."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes(12)
+    return bytes(profile)
+
+
+def colour_space(icc: bytes) -> str:
+    """The colour space of a profile, four characters. ValueError if it is damaged."""
+    try:
+        return ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space
+    except OSError:
+        raise ValueError("is damaged") from None
+
+
+def convert_to_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
+    """An image of a profile as sRGB, and the profile that it has then.
+
+    Its pixels stay as they are where the profile is sRGB already, and where there are more than 8 bits, which cannot be
+    converted. ValueError if the profile is damaged or belongs to other colours.
+    """
+    image = _plain(image)
+    if image.mode == "LAB":  # decoding brings it to sRGB without a profile
+        return image, srgb_profile()
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    mode = {"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode)
+    if mode not in COLOUR_SPACES:
+        return image, icc
+    if colour_space(icc) != COLOUR_SPACES[mode]:
+        raise ValueError(f"is for {colour_space(icc).strip()} and not for {COLOUR_SPACES[mode].strip()}")
+    convert = _conversion(icc, mode)
+    if convert is None:
+        return image, icc
+    converted = convert(image.convert(mode))
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted, srgb_profile()
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image without a palette, a transparent colour or premultiplied alpha, none of which survives a conversion."""
+    if image.mode in ("PA", "RGBa") or (image.mode in ("P", "RGB") and "transparency" in image.info):
+        return image.convert("RGBA")
+    if image.mode == "L" and "transparency" in image.info:
+        return image.convert("LA")
+    return image.convert("RGB") if image.mode in ("P", "YCbCr") else image
+
+
+@lru_cache(16)
+def _conversion(icc: bytes, mode: str) -> Callable[[Image.Image], Image.Image] | None:
+    """From a profile to sRGB; None where it is sRGB itself, since no colour changes by more than two steps of 255."""
+    exact = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", flags=exact)
+    except ImageCms.PyCMSError as e:
+        raise ValueError(f"cannot be used: {' '.join(str(e).split())}") from None
+    if mode == "CMYK":
+        return transform.apply
+    probes = _probes(mode)
+    converted = transform.apply(probes)
+    changes = np.asarray(converted, np.int16) - np.asarray(probes.convert("RGB"), np.int16)
+    if np.abs(changes).max() <= 2:
+        return None
+    if (
+        mode == "L"
+    ):  # its 256 values, exactly: where it converts at once, the colour engine is 10 steps off in the darks
+        table = np.asarray(converted)[0, :, 1].tolist()
+        return lambda image: image.point(table)
+    return transform.apply
+
+
+def _probes(mode: str) -> Image.Image:
+    """All greys, and colours evenly over the cube."""
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
+    probes = greys if mode == "L" else np.concatenate([greys, colours])
+    return Image.fromarray(probes[None]).convert(mode)

@@ -1,0 +1,209 @@
+"""XMP packets: reading them without trusting them, and changing some of their properties while all others stay.
+
+Sources: ISO 16684-1 (XMP), sections 7.3 to 7.9; IPTC Photo Metadata Standard 2025.1.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+from xml.dom.minidom import Attr, Document, Element
+
+MAX_BYTES, MAX_TAGS, MAX_DEPTH = 4 << 20, 100_000, 100
+"""Bytes, tags and depth of the packets that are read; those of cameras and editors have some KiB."""
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+XMLNS = "http://www.w3.org/2000/xmlns/"
+META = "adobe:ns:meta/"
+EXIF, TIFF = "http://ns.adobe.com/exif/1.0/", "http://ns.adobe.com/tiff/1.0/"
+XMP, XMP_NOTE = "http://ns.adobe.com/xap/1.0/", "http://ns.adobe.com/xmp/note/"
+PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
+IPTC_EXTENSION = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+CAMERA = "http://ns.google.com/photos/1.0/camera/"
+
+PREFIXES = {XMP: "xmp", IPTC_EXTENSION: "Iptc4xmpExt"}
+"""Of the namespaces that are written."""
+
+AUXILIARY_IMAGES = (
+    "http://ns.google.com/photos/1.0/container/",
+    "http://ns.google.com/photos/1.0/depthmap/",
+    "http://ns.google.com/photos/1.0/image/",
+    "http://ns.adobe.com/hdr-gain-map/1.0/",
+)
+"""Namespaces that describe pictures beside the main one (depth, gain map, video), which a converted file does not hold."""
+
+_PLACE = re.compile(r"gps|.*(latitude|longt?itude)", re.IGNORECASE)
+_BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+_END = '\n<?xpacket end="w"?>'
+
+
+class PropertyName(NamedTuple):
+    """A property's namespace and name."""
+
+    namespace: str
+    name: str
+
+
+SOURCE_TYPE = PropertyName(IPTC_EXTENSION, "DigitalSourceType")
+SYSTEM, SYSTEM_VERSION = (
+    PropertyName(IPTC_EXTENSION, "AISystemUsed"),
+    PropertyName(IPTC_EXTENSION, "AISystemVersionUsed"),
+)
+CREATOR_TOOL = PropertyName(XMP, "CreatorTool")
+
+
+class XmpPacket:
+    """An XMP packet whose properties may be attributes or elements of its descriptions."""
+
+    def __init__(self, data: bytes | None = None) -> None:
+        """Of a packet's bytes, or an empty one. ValueError says why it cannot be read."""
+        self.document = _parsed(data) if data is not None else _empty()
+        (self.rdf, *_) = [*_elements(self.document, RDF, "RDF"), None]
+        if self.rdf is None:
+            raise ValueError("holds no RDF")
+
+    def value(self, name: PropertyName) -> str | None:
+        """A property's text, or the address that it refers to."""
+        for node in self._properties(lambda found: found == name):
+            if isinstance(node, Attr):
+                return node.value
+            return node.getAttributeNS(RDF, "resource") or _text(node)
+        return None
+
+    def replace(self, name: PropertyName, value: str) -> None:
+        """Gives a property that is there already another value, in the form that it has."""
+        for node in self._properties(lambda found: found == name):
+            if isinstance(node, Attr):
+                node.value = value
+            else:
+                for child in list(node.childNodes):
+                    node.removeChild(child)
+                node.appendChild(self.document.createTextNode(value))
+
+    def drop(self, unwanted: Callable[[PropertyName], bool]) -> None:
+        """Removes properties."""
+        for node in self._properties(unwanted):
+            _remove(node)
+
+    def drop_gps(self) -> None:
+        """Removes coordinates, wherever they are: exif:GPS…, those of locations, and drones' own."""
+        for element in list(_walk(self.document)):
+            for attribute in _attributes(element):
+                if _PLACE.match(attribute.localName):
+                    _remove(attribute)
+            if _PLACE.match(element.localName):
+                _remove(element)
+
+    def drop_auxiliary_images(self) -> None:
+        """Removes what shows or describes pictures that a converted file does not hold: thumbnails, depth, videos."""
+        self.drop(
+            lambda found: (
+                found.namespace in AUXILIARY_IMAGES
+                or found in (PropertyName(XMP, "Thumbnails"), PropertyName(XMP_NOTE, "HasExtendedXMP"))
+                or (found.namespace == CAMERA and found.name.startswith(("MotionPhoto", "MicroVideo")))
+            )
+        )
+
+    def add(self, values: Mapping[PropertyName, str]) -> None:
+        """Sets properties, in a description of their own."""
+        self.drop(values.__contains__)
+        others = self._descriptions()
+        about = others[0].getAttributeNS(RDF, "about") if others else ""  # all of a packet are about the same
+        description = self.document.createElementNS(RDF, "rdf:Description")
+        description.setAttributeNS(XMLNS, "xmlns:rdf", RDF)
+        description.setAttributeNS(RDF, "rdf:about", about)
+        for namespace in sorted({name.namespace for name in values}):
+            description.setAttributeNS(XMLNS, f"xmlns:{PREFIXES[namespace]}", namespace)
+        for name, value in values.items():
+            printable = "".join(sign for sign in value if sign.isprintable())
+            description.setAttributeNS(name.namespace, f"{PREFIXES[name.namespace]}:{name.name}", printable)
+        self.rdf.appendChild(description)
+
+    def shrink(self, size: int, keep: Callable[[PropertyName], bool]) -> None:
+        """Removes the largest properties, but those to keep, until the packet is no larger than `size` bytes."""
+        excess = len(bytes(self)) - size
+        sizes = [(_size(node), node) for node in self._properties(lambda found: not keep(found))]
+        for own, node in sorted(sizes, key=lambda pair: pair[0], reverse=True):
+            if excess <= 0:
+                return
+            _remove(node)
+            excess -= own
+
+    def _descriptions(self) -> list[Element]:
+        return [node for node in self.rdf.childNodes if isinstance(node, Element)]
+
+    def _properties(self, wanted: Callable[[PropertyName], bool]) -> list[Attr | Element]:
+        """The properties whose name is wanted."""
+        found: list[Attr | Element] = []
+        for description in self._descriptions():
+            found += [node for node in _attributes(description) if node.namespaceURI not in (XMLNS, RDF)]
+            found += [node for node in description.childNodes if isinstance(node, Element)]
+        return [node for node in found if wanted(PropertyName(node.namespaceURI or "", node.localName))]
+
+    def __bytes__(self) -> bytes:
+        assert self.document.documentElement is not None
+        return (_BEGIN + self.document.documentElement.toxml() + _END).encode()
+
+
+def _parsed(data: bytes) -> Document:
+    """ValueError if this is no XML, or more than an XMP packet ever holds. Nothing in it is expanded or fetched."""
+    from defusedxml import minidom  # type: ignore[import-untyped]
+
+    data = data.strip(b"\0 \t\r\n")
+    if len(data) > MAX_BYTES or data.count(b"<") > MAX_TAGS:
+        raise ValueError("larger than XMP is")
+    try:
+        document: Document = minidom.parseString(data, forbid_dtd=True)
+        for _ in _walk(document):
+            pass
+    except Exception as e:  # of XML's parser, of its text's encoding, of defusedxml
+        raise ValueError(f"is no XML: {' '.join(str(e).split())[:80]}") from None
+    return document
+
+
+def _empty() -> Document:
+    document = Document()
+    meta = document.createElementNS(META, "x:xmpmeta")
+    meta.setAttributeNS(XMLNS, "xmlns:x", META)
+    rdf = document.createElementNS(RDF, "rdf:RDF")
+    rdf.setAttributeNS(XMLNS, "xmlns:rdf", RDF)
+    document.appendChild(meta).appendChild(rdf)
+    return document
+
+
+def _walk(document: Document) -> Iterator[Element]:
+    """All elements, from the outside in. ValueError where they are nested too deep."""
+    level: list[Element] = [node for node in document.childNodes if isinstance(node, Element)]
+    depth = 0
+    while level:
+        yield from level
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deep")
+        level = [node for element in level for node in element.childNodes if isinstance(node, Element)]
+
+
+def _elements(document: Document, namespace: str, name: str) -> list[Element]:
+    return [node for node in _walk(document) if node.namespaceURI == namespace and node.localName == name]
+
+
+def _attributes(element: Element) -> list[Attr]:
+    return list(element.attributes.values()) if element.hasAttributes() else []
+
+
+def _remove(node: Attr | Element) -> None:
+    if isinstance(node, Attr):
+        assert node.ownerElement is not None
+        node.ownerElement.removeAttributeNode(node)
+    elif node.parentNode is not None:  # not removed already with what it was in
+        node.parentNode.removeChild(node)
+
+
+def _text(element: Element) -> str:
+    return "".join(
+        node.data for node in element.childNodes if node.nodeType in (node.TEXT_NODE, node.CDATA_SECTION_NODE)
+    )
+
+
+def _size(node: Attr | Element) -> int:
+    """The bytes that a property takes, or fewer."""
+    return len((node.value if isinstance(node, Attr) else node.toxml()).encode())

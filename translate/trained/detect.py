@@ -1,0 +1,197 @@
+"""Which network a state dict of the reference implementation belongs to, from the names and shapes of its tensors alone."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from translate.nn.discriminators import DISCRIMINATORS
+from translate.nn.generators import find
+
+Weights = dict[str, Tensor]
+
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put in front of names."""
+
+RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+class UnknownArchitecture(Exception):
+    """No network of the reference has these weights; the message names the key that does not fit."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network's arguments."""
+
+    kind: str
+    """ "generator" or "discriminator"."""
+    name: str
+    """Row of GENERATORS (or of its kind, with another number) or of DISCRIMINATORS."""
+    in_channels: int
+    width: int
+    norm: str
+    out_channels: int = 1
+    layers: int = 3
+    """Halvings of a patch discriminator."""
+    dropout: bool | None = None
+    """Of a generator; None where the names do not tell (a U-Net's)."""
+
+    def build(self) -> nn.Module:
+        """The network without memory for its weights."""
+        with torch.device("meta"):
+            if self.kind == "discriminator":
+                return DISCRIMINATORS[self.name](self.in_channels, self.width, self.norm, self.layers)
+            build = find(self.name)
+            if build is None:
+                raise UnknownArchitecture(f"no network is called {self.name}")
+            return build(self.in_channels, self.out_channels, self.width, self.norm, bool(self.dropout))
+
+    def __str__(self) -> str:
+        dropout = " with dropout" if self.dropout else ""
+        layers = f" of {self.layers} layers" if self.name == "n_layers" else ""
+        return f"{self.name}{layers}, width {self.width}, {self.norm} norm{dropout}, {self.in_channels} channels in"
+
+
+def clean_state_dict(state: Mapping[str, Any]) -> Weights:
+    """The tensors by their plain names: without wrappers, and without the running statistics that instance norms carried
+    before torch 0.4. Batch norms from before torch 0.4.1 get the counter that they lack. NotRecognised if there are others
+    than tensors."""
+    weights: Weights = {}
+    for name, value in state.items():
+        if name == "_metadata":  # what torch says of modules' versions
+            continue
+        _check_plain(name, value)
+        key = name
+        while key.startswith(WRAPPER_PREFIXES):
+            key = key.split(".", 1)[1]
+        if key in weights:
+            raise UnknownArchitecture(
+                f"key {key!r} is there twice, with and without {WRAPPER_PREFIXES[0]!r} or {WRAPPER_PREFIXES[1]!r}"
+            )
+        weights[key] = value
+    clean: Weights = {}
+    for key, value in weights.items():
+        layer, _, name = key.rpartition(".")
+        if name in RUNNING_STATISTICS and f"{layer}.weight" not in weights:
+            continue
+        clean[key] = value
+        if name == "running_var" and f"{layer}.num_batches_tracked" not in weights:
+            clean[f"{layer}.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
+    return clean
+
+
+def _check_plain(key: Any, value: Any) -> None:
+    """NotRecognised unless a key is a name and its value a tensor of numbers that are all there."""
+    if not isinstance(key, str):
+        raise UnknownArchitecture(f"key {key!r} is no name")
+    if not isinstance(value, Tensor):
+        raise UnknownArchitecture(f"key {key!r} holds {type(value).__name__}, not a tensor")
+    counts = key.endswith("num_batches_tracked")
+    plain = value.layout == torch.strided and not value.is_meta and (value.is_floating_point() or counts)
+    if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise UnknownArchitecture(f"key {key!r} holds no plain weights ({str(value.dtype).removeprefix('torch.')})")
+
+
+def detect_architecture(weights: Weights) -> Architecture:
+    """The network that has exactly these cleaned weights. NotRecognised names the first key that does not fit."""
+    if not weights:
+        raise UnknownArchitecture("it holds no weights")
+    found = _guess(weights)
+    expected = {key: tensor.shape for key, tensor in found.build().state_dict().items()}
+    for key, shape in expected.items():
+        if key not in weights:
+            raise UnknownArchitecture(f"key {key!r} is missing for {found}")
+        if weights[key].shape != shape:
+            raise UnknownArchitecture(
+                f"key {key!r} has the shape {tuple(weights[key].shape)}, but in {found} it has {tuple(shape)}"
+            )
+    for key in weights:
+        if key not in expected:
+            raise UnknownArchitecture(f"key {key!r} does not belong to {found}")
+    return found
+
+
+def _guess(weights: Weights) -> Architecture:
+    """From the few tensors that tell; the others are compared afterwards."""
+    tests = {
+        "model.model.0.weight": _unet,
+        "net.0.weight": _pixel,
+        "model.1.weight": _resnet,
+        "model.0.weight": _patch,
+    }
+    for key, describe in tests.items():
+        if key in weights and weights[key].ndim == 4:
+            return describe(weights)
+    first = next(iter(weights))
+    raise UnknownArchitecture(f"key {first!r} begins none of the reference's networks")
+
+
+def _norm(weights: Weights, conv: str) -> str:
+    """From batch norms' statistics and from the bias of a convolution in front of a norm."""
+    if any(key.endswith("running_mean") for key in weights):
+        return "batch"
+    return "instance" if f"{conv}.bias" in weights else "none"
+
+
+def _shape(weights: Weights, key: str) -> torch.Size:
+    if key not in weights or weights[key].ndim != 4 or 0 in weights[key].shape:
+        raise UnknownArchitecture(f"key {key!r} is missing, or is no convolution")
+    return weights[key].shape
+
+
+def _resnet(weights: Weights) -> Architecture:
+    width, channels, *_ = _shape(weights, "model.1.weight")
+    places = {int(match[1]) for key in weights if (match := re.match(r"model\.(\d{1,4})\.conv_block\.", key))}
+    if not places:
+        raise UnknownArchitecture("key 'model.10.conv_block.1.weight' is missing: a ResNet without blocks")
+    second = weights.get("model.10.conv_block.6.weight")
+    return Architecture(
+        kind="generator",
+        name=f"resnet_{len(places)}blocks",
+        in_channels=channels,
+        out_channels=_shape(weights, f"model.{17 + len(places)}.weight")[0],
+        width=width,
+        norm=_norm(weights, "model.1"),
+        dropout=second is not None and second.ndim == 4,  # dropout moves the second convolution of a block on by one
+    )
+
+
+def _unet(weights: Weights) -> Architecture:
+    width, channels, *_ = _shape(weights, "model.model.0.weight")
+    levels, level = 2, "model.model.1.model"
+    while f"{level}.3.model.1.weight" in weights:
+        levels, level = levels + 1, f"{level}.3.model"
+    return Architecture(
+        kind="generator",
+        name=f"unet_{2**levels}",
+        in_channels=channels,
+        out_channels=_shape(weights, "model.model.3.weight")[1],  # transposed: (in, out, 4, 4)
+        width=width,
+        norm=_norm(weights, "model.model.0"),
+    )
+
+
+def _patch(weights: Weights) -> Architecture:
+    width, channels, *_ = _shape(weights, "model.0.weight")
+    layers = sum(tensor.ndim == 4 for tensor in weights.values()) - 2
+    if layers < 1:
+        raise UnknownArchitecture("key 'model.5.weight' is missing: a discriminator of fewer than three convolutions")
+    return Architecture(
+        kind="discriminator",
+        name="basic" if layers == 3 else "n_layers",
+        in_channels=channels,
+        width=width,
+        norm=_norm(weights, "model.2"),
+        layers=layers,
+    )
+
+
+def _pixel(weights: Weights) -> Architecture:
+    width, channels, *_ = _shape(weights, "net.0.weight")
+    return Architecture(
+        kind="discriminator", name="pixel", in_channels=channels, width=width, norm=_norm(weights, "net.2")
+    )

@@ -1,0 +1,223 @@
+"""Checkpoints of the reference implementation (pytorch-CycleGAN-and-pix2pix), read and written.
+
+The reference keeps one file for each network, `<epoch>_net_<network>.pth`: a bare state dict. Our layers have the same names,
+so only the architecture has to be found, and it is read off the names and shapes.
+"""
+
+import hashlib
+import io
+import pickle
+import re
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from translate import config
+from translate.errors import ModelError, UsageError
+from translate.methods import METHODS
+from translate.methods.base import DISCRIMINATOR_SETTINGS, GENERATOR_SETTINGS
+from translate.trained.detect import Architecture, UnknownArchitecture, Weights, clean_state_dict, detect_architecture
+from translate.trained.folder import TrainedModel, build_method, make_info
+
+NETWORK_ATTRIBUTES = {"G": "g", "D": "d", "G_A": "g_ab", "G_B": "g_ba", "D_A": "d_b", "D_B": "d_a"}
+"""The reference's name → ours. Its netD_A stands beside netG_A, whose results it judges: images of domain b."""
+
+REFERENCE_GENERATORS = ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128")
+"""What the reference builds by name."""
+
+FILE_NAME = re.compile(rf"(?P<epoch>.+)_net_(?P<network>{'|'.join(NETWORK_ATTRIBUTES)})\.pth")
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """One network of a checkpoint."""
+
+    path: Path
+    attribute: str
+    weights: Weights
+    architecture: Architecture
+    sha256: str
+
+
+def read_pth(path: Path) -> TrainedModel:
+    """One network's file as a model: of one direction, or of a discriminator alone.
+
+    Batch norm says pix2pix, any other norm CycleGAN, whatever the file is called. ModelError if it is no network of the
+    reference, or a pickle with code.
+    """
+    weights, found, sha256 = _read(path)
+    method = "pix2pix" if found.norm == "batch" else "cyclegan"
+    if found.kind == "generator":
+        attribute = METHODS[method].translators["b"]
+    else:  # one that judges pairs has as many channels as two images; which of a CycleGAN's it is, only the name can tell
+        match = FILE_NAME.fullmatch(path.name)
+        named = NETWORK_ATTRIBUTES[match["network"]] if match else ""
+        alone = named in ("d_a", "d_b") or found.in_channels % 2 == 1
+        method = "cyclegan" if alone else method
+        attribute = "d" if method == "pix2pix" else named if named in ("d_a", "d_b") else "d_b"
+    return _assemble(path, method, [NetworkFile(path, attribute, weights, found, sha256)])
+
+
+def read_pth_folder(folder: Path, epoch: str | None = None) -> TrainedModel:
+    """All networks of one epoch in a folder of the reference as one model; `latest`, else the last epoch, unless given."""
+    named = list_networks(folder)
+    epochs = sorted({epoch for epoch, _ in named}, key=_age)
+    if not epochs:
+        raise ModelError(f"{folder}: no <epoch>_net_<network>.pth in it; networks are {', '.join(NETWORK_ATTRIBUTES)}")
+    chosen = epoch or epochs[-1]
+    if chosen not in epochs:
+        raise ModelError(f"{folder}: no epoch {chosen!r} in it; there are {', '.join(epochs)}")
+    paths = {network: path for (epoch, network), path in named.items() if epoch == chosen}
+    if len(paths) == 1:
+        ((network, path),) = paths.items()
+        _check_kind(path, network, _read(path)[1])
+        return read_pth(path)
+    two_way = {"G_A", "G_B", "D_A", "D_B"} & paths.keys()
+    if two_way and {"G", "D"} & paths.keys():
+        raise ModelError(f"{folder}: holds networks of a pix2pix model and of a CycleGAN; import one file at a time")
+    parts = []
+    for network, path in paths.items():
+        weights, found, sha256 = _read(path)
+        _check_kind(path, network, found)
+        parts.append(NetworkFile(path, NETWORK_ATTRIBUTES[network], weights, found, sha256))
+    return _assemble(folder, "cyclegan" if two_way else "pix2pix", parts)
+
+
+def _check_kind(path: Path, network: str, found: Architecture) -> None:
+    """ModelError where a file's name says that it is a generator and it is none, or the same of a discriminator."""
+    if found.kind[0].upper() != network[0]:
+        raise ModelError(f"{path}: holds a {found.kind}, which its name denies")
+
+
+def list_networks(folder: Path) -> dict[tuple[str, str], Path]:
+    """(epoch, network) → file, for every file of the reference in the folder itself."""
+    matches = [(FILE_NAME.fullmatch(path.name), path) for path in sorted(folder.glob("*_net_*.pth"))]
+    return {(match["epoch"], match["network"]): path for match, path in matches if match}
+
+
+def _age(epoch: str) -> tuple[int, int, str]:
+    """Orders epochs: iter_N by N, then epochs by number, then latest."""
+    number = re.search(r"\d+", epoch)
+    return (2 if epoch == "latest" else int(epoch.isdigit()), int(number[0]) if number else 0, epoch)
+
+
+def _read(path: Path) -> tuple[Weights, Architecture, str]:
+    """The cleaned weights of a file, the network they belong to, and the file's SHA-256."""
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise ModelError(f"{path}: cannot be read: {e.strerror}") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickles, which are then refused or read all the same
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as e:
+        raise ModelError(f"{path}: {_refusal(str(e))}") from None
+    except Exception as e:  # torch raises many kinds for files that are damaged, or none of its own
+        raise ModelError(f"{path}: not a file of weights, or damaged ({type(e).__name__})") from None
+    if not isinstance(state, dict):
+        raise ModelError(f"{path}: holds {type(state).__name__}, not weights by name")
+    try:
+        weights = clean_state_dict(state)
+        return weights, detect_architecture(weights), hashlib.sha256(data).hexdigest()
+    except UnknownArchitecture as e:
+        raise ModelError(f"{path}: not a network of the reference: {e}") from None
+
+
+def _refusal(message: str) -> str:
+    """Why torch would not unpickle a file, in one line."""
+    code = re.search(r"GLOBAL (\S+)", message)
+    if code:
+        return f"refused: it would run code ({code[1]}) when opened; only plain weights are read"
+    return "not a file of weights, or one that holds more than plain weights"
+
+
+def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel:
+    """One model of the method called `name` from the parts."""
+    cls = METHODS[name]
+    generators = [part for part in parts if part.architecture.kind == "generator"]
+    discriminators = [part for part in parts if part.architecture.kind == "discriminator"]
+    settings: dict[str, Any] = {}
+    notices = []
+    for part in (*generators, *discriminators):
+        for key, value in _settings(part, alone=not generators).items():
+            if settings.setdefault(key, value) != value:
+                raise ModelError(f"{part.path}: its {key} is {value}, but that of another network is {settings[key]}")
+    if generators and settings["dropout"] is None:
+        settings["dropout"] = name == "pix2pix"
+        notices.append(
+            f"{source}: a U-Net's weights do not tell whether it has dropout; taken as "
+            + ("a pix2pix model's, which has" if name == "pix2pix" else "a CycleGAN's, which has none")
+            + " (--dropout on|off overrides)"
+        )
+    settings.setdefault("generator", "unet_256" if name == "pix2pix" else "resnet_9blocks")
+    try:
+        method = cls.on_meta(config.resolve(cls.Config, (f"{source}", settings)))
+    except UsageError as e:
+        raise ModelError(f"{e}: no {name} has such networks") from None
+    for part in discriminators:
+        _check_channels(method.cfg, part)
+    present = {part.attribute for part in generators}
+    directions = {to: attribute for to, attribute in cls.translators.items() if attribute in present}
+    known = (*GENERATOR_SETTINGS, *(DISCRIMINATOR_SETTINGS if discriminators else ()))
+    info = make_info(method, directions, known, imported_from={part.path.name: part.sha256 for part in parts})
+    method = build_method(source, info, _by_attribute(generators))
+    return TrainedModel(
+        source, method, info, _joint_sha256(generators or parts), _by_attribute(discriminators), notices
+    )
+
+
+def _settings(part: NetworkFile, alone: bool) -> dict[str, Any]:
+    """The settings that a network tells; its channels too if it is a discriminator without a generator beside it."""
+    found = part.architecture
+    if found.kind == "generator":
+        channels = (found.in_channels, found.out_channels)
+        a, b = reversed(channels) if part.attribute == "g_ba" else channels
+        return {
+            "generator": found.name, "g_width": found.width, "norm": found.norm, "dropout": found.dropout,
+            "input_channels": a, "output_channels": b,
+        }  # fmt: skip
+    settings = {"discriminator": found.name, "d_width": found.width, "d_layers": found.layers, "norm": found.norm}
+    if alone:
+        a = max(found.in_channels // 2, 1) if part.attribute == "d" else found.in_channels
+        b = found.in_channels - a if part.attribute == "d" else found.in_channels
+        settings |= {"input_channels": a, "output_channels": b}
+    return settings
+
+
+def _check_channels(cfg: Any, part: NetworkFile) -> None:
+    """ModelError where a discriminator does not take the images of the generators beside it."""
+    a, b = cfg.input_channels, cfg.output_channels
+    expected = {"d": a + b, "d_a": a, "d_b": b}[part.attribute]
+    if part.architecture.in_channels != expected:
+        raise ModelError(
+            f"{part.path}: takes {part.architecture.in_channels} channels, but the generators' images have {expected}"
+        )
+
+
+def _by_attribute(parts: Iterable[NetworkFile]) -> Weights:
+    """Weights of all parts, each in memory of its own."""
+    return {
+        f"{part.attribute}.{key}": tensor.detach().clone(memory_format=torch.contiguous_format)
+        for part in parts
+        for key, tensor in part.weights.items()
+    }
+
+
+def _joint_sha256(parts: list[NetworkFile]) -> str:
+    """That of the only file, or of all of them together."""
+    if len(parts) == 1:
+        return parts[0].sha256
+    return hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+
+
+def encode_pth(model: TrainedModel, to: str) -> bytes:
+    """The generator to domain `to` as a file of the reference: a bare state dict under the reference's names."""
+    weights = model.method.generator_for(to).state_dict()
+    buffer = io.BytesIO()
+    torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,295 @@
+"""A trained model as a callable."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from translate import config, images, keyed_random
+from translate.errors import ModelError, UsageError
+from translate.nn.blocks import set_test_time
+from translate.nn.generators import Generator
+from translate.nn.winograd import direct
+from translate.runtime import devices
+from translate.runtime.precision import resolve_precision, use_channels_last
+from translate.trained import reference_pth
+from translate.trained.folder import TrainedModel, find_model_folder, read_model_folder
+
+PIXEL_MODES = ("rounded", "reference")
+"""How integers are made of what a network gives: rounded to the nearest, or cut off as the reference does."""
+
+
+class Translator:
+    """A trained model: picture → picture of the same size, tensor → tensor of the same size."""
+
+    def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
+        self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
+        self.notices = model.notices
+        self.precision = resolve_precision(precision, device)
+        self.directions: tuple[str, ...] = tuple(self.info["directions"])
+        """The domains it can translate to: "b", or "b" and "a", or those that a model of many domains was trained on."""
+        if not self.directions and self.method.samplers:
+            raise ModelError(f"{model.source}: makes images from noise, and translates none; use translate sample")
+        if not self.directions:
+            raise ModelError(f"{model.source}: holds discriminators only; conversion needs a generator")
+        for attribute in self.info["directions"].values():
+            network = self.method.get_submodule(attribute).to(device, self.precision.weights)
+            set_test_time(network, self.info["norm_statistics"], self.info["dropout"] == "on")
+        self.method.eval()
+
+    def check_target(self, to: str) -> None:
+        """UsageError where it cannot translate to `to`."""
+        self.method.targets(to)
+
+    def source_of(self, to: str) -> str:
+        """The domain that images come from when translating to `to`."""
+        return self.method.source_of(to)
+
+    def generator_for(self, to: str) -> Generator:
+        """The network that translates to `to`."""
+        return self.method.generator_for(self.method.targets(to)[0])
+
+    def input_channels(self, to: str) -> int:
+        """Channels of the images that it takes when translating to `to`."""
+        return self.domain_info(self.source_of(to))["channels"]
+
+    def output_channels(self, to: str) -> int:
+        """Channels of the images that it makes."""
+        return self.domain_info(to)["channels"]
+
+    def domain_info(self, name: str) -> dict[str, Any]:
+        """What is known of a domain; of several at once what all have in common."""
+        domains = self.info["domains"]
+        return domains[name] if name in domains else next(iter(domains.values()))
+
+    def read_options(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
+        """How files are to be read for translating to `to`: at their own depth."""
+        declared = self.values(self.source_of(to)) is not None
+        return images.Reading(
+            self.input_channels(to), max_pixels, background, deep=True, preserve_range=declared, metadata=True
+        )
+
+    def output_depth(self, given: np.dtype, to: str, allowed_depths: Sequence[str] = images.DEPTHS) -> np.dtype:
+        """Of a result: that of its picture, or what the declared values of its domain need; as far as a format `allowed_depths` it."""
+        wanted = given.name
+        if (values := self.values(to)) is not None:
+            low, high = values
+            wanted = (
+                "uint8" if low >= 0 and 1 < high <= 255 else "uint16" if low >= 0 and 255 < high <= 65535 else "float32"
+            )
+        return np.dtype(
+            wanted
+            if wanted in allowed_depths
+            else "uint16"
+            if "uint16" in allowed_depths and wanted != "uint8"
+            else "uint8"
+        )
+
+    def values(self, domain: str) -> images.ValueRange | None:
+        """The stored values that −1 and 1 stand for in a domain, if they were declared."""
+        declared = self.domain_info(domain).get("values")
+        return (declared[0], declared[1]) if declared else None
+
+    @overload
+    def __call__(self, image: Image.Image, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Image.Image: ...
+    @overload
+    def __call__(self, image: Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Tensor: ...
+
+    def __call__(
+        self, image: Image.Image | Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded"
+    ) -> Image.Image | Tensor:
+        """A Pillow image, or a tensor (N, C, H, W) in [-1, 1], in domain `to` and of the same size.
+
+        `seed` decides the noise of models that have it (dropout); the same picture gets the same noise each time. `pixels`:
+        "rounded" integers of a network that is computed in the fastest way, or "reference": cut off as the reference does, of
+        a network that is computed to the reference's last bits. A tensor has no integers, but the bits.
+        """
+        check_pixel_mode(pixels)
+        self.check_target(to)
+        if isinstance(image, Image.Image):
+            if not {self.input_channels(to), self.output_channels(to)} <= {1, 3}:
+                raise UsageError("a Pillow image has 1 or 3 channels, but this model works on others; give it a tensor")
+            picture = images.from_pil_image(ImageOps.exif_transpose(image), self.input_channels(to))
+            (result,) = self.translate_pixels(
+                [picture.pixels], to, seed=seed, pixels=pixels, allowed_depths=[("uint8",)]
+            )
+            return images.to_pil_image(result, tile_alpha(picture.alpha, result.shape[1]))
+        if image.ndim != 4 or image.shape[1] != self.input_channels(to):
+            raise UsageError(
+                f"a tensor of shape {tuple(image.shape)}; this model takes (N, {self.input_channels(to)}, H, W)"
+            )
+        keys = [pixel_key(images.to_uint8_array(x), seed) for x in image]
+        return torch.stack(self._run(list(image), to, keys, exact=pixels == "reference")).to(image.device, image.dtype)
+
+    def translate_pixels(
+        self,
+        pictures: Sequence[np.ndarray],
+        to: str,
+        *,
+        seed: int = 0,
+        pixels: str = "rounded",
+        allowed_depths: Sequence[Sequence[str]] | None = None,
+    ) -> list[np.ndarray]:
+        """(H, W, C) arrays of any depth in domain `to`, as (H, W, C') arrays; all have one `padded_size`.
+
+        `allowed_depths`: for each picture, the depths that its result may have.
+        """
+        check_pixel_mode(pixels)
+        keys = [pixel_key(picture, seed) for picture in pictures]
+        values = self.values(self.source_of(to))
+        given = [images.to_tensor(picture, values, self.device) for picture in pictures]
+        results = self._run(given, to, keys, exact=pixels == "reference")
+        return [
+            self.to_stored_array(x, picture.dtype, to, allowed, pixels == "reference")
+            for x, picture, allowed in zip(
+                results, pictures, allowed_depths or [images.DEPTHS] * len(pictures), strict=True
+            )
+        ]
+
+    def to_stored_array(
+        self, x: Tensor, given: np.dtype, to: str, allowed_depths: Sequence[str], truncate: bool
+    ) -> np.ndarray:
+        """(C, H, W) in [-1, 1] as (H, W, C) at the result's depth."""
+        depth = self.output_depth(given, to, allowed_depths)
+        values = (
+            self.values(to) if depth == self.output_depth(given, to) else None
+        )  # else scaled to what the format holds
+        return images.to_array(x, depth, values, truncate=truncate)
+
+    def _run(self, pictures: Sequence[Tensor], to: str, keys: Sequence[int], *, exact: bool = False) -> list[Tensor]:
+        key = torch.tensor(keys, device=self.device)
+        layout = self.set_memory_format(to, channels_last=self.prefers_channels_last and not exact)
+        with arithmetic_mode(exact=exact), torch.inference_mode(), self.precision.autocast(self.device):
+            given = [x.to(self.device, self.precision.weights) for x in pictures]
+            batch = torch.stack([pad_to_size_rule(x, **self.info["size"]) for x in given]).contiguous(
+                memory_format=layout
+            )
+            made = [self.method.translate(batch, target, key) for target in self.method.targets(to)]
+        results = [
+            [y[:, : x.shape[1], : x.shape[2]] for y in each]
+            for x, each in zip(given, zip(*made, strict=True), strict=True)
+        ]
+        return [concatenate_images(x, each) for x, each in zip(given, results, strict=True)]
+
+    def set_memory_format(self, to: str, *, channels_last: bool) -> torch.memory_format:
+        """Lays the weights of its network in memory with their channels last or not; how images should then lie."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.generator_for(to).to(memory_format=layout)
+        return layout
+
+    @property
+    def prefers_channels_last(self) -> bool:
+        """Whether it is faster with channels last in memory: measured on CPUs, published of half precision on CUDA."""
+        return self.device.type == "cpu" or use_channels_last("auto", self.device, self.precision)
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """What the network sees of an image of this size."""
+        return _padded(height, **self.info["size"]), _padded(width, **self.info["size"])
+
+
+def check_pixel_mode(pixels: str) -> None:
+    """UsageError where it is no way to make pixels."""
+    if pixels not in PIXEL_MODES:
+        raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXEL_MODES)}")
+
+
+def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
+    """How networks compute within the block: to the reference's last bits, or faster."""
+    return direct() if exact else nullcontext()
+
+
+def concatenate_images(picture: Tensor, results: Sequence[Tensor]) -> Tensor:
+    """The only result (C, H, W); of several, the picture and all of them in a row (C, H, W · (1 + results))."""
+    return results[0] if len(results) == 1 else torch.cat([picture, *results], dim=2)
+
+
+def tile_alpha(alpha: np.ndarray | None, width: int) -> np.ndarray | None:
+    """The transparency (H, W) of a picture for all pictures of a row of that width."""
+    return None if alpha is None else np.tile(alpha, (1, width // alpha.shape[1]))
+
+
+def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:
+    """The key of the noise of one image: a function of its pixels, the seed and the number of the sample."""
+    digest = hashlib.sha256()
+    for top in range(0, len(pixels), 64):  # strip by strip: a copy of the whole may not fit
+        digest.update(np.ascontiguousarray(pixels[top : top + 64]).data)
+    return keyed_random.derive_key(seed, sample, int.from_bytes(digest.digest()[:8], "little"))
+
+
+def _padded(length: int, multiple_of: int, minimum: int) -> int:
+    return -(-max(length, minimum) // multiple_of) * multiple_of
+
+
+def pad_to_size_rule(x: Tensor, multiple_of: int, minimum: int) -> Tensor:
+    """(C, H, W) reflected at the right and the bottom up to the size rule; edges repeated where that is too far."""
+    for axis in (1, 2):
+        length = x.shape[axis]
+        extra = _padded(length, multiple_of, minimum) - length
+        if extra:
+            mode = "reflect" if extra < length else "replicate"
+            x = F.pad(x, [0, extra] if axis == 2 else [0, 0, 0, extra], mode=mode)
+    return x
+
+
+# What MODEL names.
+
+
+def load(
+    model: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    dropout: str | bool | None = None,
+    norm_statistics: str | None = None,
+) -> Translator:
+    """The Translator of a run folder, a model folder, a `.pth` or folder of the reference, or `checkpoints/<model>`.
+
+    `dropout` ("on", "off") and `norm_statistics` ("sample", "running"): another behaviour than the model's own. Raises
+    ModelError if there is no usable model, UsageError if it cannot behave so.
+    """
+    where = devices.resolve_device(device)
+    return Translator(
+        read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics), where, precision
+    )
+
+
+def find_named_model(name: str) -> Path | None:
+    """The folder of a model of this name: in checkpoints/, or among those that ship with the project."""
+    package = Path(__file__).parents[1]
+    places = (Path("checkpoints"), package.parent / "checkpoints", package / "_checkpoints")
+    return next((place / name for place in places if (place / name).exists()), None)
+
+
+def read_model(model: str | Path) -> TrainedModel:
+    """What MODEL names; ModelError says what was looked for."""
+    path = Path(model)
+    if not path.exists():
+        path = find_named_model(str(model)) or Path("checkpoints") / path
+    if path.is_file():
+        return reference_pth.read_pth(path)
+    folder = find_model_folder(path)
+    if folder is not None:
+        return read_model_folder(folder)
+    if reference_pth.list_networks(path):
+        return reference_pth.read_pth_folder(path)
+    if not path.exists():
+        raise ModelError(
+            f"{model}: no such model; give a run folder, a model folder, a .pth file or a name in checkpoints/"
+        )
+    raise ModelError(f"{path}: no model in it (config.json and model.safetensors); has the training saved yet?")
+
+
+def parse_dropout(value: str | bool | None) -> bool | None:
+    """The dropout that is asked for; UsageError if it is neither on nor off."""
+    if value is None or isinstance(value, bool):
+        return value
+    if value not in config.ON_OFF:
+        raise UsageError(f"--dropout {value}: must be on or off")
+    return config.ON_OFF[value]
