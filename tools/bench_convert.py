@@ -32,8 +32,8 @@ from torchvision import transforms
 from translate import api
 from translate.conversion.options import ConversionOptions
 from translate.methods import METHODS
-from translate.nn.generators import Generator
-from translate.nn.winograd import direct
+from translate.nn.base import Generator
+from translate.nn.fast_conv import direct_convolution
 from translate.runtime import devices
 from translate.trained.folder import write_trained_model
 from translate.trained.translator import Translator
@@ -84,7 +84,9 @@ class Nothing(Generator):
 def translator_for(row, folder, device):
     """An untrained CycleGAN generator, or Nothing."""
     cls = METHODS["cyclegan"]
-    cfg = cls.check(cls.Config(generator=f"resnet_{row.blocks or 1}blocks", g_width=row.width if row.blocks else 4))
+    cfg = cls.resolve_config(
+        cls.Config(generator=f"resnet_{row.blocks or 1}blocks", g_width=row.width if row.blocks else 4)
+    )
     folder.mkdir()
     write_trained_model(folder, cls(cfg), title="untrained", seen=0)
     loaded = api.load(folder, device=device)
@@ -103,7 +105,7 @@ def reference_way(translator: Translator, source, output, level):
     for path in sorted(source.iterdir()):
         x = to_tensor(Image.open(path).convert("RGB"))[None].to(device)
         started = time.perf_counter()
-        with torch.no_grad(), direct():
+        with torch.no_grad(), direct_convolution():
             y = network(x)[0]
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -72,7 +72,7 @@ def steps(method, **flags):
     """Of the engine, on random images."""
     cls = METHODS[method]
     small = {"generator": "resnet_6blocks", "g_width": WIDTH, "d_width": WIDTH, "load_size": flags["crop_size"]}
-    cfg = cls.check(config.resolve(cls.Config, ("growth", small | flags)))
+    cfg = cls.resolve_config(config.resolve(cls.Config, ("growth", small | flags)))
     precision = resolve_precision("fp32", CPU)
     engine = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=precision, batch_size=cfg.batch_size)
     shape = cfg.batch_size, 3, cfg.crop_size, cfg.crop_size
@@ -115,7 +115,7 @@ def untrained(folder):
     cls = METHODS["cyclegan"]
     settings = {"generator": "resnet_3blocks", "g_width": 4, "d_width": 4, "crop_size": 64, "load_size": 64}
     folder.mkdir()
-    write_trained_model(folder, cls(cls.check(cls.Config(**settings))), title="nothing", seen=0)
+    write_trained_model(folder, cls(cls.resolve_config(cls.Config(**settings))), title="nothing", seen=0)
     return folder
 
 

@@ -58,7 +58,7 @@ def written(case, folder):
     """A model folder."""
     cls = METHODS[case.method]
     crop = 256 if case.method == "pix2pix" else 64
-    cfg = cls.check(
+    cfg = cls.resolve_config(
         config.resolve(cls.Config, ("bench", {"generator": case.generator, "crop_size": crop, "dropout": False}))
     )
     method = cls(cfg)

@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
 def build(options: argparse.Namespace, device: torch.device) -> Engine:
     cls = METHODS[options.method]
     flags = {"crop_size": options.size, "load_size": options.size, "g_width": options.width, "d_width": options.width}
-    method = cls(cls.check(config.resolve(cls.Config, ("bench", flags))))
+    method = cls(cls.resolve_config(config.resolve(cls.Config, ("bench", flags))))
     schedule = Schedule(1000, 0, 0, images=PLANNED)
     precision = resolve_precision("auto", device)
     return Engine(method, schedule, seed=0, device=device, precision=precision, batch_size=1)

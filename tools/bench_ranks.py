@@ -40,7 +40,7 @@ def work(name: str, crop: int, flags: dict, threads: int) -> None:
     batch_size = BATCH // distributed.world_size()
     cls = METHODS[name]
     sizes = {"crop_size": crop, "load_size": crop, "batch_size": batch_size}
-    cfg = cls.check(config.resolve(cls.Config, ("bench", {**sizes, **flags})))
+    cfg = cls.resolve_config(config.resolve(cls.Config, ("bench", {**sizes, **flags})))
     plan = Schedule(per_epoch=100, epochs=0, decay_epochs=0, images=10**6)
     precision = PRECISIONS["fp32"]
     engine = Engine(cls(cfg), plan, seed=0, device=device, precision=precision, batch_size=batch_size)

@@ -68,7 +68,7 @@ class Case:
 def settings(case, **more):
     cls = METHODS[case.method]
     flags = {"crop_size": case.crop, "batch_size": case.batch, "g_width": case.width, "d_width": case.width, **more}
-    return cls, cls.check(config.resolve(cls.Config, ("bench", flags)))
+    return cls, cls.resolve_config(config.resolve(cls.Config, ("bench", flags)))
 
 
 def batch_of(case, n, device, dtype):

@@ -27,7 +27,7 @@ Convert = Callable[..., tuple[int, str, str]]
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, cls = tmp_path_factory.mktemp("model"), METHODS["pix2pix"]
     write_trained_model(
-        folder, cls(cls.check(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))), title="x", seen=0
+        folder, cls(cls.resolve_config(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))), title="x", seen=0
     )
     return folder
 

@@ -49,7 +49,7 @@ def model(path: Path, method: str, **settings: Any) -> Path:
     torch.manual_seed(0)
     cls = METHODS[method]
     path.mkdir()
-    write_trained_model(path, cls(cls.check(cls.Config(**{**SIZES, **settings}))), title="nothing", seen=0)
+    write_trained_model(path, cls(cls.resolve_config(cls.Config(**{**SIZES, **settings}))), title="nothing", seen=0)
     return path
 
 

@@ -16,9 +16,8 @@ from torch import nn
 import translate
 from translate import cli
 from translate.methods import METHODS
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import find
 from translate.nn.init import normal_
+from translate.nn.networks import DISCRIMINATORS, find
 from translate.trained.folder import write_trained_model
 
 Run = Callable[..., tuple[list[str], list[str]]]
@@ -105,7 +104,7 @@ def ref() -> Path:
 def trained() -> Path:
     """A run folder with an untrained CycleGAN."""
     cls = METHODS["cyclegan"]
-    cfg = cls.check(cls.Config(generator="resnet_1blocks", g_width=4, d_width=4, crop_size=32, load_size=36))
+    cfg = cls.resolve_config(cls.Config(generator="resnet_1blocks", g_width=4, d_width=4, crop_size=32, load_size=36))
     Path("run/model").mkdir(parents=True)
     write_trained_model(Path("run/model"), cls(cfg), title="nothing", seen=8)
     return Path("run")

@@ -12,7 +12,7 @@ from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
-from ..small import SIZE, assert_equal_state, batch_like, small_config
+from ..helpers import SIZE, assert_equal_state, batch_like, small_config
 
 SMALL = {"batch_size": 2, "gan_curriculum": 4}
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from translate.errors import UsageError
 from translate.methods import METHODS
 from translate.runtime.precision import PRECISIONS, configure_tf32, cudnn_benchmark, use_channels_last
 
-from ..small import distinct_methods
+from ..helpers import distinct_methods
 
 # Largest relative difference of a loss in the first step, and least cosine between the gradients. Float32 itself is 3e-7 and
 # 3e-6 from float64 here (relative; a cosine of 1 − 5e-12).

@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from translate.methods import METHODS
 from translate.training import checkpoint
 
-from ..small import distinct_methods
+from ..helpers import distinct_methods
 
 STEPS = 20
 CUT = 8

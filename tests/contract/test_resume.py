@@ -7,7 +7,7 @@ from translate import config
 from translate.methods import METHODS
 from translate.training import checkpoint
 
-from ..small import distinct_methods
+from ..helpers import distinct_methods
 
 STEPS = 12
 FLAGS = {"default": {}, "dropout, averages": {"generator": "resnet_3blocks", "dropout": True, "ema_half_life": 6}}

@@ -8,7 +8,7 @@ import torch
 from translate.methods import METHODS
 from translate.nn.losses import ADVERSARIAL
 
-TRANSLATING = [name for name, cls in METHODS.items() if not cls.samplers]
+TRANSLATING = [name for name, cls in METHODS.items() if not cls.sampling_networks]
 """Methods that make images of images; all that a method makes of noise is a game between its networks."""
 
 
@@ -86,7 +86,7 @@ def test_losses_fall_on_a_tiny_set(name, tiny):
 def test_translate_keeps_shape_and_range(name, tiny):
     method = tiny.method(name).eval()
     x = tiny.batch(name)["a"]
-    for to in method.translators:
+    for to in method.generator_names:
         y = method.translate(x, to, torch.tensor([1, 2]))
         assert y.shape == x.shape
         assert y.abs().max() <= 1
@@ -96,7 +96,7 @@ def test_translate_keeps_shape_and_range(name, tiny):
 def test_translating_a_batch_is_translating_each_image(name, tiny):
     method = tiny.method(name, generator="resnet_3blocks", dropout=True).double().eval()
     batch = tiny.batch(name, dtype=torch.float64)
-    for to in method.translators:
+    for to in method.generator_names:
         whole = method.translate(batch["a"], to, batch["key"])
         for i in range(2):
             single = method.translate(batch["a"][i : i + 1], to, batch["key"][i : i + 1])
@@ -127,4 +127,4 @@ def test_every_adversarial_cost_trains(name, adversarial, tiny):
         losses |= engine.step(tiny.engine_batch(name, engine))
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert moved(before, weights(engine.method)) == {net for u in engine.method.updates.values() for net in u.networks}
-    assert any("penalty" in key for key in losses) == bool(ADVERSARIAL[adversarial].penalty)
+    assert any("penalty" in key for key in losses) == bool(ADVERSARIAL[adversarial].penalty_weight)

@@ -415,7 +415,7 @@ def identity(tmp_path, monkeypatch, **settings):
         "generator": "resnet_3blocks",
         "lambda_identity": 0,
     }
-    cfg = cls.check(cls.Config(**{**sizes, **settings}))
+    cfg = cls.resolve_config(cls.Config(**{**sizes, **settings}))
     (tmp_path / "model").mkdir()
     folder.write_trained_model(tmp_path / "model", cls(cfg), title="nothing", seen=0)
     monkeypatch.setattr(cls, "translate", lambda self, x, to, key: x)

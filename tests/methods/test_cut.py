@@ -11,10 +11,19 @@ from translate.errors import UsageError
 from translate.methods import METHODS
 from translate.methods.base import Clock
 from translate.methods.cut import CUT, FastCUT
-from translate.nn.antialias import AntialiasDiscriminator, AntialiasGenerator
-from translate.nn.generators import find
 from translate.nn.init import normal_
-from translate.nn.patchnce import Heads, maps, mirrored, patch_nce, places, take, taps, unit
+from translate.nn.networks import find
+from translate.nn.networks.antialias import AntialiasDiscriminator, AntialiasGenerator
+from translate.nn.patchnce import (
+    ProjectionHeads,
+    encoder_features,
+    gather_locations,
+    l2_normalise,
+    mirror_locations,
+    nce_layers,
+    patch_nce,
+    sample_locations,
+)
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
@@ -26,7 +35,7 @@ START = Clock(images=0, step=0, epoch=0, progress=0.0)
 
 def made(name="cut", **flags):
     cls = METHODS[name]
-    return cls(cls.check(config.resolve(cls.Config, ("small", SMALL), ("test", flags)))).double()
+    return cls(cls.resolve_config(config.resolve(cls.Config, ("small", SMALL), ("test", flags)))).double()
 
 
 def random(*shape, seed=0):
@@ -43,7 +52,7 @@ def batch(count=2, first=0):
 
 
 def binomial(taps, channels, scale):
-    taps = torch.tensor(taps, dtype=torch.float64)
+    taps = torch.tensor(nce_layers, dtype=torch.float64)
     blur = taps[:, None] * taps
     return (blur / blur.sum() * scale).expand(channels, 1, -1, -1)
 
@@ -302,20 +311,20 @@ def test_the_loss_of_vectors_at_right_angles_by_hand():
 
 
 def test_negatives_are_of_the_same_image_and_the_pairs_place_among_them_counts_nothing():
-    query, key = unit(random(3, 9, 5)), unit(random(3, 9, 5, seed=1))
+    query, key = l2_normalise(random(3, 9, 5)), l2_normalise(random(3, 9, 5, seed=1))
     expected = sum(contrast(q, k) for q, k in zip(query, key, strict=True)) / 3
     torch.testing.assert_close(patch_nce(query, key, 0.07), expected, rtol=0, atol=1e-12)
 
 
 def test_the_keys_get_no_gradient():
-    query, key = unit(random(1, 4, 3)).requires_grad_(), unit(random(1, 4, 3, seed=1)).requires_grad_()
+    query, key = l2_normalise(random(1, 4, 3)).requires_grad_(), l2_normalise(random(1, 4, 3, seed=1)).requires_grad_()
     patch_nce(query, key, 0.07).backward()
     assert key.grad is None
     assert query.grad.abs().max() > 0
 
 
 def test_half_precision_around_it_changes_nothing():
-    query, key = (unit(random(2, 50, 256, seed=n)).float() for n in (0, 1))
+    query, key = (l2_normalise(random(2, 50, 256, seed=n)).float() for n in (0, 1))
     exact = patch_nce(query, key, 0.07)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(patch_nce(query, key, 0.07), exact)
@@ -323,18 +332,18 @@ def test_half_precision_around_it_changes_nothing():
 
 def test_places_are_different_ones_uniform_and_each_image_s_own():
     key = keyed_random.image_keys(0, torch.arange(400))
-    at = places(key, "a", [torch.empty(400, 1, 4, 5)], 8)[0]
+    at = sample_locations(key, "a", [torch.empty(400, 1, 4, 5)], 8)[0]
     assert at.shape == (400, 8)
     assert all(len(set(row)) == 8 for row in at.tolist())
     counts = at.flatten().bincount(minlength=20)
     assert ((counts - 160).abs() < 5 * (400 * 0.4 * 0.6) ** 0.5).all()
-    assert torch.equal(at[7:8], places(key[7:8], "a", [torch.empty(1, 1, 4, 5)], 8)[0])
-    assert not torch.equal(at, places(key, "b", [torch.empty(400, 1, 4, 5)], 8)[0])
+    assert torch.equal(at[7:8], sample_locations(key[7:8], "a", [torch.empty(1, 1, 4, 5)], 8)[0])
+    assert not torch.equal(at, sample_locations(key, "b", [torch.empty(400, 1, 4, 5)], 8)[0])
     assert at.float().std(0).min() > 1
 
 
 def test_where_a_map_has_fewer_places_all_are_taken():
-    at = places(torch.tensor([1, 2]), "a", [torch.empty(2, 1, 3, 4), torch.empty(2, 1, 2, 2)], 256)
+    at = sample_locations(torch.tensor([1, 2]), "a", [torch.empty(2, 1, 3, 4), torch.empty(2, 1, 2, 2)], 256)
     assert [sorted(row) for row in at[0].tolist()] == [list(range(12))] * 2
     assert at[1].shape == (2, 4)
 
@@ -343,18 +352,18 @@ def test_vectors_are_taken_from_their_places():
     x = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5)
     at = torch.tensor([[7, 0], [19, 6]])
     expected = [[x[0, :, 1, 2], x[0, :, 0, 0]], [x[1, :, 3, 4], x[1, :, 1, 1]]]
-    assert torch.equal(take(x, at), torch.stack([torch.stack(rows) for rows in expected]))
+    assert torch.equal(gather_locations(x, at), torch.stack([torch.stack(rows) for rows in expected]))
 
 
 @pytest.mark.parametrize("width", [4, 5])
 def test_mirrored_places_hold_what_the_mirrored_map_has(width):
     x = random(2, 3, 3, width)
     at = torch.arange(3 * width).expand(2, -1)
-    assert torch.equal(take(x, mirrored(at, width)), take(x.flip(3), at))
+    assert torch.equal(gather_locations(x, mirror_locations(at, width)), gather_locations(x.flip(3), at))
 
 
 def test_heads_give_vectors_of_length_one():
-    heads = Heads([3, 8]).double()
+    heads = ProjectionHeads([3, 8]).double()
     out = heads([random(2, 5, 3), random(2, 7, 8)])
     assert [x.shape for x in out] == [(2, 5, 256), (2, 7, 256)]
     for x in out:
@@ -363,7 +372,7 @@ def test_heads_give_vectors_of_length_one():
 
 def test_a_vector_of_zeros_has_a_gradient():
     x = torch.zeros(1, 2, 3, requires_grad=True)
-    unit(x).sum().backward()
+    l2_normalise(x).sum().backward()
     assert torch.isfinite(x.grad).all()
 
 
@@ -382,7 +391,7 @@ def test_a_vector_of_zeros_has_a_gradient():
 )
 def test_layers_that_are_tapped(name, expected):
     with torch.device("meta"):
-        assert taps(find(name)(3, 3, 4)) == expected
+        assert nce_layers(find(name)(3, 3, 4)) == expected
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
@@ -395,9 +404,9 @@ def test_maps_are_what_the_layers_give(name, norm):
     for place, layer in enumerate(net.model):
         layer.register_forward_hook(lambda layer, given, out, place=place: outs.__setitem__(place, out.clone()))
     net(x)
-    found = maps(net, x)
+    found = encoder_features(net, x)
     assert torch.equal(found[0], F.pad(x, (3, 3, 3, 3), "reflect"))
-    for place, at in zip(taps(net), found, strict=True):
+    for place, at in zip(nce_layers(net), found, strict=True):
         torch.testing.assert_close(at, outs[place], rtol=0, atol=1e-12)
     assert (found[1] < 0).any() and (found[2] < 0).any()
 
@@ -407,8 +416,8 @@ def test_maps_may_be_recomputed(norm):
     grads = []
     for recomputes in (False, True):
         net = normal_(AntialiasGenerator(3, 3, 2, norm, blocks=6).double(), 0, gain=0.2)
-        net.recomputes = recomputes
-        sum(x.square().mean() for x in maps(net, random(1, 3, 16, 16))).backward()
+        net.gradient_checkpointing = recomputes
+        sum(x.square().mean() for x in encoder_features(net, random(1, 3, 16, 16))).backward()
         grads.append([p.grad for p in net.parameters() if p.grad is not None])
     assert len(grads[0]) == len(grads[1]) > 0
     assert all(torch.equal(left, right) for left, right in zip(*grads, strict=True))
@@ -416,7 +425,7 @@ def test_maps_may_be_recomputed(norm):
 
 def test_the_heads_fit_the_maps_of_the_papers_generator():
     cls = METHODS["cut"]
-    method = cls.on_meta(cls.check(config.resolve(cls.Config)))
+    method = cls.on_meta(cls.resolve_config(config.resolve(cls.Config)))
     assert [head[0].in_features for head in method.f.heads] == [3, 128, 256, 256, 256]
     sizes = [sum(p.numel() for p in net.parameters()) for net in (method.g, method.d, method.f)]
     heads = sum(cin * 256 + 256 + 256 * 256 + 256 for cin in (3, 128, 256, 256, 256))
@@ -439,7 +448,7 @@ def test_the_heads_fit_the_maps_of_the_papers_generator():
 )
 def test_settings_that_cannot_work_are_refused(flags, words):
     with pytest.raises(UsageError, match=words) as caught:
-        CUT.check(config.resolve(CUT.Config, ("small", SMALL), ("test", flags)))
+        CUT.resolve_config(config.resolve(CUT.Config, ("small", SMALL), ("test", flags)))
     assert "\n" not in str(caught.value)
 
 
@@ -449,6 +458,6 @@ def test_what_a_person_looks_at(name):
     columns = method.preview(batch())
     assert list(columns) == ["real a", "fake b", *(["real b", "identity b"] if name == "cut" else [])]
     assert torch.equal(columns["fake b"], method.translate(batch()["a"], "b"))
-    judged = method.judge(batch())
+    judged = method.discriminator_outputs(batch())
     assert torch.equal(judged["real"], method.d(batch()["b"]))
     assert torch.equal(judged["fake"], method.d(columns["fake b"]))

@@ -11,7 +11,7 @@ from torch import nn
 from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods.base import Clock
-from translate.methods.dcgan import COLUMNS, DCGAN, DCGANConfig
+from translate.methods.dcgan import DCGAN, SAMPLE_COLUMNS, DCGANConfig
 from translate.nn.blocks import BatchNorm2d
 from translate.runtime.precision import PRECISIONS
 from translate.trained import folder as model_folder
@@ -27,7 +27,7 @@ VIRTUAL = {"virtual_batch_norm": True, "norm": "none"}
 
 
 def settings(**flags):
-    return DCGAN.check(config.resolve(DCGANConfig, ("test", {**SMALL, **flags})))
+    return DCGAN.resolve_config(config.resolve(DCGANConfig, ("test", {**SMALL, **flags})))
 
 
 def tiny(**flags):
@@ -86,13 +86,13 @@ class Double:
         )
         self.k, self.label, self.n_critic = k, label, n_critic
 
-    def code(self, key, label):
+    def latent_code(self, key, label):
         z = torch.stack([keyed_random.uniform(one[None], "z", 6)[0] for one in key]).double() * 2 - 1
         hot = torch.stack([torch.tensor([float(i == c) for i in range(self.k)]) for c in label])
         return torch.cat([z, hot.double()], 1), hot.double()
 
     def step(self, number, batch, key):
-        code, hot = self.code(key, batch["label"])
+        code, hot = self.latent_code(key, batch["label"])
         planes = torch.ones(COUNT, self.k, SIZE, SIZE, dtype=torch.float64) * hot[:, :, None, None]
         fake = self.g(code[:, :, None, None])
 
@@ -135,7 +135,7 @@ def test_training_is_that_of_a_plain_double(flags, options):
             for x, y in zip(net.state_dict().values(), other.state_dict().values(), strict=True):
                 torch.testing.assert_close(x, y, rtol=0, atol=1e-10)
     label, method = torch.tensor([0, 1, 2, -1]), engine.method.eval()
-    code, _ = double.code(key, label)
+    code, _ = double.latent_code(key, label)
     expected = double.g.eval()(code[:, :, None, None])
     made = method.sample(key, label if method.classes else None)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-10)
@@ -143,7 +143,7 @@ def test_training_is_that_of_a_plain_double(flags, options):
 
 def test_the_paper_s_recipe():
     """Sec. 4 and fig. 1; the epochs of the authors' code."""
-    cfg = DCGAN.check(config.resolve(DCGANConfig))
+    cfg = DCGAN.resolve_config(config.resolve(DCGANConfig))
     assert (cfg.batch_size, cfg.lr, cfg.noise_size, cfg.crop_size, cfg.g_width) == (128, 2e-4, 100, 64, 128)
     assert (cfg.epochs, cfg.decay_epochs, cfg.flip, cfg.norm, cfg.adversarial) == (
         25,
@@ -164,7 +164,7 @@ def test_the_paper_s_recipe():
 
 def test_noise_is_uniform_from_minus_1_to_1():
     """10 000 draws: mean and variance within 4 standard deviations of 0 and 1/3; one stream for each key."""
-    z = tiny(noise_size=1000).code(keyed_random.image_keys(0, torch.arange(10)), None)
+    z = tiny(noise_size=1000).latent_code(keyed_random.image_keys(0, torch.arange(10)), None)
     assert z.min() >= -1 and z.max() < 1
     assert abs(z.mean()) < 4 * math.sqrt(1 / 3 / z.numel())
     assert abs(z.var() - 1 / 3) < 4 * math.sqrt((1 / 5 - 1 / 9) / z.numel())
@@ -240,7 +240,7 @@ def test_virtual_batch_norm_takes_the_place_of_the_generators_norm_alone():
     assert [module for module in both.d.modules() if isinstance(module, BatchNorm2d)]
     assert both.coupled == "batch norm"
     assert tiny(**VIRTUAL).coupled == ""
-    assert "virtual_batch_norm" in DCGAN.settings and "reference_size" in DCGAN.settings
+    assert "virtual_batch_norm" in DCGAN.network_settings and "reference_size" in DCGAN.network_settings
 
 
 def test_virtual_batch_norm_survives_a_resume():
@@ -364,9 +364,9 @@ def test_augmentation_changes_images_and_leaves_the_class_alone():
 
 def test_the_class_is_beside_the_noise_and_0_where_it_is_not_known():
     method, batch = tiny(classes=CLASSES), keyed()
-    code = method.code(batch["key"], batch["label"])
+    code = method.latent_code(batch["key"], batch["label"])
     assert torch.equal(code[:, 6:], torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]).float())
-    assert torch.equal(code[:, :6], tiny().code(batch["key"], None))
+    assert torch.equal(code[:, :6], tiny().latent_code(batch["key"], None))
 
 
 def test_without_labels_keys_decide_the_class():
@@ -452,7 +452,7 @@ def test_one_number_of_channels_says_both():
 def test_it_translates_nothing():
     with pytest.raises(UsageError, match="use translate sample"):
         tiny().translate(keyed()["a"], "b")
-    assert dict(DCGAN.translators) == {} and DCGAN.samplers == ("g",)
+    assert dict(DCGAN.generator_names) == {} and DCGAN.sampling_networks == ("g",)
 
 
 # What is shown.
@@ -461,7 +461,7 @@ def test_it_translates_nothing():
 def test_the_grid_shows_real_images_and_samples_of_each_class():
     method, batch = tiny().eval(), keyed()
     columns = method.preview(batch)
-    assert list(columns) == ["real", *(f"sample {n}" for n in range(1, COLUMNS + 1))]
+    assert list(columns) == ["real", *(f"sample {n}" for n in range(1, SAMPLE_COLUMNS + 1))]
     assert len({x.sum().item() for x in columns.values()}) == len(columns)
     method = tiny(classes=CLASSES).eval()
     columns = method.preview(batch)
@@ -473,6 +473,8 @@ def test_the_discriminator_is_judged_on_real_and_made_images():
     for flags in ({}, {"classes": CLASSES}):
         method, batch = tiny(**flags).eval(), keyed()
         label = batch["label"] if flags else None
-        judged = method.judge(batch)
-        assert torch.equal(judged["real"], method.d(method.beside(batch["a"], label)))
-        assert torch.equal(judged["fake"], method.d(method.beside(method.sample(batch["key"], label), label)))
+        judged = method.discriminator_outputs(batch)
+        assert torch.equal(judged["real"], method.d(method.with_class_planes(batch["a"], label)))
+        assert torch.equal(
+            judged["fake"], method.d(method.with_class_planes(method.sample(batch["key"], label), label))
+        )

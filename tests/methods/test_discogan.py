@@ -7,7 +7,7 @@ from torch import nn
 from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods.base import Clock
-from translate.methods.discogan import DiscoGAN, DiscoGANConfig, feature_matching, reconstruction
+from translate.methods.discogan import DiscoGAN, DiscoGANConfig, feature_matching_loss, reconstruction_loss
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
@@ -17,7 +17,7 @@ SMALL = {"g_width": 2, "d_width": 2, "batch_size": 3}
 
 
 def config_of(**flags):
-    return DiscoGAN.check(config.resolve(DiscoGANConfig, ("test", {**SMALL, **flags})))
+    return DiscoGAN.resolve_config(config.resolve(DiscoGANConfig, ("test", {**SMALL, **flags})))
 
 
 def images(step, count=3):
@@ -130,19 +130,19 @@ def test_features_are_compared_by_their_means_over_the_batch():
     """Means 2 and 0, 1 and 4: squares 4 and 9. Their mean is 6.5; a second map adds its own 1."""
     real = [torch.tensor([[1.0, 0.0], [3.0, 2.0]])[:, :, None, None], torch.ones(2, 1, 1, 1)]
     fake = [torch.tensor([[0.0, 8.0], [0.0, 0.0]])[:, :, None, None], torch.zeros(2, 1, 1, 1)]
-    assert feature_matching(real, fake) == 7.5
-    assert feature_matching(real, [x.flip(0) for x in real]) == 0  # which image has which features is all the same
+    assert feature_matching_loss(real, fake) == 7.5
+    assert feature_matching_loss(real, [x.flip(0) for x in real]) == 0  # which image has which features is all the same
 
 
 def test_the_gradient_of_matched_features_is_the_derivative():
     x, y = torch.rand(2, 3, 2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert torch.autograd.gradcheck(lambda y: feature_matching([x], [y]), y.requires_grad_())
+    assert torch.autograd.gradcheck(lambda y: feature_matching_loss([x], [y]), y.requires_grad_())
 
 
 def test_reconstruction_is_on_the_paper_s_scale():
     """White instead of black is off by 1, by 2 in [−1, 1]."""
-    assert reconstruction(torch.ones(1, 3, 2, 2), -torch.ones(1, 3, 2, 2)) == 1
-    assert reconstruction(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)) == 0.0625
+    assert reconstruction_loss(torch.ones(1, 3, 2, 2), -torch.ones(1, 3, 2, 2)) == 1
+    assert reconstruction_loss(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)) == 0.0625
 
 
 # The recipe.
@@ -163,7 +163,7 @@ def test_discriminators_move_in_the_first_of_three_steps():
 
 def test_reconstruction_counts_little_at_the_beginning():
     method = DiscoGAN.on_meta(config_of())
-    assert [method.rate(clock(step)) for step in (0, 9_999, 10_000)] == [0.01, 0.01, 0.5]
+    assert [method.reconstruction_share(clock(step)) for step in (0, 9_999, 10_000)] == [0.01, 0.01, 0.5]
     assert len({method.phase(clock(step)) for step in (0, 1, 9_999, 10_000)}) == 3  # 9999 is the discriminators' turn
     assert method.phase(clock(1)) != method.phase(clock(10_000))
 
@@ -175,7 +175,7 @@ def test_a_lazy_penalty_counts_steps_of_the_discriminators():
 
 
 def test_the_default_recipe_is_the_authors():
-    cfg = DiscoGAN.check(DiscoGANConfig())
+    cfg = DiscoGAN.resolve_config(DiscoGANConfig())
     assert (cfg.generator, cfg.discriminator, cfg.norm, cfg.dropout) == ("discogan", "discogan", "batch", False)
     assert (cfg.crop_size, cfg.default_load_size, cfg.flip, cfg.batch_size) == (64, 64, False, 64)
     assert (cfg.epochs, cfg.decay_epochs, cfg.update_interval, cfg.gan_curriculum) == (5000, 0, 3, 10_000)

@@ -17,7 +17,7 @@ SMALL = {"crop_size": SIZE, "g_width": 2, "d_width": 2, "batch_size": 2}
 
 
 def config_of(**flags):
-    return DualGAN.check(config.resolve(DualGANConfig, ("test", {**SMALL, **flags})))
+    return DualGAN.resolve_config(config.resolve(DualGANConfig, ("test", {**SMALL, **flags})))
 
 
 def images(step, count=2):
@@ -234,18 +234,18 @@ def test_clipping_reaches_critics_alone_and_all_of_them():
 
 
 def test_the_default_recipe_is_the_authors():
-    cfg = DualGAN.check(DualGANConfig())
+    cfg = DualGAN.resolve_config(DualGANConfig())
     assert (cfg.generator, cfg.discriminator, cfg.norm, cfg.dropout) == ("dual_unet_256", "dualgan", "instance", False)
     assert (cfg.lambda_a, cfg.lambda_b, cfg.lr, cfg.batch_size, cfg.n_critic) == (500, 500, 5e-5, 1, 1)
     assert (cfg.epochs, cfg.decay_epochs, cfg.crop_size, cfg.default_load_size, cfg.flip) == (50, 0, 256, 256, True)
     method = DualGAN.on_meta(cfg)
-    assert method.adversary.weight == 10
+    assert method.adversarial_loss.penalty_weight == 10
     assert {(u.optimizer, u.options["decay"], u.lr) for u in method.updates.values()} == {("rmsprop", 0.9, 5e-5)}
 
 
 @pytest.mark.parametrize(("crop", "generator"), [(256, 256), (512, 256), (128, 128), (96, 32), (32, 32)])
 def test_smaller_crops_lose_levels_and_are_not_cropped_at_random(crop, generator):
-    cfg = DualGAN.check(config.resolve(DualGANConfig, ("test", {"crop_size": crop})))
+    cfg = DualGAN.resolve_config(config.resolve(DualGANConfig, ("test", {"crop_size": crop})))
     assert cfg.generator == f"dual_unet_{generator}"
     assert cfg.default_load_size == crop
 

@@ -10,8 +10,8 @@ from torch import nn
 from translate import config, keyed_random
 from translate.errors import DataError, UsageError
 from translate.methods.base import Clock
-from translate.methods.stargan import PLAN, StarGAN, permuted
-from translate.nn.stargan import classification
+from translate.methods.stargan import PAPER_LENGTH, StarGAN, permute_labels
+from translate.nn.losses import domain_classification
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
@@ -23,8 +23,8 @@ KINDS = {"domains": True, "attributes": False}
 
 def config_of(names=NAMES, exclusive=True, **flags):
     small = {"crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "batch_size": COUNT}
-    cfg = StarGAN.check(config.resolve(StarGAN.Config, ("test", {**small, **flags})))
-    return StarGAN.check(StarGAN.with_labels(cfg, names, exclusive))
+    cfg = StarGAN.resolve_config(config.resolve(StarGAN.Config, ("test", {**small, **flags})))
+    return StarGAN.resolve_config(StarGAN.with_labels(cfg, names, exclusive))
 
 
 def method_of(names=NAMES, exclusive=True, **flags):
@@ -108,7 +108,7 @@ class Double:
     """The authors' iteration, in their order; chance is given: the permutation, and the shares of the penalty's mixes."""
 
     def __init__(self, method, exclusive):
-        width, kinds = method.cfg.g_width, len(method.names)
+        width, kinds = method.cfg.g_width, len(method.domain_names)
         self.exclusive, self.kinds, self.iteration = exclusive, kinds, 0
         self.g = copied(double_generator(kinds, width), method.g)
         self.d = copied(DoubleDiscriminator(kinds, width, 5, SIZE), method.d)
@@ -190,7 +190,7 @@ def test_it_trains_as_the_double_does(kind):
 
 def test_the_networks_are_as_large_as_in_the_paper():
     """53.2 million weights for 128 pixels and five attributes."""
-    cfg = StarGAN.with_labels(StarGAN.check(StarGAN.Config()), tuple("pqrst"), exclusive=False)
+    cfg = StarGAN.with_labels(StarGAN.resolve_config(StarGAN.Config()), tuple("pqrst"), exclusive=False)
     method = StarGAN.on_meta(cfg)
     sizes = {name: sum(p.numel() for p in net.parameters()) for name, net in method.named_children()}
     assert sizes == {"g": 8_430_528, "d": 44_762_048}
@@ -265,8 +265,8 @@ def test_other_costs_see_the_same_images(adversarial):
     """With the costs that pair, too, real images stand beside the fakes."""
     method, batch = method_of(adversarial=adversarial).double(), batch_of()
     losses = dict(yields_of(method, batch, 4))["g"]
-    target = permuted(method.vectors(batch["label"], torch.float64), batch["key"])
-    on_fake, on_real = method.d(method.towards(batch["a"], target)), method.d(batch["a"])
+    target = permute_labels(method.label_vectors(batch["label"], torch.float64), batch["key"])
+    on_fake, on_real = method.d(method.generate(batch["a"], target)), method.d(batch["a"])
     expected = (on_fake - 1).square().mean() if adversarial == "lsgan" else F.softplus(on_real - on_fake).mean()
     torch.testing.assert_close(losses["adv"], expected, rtol=0, atol=1e-12)
 
@@ -275,20 +275,20 @@ def test_classification_by_hand():
     """log 2 where the logits say nothing; a sum over attributes, a mean over images."""
     log2 = torch.tensor(2.0).log()
     nothing, label = torch.zeros(3, 2), torch.tensor([[1.0, 0], [0, 1], [1, 0]])
-    torch.testing.assert_close(classification(nothing, label, attributes=False), log2)
-    torch.testing.assert_close(classification(nothing, label, attributes=True), 2 * log2)
+    torch.testing.assert_close(domain_classification(nothing, label, attributes=False), log2)
+    torch.testing.assert_close(domain_classification(nothing, label, attributes=True), 2 * log2)
     logits = torch.tensor([[2.0, -1.0]])  # of an image of the first domain; with the first attribute alone
     one_of_two = torch.log(1 + torch.tensor(-3.0).exp())
     each = torch.log(1 + torch.tensor(-2.0).exp()) + torch.log(1 + torch.tensor(-1.0).exp())
-    torch.testing.assert_close(classification(logits, label[:1], attributes=False), one_of_two)
-    torch.testing.assert_close(classification(logits, label[:1], attributes=True), each)
+    torch.testing.assert_close(domain_classification(logits, label[:1], attributes=False), one_of_two)
+    torch.testing.assert_close(domain_classification(logits, label[:1], attributes=True), each)
 
 
 def test_targets_are_the_batch_s_own_labels_in_another_order():
     label = torch.arange(40.0).view(20, 2)
-    orders = [permuted(label, keyed_random.image_keys(seed, torch.arange(20))) for seed in range(50)]
+    orders = [permute_labels(label, keyed_random.image_keys(seed, torch.arange(20))) for seed in range(50)]
     assert all(torch.equal(order.sort(0).values, label) for order in orders)
-    assert torch.equal(orders[0], permuted(label, keyed_random.image_keys(0, torch.arange(20))))
+    assert torch.equal(orders[0], permute_labels(label, keyed_random.image_keys(0, torch.arange(20))))
     assert len({tuple(order[:, 0].tolist()) for order in orders}) == 50
     staying = torch.stack([(order == label).all(1) for order in orders]).sum().item()
     assert 20 < staying < 90  # one of each permutation on average: 50, with a variance of 50
@@ -299,7 +299,7 @@ def test_labels_become_vectors(kind):
     method = method_of(exclusive=KINDS[kind])
     given = torch.tensor([2, 0]) if KINDS[kind] else torch.tensor([[0.0, 1, 1], [0, 0, 0]])
     expected = [[0, 0, 1], [1, 0, 0]] if KINDS[kind] else [[0, 1, 1], [0, 0, 0]]
-    assert torch.equal(method.vectors(given, torch.float64), torch.tensor(expected, dtype=torch.float64))
+    assert torch.equal(method.label_vectors(given, torch.float64), torch.tensor(expected, dtype=torch.float64))
 
 
 # Conversion.
@@ -317,8 +317,8 @@ def test_labels_become_vectors(kind):
 )
 def test_a_target_is_a_label(exclusive, to, label):
     method, batch = method_of(exclusive=exclusive).double(), batch_of()
-    assert method.target(to).tolist() == label
-    assert method.targets(to) == (to,)
+    assert method.target_label(to).tolist() == label
+    assert method.target_domains(to) == (to,)
     planes = torch.tensor(label, dtype=torch.float64).view(1, 3, 1, 1).expand(COUNT, 3, SIZE, SIZE)
     assert torch.equal(method.translate(batch["a"], to), method.g(torch.cat([batch["a"], planes], 1)))
 
@@ -335,20 +335,20 @@ def test_a_target_is_a_label(exclusive, to, label):
 )
 def test_other_targets_are_refused_with_those_that_there_are(exclusive, to, wrong):
     with pytest.raises(UsageError, match=rf"autumn, summer, winter.*, not to '{wrong}'$") as error:
-        method_of(exclusive=exclusive).targets(to)
+        method_of(exclusive=exclusive).target_domains(to)
     assert "\n" not in str(error.value)
 
 
 def test_all_is_every_domain_in_turn():
-    assert method_of().targets("all") == NAMES
+    assert method_of().target_domains("all") == NAMES
 
 
 def test_domains_are_alike_and_made_by_one_generator():
     method = method_of(input_channels=1, output_channels=1, range_a="0:4095")
-    assert set(method.translators.values()) == {"g"}
-    assert tuple(method.domains) == tuple(method.translators) == NAMES
+    assert set(method.generator_names.values()) == {"g"}
+    assert tuple(method.domains) == tuple(method.generator_names) == NAMES
     assert {(domain.channels, domain.range) for domain in method.domains.values()} == {(1, "0:4095")}
-    assert [method.source_of(name) for name in NAMES] == list(NAMES)
+    assert [method.source_domain(name) for name in NAMES] == list(NAMES)
     assert method.generator_for("summer,winter") is method.g
     assert method.translate(torch.zeros(1, 1, SIZE, SIZE), "summer").shape == (1, 1, SIZE, SIZE)
 
@@ -358,8 +358,8 @@ def test_the_grid_shows_the_input_in_every_domain_and_the_way_back():
     columns = method.preview(batch)
     assert list(columns) == ["input", "to autumn", "to summer", "to winter", "cycle"]
     assert torch.equal(columns["to winter"], method.translate(batch["a"], "winter"))
-    own = method.vectors(batch["label"], torch.float64)
-    assert torch.equal(columns["cycle"], method.towards(columns["to autumn"], own))
+    own = method.label_vectors(batch["label"], torch.float64)
+    assert torch.equal(columns["cycle"], method.generate(columns["to autumn"], own))
 
 
 def test_of_attributes_the_grid_changes_one_at_a_time():
@@ -368,7 +368,7 @@ def test_of_attributes_the_grid_changes_one_at_a_time():
     assert list(columns) == ["input", "autumn changed", "summer changed", "winter changed", "cycle"]
     changed = batch["label"].double()
     changed[:, 1] = 1 - changed[:, 1]
-    assert torch.equal(columns["summer changed"], method.towards(batch["a"], changed))
+    assert torch.equal(columns["summer changed"], method.generate(batch["a"], changed))
 
 
 def test_the_grid_shows_five_domains_at_most():
@@ -378,7 +378,7 @@ def test_the_grid_shows_five_domains_at_most():
 
 def test_the_judge_sees_real_images_and_ones_made_in_the_label_of_another():
     method, batch = method_of().double().eval(), batch_of(count=2)
-    logits = method.judge(batch)
+    logits = method.discriminator_outputs(batch)
     assert torch.equal(logits["real"], method.d(batch["a"]))
     first, second = (NAMES[i] for i in batch["label"].tolist())
     fakes = torch.cat([method.translate(batch["a"][:1], second), method.translate(batch["a"][1:], first)])
@@ -393,7 +393,7 @@ def test_the_plan_is_the_authors_unless_another_is_asked_for():
         cfg = config_of(**flags)
         return cfg.images, cfg.decay_images, cfg.epochs, cfg.decay_epochs
 
-    assert PLAN["images"] == 200_000 * 16
+    assert PAPER_LENGTH["images"] == 200_000 * 16
     assert plan() == (3_200_000, 1_600_000, 0, 0)
     assert plan(images=60) == (60, 0, 0, 0)  # by images the rate is constant, unless it is said otherwise
     assert plan(epochs=3) == (None, 0, 3, 0)

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from translate import keyed_random
 from translate.nn import diffaugment as module
-from translate.nn.diffaugment import DIFFAUGMENT, diffaugment, find, parse
+from translate.nn.diffaugment import DIFFAUGMENT, diffaugment, find_policy, parse_policy
 
 ALL = "color,translation,cutout"
 GEOMETRY = "translation,cutout"
@@ -43,16 +43,16 @@ def drawn(monkeypatch):
 
 
 def test_a_policy_is_read_in_the_tables_order_whatever_its_own():
-    assert parse("cutout, color") == parse(["cutout", "color", "cutout"]) == ("color", "cutout")
-    assert parse("") == parse(()) == ()
-    assert tuple(DIFFAUGMENT) == parse(ALL)
+    assert parse_policy("cutout, color") == parse_policy(["cutout", "color", "cutout"]) == ("color", "cutout")
+    assert parse_policy("") == parse_policy(()) == ()
+    assert tuple(DIFFAUGMENT) == parse_policy(ALL)
 
 
 def test_an_unknown_row_is_named_with_what_there_is():
     with pytest.raises(ValueError, match=r"colour; there are color, translation, cutout"):
-        parse("colour,cutout")
-    assert find("cutout,colour") is None
-    assert find("cutout") == ("cutout",)
+        parse_policy("colour,cutout")
+    assert find_policy("cutout,colour") is None
+    assert find_policy("cutout") == ("cutout",)
 
 
 def test_no_policy_is_no_change():
@@ -189,14 +189,14 @@ def test_the_memory_format_changes_no_value():
 
 def test_both_sides_of_a_pair_are_moved_and_cut_together():
     a = images(8)
-    y = diffaugment(torch.cat([a, a], 1), keys(8), GEOMETRY, condition=3)
+    y = diffaugment(torch.cat([a, a], 1), keys(8), GEOMETRY, condition_channels=3)
     assert torch.equal(y[:, :3], y[:, 3:])
 
 
 def test_only_the_judged_side_changes_its_colours():
     a, b = images(8), images(8).flip(3)
     pair = torch.cat([a, b], 1)
-    y = diffaugment(pair, keys(8), ALL, condition=3)
+    y = diffaugment(pair, keys(8), ALL, condition_channels=3)
     assert torch.equal(y[:, :3], diffaugment(a, keys(8), GEOMETRY))
     torch.testing.assert_close(y[:, 3:], diffaugment(b, keys(8), ALL))
     assert not torch.equal(y[:, 3:], diffaugment(b, keys(8), GEOMETRY))
@@ -210,7 +210,7 @@ def test_gradients_are_right_once_and_twice(policy):
     x = images(2, 4, 6, 5, torch.float64).requires_grad_()
 
     def augmented(x: Tensor) -> Tensor:
-        return diffaugment(x, keys(), policy, condition=1)
+        return diffaugment(x, keys(), policy, condition_channels=1)
 
     assert torch.autograd.gradcheck(augmented, x, fast_mode=True)
     assert torch.autograd.gradgradcheck(lambda x: augmented(x).pow(3), x, fast_mode=True)
@@ -247,7 +247,7 @@ def test_autocast_changes_nothing(dtype):
 
 def test_it_runs_without_memory():
     x, key = torch.empty(2, 6, 32, 32, device="meta"), torch.empty(2, dtype=torch.int64, device="meta")
-    y = diffaugment(x, key, ALL, condition=3)
+    y = diffaugment(x, key, ALL, condition_channels=3)
     assert (y.device.type, y.shape) == ("meta", x.shape)
 
 
@@ -263,7 +263,7 @@ def test_compiled_as_one_graph_it_gives_the_same_values_and_gradients(monkeypatc
     monkeypatch.setattr(keyed_random, "_hash", torch.compiler.assume_constant_result(constant))
 
     def loss(x: Tensor) -> Tensor:
-        return diffaugment(x, keys(), ALL, condition=1).square().sum()
+        return diffaugment(x, keys(), ALL, condition_channels=1).square().sum()
 
     x, z = images().requires_grad_(), images().requires_grad_()
     plain, traced = loss(x), torch.compile(loss, backend="aot_eager", fullgraph=True)(z)
@@ -289,7 +289,7 @@ def test_the_host_waits_for_nothing_on_a_gpu():
         x = torch.empty(2, 6, 32, 32, device="cuda", requires_grad=True)
         key = torch.empty(2, dtype=torch.int64, device="cuda")
         with NoHost():
-            y = diffaugment(x, key, ALL, condition=3)
+            y = diffaugment(x, key, ALL, condition_channels=3)
         assert (y.device.type, y.shape) == ("cuda", x.shape)
 
 
@@ -299,7 +299,7 @@ def test_a_gpu_gives_the_cpus_values_without_waiting():
     cuda = x.cuda(), key.cuda()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        y = diffaugment(*cuda, ALL, condition=3)
+        y = diffaugment(*cuda, ALL, condition_channels=3)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    torch.testing.assert_close(y.cpu(), diffaugment(x, key, ALL, condition=3), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(y.cpu(), diffaugment(x, key, ALL, condition_channels=3), rtol=1e-5, atol=1e-5)

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import nn, tensor
 
 from translate.nn import losses
-from translate.nn.losses import ADVERSARIAL, FARTHEST, gradient_penalty, zero_centred_penalty
+from translate.nn.losses import ADVERSARIAL, MAX_LOGIT, gradient_penalty, zero_centred_penalty
 
-SMOOTHING = [name for name, cost in ADVERSARIAL.items() if cost.smooths]
+SMOOTHING = [name for name, cost in ADVERSARIAL.items() if cost.supports_label_smoothing]
 LOG2 = math.log(2)
 
 
@@ -26,7 +26,7 @@ def slope(loss, x):
 def g_of(name, real):
     """The generator's cost as a function of the fake logits alone."""
     cost = ADVERSARIAL[name]
-    return (lambda fake: cost.g(real, fake)) if cost.pairs else cost.g
+    return (lambda fake: cost.generator_loss(real, fake)) if cost.relativistic else cost.generator_loss
 
 
 def same(value, expected):
@@ -36,7 +36,7 @@ def same(value, expected):
 # Values by hand.
 
 
-@pytest.mark.parametrize("distance", [losses.l1, losses.cycle, losses.identity])
+@pytest.mark.parametrize("distance", [losses.l1, losses.cycle_consistency, losses.identity_loss])
 def test_distances_are_the_mean_of_absolute_differences(distance):
     x, y = tensor([[1.0, -1.0], [0.5, 0.0]]), tensor([[0.0, 1.0], [0.5, -1.0]])
     same(distance(x, y), (1 + 2 + 0 + 1) / 4)
@@ -132,15 +132,18 @@ def test_losses_are_means_over_all_elements(name):
     cost, real, fake = ADVERSARIAL[name], logits(2, 1, 3, 3), logits(2, 1, 3, 3, seed=1)
     thrice = fake.repeat(3, 1, 1, 1)
     same(g_of(name, real.repeat(3, 1, 1, 1).flatten())(thrice.flatten()), g_of(name, real)(fake))
-    same(cost.d(real.repeat(3, 1, 1, 1), thrice if cost.pairs else fake.flatten()), cost.d(real, fake))
-    assert g_of(name, real)(fake).shape == cost.d(real, fake).shape == ()
+    same(
+        cost.discriminator_loss(real.repeat(3, 1, 1, 1), thrice if cost.relativistic else fake.flatten()),
+        cost.discriminator_loss(real, fake),
+    )
+    assert g_of(name, real)(fake).shape == cost.discriminator_loss(real, fake).shape == ()
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_halves(name):
     cost, real, fake = ADVERSARIAL[name], logits(4, 1, 3, 3), logits(4, 1, 3, 3, seed=1)
     halves = list(zip(real.split(2), fake.split(2), strict=True))
-    same(cost.d(real, fake), sum(cost.d(*half) for half in halves) / 2)
+    same(cost.discriminator_loss(real, fake), sum(cost.discriminator_loss(*half) for half in halves) / 2)
     same(g_of(name, real)(fake), sum(g_of(name, r)(f) for r, f in halves) / 2)
 
 
@@ -148,7 +151,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_halves(name):
 def test_gradients_are_those_of_finite_differences(name):
     """Logits from −3 to 3 that lie on none of the hinge's kinks."""
     real, fake = (logits(5, seed=seed).clamp(-3, 3).requires_grad_() for seed in (0, 1))
-    assert torch.autograd.gradcheck(ADVERSARIAL[name].d, (real, fake))
+    assert torch.autograd.gradcheck(ADVERSARIAL[name].discriminator_loss, (real, fake))
     assert torch.autograd.gradcheck(g_of(name, real), (fake,))
 
 
@@ -156,22 +159,26 @@ def test_gradients_are_those_of_finite_differences(name):
 def test_g_wants_higher_and_d_wants_lower_logits_of_fakes(name):
     cost, between = ADVERSARIAL[name], torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
     assert (slope(g_of(name, between), between) < 0).all()
-    assert (slope(lambda fake: cost.d(between, fake), between) > 0).all()
-    assert (slope(lambda real: cost.d(real, between), between) < 0).all()
+    assert (slope(lambda fake: cost.discriminator_loss(between, fake), between) > 0).all()
+    assert (slope(lambda real: cost.discriminator_loss(real, between), between) < 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_losses_and_gradients_are_finite_at_extreme_logits(name, dtype):
     cost, extreme = ADVERSARIAL[name], tensor([-100.0, 100.0], dtype=dtype)
-    for loss in (g_of(name, extreme), lambda x: cost.d(x, extreme), lambda x: cost.d(extreme, x)):
+    for loss in (
+        g_of(name, extreme),
+        lambda x: cost.discriminator_loss(x, extreme),
+        lambda x: cost.discriminator_loss(extreme, x),
+    ):
         assert loss(extreme).isfinite()
         assert slope(loss, extreme).isfinite().all()
 
 
 @pytest.mark.parametrize("name", SMOOTHING)
 def test_label_smoothing_is_one_sided(name):
-    d, real, fake = ADVERSARIAL[name].d, logits(8), logits(8, seed=1)
+    d, real, fake = ADVERSARIAL[name].discriminator_loss, logits(8), logits(8, seed=1)
     same(slope(lambda x: d(real, x, 0.9), fake), slope(lambda x: d(real, x), fake))
     assert not torch.allclose(slope(lambda x: d(x, fake, 0.9), real), slope(lambda x: d(x, fake), real))
     same(d(real, fake, 1.0), d(real, fake))
@@ -180,8 +187,10 @@ def test_label_smoothing_is_one_sided(name):
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_a_row_says_what_its_functions_take(name):
     cost = ADVERSARIAL[name]
-    assert ("target" in inspect.signature(cost.d).parameters) == cost.smooths
-    assert list(inspect.signature(cost.g).parameters) == (["real", "fake"] if cost.pairs else ["fake"])
+    assert ("target" in inspect.signature(cost.discriminator_loss).parameters) == cost.supports_label_smoothing
+    assert list(inspect.signature(cost.generator_loss).parameters) == (
+        ["real", "fake"] if cost.relativistic else ["fake"]
+    )
 
 
 # Where the discriminator's costs are least.
@@ -201,12 +210,14 @@ def test_a_row_says_what_its_functions_take(name):
 def test_least_cost_of_a_discriminator(name, target, real, fake, least):
     cost = ADVERSARIAL[name]
     real, fake = tensor([real], dtype=torch.float64), tensor([fake], dtype=torch.float64)
-    label = (target,) if cost.smooths else ()
-    same(cost.d(real, fake, *label), least)
-    same(slope(lambda x: cost.d(x, fake, *label), real), [0.0])
-    same(slope(lambda x: cost.d(real, x, *label), fake), [0.0])
+    label = (target,) if cost.supports_label_smoothing else ()
+    same(cost.discriminator_loss(real, fake, *label), least)
+    same(slope(lambda x: cost.discriminator_loss(x, fake, *label), real), [0.0])
+    same(slope(lambda x: cost.discriminator_loss(real, x, *label), fake), [0.0])
     for dr, df in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        assert cost.d(real + dr, fake + df, *label) >= cost.d(real, fake, *label) - 1e-12
+        assert (
+            cost.discriminator_loss(real + dr, fake + df, *label) >= cost.discriminator_loss(real, fake, *label) - 1e-12
+        )
 
 
 @pytest.mark.parametrize(
@@ -221,7 +232,7 @@ def test_least_cost_of_a_discriminator(name, target, real, fake, least):
 )
 def test_a_discriminator_that_cannot_tell_says_half(name, logit, value):
     """Where real and fake are the same image, the best logit is that of a probability of ½ (Goodfellow, prop. 1)."""
-    d, best = ADVERSARIAL[name].d, tensor([logit], dtype=torch.float64)
+    d, best = ADVERSARIAL[name].discriminator_loss, tensor([logit], dtype=torch.float64)
     same(d(best, best), value)
     same(slope(lambda x: d(x, x), best), [0.0])
 
@@ -257,8 +268,8 @@ def test_relativistic_pairs_image_by_image_and_patch_by_patch():
 
 def test_maximum_likelihood_goes_on_straight_where_the_odds_are_beyond_evidence():
     """Up to the limit −exp(logit)/N; above it the tangent: value and slope meet there, and no gradient is lost."""
-    limit = math.exp(FARTHEST)
-    fake = tensor([FARTHEST - 1e-6, FARTHEST, FARTHEST + 1e-6, FARTHEST + 5], dtype=torch.float64)
+    limit = math.exp(MAX_LOGIT)
+    fake = tensor([MAX_LOGIT - 1e-6, MAX_LOGIT, MAX_LOGIT + 1e-6, MAX_LOGIT + 5], dtype=torch.float64)
     same(slope(losses.maximum_likelihood_g, fake), [-limit * (1 - 1e-6) / 4] + 3 * [-limit / 4])
     same(losses.maximum_likelihood_g(fake[1:2]), -limit)
     same(losses.maximum_likelihood_g(fake[3:]), -limit * 6)
@@ -270,7 +281,8 @@ def test_maximum_likelihood_and_minimax_and_non_saturating_pull_at_different_fak
         fake = tensor([logit], dtype=torch.float64)
         sigmoid = 1 / (1 + math.exp(-logit))
         pulls = [
-            slope(ADVERSARIAL[name].g, fake).item() for name in ("maximum-likelihood", "minimax", "non-saturating")
+            slope(ADVERSARIAL[name].generator_loss, fake).item()
+            for name in ("maximum-likelihood", "minimax", "non-saturating")
         ]
         assert pulls == pytest.approx([-math.exp(logit), -sigmoid, sigmoid - 1], rel=1e-9)
 
@@ -474,5 +486,9 @@ def test_zero_centred_penalty_keeps_float64():
 
 
 def test_which_costs_ask_for_a_penalty():
-    asking = {name: (cost.penalise, cost.penalty, cost.every) for name, cost in ADVERSARIAL.items() if cost.penalty}
+    asking = {
+        name: (cost.penalty_function, cost.penalty_weight, cost.penalty_every)
+        for name, cost in ADVERSARIAL.items()
+        if cost.penalty_weight
+    }
     assert asking == {"wgan-gp": (gradient_penalty, 10.0, 1), "relativistic": (zero_centred_penalty, 1.0, 8)}

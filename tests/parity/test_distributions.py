@@ -21,7 +21,7 @@ from translate.data.preprocessing import Preprocessing
 from translate.data.sampler import Sampler
 from translate.data.split import ImageRef
 from translate.methods import METHODS
-from translate.methods.pool import ImagePool
+from translate.methods.image_pool import ImagePool
 from translate.training.schedule import Schedule
 
 from . import double
@@ -241,7 +241,7 @@ def test_pairs_are_cut_and_flipped_alike(coordinates):
 def networks(request):
     """All networks of the default recipe but for their width, by name."""
     cls = METHODS[request.param]
-    method = cls(cls.check(cls.Config(g_width=16, d_width=16)))
+    method = cls(cls.resolve_config(cls.Config(g_width=16, d_width=16)))
     return {name: net for name, net in method.named_children() if name[:2] in ("g", "g_", "d", "d_")}
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import GENERATORS
+from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 from . import double
 

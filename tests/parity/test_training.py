@@ -25,7 +25,7 @@ POOL = 3  # so that fakes are swapped within the steps
 def engine_of(name, precision="fp64", **settings):
     """The method's default recipe with small networks and images."""
     cls = METHODS[name]
-    cfg = cls.check(config.resolve(cls.Config, ("test", {"g_width": 6, "d_width": 6, **settings})))
+    cfg = cls.resolve_config(config.resolve(cls.Config, ("test", {"g_width": 6, "d_width": 6, **settings})))
     schedule = Schedule(STEPS_PER_EPOCH * cfg.batch_size, EPOCHS, DECAY_EPOCHS)
     return Engine(
         cls(cfg), schedule, seed=cfg.seed, device=torch.device("cpu"), precision=PRECISIONS[precision],
@@ -150,7 +150,7 @@ DEFAULTS = {
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_the_default_recipe_is_the_reference_s(name):
     cls = METHODS[name]
-    cfg = config.to_dict(cls.check(cls.Config()))
+    cfg = config.to_dict(cls.resolve_config(cls.Config()))
     expected = COMMON | DEFAULTS[name]
     assert {key: cfg[key] for key in expected} == expected
     assert cls.presets["paper"] == {}

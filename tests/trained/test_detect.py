@@ -8,8 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import GENERATORS, find
+from translate.nn.networks import DISCRIMINATORS, GENERATORS, find
 from translate.trained.detect import (
     RUNNING_STATISTICS,
     WRAPPER_PREFIXES,

@@ -23,9 +23,8 @@ from translate import images
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
 from translate.nn.blocks import BatchNorm2d
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import find
 from translate.nn.init import normal_
+from translate.nn.networks import DISCRIMINATORS, find
 from translate.trained import reference_pth, translator
 from translate.trained.translator import Translator
 from translate.training import checkpoint

@@ -18,7 +18,7 @@ import translate
 from translate import images
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
-from translate.nn import winograd
+from translate.nn import fast_conv
 from translate.trained import folder as model_folder
 from translate.trained import translator
 from translate.trained.translator import Translator
@@ -309,11 +309,11 @@ def test_equal_weights_give_equal_bytes(build: Build, name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_file_holds_the_generators_and_nothing_else(build: Build, name: str) -> None:
     cls, folder = METHODS[name], build(name)
-    cfg = cls.check(cls.Config(g_width=4, d_width=4, crop_size=64))
+    cfg = cls.resolve_config(cls.Config(g_width=4, d_width=4, crop_size=64))
     method = cls.on_meta(cfg)
     expected = {
         f"{attribute}.{key}"
-        for attribute in (*method.translators.values(), *method.samplers)
+        for attribute in (*method.generator_names.values(), *method.sampling_networks)
         for key in method.get_submodule(attribute).state_dict()
     }
     with safe_open(folder / "model.safetensors", "pt") as file:
@@ -448,8 +448,8 @@ def test_the_fast_way_gives_what_the_exact_one_gives_to_rounding(
     model: Translator, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both by one model in turn, whose weights lie in memory as each wants them."""
-    monkeypatch.setattr(winograd, "NARROWEST", 16)
-    monkeypatch.setattr(winograd, "SMALLEST", 1)
+    monkeypatch.setattr(fast_conv, "NARROWEST", 16)
+    monkeypatch.setattr(fast_conv, "SMALLEST", 1)
     pixels = draw(3, 64, 64)
     x = tensor(pixels)
     exact, fast = model(x, pixels="reference"), model(x)

@@ -15,7 +15,7 @@ from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
-from ..small import SIZE, batch_like, small_config
+from ..helpers import SIZE, batch_like, small_config
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 FLAGS = {"batch_size": 2, "gan_curriculum": 4, "generator": "resnet_1blocks", "dropout": True, "nce_patches": 8}

@@ -17,7 +17,7 @@ from translate.training.cuda_graphs import CudaGraphRecorder, EagerRunner, Graph
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
-from ..small import SIZE, assert_equal_state, small_settings
+from ..helpers import SIZE, assert_equal_state, small_settings
 from .recording import CPU, CUDA, PENALTY, Line, TapeRecorder, batch_of, build, line, ones, train
 
 

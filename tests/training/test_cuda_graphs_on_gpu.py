@@ -10,7 +10,7 @@ from translate.methods import METHODS
 from translate.training.cuda_graphs import CudaGraphRecorder, EagerRunner, GraphRunner
 from translate.training.loop import Training
 
-from ..small import assert_equal_state, small_settings
+from ..helpers import assert_equal_state, small_settings
 from .recording import CUDA, PENALTY, build, line, ones, train
 
 pytestmark = pytest.mark.gpu

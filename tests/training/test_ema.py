@@ -12,7 +12,7 @@ from translate.training import checkpoint
 from translate.training.ema import EMA
 from translate.training.loop import preview
 
-from ..small import distinct_methods, small_settings
+from ..helpers import distinct_methods, small_settings
 
 QUIET = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu", "watch": False, "say": lambda line: None}
 

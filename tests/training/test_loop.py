@@ -18,7 +18,7 @@ from translate.methods import METHODS
 from translate.training import checkpoint
 from translate.training.loop import ScalarMeans, crosses_multiple
 
-from ..small import distinct_methods, small_settings
+from ..helpers import distinct_methods, small_settings
 
 FLAGS = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu"}
 

@@ -20,7 +20,7 @@ from translate.training import memory_estimate
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
-from ..small import batch_like, distinct_methods, small_config
+from ..helpers import batch_like, distinct_methods, small_config
 
 CPU, FP32 = torch.device("cpu"), PRECISIONS["fp32"]
 GREY = {"a": torch.empty(1, 1, 8, 8)}
@@ -47,7 +47,7 @@ class Toy(Method):
     """Layers on images; no convolution, so no scratch for any."""
 
     Config = ToyConfig
-    translators = {}
+    generator_names = {}
 
     def __init__(self, cfg):
         super().__init__(cfg)

@@ -65,7 +65,9 @@ class TestWhichImages:
         assert [ref.path.stem for ref in split.a] == ["000", "010", "020", "030"] == [b.path.stem for b in split.b]
 
     def cfg(self, **flags):
-        return CycleGAN.check(translate.config.resolve(CycleGAN.Config, ("test", {"evaluate_every": 4, **flags})))
+        return CycleGAN.resolve_config(
+            translate.config.resolve(CycleGAN.Config, ("test", {"evaluate_every": 4, **flags}))
+        )
 
     def divided(self, root, **flags):
         said = []

@@ -209,7 +209,7 @@ def describe_model(model: str | Path) -> dict[str, Any]:
             sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
         ),
         "parameters": sum(w.numel() for key, w in weights.items() if not key.endswith(RUNNING_STATISTICS)),
-        "classes": list(given.method.classes) if given.method.samplers else None,
+        "classes": list(given.method.classes) if given.method.sampling_networks else None,
         "discriminators": sorted({key.split(".")[0] for key in given.discriminators}),
         "sha256": given.sha256,
         "notices": given.notices,

@@ -330,7 +330,9 @@ def _networks_of(cls: type[Method], start: str, folder: Path) -> dict[str, Any]:
         known = _recorded(folder)[0]
     else:
         known = translator.read_model(start).info["networks"]
-    return {name: known[name] for name in cls.settings if name in known and name in config.setting_names(cls.Config)}
+    return {
+        name: known[name] for name in cls.network_settings if name in known and name in config.setting_names(cls.Config)
+    }
 
 
 def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) -> dict[str, Weights]:
@@ -338,9 +340,9 @@ def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) ->
     given = translator.read_model(cfg.init_from)
     method = cls.on_meta(cfg)
     start = {
-        method.translators[to]: given.method.generator_for(to).state_dict()
+        method.generator_names[to]: given.method.generator_for(to).state_dict()
         for to in given.info["directions"]
-        if to in method.translators
+        if to in method.generator_names
     }
     if given.method.name == method.name:
         for key, tensor in given.discriminators.items():

@@ -33,10 +33,10 @@ class ImageSampler:
     def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
         """ModelError where the model makes nothing from noise."""
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
-        if not self.method.samplers:
+        if not self.method.sampling_networks:
             raise ModelError(f"{model.source}: translates images, and makes none from noise; use translate convert")
         self.precision = resolve_precision(precision, device)
-        for attribute in self.method.samplers:
+        for attribute in self.method.sampling_networks:
             self.method.get_submodule(attribute).to(device, self.precision.weights)
         self.method.eval()
 

@@ -107,7 +107,7 @@ def case_from_split(
     settings: dict[str, Any], choice: EvaluationOptions, progress: ProgressCallback,
 ) -> EvaluationCase:  # fmt: skip
     """A model's translations of the images of a split. `settings`: of the run that trained it, as far as they are known."""
-    split, given = split.swapped() if choice.to == "a" else split, model.source_of(choice.to)
+    split, given = split.swapped() if choice.to == "a" else split, model.source_domain(choice.to)
     side = _side(choice.size, model.info.get("trained_on"), settings)
     channels = {given: model.input_channels(choice.to), choice.to: model.output_channels(choice.to)}
     ways = {domain: ReadOptions(side, count, model.value_range(domain)) for domain, count in channels.items()}

@@ -17,7 +17,7 @@ from translate import keyed_random
 from translate.errors import DataError
 from translate.evaluation.input_checks import check_count, content_keys, to_uint8_batch
 from translate.evaluation.uncertainty import Estimate, bootstrap, mean_interval
-from translate.nn.blocks import conv_norm_relu, set_test_time
+from translate.nn.blocks import conv_norm_relu, set_test_time_behaviour
 from translate.nn.init import normal_
 
 IGNORE_INDEX = 255
@@ -169,7 +169,7 @@ def _train(net: nn.Module, pixels: Tensor, labels: Tensor, seed: int, steps: int
         F.cross_entropy(logits, labels[rows].to(device), ignore_index=IGNORE_INDEX).backward()
         optimizer.step()
         schedule.step()
-    set_test_time(net, "running")
+    set_test_time_behaviour(net, "running")
     return net.eval()
 
 

@@ -9,25 +9,28 @@ from torch import Tensor
 from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods.base import (
-    Batch,
-    Clock,
-    GanConfig,
-    Method,
-    Step,
-    Update,
-    adversary_of,
+from translate.methods.base import Batch, Clock, Method, Step, Update
+from translate.methods.building import (
+    build_adversarial_loss,
     build_discriminator,
     build_generator,
-    check_gan,
-    coupling,
-    passes,
+    check_gan_config,
+    coupling_reason,
+    forward_concatenated,
 )
+from translate.methods.configs import GanConfig
 from translate.nn.diffaugment import diffaugment
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import GENERATORS, find
 from translate.nn.init import xavier_
-from translate.nn.patchnce import Heads, maps, mirrored, patch_nce, places, take, taps
+from translate.nn.networks import DISCRIMINATORS, GENERATORS, find
+from translate.nn.patchnce import (
+    ProjectionHeads,
+    encoder_features,
+    gather_locations,
+    mirror_locations,
+    nce_layers,
+    patch_nce,
+    sample_locations,
+)
 
 
 @dataclass(frozen=True)
@@ -69,32 +72,32 @@ class CUT(Method):
     name = "cut"
     layout = "unpaired"
     Config = CUTConfig
-    translators = {"b": "g"}
+    generator_names = {"b": "g"}
     ema = ("g",)
 
     def __init__(self, cfg: CUTConfig) -> None:
         super().__init__(cfg)
         self.g = build_generator(cfg, cfg.input_channels, cfg.output_channels, cfg.seed, "g")
         self.d = build_discriminator(cfg, cfg.output_channels, cfg.seed, "d")
-        self.f = Heads(tapped_channels(cfg))
+        self.f = ProjectionHeads(nce_channels(cfg))
         xavier_(self.f, cfg.seed, "f")
-        self.adversary = adversary_of(cfg)
+        self.adversarial_loss = build_adversarial_loss(cfg)
         # One Adam over g and f does what the authors' two do side by side: it looks at each weight by itself.
         self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g", "f"), cfg.lr)}
-        self.coupled = coupling(cfg)
+        self.coupled = coupling_reason(cfg)
 
     @classmethod
-    def check(cls, cfg: CUTConfig) -> CUTConfig:
+    def resolve_config(cls, cfg: CUTConfig) -> CUTConfig:
         if cfg.input_channels != cfg.output_channels:
             raise UsageError(
                 f"{cls.name} encodes what it makes as it encodes its input, so a and b need as many channels, not "
                 f"{cfg.input_channels} and {cfg.output_channels}; give --input-channels and --output-channels the same number"
             )
-        check_gan(cls, cfg)
+        check_gan_config(cls, cfg)
         return cfg
 
     def phase(self, clock: Clock) -> str:
-        return self.adversary.phase(clock.step)
+        return self.adversarial_loss.phase(clock.step)
 
     def step(self, batch: Batch, clock: Clock) -> Step:
         a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
@@ -108,40 +111,43 @@ class CUT(Method):
 
         # The discriminator first, as in the authors' code. The generator's graph lives on across this update.
         real_seen, fake_seen = seen(b, "real"), seen(fake.detach(), "fake")
-        on_fake, on_real = passes(self.d, fake_seen, real_seen)
-        losses = {"adv": self.adversary.d(on_real, on_fake)}
-        if self.adversary.due(clock.step):
-            losses["penalty"] = self.adversary.penalty(self.d.forward, real_seen, fake_seen, key)
+        on_fake, on_real = forward_concatenated(self.d, fake_seen, real_seen)
+        losses = {"adv": self.adversarial_loss.d(on_real, on_fake)}
+        if self.adversarial_loss.has_penalty(clock.step):
+            losses["penalty"] = self.adversarial_loss.penalty(self.d.forward, real_seen, fake_seen, key)
         yield "d", losses
 
         # Fool the discriminator that has just moved, and leave things where they are. Two contrasts count half each.
         weight = cfg.lambda_nce * (1 if same is None else 0.5)
         losses = {
-            "adv": self.adversary.g(lambda x: self.d(seen(x, "g")), fake, b),
-            "nce": weight * self.contrast(fake, a, key, "a", flipped),
+            "adv": self.adversarial_loss.g(lambda x: self.d(seen(x, "g")), fake, b),
+            "nce": weight * self.nce_loss(fake, a, key, "a", flipped),
         }
         if same is not None:
-            losses["nce_identity"] = weight * self.contrast(same, b, key, "b", flipped)
+            losses["nce_identity"] = weight * self.nce_loss(same, b, key, "b", flipped)
         yield "g", losses
 
     def generate(self, a: Tensor, b: Tensor | None, flipped: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What is made of a and of b, if it is given, in one run; of their mirror images where `flipped` (N,)."""
-        images = [x if flipped is None else turned(x, flipped) for x in (a, b) if x is not None]
+        images = [x if flipped is None else flip_where(x, flipped) for x in (a, b) if x is not None]
         fake, *same = self.g(torch.cat(images)).split(len(a))
         return fake, same[0] if same else None
 
-    def contrast(self, made: Tensor, source: Tensor, key: Tensor, name: str, flipped: Tensor | None) -> Tensor:
+    def nce_loss(self, made: Tensor, source: Tensor, key: Tensor, name: str, flipped: Tensor | None) -> Tensor:
         """PatchNCE of images and of what they were made of, the mean over the tapped layers.
 
         Where an image was `flipped`, its maps are read at mirrored places: that is mirroring them back.
         """
-        found = maps(self.g, made)
-        at = places(key, name, found, self.cfg.nce_patches)
+        found = encoder_features(self.g, made)
+        at = sample_locations(key, name, found, self.cfg.nce_patches)
         there = at
         if flipped is not None:
-            there = [torch.where(flipped[:, None], mirrored(p, x.shape[3]), p) for x, p in zip(found, at, strict=True)]
-        queries = self.f([take(x, p) for x, p in zip(found, there, strict=True)])
-        keys = self.f([take(x, p) for x, p in zip(maps(self.g, source), at, strict=True)])
+            there = [
+                torch.where(flipped[:, None], mirror_locations(p, x.shape[3]), p)
+                for x, p in zip(found, at, strict=True)
+            ]
+        queries = self.f([gather_locations(x, p) for x, p in zip(found, there, strict=True)])
+        keys = self.f([gather_locations(x, p) for x, p in zip(encoder_features(self.g, source), at, strict=True)])
         pairs = zip(queries, keys, strict=True)
         return torch.stack([patch_nce(query, own, self.cfg.nce_temperature) for query, own in pairs]).mean()
 
@@ -150,7 +156,7 @@ class CUT(Method):
         columns = {"real a": a, "fake b": self.translate(a, "b", key)}
         return {**columns, "real b": b, "identity b": self.translate(b, "b", key)} if self.cfg.nce_identity else columns
 
-    def judge(self, batch: Batch) -> dict[str, Tensor]:
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
         return {"real": self.d(batch["b"]), "fake": self.d(self.translate(batch["a"], "b", batch["key"]))}
 
 
@@ -161,19 +167,19 @@ class FastCUT(CUT):
     Config = FastCUTConfig
 
 
-def tapped_channels(cfg: CUTConfig) -> list[int]:
+def nce_channels(cfg: CUTConfig) -> list[int]:
     """Of the maps that are contrasted. UsageError if the generator has none that could be."""
     with torch.device("meta"):
         net = build_generator(cfg, cfg.input_channels, cfg.output_channels)
         image = torch.empty(1, cfg.input_channels, net.minimum, net.minimum)
-    if not taps(net):
+    if not nce_layers(net):
         raise UsageError(
             f"--generator {cfg.generator}: what is contrasted are maps of a chain around residual blocks; "
             f"use antialias_9blocks or resnet_9blocks, or another number of blocks"
         )
-    return [x.shape[1] for x in maps(net, image)]
+    return [x.shape[1] for x in encoder_features(net, image)]
 
 
-def turned(x: Tensor, flipped: Tensor) -> Tensor:
+def flip_where(x: Tensor, flipped: Tensor) -> Tensor:
     """Images (N, C, H, W), mirrored where `flipped` (N,)."""
     return torch.where(flipped[:, None, None, None], x.flip(3), x)

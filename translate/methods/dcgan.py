@@ -16,24 +16,16 @@ from torch import Tensor
 from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods.base import (
-    AdversarialConfig,
-    Batch,
-    Clock,
-    Domain,
-    Method,
-    Step,
-    Update,
-    adversary_of,
-    check_adversarial,
-)
-from translate.nn.blocks import set_test_time
-from translate.nn.dcgan import SMALLEST, DCGANDiscriminator, DCGANGenerator, is_size
+from translate.methods.base import Batch, Clock, Domain, Method, Step, Update
+from translate.methods.building import build_adversarial_loss, check_adversarial_config
+from translate.methods.configs import AdversarialConfig
+from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.diffaugment import diffaugment
 from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL
+from translate.nn.networks.dcgan import MIN_SIZE, DCGANDiscriminator, DCGANGenerator, is_supported_size
 
-COLUMNS = 6
+SAMPLE_COLUMNS = 6
 """Of samples in the sample grid."""
 
 
@@ -82,9 +74,9 @@ class DCGAN(Method):
     name = "dcgan"
     layout = "images"
     Config = DCGANConfig
-    translators = {}
-    samplers = ("g",)
-    settings = (
+    generator_names = {}
+    sampling_networks = ("g",)
+    network_settings = (
         "input_channels", "output_channels", "crop_size", "norm", "g_width", "d_width", "noise_size", "virtual_batch_norm",
         "reference_size", "classes", "range_a",
     )  # fmt: skip
@@ -97,11 +89,11 @@ class DCGAN(Method):
         reference = self._reference() if cfg.virtual_batch_norm else None
         self.g = DCGANGenerator(cfg.noise_size + count, cfg.input_channels, size, cfg.g_width, cfg.norm, reference)
         self.d = DCGANDiscriminator(cfg.input_channels + count, size, cfg.d_width, cfg.norm)
-        self.g.recomputes = cfg.gradient_checkpointing
+        self.g.gradient_checkpointing = cfg.gradient_checkpointing
         for name, net in (("g", self.g), ("d", self.d)):
             normal_(net, cfg.seed, name)
-            set_test_time(net, "running")  # one image of noise is no batch to take statistics from
-        self.adversary = adversary_of(cfg)
+            set_test_time_behaviour(net, "running")  # one image of noise is no batch to take statistics from
+        self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
         self.coupled = "batch norm" if cfg.norm == "batch" else ""
 
@@ -109,15 +101,17 @@ class DCGAN(Method):
         """The codes of virtual batch norm's reference batch, (M, noise_size + classes), as many of each class."""
         numbers = torch.arange(self.cfg.reference_size)
         label = numbers % len(self.classes) if self.classes else None
-        return self.code(keyed_random.image_keys(keyed_random.derive_key(self.cfg.seed, "reference"), numbers), label)
+        return self.latent_code(
+            keyed_random.image_keys(keyed_random.derive_key(self.cfg.seed, "reference"), numbers), label
+        )
 
     @classmethod
-    def check(cls, cfg: DCGANConfig) -> DCGANConfig:
-        if not is_size(cfg.crop_size):
+    def resolve_config(cls, cfg: DCGANConfig) -> DCGANConfig:
+        if not is_supported_size(cfg.crop_size):
             below = 1 << (cfg.crop_size.bit_length() - 1)
-            near = max(SMALLEST, min(below, 2 * below, key=lambda size: abs(size - cfg.crop_size)))
+            near = max(MIN_SIZE, min(below, 2 * below, key=lambda size: abs(size - cfg.crop_size)))
             raise UsageError(
-                f"--crop-size {cfg.crop_size}: dcgan makes images of a power of two from {SMALLEST} up; try --crop-size {near}"
+                f"--crop-size {cfg.crop_size}: dcgan makes images of a power of two from {MIN_SIZE} up; try --crop-size {near}"
             )
         if cfg.preprocess == "none":
             raise UsageError(
@@ -135,7 +129,7 @@ class DCGAN(Method):
             raise UsageError(
                 f"--d-warmup {cfg.d_warmup} takes all of --images {cfg.images}: the generator would never learn"
             )
-        check_adversarial(cfg)
+        check_adversarial_config(cfg)
         return replace(cfg, output_channels=cfg.input_channels)
 
     @classmethod
@@ -158,40 +152,42 @@ class DCGAN(Method):
     def domains(self) -> Mapping[str, Domain]:
         return {"a": Domain(self.cfg.input_channels, self.cfg.range_a)}
 
-    def trains_generator(self, clock: Clock) -> bool:
+    def updates_generator(self, clock: Clock) -> bool:
         """Whether the step has an update of the generator: after the warm-up, every `n_critic`-th."""
         return clock.images >= self.cfg.d_warmup and (clock.step + 1) % self.cfg.n_critic == 0
 
     def phase(self, clock: Clock) -> str:
-        alone = "" if self.trains_generator(clock) else "warm-up" if clock.images < self.cfg.d_warmup else "critic"
-        return " ".join(filter(None, (alone, self.adversary.phase(clock.step))))
+        alone = "" if self.updates_generator(clock) else "warm-up" if clock.images < self.cfg.d_warmup else "critic"
+        return " ".join(filter(None, (alone, self.adversarial_loss.phase(clock.step))))
 
     def step(self, batch: Batch, clock: Clock) -> Step:
         real, key = batch["a"], batch["key"]
         label = batch["label"] if self.classes else None
-        trains_generator = self.trains_generator(clock)
+        trains_generator = self.updates_generator(clock)
 
         def seen(x: Tensor, use: str) -> Tensor:
             return diffaugment(x, key, self.cfg.diffaugment, use)
 
         def judge(x: Tensor) -> Tensor:
-            return self.d(self.beside(x, label))
+            return self.d(self.with_class_planes(x, label))
 
         with torch.set_grad_enabled(trains_generator):
-            fake = self.g(self.code(key, label))
+            fake = self.g(self.latent_code(key, label))
 
         # Goodfellow et al., 2014, alg. 1: the discriminator first. Real and fake images are not mixed: batch norm would tell.
         on, off = seen(real, "real"), seen(fake.detach(), "fake")
-        losses = {"adv": self.adversary.d(judge(on), judge(off))}
-        if self.adversary.due(clock.step):
-            losses["penalty"] = self.adversary.penalty(lambda x: self.d.forward(self.beside(x, label)), on, off, key)
+        losses = {"adv": self.adversarial_loss.d(judge(on), judge(off))}
+        if self.adversarial_loss.has_penalty(clock.step):
+            losses["penalty"] = self.adversarial_loss.penalty(
+                lambda x: self.d.forward(self.with_class_planes(x, label)), on, off, key
+            )
         yield "d", losses
 
         # The same fakes before the discriminator that has just moved.
         if trains_generator:
-            yield "g", {"adv": self.adversary.g(lambda x: judge(seen(x, "g")), fake, real)}
+            yield "g", {"adv": self.adversarial_loss.g(lambda x: judge(seen(x, "g")), fake, real)}
 
-    def code(self, key: Tensor, label: Tensor | None) -> Tensor:
+    def latent_code(self, key: Tensor, label: Tensor | None) -> Tensor:
         """What the generator makes images of: noise in [-1, 1) that key (N,) decides, and the class, (N, noise_size + classes).
 
         label (N,): the class, -1 where it is not known; None where there are none.
@@ -199,7 +195,7 @@ class DCGAN(Method):
         z = 2 * keyed_random.uniform(key, "z", self.cfg.noise_size) - 1
         return z if label is None else torch.cat([z, self.one_hot(label).to(z.dtype)], 1)
 
-    def beside(self, x: Tensor, label: Tensor | None) -> Tensor:
+    def with_class_planes(self, x: Tensor, label: Tensor | None) -> Tensor:
         """What the discriminator sees: images (N, C, H, W), and behind them the planes of the class."""
         if label is None:
             return x
@@ -214,7 +210,7 @@ class DCGAN(Method):
         """An image of one key and label is the same in any batch. Without labels the keys decide them too."""
         if label is None and self.classes:
             label = (keyed_random.uniform(key, "class") * len(self.classes)).to(torch.int64)
-        return self.g(self.code(key, label))
+        return self.g(self.latent_code(key, label))
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> NoReturn:
         raise UsageError("dcgan makes images from noise and translates none; use translate sample")
@@ -223,14 +219,14 @@ class DCGAN(Method):
         """Real images, and samples of different noise; with classes, of the same noise and the first of them."""
         key, columns = batch["key"], {"real": batch["a"]}
         if self.classes:
-            for index, name in enumerate(self.classes[:COLUMNS]):
+            for index, name in enumerate(self.classes[:SAMPLE_COLUMNS]):
                 columns[f"sample {name}"] = self.sample(key, torch.full_like(key, index))
         else:
-            for index in range(COLUMNS):
+            for index in range(SAMPLE_COLUMNS):
                 columns[f"sample {index + 1}"] = self.sample(keyed_random.fold_in(key, "preview", index))
         return columns
 
-    def judge(self, batch: Batch) -> dict[str, Tensor]:
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
         label = batch["label"] if self.classes else None
         fake = self.sample(batch["key"], label)
-        return {name: self.d(self.beside(x, label)) for name, x in (("real", batch["a"]), ("fake", fake))}
+        return {name: self.d(self.with_class_planes(x, label)) for name, x in (("real", batch["a"]), ("fake", fake))}

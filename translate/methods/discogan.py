@@ -10,26 +10,20 @@ from torch import Tensor
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods import two_way
-from translate.methods.base import (
-    Batch,
-    Clock,
-    GanConfig,
-    Losses,
-    Method,
-    Step,
-    Update,
-    adversary_of,
+from translate.methods.base import Batch, Clock, Losses, Method, Step, Update
+from translate.methods.building import (
+    build_adversarial_loss,
     build_discriminator,
     build_generator,
-    check_gan,
-    coupling,
-    passes,
+    check_gan_config,
+    coupling_reason,
+    forward_concatenated,
 )
+from translate.methods.configs import GanConfig
+from translate.nn.base import FeatureDiscriminator
 from translate.nn.diffaugment import diffaugment
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.features import FeatureDiscriminator
-from translate.nn.generators import GENERATORS, find
 from translate.nn.losses import ADVERSARIAL
+from translate.nn.networks import DISCRIMINATORS, GENERATORS, find
 from translate.runtime import distributed
 
 ADAM = {"betas": (0.5, 0.999), "weight_decay": 1e-5}
@@ -75,7 +69,7 @@ class DiscoGAN(Method):
     name = "discogan"
     layout = "unpaired"
     Config = DiscoGANConfig
-    translators = {"b": "g_ab", "a": "g_ba"}
+    generator_names = {"b": "g_ab", "a": "g_ba"}
     ema = ("g_ab", "g_ba")
 
     def __init__(self, cfg: DiscoGANConfig) -> None:
@@ -85,104 +79,104 @@ class DiscoGAN(Method):
         self.g_ba = build_generator(cfg, b, a, seed, "g_ba")
         self.d_a = build_discriminator(cfg, a, seed, "d_a")
         self.d_b = build_discriminator(cfg, b, seed, "d_b")
-        self.adversary = adversary_of(cfg)
+        self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {
             "d": Update(("d_a", "d_b"), cfg.lr, options=ADAM),
             "g": Update(("g_ab", "g_ba"), cfg.lr, options=ADAM),
         }
-        self.coupled = coupling(cfg) or "feature matching"
+        self.coupled = coupling_reason(cfg) or "feature matching"
 
     @classmethod
-    def check(cls, cfg: DiscoGANConfig) -> DiscoGANConfig:
+    def resolve_config(cls, cfg: DiscoGANConfig) -> DiscoGANConfig:
         if not isinstance(cls.on_meta(cfg).d_a, FeatureDiscriminator):
             raise UsageError(
                 f"--discriminator {cfg.discriminator}: has no inner maps for DiscoGAN to match; use discogan, basic or n_layers"
             )
-        check_gan(cls, cfg)
+        check_gan_config(cls, cfg)
         return cfg
 
-    def critics_turn(self, clock: Clock) -> bool:
+    def updates_discriminator(self, clock: Clock) -> bool:
         """Whether it is the discriminators that move in this step: the first of each `update_interval`."""
         return clock.step % self.cfg.update_interval == 0
 
-    def critics_step(self, clock: Clock) -> int:
+    def discriminator_step(self, clock: Clock) -> int:
         """Steps of the discriminators before this one of theirs."""
         return clock.step // self.cfg.update_interval
 
-    def rate(self, clock: Clock) -> float:
+    def reconstruction_share(self, clock: Clock) -> float:
         """Share of the reconstruction in what the generators minimise."""
         return self.cfg.starting_rate if clock.step < self.cfg.gan_curriculum else self.cfg.default_rate
 
     def phase(self, clock: Clock) -> str:
-        if self.critics_turn(clock):
-            return f"d {self.adversary.phase(self.critics_step(clock))}"
-        return f"g {self.rate(clock)}"
+        if self.updates_discriminator(clock):
+            return f"d {self.adversarial_loss.phase(self.discriminator_step(clock))}"
+        return f"g {self.reconstruction_share(clock)}"
 
     def step(self, batch: Batch, clock: Clock) -> Step:
-        if self.critics_turn(clock):
-            yield "d", self.judgement(batch, clock)
+        if self.updates_discriminator(clock):
+            yield "d", self.discriminator_losses(batch, clock)
         else:
-            yield "g", self.translation(batch, self.rate(clock))
+            yield "g", self.generator_losses(batch, self.reconstruction_share(clock))
 
-    def judgement(self, batch: Batch, clock: Clock) -> Losses:
+    def discriminator_losses(self, batch: Batch, clock: Clock) -> Losses:
         """How well each discriminator tells real images from made ones, (N, C, H, W) each."""
         with torch.no_grad():
             fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])
-        a, fake_a = self.seen(batch, batch["a"], "real a"), self.seen(batch, fake_a, "fake a")
-        b, fake_b = self.seen(batch, batch["b"], "real b"), self.seen(batch, fake_b, "fake b")
+        a, fake_a = self.augment(batch, batch["a"], "real a"), self.augment(batch, fake_a, "fake a")
+        b, fake_b = self.augment(batch, batch["b"], "real b"), self.augment(batch, fake_b, "fake b")
         losses = {
-            "adv_a": self.adversary.d(*passes(self.d_a, a, fake_a)),
-            "adv_b": self.adversary.d(*passes(self.d_b, b, fake_b)),
+            "adv_a": self.adversarial_loss.d(*forward_concatenated(self.d_a, a, fake_a)),
+            "adv_b": self.adversarial_loss.d(*forward_concatenated(self.d_b, b, fake_b)),
         }
-        if self.adversary.due(self.critics_step(clock)):
-            losses["penalty_a"] = self.adversary.penalty(self.d_a.forward, a, fake_a, batch["key"])
-            losses["penalty_b"] = self.adversary.penalty(self.d_b.forward, b, fake_b, batch["key"])
+        if self.adversarial_loss.has_penalty(self.discriminator_step(clock)):
+            losses["penalty_a"] = self.adversarial_loss.penalty(self.d_a.forward, a, fake_a, batch["key"])
+            losses["penalty_b"] = self.adversarial_loss.penalty(self.d_b.forward, b, fake_b, batch["key"])
         return losses
 
-    def translation(self, batch: Batch, rate: float) -> Losses:
-        """Both generators fool, make what has the features of real images, and come back; `rate` is the weight of the last."""
+    def generator_losses(self, batch: Batch, rate: float) -> Losses:
+        """Both generators fool, make what has the features of real images, and come back; `reconstruction_share` is the weight of the last."""
         a, b, share = batch["a"], batch["b"], self.cfg.feature_share
         fake_b, fake_a = self.g_ab(a), self.g_ba(b)
         back_a, back_b = self.g_ba(fake_b), self.g_ab(fake_a)
-        adv_ab, features_b = self.fooling(batch, "b", fake_b)
-        adv_ba, features_a = self.fooling(batch, "a", fake_a)
+        adv_ab, features_b = self.adversarial_and_feature_loss(batch, "b", fake_b)
+        adv_ba, features_a = self.adversarial_and_feature_loss(batch, "a", fake_a)
         return {
             "adv_ab": (1 - rate) * (1 - share) * adv_ab,
             "adv_ba": (1 - rate) * (1 - share) * adv_ba,
             "feature_matching_b": (1 - rate) * share * features_b,
             "feature_matching_a": (1 - rate) * share * features_a,
-            "reconstruction_a": rate * reconstruction(back_a, a),
-            "reconstruction_b": rate * reconstruction(back_b, b),
+            "reconstruction_a": rate * reconstruction_loss(back_a, a),
+            "reconstruction_b": rate * reconstruction_loss(back_b, b),
         }
 
-    def fooling(self, batch: Batch, domain: str, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def adversarial_and_feature_loss(self, batch: Batch, domain: str, fake: Tensor) -> tuple[Tensor, Tensor]:
         """How far made images are from fooling the discriminator of a domain, and their features from those of real ones."""
         real, judge = batch[domain], self.d_a if domain == "a" else self.d_b
         assert isinstance(judge, FeatureDiscriminator), "the config is checked"
         with torch.no_grad():
-            wanted, on_real = judge.features(self.seen(batch, real, f"real {domain}"))
-        made, on_fake = judge.features(self.seen(batch, fake, f"g {domain}"))
-        adversarial = self.adversary.g(lambda x: on_fake if x is fake else on_real, fake, real)
-        return adversarial, feature_matching(wanted, made)
+            wanted, on_real = judge.features_and_logits(self.augment(batch, real, f"real {domain}"))
+        made, on_fake = judge.features_and_logits(self.augment(batch, fake, f"g {domain}"))
+        adversarial = self.adversarial_loss.g(lambda x: on_fake if x is fake else on_real, fake, real)
+        return adversarial, feature_matching_loss(wanted, made)
 
-    def seen(self, batch: Batch, x: Tensor, use: str) -> Tensor:
+    def augment(self, batch: Batch, x: Tensor, use: str) -> Tensor:
         """What a discriminator sees of images."""
         return diffaugment(x, batch["key"], self.cfg.diffaugment, use)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         return two_way.preview(self, batch)
 
-    def judge(self, batch: Batch) -> dict[str, Tensor]:
-        return two_way.judge(self, batch)
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        return two_way.discriminator_outputs(self, batch)
 
 
-def reconstruction(back: Tensor, image: Tensor) -> Tensor:
+def reconstruction_loss(back: Tensor, image: Tensor) -> Tensor:
     """Mean squared difference of images (N, C, H, W) on the paper's scale, where they are in [0, 1]: a quarter of that in
     [−1, 1]."""
     return ((back - image) / 2).square().mean()
 
 
-def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+def feature_matching_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Squared difference between the mean features of real and of made images, mean over each map (N, C, H, W) and sum over the
     maps (the authors' hinge embedding loss with target 1 is just that mean)."""
     pairs = zip(real, fake, strict=True)

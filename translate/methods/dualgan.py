@@ -8,26 +8,20 @@ from torch import Tensor
 
 from translate.config import option
 from translate.methods import two_way
-from translate.methods.base import (
-    Batch,
-    Clock,
-    GanConfig,
-    Losses,
-    Method,
-    Step,
-    Update,
-    adversary_of,
+from translate.methods.base import Batch, Clock, Losses, Method, Step, Update
+from translate.methods.building import (
+    build_adversarial_loss,
     build_discriminator,
     build_generator,
-    check_gan,
-    coupling,
-    passes,
-    with_unet,
+    check_gan_config,
+    coupling_reason,
+    forward_concatenated,
+    with_default_unet,
 )
+from translate.methods.configs import GanConfig
 from translate.nn.diffaugment import diffaugment
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import GENERATORS, find
-from translate.nn.losses import ADVERSARIAL, cycle
+from translate.nn.losses import ADVERSARIAL, cycle_consistency
+from translate.nn.networks import DISCRIMINATORS, GENERATORS, find
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class DualGAN(Method):
     name = "dualgan"
     layout = "unpaired"
     Config = DualGANConfig
-    translators = {"b": "g_ab", "a": "g_ba"}
+    generator_names = {"b": "g_ab", "a": "g_ba"}
     ema = ("g_ab", "g_ba")
 
     def __init__(self, cfg: DualGANConfig) -> None:
@@ -77,50 +71,50 @@ class DualGAN(Method):
         self.g_ba = build_generator(cfg, b, a, seed, "g_ba")
         self.d_a = build_discriminator(cfg, a, seed, "d_a")
         self.d_b = build_discriminator(cfg, b, seed, "d_b")
-        self.adversary = adversary_of(cfg)
+        self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {
             "d": Update(("d_a", "d_b"), cfg.lr, "rmsprop", {"decay": 0.9}),
             "g": Update(("g_ab", "g_ba"), cfg.lr, "rmsprop", {"decay": 0.9}),
         }
-        self.coupled = coupling(cfg)
+        self.coupled = coupling_reason(cfg)
 
     @classmethod
-    def check(cls, cfg: DualGANConfig) -> DualGANConfig:
-        cfg = with_unet(cfg, "dual_unet")
+    def resolve_config(cls, cfg: DualGANConfig) -> DualGANConfig:
+        cfg = with_default_unet(cfg, "dual_unet")
         if cfg.g_steps is None:  # as the authors have it for what their code calls classic
             cfg = replace(cfg, g_steps=2 if cfg.adversarial == "non-saturating" else 1)
-        check_gan(cls, cfg)
+        check_gan_config(cls, cfg)
         return cfg
 
-    def generators_turn(self, clock: Clock) -> bool:
+    def updates_generator(self, clock: Clock) -> bool:
         """Whether the generators move in this step: in the last of each `n_critic`."""
         return (clock.step + 1) % self.cfg.n_critic == 0
 
     def phase(self, clock: Clock) -> str:
-        turn = "both" if self.generators_turn(clock) else "critics"
-        return f"{turn} {self.adversary.phase(clock.step)}"
+        turn = "both" if self.updates_generator(clock) else "critics"
+        return f"{turn} {self.adversarial_loss.phase(clock.step)}"
 
     def step(self, batch: Batch, clock: Clock) -> Step:
         # Alg. 1: the critics first. Each update makes its own fakes, as in the authors' code: so with dropout other ones.
-        yield "d", self.criticism(batch, clock)
+        yield "d", self.discriminator_losses(batch, clock)
         self.clip()
-        if self.generators_turn(clock):
+        if self.updates_generator(clock):
             for turn in range(self.cfg.g_steps):
-                yield "g", self.reconstruction(batch, turn)
+                yield "g", self.generator_losses(batch, turn)
 
-    def criticism(self, batch: Batch, clock: Clock) -> Losses:
+    def discriminator_losses(self, batch: Batch, clock: Clock) -> Losses:
         """Eq. 1 and 2: how well each critic tells real images from made ones, (N, C, H, W) each."""
         with torch.no_grad():
             fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])
-        a, fake_a = self.seen(batch, batch["a"], "real a"), self.seen(batch, fake_a, "fake a")
-        b, fake_b = self.seen(batch, batch["b"], "real b"), self.seen(batch, fake_b, "fake b")
+        a, fake_a = self.augment(batch, batch["a"], "real a"), self.augment(batch, fake_a, "fake a")
+        b, fake_b = self.augment(batch, batch["b"], "real b"), self.augment(batch, fake_b, "fake b")
         losses = {
-            "adv_a": self.adversary.d(*passes(self.d_a, a, fake_a)),
-            "adv_b": self.adversary.d(*passes(self.d_b, b, fake_b)),
+            "adv_a": self.adversarial_loss.d(*forward_concatenated(self.d_a, a, fake_a)),
+            "adv_b": self.adversarial_loss.d(*forward_concatenated(self.d_b, b, fake_b)),
         }
-        if self.adversary.due(clock.step):
-            losses["penalty_a"] = self.adversary.penalty(self.d_a.forward, a, fake_a, batch["key"])
-            losses["penalty_b"] = self.adversary.penalty(self.d_b.forward, b, fake_b, batch["key"])
+        if self.adversarial_loss.has_penalty(clock.step):
+            losses["penalty_a"] = self.adversarial_loss.penalty(self.d_a.forward, a, fake_a, batch["key"])
+            losses["penalty_b"] = self.adversarial_loss.penalty(self.d_b.forward, b, fake_b, batch["key"])
         return losses
 
     def clip(self) -> None:
@@ -131,23 +125,23 @@ class DualGAN(Method):
             for parameter in (*self.d_a.parameters(), *self.d_b.parameters()):
                 parameter.clamp_(-self.cfg.clip, self.cfg.clip)
 
-    def reconstruction(self, batch: Batch, turn: int) -> Losses:
+    def generator_losses(self, batch: Batch, turn: int) -> Losses:
         """Eq. 3: both generators fool the critics and come back to where they started."""
         a, b, cfg = batch["a"], batch["b"], self.cfg
         fake_b, fake_a = self.g_ab(a), self.g_ba(b)
         return {
-            "adv_ab": self.adversary.g(lambda x: self.d_b(self.seen(batch, x, f"g b {turn}")), fake_b, b),
-            "adv_ba": self.adversary.g(lambda x: self.d_a(self.seen(batch, x, f"g a {turn}")), fake_a, a),
-            "cycle_a": cfg.lambda_a * cycle(self.g_ba(fake_b), a),
-            "cycle_b": cfg.lambda_b * cycle(self.g_ab(fake_a), b),
+            "adv_ab": self.adversarial_loss.g(lambda x: self.d_b(self.augment(batch, x, f"g b {turn}")), fake_b, b),
+            "adv_ba": self.adversarial_loss.g(lambda x: self.d_a(self.augment(batch, x, f"g a {turn}")), fake_a, a),
+            "cycle_a": cfg.lambda_a * cycle_consistency(self.g_ba(fake_b), a),
+            "cycle_b": cfg.lambda_b * cycle_consistency(self.g_ab(fake_a), b),
         }
 
-    def seen(self, batch: Batch, x: Tensor, use: str) -> Tensor:
+    def augment(self, batch: Batch, x: Tensor, use: str) -> Tensor:
         """What a discriminator sees of images."""
         return diffaugment(x, batch["key"], self.cfg.diffaugment, use)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         return two_way.preview(self, batch)
 
-    def judge(self, batch: Batch) -> dict[str, Tensor]:
-        return two_way.judge(self, batch)
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        return two_way.discriminator_outputs(self, batch)

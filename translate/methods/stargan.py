@@ -10,28 +10,18 @@ from torch import Tensor
 from translate import keyed_random
 from translate.config import option
 from translate.errors import DataError, UsageError
-from translate.methods.base import (
-    NETWORK_SETTINGS,
-    Batch,
-    Clock,
-    Domain,
-    GanConfig,
-    Method,
-    Step,
-    Update,
-    adversary_of,
-    build_generator,
-    check_gan,
-    coupling,
-)
+from translate.methods.base import Batch, Clock, Domain, Method, Step, Update
+from translate.methods.building import build_adversarial_loss, build_generator, check_gan_config, coupling_reason
+from translate.methods.configs import NETWORK_SETTINGS, GanConfig
+from translate.nn.base import Generator
 from translate.nn.blocks import keyed_dropout
 from translate.nn.diffaugment import diffaugment
-from translate.nn.generators import GENERATORS, Generator, find
-from translate.nn.losses import ADVERSARIAL, cycle
-from translate.nn.stargan import StarGANClassifier, classification
+from translate.nn.losses import ADVERSARIAL, cycle_consistency, domain_classification
+from translate.nn.networks import GENERATORS, find
+from translate.nn.networks.stargan import StarGANClassifier
 from translate.runtime import distributed
 
-PLAN = {"images": 3_200_000, "decay_images": 1_600_000}
+PAPER_LENGTH = {"images": 3_200_000, "decay_images": 1_600_000}
 """200 000 iterations of 16 images; over the last half of them the rate falls to zero. So say the paper and the code as it was
 first released; the code as it is today lowers the rate by 0.1 % in all: that is `--schedule stargan-released`."""
 
@@ -71,22 +61,24 @@ class StarGAN(Method):
     layout = "domains"
     Config = StarGANConfig
     ema = ("g",)
-    settings = (*NETWORK_SETTINGS, "domains", "attributes")
+    network_settings = (*NETWORK_SETTINGS, "domains", "attributes")
 
     def __init__(self, cfg: StarGANConfig) -> None:
         super().__init__(cfg)
-        self.names = tuple(cfg.domains.split(",")) if cfg.domains else ("1", "2")  # unknown: for the shapes alone
-        self.translators = dict.fromkeys(self.names, "g")
-        channels, kinds = cfg.input_channels, len(self.names)
+        self.domain_names = (
+            tuple(cfg.domains.split(",")) if cfg.domains else ("1", "2")
+        )  # unknown: for the shapes alone
+        self.generator_names = dict.fromkeys(self.domain_names, "g")
+        channels, kinds = cfg.input_channels, len(self.domain_names)
         self.g = build_generator(cfg, channels + kinds, channels, cfg.seed, "g")
         self.d = StarGANClassifier(channels, cfg.d_width, cfg.crop_size, kinds)
         self.d.initialise(self.d, cfg.seed, "d")
-        self.adversary = adversary_of(cfg)
+        self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
-        self.coupled = ", ".join(filter(None, ["targets are permuted", coupling(cfg)]))
+        self.coupled = ", ".join(filter(None, ["targets are permuted", coupling_reason(cfg)]))
 
     @classmethod
-    def check(cls, cfg: StarGANConfig) -> StarGANConfig:
+    def resolve_config(cls, cfg: StarGANConfig) -> StarGANConfig:
         if cfg.input_channels != cfg.output_channels or cfg.range_b is not None:
             raise UsageError(
                 "stargan's domains are all alike: give --input-channels and --output-channels one number, and no --range-b"
@@ -100,9 +92,11 @@ class StarGAN(Method):
                 f"--batch-size {cfg.batch_size} with --accumulate {cfg.accumulate}: targets are the labels of the other "
                 f"images that are seen at once; take at least 2 of them"
             )
-        check_gan(cls, replace(cfg, norm="none"))  # as the discriminator has it, which is asked about here
+        check_gan_config(cls, replace(cfg, norm="none"))  # as the discriminator has it, which is asked about here
         if cfg.images is None and cfg.epochs == cfg.decay_epochs == 0:
-            cfg = replace(cfg, images=PLAN["images"], decay_images=cfg.decay_images or PLAN["decay_images"])
+            cfg = replace(
+                cfg, images=PAPER_LENGTH["images"], decay_images=cfg.decay_images or PAPER_LENGTH["decay_images"]
+            )
         return cfg
 
     @classmethod
@@ -117,16 +111,16 @@ class StarGAN(Method):
         return replace(cfg, domains=",".join(names), attributes=not exclusive)
 
     def phase(self, clock: Clock) -> str:
-        return f"{self.adversary.phase(clock.step)} {'g' if self.moves_g(clock) else ''}".strip()
+        return f"{self.adversarial_loss.phase(clock.step)} {'g' if self.updates_generator(clock) else ''}".strip()
 
-    def moves_g(self, clock: Clock) -> bool:
+    def updates_generator(self, clock: Clock) -> bool:
         """Whether the generator learns in this step too."""
         return (clock.step + 1) % self.cfg.n_critic == 0
 
     def step(self, batch: Batch, clock: Clock) -> Step:
         a, key, cfg = batch["a"], batch["key"], self.cfg
-        own = self.vectors(batch["label"], a.dtype)
-        target = permuted(own, key)
+        own = self.label_vectors(batch["label"], a.dtype)
+        target = permute_labels(own, key)
 
         def seen(x: Tensor, use: str) -> Tensor:
             """What the discriminator sees of images."""
@@ -134,21 +128,21 @@ class StarGAN(Method):
 
         # eq. 5: tell real from made images, and the labels of real ones.
         with torch.no_grad():
-            fake = self.towards(a, target)
+            fake = self.generate(a, target)
         real, fake = seen(a, "real"), seen(fake, "fake")
-        on_real, kinds = self.d.both(real)
+        on_real, kinds = self.d.source_and_class_logits(real)
         losses = {
-            "adv": self.adversary.d(on_real, self.d(fake)),
-            "classification": cfg.lambda_cls * classification(kinds, own, attributes=cfg.attributes),
+            "adv": self.adversarial_loss.d(on_real, self.d(fake)),
+            "classification": cfg.lambda_cls * domain_classification(kinds, own, attributes=cfg.attributes),
         }
-        if self.adversary.due(clock.step):
-            losses["penalty"] = self.adversary.penalty(self.d.forward, real, fake, key)
+        if self.adversarial_loss.has_penalty(clock.step):
+            losses["penalty"] = self.adversarial_loss.penalty(self.d.forward, real, fake, key)
         yield "d", losses
 
         # eq. 6, after every n_critic-th step of the discriminator: fool it, be told as the target, and find the way back.
-        if self.moves_g(clock):
-            fake = self.towards(a, target)
-            on_fake, kinds = self.d.both(seen(fake, "g"))
+        if self.updates_generator(clock):
+            fake = self.generate(a, target)
+            on_fake, kinds = self.d.source_and_class_logits(seen(fake, "g"))
 
             def judged(x: Tensor) -> Tensor:
                 """The discriminator's logits, those of the fakes without another pass."""
@@ -157,19 +151,19 @@ class StarGAN(Method):
             yield (
                 "g",
                 {
-                    "adv": self.adversary.g(judged, fake, a),
-                    "classification": cfg.lambda_cls * classification(kinds, target, attributes=cfg.attributes),
-                    "reconstruction": cfg.lambda_rec * cycle(self.towards(fake, own), a),
+                    "adv": self.adversarial_loss.g(judged, fake, a),
+                    "classification": cfg.lambda_cls * domain_classification(kinds, target, attributes=cfg.attributes),
+                    "reconstruction": cfg.lambda_rec * cycle_consistency(self.generate(fake, own), a),
                 },
             )
 
-    def vectors(self, label: Tensor, dtype: torch.dtype) -> Tensor:
+    def label_vectors(self, label: Tensor, dtype: torch.dtype) -> Tensor:
         """Labels of a batch, (N,) numbers of domains or (N, K) attributes, as (N, K) of 0 and 1."""
         if self.cfg.attributes:
             return label.to(dtype)
-        return (label[:, None] == torch.arange(len(self.names), device=label.device)).to(dtype)
+        return (label[:, None] == torch.arange(len(self.domain_names), device=label.device)).to(dtype)
 
-    def towards(self, x: Tensor, label: Tensor) -> Tensor:
+    def generate(self, x: Tensor, label: Tensor) -> Tensor:
         """x (N, C, H, W) translated to labels (N, K), which the generator sees as planes behind the image."""
         planes = label[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)
         planes = planes.contiguous(memory_format=torch.channels_last)  # joined to x they lie as x does, whichever way
@@ -177,61 +171,63 @@ class StarGAN(Method):
 
     @property
     def domains(self) -> Mapping[str, Domain]:
-        return dict.fromkeys(self.names, Domain(self.cfg.input_channels, self.cfg.range_a))
+        return dict.fromkeys(self.domain_names, Domain(self.cfg.input_channels, self.cfg.range_a))
 
-    def source_of(self, to: str) -> str:
+    def source_domain(self, to: str) -> str:
         return to
 
     def generator_for(self, to: str) -> Generator:
         return self.g
 
-    def targets(self, to: str) -> tuple[str, ...]:
+    def target_domains(self, to: str) -> tuple[str, ...]:
         if to == ALL:
-            return self.names
-        self.target(to)
+            return self.domain_names
+        self.target_label(to)
         return (to,)
 
-    def target(self, to: str) -> Tensor:
+    def target_label(self, to: str) -> Tensor:
         """The label (K,) that `to` means: of domains its name; of attributes the names, separated by commas, of all that the
         image shall have, or "none". UsageError, naming those that are possible, if it is no such."""
         asked = [to]
         if self.cfg.attributes:
             asked = [] if to == NONE else [name.strip() for name in to.split(",")]
         for name in asked:
-            if name not in self.names:
+            if name not in self.domain_names:
                 several = f" (one or several, separated by commas), {NONE}" if self.cfg.attributes else ""
-                raise UsageError(f"this model translates to {', '.join(self.names)}{several} or {ALL}, not to {name!r}")
-        return torch.tensor([float(name in asked) for name in self.names])
+                raise UsageError(
+                    f"this model translates to {', '.join(self.domain_names)}{several} or {ALL}, not to {name!r}"
+                )
+        return torch.tensor([float(name in asked) for name in self.domain_names])
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        return self.made(x, self.target(to).to(x.device).expand(len(x), -1), key)
+        return self.translate_to_label(x, self.target_label(to).to(x.device).expand(len(x), -1), key)
 
-    def made(self, x: Tensor, label: Tensor, key: Tensor | None) -> Tensor:
+    def translate_to_label(self, x: Tensor, label: Tensor, key: Tensor | None) -> Tensor:
         """x translated to labels (N, K) as in conversion: keys (N,) decide what drops out."""
         with keyed_dropout(self.g, key if self.cfg.dropout else None):
-            return self.towards(x, label)
+            return self.generate(x, label)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         a, key = batch["a"], batch["key"]
-        own = self.vectors(batch["label"], a.dtype)
+        own = self.label_vectors(batch["label"], a.dtype)
         columns = {"input": a}
         for name, only in zip(
-            self.names[:SHOWN], torch.eye(len(self.names), dtype=a.dtype, device=a.device), strict=False
+            self.domain_names[:SHOWN], torch.eye(len(self.domain_names), dtype=a.dtype, device=a.device), strict=False
         ):
             if self.cfg.attributes:
-                columns[f"{name} changed"] = self.made(a, (own - only).abs(), key)
+                columns[f"{name} changed"] = self.translate_to_label(a, (own - only).abs(), key)
             else:
-                columns[f"to {name}"] = self.made(a, only.expand_as(own), key)
+                columns[f"to {name}"] = self.translate_to_label(a, only.expand_as(own), key)
         first = list(columns)[1]
-        return {**columns, "cycle": self.made(columns[first], own, key)}
+        return {**columns, "cycle": self.translate_to_label(columns[first], own, key)}
 
-    def judge(self, batch: Batch) -> dict[str, Tensor]:
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
         a = batch["a"]
-        others = self.vectors(batch["label"], a.dtype).roll(1, 0)
-        return {"real": self.d(a), "fake": self.d(self.made(a, others, batch["key"]))}
+        others = self.label_vectors(batch["label"], a.dtype).roll(1, 0)
+        return {"real": self.d(a), "fake": self.d(self.translate_to_label(a, others, batch["key"]))}
 
 
-def permuted(label: Tensor, key: Tensor) -> Tensor:
+def permute_labels(label: Tensor, key: Tensor) -> Tensor:
     """The labels (N, K) of a batch in another order, which the keys (N,) decide: as targets they occur as often as in the data.
 
     Over the batches of all processes, so that their number decides nothing.

@@ -19,7 +19,7 @@ def preview(method: Method, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def judge(method: Method, batch: Batch) -> dict[str, Tensor]:
+def discriminator_outputs(method: Method, batch: Batch) -> dict[str, Tensor]:
     """Raw outputs of both discriminators."""
     a, b, key = batch["a"], batch["b"], batch["key"]
     d_a, d_b = method.get_submodule("d_a"), method.get_submodule("d_b")

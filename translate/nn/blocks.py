@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate import keyed_random
-from translate.nn import synchronised
-from translate.nn.winograd import Conv3x3, lies_last
+from translate.nn import sync_batch_norm
+from translate.nn.fast_conv import Conv3x3, is_channels_last
 
 
-def normalise_each(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Each channel of each image of x (N, C, H, W) to mean 0 and variance 1, then times weight plus bias, both (C,).
 
     Where a gradient is recorded it is a group norm with one channel a group, because the gradient of torch's instance norm
@@ -25,7 +25,7 @@ def normalise_each(x: Tensor, weight: Tensor | None = None, bias: Tensor | None 
     """
     if torch.is_grad_enabled():
         return F.group_norm(x, x.shape[1], weight, bias, eps)
-    if x.device.type == "cpu" and lies_last(x):
+    if x.device.type == "cpu" and is_channels_last(x):
         return _normalise_pixels(x.permute(0, 2, 3, 1), weight, bias, eps).permute(0, 3, 1, 2)
     return F.instance_norm(x, weight=weight, bias=bias, eps=eps)
 
@@ -50,11 +50,11 @@ class BatchNorm2d(nn.BatchNorm2d):
     norm_statistics = "sample"
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and synchronised.is_needed():
-            return synchronised.batch_norm(self, x)
+        if self.training and sync_batch_norm.is_distributed():
+            return sync_batch_norm.distributed_batch_norm(self, x)
         if self.training or self.norm_statistics == "running":
             return super().forward(x)
-        return normalise_each(x, self.weight, self.bias, self.eps)
+        return instance_norm(x, self.weight, self.bias, self.eps)
 
 
 class InstanceNorm2d(nn.Module):
@@ -65,7 +65,7 @@ class InstanceNorm2d(nn.Module):
         self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        return normalise_each(x)
+        return instance_norm(x)
 
     def extra_repr(self) -> str:
         return f"{self.channels}"
@@ -86,10 +86,10 @@ class AffineInstanceNorm2d(InstanceNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2] * x.shape[3] == 1:  # torch's norms refuse it
             return (x - x) * self.weight[:, None, None] + self.bias[:, None, None]
-        return normalise_each(x, self.weight, self.bias, self.eps)
+        return instance_norm(x, self.weight, self.bias, self.eps)
 
 
-def needs_whole(norm: nn.Module) -> bool:
+def uses_map_statistics(norm: nn.Module) -> bool:
     """Whether a module divides, in evaluation, by statistics of the whole map that it is given."""
     if isinstance(norm, BatchNorm2d):
         return norm.norm_statistics == "sample"
@@ -104,7 +104,7 @@ def norm_layer(name: str, channels: int) -> nn.Module:
     return nn.Identity() if name == "none" else NORMS[name](channels)
 
 
-def has_bias(norm: str) -> bool:
+def conv_uses_bias(norm: str) -> bool:
     """Whether a convolution in front of this norm carries a bias."""
     return norm == "instance"
 
@@ -112,11 +112,11 @@ def has_bias(norm: str) -> bool:
 class Dropout(nn.Module):
     """Dropout in training; in evaluation nothing, or the same random mask each time when keys are set.
 
-    `keyed_dropout` sets the keys: one for each image, so that the mask depends on nothing else in the batch. `at_test` off
+    `keyed_dropout` sets the keys: one for each image, so that the mask depends on nothing else in the batch. `active_at_test` off
     leaves the masks out all the same.
     """
 
-    at_test = True
+    active_at_test = True
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -127,11 +127,11 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return F.dropout(x, self.p)
-        return self.keyed(x, x.shape[1:])
+        return self.apply_keyed_mask(x, x.shape[1:])
 
-    def keyed(self, x: Tensor, whole: Sequence[int], part: Sequence[range] | None = None) -> Tensor:
+    def apply_keyed_mask(self, x: Tensor, whole: Sequence[int], part: Sequence[range] | None = None) -> Tensor:
         """What the keys do in evaluation to x, which is a part (the range on each axis) of maps of shape `whole` (C, H, W)."""
-        if self.key is None or not self.at_test:
+        if self.key is None or not self.active_at_test:
             return x
         kept = keyed_random.uniform(self.key, self.name, *whole, part=part) >= self.p
         return x * (kept.to(x.dtype) / (1 - self.p))
@@ -153,18 +153,18 @@ def keyed_dropout(net: nn.Module, key: Tensor | None) -> Iterator[None]:
             layer.key = None
 
 
-def set_test_time(net: nn.Module, norm_statistics: str, dropout: bool = True) -> None:
+def set_test_time_behaviour(net: nn.Module, norm_statistics: str, dropout: bool = True) -> None:
     """How `net` behaves in evaluation: what batch norms divide by ("sample" or "running"), and whether keyed dropout acts."""
     for module in net.modules():
         if isinstance(module, BatchNorm2d):
             module.norm_statistics = norm_statistics
         elif isinstance(module, Dropout):
-            module.at_test = dropout
+            module.active_at_test = dropout
 
 
 def conv_norm_relu(cin: int, cout: int, norm: str, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
     """Convolution, norm and ReLU, as three neighbours in a network's list."""
-    bias = has_bias(norm)
+    bias = conv_uses_bias(norm)
     if (kernel, stride) == (3, 1):
         conv: nn.Module = Conv3x3(cin, cout, padding=padding, bias=bias)
     else:
@@ -182,7 +182,7 @@ class ResnetBlock(nn.Module):
             *conv_norm_relu(channels, channels, norm, 3),
             *([Dropout()] if dropout else []),
             nn.ReflectionPad2d(1),
-            Conv3x3(channels, channels, bias=has_bias(norm)),
+            Conv3x3(channels, channels, bias=conv_uses_bias(norm)),
             norm_layer(norm, channels),
         )
 
@@ -190,11 +190,11 @@ class ResnetBlock(nn.Module):
         return x + self.conv_block(x)
 
 
-def down(cin: int, cout: int, *, bias: bool) -> nn.Conv2d:
+def downsample_conv(cin: int, cout: int, *, bias: bool) -> nn.Conv2d:
     """Half the size: 4×4 convolution of stride 2."""
     return nn.Conv2d(cin, cout, 4, 2, 1, bias=bias)
 
 
-def up(cin: int, cout: int, *, bias: bool) -> nn.ConvTranspose2d:
+def upsample_conv(cin: int, cout: int, *, bias: bool) -> nn.ConvTranspose2d:
     """Twice the size: 4×4 transposed convolution of stride 2."""
     return nn.ConvTranspose2d(cin, cout, 4, 2, 1, bias=bias)

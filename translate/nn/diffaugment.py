@@ -12,15 +12,15 @@ from torch import Tensor
 
 from translate import keyed_random
 
-REACH = 1 / 8
+TRANSLATION_RATIO = 1 / 8
 """Largest translation, as a part of the image's side."""
 
-HOLE = 1 / 2
+CUTOUT_RATIO = 1 / 2
 """Side of the square that cutout blanks, as a part of the image's side."""
 
 
 def diffaugment(
-    x: Tensor, key: Tensor, policy: str | Iterable[str], name: str = "diffaugment", *, condition: int = 0
+    x: Tensor, key: Tensor, policy: str | Iterable[str], name: str = "diffaugment", *, condition_channels: int = 0
 ) -> Tensor:
     """x (N, C, H, W) in [-1, 1] → the same shape and dtype, each image changed by draws from its own key (N,).
 
@@ -29,17 +29,17 @@ def diffaugment(
     generator's). What leaves the image is 0, mid-grey; colours are not clipped, since that would stop the gradient, so
     values may leave [-1, 1].
 
-    `condition`: the number of leading channels that are not judged but given, as pix2pix's input image is in the pair
+    `condition_channels`: the number of leading channels that are not judged but given, as pix2pix's input image is in the pair
     (input, output). They are moved and cut together with the rest, or the two would no longer show the same place. Their
     colours are left alone: they are equal in the real and the fake pair, so there is nothing in them to learn by heart, and
     a label or edge map in other colours means something else.
     """
-    for row in parse(policy):
-        x = DIFFAUGMENT[row](x, key, f"{name}/{row}", condition)
+    for row in parse_policy(policy):
+        x = DIFFAUGMENT[row](x, key, f"{name}/{row}", condition_channels)
     return x
 
 
-def parse(policy: str | Iterable[str]) -> tuple[str, ...]:
+def parse_policy(policy: str | Iterable[str]) -> tuple[str, ...]:
     """The rows of a policy in the table's order; ValueError names those that there are not."""
     asked = [row.strip() for row in policy.split(",")] if isinstance(policy, str) else list(policy)
     unknown = [row for row in asked if row and row not in DIFFAUGMENT]
@@ -50,35 +50,35 @@ def parse(policy: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(row for row in DIFFAUGMENT if row in asked)
 
 
-def find(policy: str) -> tuple[str, ...] | None:
+def find_policy(policy: str) -> tuple[str, ...] | None:
     """The rows of a policy such as "color,cutout", or None if it names one that there is not."""
     try:
-        return parse(policy)
+        return parse_policy(policy)
     except ValueError:
         return None
 
 
-def color(x: Tensor, key: Tensor, name: str, condition: int = 0) -> Tensor:
+def color(x: Tensor, key: Tensor, name: str, condition_channels: int = 0) -> Tensor:
     """Brightness moved by −½ to ½, saturation times 0 to 2 about each pixel's mean over the channels, contrast times ½ to
     1½ about each image's mean; uniform, in the authors' order. One channel has no saturation.
 
     In float32 at least: means and products of half-precision numbers would lose bits that the discriminator could see.
     """
     wide = torch.promote_types(x.dtype, torch.float32)
-    given, y = x[:, :condition], x[:, condition:].to(wide)
+    given, y = x[:, :condition_channels], x[:, condition_channels:].to(wide)
     brightness, saturation, contrast = keyed_random.uniform(key, name, 3, 1, 1, 1).to(wide).unbind(1)
     y = y + (brightness - 0.5)
     mean = y.mean(1, keepdim=True)
     y = (y - mean) * (saturation * 2) + mean
     mean = y.mean((1, 2, 3), keepdim=True)
     y = (y - mean) * (contrast + 0.5) + mean
-    return torch.cat([given, y.to(x.dtype)], 1) if condition else y.to(x.dtype)
+    return torch.cat([given, y.to(x.dtype)], 1) if condition_channels else y.to(x.dtype)
 
 
-def translation(x: Tensor, key: Tensor, name: str, condition: int = 0) -> Tensor:
+def translation(x: Tensor, key: Tensor, name: str, condition_channels: int = 0) -> Tensor:
     """Moved by whole pixels, up to an eighth of each side; mid-grey comes in."""
     height, width = x.shape[2:]
-    reach_y, reach_x = int(height * REACH + 0.5), int(width * REACH + 0.5)
+    reach_y, reach_x = int(height * TRANSLATION_RATIO + 0.5), int(width * TRANSLATION_RATIO + 0.5)
     draws = keyed_random.uniform(key, name, 2, 1).unbind(1)
     rows = torch.arange(height, device=x.device) + _below(draws[0], 2 * reach_y + 1) - reach_y  # (N, H)
     columns = torch.arange(width, device=x.device) + _below(draws[1], 2 * reach_x + 1) - reach_x
@@ -90,12 +90,12 @@ def translation(x: Tensor, key: Tensor, name: str, condition: int = 0) -> Tensor
     return moved.masked_fill(~inside, 0)
 
 
-def cutout(x: Tensor, key: Tensor, name: str, condition: int = 0) -> Tensor:
+def cutout(x: Tensor, key: Tensor, name: str, condition_channels: int = 0) -> Tensor:
     """A rectangle of half the image's sides is mid-grey; its centre is anywhere, so a part of it may lie outside."""
     draws = keyed_random.uniform(key, name, 2, 1).unbind(1)
     covered = []
     for draw, side in zip(draws, x.shape[2:], strict=True):
-        hole = int(side * HOLE + 0.5)
+        hole = int(side * CUTOUT_RATIO + 0.5)
         start = _below(draw, side + 1 - hole % 2) - hole // 2  # as the authors place it: N, of −hole/2 to side − hole/2
         along = torch.arange(side, device=x.device)
         covered.append((along >= start) & (along < start + hole))

@@ -62,7 +62,7 @@ def truncated_normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn
     return net
 
 
-def default_(net: nn.Module, *key: int | str) -> nn.Module:
+def pytorch_default_(net: nn.Module, *key: int | str) -> nn.Module:
     """PyTorch's own: weights and biases from U(−b, b) with b = 1/√(fan in), norm scales 1 and shifts 0. Of a transposed
     convolution, PyTorch takes the channels behind it for those in front.
 

@@ -20,12 +20,12 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).abs().mean()
 
 
-def cycle(back: Tensor, image: Tensor) -> Tensor:
+def cycle_consistency(back: Tensor, image: Tensor) -> Tensor:
     """Cycle consistency of one direction: how far a → b → a is from a (CycleGAN, eq. 2, one of its two terms)."""
     return l1(back, image)
 
 
-def identity(same: Tensor, image: Tensor) -> Tensor:
+def identity_loss(same: Tensor, image: Tensor) -> Tensor:
     """How far a generator changes an image that is already in its target domain (CycleGAN, sec. 5.2)."""
     return l1(same, image)
 
@@ -46,7 +46,7 @@ def minimax_g(fake: Tensor) -> Tensor:
     return F.logsigmoid(-fake).mean()
 
 
-FARTHEST = 10.0
+MAX_LOGIT = 10.0
 """Logit up to which the maximum-likelihood cost is followed: odds of e¹⁰, 22 026 to 1, that an image is real. A discriminator
 that has seen some tens of thousands of images has no evidence for more, and float16 still holds them (it ends at e¹¹·⁰⁹)."""
 
@@ -55,14 +55,14 @@ def maximum_likelihood_g(fake: Tensor) -> Tensor:
     """−D/(1 − D) = −exp(logit): its gradient is that of maximum likelihood where D is at its best (Goodfellow, "NIPS 2016
     Tutorial: Generative Adversarial Networks", sec. 3.2.5, without its factor ½).
 
-    The exponential would overflow, and one patch outweigh all others long before. So above `FARTHEST` it goes on as its
+    The exponential would overflow, and one patch outweigh all others long before. So above `MAX_LOGIT` it goes on as its
     tangent: the gradient stops growing there, but does not vanish as that of a clamped logit would.
     """
     odds = fake.clamp(
-        max=FARTHEST
+        max=MAX_LOGIT
     ).exp()  # clamped where it is not used, for an infinite one would make the gradient nan
-    tangent = math.exp(FARTHEST) * (1 + fake - FARTHEST)
-    return -torch.where(fake < FARTHEST, odds, tangent).mean()
+    tangent = math.exp(MAX_LOGIT) * (1 + fake - MAX_LOGIT)
+    return -torch.where(fake < MAX_LOGIT, odds, tangent).mean()
 
 
 def lsgan_g(fake: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def gradient_penalty(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, 
     """(‖∇D(x̂)‖ − 1)² at one random mix x̂ of each real and fake image (Gulrajani et al., 2017, eq. 3), λ not included.
 
     real, fake: (N, C, H, W); key: (N,). The logits of one image are summed before the gradient is taken. The penalty is
-    differentiated twice: so in float32 even under autocast, and of a `d` that is not compiled (a network's `forward`).
+    differentiated twice: so in float32 even under autocast, and of a `discriminator_loss` that is not compiled (a network's `forward`).
     """
     real, fake = _exactly(real), _exactly(fake)
     share = keyed_random.uniform(key, "gradient penalty", 1, 1, 1).to(real.dtype)
@@ -123,7 +123,7 @@ def zero_centred_penalty(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tens
 
     real, fake: (N, C, H, W), not mixed; key is of no use here. The logit of one image is the mean over its patches, for γ not
     to depend on their number; squares are summed over pixels, so γ has to grow with the resolution. Differentiated twice, like
-    `gradient_penalty`: so in float32 even under autocast, and of a `d` that is not compiled.
+    `gradient_penalty`: so in float32 even under autocast, and of a `discriminator_loss` that is not compiled.
     """
     return 0.5 * (_steepness(d, real) + _steepness(d, fake))
 
@@ -147,33 +147,50 @@ def _exactly(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Adversarial:
-    """A pair of costs: `g` of the fake logits, `d` of the real and fake logits (and of `target` where `smooths`)."""
+class AdversarialObjective:
+    """A pair of costs: `generator_loss` of the fake logits, `discriminator_loss` of the real and fake logits (and of `target` where `supports_label_smoothing`)."""
 
-    g: Callable[..., Tensor]
-    d: Callable[..., Tensor]
-    smooths: bool = False
-    pairs: bool = False
-    """Whether `g` is of the real and fake logits too; real and fake logits are then of one shape."""
-    bounded: bool = True
-    """Whether `d` has a least value: the distance that a critic estimates has no end."""
-    penalty: float = 0.0
+    generator_loss: Callable[..., Tensor]
+    discriminator_loss: Callable[..., Tensor]
+    supports_label_smoothing: bool = False
+    relativistic: bool = False
+    """Whether `generator_loss` is of the real and fake logits too; real and fake logits are then of one shape."""
+    bounded_below: bool = True
+    """Whether `discriminator_loss` has a least value: the distance that a critic estimates has no end."""
+    penalty_weight: float = 0.0
     """Weight of the gradient penalty that the discriminator's cost needs; 0: it needs none."""
-    penalise: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor], Tensor] = gradient_penalty
+    penalty_function: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor], Tensor] = gradient_penalty
     """Which penalty that is: of the discriminator, real and fake images (N, C, H, W), and key (N,); its weight not included."""
-    every: int = 1
+    penalty_every: int = 1
     """Steps from one penalty to the next, which then counts for as many (Karras et al., "Analyzing and Improving the Image
     Quality of StyleGAN", 2020, appendix B)."""
 
 
-ADVERSARIAL: dict[str, Adversarial] = {
-    "non-saturating": Adversarial(non_saturating_g, non_saturating_d, smooths=True),
-    "minimax": Adversarial(minimax_g, non_saturating_d, smooths=True),
-    "maximum-likelihood": Adversarial(maximum_likelihood_g, non_saturating_d, smooths=True),
-    "lsgan": Adversarial(lsgan_g, lsgan_d, smooths=True),
-    "hinge": Adversarial(hinge_g, hinge_d),
-    "wgan-gp": Adversarial(wasserstein_g, wasserstein_d, bounded=False, penalty=10.0),
-    "relativistic": Adversarial(
-        relativistic_g, relativistic_d, pairs=True, penalty=1.0, penalise=zero_centred_penalty, every=8
+ADVERSARIAL: dict[str, AdversarialObjective] = {
+    "non-saturating": AdversarialObjective(non_saturating_g, non_saturating_d, supports_label_smoothing=True),
+    "minimax": AdversarialObjective(minimax_g, non_saturating_d, supports_label_smoothing=True),
+    "maximum-likelihood": AdversarialObjective(maximum_likelihood_g, non_saturating_d, supports_label_smoothing=True),
+    "lsgan": AdversarialObjective(lsgan_g, lsgan_d, supports_label_smoothing=True),
+    "hinge": AdversarialObjective(hinge_g, hinge_d),
+    "wgan-gp": AdversarialObjective(wasserstein_g, wasserstein_d, bounded_below=False, penalty_weight=10.0),
+    "relativistic": AdversarialObjective(
+        relativistic_g,
+        relativistic_d,
+        relativistic=True,
+        penalty_weight=1.0,
+        penalty_function=zero_centred_penalty,
+        penalty_every=8,
     ),
 }
+
+
+def domain_classification(logits: Tensor, label: Tensor, *, attributes: bool) -> Tensor:
+    """Cross-entropy of logits (N, K) with labels (N, K) (StarGAN, eq. 2 and 3).
+
+    Of one domain out of K; of `attributes`, each of which an image has (1) or has not (0), the sum over the attributes and the
+    mean over the images, as in the authors' code.
+    """
+    logits = logits.to(label.dtype)  # not in the half precision of autocast
+    if attributes:
+        return F.binary_cross_entropy_with_logits(logits, label, reduction="sum") / len(logits)
+    return F.cross_entropy(logits, label)

@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate import keyed_random
+from translate.nn.base import Generator
 from translate.nn.blocks import ResnetBlock
-from translate.nn.interfaces import Generator
-from translate.nn.recompute import recomputed
+from translate.nn.gradient_checkpointing import checkpoint_layers
 
 WIDTH = 256
 """Numbers in a projected vector."""
 
 
-def taps(net: Generator) -> tuple[int, ...]:
+def nce_layers(net: Generator) -> tuple[int, ...]:
     """The places in the list `model` whose outputs are compared; empty for networks that are no chain around residual blocks.
 
     They are the padded image, each convolution that precedes a halving or does it, before its norm, and the first and the fifth
@@ -34,15 +34,15 @@ def taps(net: Generator) -> tuple[int, ...]:
     return 0, *convolutions[1:], *blocks[:5:4]
 
 
-def maps(net: Generator, x: Tensor) -> list[Tensor]:
+def encoder_features(net: Generator, x: Tensor) -> list[Tensor]:
     """What the tapped layers make of images x (N, C, H, W): (N, C', H', W') each, in their order."""
-    recomputes = net.recomputes and net.training and torch.is_grad_enabled()
+    recomputes = net.gradient_checkpointing and net.training and torch.is_grad_enabled()
     layers, start, found = list(net.model.children()), 0, []
-    for tap in taps(net):
+    for tap in nce_layers(net):
         run = layers[start : tap + 1]
         if isinstance(run[0], nn.Identity):  # no norm, so the ReLU behind it would write over what was found
             run = [_Copy(), *run]
-        x = recomputed(run, x) if recomputes else _through(run, x)
+        x = checkpoint_layers(run, x) if recomputes else _through(run, x)
         found.append(x)
         start = tap + 1
     return found
@@ -59,7 +59,7 @@ def _through(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     return x
 
 
-def places(key: Tensor, name: str, found: Iterable[Tensor], count: int) -> list[Tensor]:
+def sample_locations(key: Tensor, name: str, found: Iterable[Tensor], count: int) -> list[Tensor]:
     """For maps (N, C, H, W), `count` different places of each, row · W + column, or all there are: int64 (N, count).
 
     The draws are a function of the keys (N,) and the name. Each image has its own; the authors' batch shares one set, which is
@@ -72,17 +72,17 @@ def places(key: Tensor, name: str, found: Iterable[Tensor], count: int) -> list[
     return chosen
 
 
-def mirrored(at: Tensor, width: int) -> Tensor:
+def mirror_locations(at: Tensor, width: int) -> Tensor:
     """Where places of a map of this width are when it is mirrored."""
     return at + (width - 1) - 2 * (at % width)
 
 
-def take(x: Tensor, at: Tensor) -> Tensor:
+def gather_locations(x: Tensor, at: Tensor) -> Tensor:
     """The vectors of a map (N, C, H, W) at places (N, S): (N, S, C)."""
     return x.flatten(2).gather(2, at[:, None].expand(-1, x.shape[1], -1)).transpose(1, 2)
 
 
-class Heads(nn.Module):
+class ProjectionHeads(nn.Module):
     """For each tapped layer, of so many channels, two linear layers with a ReLU between them."""
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -93,10 +93,10 @@ class Heads(nn.Module):
 
     def forward(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         """Vectors (N, S, C) of each layer → of length 1, (N, S, WIDTH), in float32 at least."""
-        return [unit(head(x)) for head, x in zip(self.heads, vectors, strict=True)]
+        return [l2_normalise(head(x)) for head, x in zip(self.heads, vectors, strict=True)]
 
 
-def unit(x: Tensor) -> Tensor:
+def l2_normalise(x: Tensor) -> Tensor:
     """Vectors along the last axis divided by their length, to which the authors add 1e-7."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     return x / (torch.linalg.vector_norm(x, dim=-1, keepdim=True) + 1e-7)

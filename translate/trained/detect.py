@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import find
+from translate.nn.networks import DISCRIMINATORS, find
 
 Weights = dict[str, Tensor]
 

@@ -72,7 +72,7 @@ class TrainedModel:
 
 def exported_networks(info: Mapping[str, Any], method: Method) -> tuple[str, ...]:
     """Attributes of the networks that a model folder holds, each once."""
-    return tuple(dict.fromkeys((*info["directions"].values(), *method.samplers)))
+    return tuple(dict.fromkeys((*info["directions"].values(), *method.sampling_networks)))
 
 
 def collect_weights(method: Method, networks: Iterable[str]) -> Weights:
@@ -93,8 +93,8 @@ def build_method(source: Path, info: dict[str, Any], weights: Mapping[str, Tenso
         for attribute in exported_networks(info, method):
             own = {k.removeprefix(f"{attribute}."): v for k, v in weights.items() if k.startswith(f"{attribute}.")}
             method.get_submodule(attribute).load_state_dict(own, assign=True)
-        if len(info["directions"]) < len(method.translators):  # some were not imported
-            method.translators = info["directions"]
+        if len(info["directions"]) < len(method.generator_names):  # some were not imported
+            method.generator_names = info["directions"]
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, UsageError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ModelError(f"{source}: its description and its weights do not fit together: {reason}") from None
@@ -120,13 +120,13 @@ def make_info(method: Method, directions: Mapping[str, str], known: Iterable[str
 
 def _check_info(info: dict[str, Any], method: Method) -> None:
     """ValueError where the fields that conversion relies on are not what the method's networks say."""
-    if missing := set(REQUIRED_SETTINGS) & set(method.settings) - info["networks"].keys():
+    if missing := set(REQUIRED_SETTINGS) & set(method.network_settings) - info["networks"].keys():
         raise ValueError(f"networks lacks {min(missing)}")
     for name, possible in (("dropout", ("on", "off")), ("norm_statistics", ("sample", "running"))):
         if info[name] not in possible:
             raise ValueError(f"{name} is {info[name]!r}, but must be {' or '.join(possible)}")
-    if not info["directions"].items() <= method.translators.items():
-        raise ValueError(f"directions are {info['directions']}, but {method.name} has {dict(method.translators)}")
+    if not info["directions"].items() <= method.generator_names.items():
+        raise ValueError(f"directions are {info['directions']}, but {method.name} has {dict(method.generator_names)}")
     if info["size"] != method.size_rule:
         raise ValueError(f"size is {info['size']}, but its generator's is {method.size_rule}")
     if info["domains"] != _domains(method):
@@ -149,7 +149,7 @@ def write_trained_model(folder: Path, method: Method, *, title: str, seen: int) 
     """Fills an empty folder with the generators of a training, what is needed to build them, and a card."""
     cfg = method.cfg
     origin = {"data": title, "images": seen, "crop_size": cfg.crop_size, "load_size": cfg.load_size}
-    info = make_info(method, method.translators, method.settings, trained_on=origin)
+    info = make_info(method, method.generator_names, method.network_settings, trained_on=origin)
     write_model_folder(folder, info, collect_weights(method, exported_networks(info, method)))
 
 

@@ -19,7 +19,7 @@ import torch
 from translate import config
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
-from translate.methods.base import DISCRIMINATOR_SETTINGS, GENERATOR_SETTINGS
+from translate.methods.configs import DISCRIMINATOR_SETTINGS, GENERATOR_SETTINGS
 from translate.trained.detect import Architecture, UnknownArchitecture, Weights, clean_state_dict, detect_architecture
 from translate.trained.folder import TrainedModel, build_method, make_info
 
@@ -52,7 +52,7 @@ def read_pth(path: Path) -> TrainedModel:
     weights, found, sha256 = _read(path)
     method = "pix2pix" if found.norm == "batch" else "cyclegan"
     if found.kind == "generator":
-        attribute = METHODS[method].translators["b"]
+        attribute = METHODS[method].generator_names["b"]
     else:  # one that judges pairs has as many channels as two images; which of a CycleGAN's it is, only the name can tell
         match = FILE_NAME.fullmatch(path.name)
         named = NETWORK_ATTRIBUTES[match["network"]] if match else ""
@@ -162,7 +162,7 @@ def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel
     for part in discriminators:
         _check_channels(method.cfg, part)
     present = {part.attribute for part in generators}
-    directions = {to: attribute for to, attribute in cls.translators.items() if attribute in present}
+    directions = {to: attribute for to, attribute in cls.generator_names.items() if attribute in present}
     known = (*GENERATOR_SETTINGS, *(DISCRIMINATOR_SETTINGS if discriminators else ()))
     info = make_info(method, directions, known, imported_from={part.path.name: part.sha256 for part in parts})
     method = build_method(source, info, _by_attribute(generators))

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from translate import config, images, keyed_random
 from translate.errors import ModelError, UsageError
-from translate.nn.blocks import set_test_time
-from translate.nn.generators import Generator
-from translate.nn.winograd import direct
+from translate.nn.base import Generator
+from translate.nn.blocks import set_test_time_behaviour
+from translate.nn.fast_conv import direct_convolution
 from translate.runtime import devices
 from translate.runtime.precision import resolve_precision, use_channels_last
 from translate.trained import reference_pth
@@ -35,30 +35,30 @@ class Translator:
         self.precision = resolve_precision(precision, device)
         self.directions: tuple[str, ...] = tuple(self.info["directions"])
         """The domains it can translate to: "b", or "b" and "a", or those that a model of many domains was trained on."""
-        if not self.directions and self.method.samplers:
+        if not self.directions and self.method.sampling_networks:
             raise ModelError(f"{model.source}: makes images from noise, and translates none; use translate sample")
         if not self.directions:
             raise ModelError(f"{model.source}: holds discriminators only; conversion needs a generator")
         for attribute in self.info["directions"].values():
             network = self.method.get_submodule(attribute).to(device, self.precision.weights)
-            set_test_time(network, self.info["norm_statistics"], self.info["dropout"] == "on")
+            set_test_time_behaviour(network, self.info["norm_statistics"], self.info["dropout"] == "on")
         self.method.eval()
 
     def check_target(self, to: str) -> None:
         """UsageError where it cannot translate to `to`."""
-        self.method.targets(to)
+        self.method.target_domains(to)
 
-    def source_of(self, to: str) -> str:
+    def source_domain(self, to: str) -> str:
         """The domain that images come from when translating to `to`."""
-        return self.method.source_of(to)
+        return self.method.source_domain(to)
 
     def generator_for(self, to: str) -> Generator:
         """The network that translates to `to`."""
-        return self.method.generator_for(self.method.targets(to)[0])
+        return self.method.generator_for(self.method.target_domains(to)[0])
 
     def input_channels(self, to: str) -> int:
         """Channels of the images that it takes when translating to `to`."""
-        return self.domain_info(self.source_of(to))["channels"]
+        return self.domain_info(self.source_domain(to))["channels"]
 
     def output_channels(self, to: str) -> int:
         """Channels of the images that it makes."""
@@ -71,7 +71,7 @@ class Translator:
 
     def read_options(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
         """How files are to be read for translating to `to`: at their own depth."""
-        declared = self.values(self.source_of(to)) is not None
+        declared = self.values(self.source_domain(to)) is not None
         return images.Reading(
             self.input_channels(to), max_pixels, background, deep=True, preserve_range=declared, metadata=True
         )
@@ -143,7 +143,7 @@ class Translator:
         """
         check_pixel_mode(pixels)
         keys = [pixel_key(picture, seed) for picture in pictures]
-        values = self.values(self.source_of(to))
+        values = self.values(self.source_domain(to))
         given = [images.to_tensor(picture, values, self.device) for picture in pictures]
         results = self._run(given, to, keys, exact=pixels == "reference")
         return [
@@ -171,7 +171,7 @@ class Translator:
             batch = torch.stack([pad_to_size_rule(x, **self.info["size"]) for x in given]).contiguous(
                 memory_format=layout
             )
-            made = [self.method.translate(batch, target, key) for target in self.method.targets(to)]
+            made = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
         results = [
             [y[:, : x.shape[1], : x.shape[2]] for y in each]
             for x, each in zip(given, zip(*made, strict=True), strict=True)
@@ -202,7 +202,7 @@ def check_pixel_mode(pixels: str) -> None:
 
 def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
     """How networks compute within the block: to the reference's last bits, or faster."""
-    return direct() if exact else nullcontext()
+    return direct_convolution() if exact else nullcontext()
 
 
 def concatenate_images(picture: Tensor, results: Sequence[Tensor]) -> Tensor:

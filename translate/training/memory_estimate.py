@@ -299,7 +299,7 @@ def _smaller_crops(cls: type[Method], cfg: Any) -> Iterator[Any]:
     chosen = {"generator": None} if _default(cfg, "generator") is None else {}
     for crop in _halves(cfg.crop_size):
         try:
-            yield cls.check(replace(cfg, crop_size=crop, load_size=crop, **chosen))
+            yield cls.resolve_config(replace(cfg, crop_size=crop, load_size=crop, **chosen))
         except UsageError:
             return
 

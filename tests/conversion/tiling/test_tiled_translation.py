@@ -27,8 +27,10 @@ from translate.conversion.tiling.memory import USABLE_FRACTION, _Estimate, _grou
 from translate.conversion.tiling.moments import Moments
 from translate.conversion.tiling.partial_layers import LayerChain, Region
 from translate.errors import StorageError, UsageError
-from translate.nn.blocks import BatchNorm2d, Dropout, keyed_dropout, set_test_time
-from translate.nn.generators import GENERATORS, Generator, ResnetGenerator
+from translate.nn.base import Generator
+from translate.nn.blocks import BatchNorm2d, Dropout, keyed_dropout, set_test_time_behaviour
+from translate.nn.networks import GENERATORS
+from translate.nn.networks.resnet import ResnetGenerator
 from translate.trained import translator
 from translate.trained.translator import Translator
 
@@ -111,7 +113,7 @@ def test_a_photo_in_tiles_is_the_photo_as_a_whole() -> None:
 @pytest.mark.parametrize("tile", [8, 37, 64, 1000])
 def test_every_norm_and_dropout_and_tile(norm: str, statistics: str, dropout: bool, tile: int) -> None:
     net = resnet(norm, dropout=dropout)
-    set_test_time(net, statistics)
+    set_test_time_behaviour(net, statistics)
     with keyed_dropout(net, KEY):
         assert difference(net, image(100, 132), tile) < 1e-5
 
@@ -119,7 +121,7 @@ def test_every_norm_and_dropout_and_tile(norm: str, statistics: str, dropout: bo
 @pytest.mark.parametrize(("norm", "statistics"), NORMS)
 def test_in_double_precision(norm: str, statistics: str) -> None:
     net = resnet(norm, dropout=True, dtype=torch.float64)
-    set_test_time(net, statistics)
+    set_test_time_behaviour(net, statistics)
     with keyed_dropout(net, KEY):
         assert difference(net, image(84, 60, dtype=torch.float64), 20) < 1e-12
 
@@ -265,7 +267,7 @@ def test_a_part_of_a_dropout_is_a_part_of_the_whole() -> None:
     layer, x = Dropout().eval(), torch.rand(1, 3, 9, 7)
     part = range(3), range(4, 8), range(2, 3)
     with keyed_dropout(layer, KEY):
-        assert torch.equal(layer.keyed(x[:, :, 4:8, 2:3], (3, 9, 7), part), layer(x)[:, :, 4:8, 2:3])
+        assert torch.equal(layer.apply_keyed_mask(x[:, :, 4:8, 2:3], (3, 9, 7), part), layer(x)[:, :, 4:8, 2:3])
 
 
 # Pictures.

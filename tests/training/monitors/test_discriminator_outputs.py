@@ -13,7 +13,7 @@ from translate.training.engine import Engine
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.schedule import Schedule
 
-from ...small import SIZE, batch_like, small_config, small_settings
+from ...helpers import SIZE, batch_like, small_config, small_settings
 
 
 def tiny(name, **flags):
@@ -38,7 +38,7 @@ def expected(name, a, b=0.0, darker=0.25):
     match cls.layout:
         case "paired":  # the discriminator sees the input too
             return {"real": (a + b) / 2, "fake": (a + a - darker) / 2}
-        case "unpaired" if len(cls.translators) == 2:
+        case "unpaired" if len(cls.generator_names) == 2:
             return {"real_a": a, "fake_a": b - darker, "real_b": b, "fake_b": a - darker}
         case "unpaired":
             return {"real": b, "fake": a - darker}
@@ -66,11 +66,11 @@ class Darker(torch.nn.Module):
 def test_means_by_hand(name, monkeypatch):
     """Generators that make all darker by 0.25; discriminators that give the brightness of what they see."""
     method, batch = tiny(name), sample(name)
-    for attribute in {*method.translators.values(), *method.samplers}:
+    for attribute in {*method.generator_names.values(), *method.sampling_networks}:
         setattr(method, attribute, Darker())
     for attribute in [child for child, _ in method.named_children() if child.startswith("d")]:
         setattr(method, attribute, Means())
-    monkeypatch.setattr(method, "generator_for", lambda to: method.get_submodule(method.translators[to]))
+    monkeypatch.setattr(method, "generator_for", lambda to: method.get_submodule(method.generator_names[to]))
     method.updates = {}
     scalars, advice = DiscriminatorOutputMonitor(batch)(at(method))
     brightness = [float(batch[domain].mean()) for domain in "ab" if domain in batch]

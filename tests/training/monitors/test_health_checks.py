@@ -13,7 +13,8 @@ from torch import nn
 import translate
 from translate import config, keyed_random
 from translate.methods import METHODS
-from translate.methods.base import GanConfig, Method, Update
+from translate.methods.base import Method, Update
+from translate.methods.configs import GanConfig
 from translate.nn.losses import ADVERSARIAL
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
@@ -22,7 +23,7 @@ from translate.training.monitors import health_checks, health_rules
 from translate.training.monitors.health_checks import HealthMonitor, chance_levels, correlation, variety
 from translate.training.schedule import Schedule
 
-from ...small import SIZE, TWO_DOMAINS, batch_like, distinct_methods, small_config, small_settings
+from ...helpers import SIZE, TWO_DOMAINS, batch_like, distinct_methods, small_config, small_settings
 
 CPU = torch.device("cpu")
 
@@ -48,7 +49,7 @@ class Toy(Method):
     name = "toy"
     layout = "unpaired"
     Config = ToyConfig
-    translators = {"b": "to_b", "a": "to_a"}
+    generator_names = {"b": "to_b", "a": "to_a"}
 
     def __init__(self, to_b, to_a=lambda x: x, **settings):
         super().__init__(replace(ToyConfig(), **settings))
@@ -64,7 +65,7 @@ class Toy(Method):
 
 class OneWay(Toy):
     layout = "paired"
-    translators = {"b": "to_b"}
+    generator_names = {"b": "to_b"}
 
 
 def at(method, images=50_000, planned=100_000):
@@ -303,7 +304,7 @@ def test_advice_leaves_out_what_is_done_already():
 
 def shown(kind, cls):
     """Whether methods of the class are looked at for it: all discriminators, what is made of two domains, and ways back."""
-    return kind == "d_gap" or (cls.layout in TWO_DOMAINS and (kind != "hidden" or len(cls.translators) == 2))
+    return kind == "d_gap" or (cls.layout in TWO_DOMAINS and (kind != "hidden" or len(cls.generator_names) == 2))
 
 
 @pytest.mark.parametrize(
@@ -355,7 +356,7 @@ def train(name, method, steps, *, watched=True):
 
 def scalars_of(method):
     """What is watched of a method: what it makes of two domains, and discriminators whose cost has an end."""
-    match method.layout, len(method.translators):
+    match method.layout, len(method.generator_names):
         case "paired", 1:
             names = ["inversion_b", "change_b", "error_b", "variety_b"]
         case "unpaired", 1:

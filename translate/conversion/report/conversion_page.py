@@ -96,7 +96,7 @@ def _model(info: Mapping[str, Any]) -> str:
 
 
 def _intro(converter: ItemConverter, part: Shard) -> str:
-    source, to = converter.translator.source_of(converter.options.to), converter.options.to
+    source, to = converter.translator.source_domain(converter.options.to), converter.options.to
     domains = to if source == to else f"{source} → {to}"
     shard = f" Part {part.index} of {part.count}; what other parts did counts as done before." if part.name else ""
     made = time.strftime("%Y-%m-%d %H:%M")
@@ -188,7 +188,7 @@ class _Preview:
 def _row(converter: ItemConverter, item: Item) -> str:
     source, made = converter.root / item.input, converter.output / item.output
     to = converter.options.to
-    before = _preview(converter, source, converter.translator.source_of(to))
+    before = _preview(converter, source, converter.translator.source_domain(to))
     after = _preview(converter, made, to)
     size = f"{before.width:,} × {before.height:,} · " if before else ""
     bytes_ = f"{_bytes(source)} → {_bytes(made)}"

@@ -19,10 +19,11 @@ from translate.conversion.tiling.feature_maps import DoesNotFitError
 from translate.conversion.tiling.partial_layers import LayerChain, Region, Size
 from translate.conversion.tiling.tiled_forward import MIN_TILE, last_conv_channels, split_after_convolutions, strip_rows
 from translate.errors import StorageError, UsageError
-from translate.nn.antialias import BlurDown, BlurUp
+from translate.nn.base import Generator, GeneratorStages
 from translate.nn.blocks import Dropout, ResnetBlock
-from translate.nn.dualgan import DualBlock, DualOutermost
-from translate.nn.generators import Generator, Stages, UnetBlock, UnetOutermost
+from translate.nn.networks.antialias import BlurDown, BlurUp
+from translate.nn.networks.dualgan import DualBlock, DualOutermost
+from translate.nn.networks.unet import UnetBlock, UnetOutermost
 from translate.runtime.memory import free_memory
 from translate.trained.translator import Translator
 
@@ -142,7 +143,7 @@ def is_tileable(network: nn.Module) -> bool:
     return isinstance(network, Generator) and network.stages is not None
 
 
-def tileable_stages(translator: Translator, to: str) -> Stages:
+def tileable_stages(translator: Translator, to: str) -> GeneratorStages:
     """The stages that the network is worked through tile by tile in; UsageError if it has none."""
     stages = translator.generator_for(to).stages
     if stages is None:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.conversion.tiling.moments import Moments
-from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, needs_whole
-from translate.nn.winograd import Conv3x3
+from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, uses_map_statistics
+from translate.nn.fast_conv import Conv3x3
 
 
 class Region(NamedTuple):
@@ -84,7 +84,7 @@ class _Dropout(_Pointwise):
 
     def compute(self, x: Tensor, given: Region, wanted: Region, size: Size) -> Tensor:
         channels = x.shape[1]
-        return self.layer.keyed(x, (channels, *size), (range(channels), *given))
+        return self.layer.apply_keyed_mask(x, (channels, *size), (range(channels), *given))
 
 
 @dataclass
@@ -135,7 +135,7 @@ class _Convolve:
         if any(zeros[0] + zeros[1]):
             x = F.pad(x, zeros[1] + zeros[0])
         if isinstance(self.layer, Conv3x3):
-            return self.layer.inside(x)
+            return self.layer.forward_valid(x)
         return F.conv2d(x, self.layer.weight, self.layer.bias, self.layer.stride)
 
 
@@ -195,7 +195,7 @@ def _step(layer: nn.Module, statistics: NormStatistics, ours: bool) -> PartialLa
         case nn.ReflectionPad2d() if len(set(layer.padding)) == 1:
             return _Reflect(layer)
         case BatchNorm2d() | InstanceNorm2d():
-            return _Norm(layer, statistics) if needs_whole(layer) else _Function(layer)
+            return _Norm(layer, statistics) if uses_map_statistics(layer) else _Function(layer)
         case Dropout():
             return _Dropout(layer)
         case nn.ReLU():

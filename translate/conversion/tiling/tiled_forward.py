@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from translate.conversion.tiling.feature_maps import DoesNotFitError, FeatureMap, FeatureMapFactory, ReadAhead
 from translate.conversion.tiling.moments import Moments
 from translate.conversion.tiling.partial_layers import LayerChain, NormStatistics, Region, RegionSource, Size
-from translate.nn.blocks import ResnetBlock, needs_whole
-from translate.nn.generators import Stages
+from translate.nn.base import GeneratorStages
+from translate.nn.blocks import ResnetBlock, uses_map_statistics
 
 MIN_TILE = 8
 """The smallest tile, in pixels a side."""
@@ -38,7 +38,7 @@ NormBoundary = tuple[list[nn.Module], nn.Module]
 class TiledForward:
     """One image through one generator; an instance is used once."""
 
-    stages: Stages
+    stages: GeneratorStages
     size: Size
     """Of the image; it obeys the generator's size rule."""
     source: RegionSource
@@ -51,7 +51,7 @@ class TiledForward:
     def __post_init__(self) -> None:
         self.statistics: NormStatistics = {}
         stops = _stops(self.stages.encoder)[:-1] + _stops(self.stages.decoder)
-        self.total = 3 + 2 * len(self.stages.blocks) + sum(needs_whole(norm) for _, norm in stops)
+        self.total = 3 + 2 * len(self.stages.blocks) + sum(uses_map_statistics(norm) for _, norm in stops)
         self.done = 0
 
     def run(self, sink: RegionSink) -> None:
@@ -101,7 +101,7 @@ class TiledForward:
     def _gather_all(self, stops: Iterable[NormBoundary], size: Size, source: RegionSource) -> None:
         """A pass for each of the norms that needs statistics."""
         for layers, norm in stops:
-            if needs_whole(norm):
+            if uses_map_statistics(norm):
                 chain = LayerChain(layers, size, self.statistics)
                 self._cover(chain.size, self._keeping(chain, source, None, norm))
 
@@ -110,14 +110,14 @@ class TiledForward:
     ) -> RegionTask:
         """Computes a part of the chain's output, for the map and for the statistics that the norm behind it needs."""
         moments = Moments()
-        if needs_whole(norm):
+        if uses_map_statistics(norm):
             self.statistics[norm] = moments
 
         def work(region: Region) -> None:
             x = chain(region, source)
             if target:
                 target.write(region, x)
-            if needs_whole(norm):
+            if uses_map_statistics(norm):
                 moments.add(x)
 
         return work

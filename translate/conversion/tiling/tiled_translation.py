@@ -79,7 +79,7 @@ def _source(translator: Translator, picture: np.ndarray, to: str) -> RegionSourc
     """The padded picture, in part."""
     size = translator.padded_size(*picture.shape[:2])
     indices = [padded_indices(length, padded) for length, padded in zip(picture.shape[:2], size, strict=True)]
-    values = translator.value_range(translator.source_of(to))
+    values = translator.value_range(translator.source_domain(to))
 
     def read(region: Region) -> Tensor:
         rows, columns = (index[r.start : r.stop] for index, r in zip(indices, region, strict=True))

@@ -27,7 +27,7 @@ class DiscriminatorOutputMonitor:
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
         """The mean output on each set of images, by "judge/name", and no advice."""
         with engine.evaluation_mode():
-            outputs = engine.method.judge(engine.with_keys(self.sample))
+            outputs = engine.method.discriminator_outputs(engine.with_keys(self.sample))
         if not outputs:
             return {}, []
         means = torch.stack([at_least_float32(output).mean() for output in outputs.values()])

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from translate import keyed_random
-from translate.methods.base import AdversarialConfig, Batch, Method
+from translate.methods.base import Batch, Method
+from translate.methods.configs import AdversarialConfig
 from translate.nn.losses import ADVERSARIAL
 from translate.training.engine import Engine
 from translate.training.monitors import health_rules
@@ -96,7 +97,7 @@ def measure_samples(engine: Engine, sample: Batch) -> dict[ScalarKey, float]:
         made = {
             to: at_least_float32(method.translate(sample[source], to, keys))
             for to, source in SOURCE_OF.items()
-            if to in method.translators and sample.keys() >= SOURCE_OF.keys()
+            if to in method.generator_names and sample.keys() >= SOURCE_OF.keys()
         }
         for to, output in made.items():
             values |= {
@@ -209,7 +210,7 @@ def is_discriminator_fooled(points: Sequence[Mapping[str, float]], cfg: Any) -> 
 
 def chance_levels(cfg: Any) -> ChanceLevels | None:
     """The values for a method's cost; None if it has no such: no shared cost, or a critic's, whose gap has no end."""
-    if not isinstance(cfg, AdversarialConfig) or not ADVERSARIAL[cfg.adversarial].bounded:
+    if not isinstance(cfg, AdversarialConfig) or not ADVERSARIAL[cfg.adversarial].bounded_below:
         return None
     return _chance_levels(cfg.adversarial, cfg.real_label)
 
@@ -218,11 +219,15 @@ def chance_levels(cfg: Any) -> ChanceLevels | None:
 def _chance_levels(adversarial: str, real_label: float) -> ChanceLevels:
     """Found on a grid of logits: at chance the discriminator gives real and fake the same one, the best for it."""
     cost = ADVERSARIAL[adversarial]
-    d = torch.func.vmap(partial(cost.d, target=real_label) if cost.smooths else cost.d)
+    d = torch.func.vmap(
+        partial(cost.discriminator_loss, target=real_label)
+        if cost.supports_label_smoothing
+        else cost.discriminator_loss
+    )
     logits = torch.linspace(-20, 20, 801, dtype=torch.float64)  # in steps of 0.05
     same = d(logits, logits)
     flat = logits[same < same.min() + 1e-9]  # the hinge's cost is flat between −1 and 1, a paired one everywhere
     best = flat.median()[None]
     apart = d(*(side.flatten() for side in torch.meshgrid(logits, logits, indexing="ij")))
-    fooling = cost.g(best, best) if cost.pairs else cost.g(best)
+    fooling = cost.generator_loss(best, best) if cost.relativistic else cost.generator_loss(best)
     return ChanceLevels(float(same.min()), float(apart.min()), float(fooling))

@@ -3,12 +3,12 @@ import torch
 from torch import nn
 
 from translate.nn import losses
-from translate.nn.adversary import Adversary
+from translate.nn.adversarial_loss import AdversarialLoss
 from translate.nn.losses import ADVERSARIAL
 
 KEY = torch.arange(2)
 PENALISED = [name for name, cost in ADVERSARIAL.items() if cost.penalty]
-PAIRED = [name for name, cost in ADVERSARIAL.items() if cost.pairs]
+PAIRED = [name for name, cost in ADVERSARIAL.items() if cost.relativistic]
 
 
 def images(seed, count=2):
@@ -24,20 +24,26 @@ def net():
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_losses_are_those_of_the_row(name, net):
-    cost, adversary, real, fake = ADVERSARIAL[name], Adversary(name), images(0), images(1)
+    cost, adversary, real, fake = ADVERSARIAL[name], AdversarialLoss(name), images(0), images(1)
     on_real, on_fake = net(real), net(fake)
-    assert adversary.d(on_real, on_fake) == cost.d(on_real, on_fake)
-    assert adversary.g(net, fake, real) == (cost.g(on_real, on_fake) if cost.pairs else cost.g(on_fake))
+    assert adversary.discriminator_loss(on_real, on_fake) == cost.discriminator_loss(on_real, on_fake)
+    assert adversary.generator_loss(net, fake, real) == (
+        cost.generator_loss(on_real, on_fake) if cost.relativistic else cost.generator_loss(on_fake)
+    )
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_the_label_of_real_images_counts_for_the_discriminator_of_costs_that_have_one(name, net):
-    cost, adversary, real, fake = ADVERSARIAL[name], Adversary(name, real_label=0.9), images(0), images(1)
+    cost, adversary, real, fake = ADVERSARIAL[name], AdversarialLoss(name, real_label=0.9), images(0), images(1)
     on_real, on_fake = net(real), net(fake)
-    smoothed = cost.d(on_real, on_fake, target=0.9) if cost.smooths else cost.d(on_real, on_fake)
-    assert adversary.d(on_real, on_fake) == smoothed
-    assert (smoothed != cost.d(on_real, on_fake)) == cost.smooths
-    assert adversary.g(net, fake, real) == Adversary(name).g(net, fake, real)
+    smoothed = (
+        cost.discriminator_loss(on_real, on_fake, target=0.9)
+        if cost.supports_label_smoothing
+        else cost.discriminator_loss(on_real, on_fake)
+    )
+    assert adversary.discriminator_loss(on_real, on_fake) == smoothed
+    assert (smoothed != cost.discriminator_loss(on_real, on_fake)) == cost.supports_label_smoothing
+    assert adversary.generator_loss(net, fake, real) == AdversarialLoss(name).generator_loss(net, fake, real)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
@@ -49,7 +55,7 @@ def test_the_generator_looks_at_real_images_only_where_they_are_paired(name, net
         return net(x)
 
     fake, real = images(1), images(0)
-    Adversary(name).g(d, fake, real)
+    AdversarialLoss(name).generator_loss(d, fake, real)
     assert [(x is real, graph) for x, graph in seen] == [(False, True)] + [(True, False)] * (name in PAIRED)
     assert torch.is_grad_enabled()
 
@@ -58,9 +64,9 @@ def test_the_generator_looks_at_real_images_only_where_they_are_paired(name, net
 def test_the_generators_gradient_is_exact_without_the_graph_of_real_images(name, net):
     """Against both passes with a graph: what comes to the made images is the same to the last bit."""
     real, fake = images(0), images(1).requires_grad_()
-    whole = ADVERSARIAL[name].g(net(real), net(fake))
+    whole = ADVERSARIAL[name].generator_loss(net(real), net(fake))
     (expected,) = torch.autograd.grad(whole, fake)
-    (got,) = torch.autograd.grad(Adversary(name).g(net, fake, real), fake)
+    (got,) = torch.autograd.grad(AdversarialLoss(name).generator_loss(net, fake, real), fake)
     assert torch.equal(got, expected)
     assert got.abs().max() > 0
 
@@ -70,7 +76,7 @@ def test_under_autocast_the_generator_is_taught_all_the_same(name, net):
     """The pass without a graph must not leave casts of the weights behind that the other pass would be cut off by."""
     net, real, fake = net.float(), images(0).float(), images(1).float().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        Adversary(name).g(net, fake, real).backward()
+        AdversarialLoss(name).generator_loss(net, fake, real).backward()
     assert fake.grad.abs().max() > 0
     assert all(p.grad is not None for p in net.parameters())
 
@@ -78,18 +84,18 @@ def test_under_autocast_the_generator_is_taught_all_the_same(name, net):
 @pytest.mark.parametrize("name", ADVERSARIAL)
 @pytest.mark.parametrize("settings", [{}, {"every": 3}, {"weight": 0.0}, {"weight": 2.0, "every": 1}])
 def test_when_the_penalty_is_due(name, settings):
-    cost, adversary = ADVERSARIAL[name], Adversary(name, **settings)
-    every = settings.get("every", cost.every)
+    cost, adversary = ADVERSARIAL[name], AdversarialLoss(name, **settings)
+    every = settings.get("every", cost.penalty_every)
     wanted = cost.penalty and settings.get("weight", cost.penalty)
     expected = [step for step in range(20) if wanted and step % every == 0]
-    assert [step for step in range(20) if adversary.due(step)] == expected
+    assert [step for step in range(20) if adversary.has_penalty(step)] == expected
     assert [step for step in range(20) if adversary.phase(step) == "penalty"] == expected
     assert {adversary.phase(step) for step in range(20)} <= {"penalty", ""}
 
 
 def test_defaults_by_hand():
     """wgan-gp: λ = 10 in every step. Relativistic: γ = 1, one step in eight."""
-    due = {name: [step for step in range(17) if Adversary(name).due(step)] for name in ADVERSARIAL}
+    due = {name: [step for step in range(17) if AdversarialLoss(name).has_penalty(step)] for name in ADVERSARIAL}
     assert due.pop("wgan-gp") == list(range(17))
     assert due.pop("relativistic") == [0, 8, 16]
     assert not any(due.values())
@@ -101,13 +107,15 @@ def test_defaults_by_hand():
 def test_the_penalty_has_its_weight_and_counts_for_the_steps_without(settings, factor, net):
     real, fake = images(0), images(1)
     plain = losses.zero_centred_penalty(net, real, fake, KEY)
-    torch.testing.assert_close(Adversary("relativistic", **settings).penalty(net, real, fake, KEY), factor * plain)
+    torch.testing.assert_close(
+        AdversarialLoss("relativistic", **settings).penalty(net, real, fake, KEY), factor * plain
+    )
 
 
 def test_the_penalty_of_wgan_gp_is_ten_times_the_gradient_penalty(net):
     real, fake = images(0), images(1)
     plain = losses.gradient_penalty(net, real, fake, KEY)
-    torch.testing.assert_close(Adversary("wgan-gp").penalty(net, real, fake, KEY), 10 * plain)
+    torch.testing.assert_close(AdversarialLoss("wgan-gp").penalty(net, real, fake, KEY), 10 * plain)
 
 
 @pytest.mark.parametrize("name", PENALISED)
@@ -116,17 +124,19 @@ def test_a_lazy_penalty_is_on_average_that_of_every_step(name, every, net):
     """Its gradient, summed over eight steps in which nothing moves."""
 
     def total(adversary):
-        due = [step for step in range(8) if adversary.due(step)]
+        due = [step for step in range(8) if adversary.has_penalty(step)]
         loss = sum(adversary.penalty(net, images(0), images(1), KEY) for _ in due)
         return torch.autograd.grad(loss, net[0].weight)[0]
 
-    torch.testing.assert_close(total(Adversary(name, every=every)), total(Adversary(name, every=1)))
+    torch.testing.assert_close(
+        total(AdversarialLoss(name, penalty_every=every)), total(AdversarialLoss(name, penalty_every=1))
+    )
 
 
 def test_r1_and_r2_flatten_a_discriminator_by_hand():
     """D(x) = w · x and γ: the penalty is γ ‖w‖² (½ at real, ½ at made images), its gradient 2 γ w."""
     w = images(3, count=1).requires_grad_()
-    penalty = Adversary("relativistic", weight=0.3, every=1).penalty(
+    penalty = AdversarialLoss("relativistic", weight=0.3, penalty_every=1).penalty(
         lambda x: (w * x).sum((1, 2, 3)), images(0), images(1), KEY
     )
     torch.testing.assert_close(penalty, 0.3 * w.square().sum())
@@ -135,4 +145,4 @@ def test_r1_and_r2_flatten_a_discriminator_by_hand():
 
 def test_a_name_that_is_no_cost():
     with pytest.raises(KeyError, match="lsgen"):
-        Adversary("lsgen")
+        AdversarialLoss("lsgen")

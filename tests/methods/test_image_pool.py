@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.stats import binomtest, chisquare
 
-from translate.methods.pool import ImagePool
+from translate.methods.image_pool import ImagePool
 
 
 def pool_of(size, channels=1, height=1, width=1, name="pool_a"):

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from translate.nn.blocks import Dropout
 
 
-def recomputed(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+def checkpoint_layers(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     """x through the layers in turn, of which only x is kept for the backward pass.
 
     Output and gradients are those of the layers themselves to the bit: dropout draws the same masks again, and the running

@@ -7,15 +7,16 @@ import torch
 from torch import nn
 
 from translate.methods import METHODS
-from translate.nn import interfaces
-from translate.nn.generators import GENERATORS, ResnetGenerator
+from translate.nn import base
 from translate.nn.init import normal_
 from translate.nn.losses import gradient_penalty
+from translate.nn.networks import GENERATORS
+from translate.nn.networks.resnet import ResnetGenerator
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine, split_batch
 from translate.training.schedule import Schedule
 
-from ..small import batch_like, default, distinct_methods, small_config
+from ..helpers import batch_like, default, distinct_methods, small_config
 
 CPU = torch.device("cpu")
 SMALL = ["resnet_3blocks", "unet_32"]
@@ -25,7 +26,7 @@ def pair(name, norm="batch", dropout=True):
     """A network, and an equal one that recomputes."""
     net = normal_(GENERATORS[name](3, 3, 4, norm, dropout), 0, gain=0.2)
     recomputing = copy.deepcopy(net)
-    recomputing.recomputes = True
+    recomputing.gradient_checkpointing = True
     return net, recomputing
 
 
@@ -76,7 +77,7 @@ def test_maps_are_computed_again_in_the_backward_pass(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_evaluation_and_no_grad_take_the_layers_as_they_are(name, monkeypatch):
-    monkeypatch.setattr(interfaces, "recomputed", None)
+    monkeypatch.setattr(base, "recomputed", None)
     net, recomputing = pair(name, dropout=False)
     with torch.no_grad():
         assert torch.equal(net(image()), recomputing(image()))

@@ -11,27 +11,27 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from translate.nn.blocks import down, norm_layer, up
-from translate.nn.interfaces import Discriminator
-from translate.nn.recompute import recomputed
+from translate.nn.base import Discriminator
+from translate.nn.blocks import downsample_conv, norm_layer, upsample_conv
+from translate.nn.gradient_checkpointing import checkpoint_layers
 
-SIDE = 4
+INNERMOST_SIZE = 4
 """Of the innermost maps, in pixels."""
-SMALLEST = 32
+MIN_SIZE = 32
 """Side of the smallest images, in pixels."""
-WIDEST = 8
+MAX_WIDTH_FACTOR = 8
 """Channels of the innermost maps at most, in widths."""
 
 
-def is_size(size: int) -> bool:
+def is_supported_size(size: int) -> bool:
     """Whether there are networks for images of `size` pixels a side: a power of two, from SMALLEST up."""
-    return size >= SMALLEST and size.bit_count() == 1
+    return size >= MIN_SIZE and size.bit_count() == 1
 
 
-def channels(size: int, width: int) -> list[int]:
+def layer_widths(size: int, width: int) -> list[int]:
     """Of the maps of half an image's side, a quarter, and so on to 4×4."""
-    halvings = (size // SIDE).bit_length() - 1
-    return [width * min(2**n, WIDEST) for n in range(halvings)]
+    halvings = (size // INNERMOST_SIZE).bit_length() - 1
+    return [width * min(2**n, MAX_WIDTH_FACTOR) for n in range(halvings)]
 
 
 class VirtualBatchNorm2d(nn.BatchNorm2d):
@@ -69,7 +69,7 @@ class DCGANGenerator(nn.Module):
     in its place; the reference batch is in the state dict.
     """
 
-    recomputes = False
+    gradient_checkpointing = False
     """Whether training computes inner maps again in the backward pass instead of keeping them."""
     reference: Tensor | None
 
@@ -91,12 +91,12 @@ class DCGANGenerator(nn.Module):
             yield nn.ReLU(inplace=True)
 
         bias = _needs_bias("virtual" if references else norm)
-        widths = channels(size, width)[::-1]
-        self.project = nn.ConvTranspose2d(code_size, widths[0], SIDE, bias=bias)
+        widths = layer_widths(size, width)[::-1]
+        self.project = nn.ConvTranspose2d(code_size, widths[0], INNERMOST_SIZE, bias=bias)
         layers = [*normalised(widths[0])]
         for cin, cout in pairwise(widths):
-            layers += [up(cin, cout, bias=bias), *normalised(cout)]
-        self.model = nn.Sequential(*layers, up(widths[-1], out_channels, bias=True), nn.Tanh())
+            layers += [upsample_conv(cin, cout, bias=bias), *normalised(cout)]
+        self.model = nn.Sequential(*layers, upsample_conv(widths[-1], out_channels, bias=True), nn.Tanh())
 
     def forward(self, code: Tensor) -> Tensor:
         if self.reference is None:
@@ -105,8 +105,8 @@ class DCGANGenerator(nn.Module):
 
     def _made_of(self, code: Tensor) -> Tensor:
         x = code.to(self.project.weight.dtype)[:, :, None, None]
-        if self.recomputes and self.training and torch.is_grad_enabled():
-            return recomputed([self.project, self.model], x)
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint_layers([self.project, self.model], x)
         return self.model(self.project(x))
 
 
@@ -116,11 +116,11 @@ class DCGANDiscriminator(Discriminator):
     def __init__(self, in_channels: int, size: int, width: int = 128, norm: str = "batch") -> None:
         super().__init__()
         self.minimum = size
-        widths = channels(size, width)
-        layers: list[nn.Module] = [down(in_channels, widths[0], bias=True), nn.LeakyReLU(0.2)]
+        widths = layer_widths(size, width)
+        layers: list[nn.Module] = [downsample_conv(in_channels, widths[0], bias=True), nn.LeakyReLU(0.2)]
         for cin, cout in pairwise(widths):
-            layers += [down(cin, cout, bias=_needs_bias(norm)), norm_layer(norm, cout), nn.LeakyReLU(0.2)]
-        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, SIDE))
+            layers += [downsample_conv(cin, cout, bias=_needs_bias(norm)), norm_layer(norm, cout), nn.LeakyReLU(0.2)]
+        self.model = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, INNERMOST_SIZE))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from translate.nn.blocks import AffineInstanceNorm2d
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.dualgan import EPSILON, SameConv2d, SameConvTranspose2d
-from translate.nn.generators import GENERATORS, find
 from translate.nn.init import truncated_normal_
+from translate.nn.networks import DISCRIMINATORS, GENERATORS, find
+from translate.nn.networks.dualgan import NORM_EPS, SameConv2d, SameConvTranspose2d
 from translate.training.optimizers import OPTIMIZERS
 
 
@@ -54,7 +53,7 @@ def test_sizes_are_as_the_layers_tell_by_their_padding(kernel, length):
 
 
 def test_of_a_single_pixel_the_norm_leaves_the_shift():
-    norm = AffineInstanceNorm2d(3, EPSILON)
+    norm = AffineInstanceNorm2d(3, NORM_EPS)
     nn.init.constant_(norm.bias, 0.25)
     x = torch.rand(2, 3, 1, 1, requires_grad=True)
     y = norm(x)
@@ -66,7 +65,7 @@ def test_of_a_single_pixel_the_norm_leaves_the_shift():
 
 
 def test_the_norm_scales_and_shifts_with_the_authors_epsilon():
-    norm = AffineInstanceNorm2d(1, EPSILON)
+    norm = AffineInstanceNorm2d(1, NORM_EPS)
     nn.init.constant_(norm.weight, 3.0)
     nn.init.constant_(norm.bias, 0.5)
     x = torch.tensor([[[[0.001, -0.001]]]])  # variance 1e-6, as large as epsilon: 0.001 / √2e-6 = √½

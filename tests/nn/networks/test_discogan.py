@@ -5,10 +5,9 @@ import torch
 from torch import nn
 
 from translate.nn.blocks import Dropout
-from translate.nn.discogan import FromUnit, ToUnit
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import GENERATORS
-from translate.nn.init import default_
+from translate.nn.init import pytorch_default_
+from translate.nn.networks import DISCRIMINATORS, GENERATORS
+from translate.nn.networks.discogan import ScaledSigmoid, ToUnitRange
 
 
 def on_meta(build, *args):
@@ -31,8 +30,8 @@ def test_networks_have_the_layers_of_the_authors():
 
 def test_its_ends_are_the_paper_s_range():
     x = torch.tensor([-1.0, 0.0, 0.5, 1.0])
-    assert torch.equal(ToUnit()(x), torch.tensor([0.0, 0.5, 0.75, 1.0]))
-    torch.testing.assert_close(FromUnit()(4 * x), torch.tanh(2 * x))  # 2 σ(z) − 1 = tanh(z / 2)
+    assert torch.equal(ToUnitRange()(x), torch.tensor([0.0, 0.5, 0.75, 1.0]))
+    torch.testing.assert_close(ScaledSigmoid()(4 * x), torch.tanh(2 * x))  # 2 σ(z) − 1 = tanh(z / 2)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_its_ends_are_the_paper_s_range():
 )
 def test_an_image_of_any_power_of_two_gets_one_logit(crop, logits, maps):
     net = on_meta(DISCRIMINATORS["discogan"], 3, 4, "batch", 3, crop)
-    features, out = net.features(torch.zeros(2, 3, crop, crop, device="meta"))
+    features, out = net.features_and_logits(torch.zeros(2, 3, crop, crop, device="meta"))
     assert out.shape == (2, 1, logits, logits)
     assert [x.shape[2] for x in features] == maps
 
@@ -61,7 +60,7 @@ def test_features_are_what_the_last_activations_give(name):
         if isinstance(layer, nn.LeakyReLU):
             layer.register_forward_hook(lambda layer, x, y: given.append(y))
     x = torch.rand(2, 3, 64, 64)
-    features, logits = net.features(x)
+    features, logits = net.features_and_logits(x)
     assert len(features) == 3
     assert all(x is y for x, y in zip(features, given[-3:], strict=True))
     assert torch.equal(logits, net(x))
@@ -83,7 +82,7 @@ def test_initial_weights_are_spread_as_pytorch_spreads_them(kind, sizes, fan):
     bound, layer = fan**-0.5, kind(*sizes)
     nn.init.constant_(layer.weight, 9.0)
     nn.init.constant_(layer.bias, 9.0)
-    for w in (kind(*sizes).weight, default_(layer, 1).weight):
+    for w in (kind(*sizes).weight, pytorch_default_(layer, 1).weight):
         assert 0.99 * bound < w.abs().max() <= bound
         assert abs(w.std() - bound / 3**0.5) < 0.02 * bound
     assert 0 < layer.bias.abs().max() <= bound
@@ -93,16 +92,16 @@ def test_norms_start_as_they_do_in_pytorch():
     norm = nn.BatchNorm2d(3)
     nn.init.constant_(norm.weight, 5.0)
     nn.init.constant_(norm.bias, 5.0)
-    default_(norm, 1)
+    pytorch_default_(norm, 1)
     assert (norm.weight == 1).all()
     assert (norm.bias == 0).all()
 
 
 def test_pytorch_s_weights_are_a_function_of_the_key_alone():
     before = torch.get_rng_state()
-    first, again, other = (default_(nn.Conv2d(2, 3, 3), *key) for key in ((1, "g"), (1, "g"), (2, "g")))
+    first, again, other = (pytorch_default_(nn.Conv2d(2, 3, 3), *key) for key in ((1, "g"), (1, "g"), (2, "g")))
     assert torch.equal(first.weight, again.weight) and torch.equal(first.bias, again.bias)
     assert not torch.equal(first.weight, other.weight)
     torch.set_rng_state(before)
-    default_(first, 3)
+    pytorch_default_(first, 3)
     assert torch.equal(before, torch.get_rng_state())

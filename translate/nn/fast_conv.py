@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-HELD = 2**15
+BLOCK_ELEMENTS = 2**15
 """Channels times tiles that are worked on at once, a few megabytes: what stays in the caches. It decides the shapes of the
 products, so the last bits change with it."""
-NARROWEST, SMALLEST = 256, 1024
+MIN_CHANNELS, MIN_PIXELS = 256, 1024
 """Channels, and pixels of an image, from which on it is faster than a direct convolution. Of one image, so that
 the batch does not decide by which way its images are convolved."""
 
@@ -33,7 +33,7 @@ _allowed = ContextVar("allowed", default=True)
 
 
 @contextmanager
-def direct() -> Iterator[None]:
+def direct_convolution() -> Iterator[None]:
     """Within the block all convolutions are torch's own, whose last bits are those of the reference implementation."""
     before = _allowed.set(False)
     try:
@@ -50,18 +50,18 @@ def _coefficients(roots: Tensor) -> Tensor:
     return product
 
 
-class Scheme:
+class WinogradTransform:
     """Winograd's F(m×m, 3×3).
 
     points: of the polynomials, m + 1 numbers beside infinity; they decide the rounding error. summed: channels that are summed
     up at a time, for what a long sum loses weighs more here than in a direct convolution.
     """
 
-    def __init__(self, tile: int, points: Sequence[float], summed: int) -> None:
-        self.tile, self.seen, self.summed = tile, tile + 2, summed
+    def __init__(self, tile: int, points: Sequence[float], channels_per_sum: int) -> None:
+        self.tile, self.input_tile, self.channels_per_sum = tile, tile + 2, channels_per_sum
         at = torch.tensor(points, dtype=torch.float64)
-        output, kernel = torch.zeros(tile, self.seen).double(), torch.zeros(self.seen, 3).double()
-        given = torch.zeros(self.seen, self.seen).double()
+        output, kernel = torch.zeros(tile, self.input_tile).double(), torch.zeros(self.input_tile, 3).double()
+        given = torch.zeros(self.input_tile, self.input_tile).double()
         for i, point in enumerate(at):
             others = torch.cat([at[:i], at[i + 1 :]])
             output[:, i] = point ** torch.arange(tile)
@@ -70,17 +70,19 @@ class Scheme:
         output[-1, -1] = kernel[-1, -1] = 1
         given[-1] = _coefficients(at)
         # In two dimensions, pixels of a tile in one row: output tile = output @ ((kernel @ taps) * (given @ input tile))
-        self.output, self.kernel, self.given = (torch.kron(one, one).float() for one in (output, kernel, given))
+        self.output_transform, self.kernel_transform, self.input_transform = (
+            torch.kron(one, one).float() for one in (output, kernel, given)
+        )
 
     @property
     def products(self) -> int:
         """A tile and a pair of channels."""
-        return self.seen**2
+        return self.input_tile**2
 
 
-TRAINING = Scheme(2, (0, 1, -1), summed=128)
+F2X2_3X3 = WinogradTransform(2, (0, 1, -1), channels_per_sum=128)
 """2¼ times fewer multiplications; 1.6 times the rounding error of torch's direct convolution (256 channels, AVX-512)."""
-CONVERSION = Scheme(4, (0, 0.625, -0.625, 1.5, -1.5), summed=256)
+F4X4_3X3 = WinogradTransform(4, (0, 0.625, -0.625, 1.5, -1.5), channels_per_sum=256)
 """4 times fewer multiplications; 6 times the error, 10⁻⁶ of the values. The usual points, 0, ±1 and ±2, would give 14 times;
 these are exact in binary and near the roots of a Chebyshev polynomial."""
 
@@ -93,18 +95,18 @@ class Conv3x3(nn.Conv2d):
         super().__init__(in_channels, out_channels, 3, 1, padding, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.saves(x):
+        if not self.uses_winograd(x):
             return super().forward(x)
         return self._fast(F.pad(x, [int(self.padding[0])] * 4) if self.padding[0] else x)
 
-    def inside(self, x: Tensor) -> Tensor:
+    def forward_valid(self, x: Tensor) -> Tensor:
         """The same without padding."""
-        return self._fast(x) if self.saves(x) else F.conv2d(x, self.weight, self.bias)
+        return self._fast(x) if self.uses_winograd(x) else F.conv2d(x, self.weight, self.bias)
 
     def _fast(self, x: Tensor) -> Tensor:
-        return conv3x3(x, self.weight, self.bias, TRAINING if torch.is_grad_enabled() else CONVERSION)
+        return winograd_conv3x3(x, self.weight, self.bias, F2X2_3X3 if torch.is_grad_enabled() else F4X4_3X3)
 
-    def saves(self, x: Tensor) -> bool:
+    def uses_winograd(self, x: Tensor) -> bool:
         """Whether multiplications are what takes time here, and Winograd's way saves them.
 
         Not under autocast, whose convolutions are of another precision, and not where a compiler or exporter looks on.
@@ -113,14 +115,14 @@ class Conv3x3(nn.Conv2d):
             not torch.compiler.is_compiling()
             and x.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
-            and min(self.in_channels, self.out_channels) >= NARROWEST
-            and x.shape[2] * x.shape[3] >= SMALLEST
+            and min(self.in_channels, self.out_channels) >= MIN_CHANNELS
+            and x.shape[2] * x.shape[3] >= MIN_PIXELS
             and not torch.is_autocast_enabled("cpu")
             and _allowed.get()
         )
 
 
-def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, scheme: Scheme) -> Tensor:
+def winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, scheme: WinogradTransform) -> Tensor:
     """x (N, C, H, W), weight (C', C, 3, 3), bias (C',), float32 on the CPU → (N, C', H − 2, W − 2), laid in memory as x."""
     return _Convolution.apply(x, weight, bias, scheme)
 
@@ -143,15 +145,15 @@ class _Rooms(threading.local):
         return self.held[name][:size].view(shape)
 
 
-room = _Rooms()
+workspace = _Rooms()
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, scheme: Scheme) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, scheme: WinogradTransform) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.scheme = scheme
-        layout = torch.channels_last if lies_last(x) else torch.contiguous_format
+        layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
         size = len(x), len(weight), x.shape[2] - 2, x.shape[3] - 2
         images = torch.empty(
             size, dtype=x.dtype, device=x.device, memory_format=layout
@@ -179,7 +181,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def _gradients(
-    x: Tensor, weight: Tensor, grad: Tensor, of_x: bool, of_weight: bool, scheme: Scheme
+    x: Tensor, weight: Tensor, grad: Tensor, of_x: bool, of_weight: bool, scheme: WinogradTransform
 ) -> tuple[Tensor | None, Tensor | None]:
     """The transpose of each step of the forward pass, in reverse order."""
     of_images, of_taps = torch.empty(x.shape), torch.empty(weight.shape)  # first, as they outlive the rest
@@ -201,11 +203,13 @@ def _gradients(
             _fill(given, spread)
     return (
         of_images if of_x else None,
-        of_taps.view(-1, 9).copy_((scheme.kernel.T @ of_kernel.flatten(1)).T).view_as(weight) if of_weight else None,
+        of_taps.view(-1, 9).copy_((scheme.kernel_transform.T @ of_kernel.flatten(1)).T).view_as(weight)
+        if of_weight
+        else None,
     )
 
 
-def lies_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
     """Whether the channels of x (N, C, H, W) lie last in memory, and only so can it be read in one go."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
@@ -220,16 +224,16 @@ def _pixels(x: Tensor) -> Tensor:
     return pixels
 
 
-def _kernel(weight: Tensor, scheme: Scheme) -> Tensor:
+def _kernel(weight: Tensor, scheme: WinogradTransform) -> Tensor:
     """(A, B, 3, 3) at the points: (points, A, B)."""
-    made = room(weight, "kernel", scheme.products, weight.shape[0] * weight.shape[1])
-    return torch.mm(scheme.kernel, weight.reshape(-1, 9).T, out=made).view(-1, *weight.shape[:2])
+    made = workspace(weight, "kernel", scheme.products, weight.shape[0] * weight.shape[1])
+    return torch.mm(scheme.kernel_transform, weight.reshape(-1, 9).T, out=made).view(-1, *weight.shape[:2])
 
 
-def _product(x: Tensor, y: Tensor, scheme: Scheme) -> Tensor:
+def _product(x: Tensor, y: Tensor, scheme: WinogradTransform) -> Tensor:
     """x (points, T, C) @ y (points, C, C')."""
-    parts = zip(x.split(scheme.summed, 2), y.split(scheme.summed, 1), strict=True)
-    made = torch.bmm(*next(parts), out=room(x, "product", *x.shape[:2], y.shape[2]))
+    parts = zip(x.split(scheme.channels_per_sum, 2), y.split(scheme.channels_per_sum, 1), strict=True)
+    made = torch.bmm(*next(parts), out=workspace(x, "product", *x.shape[:2], y.shape[2]))
     for each in parts:
         made.baddbmm_(*each)
     return made
@@ -263,7 +267,7 @@ def _add(whole: Tensor, rows: slice, tiles: Tensor, tile: int) -> None:
 class _Tiles:
     """The input tiles of pixels (N, H, W, C), which overlap by two; zeros stand beyond the right and the bottom."""
 
-    def __init__(self, pixels: Tensor, scheme: Scheme) -> None:
+    def __init__(self, pixels: Tensor, scheme: WinogradTransform) -> None:
         self.scheme = scheme
         self.count, height, width, self.channels = pixels.shape
         self.rows, self.columns = -(-(height - 2) // scheme.tile), -(-(width - 2) // scheme.tile)
@@ -272,35 +276,37 @@ class _Tiles:
 
     def parts(self) -> Iterator[slice]:
         """As many rows of tiles at a time as stay in the caches; never less for an image's neighbours."""
-        rows = max(HELD // (self.channels * self.columns), 1)
+        rows = max(BLOCK_ELEMENTS // (self.channels * self.columns), 1)
         for top in range(0, self.rows, rows):
             yield slice(top, min(top + rows, self.rows))
 
     def at_points(self, rows: slice) -> Tensor:
         """The input tiles of these rows at the points: (points, tiles, C)."""
-        seen, step = self.scheme.seen, self.scheme.tile
+        seen, step = self.scheme.input_tile, self.scheme.tile
         image, row, pixel, _ = self.pixels.stride()
         shape = seen, seen, self.count, rows.stop - rows.start, self.columns, self.channels
         tiles = self.pixels[:, step * rows.start :].as_strided(shape, (row, pixel, image, step * row, step * pixel, 1))
-        return self._mapped("given", self.scheme.given, room(tiles, "tiles", *shape).copy_(tiles))
+        return self._mapped("given", self.scheme.input_transform, workspace(tiles, "tiles", *shape).copy_(tiles))
 
     def from_points(self, rows: slice, products: Tensor) -> Tensor:
         """(points, tiles, C') as output tiles (N, rows, tile, columns, tile, C')."""
-        return self._tiles(rows, self._mapped("made", self.scheme.output, products)).permute(2, 3, 0, 4, 1, 5)
+        return self._tiles(rows, self._mapped("made", self.scheme.output_transform, products)).permute(2, 3, 0, 4, 1, 5)
 
     def back_to_points(self, blocks: Tensor) -> Tensor:
         """The transpose of `from_points`."""
         tiles = blocks.permute(2, 4, 0, 1, 3, 5)
-        return self._mapped("made at points", self.scheme.output.T, room(tiles, "made", *tiles.shape).copy_(tiles))
+        return self._mapped(
+            "made at points", self.scheme.output_transform.T, workspace(tiles, "made", *tiles.shape).copy_(tiles)
+        )
 
     def back(self, rows: slice, products: Tensor) -> Tensor:
         """The transpose of `at_points`: what is to be added to the input tiles, (seen, seen, N, rows, columns, C)."""
-        return self._tiles(rows, self._mapped("tiles", self.scheme.given.T, products))
+        return self._tiles(rows, self._mapped("tiles", self.scheme.input_transform.T, products))
 
     def _mapped(self, name: str, matrix: Tensor, tiles: Tensor) -> Tensor:
         """matrix (A, B) on tiles (…, C), whose first dimensions make up B: (A, tiles, C)."""
         flat = tiles.view(matrix.shape[1], -1)
-        mapped = torch.mm(matrix, flat, out=room(tiles, name, len(matrix), flat.shape[1]))
+        mapped = torch.mm(matrix, flat, out=workspace(tiles, name, len(matrix), flat.shape[1]))
         return mapped.view(len(matrix), -1, tiles.shape[-1])
 
     def _tiles(self, rows: slice, flat: Tensor) -> Tensor:

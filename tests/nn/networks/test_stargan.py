@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from translate.nn.blocks import AffineInstanceNorm2d
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import GENERATORS
 from translate.nn.init import normal_
-from translate.nn.stargan import StarGANClassifier
+from translate.nn.networks import DISCRIMINATORS, GENERATORS
+from translate.nn.networks.stargan import StarGANClassifier
 
 
 def test_labels_act_through_the_zeros_at_the_border_alone():
@@ -49,7 +48,7 @@ def test_the_affine_norm_is_torch_s_in_training_mode(train, grad):
 def test_a_discriminator_halves_at_most_six_times(crop, layers, patches):
     with torch.device("meta"):
         net = StarGANClassifier(3, 2, crop, classes=5)
-        source, kind = net.both(torch.zeros(2, 3, crop, crop))
+        source, kind = net.source_and_class_logits(torch.zeros(2, 3, crop, crop))
     assert sum(isinstance(layer, nn.Conv2d) for layer in net.model) == layers
     assert net.source.in_channels == 2 * 2 ** (layers - 1)
     assert source.shape == (2, 1, patches, patches)
@@ -60,7 +59,7 @@ def test_a_discriminator_halves_at_most_six_times(crop, layers, patches):
 def test_its_logits_are_those_of_the_patches():
     net = StarGANClassifier(3, 2, 64, classes=5)
     x = torch.rand(2, 3, 64, 64)
-    assert torch.equal(net(x), net.both(x)[0])
+    assert torch.equal(net(x), net.source_and_class_logits(x)[0])
 
 
 def test_the_row_is_without_classes_and_norms():

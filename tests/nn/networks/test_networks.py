@@ -1,4 +1,3 @@
-import copy
 import re
 
 import pytest
@@ -6,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, keyed_dropout
-from translate.nn.discriminators import DISCRIMINATORS, PatchDiscriminator, PixelDiscriminator
-from translate.nn.generators import GENERATORS, unet_for
+from tests.helpers import random_tensor, small_generator
+from translate.nn.blocks import Dropout
 from translate.nn.init import normal_
+from translate.nn.networks import DISCRIMINATORS, GENERATORS, deepest_unet
+from translate.nn.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 
 NORMS = ["batch", "instance", "none"]
 SMALL = ["resnet_3blocks", "unet_16"]
@@ -19,16 +19,6 @@ LAYERS = range(1, 7)
 def on_meta(build, *args, **kwargs):
     with torch.device("meta"):
         return build(*args, **kwargs)
-
-
-def small(name, norm="instance", dropout=False, key=0):
-    """A narrow generator in float64 whose weights are large enough to matter."""
-    net = GENERATORS[name](3, 3, 4, norm, dropout).double()
-    return normal_(net, key, gain=0.2)
-
-
-def random(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
 
 
 def weights(net):
@@ -209,7 +199,7 @@ def test_channels_in_and_out_may_differ(name):
     ("crop", "levels"), [(256, 8), (512, 8), (128, 7), (384, 7), (64, 6), (96, 5), (32, 5), (260, 2), (4, 2)]
 )
 def test_unet_for_a_crop_takes_it_and_is_no_deeper_than_eight_levels(crop, levels):
-    name = unet_for(crop)
+    name = deepest_unet(crop)
     assert name == f"unet_{2**levels}"
     net = on_meta(GENERATORS[name], 3, 3)
     assert crop % net.multiple_of == 0
@@ -218,7 +208,7 @@ def test_unet_for_a_crop_takes_it_and_is_no_deeper_than_eight_levels(crop, level
 
 @pytest.mark.parametrize("crop", [255, 130, 2, 1])
 def test_no_unet_for_a_crop_that_cannot_be_halved_twice(crop):
-    assert unet_for(crop) is None
+    assert deepest_unet(crop) is None
 
 
 # Sizes.
@@ -348,7 +338,7 @@ def test_pixel_discriminator_judges_each_pixel_on_its_own():
 @pytest.mark.parametrize("name", GENERATORS)
 def test_output_is_within_minus_one_and_one_however_large_the_input(name):
     net = normal_(GENERATORS[name](3, 3, 2, "none", False), 0, gain=1.0)
-    y = net(1000 * random(1, 3, net.minimum, net.minimum).float())
+    y = net(1000 * random_tensor(1, 3, net.minimum, net.minimum).float())
     assert y.abs().max() <= 1
     assert y.abs().max() > 0.9
 
@@ -363,8 +353,8 @@ def test_no_pooling_layers(name):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_batch_gives_what_single_images_give(name, norm):
-    net = small(name, norm, dropout=True).eval()
-    x = random(3, 3, 16, 16)
+    net = small_generator(name, norm, dropout=True).eval()
+    x = random_tensor(3, 3, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(net(x), torch.cat([net(image) for image in x.split(1)]), rtol=0, atol=1e-12)
 
@@ -373,228 +363,11 @@ def test_a_batch_gives_what_single_images_give(name, norm):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", SMALL)
 def test_the_input_is_left_as_it_was(name, norm, training):
-    net = small(name, norm).train(training)
-    x = random(2, 3, 16, 16)
+    net = small_generator(name, norm).train(training)
+    x = random_tensor(2, 3, 16, 16)
     kept = x.clone()
     net(x)
     assert torch.equal(x, kept)
-
-
-# Initial weights.
-
-
-def test_initial_weights_have_the_moments_of_the_paper():
-    net = normal_(GENERATORS["resnet_9blocks"](3, 3, 16, "batch"), 0)
-    convs = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    for layers, mean in ((convs, 0.0), (norms, 1.0)):
-        w = torch.cat([m.weight.flatten() for m in layers])
-        error = 4 * 0.02 / len(w) ** 0.5  # four standard errors
-        assert abs(w.mean() - mean) < error
-        assert abs(w.std() - 0.02) < error
-    assert all((m.bias == 0).all() for m in (*convs, *norms) if m.bias is not None)
-
-
-@pytest.mark.parametrize("net", [nn.Conv2d(2, 40, 5), nn.ConvTranspose2d(2, 40, 5), nn.Linear(20, 100)])
-def test_every_kind_of_layer_is_filled(net):
-    nn.init.constant_(net.bias, 3.0)
-    normal_(net, 0, gain=0.5)
-    assert abs(net.weight.std() - 0.5) < 0.05
-    assert (net.bias == 0).all()
-
-
-def test_initial_weights_are_a_function_of_the_key_alone():
-    def draw(*key, torch_seed=0):
-        torch.manual_seed(torch_seed)
-        return normal_(GENERATORS["resnet_3blocks"](3, 3, 4, "batch"), *key).state_dict()
-
-    first, again, other = draw(3, "g"), draw(3, "g", torch_seed=1), draw(3, "d")
-    assert all(torch.equal(first[k], again[k]) for k in first)
-    assert not any(torch.equal(first[k], other[k]) for k in first if k.endswith(".weight"))
-
-
-def test_initial_weights_leave_torch_generators_alone():
-    net = GENERATORS["resnet_3blocks"](3, 3, 4)
-    before = torch.get_rng_state()
-    normal_(net, 0)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_two_layers_of_one_shape_start_unlike():
-    net = normal_(GENERATORS["resnet_3blocks"](3, 3, 4), 0)
-    assert not torch.equal(net.model[10].conv_block[1].weight, net.model[11].conv_block[1].weight)
-
-
-# Norms.
-
-
-def normalised(x, eps=1e-5):
-    """Each channel of each image to mean 0 and variance 1, by the formula."""
-    mean = x.mean((2, 3), keepdim=True)
-    return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + eps).sqrt()
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_instance_norm_is_torch_s_in_value_and_gradient(count, dtype, layout):
-    """The oracle runs on contiguous tensors in float64, where torch's own instance norm is right."""
-    x, upstream = random(count, 4, 5, 6), random(count, 4, 5, 6, seed=1)
-    expected_x = x.clone().requires_grad_()
-    expected = F.instance_norm(expected_x)
-    expected.backward(upstream)
-    own_x = x.to(dtype).contiguous(memory_format=layout).requires_grad_()
-    own = InstanceNorm2d(4)(own_x)
-    own.backward(upstream.to(dtype).contiguous(memory_format=layout))
-    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
-    for got, wanted in ((own, expected), (own, normalised(x)), (own_x.grad, expected_x.grad)):
-        torch.testing.assert_close(got.double(), wanted, rtol=0, atol=tolerance)
-
-
-def test_instance_norm_gradient_is_the_derivative():
-    assert torch.autograd.gradcheck(InstanceNorm2d(2), random(2, 2, 3, 3).requires_grad_())
-    assert torch.autograd.gradgradcheck(InstanceNorm2d(2), random(2, 2, 3, 3).requires_grad_())
-
-
-def test_instance_norm_has_neither_weights_nor_memory():
-    norm = InstanceNorm2d(3)
-    x = random(2, 3, 4, 4)
-    assert not norm.state_dict()
-    assert torch.equal(norm.train()(x), norm.eval()(x))
-
-
-def batch_norms():
-    """Our batch norm and torch's, in float64 with equal weights and running statistics."""
-    own, torchs = BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
-    nn.init.uniform_(own.weight, 0.5, 1.5)
-    nn.init.uniform_(own.bias, -1, 1)
-    own.running_mean.fill_(0.3)
-    own.running_var.fill_(2.0)
-    torchs.load_state_dict(own.state_dict())
-    return own, torchs
-
-
-@pytest.mark.parametrize("statistics", ["sample", "running"])
-def test_batch_norm_trains_as_torch_s(statistics):
-    own, torchs = batch_norms()
-    own.norm_statistics = statistics
-    for step in range(3):
-        x = random(4, 3, 5, 5, seed=step)
-        own_x, torchs_x = x.clone().requires_grad_(), x.clone().requires_grad_()
-        own(own_x).square().mean().backward()
-        torchs(torchs_x).square().mean().backward()
-        torch.testing.assert_close(own_x.grad, torchs_x.grad, rtol=0, atol=1e-12)
-    for key, value in torchs.state_dict().items():
-        torch.testing.assert_close(own.state_dict()[key], value, rtol=0, atol=1e-12)
-
-
-def test_batch_norm_evaluates_each_image_by_its_own_statistics():
-    own, torchs = batch_norms()
-    x = 3 * random(3, 3, 5, 5) + 1
-    singles = torch.cat([copy.deepcopy(torchs).train()(image) for image in x.split(1)])
-    torch.testing.assert_close(own.eval()(x), singles, rtol=0, atol=1e-12)
-    by_hand = normalised(x) * own.weight[:, None, None] + own.bias[:, None, None]
-    torch.testing.assert_close(own(x), by_hand, rtol=0, atol=1e-12)
-
-
-def test_batch_norm_evaluation_leaves_running_statistics_alone():
-    own, _ = batch_norms()
-    before = copy.deepcopy(own.state_dict())
-    own.eval()(random(2, 3, 4, 4))
-    assert all(torch.equal(value, before[key]) for key, value in own.state_dict().items())
-
-
-def test_batch_norm_with_running_statistics_evaluates_as_torch_s():
-    own, torchs = batch_norms()
-    own.norm_statistics = "running"
-    x = random(2, 3, 5, 5)
-    torch.testing.assert_close(own.eval()(x), torchs.eval()(x), rtol=0, atol=0)
-
-
-# Dropout.
-
-
-def test_keyed_dropout_is_a_function_of_each_image_s_key():
-    layer, x = Dropout().eval(), torch.ones(3, 4, 5, 5)
-    key = torch.tensor([11, 12, 13])
-    with keyed_dropout(layer, key):
-        first, again = layer(x), layer(x)
-    with keyed_dropout(layer, key.flip(0)):
-        flipped = layer(x)
-    with keyed_dropout(layer, key[1:2]):
-        alone = layer(x[1:2])
-    assert torch.equal(first, again)
-    assert torch.equal(flipped.flip(0), first)
-    assert torch.equal(alone, first[1:2])
-    assert not torch.equal(first[0], first[1])
-
-
-def test_keyed_dropout_neither_asks_nor_moves_torch_s_generator():
-    layer = Dropout().eval()
-    outs = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        before = torch.get_rng_state()
-        with keyed_dropout(layer, torch.tensor([5])):
-            outs.append(layer(torch.ones(1, 2, 8, 8)))
-        assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(*outs)
-
-
-@pytest.mark.parametrize("p", [0.5, 0.2])
-def test_keyed_dropout_keeps_its_share_and_scales_the_rest(p):
-    layer = Dropout(p).eval()
-    with keyed_dropout(layer, torch.tensor([1, 2])):
-        y = layer(torch.full((2, 10, 50, 50), 3.0))
-    kept = y != 0
-    torch.testing.assert_close(y[kept], torch.full_like(y[kept], 3 / (1 - p)))
-    assert abs(kept.double().mean() - (1 - p)) < 4 * (p * (1 - p) / y.numel()) ** 0.5
-
-
-def test_evaluation_without_keys_drops_nothing():
-    net = small("resnet_3blocks", dropout=True).eval()
-    bare = small("resnet_3blocks", dropout=False).eval()
-    for a, b in zip(bare.parameters(), net.parameters(), strict=True):
-        a.data.copy_(b.data)
-    x = random(1, 3, 16, 16)
-    expected = bare(x)
-    assert torch.equal(net(x), expected)
-    with keyed_dropout(net, None):
-        assert torch.equal(net(x), expected)
-    with keyed_dropout(net, torch.tensor([1])):
-        assert not torch.equal(net(x), expected)
-    assert torch.equal(net(x), expected)  # keys end with the block
-
-
-def test_keys_end_with_the_block_even_after_an_error():
-    layer = Dropout().eval()
-    with pytest.raises(KeyError), keyed_dropout(layer, torch.tensor([1])):
-        raise KeyError
-    x = torch.ones(1, 2, 4, 4)
-    assert torch.equal(layer(x), x)
-
-
-def test_each_layer_draws_its_own_mask():
-    net = nn.Sequential(Dropout(), nn.Identity(), Dropout()).eval()
-    with keyed_dropout(net, torch.tensor([1])):
-        first, second = (net[i](torch.ones(1, 2, 8, 8)) for i in (0, 2))
-    assert not torch.equal(first, second)
-
-
-@pytest.mark.parametrize("key", [None, torch.tensor([1, 2])])
-def test_training_dropout_obeys_torch_s_seed_whatever_the_key(key):
-    layer, x = Dropout().train(), torch.ones(2, 3, 8, 8)
-
-    def drawn(seed):
-        torch.manual_seed(seed)
-        with keyed_dropout(layer, key):
-            return layer(x)
-
-    torch.manual_seed(4)
-    assert torch.equal(drawn(4), drawn(4))
-    assert not torch.equal(drawn(4), drawn(5))
-    torch.manual_seed(4)
-    assert torch.equal(F.dropout(x, 0.5), drawn(4))
 
 
 # The whole networks again, computed from their weights by torch's functions alone, nothing in place.
@@ -663,14 +436,14 @@ FUNCTIONAL = {
 @pytest.mark.parametrize("name", FUNCTIONAL)
 def test_generators_compute_what_their_weights_say(name, norm):
     """Output and gradients: layers that work in place must not spoil what the backward pass needs."""
-    net = small(name, norm).train()
-    x = random(2, 3, 16, 16)
+    net = small_generator(name, norm).train()
+    x = random_tensor(2, 3, 16, 16)
     y = net(x)
     w = {k: v.detach().clone().requires_grad_() for k, v in net.named_parameters()}
     expected = FUNCTIONAL[name](w, x, norm)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)
-    (y * random(*y.shape, seed=1)).sum().backward()
-    (expected * random(*y.shape, seed=1)).sum().backward()
+    (y * random_tensor(*y.shape, seed=1)).sum().backward()
+    (expected * random_tensor(*y.shape, seed=1)).sum().backward()
     for key, p in net.named_parameters():
         torch.testing.assert_close(p.grad, w[key].grad, rtol=1e-8, atol=1e-8)
 
@@ -678,7 +451,7 @@ def test_generators_compute_what_their_weights_say(name, norm):
 @pytest.mark.parametrize("norm", NORMS)
 def test_patch_discriminator_computes_what_its_weights_say(norm):
     net = normal_(PatchDiscriminator(3, 4, norm).double(), 0, gain=0.2)
-    x = random(2, 3, 32, 32)
+    x = random_tensor(2, 3, 32, 32)
     w = dict(net.named_parameters())
     y = F.leaky_relu(F.conv2d(x, w["model.0.weight"], w["model.0.bias"], stride=2, padding=1), 0.2)
     for layer, stride in ((2, 2), (5, 2), (8, 1)):

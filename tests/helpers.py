@@ -7,7 +7,9 @@ from torch import Tensor
 
 from translate import config
 from translate.methods import METHODS, Method
+from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL
+from translate.nn.networks import GENERATORS
 
 SIZE = 32
 SMALL = {
@@ -33,7 +35,7 @@ def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     own = set(config.setting_names(METHODS[name].Config))
     others = {key for cls in METHODS.values() for key in config.setting_names(cls.Config)} - own
     kept = {key: value for key, value in flags.items() if key not in others}
-    if kept.get("norm") == "batch" and ADVERSARIAL[default(name, "adversarial")].penalty:
+    if kept.get("norm") == "batch" and ADVERSARIAL[default(name, "adversarial")].penalty_weight:
         kept = {"adversarial": "lsgan", **kept}
     return kept
 
@@ -48,7 +50,7 @@ def small_settings(name: str, **flags: Any) -> dict[str, Any]:
 
 def small_config(name: str, **flags: Any) -> Any:
     cls = METHODS[name]
-    return cls.check(config.resolve(cls.Config, ("test", small_settings(name, **flags))))
+    return cls.resolve_config(config.resolve(cls.Config, ("test", small_settings(name, **flags))))
 
 
 def default(name: str, setting: str) -> Any:
@@ -83,3 +85,13 @@ def assert_equal_state(left: Any, right: Any, where: str = "state") -> None:
             assert_equal_state(x, y, f"{where}[{i}]")
     else:
         assert left == right, where
+
+
+def small_generator(name, norm="instance", dropout=False, key=0):
+    """A narrow generator in float64 whose weights are large enough to matter."""
+    net = GENERATORS[name](3, 3, 4, norm, dropout).double()
+    return normal_(net, key, gain=0.2)
+
+
+def random_tensor(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1

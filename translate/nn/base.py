@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from translate.nn.base import Discriminator
 from translate.nn.blocks import ResnetBlock
+from translate.nn.gradient_checkpointing import checkpoint_layers
 from translate.nn.init import normal_
-from translate.nn.recompute import recomputed
 
 
-class Stages(NamedTuple):
+class GeneratorStages(NamedTuple):
     """The layers of a generator that is a chain, cut where its maps are smallest."""
 
     encoder: list[nn.Module]
@@ -28,24 +29,24 @@ class Generator(nn.Module):
     model: nn.Module
     initialise: Callable[..., Any] = staticmethod(normal_)
     """Fills its initial weights: of the network and a key."""
-    recomputes = False
+    gradient_checkpointing = False
     """Whether training computes inner maps again in the backward pass instead of keeping them."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.recomputes and self.training and torch.is_grad_enabled()):
+        if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):
             return self.model(x)
         for segment in self.segments:
-            x = recomputed(segment, x)
+            x = checkpoint_layers(segment, x)
         return x
 
     @property
     def segments(self) -> Sequence[Sequence[nn.Module]]:
-        """Its layers in the runs between which maps are kept where `recomputes`: here all of them at once, which leaves no
+        """Its layers in the runs between which maps are kept where `gradient_checkpointing`: here all of them at once, which leaves no
         map of one update to the next, and is the least where skip connections lead across any cut."""
         return [[self.model]]
 
     @property
-    def stages(self) -> Stages | None:
+    def stages(self) -> GeneratorStages | None:
         """Its layers by stage; None: it is no chain around residual blocks."""
         return None
 
@@ -54,7 +55,32 @@ class Discriminator(nn.Module):
     """What every discriminator declares."""
 
     minimum: int
-    only: int | None = None
+    fixed_size: int | None = None
     """The one size that it takes; None: any from `minimum` up."""
     initialise: Callable[..., Any] = staticmethod(normal_)
     """Fills its initial weights: of the network and a key."""
+
+
+MATCHED_LAYERS = 3
+"""Maps that are looked at, at most: as many as DiscoGAN's at 64 pixels and PatchGAN's of three layers have."""
+
+
+class FeatureDiscriminator(Discriminator):
+    """A chain of convolutions, norms but behind the first, and leaky ReLUs."""
+
+    model: nn.Sequential
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+    def features_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What the last three normed layers give after their activation, (N, C, H, W) each, and the logits.
+
+        There are fewer where the chain is that short.
+        """
+        maps = []
+        for layer in self.model:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                maps.append(x)
+        return maps[1:][-MATCHED_LAYERS:], x

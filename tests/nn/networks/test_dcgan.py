@@ -7,9 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from translate.nn import dcgan
-from translate.nn.dcgan import DCGANDiscriminator, DCGANGenerator, VirtualBatchNorm2d, channels, is_size
 from translate.nn.init import normal_
+from translate.nn.networks import dcgan
+from translate.nn.networks.dcgan import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    VirtualBatchNorm2d,
+    is_supported_size,
+    layer_widths,
+)
 from translate.runtime import precision
 
 
@@ -32,16 +38,16 @@ def virtual(size=32, references=5, seed=0):
 
 
 def test_maps_are_those_of_figure_1():
-    assert channels(64, 128) == [128, 256, 512, 1024]
-    assert channels(32, 128) == [128, 256, 512]
-    assert channels(256, 16) == [16, 32, 64, 128, 128, 128]
+    assert layer_widths(64, 128) == [128, 256, 512, 1024]
+    assert layer_widths(32, 128) == [128, 256, 512]
+    assert layer_widths(256, 16) == [16, 32, 64, 128, 128, 128]
 
 
 @pytest.mark.parametrize(
     ("size", "possible"), [(16, False), (32, True), (48, False), (64, True), (100, False), (512, True)]
 )
 def test_sizes_are_powers_of_two_from_32_up(size, possible):
-    assert is_size(size) == possible
+    assert is_supported_size(size) == possible
 
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
@@ -94,7 +100,7 @@ def test_all_its_maps_are_recomputed_in_training_alone(monkeypatch):
 
     monkeypatch.setattr(dcgan, "recomputed", recomputed)
     net, code = virtual(), random(2, 6)
-    net.recomputes = True
+    net.gradient_checkpointing = True
     images = net(code)
     assert {module for run in runs for module in run} == set(net.modules()) - {net}
     with torch.no_grad():

@@ -6,23 +6,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from translate.nn.blocks import Dropout, down, norm_layer, up
-from translate.nn.features import FeatureDiscriminator
-from translate.nn.init import default_
-from translate.nn.interfaces import Generator
+from translate.nn.base import FeatureDiscriminator, Generator
+from translate.nn.blocks import Dropout, downsample_conv, norm_layer, upsample_conv
+from translate.nn.init import pytorch_default_
 
-HALVINGS = 4
+DOWNSAMPLINGS = 4
 """From 64 pixels to 4."""
 
 
-class ToUnit(nn.Module):
+class ToUnitRange(nn.Module):
     """[−1, 1], which all of this package works in, to the [0, 1] of DiscoGAN."""
 
     def forward(self, x: Tensor) -> Tensor:
         return (x + 1) / 2
 
 
-class FromUnit(nn.Module):
+class ScaledSigmoid(nn.Module):
     """The sigmoid at DiscoGAN's end, and back to [−1, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,23 +34,27 @@ class DiscoGenerator(Generator):
     Dropout (0.5), which the paper has none of, is behind the two innermost blocks of the decoder.
     """
 
-    multiple_of = 2**HALVINGS
-    minimum = 2 ** (HALVINGS + 1)  # at half of that the innermost norm would see one pixel
-    receptive_radius = 3 * (2**HALVINGS - 1)
-    initialise = staticmethod(default_)
+    multiple_of = 2**DOWNSAMPLINGS
+    minimum = 2 ** (DOWNSAMPLINGS + 1)  # at half of that the innermost norm would see one pixel
+    receptive_radius = 3 * (2**DOWNSAMPLINGS - 1)
+    initialise = staticmethod(pytorch_default_)
 
     def __init__(
         self, in_channels: int, out_channels: int, width: int = 64, norm: str = "batch", dropout: bool = False
     ) -> None:
         super().__init__()
-        widths = [width * 2**n for n in range(HALVINGS)]
-        modules: list[nn.Module] = [ToUnit(), down(in_channels, width, bias=False), nn.LeakyReLU(0.2)]
-        for n in range(1, HALVINGS):
-            modules += [down(widths[n - 1], widths[n], bias=False), norm_layer(norm, widths[n]), nn.LeakyReLU(0.2)]
-        for n in range(HALVINGS - 1, 0, -1):
-            modules += [up(widths[n], widths[n - 1], bias=False), norm_layer(norm, widths[n - 1]), nn.ReLU()]
-            modules += [Dropout()] if dropout and n >= HALVINGS - 2 else []
-        self.model = nn.Sequential(*modules, up(width, out_channels, bias=False), FromUnit())
+        widths = [width * 2**n for n in range(DOWNSAMPLINGS)]
+        modules: list[nn.Module] = [ToUnitRange(), downsample_conv(in_channels, width, bias=False), nn.LeakyReLU(0.2)]
+        for n in range(1, DOWNSAMPLINGS):
+            modules += [
+                downsample_conv(widths[n - 1], widths[n], bias=False),
+                norm_layer(norm, widths[n]),
+                nn.LeakyReLU(0.2),
+            ]
+        for n in range(DOWNSAMPLINGS - 1, 0, -1):
+            modules += [upsample_conv(widths[n], widths[n - 1], bias=False), norm_layer(norm, widths[n - 1]), nn.ReLU()]
+            modules += [Dropout()] if dropout and n >= DOWNSAMPLINGS - 2 else []
+        self.model = nn.Sequential(*modules, upsample_conv(width, out_channels, bias=False), ScaledSigmoid())
 
 
 class DiscoDiscriminator(FeatureDiscriminator):
@@ -61,14 +64,14 @@ class DiscoDiscriminator(FeatureDiscriminator):
     small map of logits, up to 4×4, each of which sees most of the image.
     """
 
-    initialise = staticmethod(default_)
+    initialise = staticmethod(pytorch_default_)
 
     def __init__(self, in_channels: int, width: int = 64, norm: str = "batch", crop_size: int = 64) -> None:
         super().__init__()
         halvings = max(2, crop_size.bit_length() - 3)
         self.minimum = 4 * 2**halvings
         widths = [width * min(2**n, 8) for n in range(halvings)]
-        modules: list[nn.Module] = [ToUnit(), down(in_channels, width, bias=False), nn.LeakyReLU(0.2)]
+        modules: list[nn.Module] = [ToUnitRange(), downsample_conv(in_channels, width, bias=False), nn.LeakyReLU(0.2)]
         for cin, cout in pairwise(widths):
-            modules += [down(cin, cout, bias=False), norm_layer(norm, cout), nn.LeakyReLU(0.2)]
+            modules += [downsample_conv(cin, cout, bias=False), norm_layer(norm, cout), nn.LeakyReLU(0.2)]
         self.model = nn.Sequential(*modules, nn.Conv2d(widths[-1], 1, 4, bias=False))

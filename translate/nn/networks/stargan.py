@@ -7,13 +7,12 @@ They start from torch's own initial weights, as the authors' do.
 from collections.abc import Sequence
 from itertools import chain, pairwise
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate.nn.blocks import AffineInstanceNorm2d, Dropout, down, norm_layer, up
-from translate.nn.init import default_
-from translate.nn.interfaces import Discriminator, Generator
-from translate.nn.winograd import Conv3x3
+from translate.nn.base import Discriminator, Generator
+from translate.nn.blocks import AffineInstanceNorm2d, Dropout, downsample_conv, norm_layer, upsample_conv
+from translate.nn.fast_conv import Conv3x3
+from translate.nn.init import pytorch_default_
 
 BLOCKS = 6
 """Residual blocks of the generator."""
@@ -55,7 +54,7 @@ class StarGANGenerator(Generator):
     multiple_of = 4
     minimum = 8  # at 4×4 the innermost instance norm would see one pixel
     receptive_radius = 15 + 8 * BLOCKS  # two 3×3 convolutions a block, at a quarter of the size
-    initialise = staticmethod(default_)
+    initialise = staticmethod(pytorch_default_)
 
     def __init__(
         self, in_channels: int, out_channels: int, width: int = 64, norm: str = "instance", dropout: bool = False
@@ -68,11 +67,11 @@ class StarGANGenerator(Generator):
 
         self.model = nn.Sequential(
             *normalised(nn.Conv2d(in_channels, w, 7, padding=3, bias=False), w),
-            *normalised(down(w, 2 * w, bias=False), 2 * w),
-            *normalised(down(2 * w, 4 * w, bias=False), 4 * w),
+            *normalised(downsample_conv(w, 2 * w, bias=False), 2 * w),
+            *normalised(downsample_conv(2 * w, 4 * w, bias=False), 4 * w),
             *[ZeroPaddedBlock(4 * w, norm, dropout) for _ in range(BLOCKS)],
-            *normalised(up(4 * w, 2 * w, bias=False), 2 * w),
-            *normalised(up(2 * w, w, bias=False), w),
+            *normalised(upsample_conv(4 * w, 2 * w, bias=False), 2 * w),
+            *normalised(upsample_conv(2 * w, w, bias=False), w),
             nn.Conv2d(w, out_channels, 7, padding=3, bias=False),
             nn.Tanh(),
         )
@@ -92,14 +91,14 @@ class StarGANDiscriminator(Discriminator):
     Six for images from 64 pixels (`crop`) up, fewer for smaller ones. No norms.
     """
 
-    initialise = staticmethod(default_)
+    initialise = staticmethod(pytorch_default_)
 
     def __init__(self, in_channels: int, width: int = 64, crop: int = 256) -> None:
         super().__init__()
         layers = min(LAYERS, crop.bit_length() - 1)
         self.minimum = 2**layers
         widths = [in_channels, *(width * 2**n for n in range(layers))]
-        halvings = [[down(*pair, bias=True), nn.LeakyReLU(0.01)] for pair in pairwise(widths)]
+        halvings = [[downsample_conv(*pair, bias=True), nn.LeakyReLU(0.01)] for pair in pairwise(widths)]
         self.model = nn.Sequential(*chain.from_iterable(halvings))
         self.source = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
 
@@ -116,19 +115,7 @@ class StarGANClassifier(StarGANDiscriminator):
         self.minimum *= side
         self.kind = nn.Conv2d(self.source.in_channels, classes, side, bias=False)
 
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def source_and_class_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Whether images are real, by patch, (N, 1, H', W'), and what they show, (N, classes): all as logits."""
         features = self.model(x)
         return self.source(features), self.kind(features).flatten(1)
-
-
-def classification(logits: Tensor, label: Tensor, *, attributes: bool) -> Tensor:
-    """Cross-entropy of logits (N, K) with labels (N, K) (StarGAN, eq. 2 and 3).
-
-    Of one domain out of K; of `attributes`, each of which an image has (1) or has not (0), the sum over the attributes and the
-    mean over the images, as in the authors' code.
-    """
-    logits = logits.to(label.dtype)  # not in the half precision of autocast
-    if attributes:
-        return F.binary_cross_entropy_with_logits(logits, label, reduction="sum") / len(logits)
-    return F.cross_entropy(logits, label)

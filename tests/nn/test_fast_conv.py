@@ -7,12 +7,12 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from translate.nn import winograd
+from translate.nn import fast_conv
 from translate.nn.blocks import ResnetBlock
-from translate.nn.generators import GENERATORS
-from translate.nn.winograd import CONVERSION, TRAINING, Conv3x3, conv3x3
+from translate.nn.fast_conv import F2X2_3X3, F4X4_3X3, Conv3x3, winograd_conv3x3
+from translate.nn.networks import GENERATORS
 
-SCHEMES = {"training": (TRAINING, 1e-6), "conversion": (CONVERSION, 4e-6)}
+SCHEMES = {"training": (F2X2_3X3, 1e-6), "conversion": (F4X4_3X3, 4e-6)}
 schemes = pytest.mark.parametrize(("scheme", "tolerance"), SCHEMES.values(), ids=SCHEMES)
 SHAPES = [(1, 64, 64, 18, 18), (2, 64, 96, 7, 12), (3, 96, 64, 3, 4), (5, 70, 64, 9, 3)]
 """Images, channels of input and output, height, width; of whole tiles and of parts."""
@@ -37,11 +37,13 @@ def assert_near(got, expected, tolerance):
         assert (one - other).norm() <= tolerance * other.norm()
 
 
-@pytest.mark.parametrize("scheme", [TRAINING, CONVERSION])
+@pytest.mark.parametrize("scheme", [F2X2_3X3, F4X4_3X3])
 def test_a_tile_is_the_correlation_of_its_pixels_with_the_taps(scheme):
     torch.manual_seed(0)
-    pixels, taps = torch.randn(1, 1, scheme.seen, scheme.seen).double(), torch.randn(1, 1, 3, 3).double()
-    output, kernel, seen = (x.double() for x in (scheme.output, scheme.kernel, scheme.given))
+    pixels, taps = torch.randn(1, 1, scheme.input_tile, scheme.input_tile).double(), torch.randn(1, 1, 3, 3).double()
+    output, kernel, seen = (
+        x.double() for x in (scheme.output_transform, scheme.kernel_transform, scheme.input_transform)
+    )
     tile = output @ ((kernel @ taps.flatten()) * (seen @ pixels.flatten()))
     torch.testing.assert_close(tile, F.conv2d(pixels, taps).flatten(), rtol=1e-6, atol=1e-6)  # of float32's ⅙ and ⅔
 
@@ -53,7 +55,7 @@ def test_integers_are_convolved_exactly(layout):
     x = torch.randint(-8, 9, (2, 64, 9, 8)).float().contiguous(memory_format=layout)
     weight, bias, grad = torch.randint(-8, 9, (64, 64, 3, 3)).float(), torch.arange(64.0), torch.ones(2, 64, 7, 6)
     for got, expected in zip(
-        outcome(lambda *given: conv3x3(*given, TRAINING), (x, weight, bias), grad),
+        outcome(lambda *given: winograd_conv3x3(*given, F2X2_3X3), (x, weight, bias), grad),
         outcome(F.conv2d, (x, weight, bias), grad),
         strict=True,
     ):
@@ -66,7 +68,7 @@ def test_integers_are_convolved_exactly(layout):
 def test_values_and_gradients_are_those_of_float64(scheme, tolerance, layout, shape):
     x, weight, bias, grad = given(*shape)
     x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
-    got = outcome(lambda *given: conv3x3(*given, scheme), (x, weight, bias), grad)
+    got = outcome(lambda *given: winograd_conv3x3(*given, scheme), (x, weight, bias), grad)
     expected = outcome(F.conv2d, [x.double() for x in (x, weight, bias)], grad.double())
     assert_near(got, expected, tolerance)
 
@@ -75,7 +77,7 @@ def test_only_the_gradients_that_are_asked_for_are_given():
     x, weight, _, grad = given(1, 64, 64, 6, 6)
     for leaf in (x, weight):
         leaf.requires_grad_()
-        (got,) = torch.autograd.grad(conv3x3(x, weight, None, TRAINING), leaf, grad)
+        (got,) = torch.autograd.grad(winograd_conv3x3(x, weight, None, F2X2_3X3), leaf, grad)
         (expected,) = torch.autograd.grad(F.conv2d(x, weight), leaf, grad)
         assert_near([got], [expected], 1e-6)
         leaf.requires_grad_(False)
@@ -88,20 +90,20 @@ def test_gradients_can_be_differentiated_again():
 
     x, weight, _, _ = (x.requires_grad_() for x in given(2, 64, 64, 6, 7))
     expected = penalty(F.conv2d, x, weight)
-    assert_near(penalty(lambda *given: conv3x3(*given, TRAINING), x, weight), expected, 1e-5)
+    assert_near(penalty(lambda *given: winograd_conv3x3(*given, F2X2_3X3), x, weight), expected, 1e-5)
 
 
 @schemes
 @formats
-@pytest.mark.parametrize("held", [winograd.HELD, 2**9, 1], ids=["whole", "several rows", "a row"])
+@pytest.mark.parametrize("held", [fast_conv.BLOCK_ELEMENTS, 2**9, 1], ids=["whole", "several rows", "a row"])
 def test_an_image_gives_the_same_bits_in_any_company(scheme, tolerance, layout, held, monkeypatch):
     """Output and gradient, with all tiles of an image worked on at once or few of them."""
-    monkeypatch.setattr(winograd, "HELD", held)
+    monkeypatch.setattr(fast_conv, "HELD", held)
     x, weight, bias, grad = given(5, 64, 64, 11, 14)
     x = x.contiguous(memory_format=layout)
 
     def image(x, grad):
-        return outcome(lambda *given: conv3x3(*given, scheme), (x, weight, bias), grad)[:2]
+        return outcome(lambda *given: winograd_conv3x3(*given, scheme), (x, weight, bias), grad)[:2]
 
     alone = [image(*one) for one in zip(x.split(1), grad.split(1), strict=True)]
     for whole, single in zip(image(x, grad), zip(*alone, strict=True), strict=True):
@@ -113,11 +115,13 @@ class Products(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.seen = set()
+        self.input_tile = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if any(name in str(func) for name in ("mm", "matmul", "conv")):
-            self.seen.add((str(func), *((tuple(x.shape), x.stride()) for x in args if isinstance(x, torch.Tensor))))
+            self.input_tile.add(
+                (str(func), *((tuple(x.shape), x.stride()) for x in args if isinstance(x, torch.Tensor)))
+            )
         return func(*args, **(kwargs or {}))
 
 
@@ -128,8 +132,8 @@ def test_the_shapes_of_products_follow_from_one_image(scheme, tolerance):
     def products(images):
         x, weight, bias, grad = given(images, 64, 64, 38, 30)
         with Products() as products:
-            outcome(lambda *given: conv3x3(*given, scheme), (x, weight, bias), grad)
-        return products.seen
+            outcome(lambda *given: winograd_conv3x3(*given, scheme), (x, weight, bias), grad)
+        return products.input_tile
 
     one = products(1)
     assert len(one) >= 4
@@ -139,7 +143,7 @@ def test_the_shapes_of_products_follow_from_one_image(scheme, tolerance):
 @pytest.mark.parametrize("side", [31, 32])
 def test_a_batch_does_not_decide_how_its_images_are_convolved(side):
     layer, x = Conv3x3(256, 256), torch.empty(1, 256, side, side)
-    assert {layer.saves(x.expand(n, -1, -1, -1)) for n in (1, 2, 64)} == {side == 32}
+    assert {layer.uses_winograd(x.expand(n, -1, -1, -1)) for n in (1, 2, 64)} == {side == 32}
 
 
 @pytest.mark.parametrize("padding", [0, 1])
@@ -148,7 +152,7 @@ def test_the_layer_is_a_convolution_with_its_names(padding, bias):
     layer, plain = Conv3x3(256, 260, padding=padding, bias=bias), nn.Conv2d(256, 260, 3, padding=padding, bias=bias)
     plain.load_state_dict(layer.state_dict())
     x = torch.randn(2, 256, 33, 36)
-    assert layer.saves(x)
+    assert layer.uses_winograd(x)
     assert_near([layer(x)], [plain(x)], 1e-6)
     with torch.no_grad():
         assert_near([layer(x)], [plain(x)], 4e-6)
@@ -156,21 +160,21 @@ def test_the_layer_is_a_convolution_with_its_names(padding, bias):
 
 def test_it_is_used_for_wide_maps_in_float32_on_the_cpu_only():
     layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32)
-    assert layer.saves(x)
-    with winograd.direct():
-        assert not layer.saves(x)
+    assert layer.uses_winograd(x)
+    with fast_conv.direct_convolution():
+        assert not layer.uses_winograd(x)
         assert torch.equal(layer(x), F.conv2d(x, layer.weight, layer.bias))
         assert torch.equal(layer.inside(x), layer(x))
-    assert layer.saves(x)
+    assert layer.uses_winograd(x)
     assert not torch.equal(layer.inside(x), F.conv2d(x, layer.weight, layer.bias))
-    assert not Conv3x3(255, 256).saves(x[:, :255])
-    assert not layer.saves(x[:, :, 1:])
+    assert not Conv3x3(255, 256).uses_winograd(x[:, :255])
+    assert not layer.uses_winograd(x[:, :, 1:])
     assert torch.equal(layer.inside(x[:, :, 1:]), F.conv2d(x[:, :, 1:], layer.weight, layer.bias))
-    assert not layer.saves(x.to("meta"))
+    assert not layer.uses_winograd(x.to("meta"))
     with torch.autocast("cpu", torch.bfloat16):
-        assert not layer.saves(x)
+        assert not layer.uses_winograd(x)
         assert layer(x).dtype == torch.bfloat16
-    assert not layer.double().saves(x.double())
+    assert not layer.double().uses_winograd(x.double())
 
 
 def test_a_rehearsal_without_memory_leaves_nothing_behind():
@@ -178,7 +182,7 @@ def test_a_rehearsal_without_memory_leaves_nothing_behind():
     with FakeTensorMode(allow_non_fake_inputs=True):  # as the memory of a training is estimated
         layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32, requires_grad=True)
         layer(x).sum().backward()
-    assert all(type(held) is torch.Tensor for held in winograd.room.held.values())
+    assert all(type(held) is torch.Tensor for held in fast_conv.workspace.held.values())
     assert Conv3x3(256, 256)(torch.randn(1, 256, 32, 32)).isfinite().all()
 
 
@@ -197,8 +201,8 @@ def test_residual_blocks_use_it():
 
 @pytest.mark.parametrize("grad", [True, False], ids=["training", "conversion"])
 def test_a_network_gives_what_it_gives_in_float64(grad, monkeypatch):
-    monkeypatch.setattr(winograd, "NARROWEST", 64)
-    monkeypatch.setattr(winograd, "SMALLEST", 1)
+    monkeypatch.setattr(fast_conv, "NARROWEST", 64)
+    monkeypatch.setattr(fast_conv, "SMALLEST", 1)
     torch.manual_seed(0)
     net, x = GENERATORS["resnet_6blocks"](3, 3, 16, "instance", False), torch.randn(2, 3, 36, 44)
     with torch.set_grad_enabled(grad):
@@ -210,8 +214,8 @@ def test_a_network_gives_what_it_gives_in_float64(grad, monkeypatch):
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_the_gradients_of_a_network_are_those_of_float64(layout, batch, monkeypatch):
     """Of a smooth loss, in which nothing but rounding tells them apart."""
-    monkeypatch.setattr(winograd, "NARROWEST", 64)
-    monkeypatch.setattr(winograd, "SMALLEST", 1)
+    monkeypatch.setattr(fast_conv, "NARROWEST", 64)
+    monkeypatch.setattr(fast_conv, "SMALLEST", 1)
     torch.manual_seed(0)
     net, x = GENERATORS["resnet_3blocks"](3, 3, 16, "instance", False), torch.randn(batch, 3, 36, 44)
     grad = torch.randn_like(x)

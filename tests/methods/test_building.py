@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from translate.methods.base import passes
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import GENERATORS
+from translate.methods.building import forward_concatenated
+from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 
 class Counted(nn.Module):
@@ -30,7 +29,7 @@ def images(*sizes, side=32):
 def test_one_pass_gives_what_two_give_and_the_gradients_of_both(norm):
     net = Counted(DISCRIMINATORS["basic"](3, 4, norm, 3).double())
     batches, weights = images(2, 3), list(net.parameters())
-    once = passes(net, *batches)
+    once = forward_concatenated(net, *batches)
     assert net.sizes == [5]
     twice = [net(x) for x in batches]
     for one, other in zip(once, twice, strict=True):
@@ -45,7 +44,7 @@ def test_batch_norm_sees_each_batch_by_itself_in_the_given_order():
     net = Counted(DISCRIMINATORS["basic"](3, 4, "batch", 3).double())
     first, second = images(2, 3)
     state = {name: x.clone() for name, x in net.state_dict().items()}
-    got = passes(net, first, second)
+    got = forward_concatenated(net, first, second)
     after = {name: x.clone() for name, x in net.state_dict().items()}
     net.load_state_dict(state)
     expected = net(first), net(second)
@@ -56,14 +55,14 @@ def test_batch_norm_sees_each_batch_by_itself_in_the_given_order():
 
 def test_images_of_two_sizes_go_apart():
     net = Counted(nn.Identity())
-    got = passes(net, *images(2), *images(2, side=40))
+    got = forward_concatenated(net, *images(2), *images(2, side=40))
     assert net.sizes == [2, 2] and [len(x[0, 0]) for x in got] == [32, 40]
 
 
 def test_what_is_computed_again_goes_apart():
     net = GENERATORS["resnet_3blocks"](3, 3, 2, "instance", False).double()
-    net.recomputes = True
+    net.gradient_checkpointing = True
     sizes = []
     net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
-    passes(net, *images(1, 2))
+    forward_concatenated(net, *images(1, 2))
     assert sizes == [1, 2]

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from translate.nn.antialias import AntialiasDiscriminator, AntialiasGenerator, BlurDown, BlurUp
-from translate.nn.generators import find
 from translate.nn.init import xavier_
+from translate.nn.networks import find
+from translate.nn.networks.antialias import AntialiasDiscriminator, AntialiasGenerator, BlurDown, BlurUp
 
 
 def random(*shape, seed=0):

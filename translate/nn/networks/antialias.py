@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate.nn.blocks import ResnetBlock, conv_norm_relu, has_bias, norm_layer
+from translate.nn.base import Discriminator, Generator
+from translate.nn.blocks import ResnetBlock, conv_norm_relu, conv_uses_bias, norm_layer
 from translate.nn.init import xavier_
-from translate.nn.interfaces import Discriminator, Generator
 
 
 class BlurDown(nn.Module):
@@ -85,7 +85,7 @@ class AntialiasDiscriminator(Discriminator):
         widths = [width * min(2**n, 8) for n in range(layers + 1)]
         modules: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, 1, 1), nn.LeakyReLU(0.2), BlurDown()]
         for n in range(1, layers + 1):
-            conv = nn.Conv2d(widths[n - 1], widths[n], 4, 1, 1, bias=has_bias(norm))
+            conv = nn.Conv2d(widths[n - 1], widths[n], 4, 1, 1, bias=conv_uses_bias(norm))
             modules += [conv, norm_layer(norm, widths[n]), nn.LeakyReLU(0.2), *([BlurDown()] if n < layers else [])]
         self.model = nn.Sequential(*modules, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 

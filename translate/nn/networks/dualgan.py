@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import AffineInstanceNorm2d, Dropout, norm_layer
 from translate.nn.init import truncated_normal_
-from translate.nn.interfaces import Discriminator, Generator
 
-DEEPEST = 5
+MAX_DOWNSAMPLINGS = 5
 """Halvings of the discriminators where the crop allows."""
 
-EPSILON = 1e-6
+NORM_EPS = 1e-6
 """Of the norms."""
 
 
@@ -50,9 +50,9 @@ class SameConvTranspose2d(nn.ConvTranspose2d):
         return F.conv_transpose2d(x, self.weight, self.bias, self.stride, before)[:, :, :-1, :-1]
 
 
-def norm_of(norm: str, channels: int) -> nn.Module:
+def dualgan_norm_layer(norm: str, channels: int) -> nn.Module:
     """The norm called `norm`; "instance" has a scale and a shift, and is what the authors' code calls batch_norm."""
-    return AffineInstanceNorm2d(channels, EPSILON) if norm == "instance" else norm_layer(norm, channels)
+    return AffineInstanceNorm2d(channels, NORM_EPS) if norm == "instance" else norm_layer(norm, channels)
 
 
 class DualBlock(nn.Module):
@@ -61,7 +61,7 @@ class DualBlock(nn.Module):
     def __init__(self, outer: int, inner: int, below: nn.Module | None, norm: str, dropout: bool) -> None:
         super().__init__()
         # Batch norm, for which one pixel of one image is no batch, leaves out the innermost map.
-        innermost = [] if below is None and norm == "batch" else [norm_of(norm, inner)]
+        innermost = [] if below is None and norm == "batch" else [dualgan_norm_layer(norm, inner)]
         self.model = nn.Sequential(
             nn.LeakyReLU(0.2),
             SameConv2d(outer, inner),
@@ -69,7 +69,7 @@ class DualBlock(nn.Module):
             *([] if below is None else [below]),
             nn.ReLU(),
             SameConvTranspose2d(inner if below is None else 2 * inner, outer),
-            norm_of(norm, outer),
+            dualgan_norm_layer(norm, outer),
             *([Dropout()] if dropout else []),
         )
 
@@ -133,12 +133,12 @@ class _DualDiscriminator(Discriminator):
         super().__init__()
         # A norm would leave nothing of a single pixel: so where five halvings go below 4×4, there are fewer.
         crop_size = max(8, crop_size)
-        halvings = min(DEEPEST, crop_size.bit_length() - 3)
+        halvings = min(MAX_DOWNSAMPLINGS, crop_size.bit_length() - 3)
         self.minimum = 4 * 2**halvings
         widths = [width * min(2**n, 8) for n in range(halvings)]
         modules: list[nn.Module] = [SameConv2d(in_channels, width, 5), nn.LeakyReLU(0.2)]
         for cin, cout in pairwise(widths):
-            modules += [SameConv2d(cin, cout), norm_of(norm, cout), nn.LeakyReLU(0.2)]
+            modules += [SameConv2d(cin, cout), dualgan_norm_layer(norm, cout), nn.LeakyReLU(0.2)]
         self.model = nn.Sequential(*modules)
         self.crop_size = crop_size
         self.channels, self.side = widths[-1], -(-crop_size // 2**halvings)  # of the last map
@@ -166,12 +166,12 @@ class DualImageDiscriminator(_DualDiscriminator):
 
     def __init__(self, in_channels: int, width: int = 64, norm: str = "instance", crop_size: int = 256) -> None:
         super().__init__(in_channels, width, norm, crop_size)
-        self.minimum = self.only = self.crop_size
+        self.minimum = self.fixed_size = self.crop_size
         self.last = nn.Linear(self.channels * self.side**2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2:] != (self.only, self.only):
+        if x.shape[2:] != (self.fixed_size, self.fixed_size):
             raise ValueError(
-                f"{x.shape[2]}×{x.shape[3]} pixels are too small or too large: it judges {self.only} a side"
+                f"{x.shape[2]}×{x.shape[3]} pixels are too small or too large: it judges {self.fixed_size} a side"
             )
         return self.last(self.model(x).flatten(1))[:, :, None, None]

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def is_needed() -> bool:
+def is_distributed() -> bool:
     """Whether there are other processes."""
     return dist.is_initialized() and dist.get_world_size() > 1
 
@@ -33,7 +33,7 @@ class _Gather(torch.autograd.Function):
         return summed[dist.get_rank()]
 
 
-def batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+def distributed_batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """What `norm` gives in training for x (N, C, H, W) as part of the batch of all processes, each of which has N images.
 
     Moves the running statistics as one process with the whole batch would.

@@ -7,8 +7,7 @@ right: a wrong gradient shows nowhere else.
 import pytest
 import torch
 
-from translate.nn.discriminators import DISCRIMINATORS
-from translate.nn.generators import GENERATORS
+from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 
@@ -23,7 +22,7 @@ def build(kind, name, norm):
         net = GENERATORS[name](3, 3, 4, norm, False)
         return net, max(net.minimum, 32)
     net = DISCRIMINATORS[name](3, 4, norm, 3, 64)
-    return net, net.only or 64
+    return net, net.fixed_size or 64
 
 
 def gradients(net, x, grad, layout, dtype):
