@@ -204,7 +204,7 @@ def changed(value, by):
 def test_a_change_is_a_difference_unless_the_setting_is_free_or_the_plan_grows(f, by):
     value = changed(f.default, by)
     lines = differences(Settings(), replace(Settings(), **{f.name: value}))
-    allowed = f.metadata["free"] or (f.name == "epochs" and by == 1)
+    allowed = f.metadata["resumable"] or (f.name == "epochs" and by == 1)
     assert lines == ([] if allowed else [f"{f.name}: {f.default} in the run, {value} now"])
 
 
@@ -220,7 +220,7 @@ def test_what_does_not_decide_the_weights_is_free():
         "max_memory",
     }  # the same numbers in another way
     free |= {"evaluate_every", "evaluate_metrics", "evaluate_images", "best_by", "patience"}  # looks, and when to stop
-    assert {f.name for f in fields(TrainConfig) if f.metadata["free"]} == free
+    assert {f.name for f in fields(TrainConfig) if f.metadata["resumable"]} == free
 
 
 @pytest.mark.parametrize("key", ["epochs", "images"])

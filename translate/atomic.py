@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from translate import atomic
 from translate.errors import BusyError, StorageError
 
 TEMPORARY_PREFIX = ".translate-"
@@ -222,7 +221,7 @@ def lock_holder(folder: Path) -> str | None:
     The lock is tried for an instant, shared with whoever else looks; a file without a lock was left by a run that was killed.
     """
     try:
-        with open(folder / atomic.LOCK_FILE, "rb") as file:
+        with open(folder / LOCK_FILE, "rb") as file:
             if os.name == "posix":
                 import fcntl
 
@@ -242,19 +241,19 @@ def lock_holder(folder: Path) -> str | None:
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """The folder's new content is written beside it and renamed into place."""
     new, old = folder.with_name(f".{folder.name}-new"), previous_folder(folder)
-    with atomic.storage_errors(folder.parent):
+    with storage_errors(folder.parent):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         fill(new)
         for path in new.iterdir():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-        atomic.sync_folder(new)
+        sync_folder(new)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.rename(folder, old)
         os.rename(new, folder)
-        atomic.sync_folder(folder.parent)
+        sync_folder(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -38,8 +38,8 @@ def option(
     `resumable` settings do not decide the weights, so an unfinished run goes on when they are changed.
     """
     names = tuple(choices) if choices is not None else None
-    limits = {"choices": names, "others": accepts, "low": low, "high": high}
-    return field(default=default, metadata={"help": help, "free": resumable, **limits})
+    limits = {"choices": names, "accepts": accepts, "low": low, "high": high}
+    return field(default=default, metadata={"help": help, "resumable": resumable, **limits})
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
         wanted = {int: "a whole number", float: "a number", bool: "on or off", str: "a name"}[kind]
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be {wanted}")
     choices, low, high = f.metadata["choices"], f.metadata["low"], f.metadata["high"]
-    accepts = f.metadata["others"]
+    accepts = f.metadata["accepts"]
     if choices is not None and value not in choices and not (accepts and accepts(value)):
         raise UsageError(f"{source}: {f.name} is {value!r}, but must be one of {', '.join(choices)}")
     if low is not None and not (low <= value <= high and math.isfinite(value)):
@@ -259,7 +259,7 @@ def differences(
         before, after = getattr(old, f.name), getattr(new, f.name)
         if f.name == "batch_size":
             before, after = before * old_processes, after * new_processes
-        if before == after or f.metadata["free"] or f.name in resumable:
+        if before == after or f.metadata["resumable"] or f.name in resumable:
             continue
         if f.name in ("epochs", "images") and None not in (before, after) and after > before:
             continue

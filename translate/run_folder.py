@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from translate import run_folder
-from translate.run_folder import BEST_MODEL
-
 
 def run_path(run: str | Path | None, method: str, root: Path) -> Path:
     """An existing folder or a path as it is; a bare name is a folder of checkpoints/."""
@@ -18,7 +15,7 @@ def find_run(run: str | Path) -> Path | None:
     """The folder of the run that RUN names; None if it names no run."""
     path = Path(run)
     path = path if path.exists() else Path("checkpoints") / path
-    return path if (path / "config.toml").is_file() or (path / run_folder.STATS_FILE).is_file() else None
+    return path if (path / "config.toml").is_file() or (path / STATS_FILE).is_file() else None
 
 
 BEST_MODEL = "model-best"

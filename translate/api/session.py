@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from translate import config, images
-from translate.data import albumentations_recipe, batch_augment, loader
+from translate.data import albumentations_recipe, batch_augment
+from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.errors import UsageError
 from translate.methods import Method
@@ -28,10 +29,10 @@ def build_preprocessing(cfg: Any, method: Method) -> Preprocessing:
     )  # fmt: skip
 
 
-def loader_options(cfg: Any) -> loader.LoaderOptions:
+def loader_options(cfg: Any) -> LoaderOptions:
     """How the images of a training are loaded."""
     chosen = albumentations_recipe.load_recipe(cfg.albumentations) if cfg.albumentations else None
-    return loader.LoaderOptions(
+    return LoaderOptions(
         cfg.loader, cfg.workers, cfg.sampling, batch_augment.parse_augmentations(cfg.augment), chosen, cfg.strict
     )
 
@@ -62,21 +63,21 @@ class LaterLoader:
     """Another loader for the steps from an image of the run on, made when it is first needed."""
 
     image: int
-    load: Callable[[], loader.Loader]
+    load: Callable[[], Loader]
 
     @cached_property
-    def source(self) -> loader.Loader:
+    def loader(self) -> Loader:
         return self.load()
 
 
-def loop_data(source: loader.Loader, sample: Batch, later: LaterLoader | None = None) -> loop.TrainingData:
+def loop_data(source: Loader, sample: Batch, later: LaterLoader | None = None) -> loop.TrainingData:
     """What the loop is given: the batches of one loader, or of one after the other."""
-    order, steps = source.source.sampler, source.source.batch_sampler
+    order, steps = source.context.sampler, source.context.batch_sampler
 
     def later_batches(start: int, seed: int) -> Iterator[Batch]:
         assert later is not None
-        later.source.source.sampler.reseed(seed)
-        yield from later.source.batches(start)
+        later.loader.context.sampler.reseed(seed)
+        yield from later.loader.batches(start)
 
     def batches(start: int, seed: int) -> Iterator[Batch]:
         order.reseed(seed)

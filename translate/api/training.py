@@ -78,7 +78,7 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
         raise UsageError("--init-from says what a new run starts from; this one has begun")
     saved, root, name, _ = _recorded(folder)
     cls = METHODS[name]
-    cfg = cls.check(config.resolve(cls.Config, (str(folder / "config.toml"), saved), ("flags", flags)))
+    cfg = cls.resolve_config(config.resolve(cls.Config, (str(folder / "config.toml"), saved), ("flags", flags)))
     return _train(cls, _with_sizes(cfg), root, folder, say, may_change=True)
 
 
@@ -106,7 +106,7 @@ def _resolve(
     start = flags.get("init_from") or layers[-1][1].get("init_from")
     if start is not None:
         layers.insert(1, (f"--init-from {start}", _networks_of(cls, start, folder)))
-    return cls.check(_with_sizes(config.resolve(cls.Config, *layers, ("flags", flags))))
+    return cls.resolve_config(_with_sizes(config.resolve(cls.Config, *layers, ("flags", flags))))
 
 
 def _with_sizes(cfg: Any) -> Any:
@@ -147,8 +147,8 @@ def _train_started(
     precision = resolve_precision(cfg.precision, device)
     session.check_data_options(cfg, device)
     split = layouts.find_split(root, cls.layout, "train", cfg.direction)
-    named = cls.with_labels(cfg, split.names, exclusive=not any(isinstance(x, tuple) for x in split.labels))
-    cfg = cfg if named == cfg else cls.check(named)
+    named = cls.with_labels(cfg, split.label_names, exclusive=not any(isinstance(x, tuple) for x in split.labels))
+    cfg = cfg if named == cfg else cls.resolve_config(named)
     split, known = split_for_validation(root, cls.layout, cfg, split, tell)
     measure = ValidationEvaluator(root, known, cfg, cls.layout, device) if known and distributed.rank() == 0 else None
     schedule = Schedule.from_config(cfg, len(split))

@@ -15,6 +15,8 @@ from translate.catalog.cards import DatasetCard, find_card, presence, read_cards
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from translate.catalog.download import DownloadOptions
+
 
 app = App(name="data", help="Public data sets: list them, get one.")
 app.command("translate.cli.data_check:check", name="check", help="What is wrong with a data folder.")
@@ -75,7 +77,7 @@ def get(
 
 
 @contextmanager
-def _shown() -> Iterator["Line"]:
+def _shown() -> Iterator["DownloadOptions"]:
     """Lines and, on a terminal, a bar on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -25,11 +25,11 @@ def flag_parameters(config: type) -> list[inspect.Parameter]:
         kind: Any = next(k for k in (*typing.get_args(hints[f.name]), hints[f.name]) if k is not types.NoneType)
         if kind is bool:
             kind = Literal[tuple(ON_OFF)]
-        elif f.metadata["choices"] and not f.metadata["others"]:
+        elif f.metadata["choices"] and not f.metadata["accepts"]:
             kind = Literal[f.metadata["choices"]]
         default = {True: "on", False: "off"}.get(f.default, f.default) if isinstance(f.default, bool) else f.default
         assert f.default is not MISSING, "a setting has a default"
-        more = f"; {', '.join(f.metadata['choices'])}, or another number" if f.metadata["others"] else ""
+        more = f"; {', '.join(f.metadata['choices'])}, or another number" if f.metadata["accepts"] else ""
         text = f.metadata["help"] + more + ("" if f.default is None else f" [default: {default}]")
         annotation = Annotated[kind | None, Parameter(help=text, show_default=False, negative=())]
         parameters.append(

@@ -26,7 +26,7 @@ from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
 from translate.trained.translator import Translator
 
-__all__ = ["ConversionOptions", "ProgressCallback", "ConversionResult", "convert"]
+__all__ = ["ConversionOptions", "ConversionResult", "ProgressCallback", "convert"]
 
 
 def convert(

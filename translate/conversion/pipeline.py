@@ -104,7 +104,7 @@ class _Ahead:
     """An input that is being read."""
 
     bytes: int
-    work: "Future[Work | None]"
+    work: "Future[LoadedInput | None]"
 
 
 @dataclass

@@ -44,12 +44,12 @@ class ImageStore:
         height, width, offset = int(self.heights[index]), int(self.widths[index]), int(self.offsets[index])
         return self.data[offset : offset + self.channels * height * width].view(self.channels, height, width)
 
-    def to(self, device: torch.device) -> "Store":
+    def to(self, device: torch.device) -> "ImageStore":
         """The data on a device; sizes and places stay on the host, where steps are planned."""
         self.data = self.data.to(device)
         return self
 
-    def pin(self) -> "Store":
+    def pin(self) -> "ImageStore":
         """The data where a GPU can fetch it by itself."""
         self.data = self.data.pin_memory()
         return self

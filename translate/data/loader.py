@@ -176,7 +176,7 @@ def _shown(
     """The middle of one of the images that stand beside each other, in [-1, 1]."""
     image = loaded[side]
     if isinstance(image, Tensor):
-        return images.normalize(_middle(image, preprocessing.random_crop_size), dtype, preprocessing.values[side])
+        return images.normalize(_middle(image, preprocessing.random_crop_size), dtype, preprocessing.value_ranges[side])
     readable = [other for other in loaded if isinstance(other, Tensor)]
     unknown = torch.empty(1, preprocessing.load_size, preprocessing.load_size)
     size = readable[0].shape[1:] if readable else target_size(unknown, preprocessing)

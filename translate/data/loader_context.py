@@ -55,7 +55,7 @@ class LoaderContext:
 
     def declared_range(self, name: str) -> images.ValueRange | None:
         """Declared values of a domain."""
-        return self.preprocessing.values["ab".index(name)]
+        return self.preprocessing.value_ranges["ab".index(name)]
 
     def values(self, name: str, depth: torch.dtype) -> images.ValueRange | None:
         """What stored values of a depth mean where that is not what `images.FULL` says."""

@@ -97,7 +97,7 @@ def case_from_model(
     settings = config.read_toml(run / "config.toml") if run else {}
     direction = choice.direction or settings.get("direction", "a2b")
     name, split = _held_out(root, model.method.layout, choice.split, direction, say)
-    if split.names:
+    if split.label_names:
         split = split_by_domain(split, choice.to)
     return case_from_split(model, source, root, name, split, direction, settings, choice, progress)
 
@@ -179,7 +179,7 @@ def split_by_domain(split: Split, to: str) -> Split:
 
     DataError where either are none.
     """
-    number = split.names.index(to)
+    number = split.label_names.index(to)
     there = [label[number] == 1 if isinstance(label, tuple) else label == number for label in split.labels]
     a, b = (tuple(ref for ref, of in zip(split.a, there, strict=True) if of == wanted) for wanted in (False, True))
     if not (a and b):
@@ -190,7 +190,7 @@ def split_by_domain(split: Split, to: str) -> Split:
 def _of_training(root: Path, model: Translator, direction: str, to: str) -> tuple[ImageRef, ...]:
     """The real images of the target domain that a scorer may learn from."""
     split = layouts.find_split(root, model.method.layout, "train", direction)
-    if split.names:
+    if split.label_names:
         return split_by_domain(split, to).b
     return split.b if to == "b" else split.a
 

@@ -39,7 +39,7 @@ def forward_concatenated(net: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]
     pass would be twice as much at a time.
     """
     apart = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
-    if apart or getattr(net, "recomputes", False) or len({x.shape[1:] for x in batches}) > 1:
+    if apart or getattr(net, "gradient_checkpointing", False) or len({x.shape[1:] for x in batches}) > 1:
         return tuple(net(x) for x in batches)
     return net(torch.cat(batches)).split([len(x) for x in batches])
 

@@ -112,7 +112,7 @@ class CUT(Method):
         # The discriminator first, as in the authors' code. The generator's graph lives on across this update.
         real_seen, fake_seen = seen(b, "real"), seen(fake.detach(), "fake")
         on_fake, on_real = forward_concatenated(self.d, fake_seen, real_seen)
-        losses = {"adv": self.adversarial_loss.d(on_real, on_fake)}
+        losses = {"adv": self.adversarial_loss.discriminator_loss(on_real, on_fake)}
         if self.adversarial_loss.has_penalty(clock.step):
             losses["penalty"] = self.adversarial_loss.penalty(self.d.forward, real_seen, fake_seen, key)
         yield "d", losses
@@ -120,7 +120,7 @@ class CUT(Method):
         # Fool the discriminator that has just moved, and leave things where they are. Two contrasts count half each.
         weight = cfg.lambda_nce * (1 if same is None else 0.5)
         losses = {
-            "adv": self.adversarial_loss.g(lambda x: self.d(seen(x, "g")), fake, b),
+            "adv": self.adversarial_loss.generator_loss(lambda x: self.d(seen(x, "g")), fake, b),
             "nce": weight * self.nce_loss(fake, a, key, "a", flipped),
         }
         if same is not None:

@@ -86,8 +86,8 @@ class CycleGAN(Method):
 
         # eq. 3 and sec. 5.2: both generators fool, come back, and leave alone what is already there.
         losses = {
-            "adv_ab": self.adversarial_loss.g(lambda x: self.d_b(seen(x, "g b")), fake_b, b),
-            "adv_ba": self.adversarial_loss.g(lambda x: self.d_a(seen(x, "g a")), fake_a, a),
+            "adv_ab": self.adversarial_loss.generator_loss(lambda x: self.d_b(seen(x, "g b")), fake_b, b),
+            "adv_ba": self.adversarial_loss.generator_loss(lambda x: self.d_a(seen(x, "g a")), fake_a, a),
             "cycle_a": cfg.lambda_cycle * cycle_consistency(back_a, a),
             "cycle_b": cfg.lambda_cycle * cycle_consistency(back_b, b),
         }
@@ -102,8 +102,8 @@ class CycleGAN(Method):
         a, fake_a = seen(a, "real a"), seen(fake_a, "fake a")
         b, fake_b = seen(b, "real b"), seen(fake_b, "fake b")
         losses = {
-            "adv_a": self.adversarial_loss.d(*forward_concatenated(self.d_a, a, fake_a)),
-            "adv_b": self.adversarial_loss.d(*forward_concatenated(self.d_b, b, fake_b)),
+            "adv_a": self.adversarial_loss.discriminator_loss(*forward_concatenated(self.d_a, a, fake_a)),
+            "adv_b": self.adversarial_loss.discriminator_loss(*forward_concatenated(self.d_b, b, fake_b)),
         }
         if self.adversarial_loss.has_penalty(clock.step):
             losses["penalty_a"] = self.adversarial_loss.penalty(self.d_a.forward, a, fake_a, key)

@@ -176,7 +176,7 @@ class DCGAN(Method):
 
         # Goodfellow et al., 2014, alg. 1: the discriminator first. Real and fake images are not mixed: batch norm would tell.
         on, off = seen(real, "real"), seen(fake.detach(), "fake")
-        losses = {"adv": self.adversarial_loss.d(judge(on), judge(off))}
+        losses = {"adv": self.adversarial_loss.discriminator_loss(judge(on), judge(off))}
         if self.adversarial_loss.has_penalty(clock.step):
             losses["penalty"] = self.adversarial_loss.penalty(
                 lambda x: self.d.forward(self.with_class_planes(x, label)), on, off, key
@@ -185,7 +185,7 @@ class DCGAN(Method):
 
         # The same fakes before the discriminator that has just moved.
         if trains_generator:
-            yield "g", {"adv": self.adversarial_loss.g(lambda x: judge(seen(x, "g")), fake, real)}
+            yield "g", {"adv": self.adversarial_loss.generator_loss(lambda x: judge(seen(x, "g")), fake, real)}
 
     def latent_code(self, key: Tensor, label: Tensor | None) -> Tensor:
         """What the generator makes images of: noise in [-1, 1) that key (N,) decides, and the class, (N, noise_size + classes).

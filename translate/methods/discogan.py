@@ -125,8 +125,8 @@ class DiscoGAN(Method):
         a, fake_a = self.augment(batch, batch["a"], "real a"), self.augment(batch, fake_a, "fake a")
         b, fake_b = self.augment(batch, batch["b"], "real b"), self.augment(batch, fake_b, "fake b")
         losses = {
-            "adv_a": self.adversarial_loss.d(*forward_concatenated(self.d_a, a, fake_a)),
-            "adv_b": self.adversarial_loss.d(*forward_concatenated(self.d_b, b, fake_b)),
+            "adv_a": self.adversarial_loss.discriminator_loss(*forward_concatenated(self.d_a, a, fake_a)),
+            "adv_b": self.adversarial_loss.discriminator_loss(*forward_concatenated(self.d_b, b, fake_b)),
         }
         if self.adversarial_loss.has_penalty(self.discriminator_step(clock)):
             losses["penalty_a"] = self.adversarial_loss.penalty(self.d_a.forward, a, fake_a, batch["key"])
@@ -156,7 +156,7 @@ class DiscoGAN(Method):
         with torch.no_grad():
             wanted, on_real = judge.features_and_logits(self.augment(batch, real, f"real {domain}"))
         made, on_fake = judge.features_and_logits(self.augment(batch, fake, f"g {domain}"))
-        adversarial = self.adversarial_loss.g(lambda x: on_fake if x is fake else on_real, fake, real)
+        adversarial = self.adversarial_loss.generator_loss(lambda x: on_fake if x is fake else on_real, fake, real)
         return adversarial, feature_matching_loss(wanted, made)
 
     def augment(self, batch: Batch, x: Tensor, use: str) -> Tensor:

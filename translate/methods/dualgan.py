@@ -97,7 +97,7 @@ class DualGAN(Method):
     def step(self, batch: Batch, clock: Clock) -> Step:
         # Alg. 1: the critics first. Each update makes its own fakes, as in the authors' code: so with dropout other ones.
         yield "d", self.discriminator_losses(batch, clock)
-        self.clip()
+        self.clip_weights()
         if self.updates_generator(clock):
             for turn in range(self.cfg.g_steps):
                 yield "g", self.generator_losses(batch, turn)
@@ -109,15 +109,15 @@ class DualGAN(Method):
         a, fake_a = self.augment(batch, batch["a"], "real a"), self.augment(batch, fake_a, "fake a")
         b, fake_b = self.augment(batch, batch["b"], "real b"), self.augment(batch, fake_b, "fake b")
         losses = {
-            "adv_a": self.adversarial_loss.d(*forward_concatenated(self.d_a, a, fake_a)),
-            "adv_b": self.adversarial_loss.d(*forward_concatenated(self.d_b, b, fake_b)),
+            "adv_a": self.adversarial_loss.discriminator_loss(*forward_concatenated(self.d_a, a, fake_a)),
+            "adv_b": self.adversarial_loss.discriminator_loss(*forward_concatenated(self.d_b, b, fake_b)),
         }
         if self.adversarial_loss.has_penalty(clock.step):
             losses["penalty_a"] = self.adversarial_loss.penalty(self.d_a.forward, a, fake_a, batch["key"])
             losses["penalty_b"] = self.adversarial_loss.penalty(self.d_b.forward, b, fake_b, batch["key"])
         return losses
 
-    def clip(self) -> None:
+    def clip_weights(self) -> None:
         """Wasserstein critics without a penalty: weights, norm scales and biases within ± `clip` (Arjovsky et al., 2017)."""
         if self.cfg.clip == 0:
             return
@@ -130,8 +130,12 @@ class DualGAN(Method):
         a, b, cfg = batch["a"], batch["b"], self.cfg
         fake_b, fake_a = self.g_ab(a), self.g_ba(b)
         return {
-            "adv_ab": self.adversarial_loss.g(lambda x: self.d_b(self.augment(batch, x, f"g b {turn}")), fake_b, b),
-            "adv_ba": self.adversarial_loss.g(lambda x: self.d_a(self.augment(batch, x, f"g a {turn}")), fake_a, a),
+            "adv_ab": self.adversarial_loss.generator_loss(
+                lambda x: self.d_b(self.augment(batch, x, f"g b {turn}")), fake_b, b
+            ),
+            "adv_ba": self.adversarial_loss.generator_loss(
+                lambda x: self.d_a(self.augment(batch, x, f"g a {turn}")), fake_a, a
+            ),
             "cycle_a": cfg.lambda_a * cycle_consistency(self.g_ba(fake_b), a),
             "cycle_b": cfg.lambda_b * cycle_consistency(self.g_ab(fake_a), b),
         }

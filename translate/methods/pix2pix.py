@@ -71,7 +71,7 @@ class Pix2Pix(Method):
         on_fake, on_real = forward_concatenated(
             self.d, fake_pair, real_pair
         )  # in this order: batch norm's running statistics tell
-        losses = {"adv": self.adversarial_loss.d(on_real, on_fake)}
+        losses = {"adv": self.adversarial_loss.discriminator_loss(on_real, on_fake)}
         if self.adversarial_loss.has_penalty(clock.step):
             losses["penalty"] = self.adversarial_loss.penalty(self.d.forward, real_pair, fake_pair, batch["key"])
         yield "d", losses
@@ -80,7 +80,9 @@ class Pix2Pix(Method):
         yield (
             "g",
             {
-                "adv": self.adversarial_loss.g(lambda image: self.d(self.pair(batch, image, "g")), fake, b),
+                "adv": self.adversarial_loss.generator_loss(
+                    lambda image: self.d(self.pair(batch, image, "g")), fake, b
+                ),
                 "l1": self.cfg.lambda_l1 * l1(fake, b),
             },
         )

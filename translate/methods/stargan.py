@@ -132,7 +132,7 @@ class StarGAN(Method):
         real, fake = seen(a, "real"), seen(fake, "fake")
         on_real, kinds = self.d.source_and_class_logits(real)
         losses = {
-            "adv": self.adversarial_loss.d(on_real, self.d(fake)),
+            "adv": self.adversarial_loss.discriminator_loss(on_real, self.d(fake)),
             "classification": cfg.lambda_cls * domain_classification(kinds, own, attributes=cfg.attributes),
         }
         if self.adversarial_loss.has_penalty(clock.step):
@@ -151,7 +151,7 @@ class StarGAN(Method):
             yield (
                 "g",
                 {
-                    "adv": self.adversarial_loss.g(judged, fake, a),
+                    "adv": self.adversarial_loss.generator_loss(judged, fake, a),
                     "classification": cfg.lambda_cls * domain_classification(kinds, target, attributes=cfg.attributes),
                     "reconstruction": cfg.lambda_rec * cycle_consistency(self.generate(fake, own), a),
                 },

@@ -27,12 +27,12 @@ class AdversarialLoss:
         penalty_every: int | None = None,
     ) -> None:
         self.name, self.cost = name, ADVERSARIAL[name]
-        self.penalty_weight = self.cost.penalty if penalty_weight is None else penalty_weight
+        self.penalty_weight = self.cost.penalty_weight if penalty_weight is None else penalty_weight
         self.penalty_every = self.cost.penalty_every if penalty_every is None else penalty_every
         self._label = {"target": real_label} if self.cost.supports_label_smoothing else {}
 
     def __repr__(self) -> str:
-        return f"Adversary({self.name!r}, weight={self.penalty_weight}, every={self.penalty_every}, {self._label})"
+        return f"AdversarialLoss({self.name!r}, penalty_weight={self.penalty_weight}, penalty_every={self.penalty_every}, {self._label})"
 
     def generator_loss(self, d: Callable[[Tensor], Tensor], fake: Tensor, real: Tensor) -> Tensor:
         """The generator's loss. `real` is looked at only where the cost pairs: image by image, so as many as `fake`."""
@@ -50,7 +50,7 @@ class AdversarialLoss:
 
     def has_penalty(self, step: int) -> bool:
         """Whether the discriminator's loss has the gradient penalty in this step (from 0): in one step of `penalty_every`."""
-        return bool(self.cost.penalty and self.penalty_weight) and step % self.penalty_every == 0
+        return bool(self.cost.penalty_weight and self.penalty_weight) and step % self.penalty_every == 0
 
     def penalty(self, d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
         """The gradient penalty with its weight, times the steps for which it counts. key (N,) decides its random draws.

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from translate.nn.base import Discriminator
 from translate.nn.blocks import ResnetBlock
 from translate.nn.gradient_checkpointing import checkpoint_layers
 from translate.nn.init import normal_

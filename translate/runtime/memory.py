@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from translate.runtime import memory
-
 if TYPE_CHECKING:
     pass
 
@@ -65,4 +63,4 @@ def allocated_memory(device: torch.device) -> int | None:
     statm = Path("/proc/self/statm")
     if device.type == "cpu" and statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return memory.peak_memory(device)
+    return peak_memory(device)

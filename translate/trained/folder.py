@@ -51,7 +51,9 @@ class TrainedModel:
         """Weights by `<attribute>.<key>` of every generator that conversion needs."""
         return collect_weights(self.method, exported_networks(self.info, self.method))
 
-    def with_inference_settings(self, dropout: bool | None = None, norm_statistics: str | None = None) -> "Model":
+    def with_inference_settings(
+        self, dropout: bool | None = None, norm_statistics: str | None = None
+    ) -> "TrainedModel":
         """The model with another behaviour in conversion; None leaves it as it is. UsageError if it cannot."""
         if dropout is None and norm_statistics is None:
             return self

@@ -71,7 +71,7 @@ class Translator:
 
     def read_options(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
         """How files are to be read for translating to `to`: at their own depth."""
-        declared = self.values(self.source_domain(to)) is not None
+        declared = self.value_range(self.source_domain(to)) is not None
         return images.Reading(
             self.input_channels(to), max_pixels, background, deep=True, preserve_range=declared, metadata=True
         )
@@ -79,7 +79,7 @@ class Translator:
     def output_depth(self, given: np.dtype, to: str, allowed_depths: Sequence[str] = images.DEPTHS) -> np.dtype:
         """Of a result: that of its picture, or what the declared values of its domain need; as far as a format `allowed_depths` it."""
         wanted = given.name
-        if (values := self.values(to)) is not None:
+        if (values := self.value_range(to)) is not None:
             low, high = values
             wanted = (
                 "uint8" if low >= 0 and 1 < high <= 255 else "uint16" if low >= 0 and 255 < high <= 65535 else "float32"
@@ -92,7 +92,7 @@ class Translator:
             else "uint8"
         )
 
-    def values(self, domain: str) -> images.ValueRange | None:
+    def value_range(self, domain: str) -> images.ValueRange | None:
         """The stored values that −1 and 1 stand for in a domain, if they were declared."""
         declared = self.domain_info(domain).get("values")
         return (declared[0], declared[1]) if declared else None
@@ -143,7 +143,7 @@ class Translator:
         """
         check_pixel_mode(pixels)
         keys = [pixel_key(picture, seed) for picture in pictures]
-        values = self.values(self.source_domain(to))
+        values = self.value_range(self.source_domain(to))
         given = [images.to_tensor(picture, values, self.device) for picture in pictures]
         results = self._run(given, to, keys, exact=pixels == "reference")
         return [
@@ -159,7 +159,7 @@ class Translator:
         """(C, H, W) in [-1, 1] as (H, W, C) at the result's depth."""
         depth = self.output_depth(given, to, allowed_depths)
         values = (
-            self.values(to) if depth == self.output_depth(given, to) else None
+            self.value_range(to) if depth == self.output_depth(given, to) else None
         )  # else scaled to what the format holds
         return images.to_array(x, depth, values, truncate=truncate)
 

@@ -51,7 +51,7 @@ class StepOutputs:
     gradient_norms: dict[str, Tensor]
     """Their norms."""
 
-    def copy(self) -> "Told":
+    def copy(self) -> "StepOutputs":
         return StepOutputs(
             *({name: x.clone() for name, x in told.items()} for told in (self.losses, self.gradient_norms))
         )

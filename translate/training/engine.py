@@ -12,7 +12,6 @@ from translate import keyed_random
 from translate.methods.base import Batch, Clock, Losses, Method, Step
 from translate.runtime import distributed
 from translate.runtime.precision import Precision, cudnn_benchmark
-from translate.training import engine
 from translate.training.cuda_graphs import EagerRunner, Scalar, StepInputs, StepOutputs, StepRunner
 from translate.training.ema import EMA
 from translate.training.nonfinite import Divergence, NonFiniteTracker, all_finite
@@ -79,7 +78,7 @@ class Engine:
     @property
     def draw_seed(self) -> int:
         """The seed of every random draw from here on: another one after each roll-back."""
-        return engine.seed_after_rollbacks(self.seed, self.rollbacks)
+        return seed_after_rollbacks(self.seed, self.rollbacks)
 
     @property
     def clock(self) -> Clock:
@@ -109,7 +108,7 @@ class Engine:
             self.method.phase(clock),
             list(self._with_image_keys(micro_batches)),
             self._changing(),
-            engine.step_seed(self.draw_seed, self.steps, distributed.rank()),
+            step_seed(self.draw_seed, self.steps, distributed.rank()),
         )
         with cudnn_benchmark(self.device) if self.fixed_size else nullcontext():
             told = self.runner(partial(self._work, clock), given)
@@ -307,7 +306,7 @@ class Engine:
         for name, scaler in self.scalers.items():
             if scaler.is_enabled():
                 scaler.load_state_dict(state["scalers"][name])
-        self.nonfinite.invalidate()
+        self.nonfinite.reset()
         self.mid_step = False
 
 

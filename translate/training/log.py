@@ -41,14 +41,14 @@ class Log:
         if self._names:
             self._board.layout(self._names)
 
-    def _on_board(self, action: Callable[["Board"], None]) -> None:
+    def _on_board(self, action: Callable[["EventFileWriter"], None]) -> None:
         if (board := self._board) is not None:
             self._safely("TensorBoard", lambda: action(board))
 
     def add_settings(self, text: str, method: str, cfg: Any) -> None:
         """How the run was started: a page of text, and the values to compare runs by."""
         indented = "\n".join(f"    {line}" for line in text.splitlines())
-        deciding = {f.name: getattr(cfg, f.name) for f in fields(cfg) if not f.metadata["free"]}
+        deciding = {f.name: getattr(cfg, f.name) for f in fields(cfg) if not f.metadata["resumable"]}
         self._on_board(lambda board: board.text(0, "config", indented))
         self._on_board(lambda board: board.add_settings({"method": method, **deciding}))
 

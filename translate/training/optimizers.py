@@ -9,7 +9,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from translate.methods.base import Method
-from translate.training.optimizers import OPTIMIZERS
 
 
 def _adam(parameters: list[nn.Parameter], lr: float, **options: Any) -> torch.optim.Optimizer:

@@ -554,7 +554,7 @@ def test_the_need_of_a_convolution_by_hand() -> None:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how much is free."""
-    return lambda count: monkeypatch.setattr(need, "free_memory", lambda device: count)
+    return lambda count: monkeypatch.setattr("translate.conversion.tiling.memory.free_memory", lambda device: count)
 
 
 def test_the_whole_image_where_it_fits(

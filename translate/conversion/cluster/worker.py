@@ -43,7 +43,7 @@ class JobSpec:
     gpu: bool
 
     @classmethod
-    def from_converter(cls, converter: ItemConverter, probe: Path, token: bytes, *, gpu: bool) -> "Order":
+    def from_converter(cls, converter: ItemConverter, probe: Path, token: bytes, *, gpu: bool) -> "JobSpec":
         """To do elsewhere what this maker does here."""
         model = converter.translator
         weights = safetensors.torch.save(

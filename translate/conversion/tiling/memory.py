@@ -24,7 +24,6 @@ from translate.nn.blocks import Dropout, ResnetBlock
 from translate.nn.networks.antialias import BlurDown, BlurUp
 from translate.nn.networks.dualgan import DualBlock, DualOutermost
 from translate.nn.networks.unet import UnetBlock, UnetOutermost
-from translate.runtime.memory import free_memory
 from translate.trained.translator import Translator
 
 MARGIN = 1.2

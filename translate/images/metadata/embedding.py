@@ -171,7 +171,7 @@ def _attach_tiff(data: bytes, metadata: Metadata) -> bytes:
     return _with_entries(data, order, added) if added else data
 
 
-def _with_entries(data: bytes, order: str, added: dict[int, "exif.Entry | exif.Directory | bytes"]) -> bytes:
+def _with_entries(data: bytes, order: str, added: dict[int, "exif.IfdEntry | exif.Directory | bytes"]) -> bytes:
     """A TIFF file with more entries in its first directory, or other ones in their place."""
     (first,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, first)

@@ -40,7 +40,7 @@ class IfdEntry(NamedTuple):
     data: bytes
 
 
-Directory = Mapping[int, "Entry | Directory | bytes"]
+Directory = Mapping[int, "IfdEntry | Directory | bytes"]
 """What a tag stands for: values, a directory of its own, or the twelve bytes of an entry that stays as it is."""
 
 
@@ -109,7 +109,7 @@ class Exif:
         if INTEROP_INDEX in self.interop:
             self.interop[INTEROP_INDEX] = IfdEntry(ASCII, b"R98\0")
 
-    def tree(self, order: str) -> dict[int, "Entry | Directory | bytes"]:
+    def tree(self, order: str) -> dict[int, "IfdEntry | Directory | bytes"]:
         """The first directory with the others in it, in a byte order; empty if nothing is known."""
         photo: Directory = {**self._in(order, self.photo)}
         if self.interop:
@@ -254,7 +254,7 @@ class IfdWriter:
         )
         return at
 
-    def _row(self, tag: int, held: "Entry | Directory | bytes") -> bytes:
+    def _row(self, tag: int, held: "IfdEntry | Directory | bytes") -> bytes:
         if isinstance(held, bytes):
             return held
         if not isinstance(held, IfdEntry):

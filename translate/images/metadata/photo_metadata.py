@@ -80,7 +80,7 @@ class Metadata:
         return cls._found(MetadataExtractor("TIFF", {names[tag]: data for tag, data in held.items()}, file, ()))
 
     @classmethod
-    def _found(cls, found: "_Finder") -> "Metadata":
+    def _found(cls, found: "MetadataExtractor") -> "Metadata":
         photo = found.photo()
         packet = found.packet()
         told = found.format == "AVIF" or (photo is not None and exif.ORIENTATION in photo.image)

@@ -1,1 +1,90 @@
 """Networks by name: the registries GENERATORS and DISCRIMINATORS, and `find` for names with a number."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+from translate.nn.base import Discriminator, Generator
+from translate.nn.networks.antialias import AntialiasDiscriminator, AntialiasGenerator
+from translate.nn.networks.discogan import DiscoDiscriminator, DiscoGenerator
+from translate.nn.networks.dualgan import DualGenerator, DualImageDiscriminator, DualPatchDiscriminator
+from translate.nn.networks.patchgan import PatchDiscriminator, PixelDiscriminator
+from translate.nn.networks.resnet import ResnetGenerator
+from translate.nn.networks.stargan import StarGANDiscriminator, StarGANGenerator
+from translate.nn.networks.unet import UnetGenerator
+
+GENERATORS: dict[str, Callable[..., Generator]] = {
+    **{f"resnet_{n}blocks": partial(ResnetGenerator, blocks=n) for n in (9, 6, 3)},
+    **{f"unet_{2**n}": partial(UnetGenerator, levels=n) for n in (8, 7, 6, 5, 4, 3, 2)},
+    **{f"dual_unet_{2**n}": partial(DualGenerator, levels=n) for n in (8, 7, 6, 5, 4, 3, 2)},
+    "discogan": DiscoGenerator,
+    **{f"antialias_{n}blocks": partial(AntialiasGenerator, blocks=n) for n in (9, 6)},
+    "stargan": StarGANGenerator,
+}
+
+
+def find(name: str) -> Callable[..., Generator] | None:
+    """The row of GENERATORS called `name`, or one of its kind: a ResNet of any number of blocks (resnet_4blocks,
+    antialias_4blocks), a U-Net of any power of two from 4 up (unet_512, dual_unet_512). None if there is no such network."""
+    if name in GENERATORS:
+        return GENERATORS[name]
+    if match := re.fullmatch(r"(resnet|antialias)_([1-9]\d{0,2})blocks", name):
+        kind = ResnetGenerator if match[1] == "resnet" else AntialiasGenerator
+        return partial(kind, blocks=int(match[2]))
+    if match := re.fullmatch(r"(dual_)?unet_([1-9]\d{0,5})", name):
+        size = int(match[2])
+        if size >= 4 and size.bit_count() == 1:
+            return partial(DualGenerator if match[1] else UnetGenerator, levels=size.bit_length() - 1)
+    return None
+
+
+def deepest_unet(crop_size: int, kind: str = "unet") -> str | None:
+    """The deepest U-Net of a kind (unet, dual_unet), of at most 8 levels, that takes `crop_size`; None if none does."""
+    power = min(crop_size & -crop_size, 256)  # the largest power of two that divides it
+    return f"{kind}_{power}" if power >= 4 else None
+
+
+def _n_layers(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return PatchDiscriminator(in_channels, width, norm, layers)
+
+
+def _basic(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return PatchDiscriminator(in_channels, width, norm)
+
+
+def _pixel(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return PixelDiscriminator(in_channels, width, norm)
+
+
+def _antialias(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return AntialiasDiscriminator(in_channels, width, norm, layers)
+
+
+def _dualgan(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return DualImageDiscriminator(in_channels, width, norm, crop_size)
+
+
+def _dualgan_patch(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return DualPatchDiscriminator(in_channels, width, norm, crop_size)
+
+
+def _discogan(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return DiscoDiscriminator(in_channels, width, norm, crop_size)
+
+
+def _stargan(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return StarGANDiscriminator(in_channels, width, crop_size)
+
+
+DISCRIMINATORS: dict[str, Callable[..., Discriminator]] = {
+    "basic": _basic,
+    "n_layers": _n_layers,
+    "pixel": _pixel,
+    "antialias": _antialias,
+    "dualgan": _dualgan,
+    "dualgan_patch": _dualgan_patch,
+    "discogan": _discogan,
+    "stargan": _stargan,
+}
+"""Name → discriminator of: channels of the images, its width, its norm, its halvings (of n_layers), and the crop that it is to
+judge (256; of those that judge an image as a whole)."""
