@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from translate import api
-from translate.api import data, session
+from translate.api import session
 from translate.data import layouts
 from translate.data.loader import Loader
 from translate.data.preprocessing import Preprocessing
