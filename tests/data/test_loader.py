@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from scipy.stats import chi2_contingency, chisquare
 
-from translate import images, keyed_random, runtime
+from translate import images, keyed_random
 from translate.data import crop_flip, layouts
 from translate.data.in_memory import next_readable
 from translate.data.layouts import Split
@@ -225,7 +225,7 @@ def test_a_crop_as_large_as_the_image_is_the_image(split, tier):
 def test_auto_keeps_images_resident_while_they_take_half_of_the_free_memory(unpaired, monkeypatch):
     needed = (5 + 7) * 3 * 20 * 20
     for free, tier in ((2 * needed, "resident"), (2 * needed - 1, "stream")):
-        monkeypatch.setattr(runtime, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr("translate.runtime.memory.free_memory", lambda device, free=free: free)
         said = []
         chosen = loader(unpaired, tier="auto", said=said)
         assert chosen.bytes_needed == needed

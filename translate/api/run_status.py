@@ -16,6 +16,7 @@ from translate import config, run_folder
 from translate.atomic import lock_holder
 from translate.errors import ModelError
 from translate.run_folder import find_run
+from translate.text import one_line
 from translate.training import stats_file
 from translate.training.monitors import health_rules
 from translate.training.stats_file import LogPoint
@@ -175,7 +176,7 @@ def _model(folder: Path) -> dict[str, Any]:
         if not isinstance(info, dict):
             raise ValueError("its description is no JSON object")
     except (OSError, ValueError, SafetensorError) as e:
-        raise ModelError(f"{place}: not a usable model: {' '.join(str(e).split())}") from None
+        raise ModelError(f"{place}: not a usable model: {one_line(e)}") from None
     return {
         "path": str(place),
         **info,

@@ -22,6 +22,7 @@ import translate
 from translate import config
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
+from translate.text import one_line
 from translate.trained.detect import Weights
 
 REQUIRED_SETTINGS = ("generator", "norm", "dropout", "g_width", "norm_statistics")
@@ -221,7 +222,7 @@ def read_model_folder(folder: Path) -> TrainedModel:
         extra = folder / "discriminators.safetensors"
         discriminators = load_weights(extra.read_bytes()) if extra.exists() else {}
     except (OSError, ValueError, RecursionError, SafetensorError) as e:
-        raise ModelError(f"{folder}: not a usable model: {' '.join(str(e).split())}") from None
+        raise ModelError(f"{folder}: not a usable model: {one_line(e)}") from None
     method = build_method(folder, info, weights)
     return TrainedModel(folder, method, info, hashlib.sha256(data).hexdigest(), discriminators)
 

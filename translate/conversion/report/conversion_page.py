@@ -25,7 +25,7 @@ from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item
 from translate.conversion.report import html
 from translate.conversion.report.html import escape_text
-from translate.text import duration, rate
+from translate.text import duration, file_size, rate
 
 PAGE_NAME = "report.html"
 
@@ -251,13 +251,8 @@ def _bytes(path: Path) -> str:
         size = path.stat().st_size
     except OSError:
         return "gone"
-    if size < 1000:
-        return f"{size} B"
-    unit, scale = next((unit, scale) for unit, scale in _UNITS.items() if size < 999.5 * scale or unit == "GB")
-    return f"{size / scale:.1f} {unit}" if size < 9.95 * scale else f"{size / scale:.0f} {unit}"
+    return file_size(size)
 
-
-_UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 _SCRIPT = """
 document.addEventListener("input", event => {
