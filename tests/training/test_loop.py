@@ -277,12 +277,3 @@ def test_logged_losses_are_means_over_the_steps_that_had_them():
     assert means.read() == {"d": 3.0, "g": 6.0}
     means.add({"d": torch.tensor(4.0)})
     assert means.read() == {"d": 4.0}
-
-
-def test_run_names(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    assert str(run_folder.run_path(None, "cyclegan", tmp_path / "photos")) == "checkpoints/cyclegan-photos"
-    assert str(run_folder.run_path("name", "cyclegan", tmp_path)) == "checkpoints/name"
-    assert str(run_folder.run_path("a/b", "cyclegan", tmp_path)) == "a/b"
-    assert str(run_folder.run_path(tmp_path / "x", "cyclegan", tmp_path)) == str(tmp_path / "x")

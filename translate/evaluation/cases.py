@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from translate import config, images
-from translate.conversion.options import ProgressCallback
+from translate.callbacks import ProgressCallback
 from translate.data import layouts
 from translate.data.layouts import Split
 from translate.data.split import ImageRef
