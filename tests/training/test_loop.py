@@ -114,7 +114,7 @@ def test_the_seed_decides_the_weights(root, tmp_path):
 def test_other_settings_on_the_same_run_are_refused_and_named(root, tmp_path):
     train("cyclegan", root, tmp_path, images=2)
     with pytest.raises(
-        errors.UsageError, match=r"(?s)lr: 0.0002 in the run, 0.001 now.*lambda_cycle: 10.0 in the run, 5.0 now"
+        errors.UsageError, match=r"(?s)--lr: 0.0002 in the run, 0.001 now.*--lambda-cycle: 10.0 in the run, 5.0 now"
     ):
         train("cyclegan", root, tmp_path, images=4, lr=1e-3, lambda_cycle=5.0)
     with pytest.raises(errors.UsageError, match="images: 2 in the run, 1 now"):
@@ -133,7 +133,7 @@ def test_it_is_the_batch_over_all_processes_that_counts(root, tmp_path):
     train("cyclegan", root, tmp_path, images=2, batch_size=2)
     record = tmp_path / "config.toml"
     record.write_text(record.read_text().replace("processes = 1", "processes = 2"))  # as if two had trained it
-    with pytest.raises(errors.UsageError, match="batch_size: 4 in the run, 2 now"):
+    with pytest.raises(errors.UsageError, match="--batch-size: 4 in the run, 2 now"):
         train("cyclegan", root, tmp_path, images=4, batch_size=2)
     assert train("cyclegan", root, tmp_path, images=4, batch_size=4).images == 6
 
