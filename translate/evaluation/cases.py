@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from translate import config, images
-from translate.conversion.options import ProgressCallback
+from translate.callbacks import ProgressCallback
 from translate.data import layouts
 from translate.data.layouts import Split
 from translate.data.split import ImageRef
@@ -208,7 +208,7 @@ def _side(size: int | str, trained: dict[str, Any] | None, settings: dict[str, A
     if not trained:
         return REFERENCE_SIZE
     crop, load = trained["crop_size"], trained["load_size"]
-    return crop if load == crop * 286 // 256 else load
+    return crop if load == config.default_load_size(crop) else load
 
 
 def _translated(model: Translator, inputs: ImageSet, choice: EvaluationOptions, progress: ProgressCallback) -> ImageSet:

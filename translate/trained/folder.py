@@ -18,11 +18,11 @@ from safetensors.torch import load as load_weights
 from safetensors.torch import save
 from torch import Tensor
 
-import translate
 from translate import config
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.trained.detect import Weights
+from translate.version import __version__
 
 REQUIRED_SETTINGS = ("generator", "norm", "dropout", "g_width", "norm_statistics")
 """Settings without which the networks of a translator would be guessed."""
@@ -109,7 +109,7 @@ def make_info(method: Method, directions: Mapping[str, str], known: Iterable[str
     return {
         "format": 1,
         "method": method.name,
-        "version": translate.__version__,
+        "version": __version__,
         "networks": {name: getattr(cfg, name) for name in known if getattr(cfg, name) is not None},
         "directions": dict(directions),
         "size": method.size_rule,

@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 from PIL import Image
 
-import translate
 from translate import atomic, images
 from translate.conversion.inputs import Listing, Shard
 from translate.conversion.item import ItemConverter
@@ -26,6 +25,7 @@ from translate.conversion.output_paths import Item
 from translate.conversion.report import html
 from translate.conversion.report.html import escape_text
 from translate.text import duration, rate
+from translate.version import __version__
 
 PAGE_NAME = "report.html"
 
@@ -127,7 +127,7 @@ def _settings(converter: ItemConverter) -> str:
     rows = {
         "model": _model(translator.info),
         "weights (SHA-256)": translator.sha256,
-        "made by": f"image-translate {translate.__version__} on {translator.device}",
+        "made by": f"image-translate {__version__} on {translator.device}",
         "format": options.format,
         **{name.replace("_", " "): value for name, value in converter.settings.items()},
     }
