@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from translate import atomic
+from translate.callbacks import ProgressCallback
 from translate.conversion import job, sampling
-from translate.conversion.options import ConversionOptions, ConversionResult, ProgressCallback
+from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
 from translate.trained import folder as model_folder

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from translate import images
-from translate.conversion.options import ProgressCallback
+from translate import config, images
+from translate.callbacks import ProgressCallback
 from translate.data import layouts
 from translate.data.layouts import Split
 from translate.data.split import ImageRef
@@ -201,7 +201,7 @@ def _side(size: int | str, info: ModelInfo) -> int | None:
     if info.trained_on is None:
         return REFERENCE_SIZE
     crop, load = info.trained_on["crop_size"], info.trained_on["load_size"]
-    return crop if load == crop * 286 // 256 else load
+    return crop if load == config.default_load_size(crop) else load
 
 
 def _translated(model: Translator, inputs: ImageSet, choice: EvaluationOptions, progress: ProgressCallback) -> ImageSet:

@@ -18,13 +18,13 @@ from safetensors.torch import load as load_weights
 from safetensors.torch import save
 from torch import Tensor
 
-import translate
 from translate import config
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
-from translate.run_folder import run_of_model
+from translate.run_folder import model_folders, read_config, run_of_model
 from translate.trained.detect import Weights
 from translate.trained.model_info import DomainInfo, ModelInfo, TrainingInfo
+from translate.version import __version__
 
 REQUIRED_SETTINGS = ("generator", "norm", "dropout", "g_width", "norm_statistics")
 """Settings without which the networks of a translator would be guessed."""
@@ -124,7 +124,7 @@ def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[
     cfg = method.cfg
     return ModelInfo(
         method=method.name,
-        version=translate.__version__,
+        version=__version__,
         networks={name: getattr(cfg, name) for name in settings if getattr(cfg, name) is not None},
         directions=dict(directions),
         size=method.size_rule,
@@ -259,7 +259,7 @@ def _with_run_settings(info: ModelInfo, folder: Path) -> ModelInfo:
         return info
     settings: dict[str, Any] = {}
     with suppress(UsageError):  # a damaged run does not make its model unusable
-        settings = config.read_toml(run / "config.toml")
+        settings = read_config(run)
     texts = {name: value for name, value in settings.items() if isinstance(value, str)}
     return replace(
         info,
@@ -270,7 +270,7 @@ def _with_run_settings(info: ModelInfo, folder: Path) -> ModelInfo:
 
 def find_model_folder(path: Path) -> Path | None:
     """Return the model folder of a run folder, or the path itself if it is a model folder; None if it is neither."""
-    return next((place for place in (path / "model", path / ".model-old", path) if is_model_folder(place)), None)
+    return next((place for place in (*model_folders(path), path) if is_model_folder(place)), None)
 
 
 def is_model_folder(folder: Path) -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-import translate
 from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.options import ConversionOptions
 from translate.conversion.output_paths import Item
@@ -18,6 +17,7 @@ from translate.runtime import devices, signals
 from translate.trained.folder import TrainedModel, build_method, collect_weights
 from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator
+from translate.version import __version__
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class JobSpec:
         model = converter.translator
         weights = safetensors.torch.save(collect_weights(model.method, dict.fromkeys(model.info.directions.values())))
         return cls(
-            translate.__version__, model.info, model.sha256, model.precision.name, weights, type(converter),
+            __version__, model.info, model.sha256, model.precision.name, weights, type(converter),
             converter.root.absolute(), converter.output.absolute(), converter.options, converter.tag, probe, token, gpu,
         )  # fmt: skip
 
     def check(self) -> None:
         """UsageError where this machine has another version or other folders."""
         node = platform.node()
-        if self.version != translate.__version__:
+        if self.version != __version__:
             raise UsageError(
-                f"--cluster: {node} has image-translate {translate.__version__}, not {self.version}; "
+                f"--cluster: {node} has image-translate {__version__}, not {self.version}; "
                 f"install the same version on all nodes"
             )
         if not self.root.is_dir() or not self.probe.is_file() or self.probe.read_bytes() != self.token:

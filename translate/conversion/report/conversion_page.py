@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 from PIL import Image
 
-import translate
 from translate import atomic, images
 from translate.conversion.inputs import Listing, Shard
 from translate.conversion.item import ItemConverter
@@ -25,6 +24,7 @@ from translate.conversion.output_paths import Item
 from translate.conversion.report import html
 from translate.conversion.report.html import escape_text
 from translate.text import duration, rate
+from translate.version import __version__
 
 PAGE_NAME = "report.html"
 
@@ -119,7 +119,7 @@ def _settings(converter: ItemConverter) -> str:
     rows = {
         "model": translator.info.title,
         "weights (SHA-256)": translator.sha256,
-        "made by": f"image-translate {translate.__version__} on {translator.device}",
+        "made by": f"image-translate {__version__} on {translator.device}",
         "format": options.format,
         **{name.replace("_", " "): value for name, value in converter.settings.items()},
     }
