@@ -329,7 +329,7 @@ def _networks_of(cls: type[Method], start: str, folder: Path) -> dict[str, Any]:
     if run_folder.list_checkpoints(folder) and (folder / "config.toml").is_file():
         known = _recorded(folder)[0]
     else:
-        known = translator.read_model(start).info["networks"]
+        known = translator.read_model(start).info.networks
     return {
         name: known[name] for name in cls.network_settings if name in known and name in config.setting_names(cls.Config)
     }
@@ -341,7 +341,7 @@ def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) ->
     method = cls.on_meta(cfg)
     start = {
         method.generator_names[to]: given.method.generator_for(to).state_dict()
-        for to in given.info["directions"]
+        for to in given.info.directions
         if to in method.generator_names
     }
     if given.method.name == method.name:
@@ -351,7 +351,7 @@ def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) ->
     for attribute, weights in start.items():
         wanted = method.get_submodule(attribute).state_dict()
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in wanted.items()}:
-            known = given.info["networks"]
+            known = given.info.networks
             other = [name for name, value in known.items() if getattr(cfg, name, value) != value] or list(known)
             raise UsageError(
                 f"--init-from {cfg.init_from}: its network {attribute} is not the one asked for; leave out {_flags(other)}"

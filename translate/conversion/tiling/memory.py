@@ -24,6 +24,7 @@ from translate.nn.blocks import Dropout, ResnetBlock
 from translate.nn.networks.antialias import BlurDown, BlurUp
 from translate.nn.networks.dualgan import DualBlock, DualOutermost
 from translate.nn.networks.unet import UnetBlock, UnetOutermost
+from translate.runtime import memory as runtime_memory
 from translate.trained.translator import Translator
 
 MARGIN = 1.2
@@ -146,7 +147,7 @@ def tileable_stages(translator: Translator, to: str) -> GeneratorStages:
     """The stages that the network is worked through tile by tile in; UsageError if it has none."""
     stages = translator.generator_for(to).stages
     if stages is None:
-        raise UsageError(f"a {translator.info['networks']['generator']} works on the whole image: it has no tiles")
+        raise UsageError(f"a {translator.info.networks['generator']} works on the whole image: it has no tiles")
     return stages
 
 
@@ -232,11 +233,11 @@ def _automatic(translator: Translator, to: str, height: int, width: int, scratch
     if whole <= room:
         return None
     if not is_tileable(translator.generator_for(to)):
-        multiple = translator.info["size"]["multiple_of"]
+        multiple = translator.info.size["multiple_of"]
         side = int(math.sqrt(math.prod(translator.padded_size(height, width)) * room / whole)) // multiple * multiple
         raise DoesNotFitError(
             f"{width} × {height} pixels need about {_gigabytes(whole)} of memory with a "
-            f"{translator.info['networks']['generator']}, and {_gigabytes(room)} can be used; images up to "
+            f"{translator.info.networks['generator']}, and {_gigabytes(room)} can be used; images up to "
             f"{side} × {side} fit"
         )
     tile = MAX_TILE[translator.device.type]
@@ -279,7 +280,7 @@ def _gigabytes(count: float) -> str:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that can still be used on the device; in main memory, as far as a control group allows."""
-    free = free_memory(device)
+    free = runtime_memory.free_memory(device)
     return free if device.type != "cpu" else min([free, *_group_limits(Path("/sys/fs/cgroup"))])
 
 
