@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import cli
+from translate import atomic, cli
 from translate.atomic import lock_folder
 from translate.catalog import cards, download
 from translate.catalog.cards import ArchiveSource, DatasetCard
 from translate.catalog.download import DownloadOptions
-from translate.catalog.get import files, get_dataset
+from translate.catalog.get import get_dataset
 from translate.errors import BusyError, DataError, StorageError
 
 DATA = np.random.default_rng(0).bytes(300_000)
@@ -611,7 +611,7 @@ def test_another_process_that_was_quicker(server, tmp_path, monkeypatch):
             shutil.copytree(tmp_path / "other" / "tiny", tmp_path / "tiny")
             yield
 
-    monkeypatch.setattr(files, "locked", late)
+    monkeypatch.setattr(atomic, "lock_folder", late)
     assert get_dataset(tiny(server), tmp_path) == tmp_path / "tiny"
     assert len(server.asked) == 1
     assert not (tmp_path / ".get-tiny").exists()
@@ -630,7 +630,7 @@ def run_get(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyte
         f'counts = {{ trainA = 3, trainB = 3 }}\nfiles = [{{ url = "{server.url("/tiny.zip")}" }}]\n'
         'command = "translate train cyclegan datasets/tiny"\n'
     )
-    monkeypatch.setattr(cards, "home", lambda: home)
+    monkeypatch.setattr(cards, "cards_folder", lambda: home)
 
     def run(name: str = "tiny", root: Path = tmp_path / "data") -> tuple[int, str, str]:
         code = cli.run(["data", "get", name, "--root", str(root)])
