@@ -471,7 +471,7 @@ def test_an_interrupted_build_leaves_nothing(shop, tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.hours  # as long as the registries take
 @pytest.mark.parametrize("card", [card for card in CARDS.values() if card.build], ids=lambda card: card.name)
 def test_the_real_set_is_built_from_its_packages(card, tmp_path):
     """Needs the clients and a way to their registries."""

@@ -440,7 +440,7 @@ def test_halves_are_what_is_compared_with_the_crop(tmp_path):
 
 def test_the_quick_check_reads_a_bounded_number_of_headers(tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(check, "header", lambda path, frames: opened.append(path))
+    monkeypatch.setattr(check, "read_header", lambda path, frames: opened.append(path))
     root = tmp_path
     for name in ("trainA", "trainB"):
         (root / name).mkdir()

@@ -206,7 +206,7 @@ LOADERS = {
         ("pix2pix", "ram", 1, 20),
         pytest.param("pix2pix", "stream", 1, 20, marks=pytest.mark.slow),
         *(
-            pytest.param(method, loader, 50, 500, marks=pytest.mark.slow)
+            pytest.param(method, loader, 50, 500, marks=pytest.mark.hours)
             for method in ("pix2pix", "cyclegan")
             for loader in ("resident", "stream")
         ),
@@ -222,7 +222,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(
 
 @pytest.mark.parametrize(
     ("number", "stops", "images"),
-    [(signal.SIGTERM, 5, 40), (signal.SIGHUP, 2, 40), pytest.param(signal.SIGTERM, 50, 500, marks=pytest.mark.slow)],
+    [(signal.SIGTERM, 5, 40), (signal.SIGHUP, 2, 40), pytest.param(signal.SIGTERM, 50, 500, marks=pytest.mark.hours)],
 )
 def test_a_training_that_is_asked_to_stop_saves_and_ends_with_the_same_bits(
     number, stops, images, paired_root, stopped
@@ -558,9 +558,10 @@ def test_a_cut_or_flipped_checkpoint_of_a_training_is_never_taken(cuts, flips, u
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize(("steps", "most"), [(500, 60), pytest.param(5000, 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("steps", "most"), [(500, 60), pytest.param(5000, 4, marks=pytest.mark.hours)])
 def test_a_long_run_holds_no_more_memory_or_files_than_a_short_one(steps, most, paired_root, tmp_path, ask):
-    """The slope of a short run shows no more than whether each step leaks its pictures."""
+    """MiB per 1,000 steps: two images of 32×32 that each step kept would be 24, and −2 were measured over 5,000 steps. In a
+    short run an allocator still takes what it will use again, so that the slope only shows whether several are kept."""
     held = ask("long", str(tmp_path), command("pix2pix", paired_root, steps, every=100))
     when, memory, handles = zip(*held[3:], strict=True)  # once all is warm
     slope = np.polyfit(when, memory, 1)[0] * 1000

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-import translate
 from translate import atomic
 from translate.errors import DataError, StorageError
 from translate.text import one_line
+from translate.version import __version__
 
 CHUNK = 1 << 20
 """Bytes that are held at a time."""
@@ -216,7 +216,7 @@ class _Transfer:
         if note is None or note.url != self.url or not (validator or self.hash_known):
             note, start = None, 0
         # Compression on the way would change the sizes; the User-Agent says who asks.
-        headers = {"Accept-Encoding": "identity", "User-Agent": f"image-translate/{translate.__version__}"}
+        headers = {"Accept-Encoding": "identity", "User-Agent": f"image-translate/{__version__}"}
         if start:
             headers["Range"] = f"bytes={start}-"
             if validator:

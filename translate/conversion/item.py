@@ -78,10 +78,10 @@ class ItemConverter:
         self.tileable = tiling.is_tileable(translator.generator_for(options.to))
         if isinstance(options.tile, int) and not self.tileable:
             raise UsageError(
-                f"--tile {options.tile}: a {translator.info['networks']['generator']} works on the whole image and has no "
+                f"--tile {options.tile}: a {translator.info.networks['generator']} works on the whole image and has no "
                 f"tiles; use --tile auto"
             )
-        self.mark = make_mark(translator.info["method"], translator.sha256, SOURCE_TYPES[options.source_type])
+        self.mark = make_mark(translator.info.method, translator.sha256, SOURCE_TYPES[options.source_type])
 
     def read(self, item: Item) -> LoadedInput:
         """ImageError or OSError where it cannot be read."""

@@ -14,11 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from translate import atomic, images
+from translate.callbacks import ProgressCallback
 from translate.conversion import tiling
 from translate.conversion.inputs import Listing, Shard, list_inputs, resolve_shard
 from translate.conversion.item import ItemConverter, failure_reason
 from translate.conversion.manifest import Manifest, list_manifests, merge_manifests
-from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult, ProgressCallback
+from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Committer, Pipeline
@@ -27,7 +28,7 @@ from translate.runtime import signals
 from translate.text import file_size
 from translate.trained.translator import Translator
 
-__all__ = ["ConversionOptions", "ConversionResult", "ProgressCallback", "convert"]
+__all__ = ["ConversionOptions", "ConversionResult", "convert"]
 
 
 def convert(

@@ -1,18 +1,17 @@
 """How to convert, and what came of it."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import translate
 from translate import images
 from translate.conversion import tiling
 from translate.conversion.output_paths import Item
 from translate.errors import UsageError
 from translate.images import Mark
 from translate.trained.translator import Translator, check_pixel_mode
+from translate.version import __version__
 
 SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
 """IPTC's terms for what the mark says: a photo that was changed, or a picture made of what is none (edges, labels)."""
@@ -33,7 +32,7 @@ def check_positive(**values: int | None) -> None:
 
 def make_mark(method: str, sha256: str, source_type: str) -> Mark:
     """What outputs say of the model that made them: its method and weights; `source_type`: a term of IPTC's."""
-    return Mark(f"image-translate {translate.__version__}", method, sha256[:12], source_type)
+    return Mark(f"image-translate {__version__}", method, sha256[:12], source_type)
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class ConversionOptions:
 
     def output_settings(self, translator: Translator) -> dict[str, Any]:
         """What decides the bytes of an output, beside the weights and the input."""
-        behaviour = {name: translator.info[name] for name in ("dropout", "norm_statistics")}
+        behaviour = {"dropout": translator.info.dropout, "norm_statistics": translator.info.norm_statistics}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,
@@ -124,7 +123,3 @@ class ConversionResult:
     """With `dry_run`: what would be made."""
     report: Path | None = None
     """The page, where one was made."""
-
-
-ProgressCallback = Callable[[int, int, int], None]
-"""Called with images finished, failed, and in all."""

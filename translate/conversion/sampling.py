@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from translate import atomic, images, keyed_random
-from translate.conversion.options import ProgressCallback, check_positive, check_quality, make_mark
+from translate.callbacks import ProgressCallback
+from translate.conversion.options import check_positive, check_quality, make_mark
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals

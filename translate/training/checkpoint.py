@@ -12,7 +12,7 @@ import torch
 
 from translate import atomic
 from translate.errors import ModelError
-from translate.run_folder import checkpoint_images, list_checkpoints
+from translate.run_folder import checkpoint_images, checkpoint_path, list_checkpoints
 from translate.text import one_line
 
 _HEADER = b"translate state 1 "  # then the SHA-256 of what follows in hexadecimal, and a line feed
@@ -40,7 +40,7 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
 
     The newest KEPT stay, and with `keep_every` the first at or after each multiple of so many images.
     """
-    path = folder / f"state-{state['images']}.ckpt"
+    path = checkpoint_path(folder, state["images"])
     temporary = atomic.temporary_path(path)
     with atomic.storage_errors(folder):
         try:

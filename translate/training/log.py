@@ -70,7 +70,7 @@ class Log:
         """A sample grid: samples/<images seen>.png and TensorBoard's images page."""
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
-        path = self.folder / "samples" / f"{images_seen:08d}.png"
+        path = run_folder.sample_path(self.folder, images_seen)
         self._safely("samples", lambda: atomic.write(path, buffer.getvalue()))
         self._on_board(lambda board: board.image(images_seen, "samples", sheet, buffer.getvalue()))
 

@@ -534,7 +534,7 @@ def browse(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--hide-scrollbars",
              f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,900", "--virtual-time-budget=5000",
              "--dump-dom", outer.as_uri()],
-            capture_output=True, text=True, timeout=120, check=True,
+            capture_output=True, text=True, timeout=600, check=True,
         )  # fmt: skip
         assert ":CONSOLE" not in done.stderr
         found = re.search('data-found="([^"]*)"', done.stdout)

@@ -675,14 +675,15 @@ def peaks(folder: Path, model: Path, *sides: int) -> list[int]:
 
 
 def test_memory_does_not_grow_with_the_picture(build: Build, tmp_path: Path) -> None:
-    """16 times the pixels: a whole-image map of one channel alone would be 67 MB more."""
+    """16 times the pixels: a whole-image map of one channel alone would be 67 MB more. Half of that leaves room for what an
+    allocator holds back."""
     model = build("cyclegan", generator="resnet_1blocks", g_width=2, norm="batch", norm_statistics="running")
     small, large = peaks(tmp_path, model, 1024, 4096)
-    assert large < small + 8e6
+    assert large < small + 67e6 / 2
     assert large < tiling.estimate_tiled(translator.load(model, device="cpu"), "b", 4096, 4096, 256).memory
 
 
-@pytest.mark.slow
+@pytest.mark.hours
 def test_20000_pixels_a_side_in_4_gib(build: Build, tmp_path: Path) -> None:
     """400 megapixels; 6.4 GB of maps and 2.4 GB of pictures are in files."""
     if shutil.disk_usage(tmp_path).free < 9e9:

@@ -147,7 +147,7 @@ def tileable_stages(translator: Translator, to: str) -> GeneratorStages:
     """The stages that the network is worked through tile by tile in; UsageError if it has none."""
     stages = translator.generator_for(to).stages
     if stages is None:
-        raise UsageError(f"a {translator.info['networks']['generator']} works on the whole image: it has no tiles")
+        raise UsageError(f"a {translator.info.networks['generator']} works on the whole image: it has no tiles")
     return stages
 
 
@@ -233,11 +233,11 @@ def _automatic(translator: Translator, to: str, height: int, width: int, scratch
     if whole <= room:
         return None
     if not is_tileable(translator.generator_for(to)):
-        multiple = translator.info["size"]["multiple_of"]
+        multiple = translator.info.size["multiple_of"]
         side = int(math.sqrt(math.prod(translator.padded_size(height, width)) * room / whole)) // multiple * multiple
         raise DoesNotFitError(
             f"{width} × {height} pixels need about {memory_size(whole)} of memory with a "
-            f"{translator.info['networks']['generator']}, and {memory_size(room)} can be used; images up to "
+            f"{translator.info.networks['generator']}, and {memory_size(room)} can be used; images up to "
             f"{side} × {side} fit"
         )
     tile = MAX_TILE[translator.device.type]
