@@ -13,7 +13,8 @@ from translate.nn.losses import gradient_penalty
 from translate.nn.networks import GENERATORS
 from translate.nn.networks.resnet import ResnetGenerator
 from translate.runtime.precision import PRECISIONS
-from translate.training.engine import Engine, split_batch
+from translate.training.engine import Engine
+from translate.training.micro_batches import split_batch
 from translate.training.schedule import Schedule
 
 from ..helpers import batch_like, default, distinct_methods, small_config

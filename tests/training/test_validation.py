@@ -18,6 +18,7 @@ from translate.data.split import ImageRef
 from translate.errors import DataError, Interrupted, UsageError
 from translate.methods.cyclegan import CycleGAN
 from translate.run_folder import BEST_MODEL
+from translate.trained import translator
 from translate.training import checkpoint
 from translate.training.ema import EMA
 from translate.training.validation import Validation, ValidationDeferred
@@ -109,10 +110,10 @@ class TestWhichImages:
 class Given:
     """Measures what it is told."""
 
-    chosen = "score"
+    best_by = "score"
 
     def __init__(self, values, higher=False):
-        self.values, self.higher = iter(values), higher
+        self.values, self.higher_is_better = iter(values), higher
 
     def __call__(self, model, is_stopping):
         assert (model / "weights").read_text() == "now"
@@ -248,7 +249,7 @@ def test_a_signal_in_a_validation_ends_the_run_and_the_best_is_that_of_an_uninte
     season, tmp_path, monkeypatch
 ):
     train(season, tmp_path / "whole")
-    read, calls = translate.api.validating.translator.read, []
+    read, calls = translator.read_model, []
 
     def asked_to_stop(place):
         calls.append(place)
@@ -257,7 +258,7 @@ def test_a_signal_in_a_validation_ends_the_run_and_the_best_is_that_of_an_uninte
         return read(place)
 
     with monkeypatch.context() as patch:
-        patch.setattr("translate.api.validation.translator.read", asked_to_stop)
+        patch.setattr("translate.trained.translator.read_model", asked_to_stop)
         with pytest.raises(Interrupted, match="stopped at 8 of 12"):
             train(season, tmp_path / "cut")
     assert checkpoint.load_newest(tmp_path / "cut", pytest.fail)["validation"]["due"]
