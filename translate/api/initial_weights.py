@@ -17,7 +17,7 @@ from translate.trained.detect import Weights
 def initial_network_settings(cls: type[Method], model: str, folder: Path) -> dict[str, Any]:
     """Return the network settings of the model to start from; those that the run recorded, once it has begun."""
     record = read_started_run(folder)
-    known = record.settings if record else translator.read_model(model).info["networks"]
+    known = record.settings if record else translator.read_model(model).info.networks
     possible = config.setting_names(cls.Config)
     return {name: known[name] for name in cls.network_settings if name in known and name in possible}
 
@@ -33,7 +33,7 @@ def read_initial_weights(cls: type[Method], cfg: TrainConfig, say: Callable[[str
     method = cls.on_meta(cfg)
     weights = {
         method.generator_names[to]: model.method.generator_for(to).state_dict()
-        for to in model.info["directions"]
+        for to in model.info.directions
         if to in method.generator_names
     }
     if model.method.name == method.name:
@@ -43,7 +43,7 @@ def read_initial_weights(cls: type[Method], cfg: TrainConfig, say: Callable[[str
     for network, tensors in weights.items():
         expected = method.get_submodule(network).state_dict()
         if {key: tensor.shape for key, tensor in tensors.items()} != {key: t.shape for key, t in expected.items()}:
-            known = model.info["networks"]
+            known = model.info.networks
             flags = [name for name, value in known.items() if getattr(cfg, name, value) != value] or list(known)
             raise UsageError(
                 f"--init-from {cfg.init_from}: its network {network} differs from that of these settings; leave out "

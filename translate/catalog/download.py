@@ -1,6 +1,5 @@
 """Downloads over bad lines: resumed where they stopped, checked by size and SHA-256, and only then given their name."""
 
-import hashlib
 import http.client
 import json
 import os
@@ -99,7 +98,7 @@ def download_file(
             wait = max(min(2.0**failures, 30), min(e.wait, 120))
             options.say(f"{url}: {e}; {have}, trying again in {wait:.0f} s")
             options.pause(wait)
-    found = file_sha256(part.path)
+    found = atomic.file_sha256(part.path)
     if sha256 is not None and found != sha256:
         part.remove()
         raise DataError(f"{url}: SHA-256 is {found}, but {sha256} by {expected_by}; the file was removed; {remedy}")
@@ -110,11 +109,6 @@ def download_file(
 def partial_size(target: Path) -> int:
     """Bytes that are kept of a download that has not come to its end."""
     return _Part(target).length()
-
-
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass

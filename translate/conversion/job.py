@@ -25,6 +25,7 @@ from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Committer, Pipeline
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
+from translate.text import file_size
 from translate.trained.translator import Translator
 
 __all__ = ["ConversionOptions", "ConversionResult", "convert"]
@@ -107,7 +108,7 @@ def _check_scratch(converter: ItemConverter, todo: list[Item], say: Callable[[st
             converter.translator, converter.options.to, height, width, converter.options.tile, converter.scratch
         )
         free = shutil.disk_usage(converter.scratch).free
-        say(f"{path!r}, the largest: {width}×{height}, {need / 1e9:.1f} GB of scratch; {free / 1e9:.1f} GB are free")
+        say(f"{path!r}, the largest: {width}×{height}, {file_size(need)} of scratch; {file_size(free)} are free")
 
 
 def _make(

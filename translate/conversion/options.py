@@ -92,7 +92,7 @@ class ConversionOptions:
 
     def output_settings(self, translator: Translator) -> dict[str, Any]:
         """What decides the bytes of an output, beside the weights and the input."""
-        behaviour = {name: translator.info[name] for name in ("dropout", "norm_statistics")}
+        behaviour = {"dropout": translator.info.dropout, "norm_statistics": translator.info.norm_statistics}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,

@@ -13,6 +13,7 @@ import torch
 from translate import atomic
 from translate.errors import ModelError
 from translate.run_folder import checkpoint_images, checkpoint_path, list_checkpoints
+from translate.text import one_line
 
 _HEADER = b"translate state 1 "  # then the SHA-256 of what follows in hexadecimal, and a line feed
 _LENGTH = len(_HEADER) + 64 + 1
@@ -85,7 +86,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as e:  # whole, but not ours: a pickle with code, or a file of another version
-        raise ModelError(f"{path}: not a training state: {' '.join(str(e).split())[:200]}") from None
+        raise ModelError(f"{path}: not a training state: {one_line(e)}") from None
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:

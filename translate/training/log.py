@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from translate import atomic, run_folder
-from translate.text import format_number
+from translate.text import duration, format_number
 from translate.training import stats_file
-from translate.training.stats_file import duration
 
 if TYPE_CHECKING:
     from translate.training.tensorboard import EventFileWriter

@@ -4,7 +4,6 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -16,6 +15,7 @@ from translate.conversion.pipeline import THREADS, Pipeline
 from translate.errors import UsageError
 from translate.runtime import devices, signals
 from translate.trained.folder import TrainedModel, build_method, collect_weights
+from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator
 from translate.version import __version__
 
@@ -26,7 +26,7 @@ class JobSpec:
 
     version: str
     """Of the package."""
-    info: dict[str, Any]
+    info: ModelInfo
     sha256: str
     precision: str
     weights: bytes
@@ -46,9 +46,7 @@ class JobSpec:
     def from_converter(cls, converter: ItemConverter, probe: Path, token: bytes, *, gpu: bool) -> "JobSpec":
         """To do elsewhere what this maker does here."""
         model = converter.translator
-        weights = safetensors.torch.save(
-            collect_weights(model.method, dict.fromkeys(model.info["directions"].values()))
-        )
+        weights = safetensors.torch.save(collect_weights(model.method, dict.fromkeys(model.info.directions.values())))
         return cls(
             __version__, model.info, model.sha256, model.precision.name, weights, type(converter),
             converter.root.absolute(), converter.output.absolute(), converter.options, converter.tag, probe, token, gpu,
