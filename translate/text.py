@@ -60,3 +60,8 @@ def rate(count: float, seconds: float) -> str:
     if each < 0.5:
         return f"{60 * each:.2g}/min"
     return f"{each:,.0f}/s" if each >= 10 else f"{each:.1f}/s"
+
+
+def flag_name(setting: str) -> str:
+    """Return a setting's name as its flag is typed: `--batch-size` for `batch_size`."""
+    return "--" + setting.replace("_", "-")

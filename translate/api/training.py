@@ -78,7 +78,7 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
         raise UsageError("--init-from says what a new run starts from; this one has begun")
     saved, root, name, _ = _recorded(folder)
     cls = METHODS[name]
-    cfg = cls.resolve_config(config.resolve(cls.Config, (str(folder / "config.toml"), saved), ("flags", flags)))
+    cfg = cls.resolve_config(config.resolve(cls.Config, (str(folder / "config.toml"), saved), (config.FLAGS, flags)))
     return _train(cls, _with_sizes(cfg), root, folder, say, may_change=True)
 
 
@@ -106,7 +106,7 @@ def _resolve(
     start = flags.get("init_from") or layers[-1][1].get("init_from")
     if start is not None:
         layers.insert(1, (f"--init-from {start}", _networks_of(cls, start, folder)))
-    return cls.resolve_config(_with_sizes(config.resolve(cls.Config, *layers, ("flags", flags))))
+    return cls.resolve_config(_with_sizes(config.resolve(cls.Config, *layers, (config.FLAGS, flags))))
 
 
 def _with_sizes(cfg: Any) -> Any:
