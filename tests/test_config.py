@@ -83,7 +83,8 @@ def test_errors_name_their_source_and_setting(source):
         (name, value), flag = next(iter(layer.items())), flag_name(next(iter(layer)))
         with pytest.raises(UsageError) as caught:
             resolve(Settings, (source, layer))
-        assert str(caught.value).startswith(f"{flag if source == 'flags' else f'{source}: {name}'} is {value!r}")
+start = f"{flag} {value}:" if source == "flags" else f"{source}: {name} is {value!r}"
+        assert str(caught.value).startswith(start)
 
 
 # Types.

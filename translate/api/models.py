@@ -9,6 +9,7 @@ import torch
 
 from translate import atomic
 from translate.callbacks import ProgressCallback
+from translate.config import FLAGS, resolve
 from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
@@ -64,7 +65,7 @@ def convert(
 
     The settings of a model that is already loaded stay as they are.
     """
-    chosen = _options(options)
+    chosen = resolve(ConversionOptions, (FLAGS, options))
     if isinstance(model, Translator) and not (dropout is None and norm_statistics is None):
         raise UsageError("this model is loaded already: give dropout and norm_statistics to translate.load")
     if not isinstance(model, Translator):
@@ -139,8 +140,7 @@ def sample(
 
     Raises ModelError where the model makes none from noise, UsageError where the folder holds others.
     """
-    _check_known(choice, sampling.SamplingOptions)
-    chosen = sampling.SamplingOptions(**choice)
+    chosen = resolve(sampling.SamplingOptions, (FLAGS, choice))
     sampler = sampling.ImageSampler(translator.read_model(model), devices.resolve_device(device), precision)
     return sampling.sample_images(sampler, Path(output), chosen, progress)
 
@@ -215,14 +215,3 @@ def describe_model(model: str | Path) -> dict[str, Any]:
         "sha256": given.sha256,
         "notices": given.notices,
     }
-
-
-def _options(options: dict[str, Any]) -> ConversionOptions:
-    _check_known(options, ConversionOptions)
-    return ConversionOptions(**options)
-
-
-def _check_known(options: dict[str, Any], known: Any) -> None:
-    """UsageError where an option is no field of a dataclass."""
-    if unknown := options.keys() - known.__dataclass_fields__.keys():
-        raise UsageError(f"unknown option {min(unknown)!r}; possible: {', '.join(known.__dataclass_fields__)}")
