@@ -15,6 +15,7 @@ from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.config import TrainConfig
 from translate.data import layouts, loader
 from translate.data.preprocessing import Preprocessing
+from translate.data.split import Split
 from translate.dataset_check import check
 from translate.errors import DataError, ModelError, ProcessLostError, UsageError
 from translate.methods import METHODS, Method
@@ -171,7 +172,7 @@ def _silent(line: str) -> None:
 
 
 def _train_locked(
-    cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], split: layouts.Split,
+    cls: type[Method], cfg: Any, root: Path, folder: Path, say: Callable[[str], None], split: Split,
     schedule: Schedule, device: torch.device, precision: Precision, start: dict[str, Weights],
     measure: ValidationEvaluator | None,
 ) -> Run:  # fmt: skip

@@ -12,8 +12,7 @@ from torch import Tensor
 from translate import config, images
 from translate.conversion.options import ProgressCallback
 from translate.data import layouts
-from translate.data.layouts import Split
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject, TranslateFn
