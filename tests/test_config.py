@@ -83,7 +83,7 @@ def test_errors_name_their_source_and_setting(source):
         (name, value), flag = next(iter(layer.items())), flag_name(next(iter(layer)))
         with pytest.raises(UsageError) as caught:
             resolve(Settings, (source, layer))
-start = f"{flag} {value}:" if source == "flags" else f"{source}: {name} is {value!r}"
+        start = f"{flag} {value}:" if source == "flags" else f"{source}: {name} is {value!r}"
         assert str(caught.value).startswith(start)
 
 
