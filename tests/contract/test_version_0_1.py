@@ -39,7 +39,8 @@ EXACT = ("loss/", "grad/", "lr/")
 
 BOUNDS = {"cyclegan": 1e-4, "pix2pix": 1e-3}
 """How far scalars may be from those kept, relative to them: in float64, and in float32. With the instructions of older CPUs
-(ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default) they are 2e-6 and 3e-7 apart; another draw of an image pool shows as 5e-2."""
+(ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default) they are 2e-6 and 3e-7 apart; another draw of an image
+pool shows as 5e-2."""
 
 
 @pytest.fixture
