@@ -126,9 +126,9 @@ def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, Met
         table = _table(figures[task.name])
         for row in table:
             say("  " + row[0].ljust(32) + "".join(cell.rjust(12) for cell in row[1:]))
-        spread = [i * len(photos) // SHOWN for i in range(SHOWN)]
+        shown = split.evenly_spaced(len(photos), SHOWN)
         pictures = {
-            name: [column[i] for i in spread]
+            name: [column[i] for i in shown]
             for name, column in zip(task.columns, (photos, translated, shipped, truth), strict=True)
         }
         sections.append(html.PageSection(task.title, task.text, table, pictures))

@@ -13,8 +13,7 @@ import translate
 from translate import api
 from translate.api.validation import split_for_validation
 from translate.data import layouts
-from translate.data.layouts import Split
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError, Interrupted, UsageError
 from translate.methods.cyclegan import CycleGAN
 from translate.run_folder import BEST_MODEL

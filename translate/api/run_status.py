@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from translate import run_folder
 from translate.atomic import file_sha256, lock_holder
+from translate.data.split import evenly_spaced
 from translate.errors import ModelError
 from translate.run_folder import STATS_FILE, find_run
 from translate.text import one_line
@@ -114,8 +116,8 @@ def _summarize_curve(points: Sequence[LogPoint], name: str) -> dict[str, Any]:
     count = min(MEAN_POINTS, max(1, len(curve) // 2)) if name.startswith(AVERAGED_GROUPS) else 1
     half = curve[-1][0] / 2
     middle = sorted(curve, key=lambda point: abs(point[0] - half))[:count] if len(curve) > 1 else []
-    bins = min(CURVE_POINTS, len(curve))
-    parts = [curve[i * len(curve) // bins : (i + 1) * len(curve) // bins] for i in range(bins)]
+    edges = [*evenly_spaced(len(curve), CURVE_POINTS), len(curve)]
+    parts = [curve[start:stop] for start, stop in pairwise(edges)]
     return {"now": _mean(curve[-count:]), "half": _mean(middle), "shape": [_mean(part) for part in parts]}
 
 
