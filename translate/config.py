@@ -1,4 +1,4 @@
-"""Settings: one flat dataclass for each method, read from flags, keyword arguments and TOML alike.
+"""Settings of a training: one flat dataclass for each method, read from flags, keyword arguments and TOML alike.
 
 A setting is declared once, by `option`, with its help text and its limits. Later layers win: defaults, the preset, the
 `--config` file, the flags.
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
 ON_OFF = {"on": True, "off": False}
 AUTO_ON_OFF = ("auto", *ON_OFF)
+FLAGS = "flags"
+"""Source of the settings that are given as flags or keyword arguments: messages name these as flags are typed."""
+
+LOAD_TO_CROP = 286 / 256
+"""Ratio of the load size to the crop size: images are resized to 286 for crops of 256 (Isola et al., 2017, sec. 6.2)."""
+
+
+def default_load_size(crop_size: int) -> int:
+    """Return the side in pixels that images are resized to before they are cropped, if no load size is given."""
+    return int(crop_size * LOAD_TO_CROP)
 
 
 def option(
@@ -38,10 +48,11 @@ def option(
     resumable: bool = False,
     group: str | None = None,
 ) -> Any:
-    """A field with its help text and limits (low and high included).
+    """Return a dataclass field with its help text, limits (`low` and `high` included) and choices.
 
-    `accepts` says of a name that is not among the choices whether it is possible all the same (true) or not.
-    `resumable` settings do not decide the weights, so an unfinished run goes on when they are changed.
+    `accepts` is asked about a value that is not among the choices: it returns something true if the value is possible.
+    `resumable` settings do not decide the weights: an unfinished run resumes when they have changed. `group`: heading of the
+    flag in the help.
     """
     names = tuple(choices) if choices is not None else None
     limits = {"choices": names, "accepts": accepts, "low": low, "high": high}
@@ -50,7 +61,7 @@ def option(
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What every method's training can be told. An image is one element of a batch, summed over processes."""
+    """Settings that the training of every method has. Images are counted over all processes."""
 
     epochs: int = option(100, "epochs at the constant learning rate", low=0, group="Length")
     decay_epochs: int = option(
@@ -257,14 +268,11 @@ class TrainConfig:
 
     @property
     def default_load_size(self) -> int:
-        """What images are resized to where nothing else is asked for: 286 for crops of 256 (pix2pix, sec. 6.2)."""
-        return self.crop_size * 286 // 256
+        """Side in pixels that images are resized to if `load_size` is not given."""
+        return default_load_size(self.crop_size)
 
 
 C = TypeVar("C", bound="DataclassInstance")
-
-FLAGS = "flags"
-"""The source of settings that are flags or keyword arguments: messages name them as flags are typed."""
 
 
 def setting_names(cls: "type[DataclassInstance]") -> list[str]:
@@ -289,7 +297,7 @@ def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
                 hint = f"did you mean {shown(close[0])}?" if close else f"possible: {', '.join(map(shown, known))}"
                 raise UsageError(f"{source}: unknown setting {key!r}; {hint}")
             if value is not None:
-                values[name] = _checked(known[name], hints[name], value, source)
+                values[name] = _check_value(known[name], hints[name], value, source)
     return cls(**values)
 
 
@@ -302,13 +310,13 @@ def check_options(options: "DataclassInstance") -> None:
     for f in fields(options):
         value = getattr(options, f.name)
         if value is not None or f.default is not None:
-            object.__setattr__(options, f.name, _checked(f, hints[f.name], value, FLAGS))  # options are frozen
+            object.__setattr__(options, f.name, _check_value(f, hints[f.name], value, FLAGS))  # options are frozen
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "on or off", str: "a name", Path: "a path"}
 
 
-def _checked(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
+def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
     """Return a value in the type of its setting. UsageError where it has none of its types or is beyond its limits."""
     kinds = tuple(kind for kind in typing.get_args(hint) or (hint,) if kind is not types.NoneType)
     choices, accepts = f.metadata["choices"], f.metadata["accepts"]
@@ -340,7 +348,7 @@ def _refusal(name: str, value: Any, source: str, possible: str) -> UsageError:
 
 
 def parse_range(text: str) -> tuple[float, float]:
-    """The two numbers of LOW:HIGH. UsageError if it is not that."""
+    """Return the two numbers of LOW:HIGH. Raises UsageError if the text is not two finite numbers, the lower first."""
     try:
         low, high = (float(part) for part in text.split(":"))
     except ValueError:
@@ -351,7 +359,7 @@ def parse_range(text: str) -> tuple[float, float]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The keys of a flat TOML file."""
+    """Return the settings in a TOML file, unchecked. Raises UsageError if it is missing or cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -360,21 +368,23 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a readable TOML file: {e}") from None
 
 
-def to_dict(cfg: Any) -> dict[str, Any]:
-    """All settings that are set, in their declared order."""
+def to_dict(cfg: TrainConfig) -> dict[str, Any]:
+    """Return the settings that are not None, in their declared order."""
     return {f.name: getattr(cfg, f.name) for f in fields(cfg) if getattr(cfg, f.name) is not None}
 
 
 def to_toml(values: Mapping[str, Any]) -> str:
+    """Return the text of a TOML file of these values."""
     return tomli_w.dumps(values)
 
 
 def differences(
     old: TrainConfig, new: TrainConfig, old_processes: int = 1, new_processes: int = 1, resumable: Container[str] = ()
 ) -> list[str]:
-    """What decides the weights and is not equal, one line each. A longer plan is no difference, nor is what is `resumable` here.
+    """Return one line for each setting that decides the weights and differs: its flag, its value in the run, its value now.
 
-    Of the batch size it is the sum over processes that counts.
+    A longer plan is no difference, nor are the settings named in `resumable`. The batch size is compared as the sum over
+    processes.
     """
     lines = []
     for f in fields(new):
@@ -385,5 +395,5 @@ def differences(
             continue
         if f.name in ("epochs", "images") and None not in (before, after) and after > before:
             continue
-        lines.append(f"{f.name}: {before} in the run, {after} now")
+        lines.append(f"{flag_name(f.name)}: {before} in the run, {after} now")
     return lines

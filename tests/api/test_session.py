@@ -72,7 +72,7 @@ def test_the_rate_falls_from_there():
 def test_cut_asks_for_it(unpaired_root, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        data, "Later", lambda image, make: asked.append((image, make().context.preprocessing.load_size))
+        session, "LaterLoader", lambda image, make: asked.append((image, make().context.preprocessing.load_size))
     )
     small = {"crop_size": 32, "load_size": 36, "g_width": 2, "d_width": 2, "batch_size": 2, "device": "cpu"}
     flags = {**small, "images": 4, "decay_images": 2, "generator": "antialias_1blocks", "watch": False}

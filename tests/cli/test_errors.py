@@ -393,7 +393,7 @@ def test_other_settings_in_the_same_run(fails: Fails, run: Path, paired_root: Pa
     assert [line.split(":")[0].strip() for line in lines[1:3]] == ["seed", "lambda_l1"]
     assert "100.0 in the run, 7.0 now" in lines[2]
     fails(command(images=1), 2, "images: 2 in the run, 1 now", more=2)
-    fails(command("--batch-size", "2"), 2, "batch_size: 1 in the run, 2 now", more=2)
+    fails(command("--batch-size", "2"), 2, "--batch-size: 1 in the run, 2 now", more=2)
     fails(command(*CYCLEGAN, method="cyclegan"), 2, "method: pix2pix in the run, cyclegan now", more=2)
     assert cli.run([str(word) for word in command("--log-every", "1", "--workers", "1")]) == 0  # these decide nothing
 

@@ -135,8 +135,8 @@ def guard(event, arguments):
 sys.addaudithook(guard)
 recipe, x, path = pickle.load(open(sys.argv[1], "rb"))
 assert "albumentations" not in sys.modules, "imported before it is needed"
-from translate.data import recipes
-again = recipes.load(path)
+from translate.data import albumentations_recipe
+again = albumentations_recipe.load_recipe(path)
 assert again == recipe
 pickle.dump([recipe({"a": x, "b": x}, key) for key in range(4)], open(sys.argv[2], "wb"))
 """

@@ -120,7 +120,7 @@ def test_worker_processes_give_the_same(split):
 
 
 def test_effects_leave_labels_alone(split, monkeypatch):
-    monkeypatch.setattr(batch_augment, "apply", lambda x, *_: -x)
+    monkeypatch.setattr(batch_augment, "apply_augmentations", lambda x, *_: -x)
     plain, turned = (take(loader(split, "ram", augmentations=chosen).batches(0), 2) for chosen in ((), ("jitter",)))
     assert all(
         torch.equal(x["label"], y["label"]) and torch.equal(x["a"], -y["a"]) for x, y in zip(plain, turned, strict=True)

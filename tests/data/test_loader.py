@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from scipy.stats import chi2_contingency, chisquare
 
-from translate import images, keyed_random, runtime
+from translate import images, keyed_random
 from translate.data import crop_flip, layouts
 from translate.data.in_memory import next_readable
 from translate.data.layouts import Split
@@ -15,6 +15,7 @@ from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.sampler import Sampler
 from translate.data.split import ImageRef
 from translate.errors import DataError
+from translate.runtime import memory
 
 CPU = torch.device("cpu")
 TIERS = ["resident", "ram", "stream"]
@@ -225,7 +226,7 @@ def test_a_crop_as_large_as_the_image_is_the_image(split, tier):
 def test_auto_keeps_images_resident_while_they_take_half_of_the_free_memory(unpaired, monkeypatch):
     needed = (5 + 7) * 3 * 20 * 20
     for free, tier in ((2 * needed, "resident"), (2 * needed - 1, "stream")):
-        monkeypatch.setattr(runtime, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
         said = []
         chosen = loader(unpaired, tier="auto", said=said)
         assert chosen.bytes_needed == needed
@@ -261,7 +262,7 @@ def bad_files(root, bad_a, bad_b, layout):
     ("bad", "used"),
     [((), [0, 1, 2, 3, 4]), ((1, 2, 4), [0, 3, 3, 3, 0]), ((0,), [1, 1, 2, 3, 4]), ((0, 1, 2, 4), [3] * 5)],
 )
-def test_next_good(bad, used):
+def test_the_next_readable_image_takes_the_place(bad, used):
     assert next_readable([i not in bad for i in range(5)]) == used
 
 

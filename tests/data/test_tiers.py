@@ -762,14 +762,14 @@ import os, signal, sys, time
 from pathlib import Path
 import torch
 from translate.data import layouts
-from translate.data.preprocessing import Recipe
-from translate.data.loader import Loader, Options
+from translate.data.preprocessing import Preprocessing
+from translate.data.loader import Loader, LoaderOptions
 from translate.errors import DataError
 
 if __name__ == "__main__":
-    split = layouts.find(Path(sys.argv[1]), "unpaired")
-    loader = Loader(split, Recipe(20, 16, True, (3, 3)), batch_size=1, seed=0, device=torch.device("cpu"),
-                    options=Options(tier="stream", workers=1))
+    split = layouts.find_split(Path(sys.argv[1]), "unpaired")
+    loader = Loader(split, Preprocessing(20, 16, True, (3, 3)), batch_size=1, seed=0, device=torch.device("cpu"),
+                    options=LoaderOptions(tier="stream", workers=1))
     batches = loader.batches(0)
     next(batches)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -797,7 +797,7 @@ def test_a_worker_that_dies_is_one_line_with_its_number(at, tmp_path):
     numbered(tmp_path)
     (tmp_path / "dying.py").write_text(DYING)
     command = [sys.executable, str(tmp_path / "dying.py"), str(tmp_path), at]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[2])
     lines = [line for line in done.stdout.splitlines() if line.startswith(("killed", "DataError"))]
     assert done.returncode == 0, done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -5,10 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from translate import __version__
 from translate.api.models import say_to_stderr
+from translate.callbacks import ProgressCallback
 from translate.config import FLAGS, resolve
-from translate.conversion.options import ProgressCallback
 from translate.errors import DataError, UsageError
 from translate.evaluation import evaluator, extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
@@ -17,6 +16,7 @@ from translate.evaluation.uncertainty import Estimate
 from translate.runtime import devices
 from translate.trained import translator
 from translate.trained.translator import Translator
+from translate.version import __version__
 
 DEFAULT_EXTRACTOR = "efficientnet-lite0"
 """The one that works offline at once."""

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from translate import atomic
+from translate.callbacks import ProgressCallback
 from translate.config import FLAGS, resolve
 from translate.conversion import job, sampling
-from translate.conversion.options import ConversionOptions, ConversionResult, ProgressCallback
+from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
 from translate.trained import folder as model_folder
@@ -183,8 +184,8 @@ def export(
 
 
 def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: Callable[[str], None]) -> Path:
-    if to not in given.info["directions"]:
-        possible = " and ".join(given.info["directions"]) or "nothing: it holds discriminators only"
+    if to not in given.info.directions:
+        possible = " and ".join(given.info.directions) or "nothing: it holds discriminators only"
         raise UsageError(f"--to {to}: {given.source} translates to {possible}")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
@@ -192,7 +193,7 @@ def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool,
         raise UsageError(f"{path}: exists; --overwrite replaces it")
     with atomic.storage_errors(path.parent):
         atomic.write(path, reference_pth.encode_pth(given, to))
-    generator = given.info["networks"]["generator"]
+    generator = given.info.networks["generator"]
     if generator not in reference_pth.REFERENCE_GENERATORS:
         say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference_pth.REFERENCE_GENERATORS)}")
     return path
@@ -204,7 +205,7 @@ def describe_model(model: str | Path) -> dict[str, Any]:
     weights = given.generators()
     return {
         "path": str(given.source),
-        **given.info,
+        **given.info.to_dict(),
         "dtype": ", ".join(
             sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
         ),

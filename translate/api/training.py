@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-import translate
 from translate import atomic, config, run_folder
 from translate.api import session
 from translate.api.models import load, say_to_stderr
@@ -18,7 +17,7 @@ from translate.data.preprocessing import Preprocessing
 from translate.dataset_check import check
 from translate.errors import DataError, ModelError, ProcessLostError, UsageError
 from translate.methods import METHODS, Method
-from translate.run_folder import BEST_MODEL, run_path
+from translate.run_folder import BEST_MODEL
 from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision, configure_tf32, resolve_precision, use_channels_last
 from translate.trained import folder as model_folder
@@ -31,6 +30,7 @@ from translate.training.monitors.discriminator_outputs import DiscriminatorOutpu
 from translate.training.monitors.health_checks import HealthMonitor
 from translate.training.schedule import Schedule
 from translate.training.validation import Validation
+from translate.version import __version__
 
 SAMPLES = 4
 """Rows of a sample grid."""
@@ -64,14 +64,14 @@ def train(
     Raises a TranslateError (one line, with an exit code) for anything a user can mend, before any long work starts.
     """
     cls = _method(method)
-    folder = run_path(run, method, Path(root))
+    folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
     cfg = _resolve(cls, method, preset, config, flags, folder)
     return _train(cls, cfg, Path(root), folder, say, may_change=False)
 
 
 def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **flags: Any) -> Run:
     """Goes on with a run; `flags` change its settings on purpose. ModelError if there is no such run."""
-    folder = run_path(run, "", Path())
+    folder = run_folder.resolve_run(run)
     if not (folder / "config.toml").is_file():
         raise ModelError(f"{folder}: no run there; translate train starts one")
     if flags.get("init_from") is not None:
@@ -261,7 +261,7 @@ def _train_locked(
         monitors=(HealthMonitor(sample), DiscriminatorOutputMonitor(sample)) if cfg.watch else (),
         validation=validation,
         write_model=write_model,
-        extra_state={"data": fingerprint, "version": translate.__version__, "environment": environment},
+        extra_state={"data": fingerprint, "version": __version__, "environment": environment},
         say=say,
     ).run()
     return Run(folder, engine.images)
@@ -329,7 +329,7 @@ def _networks_of(cls: type[Method], start: str, folder: Path) -> dict[str, Any]:
     if run_folder.list_checkpoints(folder) and (folder / "config.toml").is_file():
         known = _recorded(folder)[0]
     else:
-        known = translator.read_model(start).info["networks"]
+        known = translator.read_model(start).info.networks
     return {
         name: known[name] for name in cls.network_settings if name in known and name in config.setting_names(cls.Config)
     }
@@ -341,7 +341,7 @@ def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) ->
     method = cls.on_meta(cfg)
     start = {
         method.generator_names[to]: given.method.generator_for(to).state_dict()
-        for to in given.info["directions"]
+        for to in given.info.directions
         if to in method.generator_names
     }
     if given.method.name == method.name:
@@ -351,7 +351,7 @@ def _initial_weights(cls: type[Method], cfg: Any, say: Callable[[str], None]) ->
     for attribute, weights in start.items():
         wanted = method.get_submodule(attribute).state_dict()
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in wanted.items()}:
-            known = given.info["networks"]
+            known = given.info.networks
             other = [name for name, value in known.items() if getattr(cfg, name, value) != value] or list(known)
             raise UsageError(
                 f"--init-from {cfg.init_from}: its network {attribute} is not the one asked for; leave out {_flags(other)}"

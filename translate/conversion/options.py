@@ -1,12 +1,10 @@
 """Options of a conversion, declared once for the flags and the keyword arguments, and its result."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import translate
 from translate import config, images
 from translate.config import option
 from translate.conversion import tiling
@@ -14,6 +12,7 @@ from translate.conversion.output_paths import Item
 from translate.errors import UsageError
 from translate.images import Mark
 from translate.trained.translator import PIXEL_MODES, Translator
+from translate.version import __version__
 
 SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
 """Digital source types of IPTC by name: a changed photo, or an image generated from edges or labels."""
@@ -21,7 +20,7 @@ SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
 
 def make_mark(method: str, sha256: str, source_type: str) -> Mark:
     """Return the mark that names the model in the metadata of outputs: its method and weights, and IPTC's `source_type`."""
-    return Mark(f"image-translate {translate.__version__}", method, sha256[:12], source_type)
+    return Mark(f"image-translate {__version__}", method, sha256[:12], source_type)
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class ConversionOptions:
 
     def output_settings(self, translator: Translator) -> dict[str, Any]:
         """Return all that decides the bytes of an output, beside the weights and the input."""
-        behaviour = {name: translator.info[name] for name in ("dropout", "norm_statistics")}
+        behaviour = {"dropout": translator.info.dropout, "norm_statistics": translator.info.norm_statistics}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,
@@ -142,7 +141,3 @@ class ConversionResult:
     """Inputs and outputs of a dry run."""
     report: Path | None = None
     """The HTML report, if one was written."""
-
-
-ProgressCallback = Callable[[int, int, int], None]
-"""Called with images finished, failed, and in all."""

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from translate import atomic, config, images, keyed_random
+from translate.callbacks import ProgressCallback
 from translate.config import option
-from translate.conversion.options import ProgressCallback, make_mark
+from translate.conversion.options import make_mark
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from translate import keyed_random
+from translate import config, keyed_random
 from translate.errors import UsageError
 
-JITTER = 286 / 256
-"""Largest enlargement; pix2pix resizes to 286 and crops 256 (Isola et al., 2017, sec. 6.2)."""
+JITTER = config.LOAD_TO_CROP
+"""Largest enlargement."""
 ROTATION = 15.0
 """Degrees to either side: half of the most that AutoAugment uses (Cubuk et al., 2019, appendix)."""
 AFFINE_ROTATION, AFFINE_SHIFT, AFFINE_ZOOM, AFFINE_SHEAR = 10.0, 0.1, 1.1, 0.1

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from translate import images
+from translate import config, images
 from translate.data import labels
 from translate.data.layouts import LAYOUT_CONTENTS, SPLITS
 from translate.data.split import ImageRef, Split
@@ -41,7 +41,7 @@ class CheckOptions:
 
     layout: str | None = None
     """A row of LAYOUTS; None: what the folder looks like."""
-    load_size: int = 286
+    load_size: int = config.default_load_size(256)
     crop_size: int = 256
     distance: int = 4
     """Bits of the perceptual hashes in which near-duplicates may differ."""
