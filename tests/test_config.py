@@ -83,9 +83,8 @@ def test_errors_name_their_source_and_setting(source):
         (name, value), flag = next(iter(layer.items())), flag_name(next(iter(layer)))
         with pytest.raises(UsageError) as caught:
             resolve(Settings, (source, layer))
-        assert str(caught.value).startswith(
-            f"{flag} {value}: must be" if source == "flags" else f"{source}: {name} is {value!r}, but must be"
-        )
+        start = f"{flag} {value}:" if source == "flags" else f"{source}: {name} is {value!r}"
+        assert str(caught.value).startswith(start)
 
 
 # Types.

@@ -19,7 +19,7 @@ from translate import images
 from translate.data import layouts
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 
 CPU = torch.device("cpu")
 
@@ -103,7 +103,7 @@ def test_a_file_that_becomes_something_else_is_skipped_by_name(attack, root):
     attack(root / "trainA")
     (odd,) = [path for path in (root / "trainA").iterdir() if path.name != "good.png"][:1]
     split = layouts.find_split(root, "unpaired")
-    split = layouts.Split((ImageRef(odd), *split.a), split.b, False)
+    split = Split((ImageRef(odd), *split.a), split.b, False)
     said = []
     loader = Loader(
         split, Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,

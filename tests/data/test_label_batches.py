@@ -105,7 +105,7 @@ def test_every_way_to_a_device_gives_the_same(split):
 
 @pytest.mark.parametrize("rule", ["resize_and_crop", "none"])
 def test_workers_hand_labels_over_with_their_images(split, rule):
-    images = stream_dataset.StreamDataset(split, Preprocessing(20, 16, True, (3, 3), rule), Sampler(split, 0), ("a",))
+    images = stream_dataset.StreamDataset(split, Preprocessing(20, 16, True, (3, 3), rule), Sampler(split, 0))
     handed, skipped = stream_dataset._answer(images, list(range(9)))
     assert isinstance(handed, dict) == (rule == "resize_and_crop")
     rows = stream_dataset._unstacked(handed)

@@ -15,11 +15,10 @@ from PIL import Image
 from scipy import stats
 from torch import nn
 
-from translate.data.layouts import Split
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.data.sampler import Sampler
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.methods import METHODS
 from translate.methods.image_pool import ImagePool
 from translate.training.schedule import Schedule

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from translate import config, run_folder
 from translate.atomic import lock_holder
+from translate.data.split import evenly_spaced
 from translate.errors import ModelError
 from translate.run_folder import find_run
 from translate.text import one_line
@@ -113,8 +115,8 @@ def _curve(points: Sequence[LogPoint], name: str) -> dict[str, Any]:
     count = min(MEAN_POINTS, max(1, len(curve) // 2)) if name.startswith(AVERAGED_GROUPS) else 1
     half = curve[-1][0] / 2
     middle = sorted(curve, key=lambda at: abs(at[0] - half))[:count] if len(curve) > 1 else []
-    bins = min(CURVE_POINTS, len(curve))
-    parts = [curve[i * len(curve) // bins : (i + 1) * len(curve) // bins] for i in range(bins)]
+    edges = [*evenly_spaced(len(curve), CURVE_POINTS), len(curve)]
+    parts = [curve[start:stop] for start, stop in pairwise(edges)]
     return {"now": _mean(curve[-count:]), "half": _mean(middle), "shape": [_mean(part) for part in parts]}
 
 

@@ -13,8 +13,7 @@ from translate import config, images
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.data import layouts
-from translate.data.layouts import Split
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject, TranslateFn
