@@ -16,7 +16,7 @@ from translate.config import TrainConfig
 from translate.data import layouts, loader
 from translate.data.preprocessing import Preprocessing
 from translate.data.split import Split
-from translate.dataset_check import check
+from translate.dataset_check import quick
 from translate.errors import DataError, ModelError, ProcessLostError, UsageError
 from translate.methods import METHODS, Method
 from translate.run_folder import BEST_MODEL, run_path
@@ -219,7 +219,7 @@ def _train_locked(
             say(f"warning: {root} has changed since this run was started: the data is not what it was")
     recipe = session.build_preprocessing(cfg, method)
     if distributed.rank() == 0:
-        for line in check.quick_check(root, split, recipe.random_crop_size):
+        for line in quick.quick_check(root, split, recipe.random_crop_size):
             say(line)
 
     def load_by(recipe: Preprocessing) -> loader.Loader:
