@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import api, config, images
+from translate import api, images, run_folder
 from translate.conversion.report import html
 from translate.data import layouts, preprocessing, split
 from translate.errors import DataError, ModelError
@@ -161,7 +161,7 @@ def next_commands(out: Path) -> list[str]:
 
 def _train(task: DemoTask, root: Path, folder: Path, seconds: float, say: Callable[[str], None]) -> api.Run:
     """Trains for about so many seconds: a first few images tell how fast this machine is."""
-    planned = config.read_toml(folder / "config.toml") if (folder / "config.toml").is_file() else {}
+    planned = run_folder.read_config(folder)
     if planned.get("decay_images"):  # the plan was made by an earlier call: go on with it
         return api.resume(folder, say=say)
     settings = {**COMMON, **task.settings, "log_every": task.warm_up // 4}
@@ -175,7 +175,7 @@ def _train(task: DemoTask, root: Path, folder: Path, seconds: float, say: Callab
 
 def _speed(folder: Path) -> float:
     """Images per second between the last two lines of the run's statistics: without the start."""
-    last = (folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    last = (folder / run_folder.STATS_FILE).read_text(encoding="utf-8").splitlines()[-1]
     return json.loads(last)["time/images_per_second"]
 
 

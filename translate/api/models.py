@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from translate import atomic
+from translate.callbacks import ProgressCallback
+from translate.config import FLAGS, resolve
 from translate.conversion import job, sampling
-from translate.conversion.options import ConversionOptions, ConversionResult, ProgressCallback
+from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
 from translate.trained import folder as model_folder
@@ -63,7 +65,7 @@ def convert(
 
     The settings of a model that is already loaded stay as they are.
     """
-    chosen = _options(options)
+    chosen = resolve(ConversionOptions, (FLAGS, options))
     if isinstance(model, Translator) and not (dropout is None and norm_statistics is None):
         raise UsageError("this model is loaded already: give dropout and norm_statistics to translate.load")
     if not isinstance(model, Translator):
@@ -138,8 +140,7 @@ def sample(
 
     Raises ModelError where the model makes none from noise, UsageError where the folder holds others.
     """
-    _check_known(choice, sampling.SamplingOptions)
-    chosen = sampling.SamplingOptions(**choice)
+    chosen = resolve(sampling.SamplingOptions, (FLAGS, choice))
     sampler = sampling.ImageSampler(translator.read_model(model), devices.resolve_device(device), precision)
     return sampling.sample_images(sampler, Path(output), chosen, progress)
 
@@ -183,8 +184,8 @@ def export(
 
 
 def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: Callable[[str], None]) -> Path:
-    if to not in given.info["directions"]:
-        possible = " and ".join(given.info["directions"]) or "nothing: it holds discriminators only"
+    if to not in given.info.directions:
+        possible = " and ".join(given.info.directions) or "nothing: it holds discriminators only"
         raise UsageError(f"--to {to}: {given.source} translates to {possible}")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
@@ -192,7 +193,7 @@ def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool,
         raise UsageError(f"{path}: exists; --overwrite replaces it")
     with atomic.storage_errors(path.parent):
         atomic.write(path, reference_pth.encode_pth(given, to))
-    generator = given.info["networks"]["generator"]
+    generator = given.info.networks["generator"]
     if generator not in reference_pth.REFERENCE_GENERATORS:
         say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference_pth.REFERENCE_GENERATORS)}")
     return path
@@ -204,7 +205,7 @@ def describe_model(model: str | Path) -> dict[str, Any]:
     weights = given.generators()
     return {
         "path": str(given.source),
-        **given.info,
+        **given.info.to_dict(),
         "dtype": ", ".join(
             sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
         ),
@@ -214,14 +215,3 @@ def describe_model(model: str | Path) -> dict[str, Any]:
         "sha256": given.sha256,
         "notices": given.notices,
     }
-
-
-def _options(options: dict[str, Any]) -> ConversionOptions:
-    _check_known(options, ConversionOptions)
-    return ConversionOptions(**options)
-
-
-def _check_known(options: dict[str, Any], known: Any) -> None:
-    """UsageError where an option is no field of a dataclass."""
-    if unknown := options.keys() - known.__dataclass_fields__.keys():
-        raise UsageError(f"unknown option {min(unknown)!r}; possible: {', '.join(known.__dataclass_fields__)}")

@@ -1,7 +1,6 @@
 """What is known of a run: read from its folder without torch, also while another process is at work in it."""
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from translate.atomic import lock_holder
 from translate.data.split import evenly_spaced
 from translate.errors import ModelError
 from translate.run_folder import find_run
+from translate.text import one_line
+from translate.trained.model_info import ModelInfo
 from translate.training import stats_file
 from translate.training.monitors import health_rules
 from translate.training.stats_file import LogPoint
@@ -169,25 +170,21 @@ def _model(folder: Path) -> dict[str, Any]:
         return {}
     weights = place / "model.safetensors"
     try:
-        info = json.loads((place / "config.json").read_text(encoding="utf-8"))
+        info = ModelInfo.read(place / "config.json")
         with safe_open(weights, "np") as file:
             tensors = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
             shapes = {key: (tensor.get_dtype(), tensor.get_shape()) for key, tensor in tensors.items()}
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        if not isinstance(info, dict):
-            raise ValueError("its description is no JSON object")
     except (OSError, ValueError, SafetensorError) as e:
-        raise ModelError(f"{place}: not a usable model: {' '.join(str(e).split())}") from None
+        raise ModelError(f"{place}: not a usable model: {one_line(e)}") from None
     return {
         "path": str(place),
-        **info,
+        **info.to_dict(),
         "dtype": ", ".join(
             sorted({SAFETENSORS_DTYPES[dtype] for dtype, _ in shapes.values() if dtype in SAFETENSORS_DTYPES})
         ),
         "parameters": sum(math.prod(shape) for key, (_, shape) in shapes.items() if not key.endswith(STATISTICS)),
-        "classes": None
-        if info["directions"]
-        else [name for name in info["networks"].get("classes", "").split(",") if name],
+        "classes": None if info.directions else [name for name in info.networks.get("classes", "").split(",") if name],
         "discriminators": [],
         "sha256": digest,
         "notices": [],

@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import translate
 from translate.errors import TranslateError, UsageError
+from translate.version import __version__
 
 __all__ = ["main", "run"]
 
@@ -68,7 +68,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
         print(_overview())
         return 0
     if arguments == ["--version"]:
-        print(translate.__version__)
+        print(__version__)
         return 0
     from cyclopts import CycloptsError
 

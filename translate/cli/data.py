@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from translate.catalog.cards import DatasetCard, find_card, presence, read_cards
+from translate.cli.flags import APP_GROUPS
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from translate.catalog.download import DownloadOptions
 
 
-app = App(name="data", help="Public data sets: list them, get one.")
-app.command("translate.cli.data_check:check", name="check", help="What is wrong with a data folder.")
+app = App(name="data", help="Public data sets: list and download them; check a data folder.", **APP_GROUPS)
+app.command("translate.cli.data_check:check", name="check")
 
 Root = Annotated[Path, Parameter(help="folder that holds the data sets, each in a folder of its own")]
 

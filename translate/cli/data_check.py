@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from translate.errors import DataError
+from translate.text import memory_size, printable
 
 
 def check(
@@ -53,11 +54,9 @@ def check(
 
 def report_lines(report: dict[str, Any], width: int) -> Iterator[str]:
     """The report for people: a table of the folders, then what concerns all of them."""
-    from translate.text import printable_name
-
     layouts = " or ".join(report["layouts"]) or "no layout found"
     form = ", side by side" if report["side_by_side"] else ""
-    yield f"{printable_name(report['root'])}: {layouts}{form}; load size {report['load_size']}, crop {report['crop_size']}"
+    yield f"{printable(report['root'])}: {layouts}{form}; load size {report['load_size']}, crop {report['crop_size']}"
     yield ""
     yield from _tables(report, width)
     yield ""
@@ -134,13 +133,9 @@ def _notes(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for split, pairs in report["pairs"].items():
         yield f"pairs, {split}", f"{pairs['matched']}, {len(pairs['unmatched'])} images without a partner"
     memory, decoding = report["memory"], report["decoding"]
-    rooms = [f"{name} {_mega(memory[name]['bytes'])}" for name in ("resident", "ram", "stream")]
-    free = f"{_mega(memory['resident']['free'])} free ({memory['device']})"
+    rooms = [f"{name} {memory_size(memory[name]['bytes'])}" for name in ("resident", "ram", "stream")]
+    free = f"{memory_size(memory['resident']['free'])} free ({memory['device']})"
     yield "memory by tier", f"{', '.join(rooms)}; {free}; automatic choice: {memory['automatic']}"
     seconds, epoch = decoding["cpu_seconds_per_epoch"], decoding["images_per_epoch"]
     once = "at each epoch" if memory["automatic"] == "stream" else "once, then kept"
     yield "decoding", f"about {seconds:.1f} s of one core for the {epoch} images of an epoch, {once}"
-
-
-def _mega(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB" if size < 10 * 2**30 else f"{size / 2**30:.0f} GiB"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from translate import images
-from translate.conversion.options import ConversionResult, ProgressCallback
+from translate.callbacks import ProgressCallback
+from translate.conversion.options import ConversionResult
 from translate.text import duration, printable, rate
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from translate import api
-from translate.text import format_number
-from translate.training.stats_file import duration
+from translate.text import duration, file_size, format_number, memory_size
 
 SPARKS = "▁▂▃▄▅▆▇█"
 FLAT = 0.01
@@ -80,12 +79,10 @@ def _standing(run: dict[str, Any]) -> dict[str, str]:
     if run["seconds_left"] is not None:
         rows["time left"] = duration(run["seconds_left"])
     if run["memory_gib"]:
-        rows["memory"] = f"{run['memory_gib']:.2f} GiB"
+        rows["memory"] = memory_size(run["memory_gib"] * 2**30)
     rows["last seen"] = _ago(run["seen_at"]) if run["seen_at"] else "no statistics yet"
     if saved := run["checkpoint"]:
-        rows["checkpoint"] = (
-            f"after {saved['images']:,} images, {saved['bytes'] / 2**20:.1f} MiB, {_ago(saved['saved_at'])}"
-        )
+        rows["checkpoint"] = f"after {saved['images']:,} images, {file_size(saved['bytes'])}, {_ago(saved['saved_at'])}"
     else:
         rows["checkpoint"] = "none yet"
     return rows

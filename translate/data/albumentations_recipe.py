@@ -35,6 +35,7 @@ import numpy as np
 
 from translate import keyed_random
 from translate.errors import UsageError
+from translate.text import one_line
 
 COMPOSITIONS = frozenset(["OneOf", "SomeOf", "RandomOrder", "OneOrOther", "Sequential"])
 """Classes that may hold transforms. SelectiveChannelTransform may not: it changes the first image of a pair only."""
@@ -280,7 +281,7 @@ def _one_line(error: Exception) -> str:
     errors = getattr(error.__cause__, "errors", None)
     if errors is not None:  # pydantic's
         text = "; ".join(": ".join([*map(str, each["loc"]), each["msg"]]) for each in errors())
-    return " ".join(text.split())[:200] or type(error).__name__
+    return one_line(text) if text else type(error).__name__
 
 
 def _failed_transform(error: Exception) -> str:

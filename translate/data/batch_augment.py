@@ -14,10 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from translate import keyed_random
+from translate import config, keyed_random
 from translate.errors import UsageError
 
-JITTER = 286 / 256
+JITTER = config.LOAD_TO_CROP
 """Largest enlargement: pix2pix resizes to 286 and crops 256 (Isola et al., 2017, sec. 6.2)."""
 ROTATION = 15.0
 """Largest rotation in degrees, to either side: half of AutoAugment's (Cubuk et al., 2019, appendix)."""

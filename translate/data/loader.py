@@ -21,7 +21,7 @@ from translate.data.streaming import StreamingSource
 from translate.errors import UsageError
 from translate.images import ImageError
 from translate.runtime import memory, transfer
-from translate.text import join_names
+from translate.text import join_names, memory_size
 
 TIERS = ("resident", "ram", "stream")
 HEADERS_READ = 32
@@ -130,7 +130,7 @@ class Loader:
         counts = " and ".join(f"{count} images{which}" for count, which in each)
         if split.labels:
             counts += f" ({join_names(split.label_names, 8)})"
-        size = f"{self.bytes_needed / 2**20:.0f} MiB"
+        size = memory_size(self.bytes_needed)
         if self.tier == "stream":
             return f"data: {counts}, streamed by {self.options.workers} workers; decoded they would take {size}"
         where = "host memory" if self.tier == "ram" else f"memory ({self.context.device.type})"

@@ -8,7 +8,7 @@ from typing import Any
 from translate import images
 from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS_WITHOUT_B, find_split
 from translate.errors import DataError
-from translate.text import join_names, printable_name
+from translate.text import join_names, printable
 
 MAX_IMBALANCE = 3
 """Ratio of the domains' numbers of images above which a warning is given."""
@@ -25,15 +25,15 @@ def error_messages(root: Path, report: dict[str, Any], layout: str | None) -> It
         yield from _missing_folders(root, train, layout)
     for facts in train:
         if facts["files"] and not facts["readable"]:
-            place = printable_name(root / facts["folder"])
+            place = printable(root / facts["folder"])
             yield f"{place}: none of the {facts['checked']} images that were checked can be read; fix or replace them"
     pairs = report["pairs"].get("train")
     if layout == "paired" and pairs and all(facts["files"] for facts in train):
         if not pairs["matched"]:
-            yield f"{printable_name(root)}: trainA and trainB have no name in common; give both images of a pair the same name"
+            yield f"{printable(root)}: trainA and trainB have no name in common; give both images of a pair the same name"
         elif lost := pairs["unmatched"] + pairs["ambiguous"]:
             yield (
-                f"{printable_name(root)}: {len(lost)} training images have no partner of their own ({join_names(lost)}), "
+                f"{printable(root)}: {len(lost)} training images have no partner of their own ({join_names(lost)}), "
                 f"which paired methods refuse; rename or move them"
             )
 
@@ -50,9 +50,9 @@ def _layout_errors(root: Path, layout: str, splits: Iterable[str]) -> Iterator[s
 def _missing_folders(root: Path, train: Collection[dict[str, Any]], layout: str | None) -> Iterator[str]:
     """Yield errors for folders of two domains that are missing or empty."""
     if not train:
-        yield f"{printable_name(root)}: nothing to train on; it must hold {LAYOUT_CONTENTS[layout or 'unpaired']}"
+        yield f"{printable(root)}: nothing to train on; it must hold {LAYOUT_CONTENTS[layout or 'unpaired']}"
     for facts in train:
-        place = printable_name(root / facts["folder"])
+        place = printable(root / facts["folder"])
         if not (root / facts["folder"]).is_dir():
             yield f"{place}: no such folder; both domains need one"
         elif not facts["files"]:
@@ -89,10 +89,10 @@ def warning_messages(report: dict[str, Any]) -> Iterator[str]:
 
 def _folder_warnings(split: str, facts: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
     """Yield the warnings on one folder."""
-    place, count = printable_name(facts["folder"]), facts["readable"]
+    place, count = printable(facts["folder"]), facts["readable"]
     if facts["unreadable"]:
         bad = facts["unreadable"]
-        reasons = [f"{printable_name(row['path'])}: {row['error']}" for row in bad]
+        reasons = [f"{printable(row['path'])}: {row['error']}" for row in bad]
         yield f"{place}: {len(bad)} files cannot be read ({join_names(reasons)}); training skips them"
     if facts["passed_over"]:
         counts = Counter(row["reason"] for row in facts["passed_over"])

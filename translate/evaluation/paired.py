@@ -4,7 +4,6 @@ All take (N, C, H, W) images, uint8 or floating point in [-1, 1]; these are roun
 give (N,) float64, which depends on nothing else in the batch. DataError for pairs of unlike shapes.
 """
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from translate.atomic import file_sha256
 from translate.errors import ModelError, UsageError
 from translate.evaluation.filters import separable_filter
 from translate.evaluation.input_checks import check_side, pair_to_levels
@@ -151,8 +151,7 @@ def load_lpips(weights: Path | None = None, device: torch.device | str = "cpu", 
             f"lpips: {path}: no such file; put {backbone.file} ({backbone.size}, SHA-256 {backbone.sha256_prefix}…, from "
             "https://download.pytorch.org/models/) there"
         )
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file_sha256(path)
     if not sha256.startswith(backbone.sha256_prefix):
         raise ModelError(
             f"lpips: {path}: SHA-256 is {sha256}, not {backbone.sha256_prefix}…; it is not {backbone.file}"
