@@ -246,17 +246,9 @@ class TrainingSession:
         if distributed.rank() == 0:
             for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size):
                 self.say(line)
+        options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(
-            Loader,
-            self.split,
-            batch_size=cfg.batch_size,
-            seed=cfg.seed,
-            device=self.device,
-            dtype=self.precision.weights,
-            rank=distributed.rank(),
-            world_size=distributed.world_size(),
-            options=self.loader_options,
-            say=self.say,
+            Loader, self.split, options=options, device=self.device, dtype=self.precision.weights, say=self.say
         )
         self.loader = build(preprocessing)
         self.later = None
