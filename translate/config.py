@@ -6,18 +6,22 @@ A setting is declared once, by `option`, with its help text and its limits. Late
 
 import difflib
 import math
+import numbers
 import tomllib
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tomli_w
 
 from translate.errors import UsageError
 from translate.text import flag_name
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ON_OFF = {"on": True, "off": False}
 AUTO_ON_OFF = ("auto", *ON_OFF)
@@ -268,18 +272,18 @@ class TrainConfig:
         return default_load_size(self.crop_size)
 
 
-C = TypeVar("C", bound=TrainConfig)
+C = TypeVar("C", bound="DataclassInstance")
 
 
-def setting_names(cls: type) -> list[str]:
-    """Return the names of the settings of a config class, in their declared order."""
+def setting_names(cls: "type[DataclassInstance]") -> list[str]:
+    """Return the names of the settings of a dataclass, in their declared order."""
     return [f.name for f in fields(cls)]
 
 
 def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
-    """Return a checked config from layers of (source, values), of which the last one wins; None means not given.
+    """Return a checked dataclass of options from layers of (source, values), the last one winning; None means not given.
 
-    Raises UsageError, which names the source, the key or value, and what is possible.
+    Raises UsageError that names the source, the setting or its value, and what is possible.
     """
     known = {f.name: f for f in fields(cls)}
     hints = typing.get_type_hints(cls)
@@ -289,35 +293,58 @@ def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
             name = key.replace("-", "_")
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"possible: {', '.join(known)}"
+                shown = flag_name if source == FLAGS else str
+                hint = f"did you mean {shown(close[0])}?" if close else f"possible: {', '.join(map(shown, known))}"
                 raise UsageError(f"{source}: unknown setting {key!r}; {hint}")
             if value is not None:
-                label = flag_name(name) if source == FLAGS else f"{source}: {name}"
-                values[name] = _check_value(known[name], hints[name], value, label)
+                values[name] = _check_value(known[name], hints[name], value, source)
     return cls(**values)
 
 
-def _check_value(f: Field, hint: Any, value: Any, label: str) -> Any:
-    """Return a value in the type of its setting. Raises UsageError, which names the setting by `label`."""
-    kinds = [k for k in typing.get_args(hint) if k is not types.NoneType] or [hint]
-    kind = kinds[0]
-    if kind is bool and isinstance(value, str) and value in ON_OFF:
+def check_options(options: "DataclassInstance") -> None:
+    """Check the values of a dataclass of options against their declarations; None is possible where it is the default.
+
+    Raises UsageError that names the flag, its value and what is possible.
+    """
+    hints = typing.get_type_hints(type(options))
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if value is not None or f.default is not None:
+            object.__setattr__(options, f.name, _check_value(f, hints[f.name], value, FLAGS))  # options are frozen
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "on or off", str: "a name", Path: "a path"}
+
+
+def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
+    """Return a value in the type of its setting. UsageError where it has none of its types or is beyond its limits."""
+    kinds = tuple(kind for kind in typing.get_args(hint) or (hint,) if kind is not types.NoneType)
+    choices, accepts = f.metadata["choices"], f.metadata["accepts"]
+    low, high = f.metadata["low"], f.metadata["high"]
+    if bool in kinds and isinstance(value, str) and value in ON_OFF:
         value = ON_OFF[value]
-    if isinstance(value, bool) and f.metadata["choices"] == AUTO_ON_OFF:  # as Python and TOML say on and off
+    if isinstance(value, bool) and choices == AUTO_ON_OFF:  # as Python and TOML say on and off
         value = next(name for name, is_on in ON_OFF.items() if is_on == value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        wanted = {int: "a whole number", float: "a number", bool: "on or off", str: "a name"}[kind]
-        raise UsageError(f"{label} is {value!r}, but must be {wanted}")
-    choices, low, high = f.metadata["choices"], f.metadata["low"], f.metadata["high"]
-    accepts = f.metadata["accepts"]
-    if choices is not None and value not in choices and not (accepts and accepts(value)):
-        raise UsageError(f"{label} is {value!r}, but must be one of {', '.join(choices)}")
-    if low is not None and not (low <= value <= high and math.isfinite(value)):
-        limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise UsageError(f"{label} is {value!r}, but must be {limits}")
+    if int in kinds and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        value = int(value)  # integers of numpy too
+    limits = "" if low is None else f"at least {low}" if high == math.inf else f"from {low} to {high}"
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise _refusal(f.name, value, source, _KINDS[kinds[0]])
+    if isinstance(value, str) and choices is not None and value not in choices and not (accepts and accepts(value)):
+        number = f", or a number of {limits}" if int in kinds else ""
+        raise _refusal(f.name, value, source, f"one of {', '.join(choices)}{number}")
+    if isinstance(value, (int, float)) and low is not None and not (low <= value <= high and math.isfinite(value)):
+        named = f"one of {', '.join(choices)}, or a number of " if choices is not None else ""
+        raise _refusal(f.name, value, source, named + limits)
     return value
+
+
+def _refusal(name: str, value: Any, source: str, possible: str) -> UsageError:
+    if source == FLAGS:
+        return UsageError(f"{flag_name(name)} {value}: must be {possible}")
+    return UsageError(f"{source}: {name} is {value!r}, but must be {possible}")
 
 
 def parse_range(text: str) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from translate import images
 from translate.data import layouts
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 
 CPU = torch.device("cpu")
 
@@ -33,8 +33,8 @@ def start(root, tier, batches=4, within=1.0, **options):
     """A loader that has given some batches, and what it said."""
     said = []
     loader = Loader(
-        layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
-        options=LoaderOptions(tier=tier, workers=0, **options), say=said.append,
+        layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3)),
+        LoaderOptions(batch_size=2, seed=0, tier=tier, workers=0, **options), device=CPU, say=said.append,
     )  # fmt: skip
     for batch in islice(loader.batches(0), batches):
         for x in batch.values():
@@ -103,11 +103,11 @@ def test_a_file_that_becomes_something_else_is_skipped_by_name(attack, root):
     attack(root / "trainA")
     (odd,) = [path for path in (root / "trainA").iterdir() if path.name != "good.png"][:1]
     split = layouts.find_split(root, "unpaired")
-    split = layouts.Split((ImageRef(odd), *split.a), split.b, False)
+    split = Split((ImageRef(odd), *split.a), split.b, False)
     said = []
     loader = Loader(
-        split, Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
-        options=LoaderOptions(tier="stream", workers=0), say=said.append,
+        split, Preprocessing(20, 16, True, (3, 3)), LoaderOptions(batch_size=2, seed=0, tier="stream", workers=0),
+        device=CPU, say=said.append,
     )  # fmt: skip
     assert len(list(islice(loader.batches(0), 8))) == 8
     assert loader.skipped == 1

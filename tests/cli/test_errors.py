@@ -65,7 +65,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained pix2pix: one direction."""
     folder = tmp_path_factory.mktemp("model")
     cls = METHODS["pix2pix"]
-    cfg = cls.check(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))
+    cfg = cls.resolve_config(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))
     write_trained_model(folder, cls(cfg), title="nothing", seen=0)
     return folder
 
@@ -310,7 +310,7 @@ def test_a_proposed_setting_is_accepted(fails: Fails, paired_root: Path, name: s
     cls = METHODS[name]
     flags = {"crop_size": crop}
     try:
-        cls.check(cls.Config(**flags))
+        cls.resolve_config(cls.Config(**flags))
         return
     except translate.errors.UsageError:
         (line,) = fails(["train", name, paired_root, "--crop-size", crop], 2, f"--crop-size {crop}")
@@ -320,9 +320,9 @@ def test_a_proposed_setting_is_accepted(fails: Fails, paired_root: Path, name: s
     sizes += [2 * int(multiple) for multiple in re.findall(r"multiple of (\d+)", proposed)]
     assert sizes or networks
     for size in sizes:
-        cls.check(cls.Config(crop_size=size))
+        cls.resolve_config(cls.Config(crop_size=size))
     for kind, network in networks:
-        cls.check(cls.Config(crop_size=crop, **{kind: network}))
+        cls.resolve_config(cls.Config(crop_size=crop, **{kind: network}))
 
 
 # Models and runs.

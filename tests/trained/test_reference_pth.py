@@ -993,7 +993,7 @@ def test_flags_that_agree_with_the_model_or_do_not_concern_it_are_welcome(tmp_pa
     nets = four()
     start = save_all(tmp_path / "ref", G_A=nets["G_A"], G_B=nets["G_B"])
     said = train(unpaired_root, tmp_path / "run", start, g_width=4, norm="instance", discriminator="pixel", d_width=2)
-    assert said[0].endswith("; d_a, d_b start anew")
+    assert said[0].endswith("; d_a, d_b start from random weights")
     assert settings_of_run(tmp_path / "run")["discriminator"] == "pixel"
     assert equal(part(state_of(tmp_path / "run"), "g_ba"), nets["G_B"].state_dict())
 
@@ -1020,7 +1020,7 @@ def test_the_same_command_goes_on_without_the_model_it_started_from(tmp_path: Pa
     (tmp_path / "model").rmdir()
     assert "finished after 2 images" in train(unpaired_root, tmp_path / "run", tmp_path / "model", lr=1e-3)[0]
     said = train(unpaired_root, tmp_path / "run", tmp_path / "model", lr=1e-3, images=3)
-    assert "going on after 2 images" in said[0]
+    assert "resuming after 2 images" in said[0]
     assert not any("starting from" in line for line in said)
     assert not torch.equal(state_of(tmp_path / "run")["g_ab.model.1.weight"], trained["g_ab.model.1.weight"])
 
@@ -1038,7 +1038,7 @@ def test_going_on_is_not_starting_again(tmp_path: Path, unpaired_root: Path) -> 
 def test_a_generator_alone_starts_the_way_to_b_only(tmp_path: Path, unpaired_root: Path, name: str) -> None:
     net = generator()
     said = train(unpaired_root, tmp_path / "run", save(tmp_path / name, net), d_width=3)
-    assert said[0] == f"starting from {tmp_path / name}: g_ab; g_ba, d_a, d_b start anew"
+    assert said[0] == f"starting from {tmp_path / name}: g_ab; g_ba, d_a, d_b start from random weights"
     state, cls = state_of(tmp_path / "run"), METHODS["cyclegan"]
     fresh = cls(cls.Config(generator="resnet_1blocks", g_width=4, d_width=3, crop_size=32, load_size=32)).state_dict()
     assert equal(part(state, "g_ab"), net.state_dict())
@@ -1055,7 +1055,7 @@ def test_discriminators_alone_are_gone_on_with_too(tmp_path: Path, unpaired_root
         generator="resnet_1blocks",
         g_width=2,
     )
-    assert said[0].endswith(": d_b; g_ab, g_ba, d_a start anew")
+    assert said[0].endswith(": d_b; g_ab, g_ba, d_a start from random weights")
     assert equal(part(state_of(tmp_path / "run"), "d_b"), net.state_dict())
 
 

@@ -10,7 +10,7 @@ import torch
 
 from translate.api.evaluation import DEFAULT_EXTRACTOR, build_results, compute_metrics, default_metrics
 from translate.data import layouts
-from translate.data.layouts import Split
+from translate.data.split import Split
 from translate.errors import UsageError
 from translate.evaluation import evaluator, extractors, protocol
 from translate.evaluation.cases import EvaluationOptions, case_from_split, find_hidden_pairs

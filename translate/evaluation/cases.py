@@ -11,9 +11,9 @@ from torch import Tensor
 
 from translate import config, images
 from translate.callbacks import ProgressCallback
+from translate.config import option
 from translate.data import layouts
-from translate.data.layouts import Split
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject, TranslateFn
@@ -47,23 +47,35 @@ class EvaluationCase:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """Which images are translated, and how; the names are the flags'."""
+    """Options of an evaluation. Raises UsageError that names the flag where a value is not possible."""
 
-    to: str = "b"
-    split: str | None = None
-    direction: str | None = None
-    size: int | str = "auto"
-    labels: str | Path | None = None
-    batch_size: int = 8
-    seed: int = 0
+    to: str = option("b", "target domain: b; a with a two-way model; the name of a domain with StarGAN", group="Images")
+    split: str | None = option(
+        None, "split to translate: test, val or train [default: the first of them that exists]", group="Images"
+    )
+    direction: str | None = option(
+        None,
+        "a2b, or b2a to swap the two domains when the data is read [default: as in training]",
+        choices=("a2b", "b2a"),
+        group="Images",
+    )
+    size: int | str = option(
+        "auto",
+        "resize images to a square of this side; auto is the size in training; keep leaves them as they are",
+        choices=("auto", "keep"),
+        low=1,
+        group="Images",
+    )
+    labels: str | Path | None = option(
+        None,
+        "folder of label maps, named as the images of ROOT, for the metric segmentation [default: none]",
+        group="Images",
+    )
+    batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
+    seed: int = option(0, "seed of every random draw", group="Metrics")
 
     def __post_init__(self) -> None:
-        if self.size not in ("auto", "keep") and not (isinstance(self.size, int) and self.size >= 1):
-            raise UsageError(f"--size {self.size}: must be auto, keep or a number of pixels")
-        if self.direction not in (None, "a2b", "b2a"):
-            raise UsageError(f"--direction {self.direction}: must be a2b or b2a")
-        if self.batch_size < 1:
-            raise UsageError(f"--batch-size {self.batch_size}: must be at least 1")
+        config.check_options(self)
 
 
 def case_from_folders(real: Path, fake: Path, choice: EvaluationOptions) -> EvaluationCase:

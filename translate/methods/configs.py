@@ -44,8 +44,7 @@ class AdversarialConfig(TrainConfig):
     )
     diffaugment: str = option(
         "",
-        "DiffAugment policy: random changes of all images that the discriminators see, such as "
-        "color,translation,cutout [default: none]",
+        "DiffAugment policy: random changes of all images that the discriminators see [default: none]",
         choices=("", *DIFFAUGMENT),
         accepts=find_policy,
         group="Losses",

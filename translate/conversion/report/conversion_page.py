@@ -23,6 +23,7 @@ from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item
 from translate.conversion.report import html
 from translate.conversion.report.html import escape_text
+from translate.data.split import evenly_spaced
 from translate.text import duration, file_size, rate
 from translate.version import __version__
 
@@ -162,8 +163,8 @@ def _gallery(converter: ItemConverter, done: Sequence[Item]) -> Iterator[str]:
     count = min(MAX_SHOWN, len(done))
     note = f"{count:,} of {len(done):,} shown, evenly spaced" if count < len(done) else f"All {count:,} shown"
     yield f'<section>\n<h2>Before and after</h2>\n<p class="intro">{note}.</p>\n<div class="gallery">\n'
-    for i in range(count):
-        yield _row(converter, done[i * len(done) // count])
+    for i in evenly_spaced(len(done), count):
+        yield _row(converter, done[i])
     yield "</div>\n</section>\n"
 
 
