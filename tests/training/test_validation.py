@@ -47,13 +47,13 @@ class TestHoldOut:
         assert [ref.path.stem for ref in split.a] == ["000", "010", "020", "030"] == [b.path.stem for b in split.b]
 
 
-class Given:
-    """Measures what it is told."""
+class ListedMetrics:
+    """Metrics of a list of values, one for each validation."""
 
-    chosen = "score"
+    best_by = "score"
 
     def __init__(self, values, higher=False):
-        self.values, self.higher = iter(values), higher
+        self.values, self.higher_is_better = iter(values), higher
 
     def __call__(self, model, is_stopping):
         assert (model / "weights").read_text() == "now"
@@ -72,7 +72,7 @@ def validation(tmp_path, values, *, higher=False, patience=None, said=None):
 
     averages = EMA(CycleGAN.on_meta(CycleGAN.Config()), (), 0)
     say = (lambda line: None) if said is None else said.append
-    return Validation(Given(values, higher), tmp_path, write, averages, patience, say)
+    return Validation(ListedMetrics(values, higher), tmp_path, write, averages, patience, say)
 
 
 class TestBestModel:
