@@ -60,9 +60,9 @@ def tiff(path, array, **options):
 # Into training.
 
 
-def loader(split, recipe, tier="resident", batch_size=1, dtype=torch.float32):
+def loader(split, preprocessing, tier="resident", batch_size=1, dtype=torch.float32):
     options = LoaderOptions(batch_size=batch_size, seed=0, tier=tier, workers=0)
-    return Loader(split, recipe, options, device=CPU, dtype=dtype, say=lambda line: None)
+    return Loader(split, preprocessing, options, device=CPU, dtype=dtype, say=lambda line: None)
 
 
 def take(loader, count):
@@ -94,8 +94,8 @@ def mixed(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_depths_are_mixed_in_a_domain(mixed, batch_size, dtype):
-    recipe = Preprocessing(20, 20, False, (3, 3))
-    batches = {tier: take(loader(mixed, recipe, tier, batch_size, dtype), 9) for tier in TIERS}
+    preprocessing = Preprocessing(20, 20, False, (3, 3))
+    batches = {tier: take(loader(mixed, preprocessing, tier, batch_size, dtype), 9) for tier in TIERS}
     for x, y, z in zip(*batches.values(), strict=True):
         assert torch.equal(x["a"], y["a"])
         assert torch.equal(x["a"], z["a"])
@@ -109,9 +109,9 @@ def test_depths_are_mixed_with_a_declared_range(tmp_path):
     for i, (ext, dtype) in enumerate((("png", np.uint8), ("png", np.uint16), ("npy", np.float32))):
         save(tmp_path / f"{i}.{ext}", np.full((8, 8, 1), 200, dtype))
     split = layouts.find_split(tmp_path, "images")
-    recipe = Preprocessing(8, 8, False, (1, 1), value_ranges=((0, 400), None))
+    preprocessing = Preprocessing(8, 8, False, (1, 1), value_ranges=((0, 400), None))
     for tier in TIERS:
-        for batch in take(loader(split, recipe, tier, 3), 1):
+        for batch in take(loader(split, preprocessing, tier, 3), 1):
             assert torch.equal(batch["a"], torch.zeros(3, 1, 8, 8))
 
 
@@ -121,8 +121,8 @@ def test_declared_values_become_minus_one_to_one_and_are_clipped(ext, tier, tmp_
     array = np.zeros((4, 4, 1), np.uint16)
     array.reshape(-1)[:6] = [0, 1, 2048, 4095, 4096, 60000]
     save(tmp_path / f"x.{ext}", array)
-    recipe = Preprocessing(4, 4, False, (1, 1), value_ranges=((0, 4095), None))
-    x = take(loader(layouts.find_split(tmp_path, "images"), recipe, tier), 1)[0]["a"].reshape(-1)
+    preprocessing = Preprocessing(4, 4, False, (1, 1), value_ranges=((0, 4095), None))
+    x = take(loader(layouts.find_split(tmp_path, "images"), preprocessing, tier), 1)[0]["a"].reshape(-1)
     torch.testing.assert_close(x[:6], torch.tensor([-1, 2 / 4095 - 1, 4096 / 4095 - 1, 1, 1, 1]), rtol=0, atol=2e-7)
 
 
@@ -130,8 +130,8 @@ def test_declared_values_become_minus_one_to_one_and_are_clipped(ext, tier, tmp_
 def test_each_domain_has_its_own_range(tier, tmp_path):
     save(tmp_path / "trainA/x.npy", np.full((4, 4, 1), -300, np.float32))
     save(tmp_path / "trainB/x.npy", np.full((4, 4, 1), 1000, np.uint16))
-    recipe = Preprocessing(4, 4, False, (1, 1), value_ranges=((-400, 0), (0, 4000)))
-    batch = take(loader(layouts.find_split(tmp_path, "unpaired"), recipe, tier), 1)[0]
+    preprocessing = Preprocessing(4, 4, False, (1, 1), value_ranges=((-400, 0), (0, 4000)))
+    batch = take(loader(layouts.find_split(tmp_path, "unpaired"), preprocessing, tier), 1)[0]
     assert torch.equal(batch["a"], torch.full((1, 1, 4, 4), -0.5))
     assert torch.equal(batch["b"], torch.full((1, 1, 4, 4), -0.5))
 
@@ -173,5 +173,5 @@ def test_the_blank_of_the_fixed_batch_is_white_and_fits(tmp_path):
         save(tmp_path / f"{i}.png", np.full((40, 40, 1), 4095, np.uint16))
     (tmp_path / "0.png").write_text("no image")
     split = layouts.find_split(tmp_path, "images")
-    recipe = Preprocessing(40, 40, False, (1, 1), value_ranges=((0, 4095), None))
-    assert (fixed_batch(split, recipe, 2, CPU, torch.float32)["a"] == 1).all()
+    preprocessing = Preprocessing(40, 40, False, (1, 1), value_ranges=((0, 4095), None))
+    assert (fixed_batch(split, preprocessing, 2, CPU, torch.float32)["a"] == 1).all()
