@@ -1,4 +1,4 @@
-"""`translate status RUN`: what a person sees of a training, without torch, while it is at work or after."""
+"""`translate status RUN`: what a person sees of a training, without torch, while it runs or after."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_a_run_at_work_has_its_time_left(shown, tmp_path):
     run = written(tmp_path / "run", [point(1500)])
     with atomic.lock_folder(run, "wait"):
         told = rows(shown(run))
-        assert told["training"].startswith(f"cyclegan on earth: at work (process {os.getpid()} on ")
+        assert told["training"].startswith(f"cyclegan on earth: running (process {os.getpid()} on ")
         assert told["time left"] == "21 min"
         with pytest.raises(translate.errors.BusyError), atomic.lock_folder(run, "wait"):
             pass
