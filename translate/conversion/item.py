@@ -100,7 +100,7 @@ class ItemConverter:
     def _may_move(self, item: Item) -> bool:
         """Whether an input that is an animation becomes one."""
         holds = (
-            images.extension(item.input) in images.ANIMATION_ENCODERS and self.format(item) in images.ANIMATION_ENCODERS
+            images.extension(item.input) in images.ANIMATED and self.format(item) in images.ANIMATED
         )
         return holds and not self.options.first_frame
 
