@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from translate import config
-from translate.methods import METHODS, Method
+from translate.methods import METHODS
 from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import GENERATORS
@@ -23,8 +23,9 @@ TWO_DOMAINS = ("paired", "unpaired")
 
 
 def distinct_methods() -> list[str]:
-    """Each recipe once: rows that are another one's class with other defaults are left out."""
-    return [name for name, cls in METHODS.items() if cls.__bases__ == (Method,)]
+    """Return each method once: rows that are another row's class with other defaults are left out."""
+    rows = set(METHODS.values())
+    return [name for name, cls in METHODS.items() if rows.isdisjoint(cls.__mro__[1:])]
 
 
 def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:

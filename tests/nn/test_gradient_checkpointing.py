@@ -77,7 +77,7 @@ def test_maps_are_computed_again_in_the_backward_pass(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_evaluation_and_no_grad_take_the_layers_as_they_are(name, monkeypatch):
-    monkeypatch.setattr(base, "recomputed", None)
+    monkeypatch.setattr(base, "checkpoint_layers", None)
     net, recomputing = pair(name, dropout=False)
     with torch.no_grad():
         assert torch.equal(net(image()), recomputing(image()))

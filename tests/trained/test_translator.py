@@ -448,8 +448,8 @@ def test_the_fast_way_gives_what_the_exact_one_gives_to_rounding(
     model: Translator, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both by one model in turn, whose weights lie in memory as each wants them."""
-    monkeypatch.setattr(fast_conv, "NARROWEST", 16)
-    monkeypatch.setattr(fast_conv, "SMALLEST", 1)
+    monkeypatch.setattr(fast_conv, "MIN_CHANNELS", 16)
+    monkeypatch.setattr(fast_conv, "MIN_PIXELS", 1)
     pixels = draw(3, 64, 64)
     x = tensor(pixels)
     exact, fast = model(x, pixels="reference"), model(x)

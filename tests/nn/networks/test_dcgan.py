@@ -98,7 +98,7 @@ def test_all_its_maps_are_recomputed_in_training_alone(monkeypatch):
         runs.append([module for layer in layers for module in layer.modules()])
         return nn.Sequential(*layers)(x)
 
-    monkeypatch.setattr(dcgan, "recomputed", recomputed)
+    monkeypatch.setattr(dcgan, "checkpoint_layers", recomputed)
     net, code = virtual(), random(2, 6)
     net.gradient_checkpointing = True
     images = net(code)
