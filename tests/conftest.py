@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from translate.callbacks import ProgressCallback
 from translate.conversion import job
-from translate.conversion.job import ConversionOptions, ConversionResult, ProgressCallback
+from translate.conversion.job import ConversionOptions, ConversionResult
 from translate.methods import METHODS
 from translate.trained import translator
 from translate.trained.folder import write_trained_model

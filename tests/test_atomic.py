@@ -319,7 +319,7 @@ def test_of_two_that_come_at_once_one_gets_the_lock(tmp_path):
     racers = [fork.Process(target=race, args=(tmp_path, together, told)) for _ in range(2)]
     for racer in racers:
         racer.start()
-    answers = [told.get(timeout=60) for _ in range(2 * RACES)]
+    answers = [told.get(timeout=600) for _ in range(2 * RACES)]
     for racer in racers:
         racer.join()
     assert sorted(answers) == [(n, got) for n in range(RACES) for got in (False, True)]

@@ -3,8 +3,9 @@ from dataclasses import dataclass, fields, replace
 
 import pytest
 
-from translate.config import TrainConfig, differences, option, read_toml, resolve, to_dict, to_toml
+from translate.config import TrainConfig, default_load_size, differences, option, read_toml, resolve, to_dict, to_toml
 from translate.errors import UsageError
+from translate.text import flag_name
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,22 @@ def test_keys_are_taken_with_hyphens_too(key):
 def test_an_unknown_setting_is_refused_with_the_nearest_name(key, meant):
     message = refused(**{key: 1})
     assert repr(key) in message
-    assert f"did you mean {meant}?" in message
+    assert f"did you mean {flag_name(meant)}?" in message
 
 
 def test_an_unknown_setting_like_no_other_is_refused_with_all_names():
     message = refused(xyzzy=1)
-    assert all(f.name in message for f in fields(Settings))
+    assert all(flag_name(f.name) in message for f in fields(Settings))
 
 
 @pytest.mark.parametrize("source", ["preset modern", "my.toml", "flags"])
 def test_errors_name_their_source_and_setting(source):
-    for layer in ({"lr": "fast"}, {"cost": "none"}, {"epochs": -1}):
+    for layer in ({"lr": "fast"}, {"cost": "none"}, {"decay_epochs": -1}):
+        (name, value), flag = next(iter(layer.items())), flag_name(next(iter(layer)))
         with pytest.raises(UsageError) as caught:
             resolve(Settings, (source, layer))
-        assert str(caught.value).startswith(f"{source}: {next(iter(layer))} is {next(iter(layer.values()))!r}")
+        start = f"{flag} {value}:" if source == "flags" else f"{source}: {name} is {value!r}"
+        assert str(caught.value).startswith(start)
 
 
 # Types.
@@ -152,6 +155,14 @@ def test_other_choices_are_refused_with_the_possible_ones(key, choices):
     assert f"must be one of {choices}" in refused(**{key: "other"})
 
 
+# Sizes.
+
+
+@pytest.mark.parametrize(("crop", "load"), [(256, 286), (128, 143), (64, 71), (33, 36), (2, 2)])
+def test_the_load_size_is_286_for_crops_of_256(crop, load):
+    assert default_load_size(crop) == settings(crop_size=crop).default_load_size == crop * 286 // 256 == load
+
+
 # Files.
 
 
@@ -205,7 +216,7 @@ def test_a_change_is_a_difference_unless_the_setting_is_free_or_the_plan_grows(f
     value = changed(f.default, by)
     lines = differences(Settings(), replace(Settings(), **{f.name: value}))
     allowed = f.metadata["resumable"] or (f.name == "epochs" and by == 1)
-    assert lines == ([] if allowed else [f"{f.name}: {f.default} in the run, {value} now"])
+    assert lines == ([] if allowed else [f"{flag_name(f.name)}: {f.default} in the run, {value} now"])
 
 
 def test_what_does_not_decide_the_weights_is_free():
@@ -227,17 +238,17 @@ def test_what_does_not_decide_the_weights_is_free():
 def test_a_longer_plan_is_no_difference_and_a_shorter_one_is(key):
     short, long = replace(Settings(), **{key: 5}), replace(Settings(), **{key: 6})
     assert differences(short, long) == []
-    assert differences(long, short) == [f"{key}: 6 in the run, 5 now"]
+    assert differences(long, short) == [f"--{key}: 6 in the run, 5 now"]
     assert differences(long, long) == []
 
 
 def test_counting_images_instead_of_epochs_is_a_difference():
-    assert differences(Settings(), replace(Settings(), images=5)) == ["images: None in the run, 5 now"]
+    assert differences(Settings(), replace(Settings(), images=5)) == ["--images: None in the run, 5 now"]
 
 
 def test_each_difference_has_its_line():
     new = replace(Settings(), lr=1.0, seed=9, device="cpu")
-    assert [line.split(":")[0] for line in differences(Settings(), new)] == ["lr", "seed"]
+    assert [line.split(":")[0] for line in differences(Settings(), new)] == ["--lr", "--seed"]
 
 
 def test_every_setting_has_a_help_text():

@@ -1,6 +1,7 @@
 """Files that are whole or not there: atomic writes, locks, and disks that fail."""
 
 import errno
+import hashlib
 import os
 import platform
 import secrets
@@ -281,3 +282,9 @@ def append(path: Path, data: bytes) -> None:
         with suppress(OSError):
             os.truncate(path, before)
         raise
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal. OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Settings: one flat dataclass for each method, read from flags, keyword arguments and TOML alike.
+"""Settings of a training: one flat dataclass for each method, read from flags, keyword arguments and TOML alike.
 
 A setting is declared once, by `option`, with its help text and its limits. Later layers win: defaults, the preset, the
 `--config` file, the flags.
@@ -6,20 +6,35 @@ A setting is declared once, by `option`, with its help text and its limits. Late
 
 import difflib
 import math
+import numbers
 import tomllib
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tomli_w
 
 from translate.errors import UsageError
+from translate.text import flag_name
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ON_OFF = {"on": True, "off": False}
 AUTO_ON_OFF = ("auto", *ON_OFF)
+FLAGS = "flags"
+"""Source of the settings that are given as flags or keyword arguments: messages name these as flags are typed."""
+
+LOAD_TO_CROP = 286 / 256
+"""Ratio of the load size to the crop size: images are resized to 286 for crops of 256 (Isola et al., 2017, sec. 6.2)."""
+
+
+def default_load_size(crop_size: int) -> int:
+    """Return the side in pixels that images are resized to before they are cropped, if no load size is given."""
+    return int(crop_size * LOAD_TO_CROP)
 
 
 def option(
@@ -31,154 +46,244 @@ def option(
     low: float | None = None,
     high: float = math.inf,
     resumable: bool = False,
+    group: str | None = None,
 ) -> Any:
-    """A field with its help text and limits (low and high included).
+    """Return a dataclass field with its help text, limits (`low` and `high` included) and choices.
 
-    `accepts` says of a name that is not among the choices whether it is possible all the same (true) or not.
-    `resumable` settings do not decide the weights, so an unfinished run goes on when they are changed.
+    `accepts` is asked about a value that is not among the choices: it returns something true if the value is possible.
+    `resumable` settings do not decide the weights: an unfinished run resumes when they have changed. `group`: heading of the
+    flag in the help.
     """
     names = tuple(choices) if choices is not None else None
     limits = {"choices": names, "accepts": accepts, "low": low, "high": high}
-    return field(default=default, metadata={"help": help, "resumable": resumable, **limits})
+    return field(default=default, metadata={"help": help, "resumable": resumable, "group": group, **limits})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What every method's training can be told. An image is one element of a batch, summed over processes."""
+    """Settings that the training of every method has. Images are counted over all processes."""
 
-    epochs: int = option(100, "epochs at the constant learning rate", low=0)
-    decay_epochs: int = option(100, "epochs over which the rate then falls to zero", low=0)
+    epochs: int = option(100, "epochs at the constant learning rate", low=0, group="Length")
+    decay_epochs: int = option(
+        100, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
+    )
     schedule: str = option(
         "reference",
-        "reference lowers the rate after each epoch; reference-2020 before it, so that the last one trains nothing; "
-        "stargan-released by a thousandth in all, over the last --decay-images",
+        "when the learning rate falls: reference, after each epoch; reference-2020, before each epoch (the last one "
+        "trains with rate zero); stargan-released, by only a thousandth in all over the last --decay-images",
         choices=("reference", "reference-2020", "stargan-released"),
+        group="Length",
     )
-    images: int | None = option(None, "stop after N training images instead of counting epochs", low=1)
-    decay_images: int = option(0, "with --images: the rate falls to zero over the last N of them", low=0)
-    batch_size: int = option(1, "images in a step, for each process", low=1)
-    accumulate: int = option(1, "micro-batches a batch is split into, to save memory", low=1)
-    auto_batch: bool = option(False, "where memory runs out, split batches further and go on", resumable=True)
-    load_size: int | None = option(None, "images are resized to this square first (crop size · 286 / 256)", low=2)
-    crop_size: int = option(256, "random squares of this size are trained on", low=2)
+    images: int | None = option(
+        None,
+        "stop after N training images, instead of counting epochs [default: --epochs and --decay-epochs]",
+        low=1,
+        group="Length",
+    )
+    decay_images: int = option(
+        0, "with --images: the learning rate falls linearly to zero over the last N images", low=0, group="Length"
+    )
+    batch_size: int = option(1, "images in a training step, for each process", low=1, group="Data")
+    accumulate: int = option(1, "split each batch into N micro-batches, to save memory", low=1, group="Speed")
+    auto_batch: bool = option(
+        False, "when memory runs out, split batches further and continue", resumable=True, group="Speed"
+    )
+    load_size: int | None = option(
+        None,
+        "resize images to a square of this side before cropping [default: crop size · 286 / 256]",
+        low=2,
+        group="Data",
+    )
+    crop_size: int = option(256, "side of the random square crops to train on, in pixels", low=2, group="Data")
     preprocess: str = option(
         "resize_and_crop",
-        "resize_and_crop: to the load size, then a random square; crop: of the image as it is; scale_width_and_crop: to the "
-        "load size in width; none: whole images",
+        "resize_and_crop: resize to the load size, then crop at random; crop: crop the original image; "
+        "scale_width_and_crop: resize the width to the load size, then crop; none: train on whole images",
         choices=("resize_and_crop", "crop", "scale_width_and_crop", "none"),
+        group="Data",
     )
-    flip: bool = option(True, "mirror half of the images")
+    flip: bool = option(True, "mirror half of the images", group="Data")
     decoder: str = option(
-        "pillow", "what decodes JPEG; nvjpeg does on the GPU", choices=("pillow", "torchcodec", "nvjpeg")
+        "pillow",
+        "library that decodes JPEG files; nvjpeg decodes on the GPU",
+        choices=("pillow", "torchcodec", "nvjpeg"),
+        group="Speed",
     )
-    resize: str = option("pillow", "bicubic filter: pillow's, or the faster one of torch", choices=("pillow", "torch"))
+    resize: str = option(
+        "pillow", "library of the bicubic resize filter; torch is faster", choices=("pillow", "torch"), group="Data"
+    )
     sampling: str = option(
         "reference",
-        "unpaired order: b at random beside a permuted a, or both permuted",
+        "order of unpaired images: reference pairs each image of a shuffled a with a random one of b; permute-both "
+        "shuffles both domains",
         choices=("reference", "permute-both"),
+        group="Data",
     )
-    augment: str = option("", "more random changes on the device, as rotate,affine,color (docs/augmentation.md)")
-    albumentations: str | None = option(None, "YAML recipe of albumentations, applied by the stream loader's workers")
-    background: str = option("white", "colour behind what is transparent: a name or #rrggbb")
-    direction: str = option("a2b", "b2a swaps the domains when they are read", choices=("a2b", "b2a"))
-    input_channels: int = option(3, "channels of domain a: 3 (colour) or 1 (grey)", low=1)
-    output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1)
+    augment: str = option(
+        "",
+        "further random changes on the device, such as rotate,affine,color (docs/augmentation.md) [default: none]",
+        group="Data",
+    )
+    albumentations: str | None = option(
+        None, "YAML recipe of albumentations, applied by the workers of the stream loader [default: none]", group="Data"
+    )
+    background: str = option("white", "colour that replaces transparency: a name or #rrggbb", group="Data")
+    direction: str = option(
+        "a2b", "b2a swaps the two domains when the data is read", choices=("a2b", "b2a"), group="Data"
+    )
+    input_channels: int = option(3, "channels of domain a: 3 (colour) or 1 (grey)", low=1, group="Data")
+    output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1, group="Data")
     range_a: str | None = option(
-        None, "LOW:HIGH, the values that −1 and 1 stand for in domain a (all of the file's depth)"
+        None,
+        "LOW:HIGH, the pixel values that map to −1 and 1 in domain a [default: the full range of the file's bit depth]",
+        group="Data",
     )
-    range_b: str | None = option(None, "the same of domain b")
-    lr: float = option(2e-4, "learning rate of all networks", low=0)
-    init_from: str | None = option(None, "a trained model whose generators to start from")
-    seed: int = option(0, "decides every random draw")
+    range_b: str | None = option(
+        None, "the same for domain b [default: the full range of the file's bit depth]", group="Data"
+    )
+    lr: float = option(2e-4, "learning rate of all networks", low=0, group="Length")
+    init_from: str | None = option(
+        None, "start from the generators of this trained model [default: new random weights]", group="Run"
+    )
+    seed: int = option(0, "seed of every random draw", group="Run")
     precision: str = option(
         "auto",
-        "arithmetic; auto is bf16 on GPUs that have it, else fp32",
+        "arithmetic; auto is bf16 on GPUs that support it, else fp32",
         choices=("auto", "fp32", "bf16", "fp16", "fp64"),
+        group="Speed",
     )
     ema_half_life: int = option(
         0,
-        "half-life in images of averaged generators, which are then exported and shown beside the raw ones; 0: none",
+        "half-life, in images, of the exponential moving average (EMA) of the generators, which is then exported and "
+        "shown beside the raw weights; 0 turns it off",
         low=0,
+        group="Networks",
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", resumable=True)
-    compile: bool = option(False, "compile the networks with torch.compile", resumable=True)
+    device: str = option("auto", "device to train on: auto, cpu, cuda, cuda:N or mps", resumable=True, group="Run")
+    compile: bool = option(False, "compile the networks with torch.compile", resumable=True, group="Speed")
     graph: str = option(
         "auto",
-        "record each kind of step once as a CUDA graph and replay it; auto does where there is CUDA",
+        "record each kind of step as a CUDA graph and replay it; auto is on with CUDA",
         choices=AUTO_ON_OFF,
         resumable=True,
+        group="Speed",
     )
     channels_last: str = option(
         "auto",
-        "keep images and weights with their channels last in memory; auto does on CUDA in bf16 and fp16",
+        "keep images and weights in memory format channels_last; auto is on with CUDA in bf16 and fp16",
         choices=AUTO_ON_OFF,
         resumable=True,
+        group="Speed",
     )
     gradient_checkpointing: bool = option(
-        False, "compute the generators' inner maps again in the backward pass instead of keeping them", resumable=True
+        False,
+        "recompute the generators' activations in the backward pass instead of storing them: less memory, slower",
+        resumable=True,
+        group="Speed",
     )
     max_memory: float | None = option(
-        None, "GiB that training may take; more, as estimated before the first step, is refused", low=0, resumable=True
+        None,
+        "refuse to start if training would need more than this many GiB, as estimated before the first step "
+        "[default: no limit]",
+        low=0,
+        resumable=True,
+        group="Speed",
     )
-    threads: int | None = option(None, "CPU threads of torch", low=1, resumable=True)
+    threads: int | None = option(
+        None, "CPU threads of torch [default: chosen by torch]", low=1, resumable=True, group="Speed"
+    )
     loader: str = option(
         "auto",
-        "where decoded images live: resident (on the device), ram (on the host) or stream (nowhere: decoded each time)",
+        "where decoded images are kept: resident (on the device), ram (in host memory) or stream (nowhere: decoded "
+        "for each use); auto takes the first that fits",
         choices=("auto", "resident", "ram", "stream"),
         resumable=True,
+        group="Speed",
     )
-    workers: int = option(2, "processes that decode images for the stream loader", low=0, resumable=True)
-    strict: bool = option(False, "stop at the first file that cannot be read", resumable=True)
-    save_every: int | None = option(None, "checkpoint after every N images (every 5 minutes)", low=1, resumable=True)
+    workers: int = option(2, "processes that decode images for the stream loader", low=0, resumable=True, group="Speed")
+    strict: bool = option(
+        False,
+        "stop at the first file that cannot be read, instead of using another image in its place",
+        resumable=True,
+        group="Data",
+    )
+    save_every: int | None = option(
+        None, "write a checkpoint every N images [default: every 5 minutes]", low=1, resumable=True, group="Logging"
+    )
     keep_every: int | None = option(
-        None, "keep a checkpoint after every N images for good, beside the two newest", low=1, resumable=True
+        None,
+        "keep a checkpoint every N images for good [default: only the two newest are kept]",
+        low=1,
+        resumable=True,
+        group="Logging",
     )
     sample_every: int | None = option(
-        None, "sample grid after every N images (with each checkpoint)", low=1, resumable=True
+        None,
+        "write a sample grid every N images [default: with each checkpoint]",
+        low=1,
+        resumable=True,
+        group="Logging",
     )
-    log_every: int = option(100, "write losses after every N images", low=1, resumable=True)
+    log_every: int = option(100, "log the losses every N images", low=1, resumable=True, group="Logging")
     evaluate_every: int | None = option(
-        None, "figures on a validation set after every N images, and the best model kept", low=1, resumable=True
+        None,
+        "compute metrics on a validation set every N images and keep the best model [default: no validation]",
+        low=1,
+        resumable=True,
+        group="Validation",
     )
     evaluate_metrics: str = option(
         "",
-        "comma-separated metrics of the validation (l1, psnr, ssim where the truth is known, else swd and others)",
+        "comma-separated metrics of the validation [default: l1, psnr and ssim where the true image is known, else "
+        "swd and others]",
         resumable=True,
+        group="Validation",
     )
     evaluate_images: int = option(
-        200, "images of the validation set that are looked at, at most", low=2, resumable=True
+        200, "use at most N images of the validation set", low=2, resumable=True, group="Validation"
     )
     best_by: str | None = option(
-        None, "the figure that the best model is chosen by (l1 for pairs, else swd)", resumable=True
+        None,
+        "metric that chooses the best model [default: l1 for paired methods, else swd]",
+        resumable=True,
+        group="Validation",
     )
     patience: int | None = option(
-        None, "stop after so many validations in a row that were no better than the best", low=1, resumable=True
+        None,
+        "stop after N validations in a row without improvement [default: never]",
+        low=1,
+        resumable=True,
+        group="Validation",
     )
     hold_out: float = option(
         0.0,
-        "share of the training images that is set aside for validation where there is no val folder",
+        "share of the training images to set aside for validation if there is no val folder",
         low=0,
         high=0.5,
+        group="Validation",
     )
-    watch: bool = option(True, "warn when samples or losses show that training goes wrong", resumable=True)
+    watch: bool = option(
+        True, "warn when samples or losses show that training goes wrong", resumable=True, group="Logging"
+    )
 
     @property
     def default_load_size(self) -> int:
-        """What images are resized to where nothing else is asked for: 286 for crops of 256 (pix2pix, sec. 6.2)."""
-        return self.crop_size * 286 // 256
+        """Side in pixels that images are resized to if `load_size` is not given."""
+        return default_load_size(self.crop_size)
 
 
-C = TypeVar("C", bound=TrainConfig)
+C = TypeVar("C", bound="DataclassInstance")
 
 
-def setting_names(cls: type) -> list[str]:
+def setting_names(cls: "type[DataclassInstance]") -> list[str]:
+    """Return the names of the settings of a dataclass, in their declared order."""
     return [f.name for f in fields(cls)]
 
 
 def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
-    """A checked config from layers of (source, values), the last one winning; None means not given.
+    """Return a checked dataclass of options from layers of (source, values), the last one winning; None means not given.
 
-    Raises UsageError that names the source, the key or value and what is possible.
+    Raises UsageError that names the source, the setting or its value, and what is possible.
     """
     known = {f.name: f for f in fields(cls)}
     hints = typing.get_type_hints(cls)
@@ -188,37 +293,62 @@ def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
             name = key.replace("-", "_")
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"possible: {', '.join(known)}"
+                shown = flag_name if source == FLAGS else str
+                hint = f"did you mean {shown(close[0])}?" if close else f"possible: {', '.join(map(shown, known))}"
                 raise UsageError(f"{source}: unknown setting {key!r}; {hint}")
             if value is not None:
-                values[name] = _checked(known[name], hints[name], value, source)
+                values[name] = _check_value(known[name], hints[name], value, source)
     return cls(**values)
 
 
-def _checked(f: Field, hint: Any, value: Any, source: str) -> Any:
-    kinds = [k for k in typing.get_args(hint) if k is not types.NoneType] or [hint]
-    kind = kinds[0]
-    if kind is bool and isinstance(value, str) and value in ON_OFF:
+def check_options(options: "DataclassInstance") -> None:
+    """Check the values of a dataclass of options against their declarations; None is possible where it is the default.
+
+    Raises UsageError that names the flag, its value and what is possible.
+    """
+    hints = typing.get_type_hints(type(options))
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if value is not None or f.default is not None:
+            object.__setattr__(options, f.name, _check_value(f, hints[f.name], value, FLAGS))  # options are frozen
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "on or off", str: "a name", Path: "a path"}
+
+
+def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
+    """Return a value in the type of its setting. UsageError where it has none of its types or is beyond its limits."""
+    kinds = tuple(kind for kind in typing.get_args(hint) or (hint,) if kind is not types.NoneType)
+    choices, accepts = f.metadata["choices"], f.metadata["accepts"]
+    low, high = f.metadata["low"], f.metadata["high"]
+    if bool in kinds and isinstance(value, str) and value in ON_OFF:
         value = ON_OFF[value]
-    if isinstance(value, bool) and f.metadata["choices"] == AUTO_ON_OFF:  # as Python and TOML say on and off
+    if isinstance(value, bool) and choices == AUTO_ON_OFF:  # as Python and TOML say on and off
         value = next(name for name, is_on in ON_OFF.items() if is_on == value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        wanted = {int: "a whole number", float: "a number", bool: "on or off", str: "a name"}[kind]
-        raise UsageError(f"{source}: {f.name} is {value!r}, but must be {wanted}")
-    choices, low, high = f.metadata["choices"], f.metadata["low"], f.metadata["high"]
-    accepts = f.metadata["accepts"]
-    if choices is not None and value not in choices and not (accepts and accepts(value)):
-        raise UsageError(f"{source}: {f.name} is {value!r}, but must be one of {', '.join(choices)}")
-    if low is not None and not (low <= value <= high and math.isfinite(value)):
-        limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise UsageError(f"{source}: {f.name} is {value!r}, but must be {limits}")
+    if int in kinds and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        value = int(value)  # integers of numpy too
+    limits = "" if low is None else f"at least {low}" if high == math.inf else f"from {low} to {high}"
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise _refusal(f.name, value, source, _KINDS[kinds[0]])
+    if isinstance(value, str) and choices is not None and value not in choices and not (accepts and accepts(value)):
+        number = f", or a number of {limits}" if int in kinds else ""
+        raise _refusal(f.name, value, source, f"one of {', '.join(choices)}{number}")
+    if isinstance(value, (int, float)) and low is not None and not (low <= value <= high and math.isfinite(value)):
+        named = f"one of {', '.join(choices)}, or a number of " if choices is not None else ""
+        raise _refusal(f.name, value, source, named + limits)
     return value
 
 
+def _refusal(name: str, value: Any, source: str, possible: str) -> UsageError:
+    if source == FLAGS:
+        return UsageError(f"{flag_name(name)} {value}: must be {possible}")
+    return UsageError(f"{source}: {name} is {value!r}, but must be {possible}")
+
+
 def parse_range(text: str) -> tuple[float, float]:
-    """The two numbers of LOW:HIGH. UsageError if it is not that."""
+    """Return the two numbers of LOW:HIGH. Raises UsageError if the text is not two finite numbers, the lower first."""
     try:
         low, high = (float(part) for part in text.split(":"))
     except ValueError:
@@ -229,7 +359,7 @@ def parse_range(text: str) -> tuple[float, float]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The keys of a flat TOML file."""
+    """Return the settings in a TOML file, unchecked. Raises UsageError if it is missing or cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -238,21 +368,23 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a readable TOML file: {e}") from None
 
 
-def to_dict(cfg: Any) -> dict[str, Any]:
-    """All settings that are set, in their declared order."""
+def to_dict(cfg: TrainConfig) -> dict[str, Any]:
+    """Return the settings that are not None, in their declared order."""
     return {f.name: getattr(cfg, f.name) for f in fields(cfg) if getattr(cfg, f.name) is not None}
 
 
 def to_toml(values: Mapping[str, Any]) -> str:
+    """Return the text of a TOML file of these values."""
     return tomli_w.dumps(values)
 
 
 def differences(
     old: TrainConfig, new: TrainConfig, old_processes: int = 1, new_processes: int = 1, resumable: Container[str] = ()
 ) -> list[str]:
-    """What decides the weights and is not equal, one line each. A longer plan is no difference, nor is what is `resumable` here.
+    """Return one line for each setting that decides the weights and differs: its flag, its value in the run, its value now.
 
-    Of the batch size it is the sum over processes that counts.
+    A longer plan is no difference, nor are the settings named in `resumable`. The batch size is compared as the sum over
+    processes.
     """
     lines = []
     for f in fields(new):
@@ -263,5 +395,5 @@ def differences(
             continue
         if f.name in ("epochs", "images") and None not in (before, after) and after > before:
             continue
-        lines.append(f"{f.name}: {before} in the run, {after} now")
+        lines.append(f"{flag_name(f.name)}: {before} in the run, {after} now")
     return lines

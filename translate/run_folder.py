@@ -1,36 +1,108 @@
-"""A run folder: the names of everything in it, and the way from RUN to the folder. Imports no torch and no config."""
+"""Run folder: the names of everything in it, and the way from RUN to the folder. Imports no torch and no config."""
 
+import re
+import tomllib
 from pathlib import Path
+from typing import Any
+
+from translate import atomic
+from translate.errors import UsageError
+
+CHECKPOINTS = Path("checkpoints")
+"""Folder of the runs and models that are given by name, in the current directory."""
+
+CONFIG_FILE = "config.toml"
+"""All settings of the run, its method, data folder and number of processes."""
+MODEL = "model"
+"""Folder of the newest model."""
+BEST_MODEL = "model-best"
+"""Folder of the model that validation found best."""
+VALIDATED_MODEL = ".validated"
+"""Folder of the model under validation, while that takes."""
+SAMPLES = "samples"
+"""Folder of the sample grids."""
+STATS_FILE = "stats.jsonl"
+"""One JSON object for each log point."""
+METRICS_FILE = "metrics.json"
+"""Results of the last evaluation, in a run folder; of a validation, in its model folder."""
+EVENT_FILES = "events.out.tfevents.*"
+"""Pattern of the TensorBoard files."""
 
 
-def run_path(run: str | Path | None, method: str, root: Path) -> Path:
-    """An existing folder or a path as it is; a bare name is a folder of checkpoints/."""
-    if run is None:
-        return Path("checkpoints") / f"{method}-{root.resolve().name}"
+# RUN and the folder.
+
+
+def resolve_run(run: str | Path) -> Path:
+    """Return the folder that RUN names, whether or not it exists yet.
+
+    A folder that exists is taken as it is, then `checkpoints/RUN` if that exists. Of those that do not exist, a bare name is
+    one of checkpoints/, any other path is taken as it is.
+    """
     path = Path(run)
-    return path if path.is_absolute() or len(path.parts) > 1 or path.is_dir() else Path("checkpoints") / path
+    if path.is_dir():
+        return path
+    named = CHECKPOINTS / path
+    return named if named.is_dir() or (len(path.parts) == 1 and not path.is_absolute()) else path
+
+
+def default_run(method: str, root: Path) -> Path:
+    """Return the run folder of a training that is given no `--run`: checkpoints/METHOD-ROOT."""
+    return CHECKPOINTS / f"{method}-{root.resolve().name}"
 
 
 def find_run(run: str | Path) -> Path | None:
-    """The folder of the run that RUN names; None if it names no run."""
-    path = Path(run)
-    path = path if path.exists() else Path("checkpoints") / path
-    return path if (path / "config.toml").is_file() or (path / STATS_FILE).is_file() else None
+    """Return the folder of an existing run that RUN names; None if there is none, as where RUN is a file or a model folder."""
+    folder = resolve_run(run)
+    is_run = (folder / CONFIG_FILE).is_file() or (folder / STATS_FILE).is_file()
+    return folder if is_run and not Path(run).is_file() else None
 
 
-BEST_MODEL = "model-best"
-"""The folder of the best model, beside `model`."""
+def run_of_model(model: Path) -> Path | None:
+    """Return the run folder that a model folder (model, model-best, model-<images>) lies in; None if it lies in none."""
+    name = re.fullmatch(r"\.(.+)-old", model.name)  # as atomic.previous_folder names one that is being replaced
+    is_ours = re.fullmatch(rf"{MODEL}|{BEST_MODEL}|{MODEL}-[0-9]+", name[1] if name else model.name)
+    return model.parent if is_ours and (model.parent / CONFIG_FILE).is_file() else None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the settings of a run as they stand in its config.toml, unchecked; empty if there is no such file.
+
+    Raises UsageError if the file cannot be read.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise UsageError(f"{path}: not a readable TOML file: {e}") from None
+
+
+# What is in it.
+
+
+def model_folders(folder: Path) -> tuple[Path, Path]:
+    """Return where the newest model of a run is: its folder, and where that is for the instant in which it is replaced."""
+    model = folder / MODEL
+    return model, atomic.previous_folder(model)
+
+
+def sample_path(folder: Path, images: int) -> Path:
+    """Return the path of the sample grid after so many images seen."""
+    return folder / SAMPLES / f"{images:08d}.png"
+
+
+def checkpoint_path(folder: Path, images: int) -> Path:
+    """Return the path of the checkpoint after so many images seen."""
+    return folder / f"state-{images}.ckpt"
 
 
 def checkpoint_images(path: Path) -> int:
-    """Training images seen, as the name of a checkpoint says."""
+    """Return the training images seen, as the name of a checkpoint says."""
     return int(path.stem.removeprefix("state-"))
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a run, newest first by images seen."""
-    found = [path for path in folder.glob("state-*.ckpt") if path.stem.removeprefix("state-").isdigit()]
+    """Return the paths of a run's checkpoints, newest first by images seen."""
+    found = [path for path in folder.glob("state-*.ckpt") if path.stem.removeprefix("state-").isdecimal()]
     return sorted(found, key=checkpoint_images, reverse=True)
-
-
-STATS_FILE = "stats.jsonl"

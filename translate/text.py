@@ -1,44 +1,48 @@
-"""translate.text"""
+"""Names, durations, rates, sizes and numbers as a person reads them."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 
-def one_line(error: object) -> str:
-    """What an error says, on one line and without what would steer a terminal."""
+def printable(name: str | Path) -> str:
+    """Return a name on one line, safe to print.
+
+    Characters that would steer a terminal, turn the reading direction or cannot be encoded are escaped as in Python's strings.
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(name))
+
+
+def one_line(error: object, limit: int = 200) -> str:
+    """Return the text of an error, of an OSError its `strerror`, on one line of at most `limit` characters.
+
+    Safe to print, as by `printable`. An error without a text gives the name of its class.
+    """
     text = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+    return printable(text)[:limit]
 
 
 def join_names(names: Iterable[str], count: int = 3) -> str:
-    """The first few names, safe to print."""
+    """Return the first `count` names, separated by commas and safe to print; "…" stands for the others."""
     names = list(names)
-    return ", ".join(printable_name(name) for name in names[:count]) + (", …" if len(names) > count else "")
+    return ", ".join(printable(name) for name in names[:count]) + (", …" if len(names) > count else "")
 
 
-def printable_name(name: str | Path) -> str:
-    """A name on one line; quoted with escapes where it has characters that cannot be shown."""
-    return str(name) if str(name).isprintable() else repr(str(name))
+def flag_name(setting: str) -> str:
+    """Return the command-line flag of a setting: "--batch-size" for "batch_size"."""
+    return "--" + setting.replace("_", "-")
 
 
 def format_number(value: float) -> str:
-    """A number in as few digits as tell: 0.412, 12.35, 123.5, 0.0002, 1.2e+06."""
+    """Return a number in as few digits as tell: 0.412, 12.35, 123.5, 0.0002, 1.2e+06."""
     size = abs(value)
     if value == 0 or size >= 1e5 or size < 0.001:
         return f"{value:.2g}"
     return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 100 else f"{value:.1f}"
 
 
-# Words.
-
-
-def printable(name: str) -> str:
-    """A name on one line, without what would steer a terminal, turn the reading direction, or cannot be encoded."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)
-
-
 def duration(seconds: float) -> str:
-    """As "4.2 s", "40 min", "5 h 20 min" or "3 days 4 h"."""
+    """Return a duration as "4.2 s", "40 min", "5 h 20 min" or "3 days 4 h"; a negative one as "0.0 s"."""
+    seconds = max(0.0, seconds)  # clocks of two machines may differ
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 90:
@@ -53,10 +57,28 @@ def duration(seconds: float) -> str:
 
 
 def rate(count: float, seconds: float) -> str:
-    """As "41/s", or "12/min" where it is slower than one in two seconds; empty where there is none."""
+    """Return a rate as "41/s", or as "12/min" where it is below 0.5/s; "" if nothing was counted or no time has passed."""
     if count <= 0 or seconds <= 0:
         return ""
-    each = count / seconds
-    if each < 0.5:
-        return f"{60 * each:.2g}/min"
-    return f"{each:,.0f}/s" if each >= 10 else f"{each:.1f}/s"
+    per_second = count / seconds
+    if per_second < 0.5:
+        return f"{60 * per_second:.2g}/min"
+    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.1f}/s"
+
+
+def file_size(count: int) -> str:
+    """Return the size of a file of `count` bytes in decimal units, as file managers show it: "512 B", "34 kB", "1.2 MB"."""
+    if count < 1000:
+        return f"{count} B"
+    unit, scale = next((unit, scale) for unit, scale in _FILE_UNITS.items() if count < 999.5 * scale or unit == "GB")
+    return f"{count / scale:.1f} {unit}" if count < 9.95 * scale else f"{count / scale:.0f} {unit}"
+
+
+_FILE_UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+def memory_size(count: float) -> str:
+    """Return an amount of memory of `count` bytes in binary units, as `nvidia-smi` and `free` show it: "340 MiB", "5.5 GiB"."""
+    if count >= 1023.5 * 2**20:
+        return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB"

@@ -1,5 +1,6 @@
 """The project as a whole: what README says is so, and what is installed is complete."""
 
+import ast
 import hashlib
 import os
 import re
@@ -62,6 +63,27 @@ def test_python_and_torch_floors():
     assert PROJECT["project"]["requires-python"] == ">=3.11"
     assert "torch>=2.11" in PROJECT["project"]["dependencies"]
     assert PROJECT["project"]["version"] == translate.__version__
+
+
+def imported():
+    """The top-level modules that some file of the package imports."""
+    for path in (ROOT / "translate").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield node.module.split(".")[0]
+
+
+def test_every_package_of_an_extra_is_imported_somewhere():
+    extras = PROJECT["project"]["optional-dependencies"]
+    packages = {re.match(r"[\w-]+", item)[0].replace("-", "_") for items in extras.values() for item in items}
+    assert packages <= set(imported())
+
+
+def test_a_release_without_wheels_for_linux_does_not_break_the_installation():
+    (environment,) = PROJECT["tool"]["uv"]["required-environments"]
+    assert environment.startswith("sys_platform == 'linux' and platform_machine == 'x86_64'")
 
 
 def test_the_lock_file_is_not_in_the_repository():

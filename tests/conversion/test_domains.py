@@ -10,8 +10,7 @@ from PIL import Image
 
 import translate
 from translate import cli
-from translate.data.layouts import Split
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 from translate.evaluation.cases import split_by_domain
 from translate.trained import translator

@@ -861,10 +861,10 @@ def test_the_process_keeps_its_warnings(
     def waiting(*args: Any) -> images.Picture:
         begun.append(1)
         if len(begun) == 1:
-            both.wait(10)
+            both.wait(600)
         else:
             both.set()
-            ended.wait(10)
+            ended.wait(600)
         return decode(*args)
 
     def noting(*args: Any, **how: Any) -> images.Picture:

@@ -47,7 +47,7 @@ def test_an_image_is_a_function_of_its_number_and_the_seed_alone(plain):
     whole = made(range(6), seed=3)
     assert whole.shape == (6, 3, 32, 32)
     assert whole.abs().max() <= 1
-    torch.testing.assert_close(made([4, 1], seed=3), whole[[4, 1]], rtol=0, atol=1e-6)
+    torch.testing.assert_close(made([4, 1], seed=3), whole[[4, 1]], rtol=0, atol=1e-5)  # float32
     assert not torch.allclose(whole[0], whole[1])
     assert not torch.allclose(made([0], seed=4), whole[:1])
 

@@ -58,7 +58,7 @@ def test_stopped_and_run_again(
         while process.poll() is None and len(list(output.glob("*.png"))) < 30:
             time.sleep(0.002)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=600)
     finally:
         process.kill()
 

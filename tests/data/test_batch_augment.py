@@ -71,7 +71,7 @@ def test_flags_are_read_in_the_tables_order():
 
 @pytest.mark.parametrize(("text", "hint"), [("colour", "did you mean color"), ("flip,xyzzy", "possible: flip, vflip")])
 def test_an_unknown_effect_is_named_with_its_neighbour(text, hint):
-    with pytest.raises(UsageError, match=f"--augment {text}: no effect is called '{text.split(',')[-1]}'; {hint}"):
+    with pytest.raises(UsageError, match=f"--augment {text}: .*'{text.split(',')[-1]}'; {hint}"):
         parse_augmentations(text)
 
 
@@ -109,17 +109,14 @@ def test_every_effect_changes_images_and_does_so_differently(row):
     assert len(distinct) == {"flip": 2, "vflip": 2, "turn": 4}.get(row, 16)
 
 
-@pytest.mark.parametrize("labels", [False, True])
 @pytest.mark.parametrize("channels", [1, 3, 5])
-def test_an_image_in_a_batch_is_bit_for_bit_the_image_alone(channels, labels):
+def test_an_image_in_a_batch_is_bit_for_bit_the_image_alone(channels):
     x, key = images(9, channels), keys(9)
-    whole = apply_augmentations(x, key, "a", BATCH_AUGMENTATIONS, labels=labels)
+    whole = apply_augmentations(x, key, "a", BATCH_AUGMENTATIONS)
     for part in (slice(0, 1), slice(8, 9), slice(2, 7)):
-        assert torch.equal(
-            apply_augmentations(x[part], key[part], "a", BATCH_AUGMENTATIONS, labels=labels), whole[part]
-        )
+        assert torch.equal(apply_augmentations(x[part], key[part], "a", BATCH_AUGMENTATIONS), whole[part])
     order = tensor([3, 1, 4, 0, 2, 8, 7, 6, 5])
-    assert torch.equal(apply_augmentations(x[order], key[order], "a", BATCH_AUGMENTATIONS, labels=labels), whole[order])
+    assert torch.equal(apply_augmentations(x[order], key[order], "a", BATCH_AUGMENTATIONS), whole[order])
 
 
 @pytest.mark.parametrize("row", BATCH_AUGMENTATIONS)
@@ -195,10 +192,9 @@ def test_moves_are_as_likely_as_they_should_be(row):
 # Warps.
 
 
-@pytest.mark.parametrize("nearest", [False, True])
-def test_a_warp_to_the_same_place_changes_nothing(nearest):
+def test_the_identity_warp_changes_nothing():
     for x in (images(1), images(1, height=17, width=30), images(1, height=300, width=8)):
-        close(resample(x, warp(1, 0, 0, 0, 1, 0), nearest=nearest), x)
+        close(resample(x, warp(1, 0, 0, 0, 1, 0)), x)
 
 
 @pytest.mark.parametrize("row", WARPS)
@@ -213,8 +209,7 @@ def test_a_shift_by_whole_pixels_mirrors_what_comes_in():
     x = images(1)
     expected = torch.cat([x[..., 3:], x[..., -3:].flip(3)], 3)
     expected = torch.cat([expected[:, :, :1], expected[:, :, :-1]], 2)
-    for nearest in (False, True):
-        close(resample(x, warp(1, 0, 3, 0, 1, -1), nearest=nearest), expected)
+    close(resample(x, warp(1, 0, 3, 0, 1, -1)), expected)
 
 
 def test_a_quarter_turn_is_exact_and_of_the_sign_that_the_formula_says():
@@ -309,34 +304,6 @@ def test_no_corner_turns_black(row):
     close(apply_augmentations(x, keys(16), "a", [row]), x)
 
 
-# Label maps.
-
-
-@pytest.mark.parametrize("row", [*BATCH_AUGMENTATIONS, None])
-def test_label_maps_keep_their_values(row):
-    classes = tensor([-1.0, -0.3, 0.1, 1.0])
-    x = classes[(keyed_random.uniform(keys(6), "labels", 1, 24, 24) * 4).long()]
-    y = apply_augmentations(x, keys(6), "a", BATCH_AUGMENTATIONS if row is None else [row], labels=True)
-    assert set(y.unique().tolist()) == set(classes.tolist())
-    one_hot = (x == classes.view(1, 4, 1, 1)).float()
-    moved = apply_augmentations(one_hot, keys(6), "a", BATCH_AUGMENTATIONS if row is None else [row], labels=True)
-    assert torch.equal(moved, (y == classes.view(1, 4, 1, 1)).float())
-
-
-def test_colours_leave_label_maps_alone():
-    x = images()
-    assert apply_augmentations(x, keys(), "a", ["color"], labels=True) is x
-
-
-def test_a_label_map_moves_with_its_image():
-    """Where the image is bright the label is 1, before and after."""
-    x = smooth(12, 1, 48, 48)
-    labels = (x > 0).float()
-    y, moved = (apply_augmentations(part, keys(12), "pair", GEOMETRY, labels=part is labels) for part in (x, labels))
-    assert ((y > 0).float() == moved).float().mean() > 0.98
-    assert ((x > 0).float() == moved).float().mean() < 0.9
-
-
 # Colours.
 
 
@@ -397,9 +364,8 @@ def test_the_host_waits_for_nothing_on_a_gpu(channels):
         x = torch.empty(2, channels, 32, 32, device="cuda")
         key = torch.empty(2, dtype=torch.int64, device="cuda")
         with NoHost():
-            for labels in (False, True):
-                y = apply_augmentations(x, key, "a", BATCH_AUGMENTATIONS, labels=labels)
-                assert (y.device.type, y.shape) == ("cuda", x.shape)
+            y = apply_augmentations(x, key, "a", BATCH_AUGMENTATIONS)
+            assert (y.device.type, y.shape) == ("cuda", x.shape)
 
 
 @pytest.mark.gpu

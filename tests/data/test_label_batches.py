@@ -56,8 +56,8 @@ def source(split, recipe=RECIPE, batch_size=4):
 
 
 def loader(split, tier, workers=0, **options):
-    options = LoaderOptions(tier=tier, workers=workers, **options)
-    return Loader(split, RECIPE, batch_size=4, seed=0, device=CPU, options=options, say=lambda line: None)
+    options = LoaderOptions(batch_size=4, seed=0, tier=tier, workers=workers, **options)
+    return Loader(split, RECIPE, options, device=CPU, say=lambda line: None)
 
 
 def take(batches, count=9):
@@ -105,7 +105,7 @@ def test_every_way_to_a_device_gives_the_same(split):
 
 @pytest.mark.parametrize("rule", ["resize_and_crop", "none"])
 def test_workers_hand_labels_over_with_their_images(split, rule):
-    images = stream_dataset.StreamDataset(split, Preprocessing(20, 16, True, (3, 3), rule), Sampler(split, 0), ("a",))
+    images = stream_dataset.StreamDataset(split, Preprocessing(20, 16, True, (3, 3), rule), Sampler(split, 0))
     handed, skipped = stream_dataset._answer(images, list(range(9)))
     assert isinstance(handed, dict) == (rule == "resize_and_crop")
     rows = stream_dataset._unstacked(handed)
@@ -120,7 +120,7 @@ def test_worker_processes_give_the_same(split):
 
 
 def test_effects_leave_labels_alone(split, monkeypatch):
-    monkeypatch.setattr(batch_augment, "apply", lambda x, *_: -x)
+    monkeypatch.setattr(batch_augment, "apply_augmentations", lambda x, *_: -x)
     plain, turned = (take(loader(split, "ram", augmentations=chosen).batches(0), 2) for chosen in ((), ("jitter",)))
     assert all(
         torch.equal(x["label"], y["label"]) and torch.equal(x["a"], -y["a"]) for x, y in zip(plain, turned, strict=True)
@@ -142,7 +142,7 @@ def test_a_fixed_batch_shows_every_domain_and_white_keeps_its_label(split):
 
 def test_what_is_loaded_is_said_with_its_labels(split):
     said = []
-    Loader(split, RECIPE, batch_size=1, seed=0, device=CPU, say=said.append)
+    Loader(split, RECIPE, LoaderOptions(batch_size=1, seed=0), device=CPU, say=said.append)
     assert said[0].startswith(f"data: 9 images ({', '.join(split.label_names)}), ")
 
 

@@ -4,8 +4,8 @@ import shutil
 import pytest
 
 from translate.data import layouts
-from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS, Split
-from translate.data.split import ImageRef
+from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 
 # Layouts are decided by names alone, so these files hold a few bytes that are no image.

@@ -6,15 +6,15 @@ import torch
 from PIL import Image
 from scipy.stats import chi2_contingency, chisquare
 
-from translate import images, keyed_random, runtime
+from translate import images, keyed_random
 from translate.data import crop_flip, layouts
-from translate.data.in_memory import next_readable
-from translate.data.layouts import Split
+from translate.data.in_memory import readable_substitutes
 from translate.data.loader import Loader, LoaderOptions, fixed_batch
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.sampler import Sampler
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError
+from translate.runtime import memory
 
 CPU = torch.device("cpu")
 TIERS = ["resident", "ram", "stream"]
@@ -26,11 +26,10 @@ def loader(
 ):  # fmt: skip
     say = (said if said is not None else []).append
     recipe = Preprocessing(load, crop, flip, channels, **(recipe or {}))
-    options = LoaderOptions(tier=tier, workers=workers, **options)
-    return Loader(
-        split, recipe, batch_size=batch_size, seed=seed, device=CPU, dtype=dtype, rank=rank, world_size=world_size, options=options,
-        say=say,
-    )  # fmt: skip
+    options = LoaderOptions(
+        batch_size=batch_size, seed=seed, rank=rank, world_size=world_size, tier=tier, workers=workers, **options
+    )
+    return Loader(split, recipe, options, device=CPU, dtype=dtype, say=say)
 
 
 def take(loader, count, start=0):
@@ -225,7 +224,7 @@ def test_a_crop_as_large_as_the_image_is_the_image(split, tier):
 def test_auto_keeps_images_resident_while_they_take_half_of_the_free_memory(unpaired, monkeypatch):
     needed = (5 + 7) * 3 * 20 * 20
     for free, tier in ((2 * needed, "resident"), (2 * needed - 1, "stream")):
-        monkeypatch.setattr(runtime, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(memory, "free_memory", lambda device, free=free: free)
         said = []
         chosen = loader(unpaired, tier="auto", said=said)
         assert chosen.bytes_needed == needed
@@ -261,8 +260,8 @@ def bad_files(root, bad_a, bad_b, layout):
     ("bad", "used"),
     [((), [0, 1, 2, 3, 4]), ((1, 2, 4), [0, 3, 3, 3, 0]), ((0,), [1, 1, 2, 3, 4]), ((0, 1, 2, 4), [3] * 5)],
 )
-def test_next_good(bad, used):
-    assert next_readable([i not in bad for i in range(5)]) == used
+def test_the_next_readable_image_takes_the_place(bad, used):
+    assert readable_substitutes([i not in bad for i in range(5)]) == used
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -371,7 +370,8 @@ def by_flat_gather(stored, cuts, index, size):
     flat = torch.cat([*parts, torch.full((3,), 99, dtype=stored.dtype)])
     offsets = 5 + index * (5 + channels * height * width)
     heights, widths = torch.full_like(index, height), torch.full_like(index, width)
-    return crop_flip.gather_flat_crops(flat, offsets, heights, widths, channels, cuts, size, size)
+    images = crop_flip.FlatImages(flat, channels, offsets, heights, widths)
+    return crop_flip.gather_flat_crops(images, cuts, size, size)
 
 
 CUTTERS = [by_slices, by_gather, by_flat_gather]

@@ -207,6 +207,6 @@ def test_a_single_image_is_translated_by_running_statistics():
     x = images(0)["a"].float()
     with torch.no_grad():
         whole = method.translate(x, "b")
-        assert (whole[:1] - method.translate(x[:1], "b")).abs().max() < 1e-6
+        assert (whole[:1] - method.translate(x[:1], "b")).abs().max() < 1e-5  # float32
         plain = nn.Sequential(*[m for m in method.g_ab.model if not isinstance(m, nn.BatchNorm2d)])
         assert (whole - plain(x)).abs().max() < 1e-4  # mean 0 and variance 1 until they are trained

@@ -7,9 +7,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from translate.methods.building import build_generator
+from translate.methods.configs import GanConfig
 from translate.nn import fast_conv
-from translate.nn.blocks import ResnetBlock
-from translate.nn.fast_conv import F2X2_3X3, F4X4_3X3, WinogradConv2d, winograd_conv3x3
+from translate.nn.fast_conv import F2X2_3X3, F4X4_3X3, WinogradConv2d, use_winograd, winograd_conv3x3
 from translate.nn.networks import GENERATORS
 
 SCHEMES = {"training": (F2X2_3X3, 1e-6), "conversion": (F4X4_3X3, 4e-6)}
@@ -115,13 +116,11 @@ class Products(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.input_tile = set()
+        self.calls = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if any(name in str(func) for name in ("mm", "matmul", "conv")):
-            self.input_tile.add(
-                (str(func), *((tuple(x.shape), x.stride()) for x in args if isinstance(x, torch.Tensor)))
-            )
+            self.calls.add((str(func), *((tuple(x.shape), x.stride()) for x in args if isinstance(x, torch.Tensor))))
         return func(*args, **(kwargs or {}))
 
 
@@ -133,7 +132,7 @@ def test_the_shapes_of_products_follow_from_one_image(scheme, tolerance):
         x, weight, bias, grad = given(images, 64, 64, 38, 30)
         with Products() as products:
             outcome(lambda *given: winograd_conv3x3(*given, scheme), (x, weight, bias), grad)
-        return products.input_tile
+        return products.calls
 
     one = products(1)
     assert len(one) >= 4
@@ -197,12 +196,41 @@ def test_a_compiler_and_an_exporter_see_a_convolution():
     ]
 
 
-def test_residual_blocks_use_it():
-    block = ResnetBlock(2, "instance", dropout=False)
-    assert [type(layer) for layer in block.conv_block if isinstance(layer, nn.Conv2d)] == [
-        WinogradConv2d,
-        WinogradConv2d,
-    ]
+@pytest.mark.parametrize("name", GENERATORS)
+def test_swapping_keeps_names_values_and_the_random_state(name):
+    torch.manual_seed(0)
+    net = GENERATORS[name](3, 3, 4, "instance", False)
+    before, parameters, draws = dict(net.state_dict()), list(net.parameters()), torch.get_rng_state()
+    use_winograd(net)
+    after = net.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert all(new is old for new, old in zip(net.parameters(), parameters, strict=True))
+    assert torch.equal(torch.get_rng_state(), draws)
+
+
+def test_swapping_replaces_3x3_convolutions_of_stride_1_alone():
+    net = nn.Sequential(
+        nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3, padding=1), nn.Sequential(nn.Conv2d(2, 2, 3, bias=False)),
+        nn.Conv2d(2, 2, 4), nn.Conv2d(2, 2, 3, stride=2), nn.Conv2d(2, 2, 3, dilation=2), nn.Conv2d(2, 2, 3, groups=2),
+        nn.Conv2d(2, 2, 3, padding=2), nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
+    )  # fmt: skip
+    use_winograd(net)
+    swapped = [isinstance(layer, WinogradConv2d) for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+    assert swapped == [True] * 3 + [False] * 6
+
+
+@pytest.mark.parametrize("name", ["resnet_3blocks", "antialias_6blocks", "stargan"])
+def test_generators_of_methods_use_it_and_networks_alone_do_not(name):
+    plain, built = (
+        [isinstance(layer, WinogradConv2d) for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+        for net in (
+            GENERATORS[name](3, 3, 4, "instance", False),
+            build_generator(GanConfig(generator=name, g_width=4), 3, 3, 0, "g"),
+        )
+    )
+    assert not any(plain)
+    assert sum(built) >= 6
 
 
 @pytest.mark.parametrize("grad", [True, False], ids=["training", "conversion"])
@@ -211,6 +239,7 @@ def test_a_network_gives_what_it_gives_in_float64(grad, monkeypatch):
     monkeypatch.setattr(fast_conv, "MIN_PIXELS", 1)
     torch.manual_seed(0)
     net, x = GENERATORS["resnet_6blocks"](3, 3, 16, "instance", False), torch.randn(2, 3, 36, 44)
+    use_winograd(net)
     with torch.set_grad_enabled(grad):
         got = net(x)
     assert_near([got], [net.double()(x.double())], 1e-5)
@@ -224,6 +253,7 @@ def test_the_gradients_of_a_network_are_those_of_float64(layout, batch, monkeypa
     monkeypatch.setattr(fast_conv, "MIN_PIXELS", 1)
     torch.manual_seed(0)
     net, x = GENERATORS["resnet_3blocks"](3, 3, 16, "instance", False), torch.randn(batch, 3, 36, 44)
+    use_winograd(net)
     grad = torch.randn_like(x)
     weights = list(net.parameters())
 

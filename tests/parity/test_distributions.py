@@ -15,11 +15,10 @@ from PIL import Image
 from scipy import stats
 from torch import nn
 
-from translate.data.layouts import Split
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.data.sampler import Sampler
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.methods import METHODS
 from translate.methods.image_pool import ImagePool
 from translate.training.schedule import Schedule
@@ -195,8 +194,7 @@ def cuts(path, paired):
     recipe = Preprocessing(LOAD, CROP, True, (3, 3))
     loader = Loader(
         Split((ImageRef(path),), (ImageRef(path),), paired), recipe,
-        batch_size=500, seed=0, device=torch.device("cpu"), options=LoaderOptions(tier="resident"),
-        say=lambda line: None,
+        LoaderOptions(batch_size=500, seed=0, tier="resident"), device=torch.device("cpu"), say=lambda line: None,
     )  # fmt: skip
     batches = [{side: x.clone() for side, x in batch.items()} for batch in islice(loader.batches(0), CUTS // 500)]
     return [cut_of(torch.cat([batch[side] for batch in batches])) for side in "ab"]

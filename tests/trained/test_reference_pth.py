@@ -7,6 +7,7 @@ import os
 import pickle
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def refusal(path: Path, named: Path | str | None = None) -> str:
 def test_a_generator_alone_translates_to_b_whatever_its_file_is_called(tmp_path: Path, name: str) -> None:
     net = generator("resnet_2blocks")
     model = reference_pth.read_pth(save(tmp_path / name, net))
-    assert (model.method.name, model.info["directions"], model.notices) == ("cyclegan", {"b": "g_ab"}, [])
+    assert (model.method.name, model.info.directions, model.notices) == ("cyclegan", {"b": "g_ab"}, [])
     assert same(part(model.generators(), "g_ab"), net.state_dict())
     ready = load(tmp_path / name)
     assert ready.directions == ("b",)
@@ -174,15 +175,15 @@ def test_dropout_is_read_off_a_resnet_and_assumed_of_a_unet(
     path = save(tmp_path / "latest_net_G.pth", generator(name, norm, dropout))
     said: list[str] = []
     model = translate.load(path, device="cpu", say=said.append)
-    assert (model.method.name, model.info["dropout"], model.info["networks"]["dropout"]) == (method, acts, acts == "on")
-    assert model.info["networks"]["norm"] == norm
+    assert (model.method.name, model.info.dropout, model.info.networks["dropout"]) == (method, acts, acts == "on")
+    assert model.info.networks["norm"] == norm
     assert [(str(path) in line, NOTICE in line, method in line.lower(), "\n" in line) for line in said] == (
         [] if told else [(True, True, True, False)]
     )
     for asked in ("on", "off"):
         if asked == "on" and told and not dropout:
             continue
-        assert translate.load(path, device="cpu", dropout=asked, say=said.append).info["dropout"] == asked
+        assert translate.load(path, device="cpu", dropout=asked, say=said.append).info.dropout == asked
     assert len(said) == (0 if told else 1), "nothing is assumed where it is said"
 
 
@@ -198,7 +199,7 @@ def test_a_resnet_without_dropout_cannot_be_given_any(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="trained without dropout") as caught:
         load(path, dropout="on")
     assert str(path) in str(caught.value)
-    assert load(path, dropout="off").info["dropout"] == "off"
+    assert load(path, dropout="off").info.dropout == "off"
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "before torch 1.6"])
@@ -259,7 +260,7 @@ def test_domains_may_have_different_channels(tmp_path: Path) -> None:
         "D_A": discriminator(channels=3, key=2), "D_B": discriminator(channels=1, key=3),
     }  # fmt: skip
     model = load(save_all(tmp_path / "ref", **nets))
-    assert {name: domain["channels"] for name, domain in model.info["domains"].items()} == {"a": 1, "b": 3}
+    assert {name: domain["channels"] for name, domain in model.info.domains.items()} == {"a": 1, "b": 3}
     assert model(noise(channels=1)).shape == (1, 3, 32, 32)
     assert torch.equal(model(noise(), to="a", pixels="reference"), direct(nets["G_B"], noise()))
     assert model(Image.new("RGB", (9, 7))).mode == "RGB"
@@ -272,7 +273,7 @@ def test_domains_may_have_different_channels(tmp_path: Path) -> None:
 def test_a_pix2pix_with_its_discriminator(tmp_path: Path, channels: tuple[int, int]) -> None:
     nets = {"G": generator("unet_32", "batch", channels=channels), "D": discriminator("basic", "batch", sum(channels))}
     model = reference_pth.read_pth_folder(save_all(tmp_path, **nets))
-    assert (model.method.name, model.info["directions"], model.info["dropout"]) == ("pix2pix", {"b": "g"}, "on")
+    assert (model.method.name, model.info.directions, model.info.dropout) == ("pix2pix", {"b": "g"}, "on")
     assert equal(part(model.generators(), "g"), nets["G"].state_dict())
     assert equal(part(model.discriminators, "d"), nets["D"].state_dict())
     assert len(model.notices) == 1
@@ -290,17 +291,17 @@ def test_a_folder_with_one_generator_is_as_its_file(tmp_path: Path, name: str) -
 def test_a_folder_may_lack_networks(tmp_path: Path) -> None:
     nets = four()
     model = reference_pth.read_pth_folder(save_all(tmp_path, G_A=nets["G_A"], D_B=nets["D_B"]))
-    assert model.info["directions"] == {"b": "g_ab"}
+    assert model.info.directions == {"b": "g_ab"}
     assert equal(part(model.discriminators, "d_a"), nets["D_B"].state_dict())
     both = reference_pth.read_pth_folder(save_all(tmp_path, G_B=nets["G_B"]))
-    assert both.info["directions"] == {"b": "g_ab", "a": "g_ba"}
+    assert both.info.directions == {"b": "g_ab", "a": "g_ba"}
 
 
 def test_a_unet_cyclegan_has_no_dropout_even_with_batch_norm(tmp_path: Path) -> None:
     """Two generators can be no pix2pix."""
     nets = {name: generator("unet_64", "batch", key=key) for key, name in enumerate(("G_A", "G_B"))}
     model = reference_pth.read_pth_folder(save_all(tmp_path, **nets))
-    assert (model.method.name, model.info["dropout"], len(model.notices)) == ("cyclegan", "off", 1)
+    assert (model.method.name, model.info.dropout, len(model.notices)) == ("cyclegan", "off", 1)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +327,7 @@ def test_the_latest_epoch_is_taken_unless_one_is_named(
     assert equal(part(model.generators(), "g_ab"), nets[taken]["G_A"].state_dict())
     assert equal(part(model.generators(), "g_ba"), nets[taken]["G_B"].state_dict())
     assert bool(model.discriminators) == (taken == epochs[0])
-    assert all(name.startswith(f"{taken}_net_") for name in model.info["imported_from"])
+    assert all(name.startswith(f"{taken}_net_") for name in model.info.imported_from)
 
 
 def test_an_epoch_that_is_not_there(tmp_path: Path) -> None:
@@ -471,7 +472,7 @@ def test_flipped_bits_end_in_a_refusal_or_in_other_numbers(tmp_path: Path, zippe
         changed[place] ^= 1 << int(rng.integers(0, 8))
         path.write_bytes(bytes(changed))
         try:
-            assert translator.read_model(path).info["networks"]["generator"] == "resnet_1blocks"
+            assert translator.read_model(path).info.networks["generator"] == "resnet_1blocks"
         except ModelError as e:
             assert "\n" not in str(e)
 
@@ -698,7 +699,7 @@ def test_the_folder_keeps_the_behaviour_that_was_asked_for(tmp_path: Path, asked
     said: list[str] = []
     kept, given = translate.load(tmp_path / "model", device="cpu", say=said.append), load(path, **asked)
     assert said == [], "what was assumed at the import is settled"
-    assert {**kept.info, "imported_from": {}} == {**given.info, "imported_from": {}}
+    assert replace(kept.info, imported_from={}) == replace(given.info, imported_from={})
     x = noise(size=64)
     assert torch.equal(kept(x), given(x))
     assert (torch.equal(kept(x), load(path)(x))) == (asked == {"dropout": True})
@@ -720,7 +721,7 @@ def test_a_discriminator_alone_is_a_model_to_train_on_but_not_to_convert_with(tm
     ):
         translate.import_weights(save(tmp_path / name, net), tmp_path / attribute)
         model = translator.read_model(tmp_path / attribute)
-        assert (model.info["directions"], model.generators()) == ({}, {})
+        assert (model.info.directions, model.generators()) == ({}, {})
         assert equal(part(model.discriminators, attribute), net.state_dict())
         for place in (tmp_path / name, tmp_path / attribute):
             with pytest.raises(ModelError, match="discriminators only"):
@@ -799,7 +800,7 @@ def test_norm_statistics_are_each_image_s_own_or_those_of_training(tmp_path: Pat
     x = noise()
     for statistics in ("sample", "running"):
         model = load(path, dropout="off", norm_statistics=statistics)
-        assert model.info["norm_statistics"] == statistics
+        assert model.info.norm_statistics == statistics
         assert torch.equal(model(x, pixels="reference"), direct(net, x, statistics))
     assert not torch.equal(direct(net, x, "sample"), direct(net, x, "running"))
     assert torch.equal(load(path, dropout="off")(x, pixels="reference"), direct(net, x, "sample"))
@@ -992,7 +993,7 @@ def test_flags_that_agree_with_the_model_or_do_not_concern_it_are_welcome(tmp_pa
     nets = four()
     start = save_all(tmp_path / "ref", G_A=nets["G_A"], G_B=nets["G_B"])
     said = train(unpaired_root, tmp_path / "run", start, g_width=4, norm="instance", discriminator="pixel", d_width=2)
-    assert said[0].endswith("; d_a, d_b start anew")
+    assert said[0].endswith("; d_a, d_b start from random weights")
     assert settings_of_run(tmp_path / "run")["discriminator"] == "pixel"
     assert equal(part(state_of(tmp_path / "run"), "g_ba"), nets["G_B"].state_dict())
 
@@ -1019,7 +1020,7 @@ def test_the_same_command_goes_on_without_the_model_it_started_from(tmp_path: Pa
     (tmp_path / "model").rmdir()
     assert "finished after 2 images" in train(unpaired_root, tmp_path / "run", tmp_path / "model", lr=1e-3)[0]
     said = train(unpaired_root, tmp_path / "run", tmp_path / "model", lr=1e-3, images=3)
-    assert "going on after 2 images" in said[0]
+    assert "resuming after 2 images" in said[0]
     assert not any("starting from" in line for line in said)
     assert not torch.equal(state_of(tmp_path / "run")["g_ab.model.1.weight"], trained["g_ab.model.1.weight"])
 
@@ -1037,7 +1038,7 @@ def test_going_on_is_not_starting_again(tmp_path: Path, unpaired_root: Path) -> 
 def test_a_generator_alone_starts_the_way_to_b_only(tmp_path: Path, unpaired_root: Path, name: str) -> None:
     net = generator()
     said = train(unpaired_root, tmp_path / "run", save(tmp_path / name, net), d_width=3)
-    assert said[0] == f"starting from {tmp_path / name}: g_ab; g_ba, d_a, d_b start anew"
+    assert said[0] == f"starting from {tmp_path / name}: g_ab; g_ba, d_a, d_b start from random weights"
     state, cls = state_of(tmp_path / "run"), METHODS["cyclegan"]
     fresh = cls(cls.Config(generator="resnet_1blocks", g_width=4, d_width=3, crop_size=32, load_size=32)).state_dict()
     assert equal(part(state, "g_ab"), net.state_dict())
@@ -1054,7 +1055,7 @@ def test_discriminators_alone_are_gone_on_with_too(tmp_path: Path, unpaired_root
         generator="resnet_1blocks",
         g_width=2,
     )
-    assert said[0].endswith(": d_b; g_ab, g_ba, d_a start anew")
+    assert said[0].endswith(": d_b; g_ab, g_ba, d_a start from random weights")
     assert equal(part(state_of(tmp_path / "run"), "d_b"), net.state_dict())
 
 

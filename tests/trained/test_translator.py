@@ -67,7 +67,7 @@ def test_padding_is_numpys_reflect_or_edge(height: int, width: int, multiple: in
 
 
 def test_padded_sizes_obey_the_rule_and_add_least(model: Translator) -> None:
-    multiple, minimum = model.info["size"]["multiple_of"], model.info["size"]["minimum"]
+    multiple, minimum = model.info.size["multiple_of"], model.info.size["minimum"]
     for length in range(1, 3 * minimum):
         padded, _ = model.padded_size(length, 1)
         assert padded % multiple == 0

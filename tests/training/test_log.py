@@ -21,7 +21,6 @@ import translate
 from translate import atomic
 from translate.methods import METHODS
 from translate.runtime.memory import allocated_memory
-from translate.text import format_number
 from translate.training import loop, stats_file
 from translate.training.log import Log, format_losses
 from translate.training.tensorboard import Event, EventFileWriter, chart_layout, scalar_stem
@@ -288,39 +287,6 @@ def test_the_time_left_heeds_what_is_so_now(tmp_path):
     for images in (10, 50):
         pace.add(images, images)
     assert pace.seconds_for(100) == pytest.approx(100 / (1 + 1 / math.e))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (119, "119 s"),
-        (120, "2 min"),
-        (3599, "59 min"),
-        (3900, "1 h 05 min"),
-        (90000, "1 d 1 h"),
-        (-5, "0 s"),
-    ],
-)
-def test_durations(seconds, text):
-    assert stats_file.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (0.4123, "0.412"),
-        (-9.9, "-9.900"),
-        (12.345, "12.35"),
-        (123.45, "123.5"),
-        (0.0002, "0.0002"),
-        (1.234e6, "1.2e+06"),
-        (float("nan"), "nan"),
-    ],
-)
-def test_figures(value, text):
-    assert format_number(value) == text
 
 
 # Looks by the clock.

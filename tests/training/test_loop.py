@@ -114,7 +114,7 @@ def test_the_seed_decides_the_weights(root, tmp_path):
 def test_other_settings_on_the_same_run_are_refused_and_named(root, tmp_path):
     train("cyclegan", root, tmp_path, images=2)
     with pytest.raises(
-        errors.UsageError, match=r"(?s)lr: 0.0002 in the run, 0.001 now.*lambda_cycle: 10.0 in the run, 5.0 now"
+        errors.UsageError, match=r"(?s)--lr: 0.0002 in the run, 0.001 now.*--lambda-cycle: 10.0 in the run, 5.0 now"
     ):
         train("cyclegan", root, tmp_path, images=4, lr=1e-3, lambda_cycle=5.0)
     with pytest.raises(errors.UsageError, match="images: 2 in the run, 1 now"):
@@ -133,7 +133,7 @@ def test_it_is_the_batch_over_all_processes_that_counts(root, tmp_path):
     train("cyclegan", root, tmp_path, images=2, batch_size=2)
     record = tmp_path / "config.toml"
     record.write_text(record.read_text().replace("processes = 1", "processes = 2"))  # as if two had trained it
-    with pytest.raises(errors.UsageError, match="batch_size: 4 in the run, 2 now"):
+    with pytest.raises(errors.UsageError, match="--batch-size: 4 in the run, 2 now"):
         train("cyclegan", root, tmp_path, images=4, batch_size=2)
     assert train("cyclegan", root, tmp_path, images=4, batch_size=4).images == 6
 
@@ -190,7 +190,7 @@ def test_init_from_starts_with_the_models_weights(root, tmp_path):
     for key, value in left.items():
         if key.startswith(("g_ab", "g_ba")):
             torch.testing.assert_close(value, right[key], rtol=0, atol=1e-9)
-    with pytest.raises(errors.UsageError, match="not the one asked for"):
+    with pytest.raises(errors.UsageError, match="--g-width"):
         train("cyclegan", root, tmp_path / "third", images=1, init_from=str(first.path), g_width=8)
 
 
@@ -254,7 +254,7 @@ def test_a_second_signal_ends_at_once_and_leaves_no_half_file(unpaired_root, tmp
     process.send_signal(signal.SIGTERM)  # two of one kind might be taken for one
     process.send_signal(signal.SIGINT)
     assert "the same command goes on" not in process.stderr.read()
-    assert process.wait(timeout=30) in (130, 143)
+    assert process.wait(timeout=600) in (130, 143)
     process.stderr.close()
     for path in run_folder.list_checkpoints(tmp_path / "run"):
         checkpoint.load(path)
@@ -277,12 +277,3 @@ def test_logged_losses_are_means_over_the_steps_that_had_them():
     assert means.read() == {"d": 3.0, "g": 6.0}
     means.add({"d": torch.tensor(4.0)})
     assert means.read() == {"d": 4.0}
-
-
-def test_run_names(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    assert str(run_folder.run_path(None, "cyclegan", tmp_path / "photos")) == "checkpoints/cyclegan-photos"
-    assert str(run_folder.run_path("name", "cyclegan", tmp_path)) == "checkpoints/name"
-    assert str(run_folder.run_path("a/b", "cyclegan", tmp_path)) == "a/b"
-    assert str(run_folder.run_path(tmp_path / "x", "cyclegan", tmp_path)) == str(tmp_path / "x")

@@ -16,12 +16,11 @@ import pytest
 import torch
 
 import translate
-from translate import atomic, run_folder, runtime
+from translate import atomic, run_folder
 from translate.data.loader import Loader
 from translate.errors import BusyError, DivergedError, ModelError, StorageError, UsageError
 from translate.methods.cyclegan import CycleGAN
-from translate.runtime import devices, signals
-from translate.runtime.memory import is_out_of_memory
+from translate.runtime import devices
 from translate.training import checkpoint
 from translate.training.loop import next_micro_batch_count
 
@@ -207,7 +206,7 @@ LOADERS = {
         ("pix2pix", "ram", 1, 20),
         pytest.param("pix2pix", "stream", 1, 20, marks=pytest.mark.slow),
         *(
-            pytest.param(method, loader, 50, 500, marks=pytest.mark.slow)
+            pytest.param(method, loader, 50, 500, marks=pytest.mark.hours)
             for method in ("pix2pix", "cyclegan")
             for loader in ("resident", "stream")
         ),
@@ -223,7 +222,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(
 
 @pytest.mark.parametrize(
     ("number", "stops", "images"),
-    [(signal.SIGTERM, 5, 40), (signal.SIGHUP, 2, 40), pytest.param(signal.SIGTERM, 50, 500, marks=pytest.mark.slow)],
+    [(signal.SIGTERM, 5, 40), (signal.SIGHUP, 2, 40), pytest.param(signal.SIGTERM, 50, 500, marks=pytest.mark.hours)],
 )
 def test_a_training_that_is_asked_to_stop_saves_and_ends_with_the_same_bits(
     number, stops, images, paired_root, stopped
@@ -233,18 +232,6 @@ def test_a_training_that_is_asked_to_stop_saves_and_ends_with_the_same_bits(
     assert (told["codes"][0], told["codes"][-1], told["equal"], told["left"]) == (0, 0, True, [])
     assert 128 + number in told["codes"]
     assert set(told["codes"]) <= {128 + number, 0}
-
-
-def test_a_hang_up_that_nohup_ignores_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with signals.stop_on_signal() as stop:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert not stop
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert stop.signal == signal.SIGTERM
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 SEED = 0
@@ -403,7 +390,9 @@ def test_out_of_memory_splits_the_batch_and_changes_nothing_else(
 
 def test_out_of_memory_is_one_line_of_advice(unpaired_root, tmp_path, monkeypatch):
     run_short(monkeypatch, Short(1, 3))
-    numbers = r"--batch-size 4 --crop-size 32 --accumulate 1: [\d.]+ GiB are free, this process has held [\d.]+ GiB"
+    numbers = (
+        r"--batch-size 4 --crop-size 32 --accumulate 1: [\d.]+ [GM]iB are free, this process has held [\d.]+ [GM]iB"
+    )
     with pytest.raises(UsageError, match=rf"step 4 with {numbers}; use --accumulate 2 or --auto-batch on") as caught:
         train(unpaired_root, tmp_path, **LARGE)
     assert "\n" not in str(caught.value)
@@ -411,13 +400,6 @@ def test_out_of_memory_is_one_line_of_advice(unpaired_root, tmp_path, monkeypatc
     run_short(monkeypatch, Short(0, 0))
     with pytest.raises(UsageError, match="use a smaller --crop-size"):
         train(unpaired_root, tmp_path / "least", auto_batch=True, **LARGE)
-
-
-def test_real_want_of_memory_is_recognised():
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(1 << 60, dtype=torch.uint8)
-    assert is_out_of_memory(caught.value)
-    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_other_errors_of_a_step_are_not_taken_for_it(unpaired_root, tmp_path, monkeypatch):
@@ -539,7 +521,9 @@ def test_what_decides_the_last_bits_is_recorded_and_a_difference_said(unpaired_r
     train(unpaired_root, tmp_path, said.append, images=3)
     assert not [line for line in said if "last bits" in line]
     known = devices.numerical_environment
-    monkeypatch.setattr(runtime, "environment", lambda device: {**known(device), "threads": 4, "torch": "9.9"})
+    monkeypatch.setattr(
+        devices, "numerical_environment", lambda device: {**known(device), "threads": 4, "torch": "9.9"}
+    )
     train(unpaired_root, tmp_path, said.append, images=4)
     (line,) = (line for line in said if "last bits" in line)
     differences = f"torch 9.9 instead of {torch.__version__}, threads 4 instead of 1"
@@ -574,9 +558,10 @@ def test_a_cut_or_flipped_checkpoint_of_a_training_is_never_taken(cuts, flips, u
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize(("steps", "most"), [(500, 60), pytest.param(5000, 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("steps", "most"), [(500, 60), pytest.param(5000, 4, marks=pytest.mark.hours)])
 def test_a_long_run_holds_no_more_memory_or_files_than_a_short_one(steps, most, paired_root, tmp_path, ask):
-    """The slope of a short run shows no more than whether each step leaks its pictures."""
+    """MiB per 1,000 steps: two images of 32×32 that each step kept would be 24, and −2 were measured over 5,000 steps. In a
+    short run an allocator still takes what it will use again, so that the slope only shows whether several are kept."""
     held = ask("long", str(tmp_path), command("pix2pix", paired_root, steps, every=100))
     when, memory, handles = zip(*held[3:], strict=True)  # once all is warm
     slope = np.polyfit(when, memory, 1)[0] * 1000

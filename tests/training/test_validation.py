@@ -13,8 +13,7 @@ import translate
 from translate import api
 from translate.api.validation import split_for_validation
 from translate.data import layouts
-from translate.data.layouts import Split
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError, Interrupted, UsageError
 from translate.methods.cyclegan import CycleGAN
 from translate.run_folder import BEST_MODEL
@@ -240,7 +239,7 @@ def test_a_run_that_does_not_get_better_ends_early_and_stays_so(season, tmp_path
     assert "no better for 2 validations" in said[-1]
     said.clear()
     assert train(season, tmp_path, images=100, patience=2, say=said.append).images == 12
-    assert "ended early after 12 images" in said[-1]
+    assert "stopped early after 12 images" in said[-1]
     assert train(season, tmp_path, images=100, patience=3, say=said.append).images == 16
 
 

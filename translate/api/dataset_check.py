@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from translate import atomic, images
+from translate import atomic, config, images
 from translate.api.models import say_to_stderr
 from translate.data.layouts import LAYOUTS
 from translate.dataset_check import check
@@ -29,7 +29,7 @@ def check_data(
     The report's `errors` name what makes training impossible, its `warnings` what a person should know. `quarantine` is a
     file to write the paths of the bad files to. Without `load_size` it follows the crop as in training.
     """
-    root, load_size = Path(root), load_size if load_size is not None else crop_size * 286 // 256
+    root, load_size = Path(root), load_size if load_size is not None else config.default_load_size(crop_size)
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"--layout {layout}: unknown; possible: {', '.join(LAYOUTS)}")
     if not 0 < crop_size <= load_size:
@@ -40,7 +40,8 @@ def check_data(
         raise UsageError(f"--limit {limit}: must be at least 1")
     if quarantine is not None:
         _check_list(Path(quarantine))
-    report = check.check_dataset(root, check.CheckOptions(layout, load_size, crop_size, distance, limit), say)
+    options = check.CheckOptions(load_size, crop_size, layout, distance, limit)
+    report = check.check_dataset(root, options, say)
     if quarantine is not None:
         bad = check.bad_files(root, report)
         with atomic.storage_errors(Path(quarantine).parent):

@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from translate import __version__
 from translate.api.models import say_to_stderr
-from translate.conversion.options import ProgressCallback
+from translate.callbacks import ProgressCallback
+from translate.config import FLAGS, resolve
 from translate.errors import DataError, UsageError
 from translate.evaluation import evaluator, extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
@@ -16,6 +16,7 @@ from translate.evaluation.uncertainty import Estimate
 from translate.runtime import devices
 from translate.trained import translator
 from translate.trained.translator import Translator
+from translate.version import __version__
 
 DEFAULT_EXTRACTOR = "efficientnet-lite0"
 """The one that works offline at once."""
@@ -46,7 +47,7 @@ def evaluate(
     which images, and how (`evaluation.cases.EvaluationOptions`). DataError where the images are too few, or not pairs, for a
     metric that was asked for; UsageError, ModelError.
     """
-    chosen, where = _choice(choice), devices.resolve_device(device)
+    chosen, where = resolve(EvaluationOptions, (FLAGS, choice)), devices.resolve_device(device)
     asked = list(dict.fromkeys(evaluator.resolve_metric(name) for name in metrics or ()))
     for name in asked:
         evaluator.check_extractor(name, extractor or DEFAULT_EXTRACTOR)
@@ -85,15 +86,6 @@ def compare(first: str | Path, second: str | Path) -> dict[str, Any]:
         for d in found
     }
     return {"metrics": rows}
-
-
-def _choice(values: dict[str, Any]) -> EvaluationOptions:
-    unknown = values.keys() - EvaluationOptions.__dataclass_fields__.keys()
-    if unknown:
-        raise UsageError(
-            f"unknown option {min(unknown)!r}; possible: {', '.join(EvaluationOptions.__dataclass_fields__)}"
-        )
-    return EvaluationOptions(**values)
 
 
 def _whose(weights: str | Path | None, asked: Iterable[str], extractor: str) -> tuple[Path | None, Path | None]:

@@ -1,91 +1,333 @@
-"""translate.api.session"""
+"""Training session: how a training is put together, from the settings and the data folder to the loop."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain, islice
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from translate import config, images
-from translate.data import albumentations_recipe, batch_augment
+from translate import atomic
+from translate.api import training_data
+from translate.api.initial_weights import read_initial_weights
+from translate.api.run_record import RunRecord, check_same_settings
+from translate.api.validation import ValidationEvaluator, split_for_validation
+from translate.config import TrainConfig, to_dict
+from translate.data import layouts, loader
 from translate.data.loader import Loader, LoaderOptions
-from translate.data.preprocessing import Preprocessing
-from translate.errors import UsageError
+from translate.data.split import Split
+from translate.dataset_check import quick
+from translate.errors import DataError, ProcessLostError, UsageError
 from translate.methods import Method
 from translate.methods.base import Batch
-from translate.training import loop
+from translate.run_folder import BEST_MODEL, MODEL, list_checkpoints
+from translate.runtime import devices, distributed
+from translate.runtime.precision import Precision, configure_tf32, resolve_precision, use_channels_last
+from translate.trained import folder as model_folder
+from translate.trained.detect import Weights
+from translate.training import checkpoint, cuda_graphs, loop, memory_estimate
+from translate.training.engine import Engine
+from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
+from translate.training.monitors.health_checks import HealthMonitor
+from translate.training.schedule import Schedule
+from translate.training.validation import Validation
+from translate.version import __version__
 
-
-def build_preprocessing(cfg: Any, method: Method) -> Preprocessing:
-    """How the images of a training are prepared."""
-    size, values = cfg.load_size, (cfg.range_a, cfg.range_b)
-    declared_a, declared_b = (None if text is None else config.parse_range(text) for text in values)
-    return Preprocessing(
-        size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (declared_a, declared_b),
-        cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"],
-    )  # fmt: skip
-
-
-def loader_options(cfg: Any) -> LoaderOptions:
-    """How the images of a training are loaded."""
-    chosen = albumentations_recipe.load_recipe(cfg.albumentations) if cfg.albumentations else None
-    return LoaderOptions(
-        cfg.loader, cfg.workers, cfg.sampling, batch_augment.parse_augmentations(cfg.augment), chosen, cfg.strict
-    )
-
-
-def recipe_digest(cfg: Any) -> str:
-    """Of the content of a recipe of albumentations: a changed one is changed data."""
-    return f" {albumentations_recipe.load_recipe(cfg.albumentations).digest}" if cfg.albumentations else ""
-
-
-def check_data_options(cfg: Any, device: torch.device) -> None:
-    """UsageError where the settings of the data path cannot be, before anything is read."""
-    for declared in (cfg.range_a, cfg.range_b):
-        if declared is not None:
-            config.parse_range(declared)
-    try:
-        images.parse_colour(cfg.background)
-    except ValueError:
-        raise UsageError(f"--background {cfg.background}: no such colour; use a name or #rrggbb") from None
-    if cfg.decoder == "nvjpeg" and device.type != "cuda":
-        raise UsageError(f"--decoder nvjpeg decodes on a CUDA device, not on {device.type}; use pillow or torchcodec")
-    if cfg.decoder != "pillow" and importlib.util.find_spec("torchcodec") is None:
-        raise UsageError(f"--decoder {cfg.decoder} needs torchcodec: install image-translate[gpu], or use pillow")
-    loader_options(cfg)
+SAMPLE_ROWS = 4
+"""Rows of a sample grid."""
 
 
 @dataclass
-class LaterLoader:
-    """Another loader for the steps from an image of the run on, made when it is first needed."""
+class TrainingSession:
+    """A training put together in phases, each of which needs what the ones before it have found.
 
-    image: int
-    load: Callable[[], Loader]
+    Errors that a user can fix come early: before the folder is touched if the settings or the data are wrong, before the
+    first step in any case.
+    """
 
-    @cached_property
-    def loader(self) -> Loader:
-        return self.load()
+    method_class: type[Method]
+    cfg: TrainConfig
+    root: Path
+    """The data folder."""
+    folder: Path
+    """The run folder."""
+    say: Callable[[str], None]
+    may_change: bool = False
+    """A run in the folder is resumed even if settings that decide the weights differ from its own."""
+
+    device: torch.device = field(init=False)
+    precision: Precision = field(init=False)
+    loader_options: LoaderOptions = field(init=False)
+    split: Split = field(init=False)
+    """The training images."""
+    evaluator: ValidationEvaluator | None = field(init=False)
+    """Of the first process; None without validation."""
+    schedule: Schedule = field(init=False)
+    initial_weights: dict[str, Weights] = field(init=False)
+    """Weights by network that a new run starts from instead of random ones."""
+    state: dict[str, Any] | None = field(init=False)
+    """The newest checkpoint; None in a new run."""
+    method: Method = field(init=False)
+    engine: Engine = field(init=False)
+    fingerprint: str = field(init=False)
+    """Of the training images and what is done to them."""
+    environment: dict[str, str | int | bool] = field(init=False)
+    """What the last bits of the weights depend on, such as the device."""
+    loader: Loader = field(init=False)
+    later: training_data.LaterLoader | None = field(init=False)
+    sample: Batch = field(init=False)
+    """The fixed batch of the sample grids and monitors."""
+
+    def run(self) -> int:
+        """Train until the plan is fulfilled, and return the images seen.
+
+        Raises a TranslateError for whatever a user can fix, Interrupted after a clean save on a signal, and ProcessLostError
+        if another process of the training has ended.
+        """
+        if self.cfg.threads is not None:
+            torch.set_num_threads(self.cfg.threads)
+        self.device = devices.resolve_device(self.cfg.device)
+        try:
+            distributed.init_process_group(self.device)
+            return self._run()
+        except Exception as e:
+            if not distributed.is_lost_process(e):
+                raise
+            raise ProcessLostError(
+                "another process of this training has ended, or cannot be reached; this one stops too, and the last checkpoint "
+                "is whole: start all of them again with the same command"
+            ) from e
+
+    def _run(self) -> int:
+        if distributed.rank() > 0:
+            self.say = lambda line: None
+        self.check_options()
+        self.divide_data()
+        self.find_initial_weights()
+        with self.locked_folder():
+            self.load_checkpoint()
+            if self.state is not None and self.is_finished(self.state):
+                return self.state["images"]
+            self.build_engine()
+            self.identify_data()
+            self.restore_checkpoint()
+            self.build_loaders()
+            self.check_memory()
+            self.write_config()
+            self.build_loop().run()
+        return self.engine.images
+
+    # Before the folder is touched.
+
+    def check_options(self) -> None:
+        """Check the settings that depend on the device."""
+        self.precision = resolve_precision(self.cfg.precision, self.device)
+        self.loader_options = training_data.check_data_options(self.cfg, self.device)
+
+    def divide_data(self) -> None:
+        """Find the training images, set images aside for validation, and count what the plan takes."""
+        cls, cfg = self.method_class, self.cfg
+        split = layouts.find_split(self.root, cls.layout, "train", cfg.direction)
+        is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
+        with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
+        if with_labels != cfg:
+            self.cfg = cfg = cls.resolve_config(with_labels)
+        self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
+        self.evaluator = None
+        if validation_set and distributed.rank() == 0:
+            self.evaluator = ValidationEvaluator(self.root, validation_set, cfg, cls.layout, self.device)
+        self.schedule = Schedule.from_config(cfg, len(self.split))
+        if self.schedule.planned == 0:
+            raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
+
+    def find_initial_weights(self) -> None:
+        """Read the weights of `--init-from`, if the run is a new one."""
+        is_new = not list_checkpoints(self.folder)
+        self.initial_weights = (
+            read_initial_weights(self.method_class, self.cfg, self.say) if self.cfg.init_from and is_new else {}
+        )
+
+    # The folder, and what is in it.
+
+    @contextmanager
+    def locked_folder(self) -> Iterator[None]:
+        """Hold the lock of the run folder, tidied and with the same settings; in the first process, which alone writes."""
+        if distributed.rank() > 0:
+            yield
+            return
+        remedy = "wait for it or use another --run"
+        with atomic.remove_empty_folders_on_error(self.folder), atomic.lock_folder(self.folder, remedy):
+            atomic.check_writable(self.folder)
+            atomic.remove_temporaries(self.folder)
+            for model in (MODEL, BEST_MODEL):
+                atomic.recover_folder(self.folder / model)
+            check_same_settings(self.folder, self.method_class.name, self.cfg, may_change=self.may_change)
+            yield
+
+    def load_checkpoint(self) -> None:
+        """Read the newest checkpoint, in all processes the same."""
+        self.state = distributed.broadcast_object(lambda: checkpoint.load_newest(self.folder, self.say))
+
+    def is_finished(self, state: dict[str, Any]) -> bool:
+        """Return whether the run has fulfilled its plan, or has stopped early; a message says so."""
+        has_model = distributed.broadcast_object(lambda: model_folder.is_model_folder(self.folder / MODEL))
+        images, misses = state["images"], state.get("validation", {}).get("misses", 0)
+        if images >= self.schedule.planned and has_model:
+            self.say(f"{self.folder}: finished after {images} images; a larger --images or --epochs continues it")
+            return True
+        if self.cfg.patience is not None and misses >= self.cfg.patience:
+            self.say(
+                f"{self.folder}: stopped early after {images} images, {misses} validations without improvement; a larger "
+                f"--patience continues it"
+            )
+            return True
+        return False
+
+    # The networks.
+
+    def build_engine(self) -> None:
+        """Build the method's networks and the engine that trains them, with the weights that a new run starts from."""
+        cfg, device, precision = self.cfg, self.device, self.precision
+        configure_tf32(device, precision)
+        self.method = self.method_class(cfg)
+        _check_auto_batch(cfg, self.method)
+        self.engine = Engine(
+            self.method,
+            self.schedule,
+            seed=cfg.seed,
+            device=device,
+            precision=precision,
+            batch_size=cfg.batch_size,
+            ema_half_life=cfg.ema_half_life,
+            compiled=cfg.compile,
+            fixed_size=cfg.preprocess != "none",
+            channels_last=use_channels_last(cfg.channels_last, device, precision),
+            runner=cuda_graphs.build_runner(cfg.graph, device, precision, self.say),
+        )
+        for network, weights in self.initial_weights.items():  # now that they are kept at the precision of the training
+            self.method.get_submodule(network).load_state_dict(weights)
+
+    def identify_data(self) -> None:
+        """Take the fingerprint of the data, which must be the same for all processes, and note the environment."""
+        recipe = self.loader_options.albumentations
+        self.fingerprint = self.split.fingerprint() + (f" {recipe.digest}" if recipe else "")
+        self.environment = devices.numerical_environment(self.device)
+        if len(set(distributed.all_gather_object(self.fingerprint))) > 1:
+            raise DataError(
+                f"{self.root}: differs between the processes of this training; copy the folder to every machine"
+            )
+
+    def restore_checkpoint(self) -> None:
+        """Load the checkpoint into the engine, and say what has changed since."""
+        if self.state is None:
+            return
+        try:
+            self.engine.load_state(self.state)
+        except (RuntimeError, ValueError, KeyError):
+            raise UsageError(
+                f"{self.folder}: its checkpoint does not fit these networks; leave out the flags that change them, or start a "
+                f"new --run with --init-from {self.folder}"
+            ) from None
+        self.say(f"{self.folder}: resuming after {self.engine.images} images")
+        changed = devices.environment_changes(self.state.get("environment", {}), self.environment)
+        if changed:
+            self.say(f"resumed with {', '.join(changed)}: weights may differ in the last bits")
+        if self.state["data"] != self.fingerprint:
+            self.say(f"warning: {self.root} has changed since this run was started; it resumes on the new data")
+
+    # The data.
+
+    def build_loaders(self) -> None:
+        """Check the training images quickly, and build their loaders and the sample batch."""
+        cfg, cls = self.cfg, self.method_class
+        preprocessing = training_data.build_preprocessing(cfg, self.method)
+        if distributed.rank() == 0:
+            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size):
+                self.say(line)
+        options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
+        build = partial(
+            Loader, self.split, options=options, device=self.device, dtype=self.precision.weights, say=self.say
+        )
+        self.loader = build(preprocessing)
+        self.later = None
+        if getattr(cfg, "whole_in_decay", False) and preprocessing.load_size != cfg.crop_size:
+            whole = replace(preprocessing, load_size=cfg.crop_size)
+            self.later = training_data.LaterLoader(self.schedule.decays_from, lambda: build(whole))
+        shown = layouts.held_out_split(self.root, cls.layout, cfg.direction) or self.split
+        self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
+
+    # The last checks, and the loop.
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches of a step: with `--auto-batch` at least as many as memory needed before."""
+        cfg, state = self.cfg, self.state
+        before = state["accumulate"] if state is not None and cfg.auto_batch and "accumulate" in state else 1
+        return before if cfg.batch_size % before == 0 and before > cfg.accumulate else cfg.accumulate
+
+    def check_memory(self) -> None:
+        """Say how much memory the training is estimated to need; raise UsageError if that is too much."""
+        if self.cfg.max_memory is None and self.device.type != "cuda":
+            return
+        cfg = replace(self.cfg, accumulate=self.accumulate)
+        data = self.loader.bytes_needed if self.loader.tier == "resident" else 0
+        self.say(
+            distributed.broadcast_object(
+                lambda: memory_estimate.check_memory(
+                    self.method_class, cfg, self.sample, self.device, self.precision, data
+                )
+            )
+        )
+
+    def write_config(self) -> None:
+        """Write the resolved settings into the run folder."""
+        if distributed.rank() == 0:
+            record = RunRecord(self.method_class.name, self.root.resolve(), distributed.world_size(), to_dict(self.cfg))
+            record.write(self.folder)
+
+    def write_model(self, folder: Path) -> None:
+        """Write the networks as they are into a model folder."""
+        model_folder.write_trained_model(folder, self.method, title=self.root.resolve().name, seen=self.engine.images)
+
+    def build_validation(self) -> Validation | None:
+        """Return the validation in the state of the checkpoint; None without one, and in all processes but the first."""
+        if self.evaluator is None:
+            return None
+        validation = Validation(
+            self.evaluator, self.folder, self.write_model, self.engine.ema, self.cfg.patience, self.say
+        )
+        if self.state is not None:
+            validation.load_state(self.state.get("validation", {}))
+        return validation
+
+    def build_loop(self) -> loop.Training:
+        """Return the training loop, with its monitors and validation."""
+        cfg = self.cfg
+        return loop.Training(
+            self.engine,
+            training_data.loop_data(self.loader, self.sample, self.later),
+            self.folder,
+            accumulate=self.accumulate,
+            auto_batch=cfg.auto_batch,
+            cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every, cfg.keep_every, cfg.evaluate_every),
+            monitors=(HealthMonitor(self.sample), DiscriminatorOutputMonitor(self.sample)) if cfg.watch else (),
+            validation=self.build_validation(),
+            write_model=self.write_model,
+            extra_state={"data": self.fingerprint, "version": __version__, "environment": self.environment},
+            say=self.say,
+        )
 
 
-def loop_data(source: Loader, sample: Batch, later: LaterLoader | None = None) -> loop.TrainingData:
-    """What the loop is given: the batches of one loader, or of one after the other."""
-    order, steps = source.context.sampler, source.context.batch_sampler
-
-    def later_batches(start: int, seed: int) -> Iterator[Batch]:
-        assert later is not None
-        later.loader.context.sampler.reseed(seed)
-        yield from later.loader.batches(start)
-
-    def batches(start: int, seed: int) -> Iterator[Batch]:
-        order.reseed(seed)
-        if later is None:
-            return source.batches(start)
-        size = steps.batch_size * steps.world_size
-        before = max(0, -(-(later.image - start) // size))
-        first = islice(source.batches(start), before) if before else iter(())
-        return chain(first, later_batches(start + before * size, seed))
-
-    return loop.TrainingData(batches, lambda numbers: order.files(torch.tensor(numbers)), sample)
+def _check_auto_batch(cfg: TrainConfig, method: Method) -> None:
+    """Check that splitting batches further changes nothing but the memory. Raises UsageError if it would."""
+    if not cfg.auto_batch:
+        return
+    if method.coupled:
+        raise UsageError(
+            f"--auto-batch on: the images of a batch influence each other ({method.coupled}), so that a batch in more parts "
+            f"is another one; use --norm instance --dropout off, or leave out --auto-batch"
+        )
+    if distributed.world_size() > 1:
+        raise UsageError("--auto-batch on works in a single process; with several give --accumulate")

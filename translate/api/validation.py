@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
-from translate import config
 from translate.api.evaluation import DEFAULT_EXTRACTOR, build_results, compute_metrics, default_metrics
 from translate.data import layouts
-from translate.data.layouts import Split
+from translate.data.split import Split
 from translate.errors import UsageError
 from translate.evaluation import evaluator, extractors, protocol
 from translate.evaluation.cases import EvaluationOptions, case_from_split, find_hidden_pairs
@@ -101,7 +100,6 @@ class ValidationEvaluator:
 
         source = translator.read_model(model)
         ready = Translator(source, self.device)
-        settings = config.to_dict(self.cfg)
         case = case_from_split(
             ready,
             None,
@@ -109,7 +107,6 @@ class ValidationEvaluator:
             self.known.name,
             self.known.split,
             self.cfg.direction,
-            settings,
             EvaluationOptions(),
             look_up,
         )

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from translate.errors import UsageError
+from translate.text import one_line
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def read_card(path: Path) -> DatasetCard:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise UsageError(f"{path}: no readable TOML: {' '.join(str(e).split())}") from None
+        raise UsageError(f"{path}: no readable TOML: {one_line(e)}") from None
     _check_keys(values, CARD_KEYS, str(path))
     for key in REQUIRED_KEYS:
         if not values.get(key):

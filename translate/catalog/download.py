@@ -1,6 +1,5 @@
 """Downloads over bad lines: resumed where they stopped, checked by size and SHA-256, and only then given their name."""
 
-import hashlib
 import http.client
 import json
 import os
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-import translate
 from translate import atomic
 from translate.errors import DataError, StorageError
 from translate.text import one_line
+from translate.version import __version__
 
 CHUNK = 1 << 20
 """Bytes that are held at a time."""
@@ -99,7 +98,7 @@ def download_file(
             wait = max(min(2.0**failures, 30), min(e.wait, 120))
             options.say(f"{url}: {e}; {have}, trying again in {wait:.0f} s")
             options.pause(wait)
-    found = file_sha256(part.path)
+    found = atomic.file_sha256(part.path)
     if sha256 is not None and found != sha256:
         part.remove()
         raise DataError(f"{url}: SHA-256 is {found}, but {sha256} by {expected_by}; the file was removed; {remedy}")
@@ -110,11 +109,6 @@ def download_file(
 def partial_size(target: Path) -> int:
     """Bytes that are kept of a download that has not come to its end."""
     return _Part(target).length()
-
-
-def file_sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass
@@ -222,7 +216,7 @@ class _Transfer:
         if note is None or note.url != self.url or not (validator or self.hash_known):
             note, start = None, 0
         # Compression on the way would change the sizes; the User-Agent says who asks.
-        headers = {"Accept-Encoding": "identity", "User-Agent": f"image-translate/{translate.__version__}"}
+        headers = {"Accept-Encoding": "identity", "User-Agent": f"image-translate/{__version__}"}
         if start:
             headers["Range"] = f"bytes={start}-"
             if validator:

@@ -106,7 +106,7 @@ def _archive(card: DatasetCard, source: ArchiveSource, archive: Path, hashes: "_
         whence = str(hashes.path)
         remedy = f"if its publisher replaced it on purpose, remove {whence} and give the same command again"
     if archive.is_file():
-        found = download.file_sha256(archive)
+        found = atomic.file_sha256(archive)
         if known in (None, found):
             return found
         archive.unlink()

@@ -1,10 +1,11 @@
-"""The commands and their flags, as cyclopts parses them."""
+"""The commands, as cyclopts parses them."""
 
 from cyclopts import App
 
-import translate
 from translate.cli import ABOUT, COMMANDS
+from translate.cli.flags import APP_GROUPS
+from translate.version import __version__
 
-app = App(name="translate", help=ABOUT, version=translate.__version__, help_format="plaintext")
-for _name, (_where, _help) in COMMANDS.items():
-    app.command(_where, name=_name, help=_help)
+app = App(name="translate", help=ABOUT, version=__version__, help_format="plaintext", **APP_GROUPS)
+for _name, (_where, _) in COMMANDS.items():
+    app.command(_where, name=_name)

@@ -16,6 +16,8 @@ from translate.conversion.options import SOURCE_TYPES, ConversionOptions, make_m
 from translate.conversion.output_paths import Item, output_format
 from translate.errors import StorageError, UsageError
 from translate.images import Frame, ImageError, Metadata, Picture
+from translate.runtime.memory import is_out_of_memory
+from translate.text import one_line
 from translate.trained.translator import Translator, tile_alpha
 
 
@@ -76,10 +78,10 @@ class ItemConverter:
         self.tileable = tiling.is_tileable(translator.generator_for(options.to))
         if isinstance(options.tile, int) and not self.tileable:
             raise UsageError(
-                f"--tile {options.tile}: a {translator.info['networks']['generator']} works on the whole image and has no "
+                f"--tile {options.tile}: a {translator.info.networks['generator']} works on the whole image and has no "
                 f"tiles; use --tile auto"
             )
-        self.mark = make_mark(translator.info["method"], translator.sha256, SOURCE_TYPES[options.source_type])
+        self.mark = make_mark(translator.info.method, translator.sha256, SOURCE_TYPES[options.source_type])
 
     def read(self, item: Item) -> LoadedInput:
         """ImageError or OSError where it cannot be read."""
@@ -90,9 +92,7 @@ class ItemConverter:
         moves = self._may_move(item) and images.is_animated(path)
         picture = None if moves else images.read(path, how=self.read_options)
         tile = None if picture is None else self._tile(picture)
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return LoadedInput(item, picture, tile, (stat.st_size, stat.st_mtime_ns, digest), started)
+        return LoadedInput(item, picture, tile, (stat.st_size, stat.st_mtime_ns, atomic.file_sha256(path)), started)
 
     def _may_move(self, item: Item) -> bool:
         """Whether an input that is an animation becomes one."""
@@ -150,7 +150,7 @@ class ItemConverter:
                 )
                 return whole
             except (RuntimeError, MemoryError) as e:
-                if not (tiling.is_out_of_memory(e) and options.tile == "auto" and self.tileable):
+                if not (is_out_of_memory(e) and options.tile == "auto" and self.tileable):
                     raise
             tile = tiling.MAX_TILE[self.translator.device.type]
         return tiling.translate_pixels(
@@ -248,6 +248,4 @@ class ItemConverter:
 
 def failure_reason(error: Exception) -> str:
     """One line on why an image failed."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:200] or "out of memory"
+    return one_line(error) if str(error) else "out of memory"

@@ -14,19 +14,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from translate import atomic, images
+from translate.callbacks import ProgressCallback
 from translate.conversion import tiling
 from translate.conversion.inputs import Listing, Shard, list_inputs, resolve_shard
 from translate.conversion.item import ItemConverter, failure_reason
 from translate.conversion.manifest import Manifest, list_manifests, merge_manifests
-from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult, ProgressCallback
+from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Committer, Pipeline
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
+from translate.text import file_size
 from translate.trained.translator import Translator
 
-__all__ = ["ConversionOptions", "ConversionResult", "ProgressCallback", "convert"]
+__all__ = ["ConversionOptions", "ConversionResult", "convert"]
 
 
 def convert(
@@ -106,7 +108,7 @@ def _check_scratch(converter: ItemConverter, todo: list[Item], say: Callable[[st
             converter.translator, converter.options.to, height, width, converter.options.tile, converter.scratch
         )
         free = shutil.disk_usage(converter.scratch).free
-        say(f"{path!r}, the largest: {width}×{height}, {need / 1e9:.1f} GB of scratch; {free / 1e9:.1f} GB are free")
+        say(f"{path!r}, the largest: {width}×{height}, {file_size(need)} of scratch; {file_size(free)} are free")
 
 
 def _make(

@@ -1,6 +1,5 @@
 """The journal of a conversion: what was made of what, by which model and how."""
 
-import hashlib
 import json
 import os
 import threading
@@ -62,9 +61,9 @@ class Manifest:
             size, time, digest = line["made_from"]
         except (KeyError, TypeError, ValueError):
             return False
-        if size != source.st_size or (time != source.st_mtime_ns and digest != file_sha256(root / item.input)):
+        if size != source.st_size or (time != source.st_mtime_ns and not _has_sha256(root / item.input, digest)):
             return False
-        return line.get("written") == made.st_mtime_ns or line["sha256"] == file_sha256(self.folder / item.output)
+        return line.get("written") == made.st_mtime_ns or _has_sha256(self.folder / item.output, line["sha256"])
 
     def last_line(self, name: str) -> ManifestLine | None:
         """The last line of an input."""
@@ -112,13 +111,12 @@ def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
     return len(journal.output_names), failures
 
 
-def file_sha256(path: Path) -> str | None:
-    """Of a file's content; None where it cannot be read."""
+def _has_sha256(path: Path, sha256: str) -> bool:
+    """Return True if the file can be read and its content has this SHA-256."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return atomic.file_sha256(path) == sha256
     except OSError:
-        return None
+        return False
 
 
 def _encoded(line: ManifestLine) -> bytes:

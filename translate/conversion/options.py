@@ -1,99 +1,113 @@
-"""How to convert, and what came of it."""
+"""Options of a conversion, declared once for the flags and the keyword arguments, and its result."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import translate
-from translate import images
+from translate import config, images
+from translate.config import option
 from translate.conversion import tiling
 from translate.conversion.output_paths import Item
 from translate.errors import UsageError
 from translate.images import Mark
-from translate.trained.translator import Translator, check_pixel_mode
+from translate.trained.translator import PIXEL_MODES, Translator
+from translate.version import __version__
 
 SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
-"""IPTC's terms for what the mark says: a photo that was changed, or a picture made of what is none (edges, labels)."""
-
-
-def check_quality(quality: int | None) -> None:
-    """UsageError where it is no quality that formats have."""
-    if quality is not None and not 1 <= quality <= 100:
-        raise UsageError(f"--quality {quality}: must be from 1 to 100")
-
-
-def check_positive(**values: int | None) -> None:
-    """UsageError where a flag that counts something is given as less than 1."""
-    for name, value in values.items():
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+"""Digital source types of IPTC by name: a changed photo, or an image generated from edges or labels."""
 
 
 def make_mark(method: str, sha256: str, source_type: str) -> Mark:
-    """What outputs say of the model that made them: its method and weights; `source_type`: a term of IPTC's."""
-    return Mark(f"image-translate {translate.__version__}", method, sha256[:12], source_type)
+    """Return the mark that names the model in the metadata of outputs: its method and weights, and IPTC's `source_type`."""
+    return Mark(f"image-translate {__version__}", method, sha256[:12], source_type)
 
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """How to convert; the names are the flags'."""
+    """Options of a conversion. Raises UsageError that names the flag where a value is not possible."""
 
-    to: str = "b"
-    format: str = "keep"
-    quality: int | None = None
-    batch_size: int = 8
-    overwrite: bool = False
-    dry_run: bool = False
-    limit: int | None = None
-    max_pixels: int = images.MAX_PIXELS
-    seed: int = 0
-    pixels: str = "rounded"
-    background: str = "white"
-    shard: str | None = None
-    """I/N; None: what torchrun or Slurm say, else the whole."""
-    merge: bool = False
-    """Only join the journals of shards."""
-    cluster: str | None = None
-    """Address of a Ray cluster, or "local" for a Ray of this machine; None: convert in this process."""
-    tile: int | str = "auto"
-    """Side of the tiles of large images; "auto": where the whole does not fit into memory; "off": never."""
-    scratch: str | Path | None = None
-    """Folder for what tiled images need beside memory; None: memory."""
-    mark: bool = True
-    """Outputs say in their metadata that a model made them."""
-    source_type: str = "composite"
-    """A row of SOURCE_TYPES: what the mark says."""
-    strip_gps: bool = False
-    """Outputs do not carry where a photo was taken."""
-    first_frame: bool = False
-    """Of an animation only the first frame is converted."""
-    report: bool = False
-    """Also make a page with pictures before and after, `report.html`."""
+    to: str = option(
+        "b", "target domain: b; a with a two-way model; the name of a domain with StarGAN", group="Translation"
+    )
+    seed: int = option(0, "seed of the noise of models with dropout", group="Translation")
+    pixels: str = option(
+        "rounded",
+        "how integer pixels are computed: rounded to the nearest, or as by the reference implementation (cut off)",
+        choices=PIXEL_MODES,
+        group="Translation",
+    )
+    batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
+    tile: int | str = option(
+        "auto",
+        "side of the tiles in which large images are translated; auto tiles images that do not fit into memory; off never",
+        choices=("auto", "off"),
+        low=tiling.MIN_TILE,
+        group="Speed",
+    )
+    scratch: str | Path | None = option(
+        None, "folder for temporary files of tiled images [default: keep them in memory]", group="Speed"
+    )
+    shard: str | None = option(
+        None,
+        "I/N: convert part I (from 0) of N [default: the rank under torchrun or in a Slurm array, else everything]",
+        group="Speed",
+    )
+    merge: bool = option(False, "only merge the manifests of shards, converting nothing", group="Speed")
+    cluster: str | None = option(
+        None,
+        "convert on a Ray cluster: its address, auto or local; all nodes must share the folders [default: this process]",
+        group="Speed",
+    )
+    limit: int | None = option(None, "stop after N images [default: convert all]", low=1, group="Input")
+    max_pixels: int = option(
+        images.MAX_PIXELS, "refuse images of more than N pixels; they are listed as failed", low=1, group="Input"
+    )
+    first_frame: bool = option(False, "convert only the first frame of an animation", group="Input")
+    format: str = option(
+        "keep",
+        "file format of the outputs; keep is that of each input",
+        choices=("keep", *images.WRITERS, *images.ALIASES),
+        group="Output",
+    )
+    quality: int | None = option(
+        None,
+        "quality of jpg, webp and avif, from 1 to 100 [default: that of the format's encoder]",
+        low=1,
+        high=100,
+        group="Output",
+    )
+    background: str = option("white", "colour that replaces transparency: a name or #rrggbb", group="Output")
+    overwrite: bool = option(False, "convert every image again, replacing the outputs", group="Output")
+    dry_run: bool = option(False, "list the outputs without writing anything", group="Output")
+    report: bool = option(
+        False, "also write OUTPUT/report.html: images before and after, and the failures", group="Output"
+    )
+    mark: bool = option(True, "say in the metadata of the outputs that a model made them", group="Output")
+    source_type: str = option(
+        "composite",
+        "source type in the mark: composite (a changed photo) or generated (from edges or labels)",
+        choices=SOURCE_TYPES,
+        group="Output",
+    )
+    strip_gps: bool = option(False, "leave the place where a photo was taken out of the outputs", group="Output")
 
     def __post_init__(self) -> None:
-        if self.format != "keep" and images.writer_for(self.format) is None:
-            raise UsageError(f"--format {self.format}: unknown; possible: keep, {', '.join(images.WRITERS)}")
-        check_quality(self.quality)
-        if self.source_type not in SOURCE_TYPES:
-            raise UsageError(f"--source-type {self.source_type}: unknown; possible: {', '.join(SOURCE_TYPES)}")
-        if self.tile not in ("auto", "off") and not (isinstance(self.tile, int) and self.tile >= tiling.MIN_TILE):
-            raise UsageError(f"--tile {self.tile}: must be auto, off or a number of pixels from {tiling.MIN_TILE} up")
+        config.check_options(self)
         if self.scratch is not None and not Path(self.scratch).is_dir():
             raise UsageError(f"--scratch {self.scratch}: no such folder")
-        check_pixel_mode(self.pixels)
         try:
             images.parse_colour(self.background)
         except ValueError:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
         if self.merge and self.report:
-            raise UsageError("--merge --report: merging shows no pictures; merge first, then the same without --merge")
-        check_positive(batch_size=self.batch_size, limit=self.limit, max_pixels=self.max_pixels)
+            raise UsageError(
+                "--merge --report: merging has no images to show; merge first, then run the same command without --merge"
+            )
 
     def output_settings(self, translator: Translator) -> dict[str, Any]:
-        """What decides the bytes of an output, beside the weights and the input."""
-        behaviour = {name: translator.info[name] for name in ("dropout", "norm_statistics")}
+        """Return all that decides the bytes of an output, beside the weights and the input."""
+        behaviour = {"dropout": translator.info.dropout, "norm_statistics": translator.info.norm_statistics}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,
@@ -107,24 +121,23 @@ DEFAULT_OPTIONS = ConversionOptions()
 
 @dataclass
 class ConversionResult:
-    """What a conversion did."""
+    """Counts, failures and notices of a conversion."""
 
     output: Path
+    """Folder or file of the outputs."""
     done: int = 0
+    """Images converted."""
     skipped: int = 0
-    """Already done by an earlier run."""
+    """Images that an earlier run has converted."""
     others: int = 0
-    """Files that are no images by their extension."""
+    """Files that are not images by their extension."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Input → why it failed."""
+    """Input → reason of the failure."""
     notices: Counter[str] = field(default_factory=Counter)
-    """What outputs do not hold of their inputs → of how many images."""
+    """Notice, such as what a format cannot hold → number of images."""
     seconds: float = 0.0
+    """Wall time."""
     planned: list[Item] = field(default_factory=list)
-    """With `dry_run`: what would be made."""
+    """Inputs and outputs of a dry run."""
     report: Path | None = None
-    """The page, where one was made."""
-
-
-ProgressCallback = Callable[[int, int, int], None]
-"""Called with images finished, failed, and in all."""
+    """The HTML report, if one was written."""

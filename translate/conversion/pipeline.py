@@ -10,9 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from translate import atomic, images
+from translate.callbacks import ProgressCallback
 from translate.conversion.item import ItemConverter, LoadedInput, StagedOutput, TranslatedItem
 from translate.conversion.manifest import Manifest
-from translate.conversion.options import ConversionResult, ProgressCallback
+from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item
 from translate.errors import StorageError
 from translate.images import ImageError

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import atomic, images, keyed_random
-from translate.conversion.options import ProgressCallback, check_positive, check_quality, make_mark
+from translate import atomic, config, images, keyed_random
+from translate.callbacks import ProgressCallback
+from translate.config import option
+from translate.conversion.options import make_mark
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
@@ -63,22 +65,27 @@ class ImageSampler:
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """What to make; the names are the flags'."""
+    """Options of sampling. Raises UsageError that names the flag where a value is not possible."""
 
-    count: int = 64
-    seed: int = 0
-    of_class: str | None = None
-    format: str = "png"
-    quality: int | None = None
-    batch_size: int = 64
-    overwrite: bool = False
-    mark: bool = True
+    count: int = option(64, "number of images", low=1, group="Images")
+    seed: int = option(0, "seed of the noise; the same seed gives the same images", group="Images")
+    of_class: str | None = option(
+        None, "generate only images of this class [default: all classes in turn]", group="Images"
+    )
+    format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
+    quality: int | None = option(
+        None,
+        "quality of jpg, webp and avif, from 1 to 100 [default: that of the format's encoder]",
+        low=1,
+        high=100,
+        group="Output",
+    )
+    batch_size: int = option(64, "images that are generated at a time", low=1, group="Speed")
+    overwrite: bool = option(False, "generate every image again, replacing those in the folder", group="Output")
+    mark: bool = option(True, "say in the metadata of the images that a model made them", group="Output")
 
     def __post_init__(self) -> None:
-        check_positive(count=self.count, batch_size=self.batch_size)
-        if images.writer_for(self.format) is None:
-            raise UsageError(f"--format {self.format}: unknown; possible: {', '.join(images.WRITERS)}")
-        check_quality(self.quality)
+        config.check_options(self)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Augmentation by a user's own albumentations recipe, for `--albumentations recipe.yaml`, on the CPU.
+"""Augmentation on the CPU by a user's albumentations recipe, for `--albumentations recipe.yaml`.
 
 A recipe is a list of transforms by name:
 
@@ -11,8 +11,8 @@ A recipe is a list of transforms by name:
             - RandomGamma
 
 or what albumentations itself saves (`A.save(transform, "recipe.yaml", data_format="yaml")`). Only transforms of the
-albumentations package are built, by a look-up in a table; nothing is imported by its name. Each image's draws are a pure
-function of its key, so that neither workers nor their order change them.
+albumentations package are built, by look-up in a table; nothing is imported by name. Each image's draws are a pure function of
+its key, so that the number and order of workers do not change them.
 """
 
 import difflib
@@ -35,82 +35,82 @@ import numpy as np
 
 from translate import keyed_random
 from translate.errors import UsageError
+from translate.text import one_line
 
 COMPOSITIONS = frozenset(["OneOf", "SomeOf", "RandomOrder", "OneOrOther", "Sequential"])
-"""What may hold transforms. SelectiveChannelTransform may not: it changes the first image of a pair only."""
+"""Classes that may hold transforms. SelectiveChannelTransform may not: it changes the first image of a pair only."""
 
 EXCLUDED_CLASSES = frozenset(
     ["BasicTransform", "DualTransform", "ImageOnlyTransform", "Lambda", "ToTensorV2", "ToTensor3D"]
 )
-"""Classes of albumentations that a recipe cannot use: bases, one that takes Python functions, makers of tensors."""
+"""Classes of albumentations that a recipe cannot use: base classes, one that takes Python functions, tensor conversions."""
 
 MAX_RECIPE_BYTES = 1 << 20
-"""Bytes of a recipe, at most."""
+"""Largest size of a recipe file in bytes."""
 
 
 @dataclass(frozen=True)
 class AlbumentationsRecipe:
-    """A checked recipe. It is plain data, so it travels to worker processes; they build the transforms themselves."""
+    """Checked recipe of albumentations transforms.
+
+    It is plain data, so that it can be sent to worker processes, which build the transforms themselves.
+    """
 
     path: str
     steps: str
-    """The transforms as JSON."""
+    """Transforms as JSON."""
     resizes: bool
-    """Whether the result may have another size (`resizes: true` in the file)."""
+    """Permission for results of another size (`resizes: true` in the file)."""
 
     @property
     def digest(self) -> str:
-        """Changes with what the recipe says, not with its comments, its layout or its place."""
+        """Hash of the transforms, the same whatever the file's comments, layout and path: 16 hexadecimal digits."""
         return hashlib.sha256(f"{self.steps} {self.resizes}".encode()).hexdigest()[:16]
 
-    def __call__(self, images: Mapping[str, np.ndarray], key: int, labels: Iterable[str] = ()) -> dict[str, np.ndarray]:
-        """Images (H, W, C) by name → the same names, channels and dtypes, all changed by the same draws.
+    def __call__(self, images: Mapping[str, np.ndarray], key: int) -> dict[str, np.ndarray]:
+        """Augment images (H, W, C), uint8, or uint16 or float32 in [0, 1] where every transform takes them.
 
-        uint8, or uint16 or float32 in [0, 1] where every transform takes them. Those named in `labels` are label maps:
-        geometry only, the nearest pixel. The draws are a function of key and names, so that {"a": …, "b": …}, a pair, is
-        changed alike and {"a": …} and {"b": …}, which are none, are changed apart. The inputs stay as they are.
+        All are changed by the same draws, a function of key and names: {"a": …, "b": …}, a pair, is changed alike, and {"a": …}
+        and {"b": …}, which are none, are changed independently. The inputs are not modified. Raise ValueError for float32
+        outside [0, 1], and UsageError where a transform fails, or changes type, channels or, unless `resizes`, size.
         """
-        labels = frozenset(labels)
-        kinds = tuple((name, "mask" if name in labels else "image") for name in images)
         for name, image in images.items():
             if image.dtype == np.float32 and (image.min() < 0 or image.max() > 1):  # transforms would clip it
                 raise ValueError(
                     f"image {name} has values from {image.min()} to {image.max()}; float32 must be in [0, 1]"
                 )
-        targets = _targets(kinds)
-        compose = _built(self, kinds)
+        targets = _targets(tuple(images))
+        compose = _compose(self, tuple(images))
         seed = keyed_random.derive_key(key, "albumentations", *sorted(images)) & ((1 << 63) - 1)
-        # Not set_random_seed: that gives every transform the same seed, so that all of a recipe would draw alike.
+        # Not set_random_seed: it gives every transform the same seed, so that all transforms of a recipe would draw alike.
         compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        given = {targets[name]: image for name, image in images.items()}
-        if "image" not in given:  # label maps alone; albumentations measures an image
-            given["image"] = np.zeros((*next(iter(images.values())).shape[:2], 3), np.uint8)
         try:
-            results = compose(**given)
+            results = compose(**{targets[name]: image for name, image in images.items()})
         except Exception as e:  # cv2, numpy and albumentations raise a dozen kinds
             raise UsageError(
-                f"{self.path}: {_culprit(e)} cannot be done to {_kind(images)}: {_line(e)}; remove it or mend its settings"
+                f"{self.path}: {_failed_transform(e)} cannot be applied to {_describe(images)}: {_one_line(e)}; "
+                f"remove it or change its settings"
             ) from None
         return {name: self._checked(name, image, results[targets[name]]) for name, image in images.items()}
 
     def _checked(self, name: str, before: np.ndarray, after: Any) -> np.ndarray:
-        """The result, whose type and shape must be the input's."""
+        """Return the result as a contiguous array; UsageError unless its type and shape are the input's."""
         same = isinstance(after, np.ndarray) and after.dtype == before.dtype and after.shape[2:] == before.shape[2:]
         if not same:
             raise UsageError(
-                f"{self.path}: it turns {_kind({name: before})} into {_kind({name: after})}; leave out what changes "
+                f"{self.path}: it turns {_describe({name: before})} into {_describe({name: after})}; remove what changes "
                 f"the type or the channels (Normalize, ToFloat, ToRGB …)"
             )
         if after.shape != before.shape and not self.resizes:
             raise UsageError(
-                f"{self.path}: it turns {_kind({name: before})} into {_kind({name: after})}; leave out what changes the "
-                f"size, or say `resizes: true` in it"
+                f"{self.path}: it turns {_describe({name: before})} into {_describe({name: after})}; remove what changes the "
+                f"size, or write `resizes: true` in it"
             )
         return np.ascontiguousarray(after)
 
 
 def load_recipe(path: str | os.PathLike[str]) -> AlbumentationsRecipe:
-    """Reads and checks a recipe; UsageError says in one line what is wrong with it."""
+    """Read and check a recipe; UsageError gives its fault in one line."""
     document = _read(Path(path))
     steps: Any = document
     resizes = False
@@ -130,18 +130,18 @@ def load_recipe(path: str | os.PathLike[str]) -> AlbumentationsRecipe:
     try:
         text = json.dumps(steps, sort_keys=True)
     except (TypeError, ValueError) as e:
-        raise UsageError(f"{path}: {_line(e)}; use numbers, texts, lists and mappings only") from None
+        raise UsageError(f"{path}: {_one_line(e)}; use numbers, strings, lists and mappings only") from None
     recipe = AlbumentationsRecipe(str(path), text, resizes)
-    _built(recipe, (("image", "image"),))
+    _compose(recipe, ("image",))
     return recipe
 
 
 def _read(path: Path) -> Any:
-    """What a YAML file says, without making anything but numbers, texts, lists and mappings."""
+    """Read a YAML file; nothing but numbers, strings, lists and mappings is built."""
     import yaml  # type: ignore[import-untyped]  # comes with albumentations
 
     class Loader(yaml.SafeLoader):
-        """Without aliases: a few lines of them can stand for more values than there is memory."""
+        """Safe loader without aliases: a few lines of them can stand for more values than memory holds."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
@@ -158,7 +158,7 @@ def _read(path: Path) -> Any:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; {remedy}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as e:
-        raise UsageError(f"{path}: not a readable YAML file: {_line(e)}; {remedy}") from None
+        raise UsageError(f"{path}: not a readable YAML file: {_one_line(e)}; {remedy}") from None
 
 
 # Building. albumentations is imported here and nowhere else: it takes seconds.
@@ -169,41 +169,38 @@ def _albumentations() -> ModuleType:
     import albumentations  # type: ignore[import-untyped]
     import cv2
 
-    cv2.setNumThreads(1)  # several images at once are the workers' business
+    cv2.setNumThreads(1)  # the workers augment several images at once
     return albumentations
 
 
 _LOCAL = threading.local()
-"""The transforms that each thread has built: they keep their draws in themselves, so threads cannot share them."""
+"""Transforms that each thread has built: they hold the state of their draws, so threads cannot share them."""
 
 
-def _built(recipe: AlbumentationsRecipe, kinds: tuple[tuple[str, str], ...]) -> Any:
-    """The Compose for images of these names and kinds."""
+def _compose(recipe: AlbumentationsRecipe, names: tuple[str, ...]) -> Any:
+    """Build the Compose for images of these names, or return the one that this thread has built."""
     built: dict[Any, Any] = _LOCAL.__dict__.setdefault("built", {})
-    if (recipe, kinds) not in built:
+    if (recipe, names) not in built:
         a = _albumentations()
-        steps = [_step(a, recipe.path, step) for step in json.loads(recipe.steps)]
-        targets = _targets(kinds)
-        built[recipe, kinds] = a.Compose(
-            steps, additional_targets={targets[name]: kind for name, kind in kinds if targets[name] != "image"}
+        steps = [_build_transform(a, recipe.path, step) for step in json.loads(recipe.steps)]
+        targets = _targets(names)
+        built[recipe, names] = a.Compose(
+            steps, additional_targets={target: "image" for target in targets.values() if target != "image"}
         )
-    return built[recipe, kinds]
+    return built[recipe, names]
 
 
-def _targets(kinds: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Our names → albumentations': its first image must be called so, the others must not be names that it knows."""
-    targets: dict[str, str] = {}
-    for name, kind in kinds:
-        targets[name] = "image" if kind == "image" and "image" not in targets.values() else f"also {name}"
-    return targets
+def _targets(names: tuple[str, ...]) -> dict[str, str]:
+    """Map names of images to albumentations' targets: the first must be "image", the others none of its own names."""
+    return {name: f"also {name}" if i else "image" for i, name in enumerate(names)}
 
 
-def _step(a: ModuleType, path: str, step: Any) -> Any:
-    """One transform from its name, {name: arguments}, or albumentations' own form."""
+def _parse_step(path: str, step: Any) -> tuple[str, dict[str, Any]]:
+    """Split a step of a recipe into the name of a transform and its arguments; UsageError where it is neither form."""
     if isinstance(step, dict) and isinstance(step.get("__class_fullname__"), str):
         name = step["__class_fullname__"]
         arguments = {key: value for key, value in step.items() if key != "__class_fullname__"}
-        if name == "Compose":  # its other settings are about boxes and points
+        if name == "Compose":  # its other settings concern boxes and points
             name, arguments = "Sequential", {key: arguments[key] for key in ("transforms", "p") if key in arguments}
     elif isinstance(step, dict) and len(step) == 1:
         name, arguments = next(iter(step.items()))
@@ -212,33 +209,42 @@ def _step(a: ModuleType, path: str, step: Any) -> Any:
         name, arguments = step, {}
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise UsageError(
-            f"{path}: {step!r} is no transform; write its name, or its name and arguments: `Blur: {{p: 0.5}}`"
+            f"{path}: {step!r} is not a transform; write its name, or its name and arguments: `Blur: {{p: 0.5}}`"
         )
-    known = _transforms(a)
+    return name, arguments
+
+
+def _build_transform(a: ModuleType, path: str, step: Any) -> Any:
+    """Build one transform from its name, {name: arguments}, or albumentations' own form."""
+    name, arguments = _parse_step(path, step)
+    known = _usable_transforms(a)
     if name not in known:
-        raise UsageError(f"{path}: albumentations has no transform {name!r} that can be used here{_near(name, known)}")
-    takes = [parameter for parameter in inspect.signature(known[name]).parameters if parameter != "strict"]
+        raise UsageError(
+            f"{path}: albumentations has no transform {name!r} that can be used here{_suggest(name, known)}"
+        )
+    accepted = [parameter for parameter in inspect.signature(known[name]).parameters if parameter != "strict"]
     for key in arguments:
-        if key not in takes and "__class_fullname__" not in step:  # albumentations saves some that it does not take
-            raise UsageError(f"{path}: {name} has no argument {key!r}{_near(key, takes)}")
-    arguments = {key: _constant(value) for key, value in arguments.items() if key in takes}
+        # What albumentations saves may hold arguments that it does not accept.
+        if key not in accepted and "__class_fullname__" not in step:
+            raise UsageError(f"{path}: {name} has no argument {key!r}{_suggest(key, accepted)}")
+    arguments = {key: _constant(value) for key, value in arguments.items() if key in accepted}
     if name in COMPOSITIONS:
         inner = arguments.get("transforms")
         if not isinstance(inner, list) or not inner:
             raise UsageError(f"{path}: {name} needs a list of transforms")
-        arguments["transforms"] = [_step(a, path, each) for each in inner]
+        arguments["transforms"] = [_build_transform(a, path, each) for each in inner]
     elif "InitSchema" in vars(known[name]):
-        arguments["strict"] = True  # else it may fall back on its defaults and only warn
+        arguments["strict"] = True  # else it may use its defaults and only warn
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice to use another transform
             return known[name](**arguments)
     except Exception as e:  # pydantic's and many others
-        raise UsageError(f"{path}: {name}: {_line(e)}") from None
+        raise UsageError(f"{path}: {name}: {_one_line(e)}") from None
 
 
-def _transforms(a: ModuleType) -> dict[str, type]:
-    """The classes that a recipe may use, by name."""
+def _usable_transforms(a: ModuleType) -> dict[str, type]:
+    """Classes that a recipe may use, by name."""
     found = {name: value for name, value in vars(a).items() if inspect.isclass(value) and name not in EXCLUDED_CLASSES}
     return {
         name: value for name, value in found.items()
@@ -247,7 +253,7 @@ def _transforms(a: ModuleType) -> dict[str, type]:
 
 
 def _constant(value: Any) -> Any:
-    """cv2.BORDER_REFLECT_101 and cv2.INTER_CUBIC instead of the numbers that albumentations takes."""
+    """Replace a string such as cv2.BORDER_REFLECT_101 or cv2.INTER_CUBIC by the number that albumentations accepts."""
     if isinstance(value, str) and re.fullmatch(r"cv2\.(BORDER|INTER)_[A-Z0-9_]+", value):
         import cv2
 
@@ -255,31 +261,31 @@ def _constant(value: Any) -> Any:
     return value
 
 
-# Words.
+# Messages.
 
 
-def _near(name: str, names: Iterable[str]) -> str:
+def _suggest(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else "; see albumentations.ai/docs for what there is"
+    return f"; did you mean {' or '.join(close)}?" if close else "; see albumentations.ai/docs for a list"
 
 
-def _kind(images: Mapping[str, Any]) -> str:
-    """Types and shapes, in words."""
+def _describe(images: Mapping[str, Any]) -> str:
+    """Types and shapes of images, for messages."""
     each = [f"{i.dtype} {i.shape}" if isinstance(i, np.ndarray) else type(i).__name__ for i in images.values()]
     return " and ".join(dict.fromkeys(each))
 
 
-def _line(error: Exception) -> str:
-    """An error's text in one line of bearable length."""
+def _one_line(error: Exception) -> str:
+    """Message of an error on one line, of at most 200 characters."""
     text = str(error)
     errors = getattr(error.__cause__, "errors", None)
     if errors is not None:  # pydantic's
         text = "; ".join(": ".join([*map(str, each["loc"]), each["msg"]]) for each in errors())
-    return " ".join(text.split())[:200] or type(error).__name__
+    return one_line(text) if text else type(error).__name__
 
 
-def _culprit(error: Exception) -> str:
-    """The transform in which an error was raised."""
+def _failed_transform(error: Exception) -> str:
+    """Name of the transform in which an error was raised."""
     from albumentations import BasicTransform
 
     found = "a transform"

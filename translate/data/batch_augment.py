@@ -1,8 +1,8 @@
-"""Random changes of a whole batch on its device, for `--augment`: every draw is a pure function of the image's key.
+"""Augmentation of whole batches on their device, for `--augment`; every draw is a pure function of the image's key.
 
-kornia resamples and shifts colours; it is handed its parameters and draws nothing itself. Whatever is warped is resampled
-once, by the product of all warps, so that several of them blur no more than one. Pixels that come from outside mirror the
-image's inside, so no black corners appear.
+kornia resamples and shifts colours; it is given its parameters and draws nothing itself. All warps of an image are composed
+and resampled once, so that several of them blur no more than one. Pixels from outside mirror the image's inside, so no black
+corners appear.
 """
 
 import difflib
@@ -14,22 +14,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from translate import keyed_random
+from translate import config, keyed_random
 from translate.errors import UsageError
 
-JITTER = 286 / 256
-"""Largest enlargement; pix2pix resizes to 286 and crops 256 (Isola et al., 2017, sec. 6.2)."""
+JITTER = config.LOAD_TO_CROP
+"""Largest enlargement: pix2pix resizes to 286 and crops 256 (Isola et al., 2017, sec. 6.2)."""
 ROTATION = 15.0
-"""Degrees to either side: half of the most that AutoAugment uses (Cubuk et al., 2019, appendix)."""
+"""Largest rotation in degrees, to either side: half of AutoAugment's (Cubuk et al., 2019, appendix)."""
 AFFINE_ROTATION, AFFINE_SHIFT, AFFINE_ZOOM, AFFINE_SHEAR = 10.0, 0.1, 1.1, 0.1
-"""Degrees, part of the side, factor, slope: about a third of AutoAugment's most (30°, 0.45, —, 0.3)."""
+"""Largest rotation in degrees, shift as a fraction of the side, zoom factor and shear slope: about a third of AutoAugment's
+(30°, 0.45, —, 0.3)."""
 COLOR, HUE = 0.2, 0.05
-"""Brightness, contrast and saturation times 1 ± 0.2, hue ± 0.05 turns: SimCLR's proportions (Chen et al., 2020, app. A) at
-a quarter of its strength, since a translator learns to paint what it is shown."""
+"""Largest changes of colour: brightness, contrast and saturation times 1 ± 0.2, hue ± 0.05 turns.
+
+These are SimCLR's proportions (Chen et al., 2020, app. A) at a quarter of its strength, since a generator learns to
+reproduce the colours that it is shown."""
 
 
 class Warp(NamedTuple):
-    """Where each pixel comes from: (x, y) of the result ← (xx·x + xy·y + x0, yx·x + yy·y + y0) of the image.
+    """Affine warps of N images: pixel (x, y) of the result is read at (xx·x + xy·y + x0, yx·x + yy·y + y0) of the image.
 
     Six tensors (N,), in pixels from the image's centre, x to the right and y down.
     """
@@ -42,8 +45,8 @@ class Warp(NamedTuple):
     y0: Tensor
 
     def compose(self, other: "Warp") -> "Warp":
-        """This warp and then another of its result. Spelt out: a matrix product may be rounded to TF32 on a GPU."""
-        return Warp(
+        """Compose with another warp, which is applied to the result of this one."""
+        return Warp(  # written out: a matrix product may be rounded to TF32 on a GPU
             self.xx * other.xx + self.xy * other.yx,
             self.xx * other.xy + self.xy * other.yy,
             self.xx * other.x0 + self.xy * other.y0 + self.x0,
@@ -55,65 +58,66 @@ class Warp(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchAugmentation:
-    """A row of EFFECTS: how many numbers it draws for an image, and exactly one of three functions of them.
+    """Row of BATCH_AUGMENTATIONS: the number of draws for an image, and exactly one of three functions of them.
 
-    The draws are a tensor (N, draws), uniform in [0, 1).
+    The functions are given the draws as a tensor (N, draws), uniform in [0, 1).
     """
 
     draws: int
     move: Callable[[Tensor, Tensor], Tensor] | None = None
-    """(images, draws) → images, by whole pixels: exact, for images and label maps alike."""
+    """(images, draws) → images: moves whole pixels, without resampling."""
     warp: Callable[[Tensor, int, int], Warp] | None = None
-    """(draws, height, width) → where pixels come from."""
+    """(draws, height, width) → warp."""
     colour: Callable[[Tensor, Tensor], Tensor] | None = None
-    """(images in [0, 1], draws) → images in [0, 1]; never done to label maps."""
+    """(images in [0, 1], draws) → images in [0, 1]."""
 
 
-def apply_augmentations(x: Tensor, key: Tensor, name: str, effects: Iterable[str], *, labels: bool = False) -> Tensor:
-    """x (N, C, H, W) in [-1, 1] → the same shape, dtype and range, each image changed by draws from its own key (N,).
+def apply_augmentations(x: Tensor, key: Tensor, name: str, augmentations: Iterable[str]) -> Tensor:
+    """Augment images x (N, C, H, W) in [-1, 1]; shape, dtype and range stay. Each image's draws come from its own key (N,).
 
-    `effects`: rows of EFFECTS, done in the table's order. Images that are given the same key and name (the two sides of a
-    pair) are changed alike. `labels`: x is a label map, so it keeps its set of values: geometry only, the nearest pixel.
+    `augmentations`: rows of BATCH_AUGMENTATIONS, applied in the table's order. Images with the same key and `name` (the two
+    sides of a pair) are changed alike.
     """
-    asked = frozenset(effects)
+    asked = frozenset(augmentations)
     rows = [(BATCH_AUGMENTATIONS[row], f"{name}/{row}") for row in BATCH_AUGMENTATIONS if row in asked]
     warps = []
-    for effect, draws in rows:
-        if effect.move is not None:
-            x = effect.move(x, keyed_random.uniform(key, draws, effect.draws))
-        if effect.warp is not None:
-            warps.append(effect.warp(keyed_random.uniform(key, draws, effect.draws), *x.shape[2:]))
+    for augmentation, draws in rows:
+        if augmentation.move is not None:
+            x = augmentation.move(x, keyed_random.uniform(key, draws, augmentation.draws))
+        if augmentation.warp is not None:
+            warps.append(augmentation.warp(keyed_random.uniform(key, draws, augmentation.draws), *x.shape[2:]))
     if warps:
-        whole = warps[0]
+        composed = warps[0]
         for warp in warps[1:]:
-            whole = whole.compose(warp)
-        x = resample(x, whole, nearest=labels)
-    colours = [] if labels else [(effect, draws) for effect, draws in rows if effect.colour is not None]
+            composed = composed.compose(warp)
+        x = resample(x, composed)
+    colours = [(augmentation, draws) for augmentation, draws in rows if augmentation.colour is not None]
     if colours:
         y = (x.to(torch.promote_types(x.dtype, torch.float32)) + 1) / 2
-        for effect, draws in colours:
-            assert effect.colour is not None
-            y = effect.colour(y, keyed_random.uniform(key, draws, effect.draws).to(y.dtype))
+        for augmentation, draws in colours:
+            assert augmentation.colour is not None
+            y = augmentation.colour(y, keyed_random.uniform(key, draws, augmentation.draws).to(y.dtype))
         x = (y * 2 - 1).to(x.dtype)
     return x
 
 
 def parse_augmentations(text: str) -> tuple[str, ...]:
-    """The rows named by "flip,rotate", in the table's order; UsageError names what is not there and what is near it."""
+    """Parse "flip,rotate" into rows of BATCH_AUGMENTATIONS, in the table's order; UsageError for an unknown one."""
     asked = [row.strip() for row in text.split(",") if row.strip()]
     for row in asked:
         if row not in BATCH_AUGMENTATIONS:
             close = difflib.get_close_matches(row, BATCH_AUGMENTATIONS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"possible: {', '.join(BATCH_AUGMENTATIONS)}"
-            raise UsageError(f"--augment {text}: no effect is called {row!r}; {hint}")
+            raise UsageError(f"--augment {text}: unknown augmentation {row!r}; {hint}")
     return tuple(row for row in BATCH_AUGMENTATIONS if row in asked)
 
 
-def resample(x: Tensor, warp: Warp, *, nearest: bool = False) -> Tensor:
-    """x (N, C, H, W) in [-1, 1], read where the warp says, beyond its edges mirrored; bicubic or the nearest pixel.
+def resample(x: Tensor, warp: Warp) -> Tensor:
+    """Resample x (N, C, H, W) in [-1, 1] by a warp, mirrored beyond its edges.
 
-    Bicubic, as the reference resizes, and clipped where it overshoots: a photograph then keeps the differences between its
-    neighbouring pixels. Linear interpolation takes a sixth of their energy, and generators would learn to paint the blur.
+    By bicubic interpolation, as the reference resizes, clipped to [-1, 1] where it overshoots: it keeps the differences
+    between neighbouring pixels of a photograph. Linear interpolation removes a sixth of their energy, and generators would
+    learn the blur.
     """
     from kornia.geometry.transform import remap  # takes a second to import, and most trainings warp nothing
 
@@ -121,29 +125,28 @@ def resample(x: Tensor, warp: Warp, *, nearest: bool = False) -> Tensor:
     columns = torch.arange(width, device=x.device, dtype=torch.float32) - (width - 1) / 2
     rows = (torch.arange(height, device=x.device, dtype=torch.float32) - (height - 1) / 2)[:, None]
     xx, xy, x0, yx, yy, y0 = (part[:, None, None] for part in warp)
-    wide = torch.promote_types(x.dtype, torch.float32)  # half precision cannot tell the pixels of a large image apart
+    wide = torch.promote_types(x.dtype, torch.float32)  # half precision cannot tell the columns of a large image apart
     across = (xx * columns + xy * rows + x0).to(wide) * (2 / width)
     down = (yx * columns + yy * rows + y0).to(wide) * (2 / height)
-    mode = "nearest" if nearest else "bicubic"
-    y = remap(x.to(wide), across, down, mode, "reflection", align_corners=False, normalized_coordinates=True)
-    return (y if nearest else y.clamp(-1, 1)).to(x.dtype)
+    y = remap(x.to(wide), across, down, "bicubic", "reflection", align_corners=False, normalized_coordinates=True)
+    return y.clamp(-1, 1).to(x.dtype)
 
 
-# The rows. A draw of ½ changes nothing where both directions are possible.
+# Augmentations. A draw of ½ changes nothing where both directions are possible.
 
 
 def flip(x: Tensor, u: Tensor) -> Tensor:
-    """Left and right change places in half of the images."""
+    """Flip half of the images left to right."""
     return torch.where(u[:, :, None, None] < 0.5, x.flip(3), x)
 
 
 def vflip(x: Tensor, u: Tensor) -> Tensor:
-    """Top and bottom change places in half of the images."""
+    """Flip half of the images top to bottom."""
     return torch.where(u[:, :, None, None] < 0.5, x.flip(2), x)
 
 
 def turn(x: Tensor, u: Tensor) -> Tensor:
-    """Turned by 0, 90, 180 or 270 degrees; images that are not square by 0 or 180."""
+    """Rotate by 0, 90, 180 or 270 degrees; images that are not square by 0 or 180."""
     u = u[:, :, None, None]
     if x.shape[2] == x.shape[3]:
         x = torch.where(u % 0.5 < 0.25, x, x.rot90(1, (2, 3)))
@@ -151,36 +154,35 @@ def turn(x: Tensor, u: Tensor) -> Tensor:
 
 
 def jitter(u: Tensor, height: int, width: int) -> Warp:
-    """Enlarged by 1 to JITTER, and a window of the old size somewhere in it: pix2pix's jitter with a random amount."""
+    """Enlarge by 1 to JITTER and crop a random window of the old size: pix2pix's jitter with a random amount."""
     size = 1 / (1 + u[:, 0] * (JITTER - 1))
-    none = torch.zeros_like(size)
-    return Warp(size, none, (u[:, 1] - 0.5) * width * (1 - size), none, size, (u[:, 2] - 0.5) * height * (1 - size))
+    zero = torch.zeros_like(size)
+    return Warp(size, zero, (u[:, 1] - 0.5) * width * (1 - size), zero, size, (u[:, 2] - 0.5) * height * (1 - size))
 
 
 def rotate(u: Tensor, height: int, width: int) -> Warp:
-    """Turned about the centre by up to ROTATION degrees."""
-    return _rotation(_between(u[:, 0], ROTATION))
+    """Rotate about the centre by up to ROTATION degrees."""
+    return _rotation(_symmetric(u[:, 0], ROTATION))
 
 
 def affine(u: Tensor, height: int, width: int) -> Warp:
-    """Turned, enlarged or reduced, sheared and shifted, each a little."""
-    zoom = torch.exp(
-        _between(u[:, 1], math.log(AFFINE_ZOOM))
-    )  # in logarithms, so that enlarging is as likely as reducing
-    shear = _between(u[:, 2], AFFINE_SHEAR)
-    none = torch.zeros_like(zoom)
-    shape = Warp(zoom, shear * zoom, none, none, zoom, none)
-    shift = _between(u[:, 3], AFFINE_SHIFT * width), _between(u[:, 4], AFFINE_SHIFT * height)
-    return _rotation(_between(u[:, 0], AFFINE_ROTATION), *shift).compose(shape)
+    """Rotate, zoom, shear and shift, each a little."""
+    # In logarithms, so that enlarging is as likely as reducing.
+    zoom = torch.exp(_symmetric(u[:, 1], math.log(AFFINE_ZOOM)))
+    shear = _symmetric(u[:, 2], AFFINE_SHEAR)
+    zero = torch.zeros_like(zoom)
+    shape = Warp(zoom, shear * zoom, zero, zero, zoom, zero)
+    shift = _symmetric(u[:, 3], AFFINE_SHIFT * width), _symmetric(u[:, 4], AFFINE_SHIFT * height)
+    return _rotation(_symmetric(u[:, 0], AFFINE_ROTATION), *shift).compose(shape)
 
 
 def color(x: Tensor, u: Tensor) -> Tensor:
-    """Brightness, contrast, saturation and hue of RGB, as torchvision's ColorJitter means them, in this order.
+    """Change brightness, contrast, saturation and hue of RGB, as torchvision's ColorJitter defines them, in this order.
 
-    Of any other number of channels only brightness and contrast, by the same factors in all: there is no hue in them.
+    With another number of channels only brightness and contrast change, by the same factors in all.
     """
-    brightness, contrast, saturation = (1 + _between(u[:, :3], COLOR)).unbind(1)
-    if x.shape[1] != 3:  # kornia 0.8 takes the contrast about the mean of the whole batch here
+    brightness, contrast, saturation = (1 + _symmetric(u[:, :3], COLOR)).unbind(1)
+    if x.shape[1] != 3:  # kornia 0.8 changes the contrast about the mean of the whole batch here
         x = (x * brightness[:, None, None, None]).clamp(0, 1)
         mean = x.mean((1, 2, 3), keepdim=True)
         return (mean + contrast[:, None, None, None] * (x - mean)).clamp(0, 1)
@@ -189,19 +191,19 @@ def color(x: Tensor, u: Tensor) -> Tensor:
     x = enhance.adjust_brightness_accumulative(x, brightness)
     x = enhance.adjust_contrast_with_mean_subtraction(x, contrast)
     x = enhance.adjust_saturation_with_gray_subtraction(x, saturation)
-    return enhance.adjust_hue(x, _between(u[:, 3], HUE * 2 * math.pi))
+    return enhance.adjust_hue(x, _symmetric(u[:, 3], HUE * 2 * math.pi))
 
 
-def _between(u: Tensor, most: float) -> Tensor:
-    """Draws in [0, 1) → [−most, most)."""
-    return (2 * u - 1) * most
+def _symmetric(u: Tensor, limit: float) -> Tensor:
+    """Scale draws in [0, 1) to [−limit, limit)."""
+    return (2 * u - 1) * limit
 
 
 def _rotation(degrees: Tensor, x0: Tensor | None = None, y0: Tensor | None = None) -> Warp:
     angle = degrees * (math.pi / 180)
-    none = torch.zeros_like(angle)
+    zero = torch.zeros_like(angle)
     return Warp(
-        angle.cos(), -angle.sin(), none if x0 is None else x0, angle.sin(), angle.cos(), none if y0 is None else y0
+        angle.cos(), -angle.sin(), zero if x0 is None else x0, angle.sin(), angle.cos(), zero if y0 is None else y0
     )
 
 
@@ -214,4 +216,4 @@ BATCH_AUGMENTATIONS: dict[str, BatchAugmentation] = {
     "affine": BatchAugmentation(5, warp=affine),
     "color": BatchAugmentation(4, colour=color),
 }
-"""In the order in which they are done."""
+"""Augmentations by name, in the order in which they are applied."""

@@ -1,4 +1,4 @@
-"""Every image decoded once, at load size and in its own depth, in host or device memory."""
+"""Store of decoded images, at load size and in their own depth, in host or device memory."""
 
 import os
 import time
@@ -11,16 +11,17 @@ from torch import Tensor
 from translate.images import FULL_RANGES, ImageError
 
 DEPTHS = (*FULL_RANGES, torch.float64)
-"""From the shallowest to the deepest. No file is read as float64: see `common_depth`."""
+"""Data types of stored values, from the shallowest to the deepest. No file is read as float64: see `common_depth`."""
 
 
 class ImageStore:
-    """The images of one domain: (M, C, H, W) where all are of one size, else one after another in a flat tensor."""
+    """Store of the images of one domain: (M, C, H, W) where all have one size, else one after another in a flat tensor."""
 
     def __init__(self, decoded: list[Tensor], declared: bool, dtype: torch.dtype) -> None:
-        """`decoded` (C, h, w) each, of any depth; the list is emptied on the way, so that nothing is held twice.
+        """Store the images `decoded`, (C, h, w) each, of any depth; the list is emptied, so that nothing is held twice.
 
-        With declared values numbers stay as they are where depths differ. `dtype` is that of the training.
+        Where depths differ, they are scaled to the deepest, unless the range of values was `declared`: then numbers are kept.
+        `dtype` is that of the training.
         """
         depth = common_depth(decoded, dtype)
         sizes = {tuple(image.shape) for image in decoded}
@@ -38,33 +39,33 @@ class ImageStore:
             self.data = self.data.view(len(self.heights), self.channels, int(self.heights[0]), int(self.widths[0]))
 
     def image(self, index: int) -> Tensor:
-        """One image (C, h, w), without a copy."""
+        """Return one image (C, h, w), without a copy."""
         if self.uniform:
             return self.data[index]
         height, width, offset = int(self.heights[index]), int(self.widths[index]), int(self.offsets[index])
         return self.data[offset : offset + self.channels * height * width].view(self.channels, height, width)
 
     def to(self, device: torch.device) -> "ImageStore":
-        """The data on a device; sizes and places stay on the host, where steps are planned."""
+        """Move the data to a device; sizes and offsets stay on the host, where steps are planned."""
         self.data = self.data.to(device)
         return self
 
     def pin(self) -> "ImageStore":
-        """The data where a GPU can fetch it by itself."""
+        """Pin the data in host memory, so that a GPU can copy it without the host."""
         self.data = self.data.pin_memory()
         return self
 
 
 def common_depth(decoded: Iterable[Tensor], dtype: torch.dtype) -> torch.dtype:
-    """A depth that holds all of the images as exactly as a training in `dtype` sees them one by one."""
+    """Return the data type that holds all of the images as exactly as a training in `dtype` sees them one by one."""
     depths = {image.dtype for image in decoded}
     if dtype == torch.float64 and len(depths) > 1 and torch.float32 in depths:
-        return torch.float64  # a share of 255 is another number in single precision
+        return torch.float64  # a fraction of 255 is rounded otherwise in single precision
     return max(depths, key=DEPTHS.index)
 
 
 def convert_depth(image: Tensor, depth: torch.dtype, declared: bool) -> Tensor:
-    """The image at a depth at least as great as its own; the same share of the range unless its values are declared."""
+    """Convert an image to a depth at least as great as its own, scaled to its full range unless its range was declared."""
     if image.dtype == depth:
         return image
     if declared:
@@ -75,16 +76,20 @@ def convert_depth(image: Tensor, depth: torch.dtype, declared: bool) -> Tensor:
 
 
 Loaded = tuple[Tensor | ImageError, ...]
+"""Images that are loaded together, or the reasons why they cannot be read."""
 
 
 def decode_all(count: int, decode: Callable[[int], Loaded], say: Callable[[str], None], what: str) -> list[Loaded]:
-    """`decode` of every index, on all cores (decoders and resizers work without Python's lock)."""
-    found = []
-    said = time.monotonic()
+    """Call `decode` for every index, on all cores (decoders and resizers release Python's lock); results are in order.
+
+    `what` is the word for them in the progress messages, one each 10 seconds.
+    """
+    decoded = []
+    reported = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for item in pool.map(decode, range(count)):
-            found.append(item)
-            if time.monotonic() - said > 10:
-                said = time.monotonic()
-                say(f"decoded {len(found)} of {count} {what}")
-    return found
+            decoded.append(item)
+            if time.monotonic() - reported > 10:
+                reported = time.monotonic()
+                say(f"decoded {len(decoded)} of {count} {what}")
+    return decoded

@@ -1,7 +1,7 @@
 """Tiers `resident` and `ram`: every image is decoded once, and kept on the device or on the host."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,159 +9,161 @@ from torch import Tensor
 
 from translate import images
 from translate.data import crop_flip
-from translate.data.crop_flip import Cuts
+from translate.data.crop_flip import Cuts, FlatImages
 from translate.data.image_store import ImageStore, decode_all
 from translate.data.loader_context import Batch, BufferRing, LoaderContext, NumberedBatch, prefetch_to_device
 from translate.data.sampler import augmentation_keys, label_tensor
+from translate.data.split import next_readable
 from translate.data.stream_dataset import check_same_size
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What one step takes: for each domain where its images lie in the store and how they are cut."""
+    """Plan of one step: for each domain, the indices of its images in the store and their crops and flips."""
 
     numbers: Tensor
-    place: dict[str, Tensor]
+    store_index: dict[str, Tensor]
     cuts: dict[str, Cuts]
     labels: Batch
-    """`label` of each image, if it has one."""
+    """`label` of the images, where they have one."""
 
 
 class InMemorySource:
-    """All images of a source, decoded."""
+    """Source of batches from images that were all decoded beforehand."""
 
-    def __init__(self, source: LoaderContext, on_device: bool) -> None:
-        self.context, self.on_device = source, on_device
+    def __init__(self, context: LoaderContext, on_device: bool) -> None:
+        """Decode all images; DataError where a domain has none that can be read."""
+        self.context, self.on_device = context, on_device
         self.stores: dict[str, ImageStore] = {}
-        self.place: dict[str, Tensor] = {}
-        """Index of a file → place in the store of it, or of the next that can be read."""
-        self.labels = label_tensor(source.split)
-        """Index of a file of a → label of it, or of the next that can be read."""
-        for names in [source.domains] if source.split.paired else [(name,) for name in source.domains]:
-            self._fill(names)
+        self.store_index: dict[str, Tensor] = {}
+        """Index of a file → index in the store of its image, or of the next readable one."""
+        self.labels = label_tensor(context.split)
+        """Index of a file of a → label of its image, or of the next readable one."""
+        for domains in context.split.domain_groups:
+            self._fill(domains)
 
-    def _fill(self, names: tuple[str, ...]) -> None:
-        """Decodes one domain, or both sides of pairs."""
-        source = self.context
-        refs = [source.refs(name) for name in names]
-        found = decode_all(len(refs[0]), lambda i: source.decode(names, i), source.say, "images")
-        good = [source.skip_unreadable([side[i] for side in refs], loaded) for i, loaded in enumerate(found)]
-        source.require_readable(any(good), refs[0])
-        shown = torch.tensor(next_readable(good))
-        place = (torch.tensor(good).cumsum(0) - 1)[shown]
-        if "a" in names and self.labels is not None:
+    def _fill(self, domains: tuple[str, ...]) -> None:
+        """Decode the images of one domain, or both sides of pairs, into their stores."""
+        context = self.context
+        refs = [context.split.refs(domain) for domain in domains]
+        loaded = decode_all(len(refs[0]), lambda i: context.load_group(domains, i), context.say, "images")
+        readable = [context.skip_unreadable([side[i] for side in refs], group) for i, group in enumerate(loaded)]
+        context.require_readable(any(readable), refs[0])
+        shown = torch.tensor(readable_substitutes(readable))
+        store_index = (torch.tensor(readable).cumsum(0) - 1)[shown]
+        if "a" in domains and self.labels is not None:
             self.labels = self.labels[shown]
-        columns = [[loaded[side] for loaded, ok in zip(found, good, strict=True) if ok] for side in range(len(names))]
-        found.clear()
-        for name, column in zip(names, columns, strict=True):
-            store = ImageStore(column, source.declared_range(name) is not None, source.dtype)  # type: ignore[arg-type]
+        columns = [[group[side] for group, ok in zip(loaded, readable, strict=True) if ok] for side in range(len(refs))]
+        loaded.clear()
+        for domain, column in zip(domains, columns, strict=True):
+            declared = context.declared_range(domain) is not None
+            store = ImageStore(column, declared, context.dtype)  # type: ignore[arg-type]
             if self.on_device:
-                store.to(source.device)
-            elif source.device.type == "cuda":
+                store.to(context.device)
+            elif context.device.type == "cuda":
                 store.pin()
-            self.stores[name], self.place[name] = store, place
+            self.stores[domain], self.store_index[domain] = store, store_index
 
     def batches(self, start: int) -> Iterator[NumberedBatch]:
-        """From image `start` of the run on, without end."""
+        """Yield batches from image `start` of the run on, without end."""
         if self.context.device.type == "cpu":
             return self._sliced(start)
         return self._gathered(start) if self.on_device else prefetch_to_device(self.context, self.crop_on_host(start))
 
     def _plan(self, start: int, device: torch.device | None = None) -> Iterator[_Step]:
-        """Steps from image `start` on, planned a block at a time; on the device if one is given, by one copy a block."""
-        source, preprocessing = self.context, self.context.preprocessing
-        size = source.batch_sampler.batch_size
-        for block in source.batch_sampler.blocks_from(start):
+        """Plan steps from image `start` on, a block at a time; on the device if one is given, by one copy a block."""
+        context, preprocessing = self.context, self.context.preprocessing
+        size = context.batch_sampler.batch_size
+        for block in context.batch_sampler.blocks_from(start):
             numbers = block.flatten()
-            key = augmentation_keys(source.sampler.seed, numbers)
-            indices = dict(zip("ab", source.sampler.indices(numbers), strict=True))
-            label = {} if self.labels is None else {"label": self.labels[indices["a"]].to(device, non_blocking=True)}
-            place, cuts = {}, {}
-            for name in source.domains:
-                store, at = self.stores[name], self.place[name][indices[name]]
+            key = augmentation_keys(context.sampler.seed, numbers)
+            indices = dict(zip("ab", context.sampler.indices(numbers), strict=True))
+            labels = {} if self.labels is None else {"label": self.labels[indices["a"]].to(device, non_blocking=True)}
+            store_index, cuts = {}, {}
+            for domain in context.split.domains:
+                store, index = self.stores[domain], self.store_index[domain][indices[domain]]
                 drawn = crop_flip.draw_cuts(
-                    key,
-                    source.draw_name(name),
-                    store.heights[at],
-                    store.widths[at],
-                    preprocessing.random_crop_size,
-                    preprocessing.flip,
-                )
-                place[name] = at if device is None else at.to(device, non_blocking=True)
-                cuts[name] = drawn if device is None else drawn.to(device)
+                    key, context.split.draw_name(domain), store.heights[index], store.widths[index],
+                    preprocessing.random_crop_size, preprocessing.flip,
+                )  # fmt: skip
+                store_index[domain] = index if device is None else index.to(device, non_blocking=True)
+                cuts[domain] = drawn if device is None else drawn.to(device)
             for k in range(len(block)):
                 part = slice(k * size, (k + 1) * size)
                 yield _Step(
                     block[k],
-                    {name: x[part] for name, x in place.items()},
-                    {name: x.part(part.start, part.stop) for name, x in cuts.items()},
-                    {name: x[part] for name, x in label.items()},
+                    {domain: x[part] for domain, x in store_index.items()},
+                    {domain: x.part(part.start, part.stop) for domain, x in cuts.items()},
+                    {name: x[part] for name, x in labels.items()},
                 )
 
-    def _size_of(self, step: _Step, name: str) -> tuple[int, int]:
+    def _size_of(self, step: _Step, domain: str) -> tuple[int, int]:
         """Height and width of the images of a step that is planned on the host."""
         if self.context.preprocessing.random_crop_size is not None:
             return self.context.preprocessing.random_crop_size, self.context.preprocessing.random_crop_size
-        found = [self.stores[name].image(i) for i in step.place[name].tolist()]
-        check_same_size(found)
-        return found[0].shape[1], found[0].shape[2]
+        stored = [self.stores[domain].image(i) for i in step.store_index[domain].tolist()]
+        check_same_size(stored)
+        return stored[0].shape[1], stored[0].shape[2]
 
     def _sliced(self, start: int) -> Iterator[NumberedBatch]:
-        """On the CPU: slices into buffers that are used in turn."""
+        """Yield batches on the CPU, cropped by slices into buffers that are reused in turn."""
         buffers = BufferRing(self.context.batch_sampler.batch_size, self.context.dtype)
         for step in self._plan(start):
             batch = dict(step.labels)
-            for name, store in self.stores.items():
-                out = buffers.next(name, (store.channels, *self._size_of(step, name)))
-                stored = [store.image(i) for i in step.place[name].tolist()]
-                values = self.context.values(name, store.data.dtype)
-                batch[name] = crop_flip.crop_into(stored, step.cuts[name].as_lists(), out, values)
+            for domain, store in self.stores.items():
+                out = buffers.next(domain, (store.channels, *self._size_of(step, domain)))
+                stored = [store.image(i) for i in step.store_index[domain].tolist()]
+                value_range = self.context.value_range(domain, store.data.dtype)
+                batch[domain] = crop_flip.crop_into(stored, step.cuts[domain].as_lists(), out, value_range)
             yield step.numbers, batch
 
     def _gathered(self, start: int) -> Iterator[NumberedBatch]:
-        """On a device that holds the images: one gather for each domain, planned without the host."""
+        """Yield batches on the device that holds the images: one gather for each domain, without waiting for the host."""
         geometry = {
-            name: [x.to(self.context.device) for x in (store.offsets, store.heights, store.widths)]
-            for name, store in self.stores.items()
+            domain: [x.to(self.context.device) for x in (store.offsets, store.heights, store.widths)]
+            for domain, store in self.stores.items()
             if not store.uniform
         }
-        cut = self.context.preprocessing.random_crop_size is not None
-        on_host: Iterator[_Step | None] = itertools.repeat(None) if cut else self._plan(start)
-        for step, known in zip(self._plan(start, self.context.device), on_host, strict=False):  # both are endless
+        cropped = self.context.preprocessing.random_crop_size is not None
+        on_host: Iterator[_Step | None] = itertools.repeat(None) if cropped else self._plan(start)
+        for step, host_step in zip(self._plan(start, self.context.device), on_host, strict=False):  # both are endless
             batch = dict(step.labels)
-            for name, store in self.stores.items():
-                place, cuts, size = step.place[name], step.cuts[name], self._size_of(known or step, name)
+            for domain, store in self.stores.items():
+                index, cuts, size = (
+                    step.store_index[domain],
+                    step.cuts[domain],
+                    self._size_of(host_step or step, domain),
+                )
                 if store.uniform:
-                    stored = crop_flip.gather_crops(store.data, place, cuts, *size)
+                    stored = crop_flip.gather_crops(store.data, index, cuts, *size)
                 else:
-                    offsets, heights, widths = (x[place] for x in geometry[name])
-                    stored = crop_flip.gather_flat_crops(
-                        store.data, offsets, heights, widths, store.channels, cuts, *size
-                    )
-                batch[name] = images.normalize(stored, self.context.dtype, self.context.values(name, stored.dtype))
+                    flat = FlatImages(store.data, store.channels, *(x[index] for x in geometry[domain]))
+                    stored = crop_flip.gather_flat_crops(flat, cuts, *size)
+                value_range = self.context.value_range(domain, stored.dtype)
+                batch[domain] = images.normalize(stored, self.context.dtype, value_range)
             yield step.numbers, batch
 
     def crop_on_host(self, start: int) -> Iterator[NumberedBatch]:
-        """Batches as they are stored."""
+        """Yield cropped batches on the host, as they are stored."""
+        size = self.context.preprocessing.random_crop_size
         for step in self._plan(start):
             batch = dict(step.labels)
-            for name, store in self.stores.items():
-                self._size_of(step, name)
-                cuts = zip(step.place[name].tolist(), step.cuts[name].as_lists(), strict=True)
-                batch[name] = torch.stack(
-                    [
-                        crop_flip.crop_and_flip(store.image(i), *where, self.context.preprocessing.random_crop_size)
-                        for i, where in cuts
-                    ]
-                )
+            for domain, store in self.stores.items():
+                self._size_of(step, domain)
+                cuts = zip(step.store_index[domain].tolist(), step.cuts[domain].as_lists(), strict=True)
+                batch[domain] = torch.stack([crop_flip.crop_and_flip(store.image(i), *cut, size) for i, cut in cuts])
             yield step.numbers, batch
 
 
-def next_readable(good: list[bool]) -> list[int]:
-    """For each element its own index if it is good, else that of the next good one; the list is a ring."""
-    index = good.index(True)
-    out = [0] * len(good)
-    for i in reversed(range(len(good))):
-        index = i if good[i] else index
-        out[i] = index
-    return out
+def readable_substitutes(readable: Sequence[bool]) -> list[int]:
+    """Index of the image that is used for each image: its own, or that of the next readable one, in a ring.
+
+    At least one image must be readable.
+    """
+    used: list[int] = []
+    while len(used) < len(readable):
+        index = next_readable(len(used), len(readable), readable.__getitem__)
+        assert index is not None
+        end = index + 1 if index >= len(used) else len(readable)  # smaller: the ring went round
+        used += [index] * (end - len(used))
+    return used

@@ -1,6 +1,6 @@
-"""Which images of a folder belong to which domain. No image is opened here: layouts are decided by names alone."""
+"""Layouts of data folders: which images belong to which domain, decided by names alone. No image is opened here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from translate import images
@@ -12,9 +12,10 @@ SPLITS = ("train", "val", "test")
 
 
 def find_split(root: Path, layout: str, split: str = "train", direction: str = "a2b") -> Split:
-    """The images of a split; DataError if the folder does not hold such a layout.
+    """Find the images of `split` ("train", "val" or "test") in a data folder.
 
-    UsageError where there are no two domains that direction b2a could swap.
+    Raise DataError where the folder does not hold such a layout, and UsageError where `direction` is b2a but the layout has
+    no domains a and b to swap.
     """
     if direction == "b2a" and layout in LAYOUTS_WITHOUT_B:
         raise UsageError(
@@ -27,18 +28,18 @@ def find_split(root: Path, layout: str, split: str = "train", direction: str = "
 
 
 def held_out_split(root: Path, layout: str, direction: str = "a2b") -> Split | None:
-    """The validation split, else the test split, else None."""
+    """Find the validation split, else the test split; None where the folder has neither."""
     split = next((split for split in ("val", "test") if has_split(root, split)), None)
     return find_split(root, layout, split, direction) if split else None
 
 
 def has_split(root: Path, split: str) -> bool:
-    """Whether there is a folder of a split, by the names of any layout."""
+    """Return whether there is a folder for a split, by the names of any layout."""
     return (root / split).is_dir() or (root / f"{split}A").is_dir()
 
 
-def _folder(path: Path, layout: str) -> list[Path]:
-    """The images of a folder that must have some."""
+def _list_nonempty(path: Path, layout: str) -> list[Path]:
+    """List the images of a folder; DataError where there are none."""
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; {path.parent} must hold {LAYOUT_CONTENTS[layout]}")
     found = images.list_images(path)
@@ -52,78 +53,91 @@ def _halves(paths: list[Path], paired: bool) -> Split:
 
 
 def _side_by_side(root: Path, split: str, layout: str) -> list[Path] | None:
-    """Files of root/split with A on the left and B on the right; None where twin folders are there."""
+    """List the files of root/split with A on the left and B on the right; None where there are folders for A and B."""
     if (root / f"{split}A").is_dir() or (root / f"{split}B").is_dir() or not (root / split).is_dir():
         return None
-    return _folder(root / split, layout)
+    return _list_nonempty(root / split, layout)
 
 
-def unpaired(root: Path, split: str) -> Split:
-    """splitA/ and splitB/, or side-by-side files whose halves are drawn apart."""
+def read_unpaired(root: Path, split: str) -> Split:
+    """Read splitA/ and splitB/, or side-by-side files whose halves are drawn independently."""
     joined = _side_by_side(root, split, "unpaired")
     if joined is not None:
         return _halves(joined, paired=False)
-    a, b = _folder(root / f"{split}A", "unpaired"), _folder(root / f"{split}B", "unpaired")
+    a, b = _list_nonempty(root / f"{split}A", "unpaired"), _list_nonempty(root / f"{split}B", "unpaired")
     return Split(tuple(map(ImageRef, a)), tuple(map(ImageRef, b)), paired=False)
 
 
-def paired(root: Path, split: str) -> Split:
-    """splitA/ and splitB/ whose files match by relative path without extension, or side-by-side files."""
+def read_paired(root: Path, split: str) -> Split:
+    """Read splitA/ and splitB/, whose files match by relative path without extension, or side-by-side files.
+
+    Raise DataError where an image has no partner, or shares its name with another of its domain.
+    """
     joined = _side_by_side(root, split, "paired")
     if joined is not None:
         return _halves(joined, paired=True)
     a, b = root / f"{split}A", root / f"{split}B"
-    stems_a, stems_b = _by_stem(_folder(a, "paired"), a), _by_stem(_folder(b, "paired"), b)
-    lonely = [f"{a.name}/{s}" for s in stems_a.keys() - stems_b.keys()]
-    lonely += [f"{b.name}/{s}" for s in stems_b.keys() - stems_a.keys()]
-    if lonely:
-        some = ", ".join(sorted(lonely)[:5]) + (", …" if len(lonely) > 5 else "")
+    stems_a, stems_b = _unique_stems(_list_nonempty(a, "paired"), a), _unique_stems(_list_nonempty(b, "paired"), b)
+    unmatched = [f"{a.name}/{s}" for s in stems_a.keys() - stems_b.keys()]
+    unmatched += [f"{b.name}/{s}" for s in stems_b.keys() - stems_a.keys()]
+    if unmatched:
+        first = ", ".join(sorted(unmatched)[:5]) + (", …" if len(unmatched) > 5 else "")
         raise DataError(
-            f"{root}: {len(lonely)} images have no partner of the same name: {some}; rename or remove them, or use an "
+            f"{root}: {len(unmatched)} images have no partner of the same name: {first}; rename or remove them, or use an "
             f"unpaired method such as cyclegan"
         )
     stems = sorted(stems_a)
     return Split(tuple(ImageRef(stems_a[s]) for s in stems), tuple(ImageRef(stems_b[s]) for s in stems), paired=True)
 
 
-def _by_stem(paths: list[Path], root: Path) -> dict[str, Path]:
-    """Relative path without extension → file; DataError where two files share it."""
-    stems: dict[str, Path] = {}
+def _unique_stems(paths: list[Path], root: Path) -> dict[str, Path]:
+    """Map each stem to its file; DataError where two files share one."""
+    stems = group_by_stem(paths, root)
+    if twins := next((twins for twins in stems.values() if len(twins) > 1), None):
+        raise DataError(f"{twins[1]} and {twins[0].name} would be the same pair; rename one of them")
+    return {stem: path for stem, (path,) in stems.items()}
+
+
+def group_by_stem(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
+    """Map each relative path without extension to its files; the two images of a pair have it in common."""
+    stems: dict[str, list[Path]] = {}
     for path in paths:
-        name = relative_stem(path, root)
-        if name in stems:
-            raise DataError(f"{path} and {stems[name].name} would be the same pair; rename one of them")
-        stems[name] = path
+        stems.setdefault(relative_stem(path, root), []).append(path)
     return stems
 
 
 def relative_stem(path: Path, root: Path) -> str:
-    """What files are matched by: the path below a folder, without extension."""
+    """Path below a folder without extension, with /: the name by which files of two folders are matched."""
     return str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix(""))
 
 
-def domains(root: Path, split: str) -> Split:
-    """split/<domain>/…, labelled with the domains of train in sorted order; or as a table of attributes says."""
+def read_domains(root: Path, split: str) -> Split:
+    """Read split/<domain>/…, labelled with the domains of train in sorted order; or split/ and a table of attributes."""
     if (root / labels.ATTRIBUTE_TABLE).is_file():
-        return _by_table(root, split)
+        return _read_with_table(root, split)
     names = _domain_names(root, "train")
     if unknown := [name for name in _domain_names(root, split) if name not in names]:
         raise DataError(
-            f"{root / split / unknown[0]}: train has no such domain, but {', '.join(names)}; rename or remove it"
+            f"{root / split / unknown[0]}: no domain of train, which has {', '.join(names)}; rename or remove the folder"
         )
-    folders = [root / split / name for name in names]  # of which another split than train may lack some
-    found = [(i, path) for i, folder in enumerate(folders) if folder.is_dir() for path in _folder(folder, "domains")]
-    return Split(tuple(ImageRef(path) for _, path in found), (), False, tuple(label for label, _ in found), names)
+    folders = [root / split / name for name in names]  # val and test may lack some of them
+    labelled = [
+        (label, path)
+        for label, folder in enumerate(folders)
+        if folder.is_dir()
+        for path in _list_nonempty(folder, "domains")
+    ]
+    return Split(tuple(ImageRef(path) for _, path in labelled), (), False, tuple(label for label, _ in labelled), names)
 
 
 def _domain_names(root: Path, split: str) -> tuple[str, ...]:
-    """Of train, two at least. DataError where images lie beside the folders."""
+    """Names of the domain folders of a split; DataError where train has fewer than two, or images lie beside the folders."""
     folder = root / split
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; {root} must hold {LAYOUT_CONTENTS['domains']}")
     if loose := labels.loose_images(folder):
         raise DataError(
-            f"{loose[0]}: lies in no domain's folder; move it into one, or write {labels.ATTRIBUTE_TABLE}: {root} must hold "
+            f"{loose[0]}: is in no domain's folder; move it into one, or write {labels.ATTRIBUTE_TABLE}: {root} must hold "
             f"{LAYOUT_CONTENTS['domains']}"
         )
     names = tuple(path.name for path in labels.subfolders(folder))
@@ -133,30 +147,28 @@ def _domain_names(root: Path, split: str) -> tuple[str, ...]:
     return names
 
 
-def _by_table(root: Path, split: str) -> Split:
-    """The images of split/ with the rows of the table, which may say more: of the images of other splits."""
-    wanted = _folder(root / split, "domains")
+def _read_with_table(root: Path, split: str) -> Split:
+    """Read split/ with the rows of the table of attributes, which may hold those of other splits too."""
+    paths = _list_nonempty(root / split, "domains")
     others = [name for name in SPLITS if name != split and (root / name).is_dir()]
-    listed = {split: wanted} | {name: images.list_images(root / name) for name in others}
-    below = {name: [path.relative_to(root / name).as_posix() for path in paths] for name, paths in listed.items()}
-    names, rows = labels.read_attribute_table(
-        root / labels.ATTRIBUTE_TABLE, {name: frozenset(paths) for name, paths in below.items()}
-    )
-    if lost := [path for path in below[split] if path not in rows]:
+    listed = {split: paths} | {name: images.list_images(root / name) for name in others}
+    relative = {name: [path.relative_to(root / name).as_posix() for path in of] for name, of in listed.items()}
+    table = root / labels.ATTRIBUTE_TABLE
+    names, rows = labels.read_attribute_table(table, {name: frozenset(of) for name, of in relative.items()})
+    if missing := [path for path in relative[split] if path not in rows]:
         raise DataError(
-            f"{root / labels.ATTRIBUTE_TABLE}: no row for {len(lost)} images of {split}/, among them {lost[0]!r}; add them, or remove "
-            f"the images"
+            f"{table}: no row for {len(missing)} images of {split}/, among them {missing[0]!r}; add rows, or remove the images"
         )
-    return Split(tuple(map(ImageRef, wanted)), (), False, tuple(rows[path] for path in below[split]), names)
+    return Split(tuple(map(ImageRef, paths)), (), False, tuple(rows[path] for path in relative[split]), names)
 
 
-def one_folder(root: Path, split: str) -> Split:
-    """Any folder of images: ROOT/train if there is one, else ROOT.
+def read_image_folder(root: Path, split: str) -> Split:
+    """Read any folder of images: ROOT/train if there is one, else ROOT.
 
-    Labelled with the subfolders of train where all of its images lie in two or more; −1 is one that train lacks.
+    Images are labelled with the subfolders of train where all of its images lie in two or more; −1 is one that train lacks.
     """
     folder = _folder_of_images(root, split)
-    paths = _folder(folder, "images")
+    paths = _list_nonempty(folder, "images")
     train = folder if split == "train" else root / "train"
     names = labels.class_names(train, paths if split == "train" else images.list_images(train))
     numbers = {name: i for i, name in enumerate(names)}
@@ -165,7 +177,7 @@ def one_folder(root: Path, split: str) -> Split:
 
 
 def _folder_of_images(root: Path, split: str) -> Path:
-    """DataError where the root itself would be taken, but holds more than one thing."""
+    """Folder of a split's images; DataError where it would be the root itself, which holds other splits or two domains."""
     if split != "train" or (root / "train").is_dir():
         return root / split
     twins = [f"{name}{side}" for name in SPLITS for side in "AB" if (root / f"{name}{side}").is_dir()]
@@ -179,18 +191,19 @@ def _folder_of_images(root: Path, split: str) -> Path:
 
 
 LAYOUTS: dict[str, Callable[[Path, str], Split]] = {
-    "unpaired": unpaired,
-    "paired": paired,
-    "domains": domains,
-    "images": one_folder,
+    "unpaired": read_unpaired,
+    "paired": read_paired,
+    "domains": read_domains,
+    "images": read_image_folder,
 }
 LAYOUTS_WITHOUT_B = ("domains", "images")
-"""Layouts without two domains called a and b."""
+"""Layouts without two domains a and b."""
 
 LAYOUT_CONTENTS = {
     "unpaired": "trainA/ and trainB/, or train/ with A and B side by side in each file",
     "paired": "trainA/ and trainB/ with the same names, or train/ with A and B side by side in each file",
-    "domains": f"train/<domain>/ with images for each of two or more domains, or train/ and {labels.ATTRIBUTE_TABLE} with a row for each",
+    "domains": f"train/<domain>/ with images for each of two or more domains, or train/ and {labels.ATTRIBUTE_TABLE} with a "
+    "row for each",
     "images": "images",
 }
-"""What the folder of each layout must hold, in words."""
+"""Contents that the folder of each layout must have, in words for messages."""

@@ -1,5 +1,7 @@
-"""Batches for training, from one of three places: `resident`, decoded once into the device's memory; `ram`, decoded once into
-the host's; `stream`, decoded each time by worker processes. All give the same batches."""
+"""Loader of training batches, from one of three tiers, all of which give the same batches.
+
+`resident`: images are decoded once into the device's memory; `ram`: once into the host's; `stream`: each time, by workers.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,181 +11,202 @@ from torch import Tensor
 
 from translate import images
 from translate.data import batch_augment
-from translate.data.albumentations_recipe import AlbumentationsRecipe as Albumentations
+from translate.data.albumentations_recipe import AlbumentationsRecipe
 from translate.data.in_memory import InMemorySource
 from translate.data.loader_context import Batch, BatchSource, LoaderContext, prefetch_on_stream
 from translate.data.preprocessing import Preprocessing, estimate_bytes, load_image, load_pair, target_size
 from translate.data.sampler import BatchSampler, Sampler, augmentation_keys, label_tensor
-from translate.data.split import Split
+from translate.data.split import Split, evenly_spaced
 from translate.data.streaming import StreamingSource
 from translate.errors import UsageError
 from translate.images import ImageError
 from translate.runtime import memory, transfer
-from translate.text import join_names
+from translate.text import join_names, memory_size
 
 TIERS = ("resident", "ram", "stream")
-PROBED = 32
-"""Files of each domain whose headers tell how much memory all of them need."""
+HEADERS_READ = 32
+"""Files of each domain from whose headers the memory of all is estimated."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """How a loader works; `augmentations`, `albumentations` and `sampling` alone change what it gives."""
+    """Options of a loader; `tier`, `workers` and `strict` do not change its batches."""
 
+    batch_size: int
+    """Images of each domain that this process takes in a step."""
+    seed: int
+    """Seed of all draws."""
+    rank: int = 0
+    """Number of this process; the union of all processes' batches is what one process would take."""
+    world_size: int = 1
+    """Number of processes."""
     tier: str = "auto"
+    """One of TIERS, or "auto" for the first that fits into memory."""
     workers: int = 2
+    """Worker processes of the `stream` tier; 0: the main process loads."""
     sampling: str = "reference"
+    """"reference", or "permute-both": see `Sampler`."""
     augmentations: tuple[str, ...] = ()
-    albumentations: Albumentations | None = None
+    """Rows of `BATCH_AUGMENTATIONS`."""
+    albumentations: AlbumentationsRecipe | None = None
     strict: bool = False
-    """DataError at the first file that cannot be read."""
+    """Raise DataError at the first file that cannot be read."""
+
+
+def fits_in_memory(size: int, free: int) -> bool:
+    """Return whether images of `size` bytes are kept in memory of which `free` bytes are free: in half of it at most."""
+    return size <= free // 2
+
+
+def choose_tier(size: int, free: int, free_host: int) -> str:
+    """Choose the tier for images of `size` bytes, by the free bytes of the device and of the host."""
+    if fits_in_memory(size, free):
+        return "resident"
+    return "ram" if fits_in_memory(size, free_host) else "stream"
 
 
 class Loader:
-    """Yields batches {"a", "b"} of (N, C, crop, crop) in [-1, 1] on the device, from image `start` on, without end.
+    """Loader of batches {"a", "b"} of (N, C, crop, crop) in [-1, 1] on the device.
 
     Where the images of a are labelled, `label` is int64 (N,), numbers of domains or classes, or float32 (N, K), attributes.
-    `rank` and `world_size`: this process takes its share of every step; the union over processes is what one would see. On the
-    CPU the memory of a batch is used again when `context.RING` − 1 more have been taken.
+    On the CPU the memory of a batch is reused once `loader_context.RING_SIZE` − 1 more have been taken.
     """
 
     def __init__(
         self,
         split: Split,
         preprocessing: Preprocessing,
+        options: LoaderOptions,
         *,
-        batch_size: int,
-        seed: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        rank: int = 0,
-        world_size: int = 1,
-        options: LoaderOptions = LoaderOptions(),
         say: Callable[[str], None] = print,
     ) -> None:
-        order = Sampler(split, seed, options.sampling)
+        """Choose the tier and read the images that it keeps.
+
+        Raise DataError where a domain has no readable image, and UsageError where the options need the `stream` tier.
+        """
+        sampler = Sampler(split, options.seed, options.sampling)
+        batch_sampler = BatchSampler(sampler, options.batch_size, options.rank, options.world_size)
         self.options = options
         self.context = LoaderContext(
-            split, preprocessing, order, BatchSampler(order, batch_size, rank, world_size), device, dtype, say, options.workers,
-            options.albumentations, options.strict,
+            split, preprocessing, sampler, batch_sampler, device, dtype, say, options.workers, options.albumentations,
+            options.strict,
         )  # fmt: skip
-        self.bytes_needed = self._measure()
-        self.tier = self._choose() if options.tier == "auto" else options.tier
-        if self.tier != "stream" and self._only_streams():
-            raise UsageError(f"--loader {self.tier}: {self._only_streams()} works with --loader stream only")
+        self.bytes_needed = self._estimate_bytes()
+        self.tier = self._choose_tier() if options.tier == "auto" else options.tier
+        if self.tier != "stream" and self._needs_stream():
+            raise UsageError(f"--loader {self.tier}: {self._needs_stream()} works with --loader stream only")
         say(self._describe())
-        self._from: BatchSource = (
+        self._source: BatchSource = (
             StreamingSource(self.context)
             if self.tier == "stream"
             else InMemorySource(self.context, on_device=self.tier == "resident")
         )
 
-    def _measure(self) -> int:
-        """Bytes that all images need, from the headers of some of them."""
+    def _estimate_bytes(self) -> int:
+        """Estimate the bytes of all images from the headers of some of them."""
         total = 0
-        for side, name in enumerate(self.context.domains):
-            refs = self.context.refs(name)
-            count = min(PROBED, len(refs))
-            sizes = [
-                estimate_bytes(refs[i * len(refs) // count], self.context.preprocessing, side) for i in range(count)
-            ]
+        for side, domain in enumerate(self.context.split.domains):
+            refs = self.context.split.refs(domain)
+            chosen = [refs[i] for i in evenly_spaced(len(refs), HEADERS_READ)]
+            sizes = [estimate_bytes(ref, self.context.preprocessing, side) for ref in chosen]
             known = [size for size in sizes if size]
             total += len(refs) * sum(known) // max(len(known), 1)
         return total
 
-    def _only_streams(self) -> str:
-        """What cannot work on images that were decoded beforehand."""
+    def _needs_stream(self) -> str:
+        """Flag that does not work with images that were decoded beforehand; empty where there is none."""
         if self.options.albumentations is not None:
             return "--albumentations"
         return "--decoder nvjpeg" if self.context.preprocessing.decoder == "nvjpeg" else ""
 
-    def _choose(self) -> str:
-        if self._only_streams():
+    def _choose_tier(self) -> str:
+        if self._needs_stream():
             return "stream"
-        device = self.context.device
-        if self.bytes_needed <= memory.free_memory(device) // 2:
-            return "resident"
-        if device.type != "cpu" and self.bytes_needed <= memory.free_memory(torch.device("cpu")) // 2:
-            return "ram"
-        return "stream"
+        device, host = self.context.device, torch.device("cpu")
+        free = memory.free_memory(device)
+        return choose_tier(self.bytes_needed, free, free if device == host else memory.free_memory(host))
 
     def _describe(self) -> str:
-        source = self.context
-        each = [(len(source.refs(name)), f" of domain {name}" if source.split.b else "") for name in source.domains]
+        split = self.context.split
+        each = [(len(split.refs(domain)), f" of domain {domain}" if split.b else "") for domain in split.domains]
         counts = " and ".join(f"{count} images{which}" for count, which in each)
-        if source.split.labels:
-            counts += f" ({join_names(source.split.label_names, 8)})"
-        size = f"{self.bytes_needed / 2**20:.0f} MiB"
+        if split.labels:
+            counts += f" ({join_names(split.label_names, 8)})"
+        size = memory_size(self.bytes_needed)
         if self.tier == "stream":
             return f"data: {counts}, streamed by {self.options.workers} workers; decoded they would take {size}"
-        where = "host memory" if self.tier == "ram" else f"memory ({source.device.type})"
+        where = "host memory" if self.tier == "ram" else f"memory ({self.context.device.type})"
         return f"data: {counts}, decoded once into {size} of {where}, {self.tier}"
 
     @property
     def skipped(self) -> int:
-        """How many files could not be read so far."""
+        """Number of files that could not be read so far."""
         return len(self.context.skipped)
 
     def batches(self, start: int) -> Iterator[Batch]:
-        """Batches from image `start` of the run on."""
-        finished = self._finished(start)
+        """Yield batches from image `start` of the run on, without end."""
+        augmented = self._augmented_batches(start)
         if self.tier == "resident" and self.context.device.type == "cuda":
-            return prefetch_on_stream(finished, self.context.device)
-        return finished
+            return prefetch_on_stream(augmented, self.context.device)
+        return augmented
 
-    def _finished(self, start: int) -> Iterator[Batch]:
-        for numbers, batch in self._from.batches(start):
-            yield self._with_effects(numbers, batch) if self.options.augmentations else batch
+    def _augmented_batches(self, start: int) -> Iterator[Batch]:
+        for numbers, batch in self._source.batches(start):
+            yield self._augment(numbers, batch) if self.options.augmentations else batch
 
-    def _with_effects(self, numbers: Tensor, batch: Batch) -> Batch:
+    def _augment(self, numbers: Tensor, batch: Batch) -> Batch:
         key = transfer.to_device_async(augmentation_keys(self.context.sampler.seed, numbers), self.context.device)
+        split = self.context.split
         return batch | {
-            name: batch_augment.apply_augmentations(
-                batch[name], key, self.context.draw_name(name), self.options.augmentations
+            domain: batch_augment.apply_augmentations(
+                batch[domain], key, split.draw_name(domain), self.options.augmentations
             )
-            for name in self.context.domains
+            for domain in split.domains
         }
 
 
 def fixed_batch(
     split: Split, preprocessing: Preprocessing, count: int, device: torch.device, dtype: torch.dtype
 ) -> Batch:
-    """The same images each time, `count` at most, evenly spread over the split and its labels; the middle of each.
+    """Batch of the same images each time: at most `count`, evenly spaced over the split and its labels, centre-cropped.
 
-    White stands for a file that cannot be read; it keeps its label.
+    A file that cannot be read is shown as white, and keeps its label.
     """
     count = min([count, len(split.a), *([len(split.b)] if split.b else [])])
     if preprocessing.random_crop_size is None:
         count = 1  # images of other sizes would not fit beside it
-    shown = split.subsample(count)
-    sides = {name: refs for name, refs in (("a", shown.a), ("b", shown.b)) if refs}
-    chosen = list(zip(*sides.values(), strict=True))
+    chosen = split.subsample(count)
+    groups = zip(*(chosen.refs(domain) for domain in chosen.domains), strict=True)
     rows: list[tuple[Tensor | ImageError, ...]]
     if split.paired:
-        rows = [load_pair(a, b, preprocessing) for a, b in chosen]
+        rows = [load_pair(a, b, preprocessing) for a, b in groups]
     else:
-        rows = [tuple(load_image(ref, preprocessing, side) for side, ref in enumerate(refs)) for refs in chosen]
-    known = label_tensor(shown)
-    batch = {} if known is None else {"label": known.to(device)}
-    for side, name in enumerate(sides):
-        batch[name] = torch.stack([_shown(row, side, preprocessing, dtype) for row in rows]).to(device)
+        rows = [tuple(load_image(ref, preprocessing, side) for side, ref in enumerate(refs)) for refs in groups]
+    labels = label_tensor(chosen)
+    batch = {} if labels is None else {"label": labels.to(device)}
+    for side, domain in enumerate(chosen.domains):
+        batch[domain] = torch.stack([_displayed(row, side, preprocessing, dtype) for row in rows]).to(device)
     return batch
 
 
-def _shown(
-    loaded: tuple[Tensor | ImageError, ...], side: int, preprocessing: Preprocessing, dtype: torch.dtype
+def _displayed(
+    row: tuple[Tensor | ImageError, ...], side: int, preprocessing: Preprocessing, dtype: torch.dtype
 ) -> Tensor:
-    """The middle of one of the images that stand beside each other, in [-1, 1]."""
-    image = loaded[side]
+    """Centre crop in [-1, 1] of one of the images of a row; white, of its partner's size, where it cannot be read."""
+    image = row[side]
     if isinstance(image, Tensor):
-        return images.normalize(_middle(image, preprocessing.random_crop_size), dtype, preprocessing.value_ranges[side])
-    readable = [other for other in loaded if isinstance(other, Tensor)]
+        cropped = _centre_crop(image, preprocessing.random_crop_size)
+        return images.normalize(cropped, dtype, preprocessing.value_ranges[side])
+    readable = [other for other in row if isinstance(other, Tensor)]
     unknown = torch.empty(1, preprocessing.load_size, preprocessing.load_size)
     size = readable[0].shape[1:] if readable else target_size(unknown, preprocessing)
-    return _middle(torch.ones(preprocessing.channels[side], *size, dtype=dtype), preprocessing.random_crop_size)
+    white = torch.ones(preprocessing.channels[side], *size, dtype=dtype)
+    return _centre_crop(white, preprocessing.random_crop_size)
 
 
-def _middle(image: Tensor, size: int | None) -> Tensor:
+def _centre_crop(image: Tensor, size: int | None) -> Tensor:
     if size is None:
         return image
     top, left = (image.shape[1] - size) // 2, (image.shape[2] - size) // 2

@@ -1,4 +1,4 @@
-"""What the three places that batches come from have in common."""
+"""Parts shared by the three tiers: files and settings, buffers for batches, copies to the device."""
 
 import itertools
 import os
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from translate import images
-from translate.data.albumentations_recipe import AlbumentationsRecipe as Albumentations
-from translate.data.preprocessing import Preprocessing, load_image, load_pair
+from translate.data.albumentations_recipe import AlbumentationsRecipe
+from translate.data.preprocessing import Preprocessing, load_group
 from translate.data.sampler import BatchSampler, Sampler
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError
@@ -20,17 +20,17 @@ from translate.images import ImageError
 from translate.runtime import transfer
 
 RING_SIZE = 3
-"""Buffers that batches are built in, in turn: one is in use, one on its way to the device, one being filled."""
+"""Buffers in which batches are built, in turn: one in use, one on its way to the device, one being filled."""
 
 Batch = dict[str, Tensor]
-"""Images of `a` and `b`, and `label` where the images of a have some."""
+"""Images `a` and `b`, (N, C, H, W) each, and `label` where the images of a have one."""
 NumberedBatch = tuple[Tensor, Batch]
 """The run's image numbers (N,) and the batch."""
 
 
 @dataclass
 class LoaderContext:
-    """Files, how they are prepared, and for which process."""
+    """Files of a loader, their preprocessing and sampling, and the device to which batches go."""
 
     split: Split
     preprocessing: Preprocessing
@@ -40,116 +40,103 @@ class LoaderContext:
     dtype: torch.dtype
     say: Callable[[str], None]
     workers: int = 2
-    albumentations: Albumentations | None = None
+    albumentations: AlbumentationsRecipe | None = None
     strict: bool = False
-    """DataError at the first file that cannot be read."""
+    """Raise DataError at the first file that cannot be read."""
     skipped: dict[Path, str] = field(default_factory=dict)
-    """Files that cannot be read, and why."""
+    """Files that cannot be read, and the reasons."""
 
-    @property
-    def domains(self) -> tuple[str, ...]:
-        return ("a", "b") if self.split.b else ("a",)
+    def declared_range(self, domain: str) -> images.ValueRange | None:
+        """Return the declared value range of a domain, None where none was declared."""
+        return self.preprocessing.value_ranges["ab".index(domain)]
 
-    def refs(self, name: str) -> tuple[ImageRef, ...]:
-        return self.split.a if name == "a" else self.split.b
+    def value_range(self, domain: str, depth: torch.dtype) -> images.ValueRange | None:
+        """Range of stored values of a depth, None where it is that of `images.FULL_RANGES`."""
+        return self.declared_range(domain) or ((0, 1) if depth == torch.float64 else None)
 
-    def declared_range(self, name: str) -> images.ValueRange | None:
-        """Declared values of a domain."""
-        return self.preprocessing.value_ranges["ab".index(name)]
-
-    def values(self, name: str, depth: torch.dtype) -> images.ValueRange | None:
-        """What stored values of a depth mean where that is not what `images.FULL` says."""
-        return self.declared_range(name) or ((0, 1) if depth == torch.float64 else None)
-
-    def draw_name(self, name: str) -> str:
-        """Of a domain's random draws: the two sides of a pair share theirs."""
-        return "pair" if self.split.paired else name
-
-    def decode(self, names: Sequence[str], index: int) -> tuple[Tensor | ImageError, ...]:
-        """Both sides of a pair, or one image of one domain, at load size."""
-        if self.split.paired:
-            return load_pair(self.split.a[index], self.split.b[index], self.preprocessing)
-        return (load_image(self.refs(names[0])[index], self.preprocessing, "ab".index(names[0])),)
+    def load_group(self, domains: tuple[str, ...], index: int) -> tuple[Tensor | ImageError, ...]:
+        """Load both sides of a pair, or one image of one domain, at load size."""
+        return load_group(self.split, domains, index, self.preprocessing)
 
     def skip(self, path: Path, reason: str) -> None:
-        """Notes a file that cannot be read, and says so once."""
+        """Record a file that cannot be read, and report it once; DataError where `strict`."""
         if path in self.skipped:
             return
         if self.strict:
-            raise DataError(f"{str(path)!r}: {reason}; mend or remove it, or leave out --strict")
+            raise DataError(f"{str(path)!r}: {reason}; fix or remove it, or leave out --strict")
         self.skipped[path] = reason
-        self.say(f"skipped {str(path)!r}: {reason}; the next image takes its place until it is mended or removed")
+        self.say(f"skipped {str(path)!r}: {reason}; the next image takes its place until it is fixed or removed")
 
     def skip_unreadable(self, refs: Sequence[ImageRef], loaded: Sequence[Tensor | ImageError]) -> bool:
-        """Whether all were read; those that were not are skipped."""
+        """Skip the images that could not be read; return whether all were read."""
         for ref, image in zip(refs, loaded, strict=True):
             if isinstance(image, ImageError):
                 self.skip(ref.path, str(image))
         return all(isinstance(image, Tensor) for image in loaded)
 
-    def require_readable(self, found: bool, refs: Sequence[ImageRef]) -> None:
-        """DataError where none of the images can be used."""
-        if not found:
+    def require_readable(self, any_readable: bool, refs: Sequence[ImageRef]) -> None:
+        """Raise DataError where none of the images can be used."""
+        if not any_readable:
             folder = os.path.commonpath([ref.path.parent for ref in refs])
             raise DataError(f"{folder!r}: none of its {len(refs)} images can be used; put readable images there")
 
 
 class BatchSource(Protocol):
-    """A place that batches come from."""
+    """Source of batches: one of the tiers."""
 
     def batches(self, start: int) -> Iterator[NumberedBatch]:
-        """From image `start` of the run on, without end."""
+        """Yield batches from image `start` of the run on, without end."""
         ...
 
 
 class BufferRing:
-    """Memory for batches, used in turn: touching new memory costs more than filling it."""
+    """Ring of buffers for batches, reused in turn: touching new memory costs more than filling it."""
 
     def __init__(self, batch_size: int, dtype: torch.dtype) -> None:
         self.batch_size, self.dtype = batch_size, dtype
         self.rings: dict[tuple[str, tuple[int, ...]], itertools.cycle[Tensor]] = {}
 
     def next(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """(N, *shape) to be filled; it is given out again after RING − 1 others of the kind."""
+        """Return a buffer (N, *shape) to fill; it is returned again after RING_SIZE − 1 others of its name and shape."""
         if (name, shape) not in self.rings:
             if len(self.rings) >= 8:  # images of many sizes, with --preprocess none
                 self.rings.clear()
-            made = [torch.empty(self.batch_size, *shape, dtype=self.dtype) for _ in range(RING_SIZE)]
-            self.rings[name, shape] = itertools.cycle(made)
+            buffers = [torch.empty(self.batch_size, *shape, dtype=self.dtype) for _ in range(RING_SIZE)]
+            self.rings[name, shape] = itertools.cycle(buffers)
         return next(self.rings[name, shape])
 
 
-def prefetch_to_device(source: LoaderContext, stored: Iterable[NumberedBatch]) -> Iterator[NumberedBatch]:
-    """Batches as they are stored, on the host → normalised on the device; copies run one step ahead of their use."""
-    sender = transfer.BatchTransfer(source.device, RING_SIZE)
+def prefetch_to_device(context: LoaderContext, stored: Iterable[NumberedBatch]) -> Iterator[NumberedBatch]:
+    """Copy batches from the host, as they are stored, and normalise them on the device; copies run one step ahead."""
+    sender = transfer.BatchTransfer(context.device, RING_SIZE)
     waiting = None
     for numbers, batch in stored:
         sent = numbers, sender.send(batch)
         if waiting is not None:
-            yield waiting[0], _normalised(source, sender.receive(waiting[1]))
+            yield waiting[0], _normalised(context, sender.receive(waiting[1]))
         waiting = sent
 
 
 def prefetch_on_stream(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Batches that are made on a CUDA device: on a stream of its own, each while the one before it is in use."""
+    """Build batches on a CUDA device on a stream of their own, each while the one before it is in use."""
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))  # the stored images may still be on their way
 
-    def make() -> tuple[Batch, torch.cuda.Event]:
+    def build() -> tuple[Batch, torch.cuda.Event]:
         with torch.cuda.stream(stream):
-            made, done = next(batches), torch.cuda.Event()
+            batch, done = next(batches), torch.cuda.Event()
             done.record()
-        return made, done
+        return batch, done
 
-    waiting = make()
+    waiting = build()
     while True:
-        (batch, done), waiting = waiting, make()
+        (batch, done), waiting = waiting, build()
         transfer.wait_for(batch, done, device)
         yield batch
 
 
-def _normalised(source: LoaderContext, batch: Batch) -> Batch:
+def _normalised(context: LoaderContext, batch: Batch) -> Batch:
     return {
-        name: x if name == "label" else images.normalize(x, source.dtype, source.values(name, x.dtype))
+        name: x if name == "label" else images.normalize(x, context.dtype, context.value_range(name, x.dtype))
         for name, x in batch.items()
     }

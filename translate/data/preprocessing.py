@@ -1,4 +1,4 @@
-"""From files to images at load size, in their own depth: decoding, halves of side-by-side files, resizing."""
+"""Preprocessing of image files for training: decoding, halves of side-by-side files, resizing to load size."""
 
 import io
 from collections.abc import Callable
@@ -13,43 +13,43 @@ from PIL.ExifTags import Base
 from torch import Tensor
 
 from translate import images
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.images import ImageError, Reading, ValueRange
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images are prepared for training."""
+    """Settings by which image files become training images."""
 
     load_size: int
     crop_size: int
     flip: bool
     channels: tuple[int, int]
-    """Of domain a and of domain b."""
+    """Number of channels of domain a and of domain b."""
     preprocess: str = "resize_and_crop"
     """A row of PREPROCESS."""
     value_ranges: tuple[ValueRange | None, ValueRange | None] = (None, None)
-    """Declared values of domain a and of domain b."""
+    """Declared value ranges of domain a and of domain b; None: the full range of the file's depth."""
     decoder: str = "pillow"
     """A row of DECODERS."""
     resize: str = "pillow"
     """A row of RESIZERS."""
     background: images.Colour = images.WHITE
     multiple_of: int = 4
-    """What sizes are rounded to where nothing is cut."""
+    """Multiple to which sizes are rounded with `preprocess` "none"."""
 
     @property
     def random_crop_size(self) -> int | None:
-        """Of the random squares; None where images stay whole."""
+        """Side of the random square crops in pixels; None where images stay whole."""
         return None if self.preprocess == "none" else self.crop_size
 
     def reading(self, side: int) -> Reading:
-        """How the files of domain a (0) or b (1) are opened."""
+        """Options for reading the files of domain a (0) or b (1)."""
         declared = self.value_ranges[side] is not None
         return Reading(self.channels[side], background=self.background, deep=True, preserve_range=declared)
 
 
-# Sizes before the crop, by the reference's names.
+# Load sizes.
 
 
 def _square(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
@@ -60,8 +60,8 @@ def _scale_width(height: int, width: int, preprocessing: Preprocessing) -> tuple
     return max(preprocessing.load_size * height // width, preprocessing.crop_size), preprocessing.load_size
 
 
-def _as_it_is(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """Unchanged, but no smaller than the crop."""
+def _at_least_crop(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Keep the size, but enlarge where a side is smaller than the crop."""
     scale = max(1.0, preprocessing.crop_size / min(height, width))
     return max(round(height * scale), preprocessing.crop_size), max(round(width * scale), preprocessing.crop_size)
 
@@ -73,14 +73,16 @@ def _rounded(height: int, width: int, preprocessing: Preprocessing) -> tuple[int
 
 PREPROCESS: dict[str, Callable[[int, int, Preprocessing], tuple[int, int]]] = {
     "resize_and_crop": _square,
-    "crop": _as_it_is,
+    "crop": _at_least_crop,
     "scale_width_and_crop": _scale_width,
     "none": _rounded,
 }
-"""(height, width) of a file's image → those that it is loaded at. All but "none" are then cut to the crop size."""
+"""Functions of a file's (height, width) that give the size at which it is loaded, by the reference's names.
+
+All but "none" are followed by a crop to the crop size."""
 
 
-# Decoders: file → (C, H, W) uint8, uint16 or float32, in any layout in memory.
+# Decoders.
 
 
 def _pillow(path: Path, how: Reading) -> Tensor:
@@ -91,7 +93,7 @@ def _pillow(path: Path, how: Reading) -> Tensor:
 
 
 def _torchcodec(path: Path, how: Reading) -> Tensor:
-    """JPEG by torchcodec, all else, and what JPEG has beside colour and grey, by Pillow."""
+    """Decode plain JPEG by torchcodec, and every other file by Pillow."""
     data = read_plain_jpeg(path, how)
     if data is None:
         return _pillow(path, how)
@@ -100,22 +102,22 @@ def _torchcodec(path: Path, how: Reading) -> Tensor:
     try:
         return decode_jpeg(data, mode="RGB" if how.channels == 3 else "GRAY")
     except RuntimeError:
-        return _pillow(path, how)  # damaged: Pillow's reason is the one to tell
+        return _pillow(path, how)  # damaged: report Pillow's reason
 
 
 def _plain_pixels(path: Path, how: Reading) -> np.ndarray | None:
-    """What `images.read` gives of a plain JPEG, (H, W, C) uint8, without the copies that it makes; None for other files."""
+    """Pixels of a plain JPEG as `images.read` gives them, (H, W, C) uint8, without its copies; None for other files."""
     if not _may_be_plain(path, how):
         return None
     try:
         with Image.open(path, formats=("JPEG",)) as image:
             return np.array(image).reshape(image.height, image.width, how.channels) if _is_plain(image, how) else None
     except Exception:
-        return None  # `images.read` will say why
+        return None  # `images.read` gives the reason
 
 
 def read_plain_jpeg(path: Path, how: Reading) -> bytes | None:
-    """The content of a plain JPEG, None for other files."""
+    """Read the content of a plain JPEG, which every decoder shows alike; None for other files."""
     if not _may_be_plain(path, how):
         return None
     try:
@@ -123,7 +125,7 @@ def read_plain_jpeg(path: Path, how: Reading) -> bytes | None:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             return data if _is_plain(image, how) else None
     except Exception:
-        return None  # `images.read` will say why
+        return None  # `images.read` gives the reason
 
 
 def _may_be_plain(path: Path, how: Reading) -> bool:
@@ -131,21 +133,22 @@ def _may_be_plain(path: Path, how: Reading) -> bool:
 
 
 def _is_plain(image: Image.Image, how: Reading) -> bool:
-    """Whether a JPEG has the wanted colours and an allowed size and is upright, so that any decoder sees the same."""
-    speaks = "exif" in image.info or "xmp" in image.info  # else nothing says how it lies, and looking costs time
-    upright = not speaks or image.getexif().get(Base.Orientation, 1) == 1
-    wanted = image.mode == ("RGB" if how.channels == 3 else "L")
-    return wanted and upright and image.height * image.width <= how.max_pixels
+    """Return whether a JPEG has the expected colours, an allowed size and no rotation, so that every decoder shows it alike."""
+    may_be_rotated = "exif" in image.info or "xmp" in image.info  # without them no look is needed, which costs time
+    upright = not may_be_rotated or image.getexif().get(Base.Orientation, 1) == 1
+    expected_mode = image.mode == ("RGB" if how.channels == 3 else "L")
+    return expected_mode and upright and image.height * image.width <= how.max_pixels
 
 
 DECODERS: dict[str, Callable[[Path, Reading], Tensor]] = {
     "pillow": _pillow,
     "torchcodec": _torchcodec,
-    "nvjpeg": _pillow,  # what nvJPEG does not take; the rest is decoded by nvjpeg.Finisher, on the device
+    "nvjpeg": _pillow,  # for what nvJPEG does not take; the rest is decoded by nvjpeg.NvjpegDecoder, on the device
 }
+"""Functions that decode a file to (C, H, W) uint8, uint16 or float32, in any memory layout. They raise ImageError."""
 
 
-# Resizers: (C, H, W) of any depth → the same of another size.
+# Resizers.
 
 
 def _by_pillow(image: Tensor, height: int, width: int) -> Tensor:
@@ -156,27 +159,31 @@ def _by_pillow(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def _by_torch(image: Tensor, height: int, width: int) -> Tensor:
-    """By torch's antialiased bicubic filter, on whatever device the image is."""
+    """Resize by torch's antialiased bicubic filter, on the image's own device."""
     if image.shape[1:] == (height, width):
         return image
-    x = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # image[None] hides from torch that colours lie side by side
+    x = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # image[None] would hide the channels-last layout from torch
     if image.dtype != torch.uint8 or image.device.type != "cpu":
         x = x.to(torch.float32)
     resized = F.interpolate(x, (height, width), mode="bicubic", antialias=True, align_corners=False)[0]
     if image.dtype == torch.float32 or resized.dtype == torch.uint8:
         return resized
-    whole = resized.round_().clamp_(0, images.FULL_RANGES[image.dtype][1])
-    return whole.to(torch.int32).to(image.dtype)
+    rounded = resized.round_().clamp_(0, images.FULL_RANGES[image.dtype][1])
+    return rounded.to(torch.int32).to(image.dtype)
 
 
 RESIZERS: dict[str, Callable[[Tensor, int, int], Tensor]] = {
     "pillow": _by_pillow,
     "torch": _by_torch,
 }
+"""Functions of an image (C, H, W) of any depth, a height and a width that give the image at that size."""
 
 
 def select_half(image: Tensor, half: str) -> Tensor:
-    """The half of a side-by-side image that a Ref names; the whole where it names none."""
+    """Select the "left" or "right" half of a side-by-side image (C, H, W); the whole image for "".
+
+    Raise ImageError where the image is one pixel wide.
+    """
     if not half:
         return image
     middle = image.shape[2] // 2
@@ -186,7 +193,10 @@ def select_half(image: Tensor, half: str) -> Tensor:
 
 
 def load_image(ref: ImageRef, preprocessing: Preprocessing, side: int) -> Tensor | ImageError:
-    """One image of domain a (0) or b (1) at load size: (C, h, w) uint8, uint16 or float32, or why it cannot be read."""
+    """Load one image of domain a (0) or b (1) at load size: (C, h, w) uint8, uint16 or float32.
+
+    Where the file cannot be read, the ImageError is returned, not raised.
+    """
     try:
         image = select_half(DECODERS[preprocessing.decoder](ref.path, preprocessing.reading(side)), ref.half)
         return RESIZERS[preprocessing.resize](image, *target_size(image, preprocessing))
@@ -195,13 +205,13 @@ def load_image(ref: ImageRef, preprocessing: Preprocessing, side: int) -> Tensor
 
 
 def target_size(image: Tensor, preprocessing: Preprocessing) -> tuple[int, int]:
-    """Height and width that an image (C, H, W) is loaded at."""
+    """Height and width at which an image (C, H, W) is loaded."""
     return PREPROCESS[preprocessing.preprocess](image.shape[1], image.shape[2], preprocessing)
 
 
 def estimate_bytes(ref: ImageRef, preprocessing: Preprocessing, side: int) -> int:
-    """About how much memory an image needs at load size, from its file's header; 0 where that cannot be read."""
-    if not ref.path.is_file():  # opening a pipe would wait for ever
+    """Estimate the bytes of an image at load size from its file's header; 0 where that cannot be read."""
+    if not ref.path.is_file():  # opening a pipe would block for ever
         return 0
     try:
         if images.extension(ref.path) == "npy":
@@ -215,25 +225,37 @@ def estimate_bytes(ref: ImageRef, preprocessing: Preprocessing, side: int) -> in
             height, max(width // 2, 1) if ref.half else width, preprocessing
         )
         return height * width * preprocessing.channels[side] * depth
-    except Exception:  # what is wrong with the file is said when it is decoded
+    except Exception:  # the file's fault is reported when it is decoded
         return 0
 
 
 def load_pair(
     a: ImageRef, b: ImageRef, preprocessing: Preprocessing
 ) -> tuple[Tensor | ImageError, Tensor | ImageError]:
-    """Both sides of a pair, of one size: that of a. A file that holds both is decoded once."""
+    """Load both sides of a pair at the load size of a. A file that holds both is decoded once.
+
+    Sides that cannot be read are returned as ImageError, not raised.
+    """
     try:
-        first = DECODERS[preprocessing.decoder](a.path, preprocessing.reading(0))
-        whole = first if a.path == b.path and preprocessing.reading(0) == preprocessing.reading(1) else None
-        left = select_half(first, a.half)
-        size = target_size(left, preprocessing)
-        resized = RESIZERS[preprocessing.resize](left, *size)
+        image_a = DECODERS[preprocessing.decoder](a.path, preprocessing.reading(0))
+        one_file = a.path == b.path and preprocessing.reading(0) == preprocessing.reading(1)
+        half_a = select_half(image_a, a.half)
+        size = target_size(half_a, preprocessing)
+        resized = RESIZERS[preprocessing.resize](half_a, *size)
     except ImageError as e:
         other = e if a.path == b.path else load_image(b, preprocessing, 1)
         return e, other
     try:
-        second = whole if whole is not None else DECODERS[preprocessing.decoder](b.path, preprocessing.reading(1))
-        return resized, RESIZERS[preprocessing.resize](select_half(second, b.half), *size)
+        image_b = image_a if one_file else DECODERS[preprocessing.decoder](b.path, preprocessing.reading(1))
+        return resized, RESIZERS[preprocessing.resize](select_half(image_b, b.half), *size)
     except ImageError as e:
         return resized, e
+
+
+def load_group(
+    split: Split, domains: tuple[str, ...], index: int, preprocessing: Preprocessing
+) -> tuple[Tensor | ImageError, ...]:
+    """Load image `index` of each domain of one of `split.domain_groups`: both sides of a pair, or one image of one domain."""
+    if split.paired:
+        return load_pair(split.a[index], split.b[index], preprocessing)
+    return (load_image(split.refs(domains[0])[index], preprocessing, "ab".index(domains[0])),)

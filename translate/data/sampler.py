@@ -1,8 +1,8 @@
-"""Which images a step sees and how they are cut: pure functions of seed and image number.
+"""Sampling of images and of augmentation keys: pure functions of the seed and the image number.
 
 Image n of a run is element n mod L of epoch n div L, where an epoch is L = max(|A|, |B|) images. A (and B, if paired) follows
 a permutation of each epoch; in unpaired data B is drawn uniformly, as in the reference, or follows a permutation of its own.
-So there is nothing to save or replay, and neither workers nor processes change anything.
+So a sampler has no state to save, and the numbers of workers and processes change nothing.
 """
 
 from collections.abc import Iterator
@@ -15,51 +15,55 @@ from torch import Tensor
 from translate import keyed_random
 from translate.data.split import Split
 
-PLANNED = 4096
+PLANNED_IMAGES = 4096
+"""Images whose draws are made together."""
 
 
 class Sampler:
-    """Which images element n of the run is."""
+    """Sampler of image indices: maps the image numbers of a run to indices into A and into B."""
 
     def __init__(self, split: Split, seed: int, sampling: str = "reference") -> None:
+        """Set up the draws; with `sampling` "permute-both" unpaired B follows a permutation, with "reference" it does not."""
         self.split, self.seed, self.sampling = split, seed, sampling
-        self._kept: dict[str, tuple[tuple[int, ...], Tensor]] = {}
+        self._cached: dict[str, tuple[tuple[int, ...], Tensor]] = {}
 
     def _permutations(self, name: str, epochs: Tensor) -> Tensor:
-        """The permutations (E, L) of some epochs; kept, because making one of a large set takes as long as sorting it."""
-        wanted = tuple(epochs.tolist())
-        if name not in self._kept or self._kept[name][0] != wanted:
+        """Permutations (E, L) of some epochs; cached, because making one for a large set takes as long as sorting it."""
+        asked = tuple(epochs.tolist())
+        if name not in self._cached or self._cached[name][0] != asked:
             draws = keyed_random.bits(keyed_random.fold_in(epochs, self.seed, name), "permutation", len(self.split))
-            self._kept[name] = wanted, draws.argsort(dim=1, stable=True)
-        return self._kept[name][1]
+            self._cached[name] = asked, draws.argsort(dim=1, stable=True)
+        return self._cached[name][1]
 
     def reseed(self, seed: int) -> None:
-        """Other draws from here on, of batches that are asked for from now on."""
+        """Change the seed, for batches that are requested from now on."""
         self.seed = seed
-        self._kept.clear()
+        self._cached.clear()
 
     def files(self, numbers: Tensor) -> list[Path]:
-        """The files that images of the run come from, each once."""
+        """List the files from which images of the run come, each once."""
         a, b = (indices.tolist() for indices in self.indices(numbers))
         split = self.split
         refs = [ref for i, j in zip(a, b, strict=True) for ref in (split.a[i], *split.b[j : j + 1])]
         return list(dict.fromkeys(ref.path for ref in refs))
 
     def __call__(self, n: int) -> tuple[int, int]:
-        """Index into A and index into B of image n of the run."""
+        """Return the index into A and the index into B of image n of the run."""
         a, b = self.indices(torch.tensor([n]))
         return int(a), int(b)
 
     def indices(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices into A and into B of many images of the run, int64 (N,); those into B are 0 where there is none."""
+        """Return indices into A and into B of images of the run, int64 (N,) each; those into B are 0 where B is empty."""
         a = self._by_permutation(numbers, "order", len(self.split.a))
         if self.split.paired:
             return a, a
         count = len(self.split.b)
         if self.sampling == "permute-both" and count:
             return a, self._by_permutation(numbers, "order b", count)
-        share = ((keyed_random.fold_in(numbers, self.seed, "b") >> 11) & ((1 << 53) - 1)).to(torch.float64) / (1 << 53)
-        return a, (share * count).to(torch.int64)
+        fraction = ((keyed_random.fold_in(numbers, self.seed, "b") >> 11) & ((1 << 53) - 1)).to(torch.float64) / (
+            1 << 53
+        )
+        return a, (fraction * count).to(torch.int64)
 
     def _by_permutation(self, numbers: Tensor, name: str, count: int) -> Tensor:
         length = len(self.split)
@@ -68,20 +72,20 @@ class Sampler:
 
 
 def label_tensor(split: Split) -> Tensor | None:
-    """Of the images of a: int64 (|A|,), numbers of domains or classes, or float32 (|A|, K), attributes; None without any."""
+    """Labels of the images of a: int64 (|A|,), of domains or classes, or float32 (|A|, K), attributes; None without labels."""
     if not split.labels:
         return None
     return torch.tensor(split.labels, dtype=torch.int64 if isinstance(split.labels[0], int) else torch.float32)
 
 
 def augmentation_keys(seed: int, numbers: Tensor) -> Tensor:
-    """The keys (N,) of the images' crops and flips."""
+    """Keys (N,) of the images' random crops, flips and augmentations."""
     return keyed_random.image_keys(keyed_random.derive_key(seed, "augment"), numbers)
 
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """The steps of one process, in blocks: planning many at a time costs next to nothing for each."""
+    """Sampler of batches: image numbers of one process's steps, in blocks, since draws for many steps at once cost least."""
 
     sampler: Sampler
     batch_size: int
@@ -90,16 +94,16 @@ class BatchSampler:
 
     @property
     def steps_per_block(self) -> int:
-        """Steps that are planned together: of about PLANNED images."""
-        return max(1, PLANNED // (self.batch_size * self.world_size))
+        """Steps in a block: those of about PLANNED_IMAGES images."""
+        return max(1, PLANNED_IMAGES // (self.batch_size * self.world_size))
 
     def image_numbers(self, step_start: int, steps: int = 1) -> Tensor:
-        """The run's image numbers that this process takes of `steps` steps from image `step_start` on: (steps, batch)."""
-        whole = torch.arange(step_start, step_start + steps * self.batch_size * self.world_size)
-        return whole.view(steps, self.world_size, self.batch_size)[:, self.rank]
+        """Image numbers that this process takes in `steps` steps from image `step_start` of the run on: (steps, batch)."""
+        of_all = torch.arange(step_start, step_start + steps * self.batch_size * self.world_size)
+        return of_all.view(steps, self.world_size, self.batch_size)[:, self.rank]
 
     def blocks_from(self, start: int) -> Iterator[Tensor]:
-        """Blocks of numbers (steps, batch), without end."""
+        """Yield blocks of image numbers (steps, batch) from image `start` of the run on, without end."""
         while True:
             yield self.image_numbers(start, self.steps_per_block)
             start += self.steps_per_block * self.batch_size * self.world_size

@@ -1,15 +1,16 @@
-"""The images of one split, and what may be taken of them. Nothing is opened here."""
+"""The images of one split, and subsets of them. No file is opened here, and torch is not imported."""
 
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from translate.errors import DataError
 
 Label = int | tuple[float, ...]
-"""The number of a domain or class, −1 where it is unknown; or a value in 0 … 1 for each attribute."""
+"""Number of a domain or class, −1 where it is unknown; or a value in [0, 1] for each attribute."""
 
 
 @dataclass(frozen=True)
@@ -22,81 +23,104 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split. Paired: a[i] and b[i] show the same. Layouts `domains` and `images`: b is empty."""
+    """Images of one split. Where `paired`, a[i] and b[i] show the same; layouts `domains` and `images` leave b empty."""
 
     a: tuple[ImageRef, ...]
     b: tuple[ImageRef, ...]
     paired: bool
     labels: tuple[Label, ...] = ()
-    """One for each a[i], all of a kind; empty where nothing is known of the images."""
+    """Label of each a[i], all of one kind; empty where the images have none."""
     label_names: tuple[str, ...] = ()
-    """What is called 0, 1, … in labels, or the attributes in their order."""
+    """Names of the labels 0, 1, …, or of the attributes in their order."""
 
     def __len__(self) -> int:
-        """Images in an epoch: max(|A|, |B|)."""
+        """Return the number of images in an epoch: max(|A|, |B|)."""
         return max(len(self.a), len(self.b))
 
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the domains that have images: "a", or "a" and "b"."""
+        return ("a", "b") if self.b else ("a",)
+
+    @property
+    def domain_groups(self) -> list[tuple[str, ...]]:
+        """Domains whose images are read and replaced together: both sides of pairs, else each domain alone."""
+        return [self.domains] if self.paired else [(domain,) for domain in self.domains]
+
+    def refs(self, domain: str) -> tuple[ImageRef, ...]:
+        """Images of domain "a" or "b"."""
+        return self.a if domain == "a" else self.b
+
+    def draw_name(self, domain: str) -> str:
+        """Name of a domain's keyed draws: the two sides of a pair share theirs, and so are cropped alike."""
+        return "pair" if self.paired else domain
+
     def swapped(self) -> "Split":
-        """Labels are those of a, so they go."""
+        """Split with a and b exchanged, for direction b2a; without labels, since they belong to the images of a."""
         return replace(self, a=self.b, b=self.a, labels=(), label_names=())
 
     def indices_by_label(self) -> dict[int, list[int]]:
-        """Number of a domain → places of its images in a; empty where labels are attributes, or there are none."""
-        places: dict[int, list[int]] = {}
-        for place, label in enumerate(self.labels):
+        """Map each label to the indices of its images in a; empty where labels are attributes, or there are none."""
+        indices: dict[int, list[int]] = {}
+        for index, label in enumerate(self.labels):
             if isinstance(label, int):
-                places.setdefault(label, []).append(place)
-        return places
+                indices.setdefault(label, []).append(index)
+        return indices
 
     def hold_out(self, share: float) -> tuple["Split", "Split"]:
-        """The rest, and that share of each domain: a function of the names alone, so that a new file moves few others.
+        """Divide into a training part and a validation part, which takes `share` (0 to 1) of each domain.
 
-        Files of one name go the same way, in all domains. DataError where either part would have none of a domain.
+        The choice depends on the file names alone, so that a new file moves few others; files of one name go the same way
+        in all domains. Raise DataError where either part would have no image of a domain.
         """
         names = {ref.path.stem for ref in (*self.a, *self.b)}
         ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
-        aside = set(ranked[: math.ceil(share * len(ranked))])
+        held_out = set(ranked[: math.ceil(share * len(ranked))])
         parts = []
-        for wanted in (False, True):
-            places, of_b = (
-                [i for i, ref in enumerate(refs) if (ref.path.stem in aside) == wanted] for refs in (self.a, self.b)
+        for is_held_out in (False, True):
+            of_a, of_b = (
+                [i for i, ref in enumerate(refs) if (ref.path.stem in held_out) == is_held_out]
+                for refs in (self.a, self.b)
             )
-            parts.append(self._taken(places, places if self.paired else of_b))
+            parts.append(self._select(of_a, of_a if self.paired else of_b))
         if any(not part.a or (self.b and not part.b) for part in parts):
             count = f"{len(self.a)} and {len(self.b)}" if self.b else f"{len(self.a)}"
-            raise DataError(f"--hold-out {share:g}: of {count} images it leaves a domain without any")
-        for label, places in self.indices_by_label().items():
+            raise DataError(
+                f"--hold-out {share:g}: of {count} images, one part would have none of a domain; use another share"
+            )
+        for label, indices in self.indices_by_label().items():
             if label >= 0 and not all(label in part.labels for part in parts):
                 raise DataError(
-                    f"--hold-out {share:g}: of the {len(places)} images of {self.label_names[label]} it would take none or all; "
-                    f"use another share, or put validation images into val/"
+                    f"--hold-out {share:g}: would hold out none or all of the {len(indices)} images of "
+                    f"{self.label_names[label]}; use another share, or put validation images into val/"
                 )
         return parts[0], parts[1]
 
     def subsample(self, count: int) -> "Split":
-        """So many images of each of a and b, evenly spread; of pairs, the same of both.
+        """Take at most `count` images of each of a and b, evenly spaced; of pairs, the same of both.
 
-        Of labelled images, each label has its share, and at least one while `count` allows it.
+        Of labelled images, each label keeps its share, and at least one image while `count` allows it.
         """
-        places = self._spread_over_labels(count) if self.indices_by_label() else _spread(len(self.a), count)
-        return self._taken(places, places if self.paired else _spread(len(self.b), count))
+        of_a = self._spaced_over_labels(count) if self.indices_by_label() else evenly_spaced(len(self.a), count)
+        return self._select(of_a, of_a if self.paired else evenly_spaced(len(self.b), count))
 
-    def _spread_over_labels(self, count: int) -> list[int]:
+    def _spaced_over_labels(self, count: int) -> list[int]:
         groups = self.indices_by_label()
-        share = Counter(self.labels[i] for i in _spread(len(self.a), count))
+        share = Counter(self.labels[i] for i in evenly_spaced(len(self.a), count))
         if len(groups) <= count:
             for label in groups.keys() - share.keys():
                 share.subtract([share.most_common(1)[0][0]])
                 share[label] = 1
-        return sorted(places[i] for label, places in groups.items() for i in _spread(len(places), share[label]))
+        return sorted(
+            indices[i] for label, indices in groups.items() for i in evenly_spaced(len(indices), share[label])
+        )
 
-    def _taken(self, of_a: list[int], of_b: list[int]) -> "Split":
-        """The images at these places."""
+    def _select(self, of_a: list[int], of_b: list[int]) -> "Split":
         labels = tuple(self.labels[i] for i in of_a) if self.labels else ()
         return replace(self, a=tuple(self.a[i] for i in of_a), b=tuple(self.b[i] for i in of_b), labels=labels)
 
     def fingerprint(self) -> str:
-        """Changes with the number, names, sizes and labels of the files, not with where the folder is."""
+        """Hash of the number, names, sizes and labels of the files: 16 hexadecimal digits, wherever the folder lies."""
         paths = [ref.path for ref in (*self.a, *self.b)]
         lines = [f"{path.name} {path.stat().st_size}" for path in paths]
         if self.labels:
@@ -104,7 +128,15 @@ class Split:
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _spread(size: int, count: int) -> list[int]:
-    """At most so many of `size` places, evenly spread."""
+def evenly_spaced(size: int, count: int) -> list[int]:
+    """Return the indices of at most `count` of `size` elements, evenly spaced from the first on."""
     kept = min(count, size)
     return [i * size // kept for i in range(kept)]
+
+
+def next_readable(start: int, count: int, is_readable: Callable[[int], bool]) -> int | None:
+    """Find the image that is used in place of image `start` of `count`: itself, or the next one that can be read.
+
+    The images form a ring. Return its index; None where no image can be read. `is_readable` is called at most once an index.
+    """
+    return next((index % count for index in range(start, start + count) if is_readable(index % count)), None)

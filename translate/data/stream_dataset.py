@@ -1,4 +1,4 @@
-"""What worker processes do: images of the run, decoded and cut."""
+"""Data set of the `stream` tier: images of the run, decoded and cropped by worker processes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -10,215 +10,198 @@ from torch import Tensor
 
 from translate import keyed_random
 from translate.data import crop_flip, worker_pool
-from translate.data.albumentations_recipe import AlbumentationsRecipe as Albumentations
+from translate.data.albumentations_recipe import AlbumentationsRecipe
 from translate.data.image_store import common_depth, convert_depth
-from translate.data.preprocessing import Preprocessing, load_image, load_pair, read_plain_jpeg
+from translate.data.preprocessing import Preprocessing, load_group, read_plain_jpeg
 from translate.data.sampler import Sampler, augmentation_keys, label_tensor
-from translate.data.split import ImageRef, Split
+from translate.data.split import Split, next_readable
 from translate.errors import DataError, UsageError
 from translate.images import ImageError
 
 CHUNK = 16
-"""Images that a worker is asked for at a time, at least: handing them over costs about as much as decoding a small one."""
+"""Images that a worker is asked for at a time, at least: each transfer costs about as much as decoding a small image."""
 
 ImageNumbers = Tensor
 """The run's image numbers (N,)."""
 Sample = dict[str, Tensor]
-"""Domain → image; `label` → that of image a, () or (K,), where there are labels."""
+"""Domain → image (C, H, W); `label` → label of image a, () or (K,), where there are labels."""
 SkippedFiles = dict[Path, str]
+"""File that cannot be read → the reason."""
 
 
 class StreamDataset:
-    """Image n of the run: domain → (C, H, W) cut, at its own depth, and its label; nothing where no file of a domain can be
-    read.
+    """Data set of the images of a run by their number: domain → (C, H, W) cropped, at its own depth, and the label.
 
-    A file that cannot be read is replaced by the next that can; a pair is used whole or not at all.
+    A file that cannot be read is replaced by the next that can; a pair is used whole or not at all. A sample is empty where no
+    file of a domain can be read.
     """
 
     def __init__(
         self,
         split: Split,
         preprocessing: Preprocessing,
-        order: Sampler,
-        domains: tuple[str, ...],
-        albumentations: Albumentations | None = None,
+        sampler: Sampler,
+        albumentations: AlbumentationsRecipe | None = None,
         keep_encoded: bool = False,
     ) -> None:
-        self.split, self.preprocessing, self.sampler = split, preprocessing, order
-        self.domains, self.albumentations = domains, albumentations
+        self.split, self.preprocessing, self.sampler = split, preprocessing, sampler
+        self.albumentations = albumentations
         self.keep_encoded = keep_encoded
-        """JPEG files are only read, (length,) uint8, and nothing is cut: a device does that (`nvjpeg.Finisher`)."""
+        """JPEG files are read but not decoded, (length,) uint8, and nothing is cropped: `nvjpeg.NvjpegDecoder` does both."""
         self.labels = label_tensor(split)
 
     def load_batch(self, numbers: list[int]) -> list[tuple[Sample, SkippedFiles]]:
-        """Images of the run, and what was skipped for each."""
-        places = zip(*(indices.tolist() for indices in self.sampler.indices(torch.tensor(numbers))), strict=True)
-        found = [self._found(a, b, n, self.keep_encoded) for (a, b), n in zip(places, numbers, strict=True)]
-        if not self.keep_encoded and all(images for images, _ in found):
-            self.crop_and_flip([images for images, _ in found], numbers)
-        return found
+        """Load images of the run, each with the files that were skipped for it."""
+        indices = zip(*(of.tolist() for of in self.sampler.indices(torch.tensor(numbers))), strict=True)
+        loaded = [self._load(a, b, n, self.keep_encoded) for (a, b), n in zip(indices, numbers, strict=True)]
+        if not self.keep_encoded and all(sample for sample, _ in loaded):
+            self.crop_and_flip([sample for sample, _ in loaded], numbers)
+        return loaded
 
     def load_uncropped(self, n: int) -> tuple[Sample, SkippedFiles]:
-        """Image n of the run decoded at load size, not cut."""
-        return self._found(*self.sampler(n), n, False)
+        """Load image n of the run, decoded at load size but not cropped."""
+        return self._load(*self.sampler(n), n, False)
 
-    def _found(self, a: int, b: int, n: int, keep_encoded: bool) -> tuple[Sample, SkippedFiles]:
-        if keep_encoded and (read := self._contents(a, b)) is not None:
-            return read | self._label(a), {}
+    def _load(self, a: int, b: int, n: int, keep_encoded: bool) -> tuple[Sample, SkippedFiles]:
+        if keep_encoded and (encoded := self._read_encoded(a, b)) is not None:
+            return encoded | self._label(a), {}
         skipped: SkippedFiles = {}
-        if self.split.paired:
-            shown, found = self._pair(a, skipped)
-        else:
-            shown, found = self._next_good("a", a, skipped)
-            if found and self.split.b:
-                _, other = self._next_good("b", b, skipped)
-                found = found | other if other else {}
-        return (self._changed(found, n) | self._label(shown) if found else {}), skipped
+        sample: Sample = {}
+        shown = a
+        for domains in self.split.domain_groups:
+            index, loaded = self._load_readable(domains, a if "a" in domains else b, skipped)
+            if index is None:
+                return {}, skipped
+            shown = index if "a" in domains else shown
+            sample |= loaded
+        return self._augmented(sample, n) | self._label(shown), skipped
 
-    def _label(self, shown: int) -> Sample:
-        """Of the image of a that is shown."""
-        return {} if self.labels is None else {"label": self.labels[shown].clone()}
+    def _label(self, index: int) -> Sample:
+        """Label of image `index` of a; empty where images have none."""
+        return {} if self.labels is None else {"label": self.labels[index].clone()}
 
-    def _next_good(self, name: str, start: int, skipped: SkippedFiles) -> tuple[int, Sample]:
-        """Place of the first image from `start` on that can be read, and the image."""
-        refs = self.refs(name)
-        for place in _ring(start, len(refs)):
-            image = load_image(refs[place], self.preprocessing, "ab".index(name))
-            if isinstance(image, Tensor):
-                return place, {name: image}
-            skipped[refs[place].path] = str(image)
-        return start, {}
+    def _load_readable(self, domains: tuple[str, ...], start: int, skipped: SkippedFiles) -> tuple[int | None, Sample]:
+        """Load the first readable image or pair from index `start` on, and return its index; None where there is none."""
+        loaded: Sample = {}
 
-    def _pair(self, start: int, skipped: SkippedFiles) -> tuple[int, Sample]:
-        """Place of the first pair from `start` on that can be read, and its images."""
-        for place in _ring(start, len(self.split.a)):
-            refs = self.split.a[place], self.split.b[place]
-            images = load_pair(*refs, self.preprocessing)
-            bad = {
-                ref.path: str(image) for ref, image in zip(refs, images, strict=True) if isinstance(image, ImageError)
+        def is_readable(index: int) -> bool:
+            found = dict(zip(domains, load_group(self.split, domains, index, self.preprocessing), strict=True))
+            reasons = {
+                self.split.refs(domain)[index].path: str(image)
+                for domain, image in found.items()
+                if isinstance(image, ImageError)
             }
-            if not bad:
-                return place, dict(zip("ab", images, strict=True))  # type: ignore[arg-type]
-            skipped.update(bad)
-        return start, {}
+            skipped.update(reasons)
+            loaded.update({domain: image for domain, image in found.items() if isinstance(image, Tensor)})
+            return not reasons
 
-    def refs(self, name: str) -> tuple[ImageRef, ...]:
-        """The images of a domain."""
-        return self.split.a if name == "a" else self.split.b
+        index = next_readable(start, len(self.split.refs(domains[0])), is_readable)
+        return index, loaded
 
-    def _contents(self, a: int, b: int) -> Sample | None:
-        """What the files hold; None unless all are JPEG that any decoder sees alike."""
-        found = {}
-        for side, name in enumerate(self.domains):
-            ref = self.refs(name)[a if name == "a" else b]
+    def _read_encoded(self, a: int, b: int) -> Sample | None:
+        """Read the files' contents; None unless all are JPEG that every decoder shows alike."""
+        contents = {}
+        for side, domain in enumerate(self.split.domains):
+            ref = self.split.refs(domain)[a if domain == "a" else b]
             data = read_plain_jpeg(ref.path, self.preprocessing.reading(side))
             if data is None:
                 return None
-            found[name] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        return found
+            contents[domain] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        return contents
 
-    def _changed(self, found: Sample, n: int) -> Sample:
-        """What a recipe of albumentations makes of them: both sides of a pair alike."""
+    def _augmented(self, sample: Sample, n: int) -> Sample:
+        """Apply the albumentations recipe, to both sides of a pair alike; UsageError where the result is too small."""
         if self.albumentations is None:
-            return found
-        arrays = {name: np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for name, image in found.items()}
-        groups = [arrays] if self.split.paired else [{name: array} for name, array in arrays.items()]
-        changed: dict[str, np.ndarray] = {}
-        for group in groups:
-            changed |= self.albumentations(
-                group, keyed_random.derive_key(self.sampler.seed, "albumentations", "+".join(group), n)
-            )
-        least = self.preprocessing.random_crop_size or 1
-        for name, array in changed.items():
-            if min(array.shape[:2]) < least:
+            return sample
+        arrays = {domain: np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for domain, image in sample.items()}
+        augmented: dict[str, np.ndarray] = {}
+        for domains in self.split.domain_groups:
+            key = keyed_random.derive_key(self.sampler.seed, "albumentations", "+".join(domains), n)
+            augmented |= self.albumentations({domain: arrays[domain] for domain in domains}, key)
+        min_size = self.preprocessing.random_crop_size or 1
+        for domain, array in augmented.items():
+            if min(array.shape[:2]) < min_size:
                 raise UsageError(
-                    f"{self.albumentations.path}: leaves {array.shape[1]}×{array.shape[0]} pixels of an image of {name}, "
-                    f"less than the crop of {least}"
+                    f"{self.albumentations.path}: leaves {array.shape[1]}×{array.shape[0]} pixels of an image of {domain}, "
+                    f"less than the crop of {min_size}; use a smaller --crop-size, or change the recipe"
                 )
-        return {name: torch.from_numpy(np.array(array)).permute(2, 0, 1) for name, array in changed.items()}
+        return {domain: torch.from_numpy(np.array(array)).permute(2, 0, 1) for domain, array in augmented.items()}
 
-    def crop_and_flip(self, found: list[Sample], numbers: Sequence[int]) -> None:
-        """The random crops and flips of images of the run, in place."""
-        key, size = (
-            augmentation_keys(self.sampler.seed, torch.tensor(list(numbers))),
-            self.preprocessing.random_crop_size,
-        )
-        for name in self.domains:
-            heights, widths = (torch.tensor([images[name].shape[axis] for images in found]) for axis in (1, 2))
-            drawn_as = "pair" if self.split.paired else name
-            cuts = crop_flip.draw_cuts(key, drawn_as, heights, widths, size, self.preprocessing.flip).as_lists()
-            for images, where in zip(found, cuts, strict=True):
-                images[name] = crop_flip.crop_and_flip(images[name], *where, size)
+    def crop_and_flip(self, samples: list[Sample], numbers: Sequence[int]) -> None:
+        """Apply the random crops and flips of images of the run, in place."""
+        key = augmentation_keys(self.sampler.seed, torch.tensor(list(numbers)))
+        size = self.preprocessing.random_crop_size
+        for domain in self.split.domains:
+            heights, widths = (torch.tensor([sample[domain].shape[axis] for sample in samples]) for axis in (1, 2))
+            name = self.split.draw_name(domain)
+            cuts = crop_flip.draw_cuts(key, name, heights, widths, size, self.preprocessing.flip).as_lists()
+            for sample, cut in zip(samples, cuts, strict=True):
+                sample[domain] = crop_flip.crop_and_flip(sample[domain], *cut, size)
 
 
-def _ring(start: int, count: int) -> Iterator[int]:
-    """All places, from one on round."""
-    return ((start + i) % count for i in range(count))
+Transferred = tuple[list[Sample] | dict[str, Tensor], SkippedFiles]
+"""Answer of a worker: samples, stacked where they can be, and all files that were skipped."""
 
 
-Handed = tuple[list[Sample] | dict[str, Tensor], SkippedFiles]
-"""What a worker hands over: images, stacked where they can be, and all that was skipped."""
+def _merge_skipped(loaded: list[tuple[Sample, SkippedFiles]]) -> tuple[list[Sample], SkippedFiles]:
+    return [sample for sample, _ in loaded], {path: why for _, skipped in loaded for path, why in skipped.items()}
 
 
-def _gathered(taken: list[tuple[Sample, SkippedFiles]]) -> tuple[list[Sample], SkippedFiles]:
-    return [found for found, _ in taken], {path: why for _, more in taken for path, why in more.items()}
-
-
-def _answer(dataset: StreamDataset, numbers: list[int]) -> Handed:
-    """In a worker: one tensor for each domain where images are alike, since every tensor handed over has its price."""
-    found, skipped = _gathered(dataset.load_batch(numbers))
-    columns = {name: [images[name] for images in found if images] for name in found[0]}
+def _answer(dataset: StreamDataset, numbers: list[int]) -> Transferred:
+    """Load images in a worker: one tensor a domain where images are alike, since each tensor that is sent has its cost."""
+    samples, skipped = _merge_skipped(dataset.load_batch(numbers))
+    columns = {name: [sample[name] for sample in samples if sample] for name in samples[0]}
     alike = all(len({(image.shape, image.dtype) for image in column}) == 1 for column in columns.values())
-    if not columns or not all(found) or not alike:
-        return found, skipped
+    if not columns or not all(samples) or not alike:
+        return samples, skipped
     return {name: torch.stack(column) for name, column in columns.items()}, skipped
 
 
-def _unstacked(handed: list[Sample] | dict[str, Tensor]) -> list[Sample]:
-    if isinstance(handed, list):
-        return handed
-    rows = zip(*(column.unbind() for column in handed.values()), strict=True)
-    return [dict(zip(handed, row, strict=True)) for row in rows]
+def _unstacked(samples: list[Sample] | dict[str, Tensor]) -> list[Sample]:
+    if isinstance(samples, list):
+        return samples
+    rows = zip(*(column.unbind() for column in samples.values()), strict=True)
+    return [dict(zip(samples, row, strict=True)) for row in rows]
 
 
 def iterate_chunks(
     dataset: StreamDataset, blocks: Iterable[Tensor], batch_size: int, workers: int
 ) -> Iterator[tuple[list[Sample], SkippedFiles]]:
-    """Images of the run in its order, some steps at a time, and what was skipped on the way.
+    """Yield samples of the run in order, those of some steps at a time, and the files that were skipped.
 
-    DataError where a worker dies, and where a domain has no file left that can be read.
+    Raise DataError where a worker dies, or a domain has no file left that can be read.
     """
     size = batch_size * max(1, CHUNK // batch_size)
-    asked = (chunk.tolist() for block in blocks for chunk in block.flatten().split(size))
+    chunks = (chunk.tolist() for block in blocks for chunk in block.flatten().split(size))
     if workers == 0:
-        for numbers in asked:
-            yield require_complete(*_gathered(dataset.load_batch(numbers)))
+        for numbers in chunks:
+            yield require_complete(*_merge_skipped(dataset.load_batch(numbers)))
         return
-    for handed, skipped in worker_pool.map_in_order(partial(_answer, dataset), asked, workers):
-        yield require_complete(_unstacked(handed), skipped)
+    for samples, skipped in worker_pool.map_in_order(partial(_answer, dataset), chunks, workers):
+        yield require_complete(_unstacked(samples), skipped)
 
 
-def require_complete(found: list[Sample], skipped: SkippedFiles) -> tuple[list[Sample], SkippedFiles]:
-    """Both as they are; DataError where a domain had no image to give."""
-    if not all(found):
+def require_complete(samples: list[Sample], skipped: SkippedFiles) -> tuple[list[Sample], SkippedFiles]:
+    """Return both as they are; DataError where a sample is empty, since a domain has no readable image."""
+    if not all(samples):
         raise DataError(
             f"none of the images of a domain can be read any more, among them {str(next(iter(skipped)))!r}; is the folder "
             f"still there?"
         )
-    return found, skipped
+    return samples, skipped
 
 
 def check_same_size(images: list[Tensor]) -> None:
-    """DataError where images are not of one size."""
+    """Raise DataError where images (C, H, W) are not of one size."""
     if len({image.shape for image in images}) > 1:
         sizes = " and ".join(sorted({f"{image.shape[2]}×{image.shape[1]}" for image in images})[:2])
         raise DataError(
-            f"images of {sizes} pixels do not fit into one batch; use --batch-size 1, or a --preprocess that cuts"
+            f"images of {sizes} pixels do not fit into one batch; use --batch-size 1, or a --preprocess that crops"
         )
 
 
 def stack_images(images: list[Tensor], declared: bool, dtype: torch.dtype) -> Tensor:
-    """(N, C, H, W) of a depth that holds all of the images, for a training in `dtype`."""
+    """Stack images to (N, C, H, W), of a depth that holds all of them for a training in `dtype`."""
     check_same_size(images)
     depth = common_depth(images, dtype)
     return torch.stack([convert_depth(image, depth, declared) for image in images])

@@ -1,7 +1,7 @@
-"""Worker processes that answer questions, in the order in which they were asked.
+"""Pool of worker processes that answer questions, in the order in which they were asked.
 
 torch's DataLoader is not used: where one of its workers dies, a signal handler raises RuntimeError wherever the main process
-happens to be, in the middle of a step or of a checkpoint. Here it is noticed when the worker is next asked.
+happens to be, in the middle of a step or of a checkpoint. Here a death is noticed at the next question to the worker.
 """
 
 import itertools
@@ -14,18 +14,19 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import multiprocessing  # whose pipes hand tensors over in shared memory
+from torch import multiprocessing  # its pipes pass tensors in shared memory
 
 from translate.errors import DataError, TranslateError
 
 PREFETCH_FACTOR = 2
-"""Questions that each worker is given before its first answer is taken."""
+"""Questions that each worker is sent before its first answer is received."""
 
 Answer = Callable[[Any], Any]
+"""Function of a question that a worker runs."""
 
 
 class _Worker:
-    """One process."""
+    """Worker process and the pipe to it."""
 
     def __init__(self, answer: Answer) -> None:
         context = multiprocessing.get_context("spawn")  # forking a process with threads may hang
@@ -35,13 +36,14 @@ class _Worker:
         theirs.close()  # so that the pipe ends with the worker
 
     def ask(self, question: Any) -> None:
+        """Send a question; DataError where the worker has died."""
         try:
             self.pipe.send(question)
         except OSError:
             raise self._death() from None
 
     def answer(self) -> Any:
-        """To the oldest question; a TranslateError that it raised is raised here."""
+        """Receive the answer to the oldest question; a TranslateError of the worker is raised here."""
         try:
             answer = self.pipe.recv()
         except (EOFError, OSError):
@@ -51,39 +53,40 @@ class _Worker:
         return answer
 
     def stop(self) -> None:
-        self.process.kill()  # it holds nothing that would have to be put away
+        """Kill the process."""
+        self.process.kill()  # it holds nothing that would have to be saved
         self.process.join()
         self.pipe.close()
 
     def _death(self) -> DataError:
         return DataError(
-            f"data worker (process {self.process.pid}) died; if memory ran out use fewer --workers. The same command goes on "
+            f"data worker (process {self.process.pid}) died; if memory ran out, use fewer --workers. The same command resumes "
             f"from the last checkpoint"
         )
 
 
 def map_in_order(answer: Answer, questions: Iterable[Any], count: int) -> Iterator[Any]:
-    """Answers from `count` worker processes to endless questions, in their order. DataError where a worker dies.
+    """Yield the answers of `count` worker processes to endless questions, in order; DataError where a worker dies.
 
-    `answer` travels to the workers by pickle.
+    `answer` is sent to the workers by pickle.
     """
     workers: list[_Worker] = []
     try:
         workers.extend(_Worker(answer) for _ in range(count))
-        asked: deque[_Worker] = deque()
+        waiting: deque[_Worker] = deque()
         for question, worker in zip(questions, itertools.cycle(workers), strict=False):
             worker.ask(question)
-            asked.append(worker)
-            if len(asked) == PREFETCH_FACTOR * count:
-                yield asked.popleft().answer()
+            waiting.append(worker)
+            if len(waiting) == PREFETCH_FACTOR * count:
+                yield waiting.popleft().answer()
     finally:
         for worker in workers:
             worker.stop()
 
 
 def _serve(answer: Answer, pipe: Connection) -> None:
-    """The work of one process, until the pipe ends."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they may reach all processes; the main one decides what follows
+    """Answer questions in a worker process, until the pipe ends."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they may reach all processes; the main process handles them
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)
@@ -92,10 +95,10 @@ def _serve(answer: Answer, pipe: Connection) -> None:
         while True:
             question = pipe.recv()
             try:
-                found = answer(question)
+                result = answer(question)
             except TranslateError as e:
-                found = e
-            pipe.send(found)
+                result = e
+            pipe.send(result)
     except (EOFError, OSError):
         return
 
@@ -104,10 +107,10 @@ Hook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
 
 
 def _silent_when_alone(hook: Hook) -> Hook:
-    """`hook`, but for errors of a connection that ended.
+    """Return `hook` without errors of a closed connection.
 
-    The thread that hands tensors over reports to sys.excepthook, and where the main process is killed in the middle of taking
-    one, there is nobody left to be told.
+    The thread that passes tensors reports to sys.excepthook; where the main process was killed while it received one, there is
+    nobody to report to.
     """
 
     def silent(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

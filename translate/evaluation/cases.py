@@ -10,22 +10,21 @@ import torch
 from torch import Tensor
 
 from translate import config, images
-from translate.conversion.options import ProgressCallback
+from translate.callbacks import ProgressCallback
+from translate.config import option
 from translate.data import layouts
-from translate.data.layouts import Split
-from translate.data.split import ImageRef
+from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject, TranslateFn
 from translate.evaluation.image_sets import ImageSet, ReadOptions
+from translate.run_folder import run_of_model
 from translate.trained.folder import TrainedModel
+from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator, pad_to_size_rule
 
 REFERENCE_SIZE = 256
 """What the reference's test resizes to; for models that do not say at which size they were trained."""
-
-MODEL_FOLDERS = ("model", ".model-old")
-"""What a run folder keeps its model in."""
 
 HELD_OUT_SPLITS = ("test", "val")
 """Where held-out images are looked for, in this order."""
@@ -48,23 +47,35 @@ class EvaluationCase:
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """Which images are translated, and how; the names are the flags'."""
+    """Options of an evaluation. Raises UsageError that names the flag where a value is not possible."""
 
-    to: str = "b"
-    split: str | None = None
-    direction: str | None = None
-    size: int | str = "auto"
-    labels: str | Path | None = None
-    batch_size: int = 8
-    seed: int = 0
+    to: str = option("b", "target domain: b; a with a two-way model; the name of a domain with StarGAN", group="Images")
+    split: str | None = option(
+        None, "split to translate: test, val or train [default: the first of them that exists]", group="Images"
+    )
+    direction: str | None = option(
+        None,
+        "a2b, or b2a to swap the two domains when the data is read [default: as in training]",
+        choices=("a2b", "b2a"),
+        group="Images",
+    )
+    size: int | str = option(
+        "auto",
+        "resize images to a square of this side; auto is the size in training; keep leaves them as they are",
+        choices=("auto", "keep"),
+        low=1,
+        group="Images",
+    )
+    labels: str | Path | None = option(
+        None,
+        "folder of label maps, named as the images of ROOT, for the metric segmentation [default: none]",
+        group="Images",
+    )
+    batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
+    seed: int = option(0, "seed of every random draw", group="Metrics")
 
     def __post_init__(self) -> None:
-        if self.size not in ("auto", "keep") and not (isinstance(self.size, int) and self.size >= 1):
-            raise UsageError(f"--size {self.size}: must be auto, keep or a number of pixels")
-        if self.direction not in (None, "a2b", "b2a"):
-            raise UsageError(f"--direction {self.direction}: must be a2b or b2a")
-        if self.batch_size < 1:
-            raise UsageError(f"--batch-size {self.batch_size}: must be at least 1")
+        config.check_options(self)
 
 
 def case_from_folders(real: Path, fake: Path, choice: EvaluationOptions) -> EvaluationCase:
@@ -93,22 +104,20 @@ def case_from_model(
     model.check_target(choice.to)
     if choice.to not in model.directions:  # "all", or several attributes
         raise UsageError(f"--to {choice.to}: figures are of one domain; give one of {', '.join(model.directions)}")
-    run = _run_folder(source)
-    settings = config.read_toml(run / "config.toml") if run else {}
-    direction = choice.direction or settings.get("direction", "a2b")
+    direction = choice.direction or model.info.direction or "a2b"
     name, split = _held_out(root, model.method.layout, choice.split, direction, say)
     if split.label_names:
         split = split_by_domain(split, choice.to)
-    return case_from_split(model, source, root, name, split, direction, settings, choice, progress)
+    return case_from_split(model, source, root, name, split, direction, choice, progress)
 
 
 def case_from_split(
     model: Translator, source: TrainedModel | None, root: Path, name: str, split: Split, direction: str,
-    settings: dict[str, Any], choice: EvaluationOptions, progress: ProgressCallback,
+    choice: EvaluationOptions, progress: ProgressCallback,
 ) -> EvaluationCase:  # fmt: skip
-    """A model's translations of the images of a split. `settings`: of the run that trained it, as far as they are known."""
+    """A model's translations of the images of a split."""
     split, given = split.swapped() if choice.to == "a" else split, model.source_domain(choice.to)
-    side = _side(choice.size, model.info.get("trained_on"), settings)
+    side = _side(choice.size, model.info)
     channels = {given: model.input_channels(choice.to), choice.to: model.output_channels(choice.to)}
     ways = {domain: ReadOptions(side, count, model.value_range(domain)) for domain, count in channels.items()}
     inputs, real = (
@@ -130,23 +139,19 @@ def case_from_split(
         "data": root.resolve().name, "split": name, "layout": model.method.layout, "direction": direction,
         "to": choice.to, "paired": split.paired, "precision": model.precision.name,
     }  # fmt: skip
-    return EvaluationCase(subject, ways[choice.to], data, _about(model, source, outputs), _run_folder(source))
+    return EvaluationCase(
+        subject, ways[choice.to], data, _about(model, source, outputs), run_of_model(source.source) if source else None
+    )
 
 
 def _about(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
     return {
         "model": str(source.source) if source else None,
-        "method": model.info["method"],
+        "method": model.info.method,
         "sha256": model.sha256,
-        "trained_on": model.info.get("trained_on"),
+        "trained_on": model.info.trained_on,
         "outputs_sha256": outputs.sha256(),
     }
-
-
-def _run_folder(source: TrainedModel | None) -> Path | None:
-    """The run folder that a model was found in, if it was in one."""
-    folder = source.source.parent if source and source.source.name in MODEL_FOLDERS else None
-    return folder if folder and (folder / "config.toml").is_file() else None
 
 
 def _held_out(
@@ -195,20 +200,20 @@ def _of_training(root: Path, model: Translator, direction: str, to: str) -> tupl
     return split.b if to == "b" else split.a
 
 
-def _side(size: int | str, trained: dict[str, Any] | None, settings: dict[str, Any]) -> int | None:
+def _side(size: int | str, info: ModelInfo) -> int | None:
     """Of the square that images are resized to: that of training, so that a model sees what it learned from.
 
     The crop size where the load size is only the enlargement that random crops are cut from, 286 for 256, as the
     reference's test does; else the load size. None: as they are, where training left them so.
     """
-    if size == "keep" or (size == "auto" and settings.get("preprocess", "resize_and_crop") != "resize_and_crop"):
+    if size == "keep" or (size == "auto" and info.preprocess not in (None, "resize_and_crop")):
         return None
     if isinstance(size, int):
         return size
-    if not trained:
+    if info.trained_on is None:
         return REFERENCE_SIZE
-    crop, load = trained["crop_size"], trained["load_size"]
-    return crop if load == crop * 286 // 256 else load
+    crop, load = info.trained_on["crop_size"], info.trained_on["load_size"]
+    return crop if load == config.default_load_size(crop) else load
 
 
 def _translated(model: Translator, inputs: ImageSet, choice: EvaluationOptions, progress: ProgressCallback) -> ImageSet:
@@ -241,7 +246,7 @@ def _differentiable(model: Translator, to: str, seed: int) -> TranslateFn:
         height, width = x.shape[-2:]
         key = torch.full((len(x),), seed, device=model.device)
         batch = torch.stack(
-            [pad_to_size_rule(image.to(model.device, model.precision.weights), **model.info["size"]) for image in x]
+            [pad_to_size_rule(image.to(model.device, model.precision.weights), **model.info.size) for image in x]
         )
         with model.precision.autocast(model.device):
             return model.method.translate(batch, to, key)[..., :height, :width].to(x.device, x.dtype)

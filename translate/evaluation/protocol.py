@@ -12,6 +12,7 @@ from translate.errors import UsageError
 from translate.evaluation import image_sets
 from translate.evaluation.evaluator import Evaluator, Subject, metric_of_key, uses_features
 from translate.evaluation.uncertainty import Estimate
+from translate.text import one_line
 
 SIGNIFICANT = 2
 """Standard errors of a difference beyond which it is more than chance: about 95 %."""
@@ -84,7 +85,7 @@ def read_results(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; give the metrics.json of an evaluation") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise UsageError(f"{path}: no record of an evaluation: {' '.join(str(e).split())}") from None
+        raise UsageError(f"{path}: no record of an evaluation: {one_line(e)}") from None
     return record
 
 

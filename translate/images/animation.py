@@ -24,6 +24,7 @@ from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 from translate.images.picture import Picture, from_pil_image, to_uint8
 from translate.images.reading import PILLOW_FORMATS, Reading, check_size
 from translate.images.writing import WRITERS, encode
+from translate.text import one_line
 
 MAX_FRAMES = 16
 """How many frames of the largest allowed size, or as many more as they are smaller, an animation may have."""
@@ -134,7 +135,7 @@ def _told(where: str = "") -> Iterator[None]:
     except MemoryError:
         raise ImageError("too large for the memory") from None
     except Exception as e:
-        raise ImageError(f"damaged image: {where}{' '.join(str(e).split())[:200]}") from None
+        raise ImageError(f"damaged image: {where}{one_line(e)}") from None
 
 
 def encode_animation(
@@ -155,7 +156,7 @@ def encode_animation(
     except ImageError:
         raise
     except Exception as e:
-        raise ImageError(f"cannot be written as {fmt}: {' '.join(str(e).split())}") from None
+        raise ImageError(f"cannot be written as {fmt}: {one_line(e)}") from None
 
 
 class _Reel:

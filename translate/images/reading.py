@@ -15,6 +15,7 @@ from translate.images.high_bit_depth import needs_other_decoder, read_native_dep
 from translate.images.metadata import png_chunks
 from translate.images.metadata.photo_metadata import Metadata, apply_orientation, to_srgb
 from translate.images.picture import WHITE, Colour, Picture, from_array, from_pil_image
+from translate.text import one_line
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a file is told in one line, by us
 
@@ -157,4 +158,4 @@ def _reason(path: Path, error: Exception) -> str:
         return "format not allowed"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image"
-    return "damaged image: " + " ".join(str(error).split())[:200]
+    return f"damaged image: {one_line(error)}"

@@ -12,6 +12,7 @@ from translate.images.formats import ImageError
 from translate.images.metadata.embedding import embed, pillow_save_options, supported_by
 from translate.images.metadata.photo_metadata import Metadata
 from translate.images.picture import Picture, to_pil_image, to_uint8
+from translate.text import one_line
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
             return embed(buffer.getvalue(), fmt, metadata)
         return embed(_deep_png(pixels, alpha) if fmt == "png" else _deep_tiff(pixels, alpha), fmt, metadata)
     except Exception as e:
-        raise ImageError(f"cannot be written as {fmt}: {' '.join(str(e).split())}") from None
+        raise ImageError(f"cannot be written as {fmt}: {one_line(e)}") from None
 
 
 def reduce_depth(values: np.ndarray, writer: Writer) -> np.ndarray:

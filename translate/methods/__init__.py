@@ -11,6 +11,8 @@ from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.stargan import StarGAN
 
+__all__ = ["METHODS", "Method"]
+
 METHODS: dict[str, type[Method[Any]]] = {
     "pix2pix": Pix2Pix,
     "cyclegan": CycleGAN,

@@ -30,26 +30,35 @@ class NoRandomCrop:
 class AdversarialConfig(TrainConfig):
     """Config of methods with a discriminator."""
 
-    norm: str = option("instance", "normalisation in all networks", choices=("batch", "instance", "none"))
-    g_width: int = option(64, "channels of the generator's first layer", low=1)
-    d_width: int = option(64, "channels of the discriminator's first layer", low=1)
-    adversarial: str = option("lsgan", "adversarial cost", choices=ADVERSARIAL)
-    real_label: float = option(1.0, "label of real images; 0.9 is one-sided label smoothing", low=0.5, high=1.0)
+    norm: str = option(
+        "instance", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"
+    )
+    g_width: int = option(64, "channels of the generator's first layer", low=1, group="Networks")
+    d_width: int = option(64, "channels of the discriminator's first layer", low=1, group="Networks")
+    adversarial: str = option("lsgan", "adversarial loss", choices=ADVERSARIAL, group="Losses")
+    real_label: float = option(
+        1.0, "label of real images; 0.9 is one-sided label smoothing", low=0.5, high=1.0, group="Losses"
+    )
     lambda_penalty: float | None = option(
         None,
-        "weight of the gradient penalty of wgan-gp (10) and relativistic (γ of R1 and R2, 1; more for larger images)",
+        "weight of the gradient penalty [default: 10 for wgan-gp; 1 for relativistic, where it is γ of R1 and R2 and "
+        "large images need more]",
         low=0,
+        group="Losses",
     )
     penalty_every: int | None = option(
         None,
-        "steps from one gradient penalty to the next, which then counts so often (wgan-gp 1, relativistic 8)",
+        "apply the gradient penalty every N steps, with N times its weight [default: 1 for wgan-gp, 8 for "
+        "relativistic]",
         low=1,
+        group="Losses",
     )
     diffaugment: str = option(
         "",
-        "random changes of what discriminators see, as color,translation,cutout",
+        "DiffAugment policy: random changes of all images that the discriminators see [default: none]",
         choices=("", *DIFFAUGMENT),
         accepts=find_policy,
+        group="Losses",
     )
 
 
@@ -57,12 +66,17 @@ class AdversarialConfig(TrainConfig):
 class GanConfig(AdversarialConfig):
     """Config of methods that translate with a generator and a discriminator from the registries."""
 
-    generator: str = option("resnet_9blocks", "network that translates", choices=GENERATORS, accepts=networks.find)
-    discriminator: str = option("basic", "network that judges; basic sees 70×70 patches", choices=DISCRIMINATORS)
-    d_layers: int = option(3, "halvings of the n_layers discriminator", low=1, high=6)
-    dropout: bool = option(False, "dropout in the generator, in training and in conversion")
+    generator: str = option(
+        "resnet_9blocks", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
+    )
+    discriminator: str = option(
+        "basic", "discriminator network; basic sees 70×70 patches", choices=DISCRIMINATORS, group="Networks"
+    )
+    d_layers: int = option(3, "stride-2 layers of the n_layers discriminator", low=1, high=6, group="Networks")
+    dropout: bool = option(False, "dropout in the generator, in training and in conversion", group="Networks")
     norm_statistics: str = option(
         "sample",
-        "what batch norm divides by in conversion: each image's own, or running",
+        "statistics for batch norm in conversion: sample (each image's own) or running (averages over training)",
         choices=("sample", "running"),
+        group="Networks",
     )

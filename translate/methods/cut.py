@@ -38,19 +38,29 @@ from translate.nn.patchnce import (
 class CUTConfig(GanConfig):
     """Config of CUT."""
 
-    epochs: int = option(200, "epochs at the constant learning rate", low=0)
-    decay_epochs: int = option(200, "epochs over which the rate then falls to zero", low=0)
-    generator: str = option("antialias_9blocks", "network that translates", choices=GENERATORS, accepts=networks.find)
-    discriminator: str = option(
-        "antialias", "network that judges; antialias sees 84×84 patches", choices=DISCRIMINATORS
+    epochs: int = option(200, "epochs at the constant learning rate", low=0, group="Length")
+    decay_epochs: int = option(
+        200, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
     )
-    lambda_nce: float = option(1.0, "weight of the contrast between places of an image and what is made of them", low=0)
-    nce_identity: bool = option(True, "contrast images of b with what is made of them too; both then count half")
-    nce_patches: int = option(256, "places of each map that are contrasted", low=2)
-    nce_temperature: float = option(0.07, "cosines are divided by it", low=0.01)
-    flip_equivariance: bool = option(False, "translate half of the images mirrored, and contrast them mirrored back")
+    generator: str = option(
+        "antialias_9blocks", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
+    )
+    discriminator: str = option(
+        "antialias", "discriminator network; antialias sees 84×84 patches", choices=DISCRIMINATORS, group="Networks"
+    )
+    lambda_nce: float = option(1.0, "weight of the PatchNCE loss", low=0, group="Losses")
+    nce_identity: bool = option(
+        True,
+        "compute the PatchNCE loss on images of domain b too; each of the two terms then counts half",
+        group="Losses",
+    )
+    nce_patches: int = option(256, "patches of each feature map in the PatchNCE loss", low=2, group="Losses")
+    nce_temperature: float = option(0.07, "temperature of the PatchNCE loss", low=0.01, group="Losses")
+    flip_equivariance: bool = option(
+        False, "mirror half of the inputs, and mirror the features of their translations back", group="Losses"
+    )
     whole_in_decay: bool = option(
-        True, "no random squares while the rate falls: whole images, resized to the crop size"
+        True, "train on whole images, resized to the crop size, while the learning rate falls", group="Data"
     )
 
 
@@ -58,13 +68,19 @@ class CUTConfig(GanConfig):
 class FastCUTConfig(CUTConfig):
     """Config of FastCUT (sec. 4 and appendix): CUT without the identity term, which takes less time and memory."""
 
-    epochs: int = option(150, "epochs at the constant learning rate", low=0)
-    decay_epochs: int = option(50, "epochs over which the rate then falls to zero", low=0)
-    lambda_nce: float = option(
-        10.0, "weight of the contrast between places of an image and what is made of them", low=0
+    epochs: int = option(150, "epochs at the constant learning rate", low=0, group="Length")
+    decay_epochs: int = option(
+        50, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
     )
-    nce_identity: bool = option(False, "contrast images of b with what is made of them too; both then count half")
-    flip_equivariance: bool = option(True, "translate half of the images mirrored, and contrast them mirrored back")
+    lambda_nce: float = option(10.0, "weight of the PatchNCE loss", low=0, group="Losses")
+    nce_identity: bool = option(
+        False,
+        "compute the PatchNCE loss on images of domain b too; each of the two terms then counts half",
+        group="Losses",
+    )
+    flip_equivariance: bool = option(
+        True, "mirror half of the inputs, and mirror the features of their translations back", group="Losses"
+    )
 
 
 class CUT(Method[CUTConfig]):

@@ -17,9 +17,15 @@ from translate.nn.losses import cycle_consistency, identity_loss
 class CycleGANConfig(GanConfig):
     """Config of CycleGAN."""
 
-    lambda_cycle: float = option(10.0, "weight of the cycle consistency, in both directions", low=0)
-    lambda_identity: float = option(0.5, "weight of the identity loss, as a factor of --lambda-cycle", low=0)
-    pool_size: int = option(50, "earlier fakes that each discriminator may be shown again", low=0)
+    lambda_cycle: float = option(
+        10.0, "weight of the cycle-consistency loss, in both directions", low=0, group="Losses"
+    )
+    lambda_identity: float = option(
+        0.5, "weight of the identity loss, as a factor of --lambda-cycle", low=0, group="Losses"
+    )
+    pool_size: int = option(
+        50, "size of the image pool: earlier fakes that each discriminator may see again", low=0, group="Losses"
+    )
 
 
 class CycleGAN(TwoWayMethod[CycleGANConfig]):

@@ -32,30 +32,46 @@ SAMPLE_COLUMNS = 6
 class DCGANConfig(NoRandomCrop, AdversarialConfig):
     """Config of DCGAN."""
 
-    epochs: int = option(25, "epochs at the constant learning rate", low=0)
-    decay_epochs: int = option(0, "epochs over which the rate then falls to zero", low=0)
-    batch_size: int = option(128, "images in a step, for each process", low=1)
-    crop_size: int = option(64, "side of the images that are made: a power of two from 32 up", low=2)
-    flip: bool = option(False, "mirror half of the images")
-    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1)
+    epochs: int = option(25, "epochs at the constant learning rate", low=0, group="Length")
+    decay_epochs: int = option(
+        0, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
+    )
+    batch_size: int = option(128, "images in a training step, for each process", low=1, group="Data")
+    crop_size: int = option(64, "side of the generated images: a power of two from 32 up", low=2, group="Data")
+    flip: bool = option(False, "mirror half of the images", group="Data")
+    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1, group="Data")
     output_channels: int | None = option(  # type: ignore[assignment]
-        None, "the same as --input-channels, for there is one domain", low=1
+        None, "must equal --input-channels, as there is one domain [default: --input-channels]", low=1, group="Data"
     )
-    norm: str = option("batch", "normalisation in both networks", choices=("batch", "instance", "none"))
+    norm: str = option(
+        "batch", "normalisation layers of both networks", choices=("batch", "instance", "none"), group="Networks"
+    )
     g_width: int = option(
-        128, "channels of the generator's last inner maps; its first have up to 8 times as many", low=1
+        128,
+        "channels of the generator's last hidden layer; the first has up to 8 times as many",
+        low=1,
+        group="Networks",
     )
-    d_width: int = option(128, "channels of the discriminator's first layer", low=1)
-    adversarial: str = option("non-saturating", "adversarial cost", choices=ADVERSARIAL)
-    noise_size: int = option(100, "numbers from −1 to 1 that an image is made of", low=1)
+    d_width: int = option(128, "channels of the discriminator's first layer", low=1, group="Networks")
+    adversarial: str = option("non-saturating", "adversarial loss", choices=ADVERSARIAL, group="Losses")
+    noise_size: int = option(
+        100, "length of the noise vector, whose entries are uniform in [−1, 1]", low=1, group="Networks"
+    )
     virtual_batch_norm: bool = option(
-        False, "normalise the generator by a fixed reference batch and each image itself, in the place of --norm"
+        False,
+        "virtual batch norm in the generator, instead of --norm: statistics of a fixed reference batch and the image "
+        "itself",
+        group="Networks",
     )
-    reference_size: int = option(64, "images of virtual batch norm's reference batch", low=1)
-    n_critic: int = option(1, "steps of the discriminator for one of the generator, each on images of its own", low=1)
-    d_warmup: int = option(0, "training images that the discriminator sees before the generator's first step", low=0)
-    conditional: bool = option(True, "make images of a given class, where the data has classes")
-    classes: str | None = option(None, "the classes, comma-separated (those of the data)")
+    reference_size: int = option(64, "images in the reference batch of virtual batch norm", low=1, group="Networks")
+    n_critic: int = option(1, "discriminator steps for each generator step, each on new images", low=1, group="Losses")
+    d_warmup: int = option(
+        0, "training images that the discriminator sees before the generator's first step", low=0, group="Length"
+    )
+    conditional: bool = option(True, "generate images of a given class, where the data has classes", group="Networks")
+    classes: str | None = option(
+        None, "comma-separated names of the classes [default: those of the data]", group="Data"
+    )
 
 
 class DCGAN(Method[DCGANConfig]):

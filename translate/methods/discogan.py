@@ -27,30 +27,45 @@ ADAM = {"betas": (0.5, 0.999), "weight_decay": 1e-5}
 class DiscoGANConfig(NoRandomCrop, GanConfig):
     """Config of DiscoGAN."""
 
-    epochs: int = option(5000, "epochs at the constant learning rate", low=0)
-    decay_epochs: int = option(0, "epochs over which the rate then falls to zero", low=0)
-    batch_size: int = option(64, "images in a step, for each process", low=1)
-    load_size: int | None = option(None, "images are resized to this square first (the crop size)", low=2)
-    crop_size: int = option(64, "random squares of this size are trained on", low=2)
-    flip: bool = option(False, "mirror half of the images")
-    generator: str = option("discogan", "network that translates", choices=GENERATORS, accepts=networks.find)
-    discriminator: str = option(
-        "discogan", "network that judges; discogan sees the whole image", choices=DISCRIMINATORS
+    epochs: int = option(5000, "epochs at the constant learning rate", low=0, group="Length")
+    decay_epochs: int = option(
+        0, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
     )
-    norm: str = option("batch", "normalisation in all networks", choices=("batch", "instance", "none"))
+    batch_size: int = option(64, "images in a training step, for each process", low=1, group="Data")
+    load_size: int | None = option(
+        None, "resize images to a square of this side before cropping [default: the crop size]", low=2, group="Data"
+    )
+    crop_size: int = option(64, "side of the random square crops to train on, in pixels", low=2, group="Data")
+    flip: bool = option(False, "mirror half of the images", group="Data")
+    generator: str = option(
+        "discogan", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
+    )
+    discriminator: str = option(
+        "discogan", "discriminator network; discogan sees the whole image", choices=DISCRIMINATORS, group="Networks"
+    )
+    norm: str = option(
+        "batch", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"
+    )
     norm_statistics: str = option(
         "running",
-        "what batch norm divides by in conversion: each image's own, or running",
+        "statistics for batch norm in conversion: sample (each image's own) or running (averages over training)",
         choices=("sample", "running"),
+        group="Networks",
     )
-    adversarial: str = option("non-saturating", "adversarial cost", choices=ADVERSARIAL)
-    update_interval: int = option(3, "each so many steps the discriminators move, in all others the generators", low=2)
+    adversarial: str = option("non-saturating", "adversarial loss", choices=ADVERSARIAL, group="Losses")
+    update_interval: int = option(
+        3, "update the discriminators in every Nth step, and the generators in all others", low=2, group="Losses"
+    )
     feature_share: float = option(
-        0.9, "share of feature matching in what the generators try to fool discriminators by", low=0, high=1
+        0.9, "share of feature matching in the generators' adversarial loss", low=0, high=1, group="Losses"
     )
-    default_rate: float = option(0.5, "share of the reconstruction in what the generators minimise", low=0, high=1)
-    starting_rate: float = option(0.01, "the same at the beginning", low=0, high=1)
-    gan_curriculum: int = option(10_000, "steps that the beginning lasts", low=0)
+    default_rate: float = option(
+        0.5, "share of the reconstruction loss in the generators' loss", low=0, high=1, group="Losses"
+    )
+    starting_rate: float = option(
+        0.01, "the same during the first --gan-curriculum steps", low=0, high=1, group="Losses"
+    )
+    gan_curriculum: int = option(10_000, "number of steps at the beginning with --starting-rate", low=0, group="Losses")
 
 
 class DiscoGAN(TwoWayMethod[DiscoGANConfig]):

@@ -19,27 +19,41 @@ from translate.nn.networks import DISCRIMINATORS, GENERATORS
 class DualGANConfig(NoRandomCrop, GanConfig):
     """Config of DualGAN."""
 
-    epochs: int = option(50, "epochs at the constant learning rate", low=0)
-    decay_epochs: int = option(0, "epochs over which the rate then falls to zero", low=0)
-    load_size: int | None = option(None, "images are resized to this square first (the crop size)", low=2)
-    lr: float = option(5e-5, "learning rate of all networks", low=0)
+    epochs: int = option(50, "epochs at the constant learning rate", low=0, group="Length")
+    decay_epochs: int = option(
+        0, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
+    )
+    load_size: int | None = option(
+        None, "resize images to a square of this side before cropping [default: the crop size]", low=2, group="Data"
+    )
+    lr: float = option(5e-5, "learning rate of all networks", low=0, group="Length")
     generator: str | None = option(  # type: ignore[assignment]
         None,
-        "network that translates (the deepest of DualGAN's U-Nets that takes the crop)",
+        "generator network [default: the deepest U-Net of DualGAN that fits the crop size]",
         choices=GENERATORS,
         accepts=networks.find,
+        group="Networks",
     )
     discriminator: str = option(
         "dualgan",
-        "network that judges: images as a whole (dualgan), or patches (dualgan_patch)",
+        "discriminator network; dualgan sees the whole image, dualgan_patch sees patches",
         choices=DISCRIMINATORS,
+        group="Networks",
     )
-    adversarial: str = option("wgan-gp", "adversarial cost", choices=ADVERSARIAL)
-    lambda_a: float = option(500.0, "weight of the reconstruction of domain a; natural images want less", low=0)
-    lambda_b: float = option(500.0, "weight of the reconstruction of domain b", low=0)
-    n_critic: int = option(1, "updates of the discriminators, each on new images, to one turn of the generators", low=1)
-    g_steps: int | None = option(None, "updates in a turn of the generators (2 with non-saturating, else 1)", low=1)
-    clip: float = option(0.0, "discriminators' weights are cut to ± this after each update; 0: they are not", low=0)
+    adversarial: str = option("wgan-gp", "adversarial loss", choices=ADVERSARIAL, group="Losses")
+    lambda_a: float = option(
+        500.0, "weight of the reconstruction loss of domain a; natural images need less", low=0, group="Losses"
+    )
+    lambda_b: float = option(500.0, "weight of the reconstruction loss of domain b", low=0, group="Losses")
+    n_critic: int = option(
+        1, "discriminator updates, each on new images, before each turn of the generators", low=1, group="Losses"
+    )
+    g_steps: int | None = option(
+        None, "generator updates in a row [default: 2 with non-saturating, else 1]", low=1, group="Losses"
+    )
+    clip: float = option(
+        0.0, "clip the discriminators' weights to ±N after each update; 0 turns it off", low=0, group="Losses"
+    )
 
 
 class DualGAN(TwoWayMethod[DualGANConfig]):
@@ -81,6 +95,7 @@ class DualGAN(TwoWayMethod[DualGANConfig]):
         yield "d", self.discriminator_losses(batch, fake_a, fake_b, clock.step)  # eq. 1 and 2
         self.clip_weights()
         if self.updates_generator(clock):
+            assert self.cfg.g_steps is not None, "the config is resolved"
             for turn in range(self.cfg.g_steps):
                 yield "g", self.generator_losses(batch, turn)
 

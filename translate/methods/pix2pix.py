@@ -30,14 +30,19 @@ class Pix2PixConfig(GanConfig):
 
     generator: str | None = option(  # type: ignore[assignment]
         None,
-        "network that translates (the deepest U-Net that takes the crop)",
+        "generator network [default: the deepest U-Net that fits the crop size]",
         choices=GENERATORS,
         accepts=networks.find,
+        group="Networks",
     )
-    norm: str = option("batch", "normalisation in all networks", choices=("batch", "instance", "none"))
-    dropout: bool = option(True, "dropout in the generator, in training and in conversion")
-    adversarial: str = option("non-saturating", "adversarial cost", choices=ADVERSARIAL)
-    lambda_l1: float = option(100.0, "weight of the L1 distance to the true image", low=0)
+    norm: str = option(
+        "batch", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"
+    )
+    dropout: bool = option(True, "dropout in the generator, in training and in conversion", group="Networks")
+    adversarial: str = option("non-saturating", "adversarial loss", choices=ADVERSARIAL, group="Losses")
+    lambda_l1: float = option(
+        100.0, "weight of the L1 loss between the output and the true image", low=0, group="Losses"
+    )
 
 
 class Pix2Pix(Method[Pix2PixConfig]):

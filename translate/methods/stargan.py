@@ -45,19 +45,29 @@ MAX_PREVIEW_DOMAINS = 5
 class StarGANConfig(GanConfig):
     """Config of StarGAN. Without --images or --epochs it is trained for 3.2 million images."""
 
-    epochs: int = option(0, "epochs at the constant learning rate, instead of 3.2 million images", low=0)
-    decay_epochs: int = option(0, "epochs over which the rate then falls to zero", low=0)
-    batch_size: int = option(16, "images in a step, for each process", low=1)
-    crop_size: int = option(128, "random squares of this size are trained on", low=2)
-    lr: float = option(1e-4, "learning rate of all networks", low=0)
-    generator: str = option("stargan", "network that translates", choices=GENERATORS, accepts=networks.find)
-    discriminator: str = option("stargan", "network that judges; it must tell domains too", choices=("stargan",))
-    adversarial: str = option("wgan-gp", "adversarial cost", choices=ADVERSARIAL)
-    domains: str | None = option(None, "names of the domains or attributes, separated by commas (those of the data)")
-    attributes: bool = option(False, "labels are attributes that an image has or has not (as the data has them)")
-    lambda_cls: float = option(1.0, "weight of the classification", low=0)
-    lambda_rec: float = option(10.0, "weight of the reconstruction", low=0)
-    n_critic: int = option(5, "steps of the discriminator, each on new images, to one of the generator", low=1)
+    epochs: int = option(
+        0, "epochs at the constant learning rate; 0 trains for 3.2 million images instead", low=0, group="Length"
+    )
+    decay_epochs: int = option(
+        0, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
+    )
+    batch_size: int = option(16, "images in a training step, for each process", low=1, group="Data")
+    crop_size: int = option(128, "side of the random square crops to train on, in pixels", low=2, group="Data")
+    lr: float = option(1e-4, "learning rate of all networks", low=0, group="Length")
+    generator: str = option("stargan", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks")
+    discriminator: str = option(
+        "stargan", "discriminator network; it also classifies the domain", choices=("stargan",), group="Networks"
+    )
+    adversarial: str = option("wgan-gp", "adversarial loss", choices=ADVERSARIAL, group="Losses")
+    domains: str | None = option(
+        None, "comma-separated names of the domains or attributes [default: those of the data]", group="Data"
+    )
+    attributes: bool = option(
+        False, "labels are attributes, of which an image may have several [default: as the data has them]", group="Data"
+    )
+    lambda_cls: float = option(1.0, "weight of the classification loss", low=0, group="Losses")
+    lambda_rec: float = option(10.0, "weight of the reconstruction loss", low=0, group="Losses")
+    n_critic: int = option(5, "discriminator steps for each generator step, each on new images", low=1, group="Losses")
 
 
 class StarGAN(Method[StarGANConfig]):

@@ -1,1 +1,1 @@
-"""translate.runtime"""
+"""The machine: devices, arithmetic, processes, memory, copies to a device, signals."""

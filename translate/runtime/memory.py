@@ -2,30 +2,53 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    pass
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+_CGROUP_FILES = (
+    ("memory.max", "memory.current", "memory.stat"),  # version 2
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be used on the device (for the CPU: of main memory)."""
+    """Return the bytes of memory that can still be allocated on a device.
+
+    For the CPU and MPS: of main memory, and no more than the control group (cgroup) of the process allows, as in a container.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    return min([_free_main_memory(), *_cgroup_allowances(CGROUP_ROOT)])
+
+
+def _free_main_memory() -> int:
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         values = dict(line.split(":") for line in meminfo.read_text().splitlines())
         return int(values["MemAvailable"].split()[0]) * 1024
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30  # Windows tells only through its own API: a cautious guess
+    return 4 << 30  # Windows reports it only through its own API: a cautious guess
+
+
+def _cgroup_allowances(root: Path) -> Iterator[int]:
+    """Yield the bytes that each memory limit of the control group leaves; pages of cached files can be reclaimed."""
+    for limit, usage, stat in _CGROUP_FILES:
+        with suppress(OSError, ValueError, KeyError):  # no such file, or "max": no limit
+            cache = dict(line.split() for line in (root / stat).read_text().splitlines())
+            used = int((root / usage).read_text()) - int(cache["inactive_file"]) - int(cache["active_file"])
+            yield int((root / limit).read_text()) - used
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """The most bytes of the device's memory that this process has held; None where the system does not tell."""
+    """Return the most bytes of the device's memory that this process has held; None where the system does not report it.
+
+    On CUDA: since the last call of `allocated_memory`, which resets the peak.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if device.type == "mps":
@@ -39,7 +62,7 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def empty_cache(device: torch.device) -> None:
-    """Gives back what torch keeps for later use."""
+    """Release the memory that torch's allocator keeps for later use; does nothing on the CPU."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
@@ -47,15 +70,25 @@ def empty_cache(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an operation failed for want of memory: a class of its own on CUDA, a RuntimeError elsewhere."""
-    text = str(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        sign in text for sign in ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
-    )
+    """Return True if an operation failed because memory ran out, on the host or on the device.
+
+    CUDA's allocator raises torch.OutOfMemoryError; the allocators of the CPU and of MPS, cuDNN and cuBLAS a RuntimeError with a
+    text of their own.
+    """
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _OUT_OF_MEMORY_PHRASES)
+
+
+_OUT_OF_MEMORY_PHRASES = "can't allocate memory", "out of memory", "ALLOC_FAILED"
 
 
 def allocated_memory(device: torch.device) -> int | None:
-    """Bytes held: on CUDA the most since the last call, of the process's own on the CPU. None where nothing tells."""
+    """Return the bytes of memory in use; None where the system does not report it.
+
+    On CUDA: the peak since the last call, which is reset (`peak_memory` reads the same peak). On the CPU: the resident memory
+    of this process now.
+    """
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,13 +1,13 @@
-"""A trained model at rest: the model folder, and whatever else MODEL may name.
+"""A model folder: a trained model on disk.
 
-A model folder holds `model.safetensors` (the generators that conversion needs), `config.json` (all that is needed to build
-them) and `README.md` (the card): the layout of the Hugging Face hub. A folder that was imported with its discriminators has
-them in `discriminators.safetensors`, for training to go on from.
+It holds `model.safetensors` (the generators that conversion needs), `config.json` (all that is needed to build them) and
+`README.md` (the model card): the layout of the Hugging Face hub. A folder that was imported with its discriminators has them
+in `discriminators.safetensors`, for training to start from.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,67 +18,74 @@ from safetensors.torch import load as load_weights
 from safetensors.torch import save
 from torch import Tensor
 
-import translate
 from translate import config
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
+from translate.run_folder import model_folders, read_config, run_of_model
+from translate.text import one_line
 from translate.trained.detect import Weights
+from translate.trained.model_info import DomainInfo, ModelInfo, TrainingInfo
+from translate.version import __version__
 
 REQUIRED_SETTINGS = ("generator", "norm", "dropout", "g_width", "norm_statistics")
 """Settings without which the networks of a translator would be guessed."""
 
 MODEL_FILES = ("model.safetensors", "discriminators.safetensors", "config.json", "README.md")
-"""All that a model folder may hold."""
+"""All files that a model folder may hold."""
 
 
 @dataclass
 class TrainedModel:
-    """What MODEL names, read and checked."""
+    """A trained model, read and checked."""
 
     source: Path
+    """Model folder or checkpoint of the reference that it was read from."""
     method: Method
     """Its generators hold the weights; its other networks are shapes only."""
-    info: dict[str, Any]
-    """The content of `config.json`."""
+    info: ModelInfo
     sha256: str
-    """Of the weights as they are kept."""
+    """SHA-256 of the weights as they are stored."""
     discriminators: Weights = field(default_factory=dict)
     """Weights by `<attribute>.<key>`; empty unless the model was imported with them."""
     notices: list[str] = field(default_factory=list)
-    """What could not be known and was assumed, one line each."""
+    """Facts that are not known and were assumed, one line each."""
 
     def generators(self) -> Weights:
-        """Weights by `<attribute>.<key>` of every generator that conversion needs."""
+        """Return the weights of every generator that conversion needs, by `<attribute>.<key>`."""
         return collect_weights(self.method, exported_networks(self.info, self.method))
 
     def with_inference_settings(
         self, dropout: bool | None = None, norm_statistics: str | None = None
     ) -> "TrainedModel":
-        """The model with another behaviour in conversion; None leaves it as it is. UsageError if it cannot."""
+        """Return the model with other settings in conversion; None leaves a setting as it is.
+
+        UsageError where the value is unknown or the networks have no dropout.
+        """
         if dropout is None and norm_statistics is None:
             return self
-        networks, info = dict(self.info["networks"]), dict(self.info)
+        networks, info = dict(self.info.networks), self.info
         if dropout is not None:
             if dropout and not networks["dropout"] and not networks["generator"].startswith("unet_"):
-                raise UsageError(f"--dropout on: {self.source} was trained without dropout: its networks have none")
+                raise UsageError(f"--dropout on: {self.source} was trained without dropout, so its networks have none")
             networks["dropout"] = networks["dropout"] or dropout
-            info["dropout"] = "on" if dropout else "off"
+            info = replace(info, dropout="on" if dropout else "off")
         if norm_statistics is not None:
             if norm_statistics not in ("sample", "running"):
                 raise UsageError(f"--norm-statistics {norm_statistics}: unknown; possible: sample, running")
-            info["norm_statistics"] = networks["norm_statistics"] = norm_statistics
-        info["networks"] = networks
+            networks["norm_statistics"] = norm_statistics
+            info = replace(info, norm_statistics=norm_statistics)
+        info = replace(info, networks=networks)
         method = build_method(self.source, info, self.generators())
         return replace(self, method=method, info=info, notices=self.notices if dropout is None else [])
 
 
-def exported_networks(info: Mapping[str, Any], method: Method) -> tuple[str, ...]:
-    """Attributes of the networks that a model folder holds, each once."""
-    return tuple(dict.fromkeys((*info["directions"].values(), *method.sampling_networks)))
+def exported_networks(info: ModelInfo, method: Method) -> tuple[str, ...]:
+    """Return the attributes of the networks that a model folder holds, each once."""
+    return tuple(dict.fromkeys((*info.directions.values(), *method.sampling_networks)))
 
 
 def collect_weights(method: Method, networks: Iterable[str]) -> Weights:
-    """Weights of the named networks by `<attribute>.<key>`, on the CPU."""
+    """Return the weights of the named networks by `<attribute>.<key>`, on the CPU."""
     return {
         f"{name}.{key}": tensor.detach().cpu().contiguous()
         for name in networks
@@ -86,57 +93,67 @@ def collect_weights(method: Method, networks: Iterable[str]) -> Weights:
     }
 
 
-def build_method(source: Path, info: dict[str, Any], weights: Mapping[str, Tensor]) -> Method:
-    """The method that `info` describes, its generators with the weights. ModelError if they do not fit together."""
+def build_method(source: Path, info: ModelInfo, weights: Mapping[str, Tensor]) -> Method:
+    """Build the method that `info` describes, with the weights in its generators.
+
+    ModelError, which names `source`, where description and weights do not fit together.
+    """
     try:
-        cls = METHODS[info["method"]]
-        method = cls.on_meta(config.resolve(cls.Config, (f"{source}", info["networks"])))
+        cls = METHODS[info.method]
+        method = cls.on_meta(config.resolve(cls.Config, (f"{source}", info.networks)))
         _check_info(info, method)
         for attribute in exported_networks(info, method):
             own = {k.removeprefix(f"{attribute}."): v for k, v in weights.items() if k.startswith(f"{attribute}.")}
             method.get_submodule(attribute).load_state_dict(own, assign=True)
-        if len(info["directions"]) < len(method.generator_names):  # some were not imported
-            method.generator_names = info["directions"]
+        if len(info.directions) < len(method.generator_names):  # some were not imported
+            method.generator_names = info.directions
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, UsageError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ModelError(f"{source}: its description and its weights do not fit together: {reason}") from None
     return method
 
 
-def make_info(method: Method, directions: Mapping[str, str], known: Iterable[str], **origin: Any) -> dict[str, Any]:
-    """The content of `config.json`; `known` are the settings that the networks were built with."""
+def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[str], **origin: Any) -> ModelInfo:
+    """Describe a model.
+
+    Args:
+        method: The model.
+        directions: Target domain → attribute of its generator, for each generator that the model holds.
+        settings: Names of the settings that its networks were built with.
+        origin: Further fields of ModelInfo, on where the model comes from.
+    """
     cfg = method.cfg
-    return {
-        "format": 1,
-        "method": method.name,
-        "version": translate.__version__,
-        "networks": {name: getattr(cfg, name) for name in known if getattr(cfg, name) is not None},
-        "directions": dict(directions),
-        "size": method.size_rule,
-        "domains": _domains(method),
-        "norm_statistics": getattr(cfg, "norm_statistics", "running"),
-        "dropout": "on" if getattr(cfg, "dropout", False) else "off",
+    return ModelInfo(
+        method=method.name,
+        version=__version__,
+        networks={name: getattr(cfg, name) for name in settings if getattr(cfg, name) is not None},
+        directions=dict(directions),
+        size=method.size_rule,
+        domains=_domains(method),
+        norm_statistics=getattr(cfg, "norm_statistics", "running"),
+        dropout="on" if getattr(cfg, "dropout", False) else "off",
         **origin,
-    }
+    )
 
 
-def _check_info(info: dict[str, Any], method: Method) -> None:
-    """ValueError where the fields that conversion relies on are not what the method's networks say."""
-    if missing := set(REQUIRED_SETTINGS) & set(method.network_settings) - info["networks"].keys():
+def _check_info(info: ModelInfo, method: Method) -> None:
+    """Raise ValueError where a field that conversion relies on differs from what the method's networks say."""
+    if missing := set(REQUIRED_SETTINGS) & set(method.network_settings) - info.networks.keys():
         raise ValueError(f"networks lacks {min(missing)}")
-    for name, possible in (("dropout", ("on", "off")), ("norm_statistics", ("sample", "running"))):
-        if info[name] not in possible:
-            raise ValueError(f"{name} is {info[name]!r}, but must be {' or '.join(possible)}")
-    if not info["directions"].items() <= method.generator_names.items():
-        raise ValueError(f"directions are {info['directions']}, but {method.name} has {dict(method.generator_names)}")
-    if info["size"] != method.size_rule:
-        raise ValueError(f"size is {info['size']}, but its generator's is {method.size_rule}")
-    if info["domains"] != _domains(method):
-        raise ValueError(f"domains are {info['domains']}, but its networks' are {_domains(method)}")
+    possible = {"dropout": ("on", "off"), "norm_statistics": ("sample", "running")}
+    for name, values in possible.items():
+        if getattr(info, name) not in values:
+            raise ValueError(f"{name} is {getattr(info, name)!r}, but must be {' or '.join(values)}")
+    if not info.directions.items() <= method.generator_names.items():
+        raise ValueError(f"directions are {info.directions}, but {method.name} has {dict(method.generator_names)}")
+    if info.size != method.size_rule:
+        raise ValueError(f"size is {info.size}, but its generator's is {method.size_rule}")
+    if info.domains != _domains(method):
+        raise ValueError(f"domains are {info.domains}, but its networks' are {_domains(method)}")
 
 
-def _domains(method: Method) -> dict[str, Any]:
-    domains: dict[str, Any] = {}
+def _domains(method: Method) -> dict[str, DomainInfo]:
+    domains: dict[str, DomainInfo] = {}
     for name, domain in method.domains.items():
         domains[name] = {"channels": domain.channels, "range": [-1, 1]}
         if domain.range is not None:
@@ -148,15 +165,28 @@ def _domains(method: Method) -> dict[str, Any]:
 
 
 def write_trained_model(folder: Path, method: Method, *, title: str, seen: int) -> None:
-    """Fills an empty folder with the generators of a training, what is needed to build them, and a card."""
+    """Write the generators of a training and their description into an empty folder.
+
+    Args:
+        folder: Empty folder.
+        method: The method that is trained.
+        title: Name of the data set.
+        seen: Training images seen.
+    """
     cfg = method.cfg
-    origin = {"data": title, "images": seen, "crop_size": cfg.crop_size, "load_size": cfg.load_size}
-    info = make_info(method, method.generator_names, method.network_settings, trained_on=origin)
+    info = make_info(
+        method,
+        method.generator_names,
+        method.network_settings,
+        trained_on=TrainingInfo(data=title, images=seen, crop_size=cfg.crop_size, load_size=cfg.load_size),
+        direction=cfg.direction,
+        preprocess=cfg.preprocess,
+    )
     write_model_folder(folder, info, collect_weights(method, exported_networks(info, method)))
 
 
 def write_model_copy(folder: Path, model: TrainedModel, dtype: torch.dtype | None = None) -> None:
-    """Fills an empty folder with a model, its floating-point weights as `dtype`; None: as they are."""
+    """Write a model into an empty folder, its floating-point weights as `dtype`; None: as they are."""
 
     def stored(weights: Weights) -> Weights:
         return {key: x.to(dtype) if dtype and x.is_floating_point() else x for key, x in weights.items()}
@@ -165,71 +195,85 @@ def write_model_copy(folder: Path, model: TrainedModel, dtype: torch.dtype | Non
 
 
 def write_model_folder(
-    folder: Path, info: dict[str, Any], generators: Weights, discriminators: Weights | None = None
+    folder: Path, info: ModelInfo, generators: Weights, discriminators: Weights | None = None
 ) -> None:
-    """Fills an empty folder."""
+    """Write the files of a model into an empty folder."""
     (folder / "model.safetensors").write_bytes(save(generators, metadata={"format": "pt"}))
     if discriminators:
         (folder / "discriminators.safetensors").write_bytes(save(discriminators, metadata={"format": "pt"}))
-    (folder / "config.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_card(info), encoding="utf-8")
+    (folder / "config.json").write_text(info.to_json(), encoding="utf-8")
+    (folder / "README.md").write_text(_model_card(info), encoding="utf-8")
 
 
-def _card(info: dict[str, Any]) -> str:
-    if "trained_on" in info:
-        trained = info["trained_on"]
-        title = f"{info['method']} on {trained['data']}"
+def _model_card(info: ModelInfo) -> str:
+    if trained := info.trained_on:
         origin = f"trained on {trained['images']} images at {trained['crop_size']} px with image-translate"
     else:
-        title = ", ".join(info["imported_from"])
         origin = "imported from a checkpoint of pytorch-CycleGAN-and-pix2pix by image-translate"
-    does, command = _work(info)
+    task, command = _task(info)
     return f"""---
 library_name: image-translate
-pipeline_tag: {"image-to-image" if info["directions"] else "unconditional-image-generation"}
-tags: [{info["method"]}, {"image-to-image" if info["directions"] else "image-generation"}]
+pipeline_tag: {"image-to-image" if info.directions else "unconditional-image-generation"}
+tags: [{info.method}, {"image-to-image" if info.directions else "image-generation"}]
 ---
 
-# {title}
+# {info.title}
 
-{does}; {origin} {info["version"]}.
+{task}; {origin} {info.version}.
 
     {command}
 """
 
 
-def _work(info: dict[str, Any]) -> tuple[str, str]:
-    """What a model does, and the command that has it done."""
-    networks = info["networks"]
-    if not info["directions"]:
-        size = info["size"]["minimum"]
+def _task(info: ModelInfo) -> tuple[str, str]:
+    """Return a sentence on the task of a model, and the command for it."""
+    if not info.directions:
+        size = info.size["minimum"]
         return f"Makes images of {size}×{size} pixels from noise", "translate sample THIS_FOLDER out/ --count 100"
-    targets = " and ".join(info["directions"])
-    does = f"{networks['generator']} of width {networks['g_width']}, translates to domain {targets}"
-    return does, "translate convert THIS_FOLDER photos/ out/"
+    targets = " and ".join(info.directions)
+    task = f"{info.networks['generator']} of width {info.networks['g_width']}, translates to domain {targets}"
+    return task, "translate convert THIS_FOLDER photos/ out/"
 
 
 # Reading.
 
 
 def read_model_folder(folder: Path) -> TrainedModel:
-    """The model in a model folder; ModelError if it is damaged."""
+    """Read a model folder. ModelError where it is damaged."""
     try:
-        info = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        info = ModelInfo.read(folder / "config.json")
         data = (folder / "model.safetensors").read_bytes()
         weights = load_weights(data)
         extra = folder / "discriminators.safetensors"
         discriminators = load_weights(extra.read_bytes()) if extra.exists() else {}
     except (OSError, ValueError, RecursionError, SafetensorError) as e:
-        raise ModelError(f"{folder}: not a usable model: {' '.join(str(e).split())}") from None
+        raise ModelError(f"{folder}: not a usable model: {one_line(e)}") from None
     method = build_method(folder, info, weights)
+    info = _with_run_settings(info, folder)
     return TrainedModel(folder, method, info, hashlib.sha256(data).hexdigest(), discriminators)
 
 
+def _with_run_settings(info: ModelInfo, folder: Path) -> ModelInfo:
+    """Fill in how the data was read from the run that the model lies in: models of version 0.1 do not say it."""
+    run = run_of_model(folder)
+    if run is None or None not in (info.direction, info.preprocess):
+        return info
+    settings: dict[str, Any] = {}
+    with suppress(UsageError):  # a damaged run does not make its model unusable
+        settings = read_config(run)
+    texts = {name: value for name, value in settings.items() if isinstance(value, str)}
+    return replace(
+        info,
+        direction=info.direction or texts.get("direction"),
+        preprocess=info.preprocess or texts.get("preprocess"),
+    )
+
+
 def find_model_folder(path: Path) -> Path | None:
-    """The model folder that a run folder or model folder holds."""
-    return next((place for place in (path / "model", path / ".model-old", path) if is_model_folder(place)), None)
+    """Return the model folder of a run folder, or the path itself if it is a model folder; None if it is neither."""
+    return next((place for place in (*model_folders(path), path) if is_model_folder(place)), None)
 
 
 def is_model_folder(folder: Path) -> bool:
+    """Return True for a folder that holds the files of a model."""
     return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()

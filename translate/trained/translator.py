@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from translate.runtime import devices
 from translate.runtime.precision import resolve_precision, use_channels_last
 from translate.trained import reference_pth
 from translate.trained.folder import TrainedModel, find_model_folder, read_model_folder
+from translate.trained.model_info import DomainInfo
 
 PIXEL_MODES = ("rounded", "reference")
 """How integers are made of what a network gives: rounded to the nearest, or cut off as the reference does."""
@@ -33,15 +34,15 @@ class Translator:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         self.notices = model.notices
         self.precision = resolve_precision(precision, device)
-        self.directions: tuple[str, ...] = tuple(self.info["directions"])
+        self.directions: tuple[str, ...] = tuple(self.info.directions)
         """The domains it can translate to: "b", or "b" and "a", or those that a model of many domains was trained on."""
         if not self.directions and self.method.sampling_networks:
             raise ModelError(f"{model.source}: makes images from noise, and translates none; use translate sample")
         if not self.directions:
             raise ModelError(f"{model.source}: holds discriminators only; conversion needs a generator")
-        for attribute in self.info["directions"].values():
+        for attribute in self.info.directions.values():
             network = self.method.get_submodule(attribute).to(device, self.precision.weights)
-            set_test_time_behaviour(network, self.info["norm_statistics"], self.info["dropout"] == "on")
+            set_test_time_behaviour(network, self.info.norm_statistics, self.info.has_dropout)
         self.method.eval()
 
     def check_target(self, to: str) -> None:
@@ -64,9 +65,9 @@ class Translator:
         """Channels of the images that it makes."""
         return self.domain_info(to)["channels"]
 
-    def domain_info(self, name: str) -> dict[str, Any]:
+    def domain_info(self, name: str) -> DomainInfo:
         """What is known of a domain; of several at once what all have in common."""
-        domains = self.info["domains"]
+        domains = self.info.domains
         return domains[name] if name in domains else next(iter(domains.values()))
 
     def read_options(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
@@ -168,9 +169,7 @@ class Translator:
         layout = self.set_memory_format(to, channels_last=self.prefers_channels_last and not exact)
         with arithmetic_mode(exact=exact), torch.inference_mode(), self.precision.autocast(self.device):
             given = [x.to(self.device, self.precision.weights) for x in pictures]
-            batch = torch.stack([pad_to_size_rule(x, **self.info["size"]) for x in given]).contiguous(
-                memory_format=layout
-            )
+            batch = torch.stack([pad_to_size_rule(x, **self.info.size) for x in given]).contiguous(memory_format=layout)
             made = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
         results = [
             [y[:, : x.shape[1], : x.shape[2]] for y in each]
@@ -191,7 +190,7 @@ class Translator:
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """What the network sees of an image of this size."""
-        return _padded(height, **self.info["size"]), _padded(width, **self.info["size"])
+        return _padded(height, **self.info.size), _padded(width, **self.info.size)
 
 
 def check_pixel_mode(pixels: str) -> None:

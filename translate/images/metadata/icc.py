@@ -7,6 +7,8 @@ from functools import cache, lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
+from translate.text import one_line
+
 COLOUR_SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 """The colour space of the profiles that belong to an image's mode (ICC.1:2022, table 20)."""
 
@@ -68,7 +70,7 @@ def _conversion(icc: bytes, mode: str) -> Callable[[Image.Image], Image.Image] |
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB", flags=exact)
     except ImageCms.PyCMSError as e:
-        raise ValueError(f"cannot be used: {' '.join(str(e).split())}") from None
+        raise ValueError(f"cannot be used: {one_line(e)}") from None
     if mode == "CMYK":
         return transform.apply
     probes = _probes(mode)

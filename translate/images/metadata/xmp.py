@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 from xml.dom.minidom import Attr, Document, Element
 
+from translate.text import one_line
+
 MAX_BYTES, MAX_TAGS, MAX_DEPTH = 4 << 20, 100_000, 100
 """Bytes, tags and depth of the packets that are read; those of cameras and editors have some KiB."""
 
@@ -156,7 +158,7 @@ def _parsed(data: bytes) -> Document:
         for _ in _walk(document):
             pass
     except Exception as e:  # of XML's parser, of its text's encoding, of defusedxml
-        raise ValueError(f"is no XML: {' '.join(str(e).split())[:80]}") from None
+        raise ValueError(f"is no XML: {one_line(e, 80)}") from None
     return document
 
 

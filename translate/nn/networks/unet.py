@@ -19,7 +19,7 @@ def nest_levels(
     """
     assert levels >= 2, "a U-Net has at least two levels"
     widths = doubling_widths(width, levels)  # after each downsampling
-    inner = build_level(levels - 1, *widths[-2:], None)
+    inner = build_level(levels - 1, widths[-2], widths[-1], None)
     for level in range(levels - 2, 0, -1):
         inner = build_level(level, widths[level - 1], widths[level], inner)
     return inner

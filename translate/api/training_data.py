@@ -1,0 +1,88 @@
+"""Data of a training: its settings checked, how images are prepared and loaded, and the batches that the loop is given."""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, islice
+
+import torch
+
+from translate import config, images
+from translate.config import TrainConfig
+from translate.data import albumentations_recipe, batch_augment
+from translate.data.loader import Loader, LoaderOptions
+from translate.data.preprocessing import Preprocessing
+from translate.errors import UsageError
+from translate.methods import Method
+from translate.methods.base import Batch
+from translate.training import loop
+
+
+def check_data_options(cfg: TrainConfig, device: torch.device) -> LoaderOptions:
+    """Check the settings of the data path before any data is read, and return those of the loader.
+
+    Raises UsageError for values that are impossible, or impossible on this device or without an extra.
+    """
+    for declared in (cfg.range_a, cfg.range_b):
+        if declared is not None:
+            config.parse_range(declared)
+    try:
+        images.parse_colour(cfg.background)
+    except ValueError:
+        raise UsageError(f"--background {cfg.background}: unknown colour; use a name or #rrggbb") from None
+    if cfg.decoder == "nvjpeg" and device.type != "cuda":
+        raise UsageError(f"--decoder nvjpeg: decodes on a CUDA device, not on {device.type}; use pillow or torchcodec")
+    if cfg.decoder != "pillow" and importlib.util.find_spec("torchcodec") is None:
+        raise UsageError(f"--decoder {cfg.decoder}: needs torchcodec; install image-translate[gpu], or use pillow")
+    recipe = albumentations_recipe.load_recipe(cfg.albumentations) if cfg.albumentations else None
+    augmentations = batch_augment.parse_augmentations(cfg.augment)
+    return LoaderOptions(
+        batch_size=cfg.batch_size, seed=cfg.seed, tier=cfg.loader, workers=cfg.workers, sampling=cfg.sampling,
+        augmentations=augmentations, albumentations=recipe, strict=cfg.strict,
+    )  # fmt: skip
+
+
+def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:
+    """Return the preprocessing of the training images: sizes, channels and value ranges of both domains, decoder."""
+    assert cfg.load_size is not None, "resolved settings have a load size"
+    range_a, range_b = (None if text is None else config.parse_range(text) for text in (cfg.range_a, cfg.range_b))
+    return Preprocessing(
+        cfg.load_size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (range_a, range_b),
+        cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"],
+    )  # fmt: skip
+
+
+@dataclass
+class LaterLoader:
+    """Second loader of a training, which replaces the first from an image of the run on; built when it is first used."""
+
+    image: int
+    """First image of the run that comes from it, rounded up to a whole step."""
+    load: Callable[[], Loader]
+
+    @cached_property
+    def loader(self) -> Loader:
+        """The loader itself."""
+        return self.load()
+
+
+def loop_data(loader: Loader, sample: Batch, later: LaterLoader | None = None) -> loop.TrainingData:
+    """Return the training data of the loop: batches of one loader, or of two one after the other, and the sample batch."""
+    sampler, batch_sampler = loader.context.sampler, loader.context.batch_sampler
+
+    def later_batches(start: int, seed: int) -> Iterator[Batch]:
+        assert later is not None
+        later.loader.context.sampler.reseed(seed)
+        yield from later.loader.batches(start)
+
+    def batches(start: int, seed: int) -> Iterator[Batch]:
+        sampler.reseed(seed)
+        if later is None:
+            return loader.batches(start)
+        step_size = batch_sampler.batch_size * batch_sampler.world_size
+        steps_before = max(0, -(-(later.image - start) // step_size))
+        first = islice(loader.batches(start), steps_before) if steps_before else iter(())
+        return chain(first, later_batches(start + steps_before * step_size, seed))
+
+    return loop.TrainingData(batches, lambda numbers: sampler.files(torch.tensor(numbers)), sample)

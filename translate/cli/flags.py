@@ -1,0 +1,102 @@
+"""Command-line flags made from dataclasses of options, so that an option is declared once (`config.option`)."""
+
+import functools
+import inspect
+import operator
+import types
+import typing
+from collections.abc import Callable, Container, Mapping
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from translate.config import ON_OFF
+from translate.text import flag_name
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+GROUP_ORDER = (
+    "Arguments", "Common", "Run", "Data", "Length", "Networks", "Losses", "Images", "Metrics", "Translation", "Input", "Output",
+    "Speed", "Logging", "Validation", "Parameters",
+)  # fmt: skip
+"""Groups of flags, in the order in which help shows them."""
+
+GROUPS = {name: Group(name, sort_key=place) for place, name in enumerate(GROUP_ORDER)}
+
+APP_GROUPS: dict[str, Any] = {"group_arguments": GROUPS["Arguments"], "group_parameters": GROUPS["Parameters"]}
+"""Of every App, so that its groups have their place in the order."""
+
+JSON = Parameter(
+    help="print one JSON object on stdout [default: off]", show_default=False, negative=(), group=GROUPS["Output"]
+)
+DEVICE = Parameter(help="device: auto, cpu, cuda, cuda:N or mps", group=GROUPS["Speed"])
+PRECISION = Parameter(help="arithmetic: fp32, bf16, fp16 or fp64", group=GROUPS["Speed"])
+"""Flags that several commands share."""
+
+
+def flag_parameters(
+    options: "type[DataclassInstance]",
+    *,
+    switches: bool = False,
+    common: Container[str] = (),
+    names: Mapping[str, str] | None = None,
+) -> list[inspect.Parameter]:
+    """Return a keyword parameter for each option of a dataclass; None, its default, means that the flag was not given.
+
+    Options that are on or off take that word (`--flip off`), or none as `switches` (`--overwrite`, `--no-mark`). Those in
+    `common` are shown first in the help. `names` are flags that differ from the option's name.
+    """
+    hints = typing.get_type_hints(options)
+    parameters = []
+    for f in fields(options):
+        group = "Common" if f.name in common else f.metadata["group"] or "Parameters"
+        flag = (names or {}).get(f.name, flag_name(f.name))
+        hint: Any = _flag_type(f, hints[f.name], switches)
+        negative = "--no-" + flag.removeprefix("--") if switches and f.default is True else ()
+        described = Parameter(flag, help=_help_text(f), show_default=False, negative=negative, group=GROUPS[group])
+        parameters.append(
+            inspect.Parameter(
+                f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint | None, described]
+            )
+        )
+    return parameters
+
+
+def _flag_type(f: Field[Any], hint: Any, switches: bool) -> Any:
+    """Return the type by which a flag's words are read."""
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not types.NoneType]
+    if bool in kinds:
+        return bool if switches else Literal[tuple(ON_OFF)]
+    if f.metadata["choices"] and not f.metadata["accepts"] and kinds == [str]:
+        return Literal[tuple(f.metadata["choices"])]
+    if Path in kinds:  # str beside it is for Python
+        return Path
+    return functools.reduce(operator.or_, kinds)
+
+
+def _help_text(f: Field[Any]) -> str:
+    """Return the help of an option with its choices and its default, in brackets where the text itself does not say it."""
+    text, bracket, default = f.metadata["help"].partition(" [default: ")
+    if f.metadata["accepts"]:
+        text += ", such as " + ", ".join(filter(None, f.metadata["choices"]))
+    if bracket:
+        return text + bracket + default
+    words = {True: "on", False: "off"}
+    return f"{text} [default: {words[f.default] if isinstance(f.default, bool) else f.default}]"
+
+
+def with_flags(function: Callable[..., Any], parameters: list[inspect.Parameter]) -> Callable[..., Any]:
+    """Return the function with the flags in place of its `**options`."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+
+    def command(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    signature = inspect.Signature([*own, *parameters])
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    command.__doc__ = function.__doc__
+    return command
