@@ -143,7 +143,7 @@ def test_the_two_directions_and_the_three_colours_are_drawn_apart():
     assert correlation.abs().max() < 0.06
 
 
-# What a result depends on.
+# Keys and names decide a result.
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
@@ -184,7 +184,7 @@ def test_the_memory_format_changes_no_value():
     )
 
 
-# The given part of a pair.
+# The condition of a pair.
 
 
 def test_both_sides_of_a_pair_are_moved_and_cut_together():
