@@ -20,7 +20,7 @@ __all__ = ["main", "run"]
 # several times slower on a machine that does other work too. OpenMP reads the variable when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-ABOUT = "Image-to-image translation: train pix2pix, CycleGAN and related methods, and convert folders of images."
+ABOUT = "Image-to-image translation: train pix2pix, CycleGAN and others, and convert folders of images."
 
 COMMANDS = {
     "demo": ("translate.cli.demo:demo", "Train two models on real photos and write a report, in five minutes."),
