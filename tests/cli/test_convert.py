@@ -154,10 +154,12 @@ def test_a_dry_run_lists_and_counts(convert: Convert) -> None:
     code, out, err = convert("--dry-run", "--report")
     assert code == 0
     assert out.splitlines() == ["a.png → a.png", "b.bmp → b.png", "bad.jpg → bad.jpg"]
-    assert err.splitlines() == ["3 would be converted (1 jpg, 2 png); output in out"]
+    assert err.splitlines() == ["3 would be converted, 1 other files ignored (1 jpg, 2 png); output in out"]
     assert not Path("out").exists()
     convert()
-    assert convert("--dry-run")[2].splitlines() == ["1 would be converted, 2 done before (1 jpg); output in out"]
+    assert convert("--dry-run")[2].splitlines() == [
+        "1 would be converted, 2 done before, 1 other files ignored (1 jpg); output in out"
+    ]
 
 
 def test_every_flag_arrives(convert: Convert) -> None:
@@ -165,7 +167,10 @@ def test_every_flag_arrives(convert: Convert) -> None:
     for part in ("0/2", "1/2"):
         convert("--shard", part)
     code, _, err = convert("--merge")
-    assert (code, err.splitlines()[-1]) == (1, "0 converted, 2 done before, 1 failed; output in out")
+    assert (code, err.splitlines()[-1]) == (
+        1,
+        "0 converted, 2 done before, 1 failed, 1 other files ignored; output in out",
+    )
     assert [path.name for path in Path("out").glob("*.jsonl")] == ["manifest.jsonl"]
     code, _, err = convert("--merge", "--report")
     assert code == 2

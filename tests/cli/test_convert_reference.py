@@ -74,7 +74,7 @@ def test_flags_of_test_time_make_the_images_anew(run: Run, photos: Path) -> None
         (["--dropout", "on"], ["--dropout on", "latest_net_G_A.pth", "without dropout"]),
         (["--dropout", "yes"], ["--dropout yes", "on or off"]),
         (["--norm-statistics", "batch"], ["--norm-statistics batch", "sample, running"]),
-        (["--pixels", "floor"], ["--pixels floor", "rounded, reference"]),
+        (["--pixels", "floor"], ["--pixels", "floor", "rounded"]),
     ],
 )
 def test_test_time_that_cannot_be(fails: Fails, pth: Path, photos: Path, flags: list[str], words: list[str]) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -272,8 +273,8 @@ def test_the_size_is_that_of_training(size: int | str, trained: dict[str, int] |
     """286 for 256 is the enlargement that crops are cut from; 128 for 64 is how large things were in training."""
     from translate.evaluation import cases
 
-    assert cases._side(size, trained, {}) == side
-    assert cases._side("auto", trained, {"preprocess": "none"}) is None
+    assert cases._side(size, SimpleNamespace(preprocess=None, trained_on=trained)) == side
+    assert cases._side("auto", SimpleNamespace(preprocess="none", trained_on=trained)) is None
 
 
 def test_classes_are_read_back(results: Results, two_way_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

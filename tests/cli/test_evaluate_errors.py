@@ -1,6 +1,7 @@
 """`translate evaluate`: usage, data, images and weights that it refuses."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ from .conftest import (
     noise,
     two_folders,
 )
+
+
+@pytest.fixture
+def fails(fails: Fails, tiny_extractor: None) -> Fails:
+    """Check how `translate evaluate` fails."""
+
+    def check(arguments: Iterable[object], code: int, *words: str, more: int = 0) -> list[str]:
+        device = [] if "--compare" in arguments else ["--device", "cpu"]
+        return fails(["evaluate", *arguments, *device], code, *words, more=more)
+
+    return check
 
 
 def values(record: dict[str, Any]) -> dict[str, float]:

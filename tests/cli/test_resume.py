@@ -36,8 +36,8 @@ def test_resume_of_a_run_with_damaged_settings(
 
 
 def test_resume_with_wrong_flags(fails: Fails, run_folder: Path) -> None:
-    fails(["resume", run_folder, "--crop-sise", "32"], 2, "crop_sise", "--crop-size")
-    fails(["resume", run_folder, "--lr", "small"], 2, "--lr small")
+    fails(["resume", run_folder, "--crop-sise", "32"], 2, "--crop-sise", "--crop-size")
+    fails(["resume", run_folder, "--lr", "small"], 2, "--lr", "small")
     fails(["resume", run_folder, "--crop-size", "30", "--load-size", "30"], 2, "--crop-size 30")
 
 

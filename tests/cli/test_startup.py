@@ -55,8 +55,8 @@ def test_what_is_not_needed_is_not_loaded(tmp_path: Path, words: list[str], unne
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("conver", "no command 'conver'; did you mean convert?"),
-        ("xyzzy", "no command 'xyzzy'; possible: demo, train, "),
+        ("conver", "unknown command 'conver'; did you mean convert?"),
+        ("xyzzy", "unknown command 'xyzzy'; possible: demo, train, "),
     ],
 )
 def test_a_wrong_command_is_told_without_loading_the_others(word: str, told: str) -> None:

@@ -217,7 +217,7 @@ def test_other_settings_in_the_same_run(fails: Fails, run_folder: Path, paired_r
         return ["train", method, paired_root, *SMALL, "--images", images, "--run", run_folder, *flags]
 
     lines = fails(command("--lambda-l1", "7", "--seed", "1"), 2, "translate resume", more=3)
-    assert [line.split(":")[0].strip() for line in lines[1:3]] == ["seed", "lambda_l1"]
+    assert [line.split(":")[0].strip() for line in lines[1:3]] == ["--seed", "--lambda-l1"]
     assert "100.0 in the run, 7.0 now" in lines[2]
     fails(command(images=1), 2, "images: 2 in the run, 1 now", more=2)
     fails(command("--batch-size", "2"), 2, "--batch-size: 1 in the run, 2 now", more=2)

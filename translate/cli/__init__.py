@@ -84,7 +84,9 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
             result = _run(arguments, ready)
     except CycloptsError as e:
         words = " ".join(["translate", *(e.command_chain or ())])
-        print_error(" ".join(str(e).split()) + f" (see {words} --help)")
+        surplus = getattr(e, "unused_tokens", None)
+        text = f"unexpected argument {surplus[0]!r}" if surplus else " ".join(str(e).split())
+        print_error(f"{text} (see {words} --help)")
         return 2
     except TranslateError as e:
         print_error(str(e))
