@@ -212,9 +212,10 @@ def two_domains(count):
 
 
 def opened(root, tier):
-    recipe, options = Preprocessing(32, 32, True, (3, 3)), LoaderOptions(tier=tier, workers=0)
+    recipe = Preprocessing(32, 32, True, (3, 3))
+    options = LoaderOptions(batch_size=4, seed=0, tier=tier, workers=0)
     split = layouts.find_split(root, "unpaired")
-    loader = Loader(split, recipe, batch_size=4, seed=0, device=CPU, options=options, say=lambda line: None)
+    loader = Loader(split, recipe, options, device=CPU, say=lambda line: None)
     return loader.batches(0)
 
 

@@ -9,7 +9,7 @@ import torch
 from translate import api
 from translate.api import training_data
 from translate.data import layouts
-from translate.data.loader import Loader
+from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.training.schedule import Schedule
 
@@ -21,7 +21,7 @@ def load(unpaired_root):
     def load(load_size: int) -> Loader:
         split = layouts.find_split(unpaired_root, "unpaired")
         recipe = Preprocessing(load_size, 16, True, (3, 3))
-        return Loader(split, recipe, batch_size=2, seed=5, device=CPU, say=lambda line: None)
+        return Loader(split, recipe, LoaderOptions(batch_size=2, seed=5), device=CPU, say=lambda line: None)
 
     return load
 

@@ -284,10 +284,8 @@ def test_alpha_is_composited_at_depth(ext, background, tmp_path):
 
 
 def loader(split, recipe, tier="resident", batch_size=1, dtype=torch.float32):
-    options = LoaderOptions(tier=tier, workers=0)
-    return Loader(
-        split, recipe, batch_size=batch_size, seed=0, device=CPU, dtype=dtype, options=options, say=lambda line: None
-    )
+    options = LoaderOptions(batch_size=batch_size, seed=0, tier=tier, workers=0)
+    return Loader(split, recipe, options, device=CPU, dtype=dtype, say=lambda line: None)
 
 
 def take(loader, count):
@@ -334,7 +332,7 @@ def test_depths_are_mixed_with_a_declared_range(tmp_path):
     for i, (ext, dtype) in enumerate((("png", np.uint8), ("png", np.uint16), ("npy", np.float32))):
         save(tmp_path / f"{i}.{ext}", np.full((8, 8, 1), 200, dtype))
     split = layouts.find_split(tmp_path, "images")
-    recipe = Preprocessing(8, 8, False, (1, 1), values=((0, 400), None))
+    recipe = Preprocessing(8, 8, False, (1, 1), value_ranges=((0, 400), None))
     for tier in TIERS:
         for batch in take(loader(split, recipe, tier, 3), 1):
             assert torch.equal(batch["a"], torch.zeros(3, 1, 8, 8))
@@ -346,7 +344,7 @@ def test_declared_values_become_minus_one_to_one_and_are_clipped(ext, tier, tmp_
     array = np.zeros((4, 4, 1), np.uint16)
     array.reshape(-1)[:6] = [0, 1, 2048, 4095, 4096, 60000]
     save(tmp_path / f"x.{ext}", array)
-    recipe = Preprocessing(4, 4, False, (1, 1), values=((0, 4095), None))
+    recipe = Preprocessing(4, 4, False, (1, 1), value_ranges=((0, 4095), None))
     x = take(loader(layouts.find_split(tmp_path, "images"), recipe, tier), 1)[0]["a"].reshape(-1)
     torch.testing.assert_close(x[:6], torch.tensor([-1, 2 / 4095 - 1, 4096 / 4095 - 1, 1, 1, 1]), rtol=0, atol=2e-7)
 
@@ -355,7 +353,7 @@ def test_declared_values_become_minus_one_to_one_and_are_clipped(ext, tier, tmp_
 def test_each_domain_has_its_own_range(tier, tmp_path):
     save(tmp_path / "trainA/x.npy", np.full((4, 4, 1), -300, np.float32))
     save(tmp_path / "trainB/x.npy", np.full((4, 4, 1), 1000, np.uint16))
-    recipe = Preprocessing(4, 4, False, (1, 1), values=((-400, 0), (0, 4000)))
+    recipe = Preprocessing(4, 4, False, (1, 1), value_ranges=((-400, 0), (0, 4000)))
     batch = take(loader(layouts.find_split(tmp_path, "unpaired"), recipe, tier), 1)[0]
     assert torch.equal(batch["a"], torch.full((1, 1, 4, 4), -0.5))
     assert torch.equal(batch["b"], torch.full((1, 1, 4, 4), -0.5))
@@ -398,7 +396,7 @@ def test_the_blank_of_the_fixed_batch_is_white_and_fits(tmp_path):
         save(tmp_path / f"{i}.png", np.full((40, 40, 1), 4095, np.uint16))
     (tmp_path / "0.png").write_text("no image")
     split = layouts.find_split(tmp_path, "images")
-    recipe = Preprocessing(40, 40, False, (1, 1), values=((0, 4095), None))
+    recipe = Preprocessing(40, 40, False, (1, 1), value_ranges=((0, 4095), None))
     assert (fixed_batch(split, recipe, 2, CPU, torch.float32)["a"] == 1).all()
 
 

@@ -56,8 +56,8 @@ def source(split, recipe=RECIPE, batch_size=4):
 
 
 def loader(split, tier, workers=0, **options):
-    options = LoaderOptions(tier=tier, workers=workers, **options)
-    return Loader(split, RECIPE, batch_size=4, seed=0, device=CPU, options=options, say=lambda line: None)
+    options = LoaderOptions(batch_size=4, seed=0, tier=tier, workers=workers, **options)
+    return Loader(split, RECIPE, options, device=CPU, say=lambda line: None)
 
 
 def take(batches, count=9):
@@ -142,7 +142,7 @@ def test_a_fixed_batch_shows_every_domain_and_white_keeps_its_label(split):
 
 def test_what_is_loaded_is_said_with_its_labels(split):
     said = []
-    Loader(split, RECIPE, batch_size=1, seed=0, device=CPU, say=said.append)
+    Loader(split, RECIPE, LoaderOptions(batch_size=1, seed=0), device=CPU, say=said.append)
     assert said[0].startswith(f"data: 9 images ({', '.join(split.label_names)}), ")
 
 

@@ -26,11 +26,10 @@ def loader(
 ):  # fmt: skip
     say = (said if said is not None else []).append
     recipe = Preprocessing(load, crop, flip, channels, **(recipe or {}))
-    options = LoaderOptions(tier=tier, workers=workers, **options)
-    return Loader(
-        split, recipe, batch_size=batch_size, seed=seed, device=CPU, dtype=dtype, rank=rank, world_size=world_size,
-        options=options, say=say,
-    )  # fmt: skip
+    options = LoaderOptions(
+        batch_size=batch_size, seed=seed, rank=rank, world_size=world_size, tier=tier, workers=workers, **options
+    )
+    return Loader(split, recipe, options, device=CPU, dtype=dtype, say=say)
 
 
 def take(loader, count, start=0):

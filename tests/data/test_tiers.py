@@ -49,8 +49,8 @@ def make(
     **options,
 ):
     say = (said if said is not None else []).append
-    options = LoaderOptions(tier=tier, workers=workers, **options)
-    return Loader(split, recipe, batch_size=batch_size, seed=seed, device=device, dtype=dtype, options=options, say=say)
+    options = LoaderOptions(batch_size=batch_size, seed=seed, tier=tier, workers=workers, **options)
+    return Loader(split, recipe, options, device=device, dtype=dtype, say=say)
 
 
 def take(batches, count):
@@ -770,8 +770,8 @@ from translate.errors import DataError
 
 if __name__ == "__main__":
     split = layouts.find_split(Path(sys.argv[1]), "unpaired")
-    loader = Loader(split, Preprocessing(20, 16, True, (3, 3)), batch_size=1, seed=0, device=torch.device("cpu"),
-                    options=LoaderOptions(tier="stream", workers=1))
+    options = LoaderOptions(batch_size=1, seed=0, tier="stream", workers=1)
+    loader = Loader(split, Preprocessing(20, 16, True, (3, 3)), options, device=torch.device("cpu"))
     batches = loader.batches(0)
     next(batches)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()

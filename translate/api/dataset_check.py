@@ -40,7 +40,8 @@ def check_data(
         raise UsageError(f"--limit {limit}: must be at least 1")
     if quarantine is not None:
         _check_list(Path(quarantine))
-    report = check.check_dataset(root, check.CheckOptions(layout, load_size, crop_size, distance, limit), say)
+    options = check.CheckOptions(load_size, crop_size, layout, distance, limit)
+    report = check.check_dataset(root, options, say)
     if quarantine is not None:
         bad = check.bad_files(root, report)
         with atomic.storage_errors(Path(quarantine).parent):
