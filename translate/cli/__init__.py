@@ -76,7 +76,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     if arguments == ["--version"]:
         print(__version__)
         return 0
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, UnusedCliTokensError
 
     try:
         with warnings.catch_warnings():
@@ -84,8 +84,9 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
             result = _run(arguments, ready)
     except CycloptsError as e:
         words = " ".join(["translate", *(e.command_chain or ())])
-        surplus = getattr(e, "unused_tokens", None)
-        text = f"unexpected argument {surplus[0]!r}" if surplus else " ".join(str(e).split())
+        text = " ".join(str(e).split())
+        if isinstance(e, UnusedCliTokensError):
+            text = f"unexpected argument {e.unused_tokens[0]!r}"
         print_error(f"{text} (see {words} --help)")
         return 2
     except TranslateError as e:
