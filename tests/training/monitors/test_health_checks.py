@@ -112,7 +112,7 @@ def test_an_inverting_generator_is_seen():
     scalars, advice = watched(Toy(lambda x: -x, healthy_to_b))
     assert scalars["watch/inversion_b"] == pytest.approx(-1, abs=1e-4)
     assert [line.split(" (")[0] for line in advice] == [
-        "warning: images made for domain b look like negatives of their inputs"
+        "warning: images translated to domain b look like negatives of their inputs"
     ]
     assert "(correlation -1.00); start again with another --seed (now 0) or a larger --lambda-identity" in advice[0]
 
@@ -165,7 +165,7 @@ def test_a_hidden_signal_is_seen():
     steganographer = Toy(lambda x: 0.01 * x * board, lambda y: 100 * y * board)
     scalars, advice = watched(steganographer)
     assert scalars["watch/hidden_a"] == pytest.approx(100, rel=1e-3)
-    assert any("the way from a and back lives from a signal" in line for line in advice)
+    assert any("the cycle from domain a and back" in line for line in advice)
 
 
 def test_the_way_back_of_the_identity_is_off_by_the_noise_alone():
@@ -266,7 +266,7 @@ def gaps(points, **settings):
 def test_a_discriminator_must_win_for_long():
     scalars, advice = gaps([(0.005, 0.9)] * 10)
     assert scalars["watch/d_gap_b"] == pytest.approx(1 - 0.005 / 0.25)
-    assert ["the discriminator of domain b tells real from made images" in line for line in advice] == [True]
+    assert ["the discriminator of domain b never" in line for line in advice] == [True]
     assert "(98.0%)" in advice[0]
     assert "--diffaugment color,translation,cutout or a smaller --lr (now 0.0002)" in advice[0]
     assert not gaps([(0.005, 0.9)] * 9)[1]
@@ -405,9 +405,7 @@ def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
     method = METHODS["pix2pix"](small_config("pix2pix", **WIDER, lr=2e-3, norm="none", adversarial=adversarial))
     method.updates["g"] = replace(method.updates["g"], lr=0.0)
     scalars, advice, _ = train("pix2pix", method, 60)
-    assert any(
-        line.startswith("warning: the discriminator tells real from made images without fail") for line in advice
-    )
+    assert any(line.startswith("warning: the discriminator never") for line in advice)
     assert scalars["watch/d_gap"] > 0.95
 
 
@@ -472,7 +470,7 @@ def test_advice_is_said_once_in_a_run(unpaired_root, tmp_path, monkeypatch):
     monkeypatch.setattr(METHODS["cyclegan"], "translate", lambda self, x, to, key=None: -x)
     said = []
     train_folder("cyclegan", unpaired_root, tmp_path, said, sample_every=1)
-    lines = [line for line in said if line.startswith("warning: images made for domain")]
+    lines = [line for line in said if line.startswith("warning: images translated to domain")]
     assert [line.split(" look")[0][-1] for line in lines] == ["b", "a"]
     assert [line for point in stats(tmp_path) for line in point.get("advice", [])] == [
         line for line in said if line.startswith("warning: ") and "domain" in line
