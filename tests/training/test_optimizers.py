@@ -1,6 +1,7 @@
 """Optimizers of the updates, and their state."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -9,7 +10,6 @@ from torch import nn
 from translate.methods import METHODS
 from translate.training.optimizers import (
     OPTIMIZERS,
-    RMSpropTF,
     build_optimizers,
     load_optimizer_state,
     optimizer_state,
@@ -25,11 +25,17 @@ def weight(gradient):
     return parameter
 
 
-def test_rmsprop_of_tensorflow_by_hand():
-    """s = 0.9 · 1 + 0.1 · 4 = 1.3 after the first step, and w = 1 − 0.1 · 2 / √1.3."""
-    parameter = weight(2.0)
-    RMSpropTF([parameter], 0.1).step()
-    assert parameter.item() == pytest.approx(1 - 0.1 * 2 / 1.3**0.5)
+def test_rmsprop_is_tensorflow_s():
+    """s = 1, 0.9 · 1 + 0.1 · 2² = 1.3, 0.9 · 1.3 + 0.1 · 0² = 1.17, 0.9 · 1.17 + 0.1 · 3² = 1.953."""
+    p = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+    optimizer = OPTIMIZERS["rmsprop"]([p], 0.5, decay=0.9, eps=0.01)
+    path = []
+    for gradient in (2.0, 0.0, 3.0):
+        p.grad = torch.full_like(p, gradient)
+        optimizer.step()
+        path.append(p[0].item())
+    first = -0.5 * 2 / math.sqrt(1.31)
+    assert path == pytest.approx([first, first, first - 0.5 * 3 / math.sqrt(1.963)], abs=1e-14)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

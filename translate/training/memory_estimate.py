@@ -161,6 +161,10 @@ class MemoryMeter(TorchDispatchMode):
         self.live = self.live_at_peak = self.scratch_at_peak = 0
         self._storages: dict[int, int] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # a hook of torch's: else the first operation imports torch._dynamo, which takes seconds
+
     def reset_peak(self) -> None:
         """Forget the peak so far."""
         self.live_at_peak, self.scratch_at_peak = self.live, 0
@@ -176,10 +180,14 @@ class MemoryMeter(TorchDispatchMode):
             torch.ops.aten.convolution.default,
             torch.ops.aten.convolution_backward.default,
         )
-        scratch = _bytes([*(x for x in args if isinstance(x, Tensor)), *outputs]) if is_convolution else 0
+        scratch = self.convolution_scratch(args, outputs) if is_convolution else 0
         if self.live + scratch > self.live_at_peak + self.scratch_at_peak:
             self.live_at_peak, self.scratch_at_peak = self.live, scratch
         return out
+
+    def convolution_scratch(self, args: Sequence[Any], outputs: Sequence[Tensor]) -> int:
+        """Return the bytes that a convolution of these arguments and results takes beside them."""
+        return _bytes([*(x for x in args if isinstance(x, Tensor)), *outputs])
 
     def _add(self, storage: torch.UntypedStorage) -> None:
         name = storage._cdata
