@@ -295,7 +295,11 @@ def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
                 close = difflib.get_close_matches(name, known, n=1)
                 shown = flag_name if source == FLAGS else str
                 hint = f"did you mean {shown(close[0])}?" if close else f"possible: {', '.join(map(shown, known))}"
-                raise UsageError(f"{source}: unknown setting {key!r}; {hint}")
+                raise UsageError(
+                    f"{flag_name(key)}: unknown; {hint}"
+                    if source == FLAGS
+                    else f"{source}: unknown setting {key!r}; {hint}"
+                )
             if value is not None:
                 values[name] = _check_value(known[name], hints[name], value, source)
     return cls(**values)
