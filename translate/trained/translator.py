@@ -17,6 +17,7 @@ from translate.errors import ModelError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.fast_conv import direct_convolution
+from translate.run_folder import CHECKPOINTS
 from translate.runtime import devices
 from translate.runtime.precision import resolve_precision, use_channels_last
 from translate.trained import reference_pth
@@ -262,7 +263,7 @@ def load(
 def find_named_model(name: str) -> Path | None:
     """The folder of a model of this name: in checkpoints/, or among those that ship with the project."""
     package = Path(__file__).parents[1]
-    places = (Path("checkpoints"), package.parent / "checkpoints", package / "_checkpoints")
+    places = (CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints")
     return next((place / name for place in places if (place / name).exists()), None)
 
 
@@ -270,7 +271,7 @@ def read_model(model: str | Path) -> TrainedModel:
     """What MODEL names; ModelError says what was looked for."""
     path = Path(model)
     if not path.exists():
-        path = find_named_model(str(model)) or Path("checkpoints") / path
+        path = find_named_model(str(model)) or CHECKPOINTS / path
     if path.is_file():
         return reference_pth.read_pth(path)
     folder = find_model_folder(path)
