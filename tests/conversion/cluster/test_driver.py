@@ -124,7 +124,7 @@ def test_an_order_says_all_that_decides_the_bytes(
     here = ItemConverter(
         request.getfixturevalue(name), source, tmp_path, ConversionOptions(seed=3, format="png"), tag="1-of-2-"
     )
-    there = pickle.loads(pickle.dumps(JobSpec.from_converter(here, tmp_path, b"", gpu=False))).converter()
+    there = pickle.loads(pickle.dumps(JobSpec.from_converter(here, tmp_path, b"", gpu=False))).build_converter()
     assert (there.root, there.output, there.options, there.tag) == (source, tmp_path, here.options, here.tag)
     assert (there.settings, there.translator.sha256) == (here.settings, here.translator.sha256)
     item = Item("1.png", "1.png")
