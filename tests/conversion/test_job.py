@@ -721,7 +721,7 @@ def test_a_signal_stops_cleanly_and_the_next_run_goes_on(
     made = tree(tmp_path / "out")
     assert 5 <= len(made) < 60
     assert len(lines(tmp_path / "out")) == len(made)
-    assert f" {60 - len(made)} images to go" in str(caught.value)
+    assert f" {60 - len(made)} images left" in str(caught.value)
     assert_clean(tmp_path / "out")
     calls, translate_pixels = [], cyclegan.translate_pixels
     monkeypatch.setattr(cyclegan, "translate_pixels", lambda *a, **k: calls.append(1) or translate_pixels(*a, **k))

@@ -93,7 +93,8 @@ def _intro(converter: ItemConverter, shard: Shard) -> str:
     domains = to if source == to else f"{source} → {to}"
     part = f" Part {shard.index} of {shard.count}; what other parts have converted counts as done before."
     made = time.strftime("%Y-%m-%d %H:%M")
-    return f'<p class="intro">{escape_text(converter.root.absolute().name)}: {escape_text(domains)}, {made}.{part if shard.name else ""}</p>\n'
+    text = f"{converter.root.absolute().name}: {domains}, {made}.{part if shard.name else ''}"
+    return f'<p class="intro">{escape_text(text)}</p>\n'
 
 
 def _counts(result: ConversionResult, outcome: Outcome) -> str:
