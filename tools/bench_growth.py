@@ -39,7 +39,8 @@ from translate.data.preprocessing import Preprocessing
 from translate.methods import METHODS
 from translate.runtime.precision import resolve_precision
 from translate.trained.folder import write_trained_model
-from translate.training.engine import Engine, split_batch
+from translate.training.engine import Engine
+from translate.training.micro_batches import split_batch
 from translate.training.schedule import Schedule
 
 CPU = torch.device("cpu")
@@ -212,9 +213,10 @@ def two_domains(count):
 
 
 def opened(root, tier):
-    recipe, options = Preprocessing(32, 32, True, (3, 3)), LoaderOptions(tier=tier, workers=0)
+    recipe = Preprocessing(32, 32, True, (3, 3))
+    options = LoaderOptions(batch_size=4, seed=0, tier=tier, workers=0)
     split = layouts.find_split(root, "unpaired")
-    loader = Loader(split, recipe, batch_size=4, seed=0, device=CPU, options=options, say=lambda line: None)
+    loader = Loader(split, recipe, options, device=CPU, say=lambda line: None)
     return loader.batches(0)
 
 

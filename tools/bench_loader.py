@@ -63,10 +63,8 @@ class Variant:
                 )
             )  # fmt: skip
         recipe = Preprocessing(LOAD, CROP, True, (3, 3), decoder=self.decoder, resize=self.resize)
-        options = LoaderOptions(tier=self.tier, workers=self.workers)
-        loader = Loader(
-            split, recipe, batch_size=self.batch_size, seed=0, device=device, options=options, say=lambda line: None
-        )
+        options = LoaderOptions(batch_size=self.batch_size, seed=0, tier=self.tier, workers=self.workers)
+        loader = Loader(split, recipe, options, device=device, say=lambda line: None)
         return loader.batches(0)
 
 

@@ -158,7 +158,11 @@ def apart(one: Any, other: Any) -> str:
     if isinstance(one, (torch.Tensor, np.ndarray)) and getattr(one, "shape", None) == getattr(other, "shape", None):
         distance = np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max()
         return f"by at most {distance:.3g}" if one.dtype == other.dtype else f"{one.dtype}, now {other.dtype}"
-    return f"{one!r:.60}, now {other!r:.60}"
+    start = 0
+    if isinstance(one, (str, bytes)) and type(one) is type(other):  # long texts from shortly before they part
+        start = max(0, next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0) - 20)
+        one, other = one[start : start + 50], other[start : start + 50]
+    return f"{one!r:.60}, now {other!r:.60}" + (f" (from {start})" if start else "")
 
 
 def compare(base: Values, head: Values, may_grow: bool) -> tuple[list[str], list[str]]:

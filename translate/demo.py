@@ -1,4 +1,4 @@
-"""The demo: real photos, two models trained before one's eyes, held-out images converted by them, and a report.
+"""The demo: train two models on real photos, convert held-out images with them and write a report.
 
 It runs the same code as `translate train` and `translate convert`, on the images that ship in `datasets/`.
 """
@@ -26,40 +26,43 @@ MetricTable = dict[str, dict[str, float]]
 """Candidate → metric → value."""
 
 SIZE = 128
-"""Pixels of the photos, as they ship."""
+"""Side of the shipped photos, in pixels."""
 
 COMMON = {
     "load_size": SIZE,
-    "crop_size": 64,  # what two CPU cores can learn from in minutes; the networks then translate whole photos
+    "crop_size": 64,  # two CPU cores learn from these in minutes; the networks then translate whole photos
     "norm": "batch",
-    "norm_statistics": "running",  # of all training images: batches of several, unlike the papers' one
+    "norm_statistics": "running",  # averages over the training, whose batches hold several images, unlike the papers'
 }
 
 LINE_SECONDS = 4.5
-"""Between two lines on the console, about."""
+"""Approximate time between two lines on the console."""
 
-SHOWN = 8
-"""Rows of each set in the report."""
+REPORT_ROWS = 8
+"""Held-out images of each task in the report."""
 
 
 @dataclass(frozen=True)
 class DemoTask:
-    """One of the demo's trainings."""
+    """One training of the demo."""
 
     name: str
     method: str
     data: str
+    """Folder below `datasets/`."""
     title: str
     text: str
+    """Explanation in the report."""
     columns: tuple[str, str, str, str]
-    """Input, what the model trained here makes of it, what the one that ships does, truth."""
+    """Titles of the columns in the report: input, output of the model trained here, output of the shipped model, truth."""
     share: float
-    """Of the demo's minutes."""
+    """Share of the demo's time."""
     warm_up: int
-    """Images after which the speed is measured."""
+    """Training images of the first part, by which the speed is measured."""
     settings: dict[str, Any]
+    """Training settings beside COMMON."""
     decay: float
-    """Share of the images over which the learning rate falls to zero."""
+    """Share of the training over which the learning rate falls to zero."""
 
 
 TASKS = (
@@ -68,7 +71,7 @@ TASKS = (
         method="pix2pix",
         data="earth_map",
         title="pix2pix: satellite photo → elevation map",
-        text="Learned from 717 pairs. The 136 held-out places lie in other parts of the world. L1 is of 255.",
+        text="Trained on 717 pairs. The 136 held-out images show other parts of the world. L1 is on a scale of 255.",
         columns=("satellite photo", "trained here", "shipped model", "true map"),
         share=0.45,
         warm_up=640,
@@ -80,7 +83,7 @@ TASKS = (
         method="cyclegan",
         data="earth_season",
         title="CycleGAN: summer → winter",
-        text="Learned from 243 summer and 301 winter photos of different places, without a single pair.",
+        text="Trained on 243 summer and 301 winter photos of different places, without any pairs.",
         columns=("summer", "trained here", "shipped model", "true winter"),
         share=0.41,
         warm_up=240,
@@ -100,7 +103,7 @@ TASKS = (
 
 
 def data_folder() -> Path:
-    """Where the images that ship with the project are: in the checkout, or inside the installed package."""
+    """Return the folder of the shipped images: in the checkout, or inside the installed package. DataError if there is none."""
     package = Path(__file__).parent
     for folder in (package.parent / "datasets", package / "_datasets"):
         if (folder / TASKS[0].data).is_dir():
@@ -110,48 +113,60 @@ def data_folder() -> Path:
     )
 
 
-def demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, MetricTable]:
-    """Runs the demo into `out`; figures by task, candidate and metric."""
+def run_demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, MetricTable]:
+    """Run the demo into the folder `out` and return metrics by task, candidate and metric name.
+
+    It takes about `minutes`. The same call resumes an interrupted demo. Raises DataError or ModelError where the shipped images
+    or models are missing or damaged.
+    """
     sections: list[html.PageSection] = []
-    figures: dict[str, MetricTable] = {}
+    metrics: dict[str, MetricTable] = {}
     for task in TASKS:
         say(f"\n{task.title}")
-        root = data_folder() / task.data
-        run = _train(task, root, out / task.name, 60 * minutes * task.share, say)
-        names, photos, truth = _held_out(task, root, out)
-        translated = _convert(task, names, run.path, out, "output")
-        shipped = _convert(task, names, _shipped(task.name), out, "shipped")
-        candidates = {"trained here": translated, "shipped model": shipped, "copying the input": photos}
-        figures[task.name] = _score(task, root, candidates, truth)
-        table = _table(figures[task.name])
-        for row in table:
+        metrics[task.name], section = _run_task(task, out, 60 * minutes * task.share, say)
+        for row in _table(metrics[task.name]):
             say("  " + row[0].ljust(32) + "".join(cell.rjust(12) for cell in row[1:]))
-        shown = split.evenly_spaced(len(photos), SHOWN)
-        pictures = {
-            name: [column[i] for i in shown]
-            for name, column in zip(task.columns, (photos, translated, shipped, truth), strict=True)
-        }
-        sections.append(html.PageSection(task.title, task.text, table, pictures))
-        images.write_png(out / f"{task.name}.png", images.make_comparison_grid({k: v[:4] for k, v in pictures.items()}))
+        sections.append(section)
     intro = (
-        "Two models were trained from scratch on this machine, in a few minutes. Beside them stand the two that ship with the "
-        "project, trained for longer; their cards say how. The places are new to all of them."
+        "Two models were trained from scratch on this machine, in a few minutes. Beside them are the two models that ship with "
+        "the project, which were trained for longer; their model cards say how. None of the models has seen these images."
     )
     html.write_comparison_page(
-        out / "report.html", "Image translation, trained before your eyes", intro, sections, next_commands(out)
+        out / "report.html", "Image-to-image translation, trained on this machine", intro, sections, next_commands(out)
     )
-    return figures
+    return metrics
 
 
-def _shipped(name: str) -> Path:
-    """The model of this name that ships with the project."""
+def _run_task(
+    task: DemoTask, out: Path, seconds: float, say: Callable[[str], None]
+) -> tuple[MetricTable, html.PageSection]:
+    """Train, convert the held-out images and return their metrics and the section of the report."""
+    root = data_folder() / task.data
+    run = _train(task, root, out / task.name, seconds, say)
+    names, photos, truth = _held_out(task, root, out)
+    outputs = _convert(task, names, run.path, out, "output")
+    shipped = _convert(task, names, _shipped_model(task.name), out, "shipped")
+    candidates = {"trained here": outputs, "shipped model": shipped, "copying the input": photos}
+    metrics = _compute_metrics(task, root, candidates, truth)
+    rows = split.evenly_spaced(len(photos), REPORT_ROWS)
+    columns = {
+        title: [column[i] for i in rows]
+        for title, column in zip(task.columns, (photos, outputs, shipped, truth), strict=True)
+    }
+    grid = images.make_comparison_grid({title: column[:4] for title, column in columns.items()})
+    images.write_png(out / f"{task.name}.png", grid)
+    return metrics, html.PageSection(task.title, task.text, _table(metrics), columns)
+
+
+def _shipped_model(name: str) -> Path:
+    """Return the folder of a model that ships with the project. ModelError if it is missing."""
     if (folder := translator.find_named_model(name)) is None:
         raise ModelError(f"checkpoints/{name}: missing; install the project from its repository")
     return folder
 
 
 def next_commands(out: Path) -> list[str]:
-    """What a person would type next."""
+    """Return commands to try next."""
     return [
         f"translate convert {out / TASKS[1].name} my_photos/ my_photos_in_winter/",
         "translate train cyclegan my_data --crop-size 128    # my_data/trainA and my_data/trainB hold your photos",
@@ -160,9 +175,9 @@ def next_commands(out: Path) -> list[str]:
 
 
 def _train(task: DemoTask, root: Path, folder: Path, seconds: float, say: Callable[[str], None]) -> api.Run:
-    """Trains for about so many seconds: a first few images tell how fast this machine is."""
+    """Train for about `seconds`; the first few images show the speed of this machine."""
     planned = run_folder.read_config(folder)
-    if planned.get("decay_images"):  # the plan was made by an earlier call: go on with it
+    if planned.get("decay_images"):  # an earlier call has planned the rest: resume it
         return api.resume(folder, say=say)
     settings = {**COMMON, **task.settings, "log_every": task.warm_up // 4}
     api.train(task.method, root, run=folder, say=say, images=task.warm_up, **settings)
@@ -174,16 +189,16 @@ def _train(task: DemoTask, root: Path, folder: Path, seconds: float, say: Callab
 
 
 def _speed(folder: Path) -> float:
-    """Images per second between the last two lines of the run's statistics: without the start."""
+    """Return the training speed in images per second, between the last two log points: without the start."""
     last = (folder / run_folder.STATS_FILE).read_text(encoding="utf-8").splitlines()[-1]
     return json.loads(last)["time/images_per_second"]
 
 
 def _held_out(task: DemoTask, root: Path, out: Path) -> tuple[list[str], ImageList, ImageList]:
-    """The held-out inputs, which are written as files of these names too, and the truths."""
+    """Return names, inputs and true images of the held-out pairs; the inputs are also written as files of these names."""
     held_out = layouts.find_split(root, "paired", "test")
     names = [f"{ref.path.stem}.png" for ref in held_out.a]
-    photos, truth = [_picture(ref) for ref in held_out.a], [_picture(ref) for ref in held_out.b]
+    photos, truth = [_load(ref) for ref in held_out.a], [_load(ref) for ref in held_out.b]
     for name, photo in zip(names, photos, strict=True):
         path = out / f"{task.name}-input" / name
         if not path.exists():
@@ -192,7 +207,7 @@ def _held_out(task: DemoTask, root: Path, out: Path) -> tuple[list[str], ImageLi
 
 
 def _convert(task: DemoTask, names: list[str], model: Path, out: Path, kind: str) -> ImageList:
-    """The inputs, converted as a folder."""
+    """Convert the folder of inputs and return the outputs. DataError if an image fails."""
     target = out / f"{task.name}-{kind}"
     result = api.convert(model, out / f"{task.name}-input", target)
     if result.failures:
@@ -200,33 +215,34 @@ def _convert(task: DemoTask, names: list[str], model: Path, out: Path, kind: str
     return [images.read(target / name).pixels for name in names]
 
 
-def _picture(ref: split.ImageRef) -> np.ndarray:
-    """One image at the demo's size: (SIZE, SIZE, 3) uint8."""
+def _load(ref: split.ImageRef) -> np.ndarray:
+    """Return an image at the demo's size, (SIZE, SIZE, 3) uint8. DataError if it cannot be read."""
     image = preprocessing.load_image(ref, preprocessing.Preprocessing(SIZE, SIZE, False, (3, 3)), 0)
     if isinstance(image, images.ImageError):
-        raise DataError(f"{ref.path}: {image}; the demo's images are damaged: install the project anew")
+        raise DataError(f"{ref.path}: {image}; the demo's images are damaged; install the project again")
     return image.permute(1, 2, 0).numpy()
 
 
-def _score(task: DemoTask, root: Path, candidates: dict[str, ImageList], truth: ImageList) -> MetricTable:
-    """Mean L1 and PSNR to the truth, of all candidates and of the mean training target."""
+def _compute_metrics(task: DemoTask, root: Path, candidates: dict[str, ImageList], truth: ImageList) -> MetricTable:
+    """Return the mean L1 and PSNR to the true images, of each candidate and of the mean training target."""
     train = layouts.find_split(root, METHODS[task.method].layout)
-    mean = np.mean([_picture(ref) for ref in train.b], axis=0).round().astype(np.uint8)
+    mean = np.mean([_load(ref) for ref in train.b], axis=0).round().astype(np.uint8)
     candidates = {**candidates, "mean training target": [mean] * len(truth)}
     return {
         name: {
-            "L1 (of 255)": float(paired.l1(_batch(pictures), _batch(truth)).mean()),
-            "PSNR (dB)": float(paired.psnr(_batch(pictures), _batch(truth)).mean()),
+            "L1 (of 255)": float(paired.l1(_stack(outputs), _stack(truth)).mean()),
+            "PSNR (dB)": float(paired.psnr(_stack(outputs), _stack(truth)).mean()),
         }
-        for name, pictures in candidates.items()
+        for name, outputs in candidates.items()
     }
 
 
-def _batch(pictures: ImageList) -> Tensor:
-    """(N, 3, H, W) uint8."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+def _stack(pixels: ImageList) -> Tensor:
+    """Return images as a batch (N, 3, H, W) uint8."""
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
 
-def _table(figures: MetricTable) -> list[tuple[str, ...]]:
-    head = ("held-out images", *next(iter(figures.values())))
-    return [head, *((name, *(f"{value:.1f}" for value in row.values())) for name, row in figures.items())]
+def _table(metrics: MetricTable) -> list[tuple[str, ...]]:
+    """Return the rows of a table of metrics, the first one with their names."""
+    head = ("held-out images", *next(iter(metrics.values())))
+    return [head, *((name, *(f"{value:.1f}" for value in row.values())) for name, row in metrics.items())]

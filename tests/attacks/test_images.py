@@ -33,8 +33,8 @@ def start(root, tier, batches=4, within=1.0, **options):
     """A loader that has given some batches, and what it said."""
     said = []
     loader = Loader(
-        layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
-        options=LoaderOptions(tier=tier, workers=0, **options), say=said.append,
+        layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3)),
+        LoaderOptions(batch_size=2, seed=0, tier=tier, workers=0, **options), device=CPU, say=said.append,
     )  # fmt: skip
     for batch in islice(loader.batches(0), batches):
         for x in batch.values():
@@ -106,8 +106,8 @@ def test_a_file_that_becomes_something_else_is_skipped_by_name(attack, root):
     split = Split((ImageRef(odd), *split.a), split.b, False)
     said = []
     loader = Loader(
-        split, Preprocessing(20, 16, True, (3, 3)), batch_size=2, seed=0, device=CPU,
-        options=LoaderOptions(tier="stream", workers=0), say=said.append,
+        split, Preprocessing(20, 16, True, (3, 3)), LoaderOptions(batch_size=2, seed=0, tier="stream", workers=0),
+        device=CPU, say=said.append,
     )  # fmt: skip
     assert len(list(islice(loader.batches(0), 8))) == 8
     assert loader.skipped == 1

@@ -37,6 +37,11 @@ RUNS = {"cyclegan": ("unpaired", CYCLEGAN, 5), "pix2pix": ("paired", PIX2PIX, 6)
 EXACT = ("loss/", "grad/", "lr/")
 """Scalars that do not depend on the clock or the memory."""
 
+BOUNDS = {"cyclegan": 1e-4, "pix2pix": 1e-3}
+"""How far scalars may be from those kept, relative to them: in float64, and in float32. With the instructions of older CPUs
+(ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default) they are 2e-6 and 3e-7 apart; another draw of an image
+pool shows as 5e-2."""
+
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
@@ -156,23 +161,26 @@ def test_other_settings_are_refused(method, kept, capfd):
 
 
 def test_a_resumed_run_ends_where_one_without_a_stop_does(kept):
-    """Weights, moments, EMA, image pools, order and random draws are all taken up: in float64 it shows on any CPU."""
+    """Weights, moments, EMA, image pools, order and random draws are all taken up: in float64 it shows on any CPU.
+
+    With the instructions of older CPUs weights are 3e-10 apart; without the EMA's state 4e-7, so early in a training.
+    """
     run = kept / "runs/cyclegan"
     assert cli.run(command("cyclegan", kept)) == 0
     ours, known = (load_file(path / "model.safetensors") for path in (run / "model", kept / "cyclegan_end"))
     assert ours.keys() == known.keys()
     for key, weights in known.items():
-        np.testing.assert_allclose(ours[key], weights, rtol=0, atol=1e-7, err_msg=key)
-    assert_same_points(read_points(run), read_points(kept / "cyclegan_end"), rtol=1e-6)
+        np.testing.assert_allclose(ours[key], weights, rtol=0, atol=2e-8, err_msg=key)
+    assert_same_points(read_points(run), read_points(kept / "cyclegan_end"), rtol=BOUNDS["cyclegan"])
 
 
 @pytest.mark.parametrize("method", RUNS)
 def test_a_training_from_the_start_is_what_it_was(method, kept, tmp_path):
-    """The first losses; in float32, CPUs differ by more."""
+    """Its first losses, and what the gradients are."""
     data, flags, images = RUNS[method]
     known = read_points(kept / "runs" / method)
     run = translate.train(method, kept / "data" / data, run=tmp_path / "new", **{**flags, "images": images})
-    assert_same_points(read_points(run.path), known, rtol=1e-6 if flags.get("precision") == "fp64" else 0.02)
+    assert_same_points(read_points(run.path), known, rtol=BOUNDS[method])
 
 
 @pytest.mark.parametrize("method", RUNS)

@@ -1,18 +1,15 @@
-"""What `translate data check` finds: sets with known defects, each counted and named."""
+"""`translate data check`: bad files, exit codes and the table."""
 
 import io
 import json
 import os
 import socket
 
-import imagehash
 import numpy as np
 import pytest
 from PIL import Image
 
 from translate import api, cli
-from translate.data import layouts
-from translate.dataset_check import check, near_duplicates
 from translate.errors import UsageError
 
 
@@ -52,38 +49,6 @@ def test_a_sound_set_has_nothing_to_report(tmp_path, capfd):
     code, out, err = run(capfd, unpaired(tmp_path), "--crop-size", "32")
     assert (code, err) == (0, "")
     assert out.endswith("nothing is wrong\n")
-
-
-@pytest.mark.parametrize(
-    ("names", "found", "side_by_side"),
-    [
-        (["trainA/1.png", "trainB/2.png"], ["unpaired"], False),
-        (["trainA/1.png", "trainB/1.jpg"], ["paired", "unpaired"], False),
-        (["trainA/1.png", "trainA/2.png", "trainA/3.png", "trainB/1.png"], ["unpaired"], False),
-        (["train/1.png", "test/2.png"], ["paired", "unpaired"], True),
-        (["1.png", "sub/2.jpg"], ["images"], False),
-        (["notes.txt"], [], False),
-    ],
-)
-def test_layouts_are_those_that_training_takes(tmp_path, names, found, side_by_side):
-    put(tmp_path, *(name for name in names if not name.endswith("txt")))
-    report = report_of(tmp_path)
-    assert (report["layouts"], report["side_by_side"]) == (found, side_by_side)
-    for layout in found:
-        assert len(layouts.find_split(tmp_path, layout)) > 0
-
-
-def test_counts_by_split_and_domain(tmp_path):
-    unpaired(tmp_path, 5, 2)
-    put(tmp_path, "testA/x.png", "valB/y.png", "valB/z.png", "valA/w.png")
-    splits = report_of(tmp_path)["splits"]
-    counts = {split: {domain: facts["files"] for domain, facts in row.items()} for split, row in splits.items()}
-    assert counts == {"train": {"a": 5, "b": 2}, "val": {"a": 1, "b": 2}, "test": {"a": 1, "b": 0}}
-
-
-def test_limit_decodes_so_many_of_each_folder(tmp_path):
-    facts = report_of(unpaired(tmp_path, 7, 3), limit=4)["splits"]["train"]
-    assert [(facts[name]["files"], facts[name]["checked"]) for name in "ab"] == [(7, 4), (3, 3)]
 
 
 # Bad files.
@@ -178,181 +143,6 @@ def test_quarantine_takes_the_place_of_no_image_and_no_folder(tmp_path, capfd, n
     assert (root / "trainA/a0.png").read_bytes() == before
 
 
-# What images are like.
-
-
-def test_kinds_of_images_are_counted(tmp_path):
-    unpaired(tmp_path, 8, 1)
-    a = tmp_path / "trainA"
-    plain = noise(99)
-    plain.convert("CMYK").save(a / "cmyk.jpg")
-    plain.convert("P").save(a / "palette.png")
-    plain.convert("L").save(a / "grey.jpg")
-    plain.convert("RGBA").save(a / "alpha.png")
-    Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40)).save(a / "deep.png")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    noise(98, 40, 60).save(a / "turned.jpg", exif=exif)
-    noise(97).save(a / "moving.gif", save_all=True, append_images=[noise(96)])
-    np.save(a / "five.npy", np.zeros((40, 40, 5), np.float32))
-    report = report_of(tmp_path)
-    facts = report["splits"]["train"]["a"]
-    assert facts["unreadable"] == []
-    assert facts["kinds"] == {
-        "16-bit": 1,
-        "5 channels": 1,
-        "alpha": 1,
-        "animated": 1,
-        "cmyk": 1,
-        "exif-rotated": 1,
-        "float": 1,
-        "grey": 2,
-        "palette": 2,
-    }
-    assert facts["size"]["max"] == [40, 60]  # as seen
-    assert any("2 of 16 images are grey" in line for line in report["warnings"])
-
-
-def test_sizes_against_the_crop(tmp_path):
-    put(tmp_path, "trainA/1.png", height=32, width=32)
-    put(tmp_path, "trainA/2.png", height=31, width=70)
-    put(tmp_path, "trainA/3.png", height=100, width=60)
-    put(tmp_path, "trainB/4.png", height=100, width=100)
-    facts = report_of(tmp_path, crop_size=32, load_size=50)["splits"]["train"]["a"]
-    assert facts["size"] == {"min": [32, 31], "median": [60, 32], "max": [70, 100]}
-    assert (facts["smaller_than_crop"], facts["smaller_than_load"]) == (1, 2)
-    assert facts["aspect"] == {"min": 0.6, "max": 2.258}
-    assert facts["extreme_aspect"] == 1
-
-
-def test_imbalance_of_domains(tmp_path):
-    report = report_of(unpaired(tmp_path, 10, 3))
-    assert report["imbalance"] == {"train": 3.33}
-    assert [line for line in report["warnings"] if "3.33 times" in line]
-    (tmp_path / "trainA/a0.png").unlink()
-    assert report_of(tmp_path)["warnings"] == []  # 3 : 1
-
-
-# Pairs.
-
-
-def test_images_without_a_partner_are_named(tmp_path):
-    put(tmp_path, *(f"train{d}/{i}.png" for d in "AB" for i in range(4)), "trainA/x.png", "trainB/sub/0.png")
-    put(tmp_path, "trainB/1.jpg")
-    report = report_of(tmp_path)
-    assert report["layouts"] == ["paired", "unpaired"]
-    assert report["pairs"]["train"] == {
-        "matched": 4,
-        "unmatched": ["trainA/x.png", "trainB/sub/0.png"],
-        "ambiguous": ["trainB/1.jpg", "trainB/1.png"],
-        "sizes_differ": [],
-    }
-    assert report["errors"] == []  # unpaired methods take it
-
-
-@pytest.mark.parametrize("partner", ["sub/1.png", "2.png"])
-def test_forced_pairs_that_training_refuses(tmp_path, capfd, partner):
-    put(tmp_path, "trainA/1.png", f"trainB/{partner}")
-    assert run(capfd, tmp_path)[0] == 0
-    code, out, err = run(capfd, tmp_path, "--layout", "paired", "--json")
-    assert code == 3
-    assert len(json.loads(out)["errors"]) == len(err.splitlines()) == 1
-
-
-def test_pairs_whose_sides_differ(tmp_path):
-    put(tmp_path / "twins", "trainA/1.png", "trainA/2.png", "trainB/1.png")
-    put(tmp_path / "twins", "trainB/2.png", height=41)
-    assert report_of(tmp_path / "twins")["pairs"]["train"]["sizes_differ"] == ["2"]
-    put(tmp_path / "joined", "train/1.png", width=80)
-    put(tmp_path / "joined", "train/2.png", width=81)
-    report = report_of(tmp_path / "joined")
-    assert report["pairs"]["train"]["sizes_differ"] == ["train/2.png"]
-    assert report["splits"]["train"]["ab"]["size"]["max"] == [40, 40]
-
-
-# Near-duplicates.
-
-
-def test_near_duplicates_within_and_across_splits(tmp_path):
-    unpaired(tmp_path, 6, 6)
-    put(tmp_path, "testA/new.png", "testB/other.png")
-    image = Image.open(tmp_path / "trainA/a1.png")
-    image.save(tmp_path / "trainA/copy.jpg", quality=70)
-    image.resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / "testA/larger.png")
-    Image.open(tmp_path / "trainA/a2.png").save(tmp_path / "testB/of_the_other_domain.png")
-    report = report_of(tmp_path)
-    assert report["near_duplicates"] == {
-        "a": {
-            "within": {"train": 2},
-            "in_train": {"test": 1},
-            "groups": [["trainA/a1.png", "trainA/copy.jpg", "testA/larger.png"]],
-        },
-        "b": {"within": {}, "in_train": {}, "groups": []},
-    }
-    assert [line for line in report["warnings"] if line.startswith("test a: 1 images look like")]
-
-
-def test_plain_images_of_different_colours_are_no_duplicates(tmp_path):
-    """Their hashes are equal."""
-    for i, colour in enumerate(["red", "blue", "lime", "#ff0400"]):
-        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{i}.png")
-    assert report_of(tmp_path)["near_duplicates"]["a"]["groups"] == [["0.png", "3.png"]]
-
-
-def test_the_hash_is_the_one_of_the_library():
-    for seed in range(5):
-        image = noise(seed, 64, 48)
-        value, _ = near_duplicates.hash_and_thumbnail(np.asarray(image))
-        expected = int.from_bytes(np.packbits(imagehash.phash(image).hash.flatten()).tobytes(), "big")
-        assert value == expected
-
-
-@pytest.mark.parametrize("distance", [0, 1, 4, 9])
-def test_groups_are_those_of_comparing_each_with_each(distance):
-    rng = np.random.default_rng(distance)
-    hashes = rng.integers(0, 2**64, 60, dtype=np.uint64).repeat(5)
-    for _ in range(6):  # up to six bits of each are turned
-        turned = np.uint64(1) << rng.integers(0, 64, len(hashes), dtype=np.uint64)
-        hashes ^= np.where(rng.random(len(hashes)) < 0.5, turned, np.uint64(0))
-    colours = rng.choice(np.array([0, 200], np.uint8), (len(hashes), 1), p=[0.8, 0.2]).repeat(192, axis=1)
-    apart = np.array([[(int(x) ^ int(y)).bit_count() for y in hashes] for x in hashes])
-    linked = (apart <= distance) & (colours[:, :1] == colours[:, 0])
-    for _ in range(9):
-        linked = (linked.astype(int) @ linked) > 0  # what a third links
-    expected = {tuple(np.flatnonzero(row)) for row in linked if row.sum() > 1}
-    assert expected or distance == 0
-    assert {tuple(group) for group in near_duplicates.group_near_duplicates(hashes, colours, distance)} == expected
-
-
-def test_ten_thousand_equal_images_are_one_group():
-    """As many pairs as would take minutes one by one."""
-    count = 10_000
-    (group,) = near_duplicates.group_near_duplicates(np.zeros(count, np.uint64), np.zeros((count, 192), np.uint8), 4)
-    assert len(group) == count
-
-
-# Memory.
-
-
-def test_memory_is_that_of_the_images_at_load_size(tmp_path):
-    report = report_of(unpaired(tmp_path, 3, 2), load_size=50)
-    assert report["memory"]["resident"]["bytes"] == report["memory"]["ram"]["bytes"] == 5 * 3 * 50 * 50
-    Image.fromarray(np.zeros((40, 40), np.uint16)).save(tmp_path / "trainA/deep.png")
-    assert report_of(tmp_path, load_size=50)["memory"]["ram"]["bytes"] == 7 * 3 * 50 * 50
-    put(tmp_path / "joined", "train/1.png", width=80)
-    assert report_of(tmp_path / "joined", load_size=50)["memory"]["ram"]["bytes"] == 2 * 3 * 50 * 50
-    assert report["decoding"]["timed"] == 5
-    assert report["decoding"]["images_per_epoch"] == 3
-
-
-@pytest.mark.parametrize(("free", "chosen"), [(30_000, "resident"), (29_998, "stream")])
-def test_the_tier_is_the_one_that_training_chooses(tmp_path, monkeypatch, free, chosen):
-    monkeypatch.setattr("translate.runtime.memory.free_memory", lambda device: free)
-    memory = report_of(unpaired(tmp_path, 1, 1), load_size=50, crop_size=50)["memory"]
-    assert (memory["ram"]["bytes"], memory["ram"]["fits"]) == (15_000, chosen == "resident")
-    assert memory["automatic"] == chosen
-
-
 # Exit codes.
 
 
@@ -410,41 +200,3 @@ def test_the_table_fits_80_columns(tmp_path, capfd, monkeypatch):
     rows = {line[:15].rstrip(): line[15:].split() for line in paragraphs}
     assert rows["files"] == ["4"] * 6
     assert rows["unreadable"] == ["1"] * 6
-
-
-# At the start of training.
-
-
-def lines_of(root, crop=32, layout="unpaired"):
-    return check.quick_check(root, layouts.find_split(root, layout), crop)
-
-
-def test_training_says_what_a_person_should_know(tmp_path):
-    assert lines_of(unpaired(tmp_path, 3, 9)) == []
-    put(tmp_path, "trainB/one_more.png")
-    (tmp_path / "trainA/drawing.psd").touch()
-    (tmp_path / "trainA/sub").mkdir()
-    (tmp_path / "trainA/sub/photo.HEIC").touch()
-    imbalance, formats = lines_of(tmp_path)
-    assert "10 images, the other 3" in imbalance
-    assert "1 heic, 1 psd" in formats
-    assert ["crop of 41 px" in line for line in lines_of(tmp_path, 41)] == [True, True, False, False]
-    assert lines_of(tmp_path, None) == [imbalance, formats]
-
-
-def test_halves_are_what_is_compared_with_the_crop(tmp_path):
-    put(tmp_path, "train/1.png", width=80)
-    assert lines_of(tmp_path, 40, "paired") == []
-    assert len(lines_of(tmp_path, 41, "paired")) == 2
-
-
-def test_the_quick_check_reads_a_bounded_number_of_headers(tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(check, "read_header", lambda path, frames: opened.append(path))
-    root = tmp_path
-    for name in ("trainA", "trainB"):
-        (root / name).mkdir()
-        for i in range(200):
-            (root / name / f"{i}.png").touch()
-    assert lines_of(root) == []
-    assert len(opened) == 2 * check.PROBED

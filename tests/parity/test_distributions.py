@@ -194,8 +194,7 @@ def cuts(path, paired):
     recipe = Preprocessing(LOAD, CROP, True, (3, 3))
     loader = Loader(
         Split((ImageRef(path),), (ImageRef(path),), paired), recipe,
-        batch_size=500, seed=0, device=torch.device("cpu"), options=LoaderOptions(tier="resident"),
-        say=lambda line: None,
+        LoaderOptions(batch_size=500, seed=0, tier="resident"), device=torch.device("cpu"), say=lambda line: None,
     )  # fmt: skip
     batches = [{side: x.clone() for side, x in batch.items()} for batch in islice(loader.batches(0), CUTS // 500)]
     return [cut_of(torch.cat([batch[side] for batch in batches])) for side in "ab"]

@@ -56,8 +56,8 @@ def test_the_data_loader_keeps_within_the_limit_of_its_container(cgroup, unpaire
     for allowance, tier in ((2 * needed, "resident"), (2 * needed - 1, "stream")):
         cgroup("memory.max", 400 + allowance)
         loader = Loader(
-            split, Preprocessing(20, 16, True, (3, 3)), batch_size=3, seed=0, device=CPU, dtype=torch.float32, rank=0,
-            world_size=1, options=LoaderOptions(tier="auto", workers=0), say=lambda line: None,
+            split, Preprocessing(20, 16, True, (3, 3)), LoaderOptions(batch_size=3, seed=0, tier="auto", workers=0),
+            device=CPU, say=lambda line: None,
         )  # fmt: skip
         assert (loader.bytes_needed, loader.tier) == (needed, tier)
 

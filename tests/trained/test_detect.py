@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from translate.nn.networks import DISCRIMINATORS, GENERATORS, find
+from translate.trained.description import RUNNING_STATISTICS
 from translate.trained.detect import (
-    RUNNING_STATISTICS,
     WRAPPER_PREFIXES,
     UnknownArchitecture,
     clean_state_dict,

@@ -1,4 +1,4 @@
-"""What is done with trained models: load, convert, import, export, describe."""
+"""Use of trained models: load, convert, sample, import, export, describe."""
 
 import sys
 from collections.abc import Callable
@@ -16,14 +16,13 @@ from translate.errors import ModelError, UsageError
 from translate.runtime import devices
 from translate.trained import folder as model_folder
 from translate.trained import reference_pth, translator
-from translate.trained.detect import RUNNING_STATISTICS
+from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
 from translate.trained.folder import TrainedModel
 from translate.trained.translator import Translator
 
-EXPORT_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
 
 def say_to_stderr(line: str) -> None:
+    """Print a line of progress or advice on stderr, at once."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -36,11 +35,11 @@ def load(
     norm_statistics: str | None = None,
     say: Callable[[str], None] = say_to_stderr,
 ) -> Translator:
-    """A trained model as a function of pictures and tensors; what had to be assumed about it is said in a line.
+    """Load a trained model as a function of images and tensors; `say` gets a line for each fact that had to be assumed.
 
-    MODEL is a run folder, a model folder, a `.pth` or folder of the reference implementation, or a name in checkpoints/.
-    `dropout` and `norm_statistics`: another behaviour in conversion than the model's own. Raises ModelError if there is no
-    usable model.
+    `model` is a run folder, a model folder, a `.pth` or folder of the reference implementation, or a name in checkpoints/.
+    `dropout` ("on" or "off") and `norm_statistics` ("sample" or "running") change how the networks behave in conversion.
+    Raises ModelError if there is no usable model, UsageError if it cannot behave so.
     """
     ready = translator.load(model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics)
     for notice in ready.notices:
@@ -61,13 +60,15 @@ def convert(
     say: Callable[[str], None] = say_to_stderr,
     **options: Any,
 ) -> ConversionResult:
-    """Converts an image, folder or glob; `options` are those of `conversion.job.ConversionOptions`. Images that fail are listed.
+    """Convert an image, a folder or a glob into `output`, and return counts and failures.
 
-    The settings of a model that is already loaded stay as they are.
+    `options` are the fields of `translate.conversion.options.ConversionOptions`. `device`, `precision`, `dropout` and
+    `norm_statistics` are for a model that is not loaded yet. An image that fails is listed in the result and stops nothing.
+    Raises UsageError, DataError, ModelError, BusyError or StorageError, and Interrupted after a clean stop on a signal.
     """
     chosen = resolve(ConversionOptions, (FLAGS, options))
     if isinstance(model, Translator) and not (dropout is None and norm_statistics is None):
-        raise UsageError("this model is loaded already: give dropout and norm_statistics to translate.load")
+        raise UsageError("the model is loaded already; give dropout and norm_statistics to translate.load")
     if not isinstance(model, Translator):
         model = load(
             model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics, say=say
@@ -85,10 +86,10 @@ def import_weights(
     overwrite: bool = False,
     say: Callable[[str], None] = say_to_stderr,
 ) -> TrainedModel:
-    """Makes a model folder of a checkpoint of the reference implementation: one `.pth`, or a folder with several.
+    """Import a checkpoint of the reference implementation, one `.pth` or a folder with several, into a model folder.
 
-    `epoch` of a folder's networks: "latest" or the last one if not given. Raises ModelError if it is none of the reference's
-    networks, UsageError if the folder holds something already.
+    `epoch` chooses among the networks of a folder: "latest", or the last one, if it is not given. Raises ModelError if the
+    weights are of none of the reference's networks, UsageError if the model folder holds something already.
     """
     path, target = Path(source), Path(folder).resolve()  # a link stays, and leads to the new model
     if not path.exists():
@@ -114,7 +115,7 @@ def import_weights(
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
-    """UsageError where a model folder cannot be made without losing what is there."""
+    """Check that a model may be written into a folder. Raises UsageError if it holds something else, or a model already."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -134,13 +135,14 @@ def sample(
     device: str = "auto",
     precision: str = "fp32",
     progress: ProgressCallback = lambda finished, failed, total: None,
-    **choice: Any,
+    **options: Any,
 ) -> sampling.SamplingResult:
-    """Images from noise, into a folder or onto one sheet (a .png); `choice` are those of `conversion.sampling.SamplingOptions`.
+    """Generate images from noise into a folder, or onto one sheet if `output` ends in .png.
 
-    Raises ModelError where the model makes none from noise, UsageError where the folder holds others.
+    `options` are the fields of `translate.conversion.sampling.SamplingOptions`. Raises ModelError if the model does not make
+    images from noise, UsageError if the folder holds images of other samples.
     """
-    chosen = resolve(sampling.SamplingOptions, (FLAGS, choice))
+    chosen = resolve(sampling.SamplingOptions, (FLAGS, options))
     sampler = sampling.ImageSampler(translator.read_model(model), devices.resolve_device(device), precision)
     return sampling.sample_images(sampler, Path(output), chosen, progress)
 
@@ -154,38 +156,41 @@ def export(
     overwrite: bool = False,
     say: Callable[[str], None] = say_to_stderr,
 ) -> Path:
-    """Writes a model folder, its weights as `dtype` ("fp32", "fp16", "bf16"; as they are if not given); or the generator to
-    domain `to` (b if not given) as a `.pth` of the reference implementation, where the target ends so.
+    """Export a model to a model folder, or a generator to a `.pth` of the reference implementation; return the path.
+
+    A folder gets the weights as `dtype` ("fp32", "fp16" or "bf16"; unchanged if not given), a `.pth` the generator that
+    translates to domain `to` ("b" if not given). Raises UsageError if the target cannot be exported to or holds something
+    already, ModelError if there is no usable model.
     """
     path = Path(target)
     given = translator.read_model(model)
     if path.suffix == ".pth":
         if dtype is not None:
             raise UsageError(
-                f"--dtype {dtype}: is for model folders; the reference's .pth keeps its weights as they are"
+                f"--dtype {dtype}: is for model folders; a .pth of the reference keeps its weights unchanged"
             )
         return _export_reference(given, path, to or "b", overwrite, say)
     if path.suffix and not path.is_dir():
         raise UsageError(
-            f"{path}: cannot export to this; possible: a file that ends in .pth, or a folder, whose name has no ending"
+            f"{path}: cannot export to this; possible: a file that ends in .pth, or a folder, whose name has no extension"
         )
     if to is not None:
-        raise UsageError(f"--to {to}: a model folder keeps all directions; leave it out, or give a .pth")
+        raise UsageError(f"--to {to}: a model folder holds all directions; leave it out, or give a .pth")
     if dtype is not None and dtype not in EXPORT_DTYPES:
         raise UsageError(f"--dtype {dtype}: unknown; possible: {', '.join(EXPORT_DTYPES)}")
     folder = path.resolve()
     _check_free(folder, overwrite)
     with atomic.storage_errors(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    atomic.replace_folder(
-        folder, lambda place: model_folder.write_model_copy(place, given, EXPORT_DTYPES.get(dtype or ""))
-    )
+    stored = None if dtype is None else getattr(torch, DTYPES[dtype].torch)
+    atomic.replace_folder(folder, lambda place: model_folder.write_model_copy(place, given, stored))
     return path
 
 
 def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: Callable[[str], None]) -> Path:
+    """Write the generator to domain `to` as a `.pth` of the reference. Raises UsageError if it cannot."""
     if to not in given.info.directions:
-        possible = " and ".join(given.info.directions) or "nothing: it holds discriminators only"
+        possible = " and ".join(given.info.directions) or "no domain: it holds discriminators only"
         raise UsageError(f"--to {to}: {given.source} translates to {possible}")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
@@ -195,23 +200,23 @@ def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool,
         atomic.write(path, reference_pth.encode_pth(given, to))
     generator = given.info.networks["generator"]
     if generator not in reference_pth.REFERENCE_GENERATORS:
-        say(f"{path}: a {generator}; by name the reference builds only {', '.join(reference_pth.REFERENCE_GENERATORS)}")
+        say(
+            f"{path}: is a {generator}; the reference has names only for {', '.join(reference_pth.REFERENCE_GENERATORS)}"
+        )
     return path
 
 
 def describe_model(model: str | Path) -> dict[str, Any]:
-    """What is known of a model: its networks, sizes, behaviour in conversion and where it came from."""
+    """Return what is known of a model: its networks, sizes, behaviour in conversion and where it came from.
+
+    Raises ModelError if there is no usable model.
+    """
     given = translator.read_model(model)
-    weights = given.generators()
-    return {
-        "path": str(given.source),
-        **given.info.to_dict(),
-        "dtype": ", ".join(
-            sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.is_floating_point()})
-        ),
-        "parameters": sum(w.numel() for key, w in weights.items() if not key.endswith(RUNNING_STATISTICS)),
-        "classes": list(given.method.classes) if given.method.sampling_networks else None,
-        "discriminators": sorted({key.split(".")[0] for key in given.discriminators}),
-        "sha256": given.sha256,
-        "notices": given.notices,
+    tensors = {
+        key: StoredTensor(str(tensor.dtype).removeprefix("torch."), tensor.shape)
+        for key, tensor in given.generators().items()
     }
+    classes = given.method.classes if given.method.sampling_networks else None
+    discriminators = sorted({key.split(".")[0] for key in given.discriminators})
+    described = describe(given.source, given.info, tensors, given.sha256, classes)
+    return described | {"discriminators": discriminators, "notices": given.notices}

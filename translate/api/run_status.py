@@ -1,6 +1,5 @@
-"""What is known of a run: read from its folder without torch, also while another process is at work in it."""
+"""Status of a run: read from its folder without torch, also while another process is training in it."""
 
-import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -12,180 +11,175 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from translate import config, run_folder
-from translate.atomic import lock_holder
+from translate import run_folder
+from translate.atomic import file_sha256, lock_holder
 from translate.data.split import evenly_spaced
 from translate.errors import ModelError
-from translate.run_folder import find_run
+from translate.run_folder import STATS_FILE, find_run
 from translate.text import one_line
+from translate.trained.description import DTYPES, StoredTensor, describe
 from translate.trained.model_info import ModelInfo
 from translate.training import stats_file
 from translate.training.monitors import health_rules
 from translate.training.stats_file import LogPoint
 
 MEAN_POINTS = 10
-"""Log points of which a mean is shown: single ones of a GAN tell little."""
+"""Log points that a shown mean is taken over: single points of a GAN's losses say little."""
 
 CURVE_POINTS = 24
-"""Values in which a whole curve is told."""
+"""Number of values that a whole curve is reduced to."""
 
 SCALAR_GROUPS = ("val", "val_ema", "loss", "judge", "watch", "grad", "lr", "time", "memory")
-"""The order of curves, by the first part of their names."""
+"""First parts of the names of scalars, in the order in which their curves are shown."""
 
 AVERAGED_GROUPS = ("loss", "grad", "time", "memory")
-"""Rooms of scalars of which means are shown; of the others, which come with the sample grids, the last."""
-
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-"""Ends of the names of batch norm's statistics, which are no parameters."""
-
-SAFETENSORS_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Groups of scalars that are shown as means; of the others, which come with the sample grids, the last value is shown."""
 
 
 def status(model: str | Path) -> dict[str, Any]:
-    """What is known of a model: its networks, sizes, behaviour in conversion and where it came from.
+    """Return what is known of a model: its networks, sizes, behaviour in conversion and where it came from.
 
-    Of a run folder, or the name of one, also "run": how far it is, how fast, and what its losses and sentinels say; and the
-    model only once there is one. Raises ModelError if there is neither.
+    `model` may also be a run folder or the name of a run: the dictionary then has a key "run" with the progress, speed, curves
+    and health checks of the training, and describes a model only once there is one. Raises ModelError if there is neither.
     """
     folder = find_run(model)
     if folder is None:
         from translate.api import models  # needs torch, which takes seconds to load
 
         return models.describe_model(model)
-    return {**_model(folder), "run": describe_run(folder)}
+    return {**_describe_model(folder), "run": describe_run(folder)}
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
-    """How a training goes. Times are in seconds, `seen_at` and `saved_at` since 1970; None is what is not known."""
-    recorded = folder / "config.toml"
-    settings = config.read_toml(recorded) if recorded.is_file() else {}
-    points = stats_file.read(folder / run_folder.STATS_FILE)
+    """Return how a training goes, by name.
+
+    Times are in seconds, `seen_at` and `saved_at` in seconds since 1970. What is not known is None.
+    """
+    settings = run_folder.read_config(folder)
+    points = stats_file.read(folder / STATS_FILE)
     last = points[-1] if points else {"images": 0}
-    images, planned, process = last["images"], _planned(settings, last), lock_holder(folder)
-    ended = planned is not None and images >= planned
-    left = _pace(points).seconds_for(planned - images) if planned is not None and process and not ended else None
+    images, planned, process = last["images"], _planned_images(settings, last), lock_holder(folder)
+    is_finished = planned is not None and images >= planned
+    is_running = process is not None
+    seconds_left = None
+    if planned is not None and is_running and not is_finished:
+        seconds_left = _measure_speed(points).seconds_for(planned - images)
     return {
         "path": str(folder),
         "method": settings.get("method"),
         "data": settings.get("root"),
-        "state": "at work" if process else "finished" if ended else "stopped",
+        "state": "running" if is_running else "finished" if is_finished else "stopped",
         "process": process,
         "images": images,
         "planned": planned,
         "epoch": last.get("epoch"),
-        "seen_at": (folder / run_folder.STATS_FILE).stat().st_mtime if points else None,
-        "seconds_left": left,
-        "images_per_second": _now(points, "time/images_per_second"),
-        "data_wait": _now(points, "time/data_wait"),
-        "memory_gib": _now(points, "memory/gib"),
-        "curves": {name: _curve(points, name) for name in _names(points)},
-        "watch": _watched(points),
+        "seen_at": (folder / STATS_FILE).stat().st_mtime if points else None,
+        "seconds_left": seconds_left,
+        "images_per_second": _latest(points, "time/images_per_second"),
+        "data_wait": _latest(points, "time/data_wait"),
+        "memory_gib": _latest(points, "memory/gib"),
+        "curves": {name: _summarize_curve(points, name) for name in _shown_scalars(points)},
+        "watch": _judge_health(points),
         "advice": [{"images": point["images"], "line": line} for point in points for line in point.get("advice", [])],
-        "checkpoint": _checkpoint(folder),
+        "checkpoint": _newest_checkpoint(folder),
     }
 
 
-def _planned(settings: dict[str, Any], last: LogPoint) -> int | None:
-    """Images of the whole plan: as set, or as the last point tells where epochs are counted."""
+def _planned_images(settings: dict[str, Any], last: LogPoint) -> int | None:
+    """Return the images of the whole plan: as set, or from the progress of the last point if epochs are counted."""
     if settings.get("images") is not None:
         return int(settings["images"])
     progress = last.get("progress")
     return round(last["images"] / progress) if progress else None
 
 
-def _pace(points: Sequence[LogPoint]) -> stats_file.SpeedMeter:
-    pace, before = stats_file.SpeedMeter(), 0
+def _measure_speed(points: Sequence[LogPoint]) -> stats_file.SpeedMeter:
+    """Return a speed meter that has seen all points."""
+    meter, before = stats_file.SpeedMeter(), 0
     for point in points:
         speed, new = point.get("time/images_per_second"), point["images"] - before
         if speed and new > 0:
-            pace.add(new, new / speed)
+            meter.add(new, new / speed)
         before = point["images"]
-    return pace
+    return meter
 
 
-def _names(points: Sequence[LogPoint]) -> list[str]:
-    """The scalars of ROOMS, room by room."""
+def _shown_scalars(points: Sequence[LogPoint]) -> list[str]:
+    """Return the names of the scalars of SCALAR_GROUPS, group by group."""
     names = stats_file.scalar_names(points)
-    return [name for room in SCALAR_GROUPS for name in names if name.startswith(f"{room}/")]
+    return [name for group in SCALAR_GROUPS for name in names if name.startswith(f"{group}/")]
 
 
-def _curve(points: Sequence[LogPoint], name: str) -> dict[str, Any]:
-    """A scalar now, at half of the images seen, and its whole shape."""
+def _summarize_curve(points: Sequence[LogPoint], name: str) -> dict[str, Any]:
+    """Return a scalar now, at half of the images seen, and its curve in CURVE_POINTS values."""
     curve = stats_file.curve(points, name)
     count = min(MEAN_POINTS, max(1, len(curve) // 2)) if name.startswith(AVERAGED_GROUPS) else 1
     half = curve[-1][0] / 2
-    middle = sorted(curve, key=lambda at: abs(at[0] - half))[:count] if len(curve) > 1 else []
+    middle = sorted(curve, key=lambda point: abs(point[0] - half))[:count] if len(curve) > 1 else []
     edges = [*evenly_spaced(len(curve), CURVE_POINTS), len(curve)]
     parts = [curve[start:stop] for start, stop in pairwise(edges)]
     return {"now": _mean(curve[-count:]), "half": _mean(middle), "shape": [_mean(part) for part in parts]}
 
 
 def _mean(curve: Sequence[tuple[int, float]]) -> float | None:
-    """None where there is nothing, or nothing finite, to tell: neither has a place in JSON."""
+    """Return the mean of the values; None if there are none or it is not finite, which JSON cannot hold."""
     mean = fmean(value for _, value in curve) if curve else math.nan
     return mean if math.isfinite(mean) else None
 
 
-def _now(points: Sequence[LogPoint], name: str) -> float | None:
-    return _curve(points, name)["now"] if stats_file.curve(points, name) else None
+def _latest(points: Sequence[LogPoint], name: str) -> float | None:
+    return _summarize_curve(points, name)["now"] if stats_file.curve(points, name) else None
 
 
-def _watched(points: Sequence[LogPoint]) -> dict[str, Any]:
-    """The last value of each sentinel, its limit, and whether it is beyond: "ok", "warns", or "too early" to say."""
+def _judge_health(points: Sequence[LogPoint]) -> dict[str, Any]:
+    """Return the last value of each health check, its limit, and a verdict: "ok", "warns", or "too early" to say."""
     found: dict[str, Any] = {}
-    for name in _names(points):
+    for name in _shown_scalars(points):
         kind = next((kind for kind in health_rules.HEALTH_RULES if re.fullmatch(f"watch/{kind}(_[a-z]+)?", name)), None)
         if kind is None:
             continue
         images, value = stats_file.curve(points, name)[-1]
         error = stats_file.curve(points, name.replace("/change", "/error")) if kind == "change" else []
         limit = health_rules.limit_for(kind, error[-1][1] if error else None)
-        assert limit is not None, "every sign has one"
+        assert limit is not None, "every rule has a limit"
         progress = next(point.get("progress", 1.0) for point in points if point["images"] == images)
-        verdict = (
-            "ok"
-            if not limit.is_exceeded(value)
-            else "warns"
-            if health_rules.is_settled(images, progress)
-            else "too early"
-        )
+        is_settled = health_rules.is_settled(images, progress)
+        verdict = "ok" if not limit.is_exceeded(value) else "warns" if is_settled else "too early"
         found[name] = {"value": value, "verdict": verdict, "side": limit.side, "limit": limit.bound}
     return found
 
 
-def _checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest one."""
-    found = ((re.fullmatch(r"state-(\d+)\.ckpt", path.name), path) for path in folder.iterdir())
-    for images, path in sorted(((int(name[1]), path) for name, path in found if name), reverse=True):
+def _newest_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Return path, images, size and time of the newest checkpoint; None if there is none."""
+    for path in run_folder.list_checkpoints(folder):
         with suppress(FileNotFoundError):  # replaced meanwhile by a newer one
-            about = path.stat()
-            return {"path": str(path), "images": images, "bytes": about.st_size, "saved_at": about.st_mtime}
+            file = path.stat()
+            return {
+                "path": str(path),
+                "images": run_folder.checkpoint_images(path),
+                "bytes": file.st_size,
+                "saved_at": file.st_mtime,
+            }
     return None
 
 
-def _model(folder: Path) -> dict[str, Any]:
-    """The run's model, described as any other is; empty before its first checkpoint."""
-    place = next((p for p in (folder / "model", folder / ".model-old") if (p / "config.json").is_file()), None)
+def _describe_model(folder: Path) -> dict[str, Any]:
+    """Return the description of the run's model, as of any other; empty before the first checkpoint."""
+    place = next((path for path in run_folder.model_folders(folder) if (path / "config.json").is_file()), None)
     if place is None:
         return {}
     weights = place / "model.safetensors"
+    names = {dtype.safetensors: dtype.torch for dtype in DTYPES.values()}
     try:
         info = ModelInfo.read(place / "config.json")
         with safe_open(weights, "np") as file:
-            tensors = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-            shapes = {key: (tensor.get_dtype(), tensor.get_shape()) for key, tensor in tensors.items()}
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {
+                key: StoredTensor(names.get(stored.get_dtype(), "other"), stored.get_shape())
+                for key, stored in slices.items()
+            }
+        sha256 = file_sha256(weights)
     except (OSError, ValueError, SafetensorError) as e:
         raise ModelError(f"{place}: not a usable model: {one_line(e)}") from None
-    return {
-        "path": str(place),
-        **info.to_dict(),
-        "dtype": ", ".join(
-            sorted({SAFETENSORS_DTYPES[dtype] for dtype, _ in shapes.values() if dtype in SAFETENSORS_DTYPES})
-        ),
-        "parameters": sum(math.prod(shape) for key, (_, shape) in shapes.items() if not key.endswith(STATISTICS)),
-        "classes": None if info.directions else [name for name in info.networks.get("classes", "").split(",") if name],
-        "discriminators": [],
-        "sha256": digest,
-        "notices": [],
-    }
+    classes = None if info.directions else [name for name in info.networks.get("classes", "").split(",") if name]
+    return describe(place, info, tensors, sha256, classes)

@@ -18,7 +18,7 @@ from translate.config import TrainConfig, to_dict
 from translate.data import layouts, loader
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.split import Split
-from translate.dataset_check import check
+from translate.dataset_check import quick
 from translate.errors import DataError, ProcessLostError, UsageError
 from translate.methods import Method
 from translate.methods.base import Batch
@@ -244,19 +244,11 @@ class TrainingSession:
         cfg, cls = self.cfg, self.method_class
         preprocessing = training_data.build_preprocessing(cfg, self.method)
         if distributed.rank() == 0:
-            for line in check.quick_check(self.root, self.split, preprocessing.random_crop_size):
+            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size):
                 self.say(line)
+        options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(
-            Loader,
-            self.split,
-            batch_size=cfg.batch_size,
-            seed=cfg.seed,
-            device=self.device,
-            dtype=self.precision.weights,
-            rank=distributed.rank(),
-            world_size=distributed.world_size(),
-            options=self.loader_options,
-            say=self.say,
+            Loader, self.split, options=options, device=self.device, dtype=self.precision.weights, say=self.say
         )
         self.loader = build(preprocessing)
         self.later = None

@@ -37,7 +37,10 @@ def check_data_options(cfg: TrainConfig, device: torch.device) -> LoaderOptions:
         raise UsageError(f"--decoder {cfg.decoder}: needs torchcodec; install image-translate[gpu], or use pillow")
     recipe = albumentations_recipe.load_recipe(cfg.albumentations) if cfg.albumentations else None
     augmentations = batch_augment.parse_augmentations(cfg.augment)
-    return LoaderOptions(cfg.loader, cfg.workers, cfg.sampling, augmentations, recipe, cfg.strict)
+    return LoaderOptions(
+        batch_size=cfg.batch_size, seed=cfg.seed, tier=cfg.loader, workers=cfg.workers, sampling=cfg.sampling,
+        augmentations=augmentations, albumentations=recipe, strict=cfg.strict,
+    )  # fmt: skip
 
 
 def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:

@@ -1,1 +1,1 @@
-"""translate.catalog"""
+"""Public data sets: their cards, downloads and builders."""

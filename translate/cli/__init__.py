@@ -1,6 +1,6 @@
-"""The command line: one small file for each command, imported only when that command runs.
+"""The command line: one small module for each command, imported only when that command runs.
 
-torch takes seconds to import, and even the parser of flags a third of one: the overview of the commands needs neither.
+torch takes seconds to import, and even the flag parser a third of one: the overview of the commands needs neither.
 """
 
 import difflib
@@ -16,53 +16,59 @@ from translate.version import __version__
 
 __all__ = ["main", "run"]
 
-# How long a thread that waits for the others of its step spins before it sleeps. The default, 300,000 rounds, makes training
-# several times slower on a machine that has other work to do. OpenMP reads it when torch is imported.
+# Rounds that an OpenMP thread spins before it sleeps while it waits for the others. The default of 300,000 makes training
+# several times slower on a machine that does other work too. OpenMP reads the variable when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-ABOUT = "Image-to-image translation: train pix2pix, CycleGAN and their kin, convert folders of images."
+ABOUT = "Image-to-image translation: train pix2pix, CycleGAN and others, and convert folders of images."
 
 COMMANDS = {
-    "demo": ("translate.cli.demo:demo", "Real photos → two trained models → a report, in five minutes."),
-    "train": ("translate.cli.train:app", "Train a method on a folder; the same command again resumes."),
-    "resume": ("translate.cli.resume:resume", "Go on with a run; flags change its settings on purpose."),
-    "convert": ("translate.cli.convert:convert", "Convert an image, a folder or a glob."),
-    "sample": ("translate.cli.sample:sample", "Images from noise, by a trained dcgan."),
-    "evaluate": ("translate.cli.evaluate:evaluate", "How good a model is, or how alike two folders are."),
-    "status": ("translate.cli.status:status", "How a training goes; what a model is, and how it converts."),
+    "demo": ("translate.cli.demo:demo", "Train two models on real photos and write a report, in five minutes."),
+    "train": ("translate.cli.train:app", "Train a method on a data folder; the same command again resumes the run."),
+    "resume": ("translate.cli.resume:resume", "Resume a run; flags change its settings."),
+    "convert": ("translate.cli.convert:convert", "Convert an image, a folder or a glob with a trained model."),
+    "sample": ("translate.cli.sample:sample", "Generate images from noise with a trained dcgan."),
+    "evaluate": (
+        "translate.cli.evaluate:evaluate",
+        "Compute quality metrics of a model, or between two folders of images.",
+    ),
+    "status": ("translate.cli.status:status", "Show the progress of a training, or describe a model."),
     "import-weights": (
         "translate.cli.import_weights:import_weights",
-        "A checkpoint of pytorch-CycleGAN-and-pix2pix → a model folder.",
+        "Import a checkpoint of pytorch-CycleGAN-and-pix2pix as a model folder.",
     ),
-    "export": ("translate.cli.export:export", "A model → a folder to ship, or the reference's .pth."),
-    "data": ("translate.cli.data:app", "Public data sets: list them, get one."),
+    "export": (
+        "translate.cli.export:export",
+        "Export a model as a folder, or as a .pth of pytorch-CycleGAN-and-pix2pix.",
+    ),
+    "data": ("translate.cli.data:app", "List and download public data sets; check a data folder."),
 }
-"""Where each command is, and what it is for."""
+"""Name of each command → its function, as module:name, and its purpose in one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and ends the process with the contract's exit code.
+    """Run a command and end the process with its exit code.
 
-    Nearly all that is imported is kept to the end. The garbage collector would look through it in vain, again and again
-    while it is imported and once more at the end: half a second where torch is needed.
+    The garbage collector rests during the imports: nearly all that is imported is kept to the end, and looking through it again
+    and again takes half a second where torch is needed.
     """
     gc.disable()
     code = run(list(sys.argv[1:] if arguments is None else arguments), ready=_collect)
-    if "triton" in sys.modules:  # at the end it would tell at length of what is not collected
+    if "triton" in sys.modules:  # its bindings list at exit what was not collected
         gc.unfreeze()
     sys.exit(code)
 
 
 def _collect() -> None:
-    """What is imported is left alone from here on, what is made is collected."""
+    """Exempt what is imported from garbage collection, and collect what is made from now on."""
     gc.freeze()
     gc.enable()
 
 
 def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
-    """Runs a command; its exit code. Errors that a user can mend are one line on stderr.
+    """Run a command and return its exit code. Errors that a user can fix are one line on stderr.
 
-    `ready` is called when the command is imported and its flags are understood.
+    `ready` is called once the command is imported and its flags are parsed.
     """
     if arguments in ([], ["--help"], ["-h"]):
         print(_overview())
@@ -70,15 +76,18 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     if arguments == ["--version"]:
         print(__version__)
         return 0
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, UnusedCliTokensError
 
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # of odd metadata in files that are read all the same
+            warnings.filterwarnings("ignore", module="PIL")  # on odd metadata in files that are readable all the same
             result = _run(arguments, ready)
     except CycloptsError as e:
         words = " ".join(["translate", *(e.command_chain or ())])
-        print_error(" ".join(str(e).split()) + f" ({words} --help lists what is possible)")
+        text = " ".join(str(e).split())
+        if isinstance(e, UnusedCliTokensError):
+            text = f"unexpected argument {e.unused_tokens[0]!r}"
+        print_error(f"{text} (see {words} --help)")
         return 2
     except TranslateError as e:
         print_error(str(e))
@@ -87,7 +96,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
         print_error("interrupted")
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it again at exit
         return 141
     return result if isinstance(result, int) else 0
 
@@ -102,23 +111,24 @@ def _run(arguments: list[str], ready: Callable[[], None]) -> Any:
 
 
 def _check_known(command: str) -> None:
-    """UsageError where there is no such command: cyclopts would import them all to say so."""
+    """Raise UsageError for an unknown command; cyclopts would import all commands to say so."""
     if command in COMMANDS or command.startswith("-"):
         return
-    near = difflib.get_close_matches(command, COMMANDS, n=1)
-    meant = f"did you mean {near[0]}?" if near else f"possible: {', '.join(COMMANDS)}"
-    raise UsageError(f"no command {command!r}; {meant} (translate --help lists what is possible)")
+    close = difflib.get_close_matches(command, COMMANDS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"possible: {', '.join(COMMANDS)}"
+    raise UsageError(f"unknown command {command!r}; {hint} (see translate --help)")
 
 
 def _overview() -> str:
-    """What `translate --help` says."""
+    """Return the text of `translate --help`."""
     width = max(map(len, COMMANDS))
     rows = [f"  {name:<{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()]
-    more = "translate COMMAND --help lists what it takes; translate --version says which version this is."
+    more = "translate COMMAND --help lists the options of a command; translate --version prints the version."
     return "\n".join(["Usage: translate COMMAND", "", ABOUT, "", *rows, "", more])
 
 
 def print_error(line: str) -> None:
+    """Print one line on stderr, marked as an error."""
     from rich.console import Console
 
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {line}", markup=False)

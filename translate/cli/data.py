@@ -1,4 +1,4 @@
-"""`translate data list | get NAME`: public data sets."""
+"""`translate data list | get NAME`: list and download public data sets."""
 
 import json as json_module
 import shutil
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from translate.catalog.cards import DatasetCard, find_card, presence, read_cards
-from translate.cli.flags import APP_GROUPS
+from translate.cli.flags import APP_GROUPS, JSON
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 app = App(name="data", help="Public data sets: list and download them; check a data folder.", **APP_GROUPS)
 app.command("translate.cli.data_check:check", name="check")
 
-Root = Annotated[Path, Parameter(help="folder that holds the data sets, each in a folder of its own")]
+Root = Annotated[Path, Parameter(help="folder of the data sets, each in a folder of its own")]
 
 
 @app.command(name="list")
 def list_sets(
     *,
     root: Root = Path("datasets"),
-    json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
+    json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List the data sets that `translate data get` knows, and which are here."""
+    """List the public data sets, with licence and whether each is here."""
     rows = [(card, presence(card, root)) for card in read_cards().values()]
     if json:
         sets = [{**asdict(card), "here": here} for card, here in rows]
@@ -40,14 +40,14 @@ def list_sets(
     table = [("name", "layout", "images", "here", "licence")]
     table += [(card.name, card.layout, _counts(card), here, card.licence) for card, here in rows]
     widths = [max(len(row[i]) for row in table) for i in range(4)]
-    room = shutil.get_terminal_size((120, 0)).columns - sum(widths) - 2 * len(widths)
+    width_left = shutil.get_terminal_size((120, 0)).columns - sum(widths) - 2 * len(widths)
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, _short(row[-1], max(room, 30))]))
+        print("  ".join([*cells, _short(row[-1], max(width_left, 30))]))
 
 
 def _counts(card: DatasetCard) -> str:
-    """Images by split: `1067+1334 train, 120+140 test`."""
+    """Return the number of images of each split: `1067+1334 train, 120+140 test`."""
     splits: dict[str, list[int]] = {}
     for name, count in card.counts.items():
         splits.setdefault(name.rstrip("AB"), []).append(count)
@@ -55,22 +55,23 @@ def _counts(card: DatasetCard) -> str:
 
 
 def _short(text: str, width: int) -> str:
+    """Return the text, cut to a width."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
 @app.command
 def get(
-    name: Annotated[str, Parameter(help="one that `translate data list` names; - and _ are alike")],
+    name: Annotated[str, Parameter(help="name from translate data list; - and _ are equivalent")],
     /,
     *,
     root: Root = Path("datasets"),
 ) -> None:
-    """Download or build a data set. The same command again goes on, or says that it is there."""
-    from translate.catalog.get import get_dataset  # needs torch, which the list does not
+    """Download or build a data set. The same command again resumes, or says that it is complete."""
+    from translate.catalog.get import get_dataset  # imports torch, which the list does not need
 
     card = find_card(name, read_cards())
-    with _shown() as line:
-        folder = get_dataset(card, root, line)
+    with _display() as options:
+        folder = get_dataset(card, root, options)
     print(f"folder   {folder}")
     print(f"images   {_counts(card)}")
     print(f"licence  {card.licence}")
@@ -78,8 +79,8 @@ def get(
 
 
 @contextmanager
-def _shown() -> Iterator["DownloadOptions"]:
-    """Lines and, on a terminal, a bar on stderr."""
+def _display() -> Iterator["DownloadOptions"]:
+    """Show lines and, on a terminal, a progress bar on stderr; yields the options of a download that report to them."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""`translate data check ROOT`: what is wrong with a data folder."""
+"""`translate data check ROOT`: check a data folder for problems."""
 
 import json as json_module
 import shutil
@@ -9,34 +9,41 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from translate.cli.flags import JSON
 from translate.errors import DataError
 from translate.text import memory_size, printable
 
 
 def check(
-    root: Annotated[Path, Parameter(help="folder that holds the data")],
+    root: Annotated[Path, Parameter(help="data folder")],
     /,
     *,
     layout: Annotated[
-        str | None, Parameter(help="unpaired, paired, domains or images [default: what it looks like]")
+        str | None, Parameter(help="unpaired, paired, domains or images [default: detected from the folder]")
     ] = None,
-    load_size: Annotated[int | None, Parameter(help="that training will use [default: crop size · 286 / 256]")] = None,
-    crop_size: Annotated[int, Parameter(help="that training will use")] = 256,
-    distance: Annotated[int, Parameter(help="bits of 64 in which the hashes of near-duplicates may differ")] = 4,
-    limit: Annotated[int | None, Parameter(help="files of each folder to decode, evenly spread [default: all]")] = None,
+    load_size: Annotated[
+        int | None, Parameter(help="load size of the training [default: crop size · 286 / 256]")
+    ] = None,
+    crop_size: Annotated[int, Parameter(help="crop size of the training")] = 256,
+    distance: Annotated[
+        int, Parameter(help="near-duplicates are images whose 64-bit hashes differ in at most N bits")
+    ] = 4,
+    limit: Annotated[
+        int | None, Parameter(help="decode at most N evenly spaced files of each folder [default: all]")
+    ] = None,
     quarantine: Annotated[
         Path | None,
         Parameter(
-            help="file to write the paths of bad files to, one a line, as a JSON string where it has line breaks"
+            help="file for the paths of bad files, one a line (a path with line breaks as a JSON string) [default: none]"
         ),
     ] = None,
-    json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
+    json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Find what is wrong with a data folder: bad files, sizes, pairs, near-duplicates, memory. Nothing in it is changed.
+    """Check a data folder for bad files, sizes, pairs, near-duplicates and memory.
 
-    Exit code 3 if training on it is impossible, else 0.
+    Nothing in the folder is changed. The exit code is 3 if training on it is impossible, else 0.
     """
-    from translate import api  # needs torch, which the list of data sets does not
+    from translate import api  # imports torch, which the list of data sets does not need
 
     report = api.check_data(
         root, layout=layout, load_size=load_size, crop_size=crop_size, distance=distance, limit=limit,
@@ -53,7 +60,7 @@ def check(
 
 
 def report_lines(report: dict[str, Any], width: int) -> Iterator[str]:
-    """The report for people: a table of the folders, then what concerns all of them."""
+    """Return the report as lines: a table of the folders, then notes on all of them."""
     layouts = " or ".join(report["layouts"]) or "no layout found"
     form = ", side by side" if report["side_by_side"] else ""
     yield f"{printable(report['root'])}: {layouts}{form}; load size {report['load_size']}, crop {report['crop_size']}"
@@ -68,22 +75,22 @@ def report_lines(report: dict[str, Any], width: int) -> Iterator[str]:
     for kind in ("warnings", "errors"):
         if report[kind]:
             yield ""
-            yield {"warnings": "to know", "errors": "training is impossible"}[kind]
+            yield {"warnings": "warnings", "errors": "errors: training is impossible"}[kind]
         for text in report[kind]:
             yield from textwrap.wrap(
                 text, width, initial_indent="  • ", subsequent_indent="    ",
                 break_long_words=False, break_on_hyphens=False,
             )  # fmt: skip
     if not report["warnings"] and not report["errors"]:
-        yield "nothing is wrong"
+        yield "no problems found"
 
 
 Column = tuple[str, str, dict[str, Any]]
-"""Split, domain, and what was found in its folder."""
+"""Split, domain, and the facts of its folder."""
 
 
 def _tables(report: dict[str, Any], width: int) -> Iterator[str]:
-    """One table after another, each as wide as fits: there may be many domains."""
+    """Return the lines of tables, each with as many folders as fit: there may be many domains."""
     columns = [(split, domain, facts) for split, row in report["splits"].items() for domain, facts in row.items()]
     while columns:
         count = len(columns)
@@ -96,7 +103,7 @@ def _tables(report: dict[str, Any], width: int) -> Iterator[str]:
 
 
 def _table(report: dict[str, Any], columns: list[Column]) -> Iterator[str]:
-    """A column for each folder; rows that are all 0 are left out, but for the first three."""
+    """Return the lines of a table with a column for each folder; rows of zeros are left out, but for the first ones."""
     near = report["near_duplicates"]
     every = [facts for _, _, facts in columns]
     rows: list[tuple[str, list[Any]]] = [
@@ -104,16 +111,16 @@ def _table(report: dict[str, Any], columns: list[Column]) -> Iterator[str]:
         ("files", [facts["files"] for facts in every]),
         ("checked", [facts["checked"] for facts in every]),
         ("unreadable", [len(facts["unreadable"]) for facts in every]),
-        ("passed over", [len(facts["passed_over"]) for facts in every]),
+        ("ignored", [len(facts["passed_over"]) for facts in every]),
     ]
-    half = " of a half" if report["side_by_side"] else ""
-    for name, title in (("min", "least size"), ("median", "median size"), ("max", "greatest size")):
+    half = " of each half" if report["side_by_side"] else ""
+    for name, title in (("min", "smallest size"), ("median", "median size"), ("max", "largest size")):
         sizes = ["×".join(map(str, facts["size"][name])) if facts["size"] else "–" for facts in every]
         rows.append((title + half, sizes))
     rows.append(
         ("width / height", [_span(**facts["aspect"]) if facts["aspect"] else "–" for facts in every]),
     )
-    rows.append(("below crop size", [facts["smaller_than_crop"] for facts in every]))
+    rows.append(("smaller than crop", [facts["smaller_than_crop"] for facts in every]))
     for kind in sorted({kind for facts in every for kind in facts["kinds"]}):
         rows += [(kind, [facts["kinds"].get(kind, 0) for facts in every])]
     rows.append(("near-duplicates", [near[domain]["within"].get(split, 0) for split, domain, _ in columns]))
@@ -131,11 +138,11 @@ def _span(min: float, max: float) -> str:
 
 def _notes(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for split, pairs in report["pairs"].items():
-        yield f"pairs, {split}", f"{pairs['matched']}, {len(pairs['unmatched'])} images without a partner"
+        yield f"pairs, {split}", f"{pairs['matched']}, {len(pairs['unmatched'])} images unmatched"
     memory, decoding = report["memory"], report["decoding"]
-    rooms = [f"{name} {memory_size(memory[name]['bytes'])}" for name in ("resident", "ram", "stream")]
+    needs = [f"{name} {memory_size(memory[name]['bytes'])}" for name in ("resident", "ram", "stream")]
     free = f"{memory_size(memory['resident']['free'])} free ({memory['device']})"
-    yield "memory by tier", f"{', '.join(rooms)}; {free}; automatic choice: {memory['automatic']}"
+    yield "memory by tier", f"{', '.join(needs)}; {free}; chosen automatically: {memory['automatic']}"
     seconds, epoch = decoding["cpu_seconds_per_epoch"], decoding["images_per_epoch"]
-    once = "at each epoch" if memory["automatic"] == "stream" else "once, then kept"
-    yield "decoding", f"about {seconds:.1f} s of one core for the {epoch} images of an epoch, {once}"
+    times = "in each epoch" if memory["automatic"] == "stream" else "once, then kept in memory"
+    yield "decoding", f"about {seconds:.1f} s of CPU time for the {epoch} images of an epoch, {times}"

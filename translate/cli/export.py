@@ -1,4 +1,4 @@
-"""`translate export MODEL TARGET`: a model folder to ship, or a generator in the reference implementation's format."""
+"""`translate export MODEL TARGET`: write a model folder, or a .pth in the format of the reference implementation."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,19 +10,19 @@ from translate.api import say_to_stderr
 
 
 def export(
-    model: Annotated[str, Parameter(help="run folder, model folder, or a name in checkpoints/")],
+    model: Annotated[str, Parameter(help="run folder, model folder, or a name below checkpoints/")],
     target: Annotated[
-        Path, Parameter(help="folder for the model, or a .pth in the format of pytorch-CycleGAN-and-pix2pix")
+        Path, Parameter(help="folder for the model, or a .pth file in the format of pytorch-CycleGAN-and-pix2pix")
     ],
     /,
     *,
     to: Annotated[
-        str | None, Parameter(help="of a .pth: which generator of a two-way model, to b or to a [default: b]")
+        str | None, Parameter(help="for a .pth: target domain of the generator to export, b or a [default: b]")
     ] = None,
     dtype: Annotated[
-        str | None, Parameter(help="of a folder's weights: fp32, fp16 or bf16 [default: as they are]")
+        str | None, Parameter(help="for a folder: precision of the weights, fp32, fp16 or bf16 [default: unchanged]")
     ] = None,
-    overwrite: Annotated[bool, Parameter(help="replace a file that is there", negative=())] = False,
+    overwrite: Annotated[bool, Parameter(help="replace an existing file or model folder", negative=())] = False,
 ) -> None:
-    """Write a model folder, smaller with --dtype fp16, or its generator for other software."""
+    """Export a model as a folder (half the size with --dtype fp16), or one generator as a .pth for other software."""
     say_to_stderr(f"wrote {api.export(model, target, to=to, dtype=dtype, overwrite=overwrite)}")

@@ -1,4 +1,4 @@
-"""`translate import-weights SOURCE MODEL_DIR`: a checkpoint of the reference implementation as a model folder."""
+"""`translate import-weights SOURCE MODEL_DIR`: import a checkpoint of the reference implementation as a model folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,16 +10,28 @@ from translate.cli.status import print_status
 
 
 def import_weights(
-    source: Annotated[Path, Parameter(help="a .pth, or the folder that holds latest_net_G_A.pth and the like")],
-    folder: Annotated[Path, Parameter(help="model folder to make")],
+    source: Annotated[Path, Parameter(help="a .pth file, or the folder of latest_net_G_A.pth and so on")],
+    folder: Annotated[Path, Parameter(help="model folder to write")],
     /,
     *,
-    epoch: Annotated[str | None, Parameter(help="of a folder's networks [default: latest, else the last]")] = None,
-    dropout: Annotated[str | None, Parameter(help="on or off, where a U-Net does not tell")] = None,
-    norm_statistics: Annotated[str | None, Parameter(help="sample or running [default: sample, the paper's]")] = None,
-    overwrite: Annotated[bool, Parameter(help="replace a model that is there", negative=())] = False,
+    epoch: Annotated[
+        str | None, Parameter(help="epoch to import from a folder [default: latest, else the last]")
+    ] = None,
+    dropout: Annotated[
+        str | None, Parameter(help="on or off: dropout of a U-Net, which its weights do not show [default: on]")
+    ] = None,
+    norm_statistics: Annotated[
+        str | None,
+        Parameter(
+            help="statistics for batch norm in conversion: sample (each image's own) or running [default: sample]"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, Parameter(help="replace an existing model folder", negative=())] = False,
 ) -> None:
-    """Make a model folder of a checkpoint of pytorch-CycleGAN-and-pix2pix; its architecture is found from the weights."""
+    """Import a checkpoint of pytorch-CycleGAN-and-pix2pix as a model folder.
+
+    The architecture is detected from the weights.
+    """
     api.import_weights(
         source, folder, epoch=epoch, dropout=dropout, norm_statistics=norm_statistics, overwrite=overwrite
     )

@@ -1,4 +1,4 @@
-"""What `translate convert` tells a person, all of it on stderr: how far it is, and in the end what came of it."""
+"""Progress display and closing summary of `translate convert`, on stderr."""
 
 import threading
 import time
@@ -17,15 +17,18 @@ from translate.text import duration, printable, rate
 if TYPE_CHECKING:
     from rich.table import Table
 
-EVERY = 30
-"""Seconds between lines where there is no terminal to draw a bar on."""
+LOG_SECONDS = 30
+"""Seconds between progress lines where there is no terminal to draw a bar on."""
 
-SHOWN = 20
-"""Failures that are listed; all of them stand in the manifest."""
+MAX_FAILURES = 20
+"""Failures that are listed; the manifest has all of them."""
 
 
 def format_progress(finished: int, failed: int, total: int, seconds: float) -> str:
-    """How far a conversion is, as "1,200 of 100,000 converted, 3 failed, 41/s, 40 min left"; finished includes failed."""
+    """Return the progress of a conversion as "1,200 of 100,000 converted, 3 failed, 41/s, 40 min left".
+
+    `finished` counts the failed images too; `seconds` is the time since the start.
+    """
     parts = [f"{finished - failed:,} of {total:,} converted"]
     parts += [f"{failed:,} failed"] if failed else []
     if speed := rate(finished, seconds):
@@ -36,27 +39,28 @@ def format_progress(finished: int, failed: int, total: int, seconds: float) -> s
 
 @contextmanager
 def show_progress(console: Console) -> Iterator[ProgressCallback]:
-    """A bar on a terminal; else a line now and then, for the log of a night's run."""
+    """Show a progress bar on a terminal, else a line every LOG_SECONDS; yields the callback to report progress to."""
     if not console.is_terminal:
-        yield ProgressReporter(lambda text, counts: print_line(console, text), every=EVERY)
+        yield ProgressReporter(lambda text, counts: print_line(console, text), every=LOG_SECONDS)
         return
-    from rich.progress import BarColumn, TextColumn  # which only a terminal needs
-    from rich.progress import Progress as Bars
+    from rich.progress import BarColumn, Progress, TextColumn  # only a terminal needs them
 
-    with Bars(BarColumn(20), TextColumn("{task.description}", markup=False), console=console, transient=True) as bars:
-        task = bars.add_task("", total=None)
+    with Progress(
+        BarColumn(20), TextColumn("{task.description}", markup=False), console=console, transient=True
+    ) as display:
+        task = display.add_task("", total=None)
 
         def draw(text: str, counts: tuple[int, int]) -> None:
-            bars.update(task, completed=counts[0], total=counts[1], description=text)
+            display.update(task, completed=counts[0], total=counts[1], description=text)
 
         yield ProgressReporter(draw)
 
 
 class ProgressReporter:
-    """Says how far a conversion is each time that it is called, but not before `every` seconds have gone by.
+    """Progress callback that reports at most every `every` seconds.
 
-    `say` is given the words, and how many images are finished of how many. Time counts from the first call, when the model
-    is loaded and the work begins. The calls may come from several threads.
+    `say` gets the text and the counts (finished, total). Time counts from the first call, when the model is loaded and the
+    conversion starts. Calls may come from several threads.
     """
 
     def __init__(
@@ -70,18 +74,20 @@ class ProgressReporter:
         with self._lock:
             now = self.clock()
             if self.started is None:
-                self.started = self.told = now
-            if now - self.told >= self.every:
-                self.told = now
+                self.started = self.reported = now
+            if now - self.reported >= self.every:
+                self.reported = now
                 self.say(format_progress(finished, failed, total, now - self.started), (finished, total))
 
 
 def print_summary(result: ConversionResult, console: Console, dry_run: bool) -> None:
-    """The closing words: failures, notices, and the figures: a table on a terminal, else one line."""
-    for name, reason in list(result.failures.items())[:SHOWN]:
+    """Print failures, notices and counts of a conversion; the counts as a table on a terminal, else as one line."""
+    for name, reason in list(result.failures.items())[:MAX_FAILURES]:
         print_line(console, f"failed: {name!r}: {reason}")
-    if len(result.failures) > SHOWN:
-        print_line(console, f"… and {len(result.failures) - SHOWN:,} more failures, in the manifest")
+    if len(result.failures) > MAX_FAILURES:
+        print_line(
+            console, f"… and {len(result.failures) - MAX_FAILURES:,} more failures; the manifest lists all of them"
+        )
     for notice, count in sorted(result.notices.items()):
         print_line(console, f"notice: {count:,} images: {notice}")
     if console.is_terminal:
@@ -91,11 +97,12 @@ def print_summary(result: ConversionResult, console: Console, dry_run: bool) -> 
 
 
 def print_line(console: Console, text: str) -> None:
-    """One line, however long, without what would steer a terminal."""
+    """Print one line, however long, with control characters escaped."""
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(result: ConversionResult, dry_run: bool) -> "Table":
+    """Return the counts, the speed and the places of the outputs as a table with a row for each."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -114,6 +121,7 @@ def _table(result: ConversionResult, dry_run: bool) -> "Table":
 
 
 def _summary(result: ConversionResult, dry_run: bool) -> str:
+    """Return the same as one line for a log."""
     counts = ", ".join(f"{value} {name}" for name, value in _counts(result, dry_run).items() if value)
     formats = f" ({_formats(result)})" if result.planned else ""
     speed = (
@@ -126,13 +134,13 @@ def _summary(result: ConversionResult, dry_run: bool) -> str:
 
 
 def _counts(result: ConversionResult, dry_run: bool) -> dict[str, str]:
-    """What is counted; the first stands there even if it is none, the others only where there are any."""
+    """Return name → count; counts of zero are left out, but for the first."""
     first = {"would be converted": len(result.planned)} if dry_run else {"converted": result.done}
-    others = {"done before": result.skipped, "failed": len(result.failures), "other files passed over": result.others}
+    others = {"done before": result.skipped, "failed": len(result.failures), "other files ignored": result.others}
     return {name: f"{count:,}" for name, count in (first | others).items() if count or name in first}
 
 
 def _formats(result: ConversionResult) -> str:
-    """How many outputs a dry run would make in which format."""
+    """Return the number of outputs in each format, for a dry run."""
     formats = Counter(images.extension(item.output) for item in result.planned)
     return ", ".join(f"{count:,} {name}" for name, count in sorted(formats.items()))

@@ -1,4 +1,4 @@
-"""`translate status RUN`: how a training goes. `translate status MODEL`: what a model is and how it converts."""
+"""`translate status RUN`: show the progress of a training. `translate status MODEL`: describe a model."""
 
 import json as json_module
 import math
@@ -10,22 +10,31 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from translate import api
+from translate.cli.flags import JSON
 from translate.text import duration, file_size, format_number, memory_size
 
 SPARKS = "▁▂▃▄▅▆▇█"
-FLAT = 0.01
-"""Share of its size by which a curve must change to be drawn as one."""
-ADVICE = 3
-"""Lines of advice that are shown, the newest."""
+"""Characters of a sparkline, from the lowest value to the highest."""
+MIN_CHANGE = 0.01
+"""Relative change below which a sparkline is drawn flat."""
+MAX_ADVICE = 3
+"""Number of warnings that are shown, the newest ones."""
+STATES = {"at work": "running"}
+"""States of a run that the display words differently than the JSON object."""
 
 
 def status(
-    model: Annotated[str, Parameter(help="run folder, model folder, .pth, or a name in checkpoints/")],
+    model: Annotated[
+        str, Parameter(help="run folder, model folder, .pth of the reference, or a name below checkpoints/")
+    ],
     /,
     *,
-    json: Annotated[bool, Parameter(help="one JSON object on stdout", negative=())] = False,
+    json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show how a training goes: how far, how fast, losses and sentinels; and what a model is: networks, sizes, origin."""
+    """Show the progress of a training, or describe a model.
+
+    For a run folder: progress, speed, time left, losses and sentinels. For its model, or any other: networks, sizes and origin.
+    """
     known = api.status(model)
     if json:
         print(json_module.dumps(known))
@@ -34,53 +43,55 @@ def status(
 
 
 def print_status(known: dict[str, Any]) -> None:
-    """What `api.status` says, line by line on stdout."""
+    """Print the result of `api.status` on stdout."""
     if "run" in known:
         print_run(known["run"])
     if "networks" in known:
         if "run" in known:
             print()
-        _print(_rows(known))
+        _print(_model_rows(known))
 
 
 def _print(rows: dict[str, str]) -> None:
+    """Print a line for each row: name, value."""
     for name, value in rows.items():
         print(f"{name:<16}{value}")
 
 
-# A run.
+# Runs.
 
 
 def print_run(run: dict[str, Any]) -> None:
-    """A row for each thing known of a run, a table of its curves, and what it advised."""
-    _print(_standing(run))
+    """Print the facts of a run, a table of its curves, and its newest warnings."""
+    _print(_run_rows(run))
     if not run["curves"]:
         return
     width = max(map(len, run["curves"]))
-    print(f"\n{'':<{width}}{'now':>10}{'half way':>10}  curve")
+    print(f"\n{'':<{width}}{'now':>10}{'halfway':>10}  curve")
     for name, curve in run["curves"].items():
-        now, half = (_figure(curve[when]) for when in ("now", "half"))
+        now, half = (_number(curve[when]) for when in ("now", "half"))
         print(f"{name:<{width}}{now:>10}{half:>10}  {sparkline(curve['shape']):<24}{_verdict(run, name)}".rstrip())
-    for said in run["advice"][-ADVICE:]:
-        print(f"\nafter {said['images']:,} images: {said['line']}")
+    for advice in run["advice"][-MAX_ADVICE:]:
+        print(f"\nafter {advice['images']:,} images: {advice['line']}")
 
 
-def _standing(run: dict[str, Any]) -> dict[str, str]:
+def _run_rows(run: dict[str, Any]) -> dict[str, str]:
+    """Return name → value of the facts of a run: state, progress, speed, memory, checkpoint."""
     data = Path(run["data"]).name if run["data"] else "?"
     process = f" ({run['process']})" if run["process"] else ""
     rows = {
         "run": run["path"],
-        "training": f"{run['method'] or '?'} on {data}: {run['state']}{process}",
+        "training": f"{run['method'] or '?'} on {data}: {STATES.get(run['state'], run['state'])}{process}",
         "progress": _progress(run),
     }
     if run["images_per_second"]:
-        waiting = f", {run['data_wait']:.0%} of the time waiting for data" if run["data_wait"] is not None else ""
+        waiting = f", {run['data_wait']:.0%} of the time spent waiting for data" if run["data_wait"] is not None else ""
         rows["speed"] = f"{format_number(run['images_per_second'])} images/s{waiting}"
     if run["seconds_left"] is not None:
         rows["time left"] = duration(run["seconds_left"])
     if run["memory_gib"]:
         rows["memory"] = memory_size(run["memory_gib"] * 2**30)
-    rows["last seen"] = _ago(run["seen_at"]) if run["seen_at"] else "no statistics yet"
+    rows["last log"] = _ago(run["seen_at"]) if run["seen_at"] else "none yet"
     if saved := run["checkpoint"]:
         rows["checkpoint"] = f"after {saved['images']:,} images, {file_size(saved['bytes'])}, {_ago(saved['saved_at'])}"
     else:
@@ -89,6 +100,7 @@ def _standing(run: dict[str, Any]) -> dict[str, str]:
 
 
 def _progress(run: dict[str, Any]) -> str:
+    """Return the images seen, of how many, and the epoch."""
     text = f"{run['images']:,} images"
     if run["planned"]:
         text = f"{run['images']:,} of {run['planned']:,} images ({run['images'] / run['planned']:.0%})"
@@ -96,11 +108,12 @@ def _progress(run: dict[str, Any]) -> str:
 
 
 def _verdict(run: dict[str, Any], name: str) -> str:
+    """Return what a sentinel says of a curve, and the limit at which it warns; empty where none watches it."""
     watched = run["watch"].get(name)
     return f"  {watched['verdict']} (warns {watched['side']} {watched['limit']:.3g})" if watched else ""
 
 
-def _figure(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "–" if value is None else format_number(value)
 
 
@@ -109,40 +122,41 @@ def _ago(seconds_since_1970: float) -> str:
 
 
 def sparkline(values: list[float | None]) -> str:
-    """A curve in a line of text, from its least to its greatest value; a gap where a value is None, flat if all are alike."""
+    """Return a curve as a line of text, scaled to its range; a gap where a value is None, flat where it hardly changes."""
     known = [value for value in values if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
-    span = high - low if high - low > FLAT * max(abs(low), abs(high)) else math.inf
+    span = high - low if high - low > MIN_CHANGE * max(abs(low), abs(high)) else math.inf
     steps = [None if value is None else round((value - low) / span * (len(SPARKS) - 1)) for value in values]
     return "".join(" " if step is None else SPARKS[step] for step in steps)
 
 
-# A model.
+# Models.
 
 
-def _rows(known: dict[str, Any]) -> dict[str, str]:
+def _model_rows(known: dict[str, Any]) -> dict[str, str]:
+    """Return name → value of the facts of a model: networks, weights, sizes, behaviour in conversion, origin."""
     networks, size, domains = known["networks"], known["size"], known["domains"]
     rows = {"model": known["path"], "method": known["method"]}
     if known["classes"] is not None:
         side, channels = size["minimum"], domains["a"]["channels"]
-        rows["makes"] = f"images of {side}×{side} pixels, {channels} channels, from noise"
+        rows["generates"] = f"images of {side}×{side} pixels, {channels} channels, from noise"
         rows["weights"] = f"{known['parameters']:,} parameters, {known['dtype']}"
         rows |= {"classes": ", ".join(known["classes"])} if known["classes"] else {}
     if known["directions"]:
         rows["translates"] = _directions(known["directions"], domains)
         rows["generator"] = f"{networks['generator']}, width {networks['g_width']}, {networks['norm']} norm"
         rows["weights"] = f"{known['parameters']:,} parameters, {known['dtype']}"
-        rows["sizes"] = f"any; padded to multiples of {size['multiple_of']}, at least {size['minimum']}"
+        rows["sizes"] = f"any, padded to multiples of {size['multiple_of']}, at least {size['minimum']}"
         meaning = (
             _NORM_STATISTICS[known["norm_statistics"]]
             if networks["norm"] == "batch"
-            else "without batch norm, no matter"
+            else "no effect without batch norm"
         )
         rows["norm_statistics"] = f"{known['norm_statistics']} ({meaning})"
         rows["dropout"] = f"{known['dropout']} in conversion"
     if known["discriminators"]:
         kind = f"{networks['discriminator']}, width {networks['d_width']}, {networks['norm']} norm"
-        rows["discriminators"] = f"{', '.join(known['discriminators'])}: {kind}; training can go on from them"
+        rows["discriminators"] = f"{', '.join(known['discriminators'])}: {kind}; training can start from them"
     if "trained_on" in known:
         trained = known["trained_on"]
         rows["trained on"] = f"{trained['data']}, {trained['images']} images, {trained['crop_size']} px"
@@ -155,7 +169,7 @@ def _rows(known: dict[str, Any]) -> dict[str, str]:
 
 
 def _directions(known: Container[str], domains: Mapping[str, Any]) -> str:
-    """Between which domains a model translates."""
+    """Return the domains between which a model translates, with their channels."""
     if set(domains) != {"a", "b"}:
         return f"to {', '.join(domains)} ({next(iter(domains.values()))['channels']} channels)"
     return ", ".join(
@@ -166,6 +180,6 @@ def _directions(known: Container[str], domains: Mapping[str, Any]) -> str:
 
 
 _NORM_STATISTICS = {
-    "sample": "batch norm divides by each image's own statistics",
-    "running": "batch norm divides by those of training",
+    "sample": "batch norm uses each image's own statistics",
+    "running": "batch norm uses averages over the training",
 }

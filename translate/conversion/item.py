@@ -107,7 +107,7 @@ class ItemConverter:
     def _may_be_animated(self, item: Item) -> bool:
         """Return True if an animation is converted to an animation."""
         formats = images.extension(item.input), self.format(item)
-        return all(fmt in images.ANIMATION_ENCODERS for fmt in formats) and not self.options.first_frame
+        return all(fmt in images.ANIMATED for fmt in formats) and not self.options.first_frame
 
     def network_size(self, loaded: LoadedInput) -> tuple[int, int] | None:
         """Return the padded size of an input. Only images of one size may share a batch, so that no statistic changes.

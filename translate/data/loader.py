@@ -28,10 +28,18 @@ HEADERS_READ = 32
 """Files of each domain from whose headers the memory of all is estimated."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """Options of a loader; only `augmentations`, `albumentations` and `sampling` change its batches."""
+    """Options of a loader; `tier`, `workers` and `strict` do not change its batches."""
 
+    batch_size: int
+    """Images of each domain that this process takes in a step."""
+    seed: int
+    """Seed of all draws."""
+    rank: int = 0
+    """Number of this process; the union of all processes' batches is what one process would take."""
+    world_size: int = 1
+    """Number of processes."""
     tier: str = "auto"
     """One of TIERS, or "auto" for the first that fits into memory."""
     workers: int = 2
@@ -61,33 +69,29 @@ class Loader:
     """Loader of batches {"a", "b"} of (N, C, crop, crop) in [-1, 1] on the device.
 
     Where the images of a are labelled, `label` is int64 (N,), numbers of domains or classes, or float32 (N, K), attributes.
-    `rank` and `world_size`: this process takes its share of every step; the union over processes is what one process would
-    take. On the CPU the memory of a batch is reused once `loader_context.RING_SIZE` − 1 more have been taken.
+    On the CPU the memory of a batch is reused once `loader_context.RING_SIZE` − 1 more have been taken.
     """
 
     def __init__(
         self,
         split: Split,
         preprocessing: Preprocessing,
+        options: LoaderOptions,
         *,
-        batch_size: int,
-        seed: int,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        rank: int = 0,
-        world_size: int = 1,
-        options: LoaderOptions = LoaderOptions(),
         say: Callable[[str], None] = print,
     ) -> None:
         """Choose the tier and read the images that it keeps.
 
         Raise DataError where a domain has no readable image, and UsageError where the options need the `stream` tier.
         """
-        sampler = Sampler(split, seed, options.sampling)
+        sampler = Sampler(split, options.seed, options.sampling)
+        batch_sampler = BatchSampler(sampler, options.batch_size, options.rank, options.world_size)
         self.options = options
         self.context = LoaderContext(
-            split, preprocessing, sampler, BatchSampler(sampler, batch_size, rank, world_size), device, dtype, say,
-            options.workers, options.albumentations, options.strict,
+            split, preprocessing, sampler, batch_sampler, device, dtype, say, options.workers, options.albumentations,
+            options.strict,
         )  # fmt: skip
         self.bytes_needed = self._estimate_bytes()
         self.tier = self._choose_tier() if options.tier == "auto" else options.tier

@@ -1,1 +1,1 @@
-"""translate.dataset_check"""
+"""Checks of a data folder before training."""

@@ -1,4 +1,4 @@
-"""What a person should know of a data folder that was checked, in words."""
+"""Errors and warnings of the report on a data folder, in words."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -6,50 +6,49 @@ from pathlib import Path
 from typing import Any
 
 from translate import images
-from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS_WITHOUT_B
-from translate.data.layouts import find_split as find_layout
+from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS_WITHOUT_B, find_split
 from translate.errors import DataError
 from translate.text import join_names, printable
 
 MAX_IMBALANCE = 3
-"""How many times larger a domain may be than the other before it is said."""
+"""Ratio of the domains' numbers of images above which a warning is given."""
 MAX_ASPECT = 2
-"""Longer side over the shorter, beyond which squashing to a square is said."""
+"""Ratio of the longer side to the shorter above which a warning is given, since resizing to a square distorts."""
 
 
 def error_messages(root: Path, report: dict[str, Any], layout: str | None) -> Iterator[str]:
-    """What makes training impossible; `layout` is the one that was asked for, or that alone it can be."""
+    """Yield what makes training impossible; `layout` is the one that was requested, or the only one possible, else None."""
     train = report["splits"].get("train", {}).values()
     if layout in LAYOUTS_WITHOUT_B:
-        yield from _refusals(root, layout, report["splits"])
+        yield from _layout_errors(root, layout, report["splits"])
     else:
-        yield from _missing(root, train, layout)
+        yield from _missing_folders(root, train, layout)
     for facts in train:
         if facts["files"] and not facts["readable"]:
             place = printable(root / facts["folder"])
-            yield f"{place}: none of the {facts['checked']} images that were checked can be read; mend or replace them"
+            yield f"{place}: none of the {facts['checked']} images that were checked can be read; fix or replace them"
     pairs = report["pairs"].get("train")
     if layout == "paired" and pairs and all(facts["files"] for facts in train):
         if not pairs["matched"]:
             yield f"{printable(root)}: trainA and trainB have no name in common; give both images of a pair the same name"
         elif lost := pairs["unmatched"] + pairs["ambiguous"]:
             yield (
-                f"{printable(root)}: {len(lost)} training images have no partner of their own ({join_names(lost)}), which paired "
-                f"methods refuse; rename or move them"
+                f"{printable(root)}: {len(lost)} training images have no partner of their own ({join_names(lost)}), "
+                f"which paired methods refuse; rename or move them"
             )
 
 
-def _refusals(root: Path, layout: str, splits: Iterable[str]) -> Iterator[str]:
-    """What training would say, of each split that is there."""
+def _layout_errors(root: Path, layout: str, splits: Iterable[str]) -> Iterator[str]:
+    """Yield the errors that training would raise, for each split that is there."""
     for split in dict.fromkeys(("train", *splits)):
         try:
-            find_layout(root, layout, split)
+            find_split(root, layout, split)
         except DataError as e:
             yield str(e)
 
 
-def _missing(root: Path, train: Collection[dict[str, Any]], layout: str | None) -> Iterator[str]:
-    """Folders of two domains that are not there or empty."""
+def _missing_folders(root: Path, train: Collection[dict[str, Any]], layout: str | None) -> Iterator[str]:
+    """Yield errors for folders of two domains that are missing or empty."""
     if not train:
         yield f"{printable(root)}: nothing to train on; it must hold {LAYOUT_CONTENTS[layout or 'unpaired']}"
     for facts in train:
@@ -61,34 +60,35 @@ def _missing(root: Path, train: Collection[dict[str, Any]], layout: str | None) 
 
 
 def warning_messages(report: dict[str, Any]) -> Iterator[str]:
-    """What training copes with."""
+    """Yield what a person should know, but training copes with."""
     for split, domains in report["splits"].items():
         for facts in domains.values():
-            yield from _oddities(split, facts, report)
+            yield from _folder_warnings(split, facts, report)
     for split, pairs in report["pairs"].items():
-        if pairs["unmatched"]:
-            lost = pairs["unmatched"]
+        if paths := pairs["unmatched"]:
             yield (
-                f"{split}: {len(lost)} images without a partner of the same name ({join_names(lost)}); paired methods refuse the "
-                f"folder until they are renamed or moved"
+                f"{split}: {len(paths)} images without a partner of the same name ({join_names(paths)}); paired methods refuse "
+                f"the folder until they are renamed or moved"
             )
-        if pairs["ambiguous"]:
-            yield f"{split}: images that share the name of a pair ({join_names(pairs['ambiguous'])}); rename all but one of each"
-        if pairs["sizes_differ"]:
-            odd = pairs["sizes_differ"]
-            yield f"{split}: {len(odd)} pairs whose sides differ in size ({join_names(odd)}); b is resized to the size of a"
-    for domain, found in report["near_duplicates"].items():
-        for split, count in found["in_train"].items():
-            yield f"{split} {domain}: {count} images look like images of train; scores on them say too much"
+        if paths := pairs["ambiguous"]:
+            yield f"{split}: images that share the name of a pair ({join_names(paths)}); rename all but one of each"
+        if stems := pairs["sizes_differ"]:
+            yield (
+                f"{split}: {len(stems)} pairs whose images differ in size ({join_names(stems)}); b is resized to the size "
+                f"of a"
+            )
+    for domain, duplicates in report["near_duplicates"].items():
+        for split, count in duplicates["in_train"].items():
+            yield f"{split} {domain}: {count} images look like images of train; metrics on them are too good"
     for split, ratio in report["imbalance"].items():
         if split == "train" and ratio > MAX_IMBALANCE and "domains" in report["layouts"]:
-            yield f"train: one domain has {ratio:g} times as many images as another, and is seen as much more often"
+            yield f"train: one domain has {ratio:g} times as many images as another, and is shown that much more often"
         elif split == "train" and ratio > MAX_IMBALANCE and "paired" not in report["layouts"]:
-            yield f"train: one domain has {ratio:g} times as many images as the other, whose images are repeated as often"
+            yield f"train: one domain has {ratio:g} times as many images as the other, whose images are repeated to match"
 
 
-def _oddities(split: str, facts: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
-    """Of one folder."""
+def _folder_warnings(split: str, facts: dict[str, Any], report: dict[str, Any]) -> Iterator[str]:
+    """Yield the warnings on one folder."""
     place, count = printable(facts["folder"]), facts["readable"]
     if facts["unreadable"]:
         bad = facts["unreadable"]
@@ -97,23 +97,23 @@ def _oddities(split: str, facts: dict[str, Any], report: dict[str, Any]) -> Iter
     if facts["passed_over"]:
         counts = Counter(row["reason"] for row in facts["passed_over"])
         why = ", ".join(f"{n} × {reason}" for reason, n in counts.items())
-        yield f"{place}: {counts.total()} passed over: {why}"
+        yield f"{place}: {counts.total()} skipped: {why}"
     if facts["smaller_than_crop"] and split == "train":
         small = facts["smaller_than_crop"]
         share = f"all {count}" if small == count else f"{small} of {count}"
         yield (
             f"{place}: {share} images are smaller than the crop of {report['crop_size']} px and are enlarged; a smaller "
-            f"--crop-size trains faster and loses nothing"
+            f"--crop-size trains faster and loses no detail"
         )
     if facts["extreme_aspect"]:
         yield (
-            f"{place}: {facts['extreme_aspect']} images are more than {MAX_ASPECT} times as long as wide and are squashed to a "
-            f"square; --preprocess scale_width_and_crop or crop keeps their shape"
+            f"{place}: {facts['extreme_aspect']} images are more than {MAX_ASPECT} times as long as wide and are distorted "
+            f"to a square; --preprocess scale_width_and_crop or crop keeps their shape"
         )
     if 0 < facts["kinds"].get("grey", 0) < count:
-        yield f"{place}: {facts['kinds']['grey']} of {count} images are grey, the others in colour"
+        yield f"{place}: {facts['kinds']['grey']} of {count} images are grey, the others are in colour"
     if report["side_by_side"] and facts["size"] and facts["size"]["median"][0] < 0.6 * facts["size"]["median"][1]:
         yield (
-            f"{place}: is taken for pairs side by side, but its files are not wider than high; if each is one image, use "
+            f"{place}: is taken for side-by-side pairs, but its files are not wider than high; if each is one image, use "
             f"--layout images, or trainA/ and trainB/"
         )

@@ -1,4 +1,4 @@
-"""What one file holds: by its header alone, or fully decoded."""
+"""Properties of one image file: from its header alone, or from all of it, decoded."""
 
 import errno
 import os
@@ -21,65 +21,66 @@ _MODES = {"CMYK": "cmyk", "LAB": "lab", "P": "palette", "PA": "palette"}
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says of itself."""
+    """Properties of an image by its file's header."""
 
     width: int
     height: int
-    """As seen, EXIF orientation applied."""
+    """Height in pixels; width and height are those with the EXIF orientation applied."""
     channels: int
-    """To open it with: 3 for what is grey or colour, else its own number."""
+    """Channels to read it with: 3 for grey and colour images, else the file's own number."""
     kinds: tuple[str, ...]
-    """How it differs from plain colour."""
+    """Differences from a plain colour image, as "grey", "alpha" or "animated"."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedImage:
-    """A file that was decoded, or why it could not be."""
+    """Properties of a file that was decoded, or the reason why it could not be."""
 
     path: Path
     error: str = ""
+    """Reason why the file cannot be read; empty where it can."""
     width: int = 0
     height: int = 0
-    """As seen."""
-    values: int = 0
-    """Bytes of one pixel, all channels, as training keeps it."""
+    """Height in pixels; width and height are those with the EXIF orientation applied."""
+    bytes_per_pixel: int = 0
+    """Bytes of one pixel, all channels, as training stores it."""
     kinds: tuple[str, ...] = ()
     hash_and_thumbnail: tuple[int, bytes] = (0, b"")
-    """Perceptual hash and thumbnail."""
+    """Perceptual hash and thumbnail: see `near_duplicates`."""
     seconds: float = 0.0
-    """Processor time that decoding and resizing took; 0 where it was not measured."""
+    """Processor time of decoding and resizing; 0 where it was not measured."""
 
 
 def read_header(path: Path, *, frames: bool = True) -> ImageHeader | None:
-    """Of a regular file; None where it cannot be understood. `frames`: look for more than one, which may take a while."""
+    """Read the header of a regular file; None where it cannot be parsed. `frames`: look for animation, which may be slow."""
     try:
         if images.extension(path) == "npy":
-            return _of_array(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+            return _array_header(np.load(path, mmap_mode="r", allow_pickle=False).shape)
         with Image.open(path, formats=images.PILLOW_FORMATS) as image:
-            return _of_image(image, frames)
+            return _image_header(image, frames)
     except Exception:
         if images.extension(path) not in ("tif", "tiff"):
             return None
     import tifffile
 
-    try:  # more channels than Pillow knows
+    try:  # more channels than Pillow reads
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]
             assert isinstance(page, tifffile.TiffPage)
-            return _of_array((page.imagelength, page.imagewidth, page.samplesperpixel))
+            return _array_header((page.imagelength, page.imagewidth, page.samplesperpixel))
     except Exception:
         return None
 
 
-def _of_array(shape: tuple[int, ...]) -> ImageHeader:
+def _array_header(shape: tuple[int, ...]) -> ImageHeader:
     channels = shape[2] if len(shape) == 3 else 1
-    odd = {1: ("grey",), 2: ("grey", "alpha"), 3: (), 4: ("alpha",)}
-    if channels in odd:
-        return ImageHeader(shape[1], shape[0], 3, odd[channels])
+    kinds = {1: ("grey",), 2: ("grey", "alpha"), 3: (), 4: ("alpha",)}
+    if channels in kinds:
+        return ImageHeader(shape[1], shape[0], 3, kinds[channels])
     return ImageHeader(shape[1], shape[0], channels, (f"{channels} channels",))
 
 
-def _of_image(image: Image.Image, frames: bool) -> ImageHeader:
+def _image_header(image: Image.Image, frames: bool) -> ImageHeader:
     mode = image.mode
     kinds = [_MODES[mode]] if mode in _MODES else []
     if mode in _GREY or mode.startswith("I;16"):
@@ -96,12 +97,14 @@ def _of_image(image: Image.Image, frames: bool) -> ImageHeader:
 
 
 def probe_image(path: Path, resize_to: int | None, half: bool = False) -> ProbedImage:
-    """Decodes a whole file (`half`: that holds two images); with `resize_to` also times that and resizing to a square."""
-    wrong = why_not_regular(path)
-    if wrong:
-        return ProbedImage(path, wrong)
-    head = read_header(path)
-    channels, kinds = (head.channels, list(head.kinds)) if head else (3, [])
+    """Decode a whole file; with `resize_to` also measure the time of that and of resizing to a square of this side.
+
+    `half`: the file must hold two images side by side. What is wrong is in the result's `error`, never raised.
+    """
+    if reason := why_not_regular(path):
+        return ProbedImage(path, reason)
+    header = read_header(path)
+    channels, kinds = (header.channels, list(header.kinds)) if header else (3, [])
     start = time.thread_time()
     try:
         pixels = images.read(path, how=Reading(channels, deep=True)).pixels
@@ -115,20 +118,12 @@ def probe_image(path: Path, resize_to: int | None, half: bool = False) -> Probed
         seconds = time.thread_time() - start
     kinds += {"uint16": ["16-bit"], "float32": ["float"]}.get(pixels.dtype.name, [])
     height, width, count = pixels.shape
-    return ProbedImage(
-        path,
-        "",
-        width,
-        height,
-        count * pixels.dtype.itemsize,
-        tuple(kinds),
-        near_duplicates.hash_and_thumbnail(pixels),
-        seconds,
-    )
+    looks = near_duplicates.hash_and_thumbnail(pixels)
+    return ProbedImage(path, "", width, height, count * pixels.dtype.itemsize, tuple(kinds), looks, seconds)
 
 
 def why_not_regular(path: Path) -> str:
-    """Why a path is no regular file or link to one; empty if it is. Nothing is opened."""
+    """Return why a path is no regular file or link to one; empty if it is. The file is not opened."""
     try:
         mode = os.stat(path).st_mode
     except OSError as e:

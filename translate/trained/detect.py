@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from translate.nn.networks import DISCRIMINATORS, find
+from translate.trained.description import RUNNING_STATISTICS
 
 Weights = dict[str, Tensor]
+"""Tensors of a network by name."""
 
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and torch.compile put in front of names."""
-
-RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class UnknownArchitecture(Exception):

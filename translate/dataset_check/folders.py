@@ -1,0 +1,150 @@
+"""Folders of a data set: which domains and splits there are, and the files in them."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from translate import images
+from translate.data import labels
+from translate.data.layouts import SPLITS, group_by_stem
+from translate.data.split import evenly_spaced
+from translate.dataset_check.probe import ProbedImage, probe_image, why_not_regular
+
+PAIRED_FROM = 0.5
+"""Fraction of the larger domain's images with a partner, from which two folders are taken for pairs."""
+TIMED = 64
+"""Files of each folder whose decoding is timed."""
+BLOCK = 256
+"""Files that are decoded before Ctrl-C is answered and progress reported."""
+
+
+@dataclass
+class DomainFolder:
+    """Folder of one domain of one split, with its files and, once they are decoded, what was found in them."""
+
+    split: str
+    domain: str
+    """Name of the domain; `a` where there is but one, `ab` where each file holds both domains side by side."""
+    path: Path
+    kind: str
+    """`twin` of the other domain's, `joined` side by side, `domain` among others, or `one` for all."""
+    files: list[Path] = field(default_factory=list)
+    passed_over: list[tuple[Path, str]] = field(default_factory=list)
+    """Paths with the name of an image that are not opened, and the reasons."""
+    probed: list[ProbedImage] = field(default_factory=list)
+
+    @property
+    def side_by_side(self) -> bool:
+        """True where each file holds both domains side by side."""
+        return self.kind == "joined"
+
+    @property
+    def readable(self) -> list[ProbedImage]:
+        """Images that could be decoded."""
+        return [item for item in self.probed if not item.error]
+
+    def size(self, item: ProbedImage) -> tuple[int, int]:
+        """Width and height of one image of a domain: of half the file where files hold both."""
+        return (item.width // 2 if self.side_by_side else item.width), item.height
+
+    def stems(self) -> dict[str, list[Path]]:
+        """Map each relative path without extension to its files."""
+        return group_by_stem(self.files, self.path)
+
+
+def find_folders(root: Path, layout: str | None) -> list[DomainFolder]:
+    """Find the folders of a layout, by what there is if `layout` is None; their files are not listed yet."""
+    there = [split for split in SPLITS if (root / split).is_dir()]
+    if layout == "images":
+        return [DomainFolder(split, "a", root / split, "one") for split in there] or [
+            DomainFolder("train", "a", root, "one")
+        ]
+    if layout == "domains" or (layout is None and _looks_like_domains(root)):
+        if (root / labels.ATTRIBUTE_TABLE).is_file():
+            return [DomainFolder(split, "a", root / split, "one") for split in there]
+        return [
+            DomainFolder(split, path.name, path, "domain")
+            for split in there
+            for path in labels.subfolders(root / split)
+        ]
+    folders = []
+    for split in SPLITS:
+        twins = [DomainFolder(split, name.lower(), root / f"{split}{name}", "twin") for name in "AB"]
+        if any(folder.path.is_dir() for folder in twins):
+            folders += twins
+        elif split in there:
+            folders.append(DomainFolder(split, "ab", root / split, "joined"))
+    return folders if folders or layout else [DomainFolder("train", "a", root, "one")]
+
+
+def _looks_like_domains(root: Path) -> bool:
+    """Return whether there is a table of attributes, or two or more folders in train and no image beside them."""
+    train = root / "train"
+    if not train.is_dir() or (root / "trainA").is_dir() or (root / "trainB").is_dir():
+        return False
+    return (root / labels.ATTRIBUTE_TABLE).is_file() or (
+        len(labels.subfolders(train)) > 1 and not labels.loose_images(train)
+    )
+
+
+def list_files(folder: DomainFolder) -> None:
+    """Fill `files` and `passed_over` with what lies in the folder."""
+    for path in images.list_files(folder.path, irregular=True):
+        if images.extension(path) in images.REFUSED_EXTENSIONS:
+            folder.passed_over.append((path, "format not allowed"))
+        elif images.extension(path) in images.READABLE_EXTENSIONS:
+            if reason := why_not_regular(path):
+                folder.passed_over.append((path, reason))
+            else:
+                folder.files.append(path)
+    for place, names, _ in os.walk(folder.path):
+        names[:] = [name for name in names if not name.startswith(".")]
+        for path in (Path(place, name) for name in names):
+            if path.is_symlink():
+                folder.passed_over.append((path, "linked folder, not entered"))
+            elif images.extension(path) in images.IMAGE_EXTENSIONS:
+                folder.passed_over.append((path, "folder named like an image"))
+
+
+def probe_files(folder: DomainFolder, load_size: int, limit: int | None, say: Callable[[str], None]) -> None:
+    """Decode the files, at most `limit` of them, on all cores, and fill `probed`; of an image only a few numbers are kept."""
+    count = len(folder.files)
+    chosen = [folder.files[i] for i in evenly_spaced(count, limit or count)]
+    timed = {chosen[i] for i in evenly_spaced(len(chosen), TIMED)}
+    reported = time.monotonic()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for start in range(0, len(chosen), BLOCK):
+            block = chosen[start : start + BLOCK]
+            folder.probed += pool.map(
+                lambda path: probe_image(path, load_size if path in timed else None, folder.side_by_side), block
+            )
+            if time.monotonic() - reported > 10:
+                reported = time.monotonic()
+                say(f"checked {len(folder.probed)} of {len(chosen)} files of {folder.path.name}")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def twin_folders(folders: Iterable[DomainFolder]) -> Iterator[tuple[str, DomainFolder, DomainFolder]]:
+    """Yield the splits that have a folder for each of two domains, with the folders of a and b."""
+    twins = [folder for folder in folders if folder.kind == "twin"]
+    for split in SPLITS:
+        if both := [folder for folder in twins if folder.split == split]:
+            yield split, both[0], both[1]
+
+
+def detect_layouts(root: Path, folders: list[DomainFolder]) -> list[str]:
+    """Layouts for which the folder can be used, the likeliest first; empty where there is none."""
+    if any(folder.side_by_side for folder in folders):
+        return ["paired", "unpaired"]
+    for _, a, b in twin_folders(folders):
+        matched = len(a.stems().keys() & b.stems().keys())
+        paired = matched and matched >= PAIRED_FROM * max(len(a.files), len(b.files))
+        return ["paired", "unpaired"] if paired else ["unpaired"]
+    if _looks_like_domains(root):
+        return ["domains", "images"]
+    return ["images"] if folders[0].files else []

@@ -1,0 +1,81 @@
+"""Quick check of a data folder at the start of a training, from a bounded number of headers and names."""
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from translate import images
+from translate.data.split import ImageRef, Split, evenly_spaced
+from translate.dataset_check.folders import find_folders
+from translate.dataset_check.messages import MAX_IMBALANCE
+from translate.dataset_check.probe import read_header
+
+HEADERS_READ, NAMES_READ = 32, 20_000
+"""Headers of each domain, and file names of each folder, that are read at most."""
+
+
+def quick_check(root: Path, split: Split, crop_size: int | None) -> list[str]:
+    """Return notices on the training images, one line each; `crop_size` is None where images stay whole."""
+    return [*_small_images(split, crop_size), *_imbalance(split), *_refused_formats(root)]
+
+
+def _small_images(split: Split, crop_size: int | None) -> Iterator[str]:
+    if crop_size is None:
+        return
+    for domain in split.domains:
+        refs = split.refs(domain)
+        sides = [_shorter_side(refs[i]) for i in evenly_spaced(len(refs), HEADERS_READ)]
+        known = [side for side in sides if side is not None]
+        if small := sum(side < crop_size for side in known):
+            share = "all" if small == len(known) else f"about {100 * small / len(known):.0f} %"
+            which = f" of domain {domain}" if split.b else ""
+            yield (
+                f"data: {share} of the images{which} are smaller than the crop of {crop_size} px and are enlarged; "
+                f"a smaller --crop-size shows them as they are"
+            )
+
+
+def _shorter_side(ref: ImageRef) -> int | None:
+    """Shorter side in pixels, from the file's header; None where it cannot be read."""
+    header = read_header(ref.path, frames=False)
+    return min(header.width // 2 if ref.half else header.width, header.height) if header else None
+
+
+def _imbalance(split: Split) -> Iterator[str]:
+    few, many = min(len(split.a), len(split.b)), max(len(split.a), len(split.b))
+    if split.b and not split.paired and many > MAX_IMBALANCE * few:
+        yield f"data: one domain has {many} images, the other {few}, which are repeated to match"
+    labelled = sorted((len(indices), label) for label, indices in split.indices_by_label().items() if label >= 0)
+    if labelled and labelled[-1][0] > MAX_IMBALANCE * labelled[0][0]:
+        (few, rare), (many, common) = labelled[0], labelled[-1]
+        yield (
+            f"data: {split.label_names[common]} has {many} images, {split.label_names[rare]} {few}, which are shown less often "
+            f"by as much"
+        )
+
+
+def _refused_formats(root: Path) -> Iterator[str]:
+    """Name the formats in the training folders that are not read, from the first files that are listed."""
+    found: Counter[str] = Counter()
+    for folder in (folder for folder in find_folders(root, None) if folder.split == "train"):
+        extensions = map(images.extension, itertools.islice(_file_names(folder.path), NAMES_READ))
+        found.update(ext for ext in extensions if ext in images.REFUSED_EXTENSIONS)
+    if found:
+        each = ", ".join(f"{n} {ext}" for ext, n in sorted(found.items()))
+        yield f"data: files of formats that are not read are skipped ({each}); convert them to png to use them"
+
+
+def _file_names(folder: Path) -> Iterator[str]:
+    """Yield the names of files below a folder one by one, so that a folder of a million is not read to its end first."""
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                else:
+                    yield entry.name
