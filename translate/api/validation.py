@@ -13,7 +13,7 @@ from translate.data import layouts
 from translate.data.split import Split
 from translate.errors import UsageError
 from translate.evaluation import evaluator, extractors, protocol
-from translate.evaluation.cases import EvaluationOptions, case_from_split, find_hidden_pairs
+from translate.evaluation.cases import EvaluationOptions, HeldOutData, case_from_split, find_hidden_pairs
 from translate.evaluation.evaluator import Evaluator
 from translate.evaluation.metrics import METRICS
 from translate.trained import translator
@@ -103,10 +103,7 @@ class ValidationEvaluator:
         case = case_from_split(
             ready,
             None,
-            self.root,
-            self.known.name,
-            self.known.split,
-            self.cfg.direction,
+            HeldOutData(self.root, self.known.name, self.known.split, self.cfg.direction),
             EvaluationOptions(),
             look_up,
         )

@@ -1,0 +1,15 @@
+"""Random images for tests of evaluations."""
+
+import numpy as np
+import torch
+
+from translate.evaluation.image_sets import ImageSet
+
+
+def random_image(seed: int, width: int = 12, height: int = 12) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def random_images(*seeds: int) -> ImageSet:
+    stored = tuple(torch.from_numpy(random_image(seed)).permute(2, 0, 1).contiguous() for seed in seeds)
+    return ImageSet(tuple(map(str, seeds)), stored)
