@@ -15,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from translate.errors import DataError, ModelError, UsageError
 from translate.evaluation import paired
 from translate.evaluation.paired import l1, ms_ssim, psnr, ssim
+from translate.nn.pretrained import PublishedWeights
 
 METRICS = [l1, psnr, ssim, ms_ssim]
 
@@ -154,7 +155,8 @@ def squeezenet(tmp_path, monkeypatch):
     path = tmp_path / "squeezenet.pth"
     torch.save(squeezenet1_1().state_dict(), path)
     digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    monkeypatch.setitem(paired.LPIPS_BACKBONES, "squeeze", paired.LpipsBackbone(f"squeezenet-{digits}.pth", "5 MB", 17))
+    weights = PublishedWeights(f"squeezenet-{digits}.pth", 5, digits, "here")
+    monkeypatch.setitem(paired.LPIPS_BACKBONES, "squeeze", paired.LpipsBackbone(weights, 17))
     return path
 
 
@@ -189,7 +191,7 @@ def test_lpips_is_equation_1_of_its_paper(squeezenet):
 
 def test_lpips_without_its_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(UsageError, match="uv sync --extra metrics"):
+    with pytest.raises(UsageError, match=r"image-translate\[metrics\]"):
         paired.load_lpips()
 
 
@@ -198,7 +200,7 @@ def test_lpips_without_its_weights_says_what_to_put_where(monkeypatch, tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ModelError) as caught:
         paired.load_lpips()
-    for part in (str(tmp_path), "alexnet-owt-7be5be79.pth", "233 MB", "SHA-256 7be5be79"):
+    for part in (str(tmp_path), "alexnet-owt-7be5be79.pth", "244 MB", "SHA-256 7be5be79"):
         assert part in str(caught.value)
 
 
