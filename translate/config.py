@@ -295,7 +295,11 @@ def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
                 close = difflib.get_close_matches(name, known, n=1)
                 shown = flag_name if source == FLAGS else str
                 hint = f"did you mean {shown(close[0])}?" if close else f"possible: {', '.join(map(shown, known))}"
-                raise UsageError(f"{source}: unknown setting {key!r}; {hint}")
+                raise UsageError(
+                    f"{flag_name(key)}: unknown; {hint}"
+                    if source == FLAGS
+                    else f"{source}: unknown setting {key!r}; {hint}"
+                )
             if value is not None:
                 values[name] = _check_value(known[name], hints[name], value, source)
     return cls(**values)
@@ -317,7 +321,7 @@ _KINDS = {int: "a whole number", float: "a number", bool: "on or off", str: "a n
 
 
 def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
-    """Return a value in the type of its setting. UsageError where it has none of its types or is beyond its limits."""
+    """Return a value in the type of its setting. Raises UsageError if it has another type or is beyond the limits."""
     kinds = tuple(kind for kind in typing.get_args(hint) or (hint,) if kind is not types.NoneType)
     choices, accepts = f.metadata["choices"], f.metadata["accepts"]
     low, high = f.metadata["low"], f.metadata["high"]

@@ -1,197 +1,140 @@
-"""What `translate convert` tells a person: while it works, in the end, and before it begins."""
+"""`translate convert`: what it prints, converts and refuses."""
 
-import io
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
-from rich.console import Console
 
-from translate import cli
-from translate.cli.progress import ProgressReporter, format_progress, print_summary, show_progress
-from translate.conversion.options import ConversionResult
-from translate.conversion.output_paths import Item
-from translate.methods import METHODS
-from translate.trained.folder import write_trained_model
+from translate import api, cli
+
+from .conftest import (
+    Fails,
+    colours,
+)
 
 JSON = {"output", "done", "skipped", "others", "failures", "notices", "seconds", "planned", "failed", "report"}
+
 
 Convert = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, cls = tmp_path_factory.mktemp("model"), METHODS["pix2pix"]
-    write_trained_model(
-        folder, cls(cls.resolve_config(cls.Config(g_width=4, d_width=4, crop_size=32, load_size=32))), title="x", seen=0
-    )
-    return folder
-
-
 @pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three images, one of them bad, in a working directory of their own."""
-    monkeypatch.chdir(tmp_path)
-    Path("photos").mkdir()
-    for name in ("a.png", "b.bmp"):
-        Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(Path("photos", name))
-    Path("photos/bad.jpg").write_text("no picture")
-    return Path("photos")
-
-
-@pytest.fixture
-def convert(model: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> Convert:
+def convert(one_way_model: Path, mixed_photos: Path, capfd: pytest.CaptureFixture[str]) -> Convert:
     """Runs the command; its exit code, stdout and stderr."""
 
     def run(*flags: str) -> tuple[int, str, str]:
-        code = cli.run(["convert", str(model), str(photos), "out", "--device", "cpu", *flags])
+        code = cli.run(["convert", str(one_way_model), str(mixed_photos), "out", "--device", "cpu", *flags])
         return code, *capfd.readouterr()
 
     return run
 
 
-def console(terminal: bool) -> tuple[Console, io.StringIO]:
-    """One that writes into a text, without colours."""
-    file = io.StringIO()
-    return Console(file=file, force_terminal=terminal, color_system=None, width=70), file
+def test_conversion_without_images(fails: Fails, one_way_model: Path) -> None:
+    for source in ("nowhere", "no*where", "."):
+        fails(["convert", one_way_model, source, "out"], 3, source)
 
 
-# While it works.
+@pytest.mark.parametrize("name", ["nowhere", "no/where"])
+def test_an_unknown_model(fails: Fails, mixed_photos: Path, name: str) -> None:
+    fails(["convert", name, mixed_photos, "out"], 4, name, "checkpoints")
 
 
-@pytest.mark.parametrize(
-    ("counts", "seconds", "told"),
-    [
-        ((1203, 3, 100_000), 30, "1,200 of 100,000 converted, 3 failed, 40/s, 41 min left"),
-        ((0, 0, 7), 0, "0 of 7 converted"),
-        ((7, 0, 7), 3.5, "7 of 7 converted, 2.0/s"),
-        ((1, 0, 200), 60, "1 of 200 converted, 1/min, 3 h 19 min left"),
-        ((2, 1, 1), 1, "1 of 1 converted, 1 failed, 2.0/s"),
-    ],
-)
-def test_standing(counts: tuple[int, int, int], seconds: float, told: str) -> None:
-    assert format_progress(*counts, seconds) == told
+def test_a_damaged_model(fails: Fails, mixed_photos: Path, one_way_model: Path) -> None:
+    shutil.copytree(one_way_model, "broken")
+    Path("broken", "model.safetensors").write_bytes(b"broken")
+    fails(["convert", "broken", mixed_photos, "out"], 4, "broken")
 
 
-def test_a_log_has_a_line_every_30_seconds() -> None:
-    """The work begins at second 100 and does four images a second; it is looked at every 7 seconds for 2 minutes."""
-    now, said = 100, []
-    teller = ProgressReporter(lambda text, counts: said.append((now - 100, text, counts)), every=30, clock=lambda: now)
-    for now in range(100, 221, 7):
-        teller(4 * (now - 100), 0, 1000)
-    assert [(second, counts) for second, _, counts in said] == [
-        (35, (140, 1000)),
-        (70, (280, 1000)),
-        (105, (420, 1000)),
-    ]
-    assert said[1][1] == "280 of 1,000 converted, 4.0/s, 3 min left"
+def test_a_direction_the_model_does_not_have(fails: Fails, mixed_photos: Path, one_way_model: Path) -> None:
+    fails(["convert", one_way_model, mixed_photos, "out", "--to", "a"], 2, "'a'", "b")
 
 
-def test_without_a_terminal_there_are_lines_and_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("translate.cli.progress.EVERY", 0)
-    out, file = console(terminal=False)
-    with show_progress(out) as progress:
-        progress(0, 0, 12_000)
-        progress(1, 1, 12_000)
-    first, second = file.getvalue().splitlines()
-    assert first == "0 of 12,000 converted"
-    assert second.startswith("0 of 12,000 converted, 1 failed, ")
+@pytest.mark.parametrize("flags", [["--device", "tpu"], ["--device", "cuda:99"], ["--precision", "fp8"]])
+def test_a_device_that_is_not_there(fails: Fails, mixed_photos: Path, one_way_model: Path, flags: list[str]) -> None:
+    fails(["convert", one_way_model, mixed_photos, "out", *flags], 2, *flags)
 
 
-def test_a_short_run_without_a_terminal_says_nothing_on_the_way() -> None:
-    out, file = console(terminal=False)
-    with show_progress(out) as progress:
-        progress(0, 0, 2)
-        progress(2, 0, 2)
-    assert file.getvalue() == ""
+def test_an_output_that_is_the_input(fails: Fails, mixed_photos: Path, one_way_model: Path) -> None:
+    Path("link").symlink_to(mixed_photos)
+    for output in ("photos", "photos/../photos", "link"):
+        fails(["convert", one_way_model, mixed_photos, output], 2, output)
 
 
-def test_on_a_terminal_there_is_a_bar() -> None:
-    out, file = console(terminal=True)
-    with show_progress(out) as progress:
-        progress(0, 0, 12)
-        progress(6, 2, 12)
-    assert "4 of 12 converted, 2 failed, " in file.getvalue()
-    assert "━" in file.getvalue()
+def test_an_interrupt_before_the_work(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "convert", interrupt)
+    fails(["convert", "m", "in", "out"], 130, "interrupted")
 
 
-# In the end.
+# Output.
 
 
-def result(**values: object) -> ConversionResult:
-    return ConversionResult(Path("out"), **values)  # type: ignore[arg-type]
+def test_some_images_failed(capfd: pytest.CaptureFixture[str], mixed_photos: Path, one_way_model: Path) -> None:
+    assert cli.run(["convert", str(one_way_model), str(mixed_photos), "out", "--format", "jpg"]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.splitlines()[0] == "failed: 'bad.jpg': not an image"
+    assert "1 images: jpg holds no transparency" in err
+    assert re.search(r"^2 converted, 1 failed, 1 other files ignored.*; output in out$", err, re.MULTILINE)
+    (mixed_photos / "bad.jpg").unlink()
+    assert cli.run(["convert", str(one_way_model), str(mixed_photos), "out", "--format", "jpg"]) == 0
+    assert "0 converted, 2 done before" in capfd.readouterr().err
 
 
-def closing(told: ConversionResult, *, terminal: bool, dry_run: bool = False) -> list[str]:
-    out, file = console(terminal)
-    print_summary(told, out, dry_run)
-    return [re.sub(" {2,}", ": ", line.rstrip()) for line in file.getvalue().splitlines()]
+def test_a_long_list_of_failures_is_cut_and_counted(capfd: pytest.CaptureFixture[str], one_way_model: Path) -> None:
+    Path("photos").mkdir()
+    for n in range(30):
+        Path(f"photos/{n:02}.jpg").write_text("no image")
+    assert cli.run(["convert", str(one_way_model), "photos", "out"]) == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert sum(line.startswith("failed: ") for line in lines) == 20
+    assert any("10 more" in line for line in lines)
+    assert len(Path("out/manifest.jsonl").read_text().splitlines()) == 30
 
 
-FULL = result(
-    done=1200, skipped=30, others=4, failures={"x": "not an image"}, seconds=30.0, report=Path("out/report.html")
-)
+@pytest.mark.parametrize("flags", [[], ["--dry-run"]])
+def test_json_is_all_there_is_on_stdout(
+    capfd: pytest.CaptureFixture[str], mixed_photos: Path, one_way_model: Path, flags: list[str]
+) -> None:
+    code = cli.run(["convert", str(one_way_model), str(mixed_photos), "out", "--json", *flags])
+    out, err = capfd.readouterr()
+    result = json.loads(out)
+    assert isinstance(result, dict)
+    assert len(out.splitlines()) == 1
+    if flags:
+        assert (code, result["done"], len(result["planned"])) == (0, 0, 3)
+        assert not Path("out").exists()
+    else:
+        assert (code, result["done"], result["failed"]) == (1, 2, 1)
+        assert result["failures"] == {"bad.jpg": "not an image"}
+    assert err
 
 
-def test_the_table_on_a_terminal() -> None:
-    assert closing(FULL, terminal=True) == [
-        "failed: 'x': not an image", "converted: 1,200", "done before: 30", "failed: 1", "other files passed over: 4",
-        "time: 30 s", "speed: 40/s", "output: out", "report: out/report.html",
-    ]  # fmt: skip
+def test_json_and_an_error(fails: Fails, mixed_photos: Path) -> None:
+    fails(["convert", "nowhere", mixed_photos, "out", "--json"], 4, "nowhere")
 
 
-def test_the_line_in_a_log() -> None:
-    assert closing(FULL, terminal=False)[-1] == (
-        "1,200 converted, 30 done before, 1 failed, 4 other files passed over in 30 s (40/s); output in out; "
-        "report in out/report.html"
-    )
+@pytest.mark.parametrize("name", [b"\xff.png", b"\x1b[31m.png", b"new\nline.png", "猫.png".encode()])
+def test_a_dry_run_prints_one_line_for_each_image(
+    capsys: pytest.CaptureFixture[str], one_way_model: Path, name: bytes
+) -> None:
+    colours(Path("photos"), "plain.png", "x.png")
+    os.rename("photos/x.png", b"photos/" + name)
+    assert cli.run(["convert", str(one_way_model), "photos", "out", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 2
+    assert "plain.png → plain.png" in out
+    assert "\x1b" not in out
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_nothing_to_do(terminal: bool) -> None:
-    told = closing(result(skipped=3), terminal=terminal)
-    assert told == (
-        ["converted: 0", "done before: 3", "output: out"] if terminal else ["0 converted, 3 done before; output in out"]
-    )
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_what_a_dry_run_would_do(terminal: bool) -> None:
-    planned = [Item(f"{n}.bmp", f"{n}.png") for n in range(3)] + [Item("x.jpg", "x.jpg")]
-    told = closing(result(planned=planned, skipped=2), terminal=terminal, dry_run=True)
-    assert told == (
-        ["would be converted: 4", "done before: 2", "by format: 1 jpg, 3 png", "output: out"]
-        if terminal
-        else ["4 would be converted, 2 done before (1 jpg, 3 png); output in out"]
-    )
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-@pytest.mark.parametrize(
-    "name", ["\x1b]0;title\x07.png", "two\nlines.png", "\udcff.png", "[red]x[/red].png", "\u202egpj"]
-)
-def test_names_and_reasons_do_not_steer_a_terminal(terminal: bool, name: str) -> None:
-    told = closing(result(failures={name: f"exists: {name}"}, notices={f"about {name}": 2}), terminal=terminal)
-    assert all(line.isprintable() for line in told)
-    escaped = repr(name)[1:-1]
-    assert told[0] == f"failed: '{escaped}': exists: {escaped}"
-    assert told[1] == f"notice: 2 images: about {escaped}"
-
-
-def test_twenty_failures_are_listed_and_the_rest_counted() -> None:
-    told = closing(result(failures={f"{n}": "bad" for n in range(1025)}), terminal=True)
-    assert sum(line.startswith("failed: '") for line in told) == 20
-    assert told[20] == "… and 1,005 more failures, in the manifest"
-
-
-# The command.
-
-
-def test_the_page_is_told_of(convert: Convert) -> None:
+def test_the_summary_names_the_report(convert: Convert) -> None:
     code, out, err = convert("--report")
     assert (code, out) == (1, "")
     assert Path("out/report.html").is_file()
@@ -211,10 +154,12 @@ def test_a_dry_run_lists_and_counts(convert: Convert) -> None:
     code, out, err = convert("--dry-run", "--report")
     assert code == 0
     assert out.splitlines() == ["a.png → a.png", "b.bmp → b.png", "bad.jpg → bad.jpg"]
-    assert err.splitlines() == ["3 would be converted (1 jpg, 2 png); output in out"]
+    assert err.splitlines() == ["3 would be converted, 1 other files ignored (1 jpg, 2 png); output in out"]
     assert not Path("out").exists()
     convert()
-    assert convert("--dry-run")[2].splitlines() == ["1 would be converted, 2 done before (1 jpg); output in out"]
+    assert convert("--dry-run")[2].splitlines() == [
+        "1 would be converted, 2 done before, 1 other files ignored (1 jpg); output in out"
+    ]
 
 
 def test_every_flag_arrives(convert: Convert) -> None:
@@ -222,7 +167,10 @@ def test_every_flag_arrives(convert: Convert) -> None:
     for part in ("0/2", "1/2"):
         convert("--shard", part)
     code, _, err = convert("--merge")
-    assert (code, err.splitlines()[-1]) == (1, "0 converted, 2 done before, 1 failed; output in out")
+    assert (code, err.splitlines()[-1]) == (
+        1,
+        "0 converted, 2 done before, 1 failed; output in out",
+    )
     assert [path.name for path in Path("out").glob("*.jsonl")] == ["manifest.jsonl"]
     code, _, err = convert("--merge", "--report")
     assert code == 2

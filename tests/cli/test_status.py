@@ -63,9 +63,9 @@ def test_how_far_and_how_fast(shown, tmp_path):
     told = rows(shown(run))
     assert told["training"] == "cyclegan on earth: stopped"
     assert told["progress"] == "1,500 of 4,000 images (38%), epoch 1"
-    assert told["speed"] == "2.000 images/s, 25% of the time waiting for data"
+    assert told["speed"] == "2.000 images/s, 25% of the time spent waiting for data"
     assert told["memory"] == "1.5 GiB"
-    assert re.fullmatch(r"\d\.\d s ago", told["last seen"])
+    assert re.fullmatch(r"\d\.\d s ago", told["last log"])
     assert re.fullmatch(r"after 1,400 images, 1\.6 MB, \d\.\d s ago", told["checkpoint"])
     assert "time left" not in told  # nobody works on it
 
@@ -107,7 +107,7 @@ def test_before_the_first_point(shown, tmp_path):
         "run": str(tmp_path / "run"),
         "training": "cyclegan on earth: stopped",
         "progress": "0 of 4,000 images (0%)",
-        "last seen": "no statistics yet",
+        "last log": "none yet",
         "checkpoint": "none yet",
     }
 

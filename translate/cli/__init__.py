@@ -20,7 +20,7 @@ __all__ = ["main", "run"]
 # several times slower on a machine that does other work too. OpenMP reads the variable when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-ABOUT = "Image-to-image translation: train pix2pix, CycleGAN and related methods, and convert folders of images."
+ABOUT = "Image-to-image translation: train pix2pix, CycleGAN and others, and convert folders of images."
 
 COMMANDS = {
     "demo": ("translate.cli.demo:demo", "Train two models on real photos and write a report, in five minutes."),
@@ -76,7 +76,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     if arguments == ["--version"]:
         print(__version__)
         return 0
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, UnusedCliTokensError
 
     try:
         with warnings.catch_warnings():
@@ -84,7 +84,10 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
             result = _run(arguments, ready)
     except CycloptsError as e:
         words = " ".join(["translate", *(e.command_chain or ())])
-        print_error(" ".join(str(e).split()) + f" (see {words} --help)")
+        text = " ".join(str(e).split())
+        if isinstance(e, UnusedCliTokensError):
+            text = f"unexpected argument {e.unused_tokens[0]!r}"
+        print_error(f"{text} (see {words} --help)")
         return 2
     except TranslateError as e:
         print_error(str(e))

@@ -41,13 +41,15 @@ def flag_parameters(
     options: "type[DataclassInstance]",
     *,
     switches: bool = False,
+    with_defaults: bool = True,
     common: Container[str] = (),
     names: Mapping[str, str] | None = None,
 ) -> list[inspect.Parameter]:
     """Return a keyword parameter for each option of a dataclass; None, its default, means that the flag was not given.
 
     Options that are on or off take that word (`--flip off`), or none as `switches` (`--overwrite`, `--no-mark`). Those in
-    `common` are shown first in the help. `names` are flags that differ from the option's name.
+    `common` are shown first in the help, which leaves defaults out unless `with_defaults`. `names`: flags that differ from the
+    option's name.
     """
     hints = typing.get_type_hints(options)
     parameters = []
@@ -56,7 +58,9 @@ def flag_parameters(
         flag = (names or {}).get(f.name, flag_name(f.name))
         hint: Any = _flag_type(f, hints[f.name], switches)
         negative = "--no-" + flag.removeprefix("--") if switches and f.default is True else ()
-        described = Parameter(flag, help=_help_text(f), show_default=False, negative=negative, group=GROUPS[group])
+        described = Parameter(
+            flag, help=_help_text(f, with_defaults), show_default=False, negative=negative, group=GROUPS[group]
+        )
         parameters.append(
             inspect.Parameter(
                 f.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint | None, described]
@@ -77,11 +81,13 @@ def _flag_type(f: Field[Any], hint: Any, switches: bool) -> Any:
     return functools.reduce(operator.or_, kinds)
 
 
-def _help_text(f: Field[Any]) -> str:
-    """Return the help of an option with its choices and its default, in brackets where the text itself does not say it."""
+def _help_text(f: Field[Any], with_default: bool) -> str:
+    """Return the help of an option with its choices and its default, which is added where the text itself does not say it."""
     text, bracket, default = f.metadata["help"].partition(" [default: ")
     if f.metadata["accepts"]:
         text += ", such as " + ", ".join(filter(None, f.metadata["choices"]))
+    if not with_default:
+        return text
     if bracket:
         return text + bracket + default
     words = {True: "on", False: "off"}

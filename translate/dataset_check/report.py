@@ -112,7 +112,7 @@ def memory_section(folders: list[DomainFolder], load_size: int) -> dict[str, Any
         largest = max(largest, *(item.bytes_per_pixel * item.width * item.height for item in folder.readable))
     device = devices.resolve_device("auto")
     free, free_host = memory.free_memory(device), memory.free_memory(torch.device("cpu"))
-    streamed = largest * LoaderOptions().workers
+    streamed = largest * LoaderOptions.workers
     rows = {"resident": (needed, free), "ram": (needed, free_host), "stream": (streamed, free_host)}
     tiers = {
         name: {"bytes": size, "free": room, "fits": fits_in_memory(size, room)} for name, (size, room) in rows.items()
