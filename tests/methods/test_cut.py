@@ -11,9 +11,6 @@ from translate.methods.base import Clock
 from translate.methods.cut import CUT, FastCUT
 from translate.nn.init import normal_
 from translate.nn.networks.antialias import AntialiasDiscriminator
-from translate.nn.patchnce import (
-    nce_layers,
-)
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
