@@ -85,7 +85,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     except CycloptsError as e:
         words = " ".join(["translate", *(e.command_chain or ())])
         text = " ".join(str(e).split())
-        if isinstance(e, UnusedCliTokensError):
+        if isinstance(e, UnusedCliTokensError) and e.unused_tokens:
             text = f"unexpected argument {e.unused_tokens[0]!r}"
         print_error(f"{text} (see {words} --help)")
         return 2

@@ -54,12 +54,16 @@ def flag_parameters(
     hints = typing.get_type_hints(options)
     parameters = []
     for f in fields(options):
-        group = "Common" if f.name in common else f.metadata["group"] or "Parameters"
+        group = "Common" if f.name in common else f.metadata["group"]
         flag = (names or {}).get(f.name, flag_name(f.name))
         hint: Any = _flag_type(f, hints[f.name], switches)
         negative = "--no-" + flag.removeprefix("--") if switches and f.default is True else ()
         described = Parameter(
-            flag, help=_help_text(f, with_defaults), show_default=False, negative=negative, group=GROUPS[group]
+            flag,
+            help=_help_text(f, with_defaults),
+            show_default=False,
+            negative=negative,
+            group=GROUPS[group] if group else None,
         )
         parameters.append(
             inspect.Parameter(
