@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from translate import config
-from translate.methods import METHODS, Method
+from translate.methods import METHODS
 from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import GENERATORS
@@ -23,8 +23,9 @@ TWO_DOMAINS = ("paired", "unpaired")
 
 
 def distinct_methods() -> list[str]:
-    """Each recipe once: rows that are another one's class with other defaults are left out."""
-    return [name for name, cls in METHODS.items() if cls.__bases__ == (Method,)]
+    """Return each method once: rows that are another row's class with other defaults are left out."""
+    rows = set(METHODS.values())
+    return [name for name, cls in METHODS.items() if rows.isdisjoint(cls.__mro__[1:])]
 
 
 def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
@@ -88,10 +89,21 @@ def assert_equal_state(left: Any, right: Any, where: str = "state") -> None:
 
 
 def small_generator(name, norm="instance", dropout=False, key=0):
-    """A narrow generator in float64 whose weights are large enough to matter."""
+    """Return a narrow generator in float64 whose weights are large enough to matter."""
     net = GENERATORS[name](3, 3, 4, norm, dropout).double()
     return normal_(net, key, gain=0.2)
 
 
 def random_tensor(*shape, seed=0):
+    """Return a float64 tensor of uniform numbers in [-1, 1)."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+
+
+def on_meta(build, *args, **kwargs):
+    """Build a network on the meta device, without memory for its weights."""
+    with torch.device("meta"):
+        return build(*args, **kwargs)
+
+
+def parameter_count(net):
+    return sum(p.numel() for p in net.parameters())

@@ -71,7 +71,7 @@ def test_parts_of_a_folder_are_held_side_by_side_but_not_beside_the_whole(tmp_pa
             ):
                 pass
     with atomic.lock_folder(tmp_path, "wait"):
-        monkeypatch.setattr(atomic, "PATIENCE", 0)
+        monkeypatch.setattr(atomic, "LOCK_WAIT_SECONDS", 0)
         with pytest.raises(BusyError), atomic.lock_folder(tmp_path, "wait", "0-of-2"):
             pass
     assert names(tmp_path) == []
@@ -134,12 +134,12 @@ def test_remove_temporaries_takes_only_those_of_killed_writers(tmp_path):
 WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
-from translate import files
+from translate import atomic
 print("ready", flush=True)
 n = 0
 while True:
     n = 1 - n
-    files.write(Path(sys.argv[1]), bytes([n]) * 300_000)
+    atomic.write(Path(sys.argv[1]), bytes([n]) * 300_000)
 """
 
 
@@ -223,10 +223,10 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
 LOCK_ON_A_FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from translate import errors, files
+from translate import atomic, errors
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # files can be made, but nothing written into them
 try:
-    with files.locked(Path(sys.argv[1]), "wait"):
+    with atomic.lock_folder(Path(sys.argv[1]), "wait"):
         pass
 except errors.StorageError as e:
     print("ready", flush=True)
@@ -271,8 +271,8 @@ def test_one_bad_name_is_no_failure_of_the_disk(number, disk):
 HOLD_THE_LOCK = """
 import sys, time
 from pathlib import Path
-from translate import files
-with files.locked(Path(sys.argv[1]), "wait"):
+from translate import atomic
+with atomic.lock_folder(Path(sys.argv[1]), "wait"):
     print("ready", flush=True)
     time.sleep(600)
 """

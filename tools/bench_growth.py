@@ -39,7 +39,8 @@ from translate.data.preprocessing import Preprocessing
 from translate.methods import METHODS
 from translate.runtime.precision import resolve_precision
 from translate.trained.folder import write_trained_model
-from translate.training.engine import Engine, split_batch
+from translate.training.engine import Engine
+from translate.training.micro_batches import split_batch
 from translate.training.schedule import Schedule
 
 CPU = torch.device("cpu")

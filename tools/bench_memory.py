@@ -22,7 +22,8 @@ from translate import config
 from translate.methods import METHODS
 from translate.runtime.precision import resolve_precision
 from translate.training import memory_estimate
-from translate.training.engine import Engine, split_batch
+from translate.training.engine import Engine
+from translate.training.micro_batches import split_batch
 from translate.training.schedule import Schedule
 
 CPU = torch.device("cpu")

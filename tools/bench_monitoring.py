@@ -23,9 +23,10 @@ from translate.runtime.memory import allocated_memory
 from translate.runtime.precision import resolve_precision
 from translate.training import loop
 from translate.training.engine import Engine
-from translate.training.log import Log
+from translate.training.log import Log, ScalarMeans
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.monitors.health_checks import HealthMonitor
+from translate.training.sample_grid import preview
 from translate.training.schedule import Schedule
 
 LOG_EVERY, SAMPLES, PLANNED = 100, 4, 100_000
@@ -78,7 +79,7 @@ def picture(count: int, shape: tuple[int, ...], engine: Engine) -> torch.Tensor:
 
 def looks(engine: Engine, sample: dict[str, torch.Tensor], log: Log) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is done beside the steps."""
-    means, sentinels, judge = loop.ScalarMeans(), HealthMonitor(sample), DiscriminatorOutputMonitor(sample)
+    means, sentinels, judge = ScalarMeans(), HealthMonitor(sample), DiscriminatorOutputMonitor(sample)
 
     def point() -> None:
         means.add({f"loss/g/{i}": torch.ones((), device=engine.device) for i in range(8)})
@@ -92,7 +93,10 @@ def looks(engine: Engine, sample: dict[str, torch.Tensor], log: Log) -> Iterator
         log.print_progress(engine.images, PLANNED, values)
 
     yield POINT, point
-    yield "sample grid", lambda: log.grid(engine.images, images.make_comparison_grid(loop.preview(engine, sample)))
+    yield (
+        "sample grid",
+        lambda: log.add_sample_grid(engine.images, images.make_comparison_grid(preview(engine, sample))),
+    )
     yield "sentinels", lambda: sentinels(engine)
     yield "judge", lambda: judge(engine)
 

@@ -1,4 +1,4 @@
-"""Image-to-image translation: train pix2pix, CycleGAN and their kin, convert folders of images, watch training in TensorBoard.
+"""Image-to-image translation: train pix2pix, CycleGAN and related methods, convert folders of images, evaluate the results.
 
 >>> import translate
 >>> run = translate.train("cyclegan", "datasets/earth_season", images=1000)
@@ -13,17 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from translate.version import __version__
 
-_LAZY = (
-    "load",
-    "train",
-    "convert",
-    "evaluate",
-    "export",
-    "import_weights",
-    "sample",
-    "Run",
-    "Translator",
-)  # of translate.api, which needs torch
+_LAZY = ("Run", "Translator", "convert", "evaluate", "export", "import_weights", "load", "sample", "train")
+"""Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
     "Run",
     "Translator",

@@ -321,7 +321,7 @@ _KINDS = {int: "a whole number", float: "a number", bool: "on or off", str: "a n
 
 
 def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
-    """Return a value in the type of its setting. UsageError where it has none of its types or is beyond its limits."""
+    """Return a value in the type of its setting. Raises UsageError if it has another type or is beyond the limits."""
     kinds = tuple(kind for kind in typing.get_args(hint) or (hint,) if kind is not types.NoneType)
     choices, accepts = f.metadata["choices"], f.metadata["accepts"]
     low, high = f.metadata["low"], f.metadata["high"]

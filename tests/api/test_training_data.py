@@ -26,7 +26,7 @@ def load(unpaired_root):
     return load
 
 
-def taken(batches, count: int) -> list[torch.Tensor]:
+def take(batches, count: int) -> list[torch.Tensor]:
     return [torch.cat([batch["a"], batch["b"]]).clone() for batch in islice(batches, count)]
 
 
@@ -34,30 +34,30 @@ def taken(batches, count: int) -> list[torch.Tensor]:
 def test_the_step_that_begins_at_the_image_or_after_it_is_the_first(load, image):
     """Of batches of 2: with 5, images 4 and 5 are still a batch of the first loader."""
     run = training_data.loop_data(load(20), {}, training_data.LaterLoader(image, lambda: load(16)))
-    whole = taken(run.batches(0, 5), 6)
-    first, later = taken(load(20).batches(0), 3), taken(load(16).batches(6), 3)
+    whole = take(run.batches(0, 5), 6)
+    first, later = take(load(20).batches(0), 3), take(load(16).batches(6), 3)
     torch.testing.assert_close(whole, first + later, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("start", [2, 6, 10])
 def test_a_run_that_goes_on_sees_what_one_that_was_not_stopped_sees(load, start):
     run = training_data.loop_data(load(20), {}, training_data.LaterLoader(6, lambda: load(16)))
-    whole = taken(run.batches(0, 5), 8)
-    torch.testing.assert_close(taken(run.batches(start, 5), 8 - start // 2), whole[start // 2 :], rtol=0, atol=0)
+    whole = take(run.batches(0, 5), 8)
+    torch.testing.assert_close(take(run.batches(start, 5), 8 - start // 2), whole[start // 2 :], rtol=0, atol=0)
 
 
 def test_other_draws_after_going_back_are_of_both_loaders(load):
     run = training_data.loop_data(load(20), {}, training_data.LaterLoader(6, lambda: load(16)))
-    before, after = (taken(run.batches(0, seed), 6) for seed in (5, 6))
+    before, after = (take(run.batches(0, seed), 6) for seed in (5, 6))
     assert not any(torch.equal(x, y) for x, y in zip(before, after, strict=True))
 
 
 def test_the_second_loader_is_made_once_and_only_when_it_is_needed(load):
     made = []
     run = training_data.loop_data(load(20), {}, training_data.LaterLoader(4, lambda: made.append(load(16)) or made[-1]))
-    assert (taken(run.batches(0, 5), 2), len(made))[1] == 0
-    taken(run.batches(0, 5), 3)
-    taken(run.batches(4, 5), 1)
+    assert (take(run.batches(0, 5), 2), len(made))[1] == 0
+    take(run.batches(0, 5), 3)
+    take(run.batches(4, 5), 1)
     assert len(made) == 1
 
 

@@ -220,7 +220,7 @@ def test_a_header_without_end(tmp_path):
     with gzip.open(tmp_path / "x.tar.gz", "wb", compresslevel=1) as packed:
         packed.write(head.tobuf(tarfile.USTAR_FORMAT) + pax.ljust(512, b"\0"))
         packed.write(info.tobuf(tarfile.USTAR_FORMAT) + b"99999999\n" + b"1\n" * (info.size // 2))
-    refused(tmp_path / "x.tar.gz", "a header that is too long")
+    refused(tmp_path / "x.tar.gz", "a header is too long")
 
 
 def test_a_zip_whose_members_share_their_bytes(tmp_path):

@@ -110,7 +110,7 @@ def test_translating_a_batch_is_translating_each_image(name, tiny):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_preview_leaves_no_trace(name, tiny):
-    from translate.training.loop import preview
+    from translate.training.sample_grid import preview
 
     engine = tiny.engine(name)
     engine.step(tiny.engine_batch(name, engine))

@@ -150,8 +150,10 @@ def test_every_mode_of_pillow(request: pytest.FixtureRequest, convert: Convert, 
         with Image.open(folder / name) as given, Image.open(tmp_path / "out" / entry["output"]) as made:
             assert made.size == (13, 7)
             wide = name[0] in "IF"  # more than 8 bits: kept, and then cut down by Pillow here
-            difference = np.asarray(images.read(tmp_path / "out" / entry["output"], model.channels("b")).pixels, int)
-            difference -= np.asarray(images.from_pil_image(model(given), model.channels("b")).pixels, int)
+            difference = np.asarray(
+                images.read(tmp_path / "out" / entry["output"], model.input_channels("b")).pixels, int
+            )
+            difference -= np.asarray(images.from_pil_image(model(given), model.input_channels("b")).pixels, int)
             assert np.abs(difference).max() <= wide, name
             assert ("A" in made.getbands()) == (name in ("LA.png", "P-clear.png", "RGBA.png", "RGBA.webp"))
 
@@ -873,7 +875,7 @@ def test_the_process_keeps_its_warnings(
         finally:
             ended.set()
 
-    monkeypatch.setattr(images, "decode", waiting)
+    monkeypatch.setattr(images, "from_pil_image", waiting)
     monkeypatch.setattr(images, "read", noting)
     before = list(warnings.filters)
     assert convert(tmp_path / "in", tmp_path / "out").done == 2

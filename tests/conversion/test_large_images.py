@@ -66,8 +66,8 @@ def test_what_does_not_fit_whole_is_tiled_unasked(
 ) -> None:  # fmt: skip
     convert(source, tmp_path / "whole")
     assert tiled == []
-    room = tiling.estimate_whole(cyclegan, "b", 250, 330) - 1
-    monkeypatch.setattr(memory, "HEAP", 0)
+    room = tiling.TilePlanner(cyclegan, "b").estimate_whole(250, 330) - 1
+    monkeypatch.setattr(memory, "HEAP_BYTES", 0)
     monkeypatch.setattr(memory, "free_memory", lambda device: room / memory.USABLE_FRACTION)
     convert(source, tmp_path / "out")
     assert [shape for shape, _ in tiled] == [(250, 330)]
@@ -97,7 +97,7 @@ def test_memory_that_runs_out_all_the_same(
 def test_a_unet_fails_on_what_does_not_fit_and_says_what_does(
     convert: Convert, pix2pix: Translator, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = tiling.estimate_whole(pix2pix, "b", 250, 330) - 1
+    room = tiling.TilePlanner(pix2pix, "b").estimate_whole(250, 330) - 1
     monkeypatch.setattr(memory, "free_memory", lambda device: room / memory.USABLE_FRACTION)
     result = convert(source, tmp_path / "out", model=pix2pix)
     assert (result.done, list(result.failures)) == (1, ["large.png"])

@@ -16,9 +16,9 @@ from translate.data import batch_augment
 from translate.data.batch_augment import BATCH_AUGMENTATIONS, Warp, apply_augmentations, parse_augmentations, resample
 from translate.errors import UsageError
 
-GEOMETRY = [row for row, effect in BATCH_AUGMENTATIONS.items() if effect.colour is None]
-WARPS = [row for row, effect in BATCH_AUGMENTATIONS.items() if effect.warp is not None]
-MOVES = [row for row, effect in BATCH_AUGMENTATIONS.items() if effect.move is not None]
+GEOMETRY = [row for row, augmentation in BATCH_AUGMENTATIONS.items() if augmentation.colour is None]
+WARPS = [row for row, augmentation in BATCH_AUGMENTATIONS.items() if augmentation.warp is not None]
+MOVES = [row for row, augmentation in BATCH_AUGMENTATIONS.items() if augmentation.move is not None]
 
 
 def keys(count: int = 2, seed: int = 3) -> Tensor:
@@ -53,8 +53,8 @@ def inner(x: Tensor, border: int = 6) -> Tensor:
 
 
 def test_a_row_does_exactly_one_thing():
-    for effect in BATCH_AUGMENTATIONS.values():
-        assert sum(part is not None for part in (effect.move, effect.warp, effect.colour)) == 1
+    for augmentation in BATCH_AUGMENTATIONS.values():
+        assert sum(part is not None for part in (augmentation.move, augmentation.warp, augmentation.colour)) == 1
 
 
 def test_the_documentation_names_every_row():
@@ -70,7 +70,7 @@ def test_flags_are_read_in_the_tables_order():
 
 
 @pytest.mark.parametrize(("text", "hint"), [("colour", "did you mean color"), ("flip,xyzzy", "possible: flip, vflip")])
-def test_an_unknown_effect_is_named_with_its_neighbour(text, hint):
+def test_an_unknown_augmentation_is_named_with_its_neighbour(text, hint):
     with pytest.raises(UsageError, match=f"--augment {text}: .*'{text.split(',')[-1]}'; {hint}"):
         parse_augmentations(text)
 
@@ -102,7 +102,7 @@ def test_half_precision_still_tells_pixels_apart():
 
 
 @pytest.mark.parametrize("row", BATCH_AUGMENTATIONS)
-def test_every_effect_changes_images_and_does_so_differently(row):
+def test_every_augmentation_changes_images_and_does_so_differently(row):
     x = images(1).expand(16, -1, -1, -1)
     y = apply_augmentations(x, keys(16), "a", [row])
     distinct = {image.numpy().tobytes() for image in y}
@@ -148,7 +148,7 @@ def test_a_row_draws_the_same_whatever_else_is_done():
     )
 
 
-def test_the_order_in_which_effects_are_asked_for_does_not_matter():
+def test_the_order_in_which_augmentations_are_asked_for_does_not_matter():
     x = images()
     assert torch.equal(
         apply_augmentations(x, keys(), "a", list(BATCH_AUGMENTATIONS)),
@@ -199,9 +199,9 @@ def test_the_identity_warp_changes_nothing():
 
 @pytest.mark.parametrize("row", WARPS)
 def test_the_neutral_draw_changes_nothing(row):
-    effect = BATCH_AUGMENTATIONS[row]
-    u = torch.full((2, effect.draws), 0.0 if row == "jitter" else 0.5)
-    close(resample(images(), effect.warp(u, 24, 24)), images())
+    augmentation = BATCH_AUGMENTATIONS[row]
+    u = torch.full((2, augmentation.draws), 0.0 if row == "jitter" else 0.5)
+    close(resample(images(), augmentation.warp(u, 24, 24)), images())
 
 
 def test_a_shift_by_whole_pixels_mirrors_what_comes_in():
@@ -245,7 +245,7 @@ def test_two_warps_at_once_are_one_after_the_other():
     assert (inner(resample(x, second.compose(first)), 20) - inner(at_once, 20)).abs().max() > 0.02
 
 
-def test_effects_that_warp_are_done_in_turn_but_resampled_once():
+def test_warps_are_composed_and_resampled_once():
     x, key = smooth(12, 1, 64, 64), keys(12)
     one_by_one = x
     for row in WARPS:

@@ -16,7 +16,7 @@ from translate.data.streaming import StreamingSource
 
 CPU = torch.device("cpu")
 TIERS = ["resident", "ram", "stream"]
-RECIPE = Preprocessing(20, 16, True, (3, 3))
+PREPROCESSING = Preprocessing(20, 16, True, (3, 3))
 BAD = ("x/2", "z/2")
 """The last of x, in whose place an image of y is shown, and the last of all, in whose place that is an image of x."""
 
@@ -48,16 +48,23 @@ def split(request, tmp_path):
     return layouts.find_split(tmp_path, "images" if request.param == "images" else "domains")
 
 
-def source(split, recipe=RECIPE, batch_size=4):
-    order = Sampler(split, 0)
+def context(split, preprocessing=PREPROCESSING, batch_size=4):
+    sampler = Sampler(split, 0)
     return LoaderContext(
-        split, recipe, order, BatchSampler(order, batch_size), CPU, torch.float32, lambda line: None, workers=0
+        split,
+        preprocessing,
+        sampler,
+        BatchSampler(sampler, batch_size),
+        CPU,
+        torch.float32,
+        lambda line: None,
+        workers=0,
     )
 
 
 def loader(split, tier, workers=0, **options):
     options = LoaderOptions(batch_size=4, seed=0, tier=tier, workers=workers, **options)
-    return Loader(split, RECIPE, options, device=CPU, say=lambda line: None)
+    return Loader(split, PREPROCESSING, options, device=CPU, say=lambda line: None)
 
 
 def take(batches, count=9):
@@ -96,7 +103,7 @@ def test_the_label_is_that_of_the_image_that_is_shown(split, tier):
 
 
 def test_every_way_to_a_device_gives_the_same(split):
-    memory = InMemorySource(source(split), on_device=True)
+    memory = InMemorySource(context(split), on_device=True)
     expected = take(loader(split, "resident").batches(4))
     assert same(take(memory._gathered(4)), expected)
     assert same(take(prefetch_to_device(memory.context, memory.crop_on_host(4))), expected)
@@ -119,7 +126,7 @@ def test_worker_processes_give_the_same(split):
     assert same(take(loader(split, "stream", workers=2).batches(0)), take(loader(split, "ram").batches(0)))
 
 
-def test_effects_leave_labels_alone(split, monkeypatch):
+def test_augmentations_leave_labels_alone(split, monkeypatch):
     monkeypatch.setattr(batch_augment, "apply_augmentations", lambda x, *_: -x)
     plain, turned = (take(loader(split, "ram", augmentations=chosen).batches(0), 2) for chosen in ((), ("jitter",)))
     assert all(
@@ -128,7 +135,7 @@ def test_effects_leave_labels_alone(split, monkeypatch):
 
 
 def test_a_fixed_batch_shows_every_domain_and_white_keeps_its_label(split):
-    batch = fixed_batch(split, RECIPE, 99, CPU, torch.float64)
+    batch = fixed_batch(split, PREPROCESSING, 99, CPU, torch.float64)
     assert len(batch["a"]) == 9
     for place, (image, label) in enumerate(zip(batch["a"], batch["label"].tolist(), strict=True)):
         domain, number = "xyz"[place // 3], place % 3
@@ -137,12 +144,12 @@ def test_a_fixed_batch_shows_every_domain_and_white_keeps_its_label(split):
         assert label == (row(grey(domain, number)) if isinstance(label, list) else place // 3)
     assert batch["label"].dtype == (torch.float32 if isinstance(label, list) else torch.int64)
     if not isinstance(label, list):
-        assert fixed_batch(split, RECIPE, 3, CPU, torch.float32)["label"].tolist() == [0, 1, 2]
+        assert fixed_batch(split, PREPROCESSING, 3, CPU, torch.float32)["label"].tolist() == [0, 1, 2]
 
 
 def test_what_is_loaded_is_said_with_its_labels(split):
     said = []
-    Loader(split, RECIPE, LoaderOptions(batch_size=1, seed=0), device=CPU, say=said.append)
+    Loader(split, PREPROCESSING, LoaderOptions(batch_size=1, seed=0), device=CPU, say=said.append)
     assert said[0].startswith(f"data: 9 images ({', '.join(split.label_names)}), ")
 
 
@@ -150,4 +157,4 @@ def test_images_without_labels_have_none_in_their_batches(images_root):
     split = layouts.find_split(images_root, "images")
     for tier in TIERS:
         assert take(loader(split, tier).batches(0), 1)[0].keys() == {"a"}
-    assert fixed_batch(split, RECIPE, 2, CPU, torch.float32).keys() == {"a"}
+    assert fixed_batch(split, PREPROCESSING, 2, CPU, torch.float32).keys() == {"a"}

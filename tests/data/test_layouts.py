@@ -1,11 +1,11 @@
+"""Layouts of data folders, decided by names alone."""
+
 import os
-import shutil
 
 import pytest
 
 from translate.data import layouts
 from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS
-from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 
 # Layouts are decided by names alone, so these files hold a few bytes that are no image.
@@ -192,14 +192,6 @@ def test_two_images_of_one_name_are_no_pair(tmp_path):
     assert "1.jpg" in message
 
 
-# Splits.
-
-
-@pytest.mark.parametrize(("a", "b", "length"), [(5, 7, 7), (7, 5, 7), (3, 3, 3), (4, 0, 4)])
-def test_an_epoch_is_as_long_as_the_larger_domain(a, b, length, tmp_path):
-    assert len(Split((ImageRef(tmp_path),) * a, (ImageRef(tmp_path),) * b, paired=False)) == length
-
-
 @pytest.mark.parametrize(
     ("folders", "expected"),
     [
@@ -217,50 +209,3 @@ def test_held_out_images_are_of_val_then_of_test(layout, folders, expected, tmp_
     assert (None if found is None else found.a[0].path.parent.name) == expected
     if found is not None:
         assert layouts.held_out_split(tmp_path, layout, "b2a") == found.swapped()
-
-
-NAMES = ["trainA/1.png", "trainA/2.png", "trainB/1.png", "trainB/2.png"]
-
-
-def fingerprint(root):
-    return layouts.find_split(root, "paired").fingerprint()
-
-
-def test_a_fingerprint_stays_when_the_folder_is_moved_or_touched(tmp_path):
-    root = make(tmp_path / "here", *NAMES)
-    before = fingerprint(root)
-    shutil.move(root, tmp_path / "there")
-    os.utime(tmp_path / "there" / "trainA" / "1.png", (1, 1))
-    assert fingerprint(tmp_path / "there") == before
-
-
-def grow(root):
-    (root / "trainA" / "1.png").write_bytes(b"longer than before")
-
-
-def rename(root):
-    for domain in ("trainA", "trainB"):
-        (root / domain / "1.png").rename(root / domain / "0.png")
-
-
-def add(root):
-    make(root, "trainA/3.png", "trainB/3.png")
-
-
-def drop(root):
-    for domain in ("trainA", "trainB"):
-        (root / domain / "2.png").unlink()
-
-
-@pytest.mark.parametrize("change", [grow, rename, add, drop])
-def test_a_fingerprint_changes_with_the_files(change, tmp_path):
-    root = make(tmp_path, *NAMES)
-    before = fingerprint(root)
-    change(root)
-    assert fingerprint(root) != before
-
-
-def test_a_fingerprint_changes_with_the_direction(tmp_path):
-    make(tmp_path, "trainA/1.png", "trainB/1.longer.png", "trainB/1.png")
-    found = layouts.find_split(tmp_path, "unpaired")
-    assert found.swapped().fingerprint() != found.fingerprint()

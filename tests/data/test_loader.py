@@ -1,18 +1,18 @@
+"""Batches of the loader: what they hold, whatever the tier, the start and the number of processes."""
+
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.stats import chi2_contingency, chisquare
 
-from translate import images, keyed_random
+from translate import images
 from translate.data import crop_flip, layouts
-from translate.data.in_memory import readable_substitutes
-from translate.data.loader import Loader, LoaderOptions, fixed_batch
+from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.sampler import Sampler
-from translate.data.split import ImageRef, Split
+from translate.data.split import Split
 from translate.errors import DataError
 from translate.runtime import memory
 
@@ -21,15 +21,15 @@ TIERS = ["resident", "ram", "stream"]
 
 
 def loader(
-    split, *, load=20, crop=16, flip=True, channels=(3, 3), batch_size=3, said=None, recipe=None, tier="resident",
+    split, *, load=20, crop=16, flip=True, channels=(3, 3), batch_size=3, said=None, preprocessing=None, tier="resident",
     workers=0, seed=0, dtype=torch.float32, rank=0, world_size=1, **options,
 ):  # fmt: skip
     say = (said if said is not None else []).append
-    recipe = Preprocessing(load, crop, flip, channels, **(recipe or {}))
+    preprocessing = Preprocessing(load, crop, flip, channels, **(preprocessing or {}))
     options = LoaderOptions(
         batch_size=batch_size, seed=seed, rank=rank, world_size=world_size, tier=tier, workers=workers, **options
     )
-    return Loader(split, recipe, options, device=CPU, dtype=dtype, say=say)
+    return Loader(split, preprocessing, options, device=CPU, dtype=dtype, say=say)
 
 
 def take(loader, count, start=0):
@@ -46,11 +46,6 @@ def equal(x, y):
     return x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
 
 
-def some(a, b, paired=False):
-    """A split of so many images that are never opened."""
-    return Split((ImageRef(None),) * a, (ImageRef(None),) * b, paired)
-
-
 @pytest.fixture
 def unpaired(unpaired_root):
     return layouts.find_split(unpaired_root, "unpaired")
@@ -64,53 +59,6 @@ def paired(paired_root):
 @pytest.fixture(params=["unpaired", "paired"])
 def split(request):
     return request.getfixturevalue(request.param)
-
-
-# The order.
-
-
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("epoch", [0, 1, 5])
-def test_an_epoch_has_every_image_of_a_once(epoch, paired):
-    order = Sampler(some(9, 9 if paired else 4, paired), seed=0)
-    assert sorted(order(n)[0] for n in range(9 * epoch, 9 * epoch + 9)) == list(range(9))
-
-
-def test_a_smaller_domain_a_goes_round_within_the_epoch():
-    order = Sampler(some(3, 8), seed=0)
-    counts = np.bincount([order(n)[0] for n in range(8, 16)])
-    assert sorted(counts) == [2, 3, 3]
-
-
-def test_partners_stay_together():
-    order = Sampler(some(6, 6, paired=True), seed=0)
-    assert all(a == b for a, b in map(order, range(30)))
-
-
-def test_epochs_and_seeds_have_their_own_order():
-    orders = {
-        tuple(Sampler(some(9, 9), seed)(n)[0] for n in range(9 * e, 9 * e + 9)) for seed in (0, 1) for e in (0, 1)
-    }
-    assert len(orders) == 4
-
-
-def test_unpaired_b_is_uniform_and_says_nothing_of_a():
-    order = Sampler(some(3, 4), seed=0)
-    table = np.zeros((3, 4))
-    for n in range(4 * 600):
-        table[order(n)] += 1
-    assert chisquare(table.sum(0)).pvalue > 1e-3
-    assert chi2_contingency(table).pvalue > 1e-3
-
-
-def test_the_order_of_asking_does_not_matter():
-    forwards, backwards = Sampler(some(5, 7), seed=3), Sampler(some(5, 7), seed=3)
-    assert [forwards(n) for n in range(40)] == [backwards(n) for n in reversed(range(40))][::-1]
-
-
-def test_without_b_the_order_is_that_of_a():
-    order = Sampler(some(5, 0), seed=0)
-    assert sorted(order(n)[0] for n in range(5)) == list(range(5))
 
 
 # Batches.
@@ -129,9 +77,9 @@ def test_batches_are_full_and_in_range(split, tier):
 
 def test_images_are_those_of_the_files_in_the_order(unpaired):
     got = take(loader(unpaired, load=24, crop=24, flip=False), 5)
-    order = Sampler(unpaired, seed=0)
+    sampler = Sampler(unpaired, seed=0)
     for n in range(15):
-        for name, refs, i in zip("ab", (unpaired.a, unpaired.b), order(n), strict=True):
+        for name, refs, i in zip("ab", (unpaired.a, unpaired.b), sampler(n), strict=True):
             pixels = np.asarray(Image.open(refs[i].path).resize((24, 24), Image.Resampling.BICUBIC))
             assert torch.equal(got[name][n], images.to_tensor(pixels))
 
@@ -214,9 +162,9 @@ def test_unpaired_images_are_cut_and_flipped_apart(unpaired):
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_crop_as_large_as_the_image_is_the_image(split, tier):
     batch = take(loader(split, load=16, crop=16, flip=False, tier=tier), 4)
-    order = Sampler(split, seed=0)
+    sampler = Sampler(split, seed=0)
     for n in range(12):
-        a, b = order(n)
+        a, b = sampler(n)
         assert torch.equal(batch["a"][n], images.normalize(decode(split.a[a], 3, 16), torch.float32))
         assert torch.equal(batch["b"][n], images.normalize(decode(split.b[b], 3, 16), torch.float32))
 
@@ -256,21 +204,13 @@ def bad_files(root, bad_a, bad_b, layout):
     return layouts.find_split(root, layout)
 
 
-@pytest.mark.parametrize(
-    ("bad", "used"),
-    [((), [0, 1, 2, 3, 4]), ((1, 2, 4), [0, 3, 3, 3, 0]), ((0,), [1, 1, 2, 3, 4]), ((0, 1, 2, 4), [3] * 5)],
-)
-def test_the_next_readable_image_takes_the_place(bad, used):
-    assert readable_substitutes([i not in bad for i in range(5)]) == used
-
-
 @pytest.mark.parametrize("tier", TIERS)
-def test_a_bad_file_is_replaced_by_the_next_good_one_and_said_once(tier, tmp_path):
+def test_an_unreadable_file_is_replaced_by_the_next_readable_one_and_said_once(tier, tmp_path):
     split = bad_files(tmp_path, {1, 2, 4}, {0}, "unpaired")
     said = []
     batch = take(loader(split, tier=tier, said=said), 20)
-    order = Sampler(split, seed=0)
-    drawn = [order(n) for n in range(60)]
+    sampler = Sampler(split, seed=0)
+    drawn = [sampler(n) for n in range(60)]
     assert grey_of(batch["a"]) == [[0, 3, 3, 3, 0][a] for a, _ in drawn]
     assert grey_of(batch["b"]) == [[1, 1, 2, 3, 4][b] for _, b in drawn]
     skipped = sorted(line for line in said if line.startswith("skipped"))
@@ -279,18 +219,18 @@ def test_a_bad_file_is_replaced_by_the_next_good_one_and_said_once(tier, tmp_pat
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_a_pair_with_a_bad_file_is_replaced_whole(tier, tmp_path):
+def test_a_pair_with_an_unreadable_file_is_replaced_whole(tier, tmp_path):
     split = bad_files(tmp_path, {1}, {2}, "paired")
     batch = take(loader(split, tier=tier), 10)
-    order = Sampler(split, seed=0)
-    expected = [[0, 3, 3, 3, 4][order(n)[0]] for n in range(30)]
+    sampler = Sampler(split, seed=0)
+    expected = [[0, 3, 3, 3, 4][sampler(n)[0]] for n in range(30)]
     assert grey_of(batch["a"]) == grey_of(batch["b"]) == expected
 
 
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 @pytest.mark.parametrize("domain", ["trainA", "trainB"])
 @pytest.mark.parametrize("tier", TIERS)
-def test_a_domain_without_a_good_file_is_a_data_error(tier, domain, layout, tmp_path):
+def test_a_domain_without_a_readable_file_is_a_data_error(tier, domain, layout, tmp_path):
     split = bad_files(tmp_path, *((range(5), ()) if domain == "trainA" else ((), range(5))), layout)
     with pytest.raises(DataError) as caught:
         loader(split, tier=tier)
@@ -317,162 +257,6 @@ def test_workers_change_nothing(tmp_path):
     assert sorted(line.split("/")[-2] for line in said if line.startswith("skipped")) == ["trainA", "trainB"]
 
 
-# One file.
-
-
-@pytest.mark.parametrize(("width", "size"), [(8, 4), (9, 4), (10, 5), (2, 3), (3, 3)])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_halves_meet_at_half_the_width(channels, width, size, tmp_path):
-    """Rounded down, so the right one takes the column that is left over, as in the reference."""
-    pixels = np.random.default_rng(0).integers(0, 256, (size, width), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    for half, columns in (("left", slice(0, width // 2)), ("right", slice(width // 2, width))):
-        expected = Image.fromarray(pixels[:, columns]).resize((size, size), Image.Resampling.BICUBIC)
-        decoded = decode(ImageRef(tmp_path / "x.png", half), channels, size)
-        assert torch.equal(decoded, torch.from_numpy(np.array(expected)).expand(channels, -1, -1))
-
-
-@pytest.mark.parametrize("half", ["left", "right"])
-def test_one_pixel_has_no_halves(half, tmp_path):
-    Image.new("RGB", (1, 5)).save(tmp_path / "x.png")
-    reason = decode(ImageRef(tmp_path / "x.png", half), 3, 4)
-    assert isinstance(reason, images.ImageError)
-    assert "too narrow" in str(reason)
-
-
-def test_images_of_any_shape_become_squares(tmp_path):
-    Image.new("RGB", (3, 50), (9, 8, 7)).save(tmp_path / "x.png")
-    square = decode(ImageRef(tmp_path / "x.png"), 3, 6)
-    assert torch.equal(square, torch.tensor([9, 8, 7], dtype=torch.uint8)[:, None, None].expand(3, 6, 6))
-
-
-# Random crops. The stored image tells its coordinates: red is the row, green the column.
-
-ROWS, COLUMNS = torch.meshgrid(torch.arange(7), torch.arange(9), indexing="ij")
-COORDINATES = torch.stack([ROWS, COLUMNS])[None].to(torch.uint8)
-
-
-def by_slices(stored, cuts, index, size):
-    """The three ways to cut give the same."""
-    out = torch.empty(len(index), stored.shape[1], size, size, dtype=torch.float64)
-    where = zip(cuts.top.tolist(), cuts.left.tolist(), cuts.mirrored.tolist(), strict=True)
-    return images.quantize(crop_flip.crop_into([stored[i] for i in index.tolist()], list(where), out, None))
-
-
-def by_gather(stored, cuts, index, size):
-    return crop_flip.gather_crops(stored, index, cuts, size, size)
-
-
-def by_flat_gather(stored, cuts, index, size):
-    """With another image before, between and after those that are wanted."""
-    _, channels, height, width = stored.shape
-    parts = [part for image in stored for part in (torch.full((5,), 99, dtype=stored.dtype), image.reshape(-1))]
-    flat = torch.cat([*parts, torch.full((3,), 99, dtype=stored.dtype)])
-    offsets = 5 + index * (5 + channels * height * width)
-    heights, widths = torch.full_like(index, height), torch.full_like(index, width)
-    images = crop_flip.FlatImages(flat, channels, offsets, heights, widths)
-    return crop_flip.gather_flat_crops(images, cuts, size, size)
-
-
-CUTTERS = [by_slices, by_gather, by_flat_gather]
-
-
 def drawn(stored, key, name, size, flip):
     heights, widths = (torch.full((len(key),), n) for n in stored.shape[2:])
     return crop_flip.draw_cuts(key, name, heights, widths, size, flip)
-
-
-def cuts(cutter, count, size, flip, name="a"):
-    """Top, left and whether it is flipped of `count` crops."""
-    key, index = keyed_random.image_keys(0, torch.arange(count)), torch.zeros(count, dtype=torch.int64)
-    crops = cutter(COORDINATES, drawn(COORDINATES, key, name, size, flip), index, size).long()
-    top, first, last = crops[:, 0, 0, 0], crops[:, 1, 0, 0], crops[:, 1, 0, -1]
-    left = torch.minimum(first, last)
-    along = torch.arange(size)
-    columns = torch.where((first > last)[:, None], left[:, None] + along.flip(0), left[:, None] + along)
-    assert torch.equal(crops[:, 0], (top[:, None] + along)[:, :, None].expand(-1, -1, size))
-    assert torch.equal(crops[:, 1], columns[:, None, :].expand(-1, size, -1))
-    return top, left, first > last
-
-
-@pytest.mark.parametrize("cutter", CUTTERS)
-def test_offsets_and_flips_are_uniform_and_independent(cutter):
-    """Of 7×9 pixels, crops of 4×4 start in 4 rows and 6 columns, and half of them are flipped."""
-    top, left, flipped = cuts(cutter, 9600, 4, flip=True)
-    counts = torch.bincount((top * 6 + left) * 2 + flipped, minlength=48)
-    assert len(counts) == 48
-    assert chisquare(counts.numpy()).pvalue > 1e-3
-
-
-@pytest.mark.parametrize("cutter", CUTTERS)
-def test_nothing_is_flipped_where_flips_are_off(cutter):
-    top, left, flipped = cuts(cutter, 300, 4, flip=False)
-    assert not flipped.any()
-    assert torch.equal(top, cuts(cutter, 300, 4, flip=True)[0])
-    assert torch.equal(left, cuts(cutter, 300, 4, flip=True)[1])
-
-
-def test_another_name_draws_apart():
-    assert not torch.equal(cuts(by_gather, 300, 4, True, "a")[1], cuts(by_gather, 300, 4, True, "b")[1])
-
-
-@pytest.mark.parametrize("cutter", CUTTERS)
-def test_a_crop_of_all_rows_starts_at_the_first(cutter):
-    top, left, _ = cuts(cutter, 200, 7, flip=True)
-    assert (top == 0).all()
-    assert set(left.tolist()) == {0, 1, 2}
-
-
-@pytest.mark.parametrize("depth", [torch.uint8, torch.uint16, torch.float32])
-@pytest.mark.parametrize("cutter", CUTTERS[1:])
-def test_crops_are_of_the_images_that_the_index_names(cutter, depth):
-    stored = torch.arange(4).to(depth)[:, None, None, None].expand(4, 1, 8, 8).contiguous()
-    index = torch.tensor([3, 0, 2, 2])
-    crops = cutter(stored, drawn(stored, torch.arange(4), "a", 4, True), index, 4)
-    assert torch.equal(crops, stored[index][:, :, :4, :4])
-
-
-@pytest.mark.parametrize("values", [None, (0, 4095), (-10, 300)])
-@pytest.mark.parametrize("depth", [torch.uint8, torch.uint16, torch.float32])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_slices_normalise_as_a_gather_does_bit_for_bit(depth, values, dtype):
-    stored = (torch.rand(1, 2, 6, 6) * 60000).to(depth)
-    out = torch.empty(1, 2, 6, 6, dtype=dtype)
-    crop_flip.crop_into([stored[0]], [(0, 0, False)], out, values)
-    assert torch.equal(out, images.normalize(stored, dtype, values))
-
-
-# The batch of the sample grids.
-
-
-def test_fixed_batch_is_evenly_spread_over_each_domain(unpaired):
-    recipe = Preprocessing(20, 16, True, (3, 1))
-    batch = fixed_batch(unpaired, recipe, 3, CPU, torch.float32)
-    for name, refs, channels, places in (("a", unpaired.a, 3, (0, 1, 3)), ("b", unpaired.b, 1, (0, 2, 4))):
-        whole = torch.stack([decode(refs[i], channels, 20) for i in places])
-        assert torch.equal(batch[name], images.normalize(whole[:, :, 2:18, 2:18], torch.float32))
-    assert equal(batch, fixed_batch(unpaired, recipe, 3, CPU, torch.float32))
-
-
-def test_fixed_batch_of_pairs_keeps_partners_together(paired):
-    batch = fixed_batch(paired, Preprocessing(40, 16, True, (3, 3)), 4, CPU, torch.float64)
-    torch.testing.assert_close(batch["b"], -batch["a"], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize(("asked", "given"), [(1, 1), (5, 5), (50, 5)])
-def test_fixed_batch_has_no_more_images_than_the_smaller_domain(unpaired, asked, given):
-    batch = fixed_batch(unpaired, Preprocessing(16, 16, True, (3, 3)), asked, CPU, torch.float32)
-    assert (len(batch["a"]), len(batch["b"])) == (given, given)
-    assert len(batch["a"].flatten(1).unique(dim=0)) == given
-
-
-def test_fixed_batch_without_b(unpaired_root):
-    split = layouts.find_split(unpaired_root / "trainA", "images")
-    assert fixed_batch(split, Preprocessing(16, 16, True, (3, 3)), 2, CPU, torch.float32).keys() == {"a"}
-
-
-def test_fixed_batch_shows_a_bad_file_as_white(tmp_path):
-    split = bad_files(tmp_path, {1}, (), "paired")
-    batch = fixed_batch(split, Preprocessing(16, 16, True, (3, 3)), 5, CPU, torch.float32)
-    assert (batch["a"][1] == 1).all()
-    assert grey_of(batch["b"]) == [0, 1, 2, 3, 4]

@@ -143,7 +143,7 @@ def test_another_file_is_refused_by_its_hash_before_it_is_opened(tiny: Path, tmp
     other = tmp_path / "other.pth"
     other.write_bytes(pickle.dumps(Harm()))
     sha256 = hashlib.sha256(other.read_bytes()).hexdigest()
-    with pytest.raises(ModelError, match=f"{other}: SHA-256 is {sha256}; tiny is tiny.pth"):
+    with pytest.raises(ModelError, match=f"{other}: SHA-256 is {sha256}; .*tiny.pth"):
         extractors.load_extractor("tiny", other)
     assert not (tmp_path / "harm").exists()
 

@@ -13,6 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from translate.errors import DataError, ModelError, UsageError
 from translate.evaluation import paired
 from translate.evaluation.paired import l1, ms_ssim, psnr, ssim
+from translate.nn.pretrained import PublishedWeights
 
 METRICS = [l1, psnr, ssim, ms_ssim]
 
@@ -152,7 +153,8 @@ def squeezenet(tmp_path, monkeypatch):
     path = tmp_path / "squeezenet.pth"
     torch.save(squeezenet1_1().state_dict(), path)
     digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    monkeypatch.setitem(paired.LPIPS_BACKBONES, "squeeze", paired.LpipsBackbone(f"squeezenet-{digits}.pth", "5 MB", 17))
+    weights = PublishedWeights(f"squeezenet-{digits}.pth", 5, digits, "here")
+    monkeypatch.setitem(paired.LPIPS_BACKBONES, "squeeze", paired.LpipsBackbone(weights, 17))
     return path
 
 
@@ -196,7 +198,7 @@ def test_lpips_without_its_weights_says_what_to_put_where(monkeypatch, tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ModelError) as caught:
         paired.load_lpips()
-    for part in (str(tmp_path), "alexnet-owt-7be5be79.pth", "233 MB", "SHA-256 7be5be79"):
+    for part in (str(tmp_path), "alexnet-owt-7be5be79.pth", "244 MB", "SHA-256 7be5be79"):
         assert part in str(caught.value)
 
 

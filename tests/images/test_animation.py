@@ -10,7 +10,7 @@ from PIL import Image
 
 from translate import images
 from translate.images import (  # fmt: skip
-    ANIMATION_ENCODERS,
+    ANIMATED,
     Frame,
     ImageError,
     Mark,
@@ -60,7 +60,7 @@ def distance(a, b):
     return float(np.abs(a.astype(int) - b.astype(int)).mean())
 
 
-@pytest.mark.parametrize("fmt", ANIMATION_ENCODERS)
+@pytest.mark.parametrize("fmt", ANIMATED)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_frames_durations_and_plays_come_back(fmt, channels, tmp_path):
     data = encode_animation(frames(channels=channels), fmt, play_count=3)
@@ -109,7 +109,7 @@ def test_rounding_does_not_add_up(tmp_path):
     assert [frame.duration for frame in found] == pytest.approx(thirtieths, abs=1e-9)
 
 
-@pytest.mark.parametrize("fmt", ANIMATION_ENCODERS)
+@pytest.mark.parametrize("fmt", ANIMATED)
 def test_metadata_and_mark_travel_with_an_animation(fmt, tmp_path):
     packet = photos.xmp()
     carried = Metadata(photos.exif(1), packet, srgb_profile(), text={"Comment": "hello"}).with_mark(Mark("t", "s", "1"))
@@ -192,7 +192,7 @@ def test_pages_of_tiff_and_single_pictures_are_no_animations(tmp_path):
     assert not is_animated(
         saved(tmp_path, photos.as_file(stills[0], "TIFF", save_all=True, append_images=stills), "x.tiff")
     )
-    for fmt in ANIMATION_ENCODERS:
+    for fmt in ANIMATED:
         assert not is_animated(saved(tmp_path, photos.as_file(stills[0], photos.PILLOW[fmt]), f"x.{fmt}"))
     assert not is_animated(saved(tmp_path, b"noise", "x.gif"))
     assert not is_animated(tmp_path / "missing.gif")
@@ -230,7 +230,7 @@ def test_frames_are_decoded_when_they_are_asked_for(tmp_path, monkeypatch):
     decoded = []
     plain = images.frames.decode
     monkeypatch.setattr(images.frames, "decode", lambda *args: decoded.append(1) or plain(*args))
-    for fmt in ANIMATION_ENCODERS:
+    for fmt in ANIMATED:
         path = saved(tmp_path, encode_animation(frames(), fmt), f"x.{fmt}")
         decoded.clear()
         with open_animation(path) as animation:
@@ -250,7 +250,7 @@ def test_writing_keeps_no_frame_that_is_encoded(fmt):
     assert peak < 2 << 20
 
 
-@pytest.mark.parametrize("fmt", ANIMATION_ENCODERS)
+@pytest.mark.parametrize("fmt", ANIMATED)
 def test_a_cut_animation_is_damaged_in_one_line(fmt, tmp_path):
     data = encode_animation(frames(), fmt)
     with pytest.raises(ImageError, match=r"^damaged image: ") as caught:
@@ -276,7 +276,7 @@ def test_what_cannot_be_an_animation_is_said():
     with pytest.raises(ImageError, match="has no frames"):
         encode_animation(iter(()), "gif")
     odd = [Frame(Picture(np.zeros((4, 4, 3), np.uint8)), 10), Frame(Picture(np.zeros((4, 5, 3), np.uint8)), 10)]
-    for fmt in ANIMATION_ENCODERS:
+    for fmt in ANIMATED:
         with pytest.raises(ImageError, match="its frames differ in size or channels"):
             encode_animation(iter(odd), fmt)
     long = [Frame(Picture(np.zeros((4, 4, 3), np.uint8)), 700_000.0)] * 2
@@ -299,7 +299,7 @@ def test_deeper_frames_are_written_with_8_bits(depth, tmp_path):
         assert np.array_equal(frame.picture.pixels, picture.pixels)
 
 
-@pytest.mark.parametrize("fmt", ANIMATION_ENCODERS)
+@pytest.mark.parametrize("fmt", ANIMATED)
 def test_equal_animations_give_equal_bytes_at_any_time(fmt):
     first = encode_animation(frames(), fmt)
     if fmt == "avif":

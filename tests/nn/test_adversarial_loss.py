@@ -1,3 +1,5 @@
+"""The adversarial loss of a config: its costs, its label and its gradient penalty."""
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from translate.nn.adversarial_loss import AdversarialLoss
 from translate.nn.losses import ADVERSARIAL
 
 KEY = torch.arange(2)
-PENALISED = [name for name, cost in ADVERSARIAL.items() if cost.penalty]
+PENALISED = [name for name, cost in ADVERSARIAL.items() if cost.penalty_weight]
 PAIRED = [name for name, cost in ADVERSARIAL.items() if cost.relativistic]
 
 
@@ -24,26 +26,26 @@ def net():
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_losses_are_those_of_the_row(name, net):
-    cost, adversary, real, fake = ADVERSARIAL[name], AdversarialLoss(name), images(0), images(1)
+    cost, loss, real, fake = ADVERSARIAL[name], AdversarialLoss(name), images(0), images(1)
     on_real, on_fake = net(real), net(fake)
-    assert adversary.discriminator_loss(on_real, on_fake) == cost.discriminator_loss(on_real, on_fake)
-    assert adversary.generator_loss(net, fake, real) == (
+    assert loss.discriminator_loss(on_real, on_fake) == cost.discriminator_loss(on_real, on_fake)
+    assert loss.generator_loss(net, fake, real) == (
         cost.generator_loss(on_real, on_fake) if cost.relativistic else cost.generator_loss(on_fake)
     )
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_the_label_of_real_images_counts_for_the_discriminator_of_costs_that_have_one(name, net):
-    cost, adversary, real, fake = ADVERSARIAL[name], AdversarialLoss(name, real_label=0.9), images(0), images(1)
+    cost, loss, real, fake = ADVERSARIAL[name], AdversarialLoss(name, real_label=0.9), images(0), images(1)
     on_real, on_fake = net(real), net(fake)
     smoothed = (
         cost.discriminator_loss(on_real, on_fake, target=0.9)
         if cost.supports_label_smoothing
         else cost.discriminator_loss(on_real, on_fake)
     )
-    assert adversary.discriminator_loss(on_real, on_fake) == smoothed
+    assert loss.discriminator_loss(on_real, on_fake) == smoothed
     assert (smoothed != cost.discriminator_loss(on_real, on_fake)) == cost.supports_label_smoothing
-    assert adversary.generator_loss(net, fake, real) == AdversarialLoss(name).generator_loss(net, fake, real)
+    assert loss.generator_loss(net, fake, real) == AdversarialLoss(name).generator_loss(net, fake, real)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
@@ -82,15 +84,17 @@ def test_under_autocast_the_generator_is_taught_all_the_same(name, net):
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-@pytest.mark.parametrize("settings", [{}, {"every": 3}, {"weight": 0.0}, {"weight": 2.0, "every": 1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"penalty_every": 3}, {"penalty_weight": 0.0}, {"penalty_weight": 2.0, "penalty_every": 1}]
+)
 def test_when_the_penalty_is_due(name, settings):
-    cost, adversary = ADVERSARIAL[name], AdversarialLoss(name, **settings)
-    every = settings.get("every", cost.penalty_every)
-    wanted = cost.penalty and settings.get("weight", cost.penalty)
+    cost, loss = ADVERSARIAL[name], AdversarialLoss(name, **settings)
+    every = settings.get("penalty_every", cost.penalty_every)
+    wanted = cost.penalty_weight and settings.get("penalty_weight", cost.penalty_weight)
     expected = [step for step in range(20) if wanted and step % every == 0]
-    assert [step for step in range(20) if adversary.has_penalty(step)] == expected
-    assert [step for step in range(20) if adversary.phase(step) == "penalty"] == expected
-    assert {adversary.phase(step) for step in range(20)} <= {"penalty", ""}
+    assert [step for step in range(20) if loss.has_penalty(step)] == expected
+    assert [step for step in range(20) if loss.phase(step) == "penalty"] == expected
+    assert {loss.phase(step) for step in range(20)} <= {"penalty", ""}
 
 
 def test_defaults_by_hand():
@@ -102,7 +106,8 @@ def test_defaults_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("settings", "factor"), [({}, 8.0), ({"weight": 0.5}, 4.0), ({"weight": 3.0, "every": 2}, 6.0)]
+    ("settings", "factor"),
+    [({}, 8.0), ({"penalty_weight": 0.5}, 4.0), ({"penalty_weight": 3.0, "penalty_every": 2}, 6.0)],
 )
 def test_the_penalty_has_its_weight_and_counts_for_the_steps_without(settings, factor, net):
     real, fake = images(0), images(1)
@@ -123,10 +128,10 @@ def test_the_penalty_of_wgan_gp_is_ten_times_the_gradient_penalty(net):
 def test_a_lazy_penalty_is_on_average_that_of_every_step(name, every, net):
     """Its gradient, summed over eight steps in which nothing moves."""
 
-    def total(adversary):
-        due = [step for step in range(8) if adversary.has_penalty(step)]
-        loss = sum(adversary.penalty(net, images(0), images(1), KEY) for _ in due)
-        return torch.autograd.grad(loss, net[0].weight)[0]
+    def total(loss):
+        steps = [step for step in range(8) if loss.has_penalty(step)]
+        summed = sum(loss.penalty(net, images(0), images(1), KEY) for _ in steps)
+        return torch.autograd.grad(summed, net[0].weight)[0]
 
     torch.testing.assert_close(
         total(AdversarialLoss(name, penalty_every=every)), total(AdversarialLoss(name, penalty_every=1))
@@ -136,7 +141,7 @@ def test_a_lazy_penalty_is_on_average_that_of_every_step(name, every, net):
 def test_r1_and_r2_flatten_a_discriminator_by_hand():
     """D(x) = w · x and γ: the penalty is γ ‖w‖² (½ at real, ½ at made images), its gradient 2 γ w."""
     w = images(3, count=1).requires_grad_()
-    penalty = AdversarialLoss("relativistic", weight=0.3, penalty_every=1).penalty(
+    penalty = AdversarialLoss("relativistic", penalty_weight=0.3, penalty_every=1).penalty(
         lambda x: (w * x).sum((1, 2, 3)), images(0), images(1), KEY
     )
     torch.testing.assert_close(penalty, 0.3 * w.square().sum())

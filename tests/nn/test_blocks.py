@@ -1,14 +1,17 @@
-"""tests.nn.test_blocks"""
+"""Norms and dropout: values and gradients against torch's own, each image by itself, masks by keys."""
 
 import copy
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.helpers import random_tensor, small_generator
-from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, keyed_dropout
+from translate.nn.blocks import AffineInstanceNorm2d, BatchNorm2d, Dropout, InstanceNorm2d, keyed_dropout
+from translate.nn.networks.dualgan import NORM_EPS
+
+from ..helpers import random_tensor, small_generator
 
 # Norms.
 
@@ -180,3 +183,38 @@ def test_training_dropout_obeys_torch_s_seed_whatever_the_key(key):
     assert not torch.equal(drawn(4), drawn(5))
     torch.manual_seed(4)
     assert torch.equal(F.dropout(x, 0.5), drawn(4))
+
+
+def test_of_a_single_pixel_the_norm_leaves_the_shift():
+    norm = AffineInstanceNorm2d(3, NORM_EPS)
+    nn.init.constant_(norm.bias, 0.25)
+    x = torch.rand(2, 3, 1, 1, requires_grad=True)
+    y = norm(x)
+    assert torch.equal(y, torch.full((2, 3, 1, 1), 0.25))
+    y.sum().backward()
+    assert not x.grad.any()
+    assert not norm.weight.grad.any()
+    assert torch.equal(norm.bias.grad, torch.full((3,), 2.0))
+
+
+def test_the_norm_scales_and_shifts_with_the_authors_epsilon():
+    norm = AffineInstanceNorm2d(1, NORM_EPS)
+    nn.init.constant_(norm.weight, 3.0)
+    nn.init.constant_(norm.bias, 0.5)
+    x = torch.tensor([[[[0.001, -0.001]]]])  # variance 1e-6, as large as epsilon: 0.001 / √2e-6 = √½
+    torch.testing.assert_close(norm(x), torch.tensor([[[[1, -1]]]]) * 3 * math.sqrt(0.5) + 0.5)
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("grad", [True, False])
+def test_the_affine_norm_is_torch_s_in_training_mode(train, grad):
+    ours, torchs = (
+        AffineInstanceNorm2d(3).double(),
+        nn.InstanceNorm2d(3, affine=True, track_running_stats=True).double(),
+    )
+    weight, bias = torch.tensor([2.0, -1, 0.5]), torch.tensor([0.1, 0, 3])
+    for norm in (ours, torchs):
+        norm.load_state_dict({"weight": weight, "bias": bias}, strict=False)
+    x = torch.rand(2, 3, 5, 5, dtype=torch.float64)
+    with torch.set_grad_enabled(grad):
+        torch.testing.assert_close(ours.train(train)(x), torchs.train()(x), rtol=0, atol=1e-12)

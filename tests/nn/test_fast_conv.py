@@ -7,9 +7,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from translate.methods.building import build_generator
+from translate.methods.configs import GanConfig
 from translate.nn import fast_conv
-from translate.nn.blocks import ResnetBlock
-from translate.nn.fast_conv import F2X2_3X3, F4X4_3X3, Conv3x3, winograd_conv3x3
+from translate.nn.fast_conv import F2X2_3X3, F4X4_3X3, WinogradConv2d, use_winograd, winograd_conv3x3
 from translate.nn.networks import GENERATORS
 
 SCHEMES = {"training": (F2X2_3X3, 1e-6), "conversion": (F4X4_3X3, 4e-6)}
@@ -98,7 +99,7 @@ def test_gradients_can_be_differentiated_again():
 @pytest.mark.parametrize("held", [fast_conv.BLOCK_ELEMENTS, 2**9, 1], ids=["whole", "several rows", "a row"])
 def test_an_image_gives_the_same_bits_in_any_company(scheme, tolerance, layout, held, monkeypatch):
     """Output and gradient, with all tiles of an image worked on at once or few of them."""
-    monkeypatch.setattr(fast_conv, "HELD", held)
+    monkeypatch.setattr(fast_conv, "BLOCK_ELEMENTS", held)
     x, weight, bias, grad = given(5, 64, 64, 11, 14)
     x = x.contiguous(memory_format=layout)
 
@@ -115,13 +116,11 @@ class Products(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.input_tile = set()
+        self.calls = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if any(name in str(func) for name in ("mm", "matmul", "conv")):
-            self.input_tile.add(
-                (str(func), *((tuple(x.shape), x.stride()) for x in args if isinstance(x, torch.Tensor)))
-            )
+            self.calls.add((str(func), *((tuple(x.shape), x.stride()) for x in args if isinstance(x, torch.Tensor))))
         return func(*args, **(kwargs or {}))
 
 
@@ -133,7 +132,7 @@ def test_the_shapes_of_products_follow_from_one_image(scheme, tolerance):
         x, weight, bias, grad = given(images, 64, 64, 38, 30)
         with Products() as products:
             outcome(lambda *given: winograd_conv3x3(*given, scheme), (x, weight, bias), grad)
-        return products.input_tile
+        return products.calls
 
     one = products(1)
     assert len(one) >= 4
@@ -142,14 +141,17 @@ def test_the_shapes_of_products_follow_from_one_image(scheme, tolerance):
 
 @pytest.mark.parametrize("side", [31, 32])
 def test_a_batch_does_not_decide_how_its_images_are_convolved(side):
-    layer, x = Conv3x3(256, 256), torch.empty(1, 256, side, side)
+    layer, x = WinogradConv2d(256, 256), torch.empty(1, 256, side, side)
     assert {layer.uses_winograd(x.expand(n, -1, -1, -1)) for n in (1, 2, 64)} == {side == 32}
 
 
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_layer_is_a_convolution_with_its_names(padding, bias):
-    layer, plain = Conv3x3(256, 260, padding=padding, bias=bias), nn.Conv2d(256, 260, 3, padding=padding, bias=bias)
+    layer, plain = (
+        WinogradConv2d(256, 260, padding=padding, bias=bias),
+        nn.Conv2d(256, 260, 3, padding=padding, bias=bias),
+    )
     plain.load_state_dict(layer.state_dict())
     x = torch.randn(2, 256, 33, 36)
     assert layer.uses_winograd(x)
@@ -159,17 +161,17 @@ def test_the_layer_is_a_convolution_with_its_names(padding, bias):
 
 
 def test_it_is_used_for_wide_maps_in_float32_on_the_cpu_only():
-    layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32)
+    layer, x = WinogradConv2d(256, 256), torch.randn(1, 256, 32, 32)
     assert layer.uses_winograd(x)
     with fast_conv.direct_convolution():
         assert not layer.uses_winograd(x)
         assert torch.equal(layer(x), F.conv2d(x, layer.weight, layer.bias))
-        assert torch.equal(layer.inside(x), layer(x))
+        assert torch.equal(layer.forward_valid(x), layer(x))
     assert layer.uses_winograd(x)
-    assert not torch.equal(layer.inside(x), F.conv2d(x, layer.weight, layer.bias))
-    assert not Conv3x3(255, 256).uses_winograd(x[:, :255])
+    assert not torch.equal(layer.forward_valid(x), F.conv2d(x, layer.weight, layer.bias))
+    assert not WinogradConv2d(255, 256).uses_winograd(x[:, :255])
     assert not layer.uses_winograd(x[:, :, 1:])
-    assert torch.equal(layer.inside(x[:, :, 1:]), F.conv2d(x[:, :, 1:], layer.weight, layer.bias))
+    assert torch.equal(layer.forward_valid(x[:, :, 1:]), F.conv2d(x[:, :, 1:], layer.weight, layer.bias))
     assert not layer.uses_winograd(x.to("meta"))
     with torch.autocast("cpu", torch.bfloat16):
         assert not layer.uses_winograd(x)
@@ -180,31 +182,64 @@ def test_it_is_used_for_wide_maps_in_float32_on_the_cpu_only():
 def test_a_rehearsal_without_memory_leaves_nothing_behind():
     """Its tensors only stand for tensors, parameters too; those of a training would be written into them."""
     with FakeTensorMode(allow_non_fake_inputs=True):  # as the memory of a training is estimated
-        layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32, requires_grad=True)
+        layer, x = WinogradConv2d(256, 256), torch.randn(1, 256, 32, 32, requires_grad=True)
         layer(x).sum().backward()
     assert all(type(held) is torch.Tensor for held in fast_conv.workspace.held.values())
-    assert Conv3x3(256, 256)(torch.randn(1, 256, 32, 32)).isfinite().all()
+    assert WinogradConv2d(256, 256)(torch.randn(1, 256, 32, 32)).isfinite().all()
 
 
 def test_a_compiler_and_an_exporter_see_a_convolution():
-    layer, x = Conv3x3(256, 256), torch.randn(1, 256, 32, 32)
+    layer, x = WinogradConv2d(256, 256), torch.randn(1, 256, 32, 32)
     exported = torch.export.export(layer, (x,))
     assert [node.target for node in exported.graph.nodes if node.op == "call_function"] == [
         torch.ops.aten.conv2d.default
     ]
 
 
-def test_residual_blocks_use_it():
-    block = ResnetBlock(2, "instance", dropout=False)
-    assert [type(layer) for layer in block.conv_block if isinstance(layer, nn.Conv2d)] == [Conv3x3, Conv3x3]
+@pytest.mark.parametrize("name", GENERATORS)
+def test_swapping_keeps_names_values_and_the_random_state(name):
+    torch.manual_seed(0)
+    net = GENERATORS[name](3, 3, 4, "instance", False)
+    before, parameters, draws = dict(net.state_dict()), list(net.parameters()), torch.get_rng_state()
+    use_winograd(net)
+    after = net.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert all(new is old for new, old in zip(net.parameters(), parameters, strict=True))
+    assert torch.equal(torch.get_rng_state(), draws)
+
+
+def test_swapping_replaces_3x3_convolutions_of_stride_1_alone():
+    net = nn.Sequential(
+        nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3, padding=1), nn.Sequential(nn.Conv2d(2, 2, 3, bias=False)),
+        nn.Conv2d(2, 2, 4), nn.Conv2d(2, 2, 3, stride=2), nn.Conv2d(2, 2, 3, dilation=2), nn.Conv2d(2, 2, 3, groups=2),
+        nn.Conv2d(2, 2, 3, padding=2), nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
+    )  # fmt: skip
+    use_winograd(net)
+    swapped = [isinstance(layer, WinogradConv2d) for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+    assert swapped == [True] * 3 + [False] * 6
+
+
+@pytest.mark.parametrize("name", ["resnet_3blocks", "antialias_6blocks", "stargan"])
+def test_generators_of_methods_use_it_and_networks_alone_do_not(name):
+    plain, built = (
+        [isinstance(layer, WinogradConv2d) for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+        for net in (
+            GENERATORS[name](3, 3, 4, "instance", False),
+            build_generator(GanConfig(generator=name, g_width=4), 3, 3, 0, "g"),
+        )
+    )
+    assert not any(plain)
+    assert sum(built) >= 6
 
 
 @pytest.mark.parametrize("grad", [True, False], ids=["training", "conversion"])
 def test_a_network_gives_what_it_gives_in_float64(grad, monkeypatch):
-    monkeypatch.setattr(fast_conv, "NARROWEST", 64)
-    monkeypatch.setattr(fast_conv, "SMALLEST", 1)
+    monkeypatch.setattr(fast_conv, "MIN_CHANNELS", 64)
+    monkeypatch.setattr(fast_conv, "MIN_PIXELS", 1)
     torch.manual_seed(0)
     net, x = GENERATORS["resnet_6blocks"](3, 3, 16, "instance", False), torch.randn(2, 3, 36, 44)
+    use_winograd(net)
     with torch.set_grad_enabled(grad):
         got = net(x)
     assert_near([got], [net.double()(x.double())], 1e-5)
@@ -214,10 +249,11 @@ def test_a_network_gives_what_it_gives_in_float64(grad, monkeypatch):
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_the_gradients_of_a_network_are_those_of_float64(layout, batch, monkeypatch):
     """Of a smooth loss, in which nothing but rounding tells them apart."""
-    monkeypatch.setattr(fast_conv, "NARROWEST", 64)
-    monkeypatch.setattr(fast_conv, "SMALLEST", 1)
+    monkeypatch.setattr(fast_conv, "MIN_CHANNELS", 64)
+    monkeypatch.setattr(fast_conv, "MIN_PIXELS", 1)
     torch.manual_seed(0)
     net, x = GENERATORS["resnet_3blocks"](3, 3, 16, "instance", False), torch.randn(batch, 3, 36, 44)
+    use_winograd(net)
     grad = torch.randn_like(x)
     weights = list(net.parameters())
 

@@ -6,17 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from translate.methods import METHODS
 from translate.nn import base
 from translate.nn.init import normal_
 from translate.nn.losses import gradient_penalty
 from translate.nn.networks import GENERATORS
 from translate.nn.networks.resnet import ResnetGenerator
 from translate.runtime.precision import PRECISIONS
-from translate.training.engine import Engine, split_batch
-from translate.training.schedule import Schedule
-
-from ..helpers import batch_like, default, distinct_methods, small_config
 
 CPU = torch.device("cpu")
 SMALL = ["resnet_3blocks", "unet_32"]
@@ -77,7 +72,7 @@ def test_maps_are_computed_again_in_the_backward_pass(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_evaluation_and_no_grad_take_the_layers_as_they_are(name, monkeypatch):
-    monkeypatch.setattr(base, "recomputed", None)
+    monkeypatch.setattr(base, "checkpoint_layers", None)
     net, recomputing = pair(name, dropout=False)
     with torch.no_grad():
         assert torch.equal(net(image()), recomputing(image()))
@@ -99,18 +94,3 @@ def test_the_segments_of_a_resnet_are_its_layers_in_order(blocks):
     net = ResnetGenerator(3, 3, 2, blocks=blocks)
     assert [layer for segment in net.segments for layer in segment] == list(net.model.children())
     assert len(net.segments) <= 2 + blocks**0.5 + 1
-
-
-@pytest.mark.parametrize("method", distinct_methods())
-def test_training_gives_the_same_weights_to_the_bit(method):
-    """Two steps of two micro-batches, with batch norm and dropout; where a graph outlives a yield too."""
-    cls, states = METHODS[method], []
-    for on in (False, True):
-        flags = {"generator": default(method, "generator"), "norm": "batch", "dropout": True, "batch_size": 4}
-        cfg = small_config(method, **flags, gradient_checkpointing=on)
-        precision = PRECISIONS["fp32"]
-        engine = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=precision, batch_size=4)
-        for _ in range(2):
-            engine.step(split_batch(batch_like(method, image(4), image(4).flip(3)), 2))
-        states.append(list(engine.method.state_dict().values()))
-    assert all_equal(*states)

@@ -12,7 +12,8 @@ from translate.config import TrainConfig
 from translate.methods import METHODS
 from translate.methods.base import Method, Update
 from translate.runtime.precision import PRECISIONS
-from translate.training.engine import Engine, split_batch
+from translate.training.engine import Engine
+from translate.training.micro_batches import split_batch
 from translate.training.schedule import Schedule
 
 from ..helpers import SIZE, batch_like, small_config

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from translate import api, runtime
+from translate import api
 from translate.errors import UsageError
 from translate.methods import METHODS
 from translate.runtime.precision import PRECISIONS
@@ -24,7 +24,7 @@ from .recording import CPU, CUDA, PENALTY, Line, TapeRecorder, batch_of, build, 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """One step of each kind is launched before it is recorded."""
-    monkeypatch.setattr(cuda_graphs, "WARM_UP", 1)
+    monkeypatch.setattr(cuda_graphs, "WARMUP_STEPS", 1)
 
 
 def captured(said=None, recorder=None):
@@ -84,7 +84,7 @@ def test_a_look_at_the_method_between_steps_leaves_no_trace():
     launched, replayed = build("pix2pix"), build("pix2pix", captured())
     for engine in (launched, replayed):
         train("pix2pix", engine, 3)
-        for context in (engine.aside, engine.ema.swapped_in):
+        for context in (engine.evaluation_mode, engine.ema.swapped_in):
             with context():
                 engine.method.translate(torch.zeros(1, 3, SIZE, SIZE), "b")
         train("pix2pix", engine, 2)
@@ -92,7 +92,7 @@ def test_a_look_at_the_method_between_steps_leaves_no_trace():
 
 
 def test_each_shape_is_recorded_and_too_many_are_not(monkeypatch):
-    monkeypatch.setattr(cuda_graphs, "MOST_SHAPES", 2)
+    monkeypatch.setattr(cuda_graphs, "MAX_SHAPES", 2)
     said, recorder = [], TapeRecorder()
     launched = build("cyclegan", pool_size=0)
     replayed = build("cyclegan", captured(said, recorder), pool_size=0)
@@ -123,7 +123,7 @@ def test_recording_executes_nothing():
     engine = line(captured())
     engine.step(ones())
     before, drawn = engine.method.g.weight.clone(), torch.get_rng_state()
-    batches, numbers = [{**ones()[0], "key": torch.arange(2)}], engine.runner.scalars(engine._changing())
+    batches, numbers = [{**ones()[0], "key": torch.arange(2)}], engine.runner.scalars(engine._step_scalars())
     replay, told = TapeRecorder().record(lambda: engine._work(engine.clock, batches, numbers))
     assert torch.equal(engine.method.g.weight, before)
     assert torch.equal(torch.get_rng_state(), drawn)
@@ -222,13 +222,13 @@ def test_without_cuda_steps_are_launched_and_nothing_is_said(device):
 
 
 def test_on_cuda_steps_are_recorded_unless_something_stands_against_it(monkeypatch):
-    monkeypatch.setattr(cuda_graphs, "CudaRecorder", lambda device: TapeRecorder())
+    monkeypatch.setattr(cuda_graphs, "CudaGraphRecorder", lambda device: TapeRecorder())
     assert isinstance(cuda_graphs.build_runner("auto", CUDA, FP32, pytest.fail), GraphRunner)
     assert isinstance(cuda_graphs.build_runner("on", CUDA, FP32, pytest.fail), GraphRunner)
     assert isinstance(cuda_graphs.build_runner("off", CUDA, FP16, pytest.fail), EagerRunner)
     said = []
     assert isinstance(cuda_graphs.build_runner("auto", CUDA, FP16, said.append), EagerRunner)
-    monkeypatch.setattr(runtime, "world_size", lambda: 2)
+    monkeypatch.setattr("translate.runtime.distributed.world_size", lambda: 2)
     assert isinstance(cuda_graphs.build_runner("on", CUDA, FP32, said.append), EagerRunner)
     assert ["fp16" in line for line in said] == [True, False]
     assert ["several processes" in line for line in said] == [False, True]
@@ -269,10 +269,10 @@ def test_cuda_graphs_are_launched_and_recorded_on_one_stream_and_share_a_pool(mo
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     recorder = CudaGraphRecorder(CUDA)
-    with recorder.aside():
+    with recorder.on_capture_stream():
         log.append("launch")
     assert log == ["side waits for main", ("enter", side), "launch", "leave", "main waits for side"]
-    with pytest.raises(MemoryError), recorder.aside():
+    with pytest.raises(MemoryError), recorder.on_capture_stream():
         raise MemoryError
     assert log[-1] == "main waits for side"  # what had been launched is still at work
     log.clear()

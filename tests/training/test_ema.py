@@ -10,7 +10,7 @@ from translate import api
 from translate.methods import METHODS
 from translate.training import checkpoint
 from translate.training.ema import EMA
-from translate.training.loop import preview
+from translate.training.sample_grid import preview
 
 from ..helpers import distinct_methods, small_settings
 

@@ -10,7 +10,8 @@ from torch import nn
 from translate.config import TrainConfig
 from translate.methods.base import Method, Update
 from translate.runtime.precision import PRECISIONS
-from translate.training.engine import Engine, split_batch
+from translate.training.engine import Engine
+from translate.training.micro_batches import split_batch
 from translate.training.nonfinite import Divergence
 from translate.training.optimizers import OPTIMIZERS
 from translate.training.schedule import Schedule

@@ -63,7 +63,7 @@ def test_stats_and_tensorboard_hold_the_same_points(tmp_path):
 def test_records_are_what_tensorboards_own_reader_takes(tmp_path):
     """It compares both checksums of each record; here all there is, in order."""
     page = EventFileWriter(tmp_path, 0)
-    page.text(0, "config", "    lr = 1")
+    page.add_text(0, "config", "    lr = 1")
     page.add_scalars(5, {"loss/x": 0.5, "loss/y": float("inf")})
     events = [Event.FromString(record) for record in RawEventFileLoader(str(page.path)).Load()]
     assert [event.file_version for event in events] == ["brain.Event:2", "", ""]
@@ -78,12 +78,12 @@ def test_curves_do_not_double_back_after_a_resume(tmp_path):
     first = Log(tmp_path, 0, pytest.fail)
     for images in (10, 20, 30):
         first.add_scalars(images, {"loss/x": 1.0, "judge/real": 1.0})
-        first.grid(images, Image.new("RGB", (12, 8), "red"))
+        first.add_sample_grid(images, Image.new("RGB", (12, 8), "red"))
     with open(tmp_path / "stats.jsonl", "a") as file:
         file.write('{"images": 4')  # a line that a kill cut off
     second = Log(tmp_path, 20, pytest.fail)  # the checkpoint was made at 20
     second.add_scalars(30, {"loss/x": 2.0, "judge/real": 2.0})
-    second.grid(30, Image.new("RGB", (12, 8), "blue"))
+    second.add_sample_grid(30, Image.new("RGB", (12, 8), "blue"))
     assert [(line["images"], line["loss/x"]) for line in lines(tmp_path)] == [(10, 1.0), (20, 1.0), (30, 2.0)]
     page = read(tmp_path)
     for name in ("loss/x", "judge/real"):
@@ -102,7 +102,7 @@ def test_two_resumes_within_a_second_are_read_in_order(tmp_path):
 
 
 def test_grids_are_files_and_pages_of_tensorboard(tmp_path):
-    Log(tmp_path, 0, pytest.fail).grid(7, Image.new("RGB", (12, 8), "red"))
+    Log(tmp_path, 0, pytest.fail).add_sample_grid(7, Image.new("RGB", (12, 8), "red"))
     file = tmp_path / "samples" / "00000007.png"
     with Image.open(file) as image:
         assert image.size == (12, 8)
@@ -226,7 +226,7 @@ def test_a_disk_that_fails_for_a_while_costs_the_points_of_that_while(tmp_path, 
         patch.setattr("builtins.open", lambda path, mode: Full(path, mode))
         for images in (20, 30):
             writer.add_scalars(images, {"loss/x": 1.0, "loss/new": 1.0})
-            writer.grid(images, Image.new("RGB", (4, 4)))
+            writer.add_sample_grid(images, Image.new("RGB", (4, 4)))
     writer.add_scalars(40, {"loss/x": 1.0})
     assert [line.split(" (")[0] for line in said] == [
         "warning: stats.jsonl cannot be written",
@@ -248,7 +248,7 @@ def test_without_a_board_the_other_logs_are_written(tmp_path, monkeypatch):
     writer = Log(tmp_path, 0, said.append)
     writer.add_settings("lr = 1", "cyclegan", METHODS["cyclegan"].Config())
     writer.add_scalars(1, {"loss/x": 1.0})
-    writer.grid(1, Image.new("RGB", (4, 4)))
+    writer.add_sample_grid(1, Image.new("RGB", (4, 4)))
     assert said == ["warning: TensorBoard cannot be written (disk on fire); training goes on without it"]
     assert [line["images"] for line in lines(tmp_path)] == [1]
     assert (tmp_path / "samples" / "00000001.png").exists()
@@ -267,7 +267,7 @@ def test_the_console_line_says_how_far_how_fast_and_how_long(tmp_path):
         )
     assert said == [
         "120/140 images · 2.0/s · data wait 13% · 10 s left · d adv 0.500 · g adv 1.250 l1 12.35",
-        "140/140 images · 2.0/s · data wait 13% · 0 s left · d adv 0.500 · g adv 1.250 l1 12.35",
+        "140/140 images · 2.0/s · data wait 13% · 0.0 s left · d adv 0.500 · g adv 1.250 l1 12.35",
     ]
 
 
@@ -306,7 +306,7 @@ def test_looks_that_are_not_asked_for_take_their_share_of_the_time_at_most(
 ):
     """A checkpoint is due at every step here; the first and the last look are always taken."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(loop, "LOOK_SHARE", share)
+    monkeypatch.setattr(loop, "SAMPLE_TIME_SHARE", share)
     small = {"crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "device": "cpu", "images": 3, **flags}
     translate.train("pix2pix", paired_root, run=tmp_path / "run", say=lambda line: None, **small)
     assert sorted(int(path.stem) for path in (tmp_path / "run/samples").iterdir()) == looks

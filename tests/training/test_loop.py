@@ -16,7 +16,8 @@ from translate import errors, run_folder
 from translate.data.loader import Loader
 from translate.methods import METHODS
 from translate.training import checkpoint
-from translate.training.loop import ScalarMeans, crosses_multiple
+from translate.training.log import ScalarMeans
+from translate.training.loop import crosses_multiple
 
 from ..helpers import distinct_methods, small_settings
 
@@ -233,7 +234,7 @@ def test_a_signal_saves_and_the_same_command_goes_on_to_the_same_weights(unpaire
     rest = process.stderr.read()
     process.stderr.close()
     assert process.wait() == 130
-    assert "the same command goes on from there" in rest
+    assert "the same command again to resume" in rest
     assert "Traceback" not in rest
     assert not (tmp_path / "cut" / "run.lock").exists()
     (saved,) = run_folder.list_checkpoints(tmp_path / "cut")

@@ -22,7 +22,7 @@ from translate.errors import BusyError, DivergedError, ModelError, StorageError,
 from translate.methods.cyclegan import CycleGAN
 from translate.runtime import devices
 from translate.training import checkpoint
-from translate.training.loop import next_micro_batch_count
+from translate.training.micro_batches import next_micro_batch_count
 
 SMALL = {"crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "save_every": 4, "device": "cpu"}
 CYCLEGAN = {**SMALL, "generator": "resnet_3blocks", "pool_size": 3, "sample_every": 1000}
@@ -378,7 +378,7 @@ def test_out_of_memory_splits_the_batch_and_changes_nothing_else(
     train(unpaired_root, tmp_path / "short", said.append, auto_batch=True, **LARGE)
     lines = [line for line in said if "out of memory" in line]
     assert len(lines) == (2 if most == 1 else 1)
-    assert f"going on after {8 if step else 0} images with --accumulate {parts}" in lines[-1]
+    assert f"after {8 if step else 0} images with --accumulate {parts}" in lines[-1]
     left, right = (checkpoint.load_newest(tmp_path / run, pytest.fail) for run in ("roomy", "short"))
     assert right["accumulate"] == parts
     for name, x in left["method"].items():
@@ -391,7 +391,7 @@ def test_out_of_memory_splits_the_batch_and_changes_nothing_else(
 def test_out_of_memory_is_one_line_of_advice(unpaired_root, tmp_path, monkeypatch):
     run_short(monkeypatch, Short(1, 3))
     numbers = (
-        r"--batch-size 4 --crop-size 32 --accumulate 1: [\d.]+ [GM]iB are free, this process has held [\d.]+ [GM]iB"
+        r"--batch-size 4 --crop-size 32 --accumulate 1: [\d.]+ [GM]iB are free, this process has used [\d.]+ [GM]iB"
     )
     with pytest.raises(UsageError, match=rf"step 4 with {numbers}; use --accumulate 2 or --auto-batch on") as caught:
         train(unpaired_root, tmp_path, **LARGE)

@@ -17,7 +17,8 @@ from translate.methods import METHODS
 from translate.methods.base import Method, Update
 from translate.runtime.precision import PRECISIONS
 from translate.training import memory_estimate
-from translate.training.engine import Engine, split_batch
+from translate.training.engine import Engine
+from translate.training.micro_batches import split_batch
 from translate.training.schedule import Schedule
 
 from ..helpers import batch_like, distinct_methods, small_config
@@ -174,7 +175,7 @@ def test_the_phase_that_takes_most_counts(method, monkeypatch):
     clocks = memory_estimate.phase_clocks(cls.on_meta(cfg), cfg.batch_size)
     whole, alone = memory_estimate.estimate(cls, cfg, colour(method), CPU, FP32), []
     for clock in clocks:
-        monkeypatch.setattr(memory_estimate, "phases_of", lambda method, batch_size, clock=clock: [clock])
+        monkeypatch.setattr(memory_estimate, "phase_clocks", lambda method, batch_size, clock=clock: [clock])
         alone.append(memory_estimate.estimate(cls, cfg, colour(method), CPU, FP32).activations)
     assert whole.activations == pytest.approx(max(alone), rel=1e-3)
     assert alone[0] < 0.9 * max(alone)

@@ -1,10 +1,12 @@
-"""Where the parts are put together: what the command line and `import translate` offer. Each part is loaded when it is used,
-for most of them need torch, which takes seconds."""
+"""Public functions: all that the command line and `import translate` offer.
+
+Each is loaded when it is first used, because most of them need torch, which takes seconds to import.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_PARTS = {
+_LAZY = {
     "translate.api.dataset_check": ("check_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
@@ -12,6 +14,7 @@ _PARTS = {
     "translate.api.training": ("Run", "resume", "train"),
     "translate.trained.translator": ("Translator",),
 }
+"""Module → public names in it."""
 __all__ = [
     "Run",
     "Translator",
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    for part, offered in _PARTS.items():
-        if name in offered:
-            return getattr(import_module(part), name)
+    for module, names in _LAZY.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module 'translate.api' has no attribute {name!r}")

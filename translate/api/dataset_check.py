@@ -1,4 +1,4 @@
-"""What is wrong with a data folder."""
+"""Check of a data folder, with the paths of its bad files written to a list if that is asked for."""
 
 import json
 import os
@@ -24,10 +24,14 @@ def check_data(
     quarantine: str | Path | None = None,
     say: Callable[[str], None] = say_to_stderr,
 ) -> dict[str, Any]:
-    """Decodes the images of a data folder and tells what is wrong with them; nothing in it is changed.
+    """Decode the images of a data folder and report what is wrong with them; nothing in the folder is changed.
 
-    The report's `errors` name what makes training impossible, its `warnings` what a person should know. `quarantine` is a
-    file to write the paths of the bad files to. Without `load_size` it follows the crop as in training.
+    `layout` is a row of LAYOUTS (detected if not given), `load_size` and `crop_size` are in pixels (the load size follows the
+    crop size as in training if not given), `distance` counts the bits of 64 in which the hashes of near-duplicates may differ,
+    `limit` the files of each folder to decode (all if not given). `quarantine` is a file to write the paths of bad files to.
+
+    The report's `errors` name what makes training impossible, its `warnings` what a person should know. Raises UsageError,
+    DataError if there is no folder, and StorageError if the list cannot be written.
     """
     root, load_size = Path(root), load_size if load_size is not None else config.default_load_size(crop_size)
     if layout is not None and layout not in LAYOUTS:
@@ -35,31 +39,31 @@ def check_data(
     if not 0 < crop_size <= load_size:
         raise UsageError(f"--crop-size {crop_size}: must be at least 1 and at most --load-size, which is {load_size}")
     if not 0 <= distance <= 16:
-        raise UsageError(f"--distance {distance}: must be from 0 (equal hashes) to 16 of their 64 bits")
+        raise UsageError(f"--distance {distance}: must be from 0 (equal hashes) to 16")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: must be at least 1")
     if quarantine is not None:
-        _check_list(Path(quarantine))
+        _check_list_path(Path(quarantine))
     options = check.CheckOptions(load_size, crop_size, layout, distance, limit)
     report = check.check_dataset(root, options, say)
     if quarantine is not None:
         bad = check.bad_files(root, report)
         with atomic.storage_errors(Path(quarantine).parent):
-            atomic.write(Path(quarantine), b"".join(_line(path) for path in bad))
+            atomic.write(Path(quarantine), b"".join(_encode_path(path) for path in bad))
         say(f"{quarantine}: {len(bad)} bad files")
     return report
 
 
-def _check_list(path: Path) -> None:
-    """UsageError where the list would take the place of something else."""
+def _check_list_path(path: Path) -> None:
+    """Check that the list would not replace a folder or an image. Raises UsageError if it would."""
     if path.is_dir() or images.extension(path) in images.IMAGE_EXTENSIONS:
         raise UsageError(
-            f"--quarantine {path}: is a folder or the name of an image; give a file for the list, as bad.txt"
+            f"--quarantine {path}: is a folder or the name of an image; give a file for the list, such as bad.txt"
         )
 
 
-def _line(path: Path) -> bytes:
-    """One path and a line feed, in the bytes of the file system; as a JSON string where it would not be one line."""
+def _encode_path(path: Path) -> bytes:
+    """Return a path and a line feed, in the bytes of the file system; as a JSON string if it would not be one line."""
     name = str(path)
-    plain = "\n" not in name and "\r" not in name and not name.startswith('"')
-    return (os.fsencode(path) if plain else json.dumps(name).encode()) + b"\n"
+    is_plain = "\n" not in name and "\r" not in name and not name.startswith('"')
+    return (os.fsencode(path) if is_plain else json.dumps(name).encode()) + b"\n"

@@ -1,6 +1,7 @@
-"""How good translations are: a model on held-out images, or one folder of images against another."""
+"""Evaluation of a model on held-out images, or of one folder of images against another."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,19 @@ from translate.api.models import say_to_stderr
 from translate.callbacks import ProgressCallback
 from translate.config import FLAGS, resolve
 from translate.errors import DataError, UsageError
-from translate.evaluation import evaluator, extractors, protocol
+from translate.evaluation import extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
-from translate.evaluation.evaluator import Evaluator
+from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
 from translate.evaluation.uncertainty import Estimate
+from translate.run_folder import METRICS_FILE
 from translate.runtime import devices
 from translate.trained import translator
+from translate.trained.folder import TrainedModel
 from translate.trained.translator import Translator
 from translate.version import __version__
 
 DEFAULT_EXTRACTOR = "efficientnet-lite0"
-"""The one that works offline at once."""
+"""Row of EXTRACTORS that metrics of features use if none is named: its weights are installed with its package."""
 
 
 def evaluate(
@@ -36,120 +39,160 @@ def evaluate(
     out: str | Path | None = None,
     progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = say_to_stderr,
-    **choice: Any,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Figures of a model on the held-out images of ROOT, or of the images in `fake` against those in `real`.
+    """Compute metrics of a model on the held-out images of a data folder, or of the images in `fake` against those in `real`.
 
-    Gives `metrics` ({name: {value, error, interval}}), `protocol` (what was measured, on what, how), `subject` (what was
-    judged) and `images` (figures of single images), and writes them to `metrics.json` in the model's run folder, or to
-    `out`. `metrics` are rows of `evaluation.metrics.METRICS`; if none are given, those that the images allow. `extractor`
-    is a row of `evaluation.extractors.EXTRACTORS` for metrics of features, `weights` its file or that of LPIPS. `choice`:
-    which images, and how (`evaluation.cases.EvaluationOptions`). DataError where the images are too few, or not pairs, for a
-    metric that was asked for; UsageError, ModelError.
+    `metrics` are rows of `evaluation.metrics.METRICS`; if none are given, those that the images allow. `extractor` is a row of
+    `evaluation.extractors.EXTRACTORS` for metrics of features, `weights` its file or that of LPIPS. `options` are the fields
+    of `evaluation.cases.EvaluationOptions`: which images are evaluated, and how.
+
+    Returns `metrics` ({name: {value, error, interval}}), `protocol` (on which data, how), `subject` (which model or images) and
+    `images` (metrics of single images), and writes them to `metrics.json` in the model's run folder, or to `out`. Raises
+    DataError if the images are too few, or not pairs, for a metric that is asked for; UsageError; ModelError.
     """
-    chosen, where = resolve(EvaluationOptions, (FLAGS, choice)), devices.resolve_device(device)
-    asked = list(dict.fromkeys(evaluator.resolve_metric(name) for name in metrics or ()))
+    chosen, device_used = resolve(EvaluationOptions, (FLAGS, options)), devices.resolve_device(device)
+    asked = list(dict.fromkeys(resolve_metric(name) for name in metrics or ()))
+    extractor_name = extractor or DEFAULT_EXTRACTOR
     for name in asked:
-        evaluator.check_extractor(name, extractor or DEFAULT_EXTRACTOR)
-    own, of_lpips = _whose(weights, asked, extractor or DEFAULT_EXTRACTOR)
-    load = partial(extractors.load_extractor, extractor or DEFAULT_EXTRACTOR, own, where)
-    needed = any(map(evaluator.uses_features, asked)) if asked else extractor or weights
-    ready = load() if needed else None  # before the work, which else might be in vain
-    case = _case(model, root, real, fake, chosen, device, precision, progress, say)
-    done = Evaluator(case.subject, load, chosen.seed, of_lpips, where, ready)
-    names = default_metrics(case, extractor=ready is not None or extractors.is_available(DEFAULT_EXTRACTOR))
-    figures = compute_metrics(done, asked) if asked else compute_available_metrics(done, names, say)
-    result = build_results(case, done, figures, chosen.seed)
-    place = Path(out) if out else case.run_folder / "metrics.json" if case.run_folder else None
-    if place:
-        protocol.write_results(place, result)
-    return result
+        check_extractor(name, extractor_name)
+    extractor_weights, lpips_weights = _assign_weights(weights, asked, extractor_name)
+    load_extractor = partial(extractors.load_extractor, extractor_name, extractor_weights, device_used)
+    is_needed = any(map(uses_features, asked)) if asked else extractor or weights
+    ready = load_extractor() if is_needed else None  # a missing package is reported before the work, not after it
+    load_model = partial(_load_model, device=device, precision=precision, say=say)
+    case = _build_case(EvaluationInputs(model, root, real, fake), chosen, load_model, progress, say)
+    evaluator = Evaluator(case.subject, load_extractor, chosen.seed, lpips_weights, device_used, ready)
+    if asked:
+        estimates = compute_metrics(evaluator, asked)
+    else:
+        has_extractor = ready is not None or extractors.is_available(DEFAULT_EXTRACTOR)
+        estimates = compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
+    results = build_results(case, evaluator, estimates, chosen.seed)
+    path = Path(out) if out else case.run_folder / METRICS_FILE if case.run_folder else None
+    if path:
+        protocol.write_results(path, results)
+    return results
 
 
 def compare(first: str | Path, second: str | Path) -> dict[str, Any]:
-    """Whether two evaluations differ by more than chance: {"metrics": {name: {first, second, difference, error, exceeds}}}.
+    """Compare two evaluations: {"metrics": {name: {first, second, difference, error, exceeds}}}.
 
-    `is_significant` is null where an error is not known. UsageError unless they were measured alike.
+    `exceeds` says whether they differ by more than chance; null if an error is not known. Raises UsageError unless both were
+    measured in the same way.
     """
-    paths = Path(first), Path(second)
-    found = protocol.compare_results(
-        protocol.read_results(paths[0]), protocol.read_results(paths[1]), (str(first), str(second))
+    differences = protocol.compare_results(
+        protocol.read_results(Path(first)), protocol.read_results(Path(second)), (str(first), str(second))
     )
     rows = {
-        d.key: {
-            "first": d.first,
-            "second": d.second,
-            "difference": d.value,
-            "error": d.error,
-            "exceeds": d.is_significant,
+        difference.key: {
+            "first": difference.first,
+            "second": difference.second,
+            "difference": difference.value,
+            "error": difference.error,
+            "exceeds": difference.is_significant,
         }
-        for d in found
+        for difference in differences
     }
     return {"metrics": rows}
 
 
-def _whose(weights: str | Path | None, asked: Iterable[str], extractor: str) -> tuple[Path | None, Path | None]:
-    """The file as the extractor's or as LPIPS's, which gets it if it is asked for and the extractor needs none."""
+def _assign_weights(
+    weights: str | Path | None, metrics: Sequence[str], extractor: str
+) -> tuple[Path | None, Path | None]:
+    """Return the weights file of the extractor, and that of LPIPS, which gets the file if the extractor needs none."""
     file = Path(weights) if weights else None
-    extractor_needs_it = (
-        any(map(evaluator.uses_features, asked)) and not extractors.find_extractor(extractor).packaged_weights
-    )
-    return (None, file) if "lpips" in asked and not extractor_needs_it else (file, None)
+    extractor_needs_it = any(map(uses_features, metrics)) and not extractors.find_extractor(extractor).packaged_weights
+    return (None, file) if "lpips" in metrics and not extractor_needs_it else (file, None)
 
 
-def _case(
-    model: str | Path | Translator | None, root: str | Path | None, real: str | Path | None, fake: str | Path | None,
-    choice: EvaluationOptions, device: str, precision: str, progress: ProgressCallback, say: Callable[[str], None],
-) -> EvaluationCase:  # fmt: skip
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """A model and a data folder, or two folders of images; the others are None."""
+
+    model: str | Path | Translator | None
+    root: str | Path | None
+    real: str | Path | None
+    fake: str | Path | None
+
+
+def _build_case(
+    inputs: EvaluationInputs,
+    options: EvaluationOptions,
+    load_model: Callable[[str | Path | Translator], tuple[Translator, TrainedModel | None]],
+    progress: ProgressCallback,
+    say: Callable[[str], None],
+) -> EvaluationCase:
+    """Return the images to evaluate. Raises UsageError unless the inputs are one of the two kinds."""
+    model, root, real, fake = inputs.model, inputs.root, inputs.real, inputs.fake
     if model is not None and root is not None and real is None and fake is None:
-        if isinstance(model, Translator):
-            return case_from_model(model, None, Path(root), choice, progress, say)
-        source = translator.read_model(model)
-        for notice in source.notices:
-            say(notice)
-        ready = Translator(source, devices.resolve_device(device), precision)
-        return case_from_model(ready, source, Path(root), choice, progress, say)
+        ready, source = load_model(model)
+        return case_from_model(ready, source, Path(root), options, progress, say)
     if real is not None and fake is not None and model is None and root is None:
-        return case_from_folders(Path(real), Path(fake), choice)
+        return case_from_folders(Path(real), Path(fake), options)
     raise UsageError("give MODEL and ROOT, or --real DIR and --fake DIR")
 
 
-def compute_metrics(done: Evaluator, names: Iterable[str]) -> dict[str, Estimate]:
-    """All figures of some rows of METRICS."""
-    return {key: figure for name in names for key, figure in done.compute(name).items()}
+def _load_model(
+    model: str | Path | Translator, *, device: str, precision: str, say: Callable[[str], None]
+) -> tuple[Translator, TrainedModel | None]:
+    """Return a translator, and the model that it was read from; None for one that is loaded already."""
+    if isinstance(model, Translator):
+        return model, None
+    source = translator.read_model(model)
+    for notice in source.notices:
+        say(notice)
+    return Translator(source, devices.resolve_device(device), precision), source
 
 
-def compute_available_metrics(done: Evaluator, names: Iterable[str], say: Callable[[str], None]) -> dict[str, Estimate]:
-    """The figures that the images allow; of what they do not, a line says why."""
-    figures: dict[str, Estimate] = {}
+def compute_metrics(evaluator: Evaluator, names: Iterable[str]) -> dict[str, Estimate]:
+    """Compute some rows of METRICS. Raises DataError or UsageError if the images do not allow one of them."""
+    return {key: estimate for name in names for key, estimate in evaluator.compute(name).items()}
+
+
+def compute_available_metrics(
+    evaluator: Evaluator, names: Iterable[str], say: Callable[[str], None]
+) -> dict[str, Estimate]:
+    """Compute the metrics that the images allow; a message says why another is left out. Raises DataError if all are."""
+    estimates: dict[str, Estimate] = {}
     for name in names:
         try:
-            figures |= done.compute(name)
+            estimates |= evaluator.compute(name)
         except DataError as e:
-            done.settings.pop(name)
+            evaluator.settings.pop(name)
             say(f"left out: {e}")
-    if not figures:
-        raise DataError("none of the usual metrics can be had of these images; the lines above say why")
-    return figures
+    if not estimates:
+        raise DataError("none of the default metrics can be computed on these images; the lines above say why")
+    return estimates
 
 
 def default_metrics(case: EvaluationCase, *, extractor: bool) -> list[str]:
-    """The metrics that tell most, where none are asked for."""
-    subject, paired = case.subject, case.data.get("layout") == "paired"
+    """Return the rows of METRICS that say most about a case; `extractor`: there is one for metrics of features."""
+    subject, is_paired = case.subject, case.data.get("layout") == "paired"
     names = ["l1", "psnr", "ssim"] if subject.truth else []
-    names += [] if paired else ["swd"]
+    names += [] if is_paired else ["swd"]
     names += ["kid"] if extractor else []
-    names += ["edge_correlation"] if subject.inputs and not paired else []
+    names += ["edge_correlation"] if subject.inputs and not is_paired else []
     return names + (["cycle_psnr"] if subject.translate_back else [])
 
 
-def build_results(case: EvaluationCase, done: Evaluator, figures: dict[str, Estimate], seed: int) -> dict[str, Any]:
-    """What `evaluate` gives."""
+def default_best_by(layout: str) -> str:
+    """Return the metric that chooses the best model: l1 for pairs, else swd.
+
+    A truth that is hidden from the method in training does not choose its model either.
+    """
+    return "l1" if layout == "paired" else "swd"
+
+
+def build_results(
+    case: EvaluationCase, evaluator: Evaluator, estimates: dict[str, Estimate], seed: int
+) -> dict[str, Any]:
+    """Return the dictionary that `evaluate` returns and writes."""
     return {
-        "metrics": {key: protocol.estimate_to_json(figure) for key, figure in figures.items()},
+        "metrics": {key: protocol.estimate_to_json(estimate) for key, estimate in estimates.items()},
         "protocol": protocol.build_protocol(
-            done, case.read_options, code=f"image-translate {__version__}", seed=seed, **case.data
+            evaluator, case.read_options, code=f"image-translate {__version__}", seed=seed, **case.data
         ),
         "subject": case.provenance,
-        "images": done.per_image_rows(),
+        "images": evaluator.per_image_rows(),
     }

@@ -1,4 +1,4 @@
-"""Archives from strangers: every member is looked at before the first is written, and only images and notes are kept."""
+"""Extraction of untrusted archives: every member is checked before the first is written; images and notes are kept."""
 
 import bz2
 import gzip
@@ -23,22 +23,22 @@ from translate.text import one_line
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """What an archive of photos never exceeds, and a bomb does."""
+    """Limits that no archive of photos exceeds, but an archive bomb does."""
 
     entries: int = 500_000
     bytes: int = 1 << 38
-    """Unpacked."""
+    """Unpacked bytes."""
     ratio: int = 100
-    """Of unpacked to packed bytes: images hardly shrink."""
+    """Ratio of unpacked to packed bytes: images hardly shrink."""
     small: int = 100 << 20
     """Unpacked bytes below which the ratio does not matter."""
     depth: int = 16
-    """Folders within each other."""
+    """Levels of folders."""
 
 
 @dataclass(frozen=True)
 class ExtractionResult:
-    """How many files were kept, and how many passed over: neither images nor notes."""
+    """Number of files that were extracted, and of those passed over, which are neither images nor notes."""
 
     kept: int
     passed_over: int
@@ -46,81 +46,83 @@ class ExtractionResult:
 
 @dataclass(frozen=True)
 class _Member:
-    """A file in an archive."""
+    """File in an archive."""
 
     parts: tuple[str, ...]
     size: int
     handle: Any
 
 
-NOTES = re.compile(r"(readme|licen[cs]e|copying|copyright|notice|citation|terms)[^/]*", re.IGNORECASE)
+NOTE_NAMES = re.compile(r"(readme|licen[cs]e|copying|copyright|notice|citation|terms)[^/]*", re.IGNORECASE)
 NOTE_EXTENSIONS = ("", "txt", "md", "rst")
-SPLITS = re.compile(r"(train|test|val)[AB]?")
+SPLIT_NAMES = re.compile(r"(train|test|val)[AB]?")
 BAD_CHARACTERS = re.compile(r"[\\:\x00-\x1f\x7f]")
 
 
 def extract(
     archive: Path, folder: Path, limits: ArchiveLimits = ArchiveLimits(), progress: TaskProgress = no_progress
 ) -> ExtractionResult:
-    """Unpacks a zip or tar into a folder; DataError before anything is written if any member is not as it should be.
+    """Extract the images and notes of a zip or tar into a folder, without folders that surround all images.
 
-    A single folder around all of it is left away, so that `trainA/` and the like lie in `folder` itself.
+    Raise DataError before anything is written if any member is unsafe, and StorageError where there is no room.
     """
     try:
         with open(archive, "rb") as file:
             head = file.read(8)
         if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             with zipfile.ZipFile(archive) as opened:
-                members = _of_zip(opened, archive, limits)
+                members = _zip_members(opened, archive, limits)
                 return _write(members, opened.open, archive, folder, progress)
-        with _plain(archive, head) as stream:
-            metered = _Metered(stream)
+        with _uncompressed(archive, head) as stream:
+            metered = _MeteredStream(stream)
             with tarfile.open(fileobj=metered, mode="r:") as opened_tar:  # type: ignore[call-overload]
-                members = _of_tar(opened_tar, metered, archive, limits)
+                members = _tar_members(opened_tar, metered, archive, limits)
                 return _write(members, opened_tar.extractfile, archive, folder, progress)
     except TranslateError:
         raise
     except Exception as e:  # a damaged archive makes the readers raise a dozen kinds
-        raise DataError(f"{archive.name}: damaged, or no zip or tar: {one_line(e)}") from None
+        raise DataError(f"{archive.name}: damaged, or not a zip or tar: {one_line(e)}") from None
 
 
-def _refusal(archive: Path, name: str, why: str) -> DataError:
-    return DataError(f"{archive.name}: refused, nothing was unpacked: {name[:100]!r} {why}")
+def _refusal(archive: Path, name: str, reason: str) -> DataError:
+    return DataError(f"{archive.name}: refused, nothing was unpacked: {name[:100]!r} {reason}")
 
 
-# Looking.
+# Checking.
 
 
-def _of_zip(opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits) -> list[_Member]:
-    check = _Checks(archive, limits)
+def _zip_members(opened: zipfile.ZipFile, archive: Path, limits: ArchiveLimits) -> list[_Member]:
+    checker = _MemberChecker(archive, limits)
     for info in opened.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
         if info.flag_bits & 1:
             raise _refusal(archive, info.filename, "is encrypted")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _refusal(archive, info.filename, "is a link or device, not a file")
-        check.add(info.orig_filename, info.is_dir(), info.file_size, info)
-    return check.members
+        checker.add(info.orig_filename, info.is_dir(), info.file_size, info)
+    return checker.members
 
 
-def _of_tar(opened: tarfile.TarFile, metered: "_Metered", archive: Path, limits: ArchiveLimits) -> list[_Member]:
-    check = _Checks(archive, limits)
+def _tar_members(
+    opened: tarfile.TarFile, metered: "_MeteredStream", archive: Path, limits: ArchiveLimits
+) -> list[_Member]:
+    checker = _MemberChecker(archive, limits)
     for info in opened:
-        metered.left = HEADER
+        metered.left = HEADER_BYTES
         if not (info.isfile() or info.isdir()) or info.issparse():
             raise _refusal(archive, info.name, "is a link, device, pipe or sparse file, not a file")
-        check.add(info.name, info.isdir(), info.size, info)
-        if hasattr(tarfile, "data_filter"):  # Python's own rules, on top of ours: from 3.11.4
+        checker.add(info.name, info.isdir(), info.size, info)
+        if hasattr(tarfile, "data_filter"):  # Python's own rules, from 3.11.4 on, in addition to ours
             try:
                 tarfile.data_filter(info, "/nowhere")
             except tarfile.FilterError as e:
                 raise _refusal(archive, info.name, f"is unsafe: {one_line(e)}") from None
     metered.left = None
-    return check.members
+    return checker.members
 
 
-class _Checks:
-    """Collects the files of an archive, and stops at the first member that should not be there."""
+class _MemberChecker:
+    """Checker that collects the files of an archive; DataError at the first member that is unsafe."""
 
     def __init__(self, archive: Path, limits: ArchiveLimits) -> None:
         self.archive, self.limits = archive, limits
@@ -128,10 +130,12 @@ class _Checks:
         self.members: list[_Member] = []
         self.entries = self.bytes = 0
         self.spelled: dict[tuple[str, ...], tuple[str, ...]] = {}
-        """Path as a system that ignores case sees it → as it is written. Files and the folders they lie in."""
+        """Path with case and Unicode form folded → path as it is spelled, of files and of the folders that hold them."""
         self.taken: set[tuple[str, ...]] = set()
+        """Folded paths of files."""
 
     def add(self, name: str, is_folder: bool, size: int, handle: Any) -> None:
+        """Check a member, and collect it if it is a file."""
         self.entries += 1
         self.bytes += size
         if self.entries > self.limits.entries:
@@ -140,19 +144,20 @@ class _Checks:
             raise _refusal(self.archive, name, f"makes it {self.bytes} bytes, from {self.packed}: a bomb")
         parts = self._parts(name)
         for depth in range(1, len(parts) + 1):
-            same = tuple(unicodedata.normalize("NFC", part).casefold() for part in parts[:depth])
-            file = depth == len(parts) and not is_folder
-            # A name that is there already: a folder may come again, spelled alike; a file may not, nor lie in a file.
-            if same in self.taken or (same in self.spelled and (file or self.spelled[same] != parts[:depth])):
+            folded = tuple(unicodedata.normalize("NFC", part).casefold() for part in parts[:depth])
+            is_file = depth == len(parts) and not is_folder
+            # A folder may come again, spelled alike; a file may not, nor lie within a file.
+            spelling = self.spelled.get(folded)
+            if folded in self.taken or (spelling is not None and (is_file or spelling != parts[:depth])):
                 raise _refusal(self.archive, name, "is there twice, or differs from another only by case")
-            self.spelled[same] = parts[:depth]
-            if file:
-                self.taken.add(same)
+            self.spelled[folded] = parts[:depth]
+            if is_file:
+                self.taken.add(folded)
         if parts and not is_folder:
             self.members.append(_Member(parts, size, handle))
 
     def _parts(self, name: str) -> tuple[str, ...]:
-        """The path's components, if it leads nowhere but down."""
+        """Split a path into its components; DataError where it is unsafe, too long or too deep."""
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts:
             raise _refusal(self.archive, name, "leads out of the folder")
@@ -164,13 +169,13 @@ class _Checks:
             if any(len(part.encode()) > 255 for part in parts):
                 raise _refusal(self.archive, name, "is too long a name")
         except UnicodeEncodeError:
-            raise _refusal(self.archive, name, "is no name in UTF-8") from None
+            raise _refusal(self.archive, name, "is not a name in UTF-8") from None
         return parts
 
 
 @contextmanager
-def _plain(archive: Path, head: bytes) -> Iterator[IO[bytes]]:
-    """The bytes of a tar, whatever it is packed with."""
+def _uncompressed(archive: Path, head: bytes) -> Iterator[IO[bytes]]:
+    """Open the uncompressed bytes of a tar, by its first bytes."""
     openers: dict[bytes, Callable[[Path], Any]] = {
         b"\x1f\x8b": gzip.open,
         b"BZh": bz2.open,
@@ -182,22 +187,22 @@ def _plain(archive: Path, head: bytes) -> Iterator[IO[bytes]]:
         yield stream
 
 
-HEADER = 1 << 17
-"""Bytes of a tar's header, with long names and the like, for one member."""
+HEADER_BYTES = 1 << 17
+"""Largest header of one member of a tar, with long names and the like."""
 
 
-class _Metered:
-    """A stream of which tarfile may read only so much for one header: a crafted one asks for gigabytes."""
+class _MeteredStream:
+    """Stream that lets tarfile read a bounded number of bytes for one header: a crafted header asks for gigabytes."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream = stream
-        self.left: int | None = HEADER
+        self.left: int | None = HEADER_BYTES
         """Bytes until the next member; None once the headers have been read."""
 
     def read(self, size: int) -> bytes:
         if self.left is not None:
             if not 0 <= size <= self.left:
-                raise tarfile.ReadError("a header that is too long")
+                raise tarfile.ReadError("a header is too long")
             self.left -= size
         return self.stream.read(size)
 
@@ -236,27 +241,29 @@ def _write(
 
 
 def _targets(members: list[_Member]) -> dict[tuple[str, ...], _Member]:
-    """Where in the folder each file goes that is kept: images, and notes about them.
+    """Map paths in the folder to the files that are kept: images, and notes about them.
 
-    Folders that lie around all images are left away. What systems leave behind (`__MACOSX/`, `._x.jpg`) is not kept.
+    Folders that surround all images are dropped. What systems leave behind (`__MACOSX/`, `._x.jpg`) is not kept.
     """
-    seen = [m for m in members if not any(part.startswith((".", "__MACOSX")) for part in m.parts)]
-    pictures = [m for m in seen if images.extension(m.parts[-1]) in images.READABLE_EXTENSIONS]
-    notes = [m for m in seen if images.extension(m.parts[-1]) in NOTE_EXTENSIONS and NOTES.fullmatch(m.parts[-1])]
-    around = _around(pictures)
-    targets = {member.parts[len(around) :]: member for member in pictures}
+    visible = [m for m in members if not any(part.startswith((".", "__MACOSX")) for part in m.parts)]
+    pictures = [m for m in visible if images.extension(m.parts[-1]) in images.READABLE_EXTENSIONS]
+    notes = [
+        m for m in visible if images.extension(m.parts[-1]) in NOTE_EXTENSIONS and NOTE_NAMES.fullmatch(m.parts[-1])
+    ]
+    prefix = _common_folders(pictures)
+    targets = {member.parts[len(prefix) :]: member for member in pictures}
     for member in notes:
-        inside = member.parts[: len(around)] == around
-        targets.setdefault(member.parts[len(around) :] if inside else member.parts, member)
+        inside = member.parts[: len(prefix)] == prefix
+        targets.setdefault(member.parts[len(prefix) :] if inside else member.parts, member)
     return targets
 
 
-def _around(members: list[_Member]) -> tuple[str, ...]:
-    """The folders that lie around all of the members and are no split."""
-    around: tuple[str, ...] = ()
+def _common_folders(members: list[_Member]) -> tuple[str, ...]:
+    """Folders that surround all of the members and are no split."""
+    prefix: tuple[str, ...] = ()
     while True:
-        depth = len(around)
+        depth = len(prefix)
         tops = {member.parts[depth] if len(member.parts) > depth + 1 else "" for member in members}
-        if len(tops) != 1 or "" in tops or any(map(SPLITS.fullmatch, tops)):
-            return around
-        around += tuple(tops)
+        if len(tops) != 1 or "" in tops or any(map(SPLIT_NAMES.fullmatch, tops)):
+            return prefix
+        prefix += tuple(tops)

@@ -1,6 +1,6 @@
-"""Cards of data sets: what each is, under which licence, how many images it has and where it comes from.
+"""Cards of public data sets: contents, licence, numbers of images and origin of each.
 
-A card is a TOML file in `datasets/`. Nothing here needs torch, so that the list appears at once.
+A card is a TOML file in `datasets/`. Nothing here imports torch, so that the list appears at once.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from translate.text import one_line
 
 @dataclass(frozen=True)
 class ArchiveSource:
-    """An archive to download. Where no hash is known, that of the first download is recorded and compared later."""
+    """Archive to download. Where no hash is known, that of the first download is recorded and compared later."""
 
     url: str
     bytes: int | None = None
@@ -28,58 +28,58 @@ class ArchiveSource:
 
     @property
     def file(self) -> str:
-        """The name of the archive."""
+        """File name of the archive."""
         return urlsplit(self.url).path.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package that a registry's own client fetches by name; apt's version is that of the distribution."""
+    """Package that a registry's own client fetches by name; apt's version is that of the distribution."""
 
     client: str
     name: str
     version: str | None = None
     sha256: str | None = None
-    """Of the package file."""
+    """SHA-256 of the package file; None: not checked."""
 
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """A data set. It comes from `files`, or is built from `packages`, or is got `by_hand`."""
+    """Card of a data set, which is downloaded from `files`, built from `packages`, or obtained `by_hand`."""
 
     name: str
     title: str
     licence: str
-    """What can be stated for certain."""
+    """Licence, as far as it is known for certain."""
     homepage: str
     layout: str
-    """A row of `layouts.LAYOUTS`."""
+    """Layout of the folder: a row of `layouts.LAYOUTS`."""
     description: str
     command: str
-    """How to train on it, in `datasets/`."""
+    """Command that trains on it, with the folder in `datasets/`."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Images by sub-folder; empty where they are not known for certain."""
+    """Number of images by sub-folder; empty where it is not known for certain."""
     files: tuple[ArchiveSource, ...] = ()
     build: str | None = None
-    """A row of `builders.BUILDERS`."""
+    """Builder: a row of `builders.BUILDERS`."""
     packages: tuple[Package, ...] = ()
     by_hand: str | None = None
-    """What to do where no program can."""
+    """Instructions for a person, where no program can obtain it."""
     pixels: int | None = None
     """Side of the square images, where all are of one size."""
     bytes: int | None = None
-    """Of all its files."""
+    """Total size of its files."""
     sha256: str | None = None
-    """Of its contents, see `contents_sha256`."""
+    """Hash of its contents: see `contents_sha256`."""
     expect: str | None = None
-    """Scores to expect, with their source."""
+    """Metrics to expect, with their source."""
     ships: bool = False
-    """Whether its images are part of the project."""
+    """True where its images are part of the project."""
     folder: str = ""
-    """Name of its folder; the card's own where none is given."""
+    """Name of its folder; that of the card where none is given."""
 
 
-CARD_KEYS: dict[str, type] = {
+CARD_KEYS: dict[str, type] = {  # key → type of its value
     "title": str,
     "licence": str,
     "homepage": str,
@@ -104,20 +104,20 @@ PACKAGE_KEYS: dict[str, type] = {"client": str, "name": str, "version": str, "sh
 
 
 def cards_folder() -> Path:
-    """Where the cards are: inside the installed package, or in the checkout."""
+    """Return the folder of the cards: inside the installed package, or in the checkout."""
     package = Path(__file__).parents[1]
     installed = package / "_datasets"
     return installed if installed.is_dir() else package.parent / "datasets"
 
 
 def read_cards(folder: Path | None = None) -> dict[str, DatasetCard]:
-    """Name → card, sorted by name."""
+    """Read all cards, by name in sorted order."""
     folder = folder or cards_folder()
     return {path.stem: read_card(path) for path in sorted(folder.glob("*.toml"))}
 
 
 def find_card(name: str, known: Mapping[str, DatasetCard]) -> DatasetCard:
-    """The card of that name; `-` and `_` are alike. UsageError proposes the nearest name."""
+    """Find the card of a name; `-` and `_` are alike. UsageError, with the nearest name, where there is none."""
     key = name.lower().replace("-", "_")
     if key in known:
         return known[key]
@@ -125,21 +125,21 @@ def find_card(name: str, known: Mapping[str, DatasetCard]) -> DatasetCard:
     near = [other for other in known if swapped == other or (key and key in other)]
     near += difflib.get_close_matches(key, known, 1, 0.5)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"{name!r}: no such data set; {hint}`translate data list` names all of them")
+    raise UsageError(f"{name!r}: unknown data set; {hint}`translate data list` lists all of them")
 
 
 def read_card(path: Path) -> DatasetCard:
-    """A card; UsageError names the file and the key that is wrong."""
+    """Read a card; UsageError names the file and the key that is wrong."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise UsageError(f"{path}: no readable TOML: {one_line(e)}") from None
+        raise UsageError(f"{path}: not a readable TOML file: {one_line(e)}") from None
     _check_keys(values, CARD_KEYS, str(path))
     for key in REQUIRED_KEYS:
         if not values.get(key):
             raise UsageError(f"{path}: {key} is missing; every card has one")
     for key, count in values.get("counts", {}).items():
-        if type(count) is not int or count < 1 or not _plain(key):
+        if type(count) is not int or count < 1 or not _is_plain(key):
             raise UsageError(f"{path}: counts: {key} = {count!r}; give a sub-folder and its number of images")
     for at, table in enumerate(values.get("files", [])):
         _check_keys(table, ARCHIVE_KEYS, f"{path}: files[{at}]")
@@ -157,8 +157,9 @@ def read_card(path: Path) -> DatasetCard:
 
 
 def _check_keys(values: Any, kinds: Mapping[str, type], where: str) -> None:
+    """Raise UsageError unless a table has known keys only, with values of the right types."""
     if not isinstance(values, dict):
-        raise UsageError(f"{where}: {values!r} is no table; give its keys in braces")
+        raise UsageError(f"{where}: {values!r} is not a table; give its keys in braces")
     for key, value in values.items():
         if key not in kinds:
             near = difflib.get_close_matches(key, kinds, 1)
@@ -168,33 +169,34 @@ def _check_keys(values: Any, kinds: Mapping[str, type], where: str) -> None:
 
 
 def _check(card: DatasetCard, path: Path) -> None:
-    """What the types of the keys do not say."""
+    """Raise UsageError where a card is inconsistent: origins, names, addresses, hashes."""
     origins = [name for name in ("files", "build", "by_hand") if getattr(card, name)]
     if len(origins) != 1:
         raise UsageError(f"{path}: has {' and '.join(origins) or 'no origin'}; give one of files, build and by_hand")
     if bool(card.packages) != bool(card.build):
         raise UsageError(f"{path}: build and packages go together; give both or neither")
     for name in (card.name, card.folder):
-        if not _plain(name):
-            raise UsageError(f"{path}: {name!r}: names have letters, digits and _ only")
+        if not _is_plain(name):
+            raise UsageError(f"{path}: {name!r}: names may have letters, digits and _ only")
     for url in (card.homepage, *(source.url for source in card.files)):
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise UsageError(f"{path}: {url!r}: must be an http or https address")
     names = [source.file for source in card.files]
     if len(set(names)) < len(names) or not all(re.fullmatch(r"\w[\w.+-]*", name) for name in names):
-        raise UsageError(f"{path}: files: each needs a file name of its own at the end of its url")
+        raise UsageError(f"{path}: files: each url must end in a file name of its own")
     hashes = [card.sha256, *(source.sha256 for source in card.files), *(package.sha256 for package in card.packages)]
     for digest in hashes:
         if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
             raise UsageError(f"{path}: sha256 = {digest!r}: must be 64 digits 0-9, a-f")
 
 
-def _plain(name: str) -> bool:
+def _is_plain(name: str) -> bool:
+    """Return whether a name has ASCII letters, digits and _ only."""
     return re.fullmatch(r"\w+", name, flags=re.ASCII) is not None
 
 
 def presence(card: DatasetCard, root: Path) -> str:
-    """`yes`, `no`, or `partly`: by the number of files alone, without a look into them."""
+    """Return whether a data set is in its folder, by the number of files alone: "yes", "no" or "partly"."""
     folder = root / card.folder
     if not folder.is_dir() or not any(folder.iterdir()):
         return "no"
@@ -202,13 +204,13 @@ def presence(card: DatasetCard, root: Path) -> str:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """All files below a folder, sorted by relative path; hidden ones, which systems and editors leave, do not count."""
+    """List the files below a folder, sorted by relative path; hidden ones, which systems and editors leave, are left out."""
     found = [Path(place, name) for place, _, names in os.walk(folder) for name in names if not name.startswith(".")]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def contents_sha256(folder: Path) -> str:
-    """One hash for a whole folder: of the lines that `sha256sum` prints for its files in sorted order."""
+    """Hash a whole folder: the SHA-256 of the lines that `sha256sum` prints for its files in sorted order."""
     lines = (
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  ./{path.relative_to(folder).as_posix()}\n"
         for path in list_files(folder)

@@ -75,7 +75,10 @@ class ItemConverter:
         self.read_options = translator.read_options(options.to, options.max_pixels, background)
         self.settings = options.output_settings(translator)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
+        self.planner = tiling.TilePlanner(translator, options.to)
         self.tileable = tiling.is_tileable(translator.generator_for(options.to))
+        if options.tile == "auto":
+            self.planner.measure()  # before other threads use the model
         if isinstance(options.tile, int) and not self.tileable:
             raise UsageError(
                 f"--tile {options.tile}: a {translator.info.networks['generator']} works on the whole image and has no "
@@ -97,7 +100,7 @@ class ItemConverter:
     def _may_move(self, item: Item) -> bool:
         """Whether an input that is an animation becomes one."""
         holds = (
-            images.extension(item.input) in images.ANIMATION_ENCODERS and self.format(item) in images.ANIMATION_ENCODERS
+            images.extension(item.input) in images.ANIMATED and self.format(item) in images.ANIMATED
         )
         return holds and not self.options.first_frame
 
@@ -134,9 +137,7 @@ class ItemConverter:
     def _tile(self, picture: Picture) -> int | None:
         """ImageError where the picture fits into memory in no way."""
         try:
-            return tiling.choose_tile(
-                self.translator, self.options.to, picture.height, picture.width, self.options.tile, self.scratch
-            )
+            return self.planner.choose_tile(picture.height, picture.width, self.options.tile, self.scratch)
         except tiling.DoesNotFitError as e:
             raise ImageError(str(e)) from None
 

@@ -104,9 +104,7 @@ def _check_scratch(converter: ItemConverter, todo: list[Item], say: Callable[[st
     if height == 0:
         return
     with suppress(tiling.DoesNotFitError):  # of that image alone
-        need = tiling.estimate_scratch(
-            converter.translator, converter.options.to, height, width, converter.options.tile, converter.scratch
-        )
+        need = converter.planner.estimate_scratch(height, width, converter.options.tile, converter.scratch)
         free = shutil.disk_usage(converter.scratch).free
         say(f"{path!r}, the largest: {width}×{height}, {file_size(need)} of scratch; {file_size(free)} are free")
 

@@ -4,8 +4,6 @@ Nothing is ever downloaded: weights come with an installed package, or in a file
 files are taken, so that a name always means the same numbers.
 """
 
-import hashlib
-import importlib.util
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from translate import images
-from translate.errors import DataError, ModelError, UsageError
+from translate.errors import DataError, UsageError
 from translate.evaluation import backbones
-from translate.nn.pretrained import PublishedWeights
+from translate.nn.pretrained import PublishedWeights, is_installed, read_weights, torch_hub_path
 
 BATCH = 16
 """Images that the network is given at a time."""
@@ -147,7 +145,7 @@ def find_extractor(name: str) -> ExtractorSpec:
 def is_available(name: str) -> bool:
     """Whether an extractor can be loaded without naming a file."""
     kind = find_extractor(name)
-    return not _lacks_package(kind) and _usual_place(kind).is_file()
+    return not _lacks_package(kind) and _default_path(kind).is_file()
 
 
 def load_extractor(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Extractor:
@@ -158,27 +156,13 @@ def load_extractor(name: str, weights: Path | None = None, device: torch.device 
     kind = find_extractor(name)
     if _lacks_package(kind):
         raise UsageError(f"--extractor {name}: {kind.package} is not installed; install image-translate[metrics]")
-    return Extractor(name, kind.build(_content(name, kind.weights, weights or _usual_place(kind))), device)
+    content, _ = read_weights(weights or _default_path(kind), kind.weights, f"--extractor {name}", "--weights")
+    return Extractor(name, kind.build(content), device)
 
 
 def _lacks_package(kind: ExtractorSpec) -> bool:
-    return bool(kind.package) and importlib.util.find_spec(kind.package) is None
+    return bool(kind.package) and not is_installed(kind.package)
 
 
-def _usual_place(kind: ExtractorSpec) -> Path:
-    return (
-        kind.packaged_weights()
-        if kind.packaged_weights
-        else Path(torch.hub.get_dir()) / "checkpoints" / kind.weights.file
-    )
-
-
-def _content(name: str, wanted: PublishedWeights, path: Path) -> bytes:
-    """The file's bytes, hashed before anything is made of them: two of the formats can hold code."""
-    if not path.is_file():
-        raise ModelError(f"--extractor {name}: {path}: no such file; put {wanted} there, or give it by --weights FILE")
-    content = path.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != wanted.sha256:
-        raise ModelError(f"--weights {path}: SHA-256 is {sha256}; {name} is {wanted}")
-    return content
+def _default_path(kind: ExtractorSpec) -> Path:
+    return kind.packaged_weights() if kind.packaged_weights else torch_hub_path(kind.weights.file)

@@ -4,6 +4,7 @@ All take (N, C, H, W) images, uint8 or floating point in [-1, 1]; these are roun
 give (N,) float64, which depends on nothing else in the batch. DataError for pairs of unlike shapes.
 """
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from translate.atomic import file_sha256
-from translate.errors import ModelError, UsageError
+from translate.errors import UsageError
 from translate.evaluation.filters import separable_filter
 from translate.evaluation.input_checks import check_side, pair_to_levels
+from translate.nn.pretrained import PublishedWeights, read_weights, torch_hub_path
 
 PEAK = 255.0
 
@@ -97,21 +98,20 @@ def _windowed(x: Tensor) -> Tensor:
 class LpipsBackbone:
     """The ImageNet network under an LPIPS: a file of torchvision's."""
 
-    file: str
-    """Its name; it ends in the first eight digits of the file's SHA-256."""
-    size: str
+    weights: PublishedWeights
     min_side: int
     """Pixels below which it has no last layer left."""
 
-    @property
-    def sha256_prefix(self) -> str:
-        return Path(self.file).stem.rsplit("-", 1)[1]
+
+def _torchvision_weights(file: str, size: int) -> PublishedWeights:
+    """Return the weights whose file name ends in the first eight digits of their SHA-256."""
+    return PublishedWeights(file, size, Path(file).stem.rsplit("-", 1)[1], "https://download.pytorch.org/models/")
 
 
 LPIPS_BACKBONES = {
-    "alex": LpipsBackbone("alexnet-owt-7be5be79.pth", "233 MB", 31),
-    "squeeze": LpipsBackbone("squeezenet1_1-b8a52dc0.pth", "5 MB", 17),
-    "vgg": LpipsBackbone("vgg16-397923af.pth", "528 MB", 16),
+    "alex": LpipsBackbone(_torchvision_weights("alexnet-owt-7be5be79.pth", 244_408_911), 31),
+    "squeeze": LpipsBackbone(_torchvision_weights("squeezenet1_1-b8a52dc0.pth", 4_966_400), 17),
+    "vgg": LpipsBackbone(_torchvision_weights("vgg16-397923af.pth", 553_433_881), 16),
 }
 
 
@@ -141,25 +141,15 @@ def load_lpips(weights: Path | None = None, device: torch.device | str = "cpu", 
     for a file with another hash.
     """
     backbone = LPIPS_BACKBONES[net]
-    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / backbone.file
     try:
         import lpips
     except ImportError:
         raise UsageError("lpips: needs the package lpips; uv sync --extra metrics") from None
-    if not path.is_file():
-        raise ModelError(
-            f"lpips: {path}: no such file; put {backbone.file} ({backbone.size}, SHA-256 {backbone.sha256_prefix}…, from "
-            "https://download.pytorch.org/models/) there"
-        )
-    sha256 = file_sha256(path)
-    if not sha256.startswith(backbone.sha256_prefix):
-        raise ModelError(
-            f"lpips: {path}: SHA-256 is {sha256}, not {backbone.sha256_prefix}…; it is not {backbone.file}"
-        )
+    content, sha256 = read_weights(weights or torch_hub_path(backbone.weights.file), backbone.weights, "lpips")
     with warnings.catch_warnings():  # of the old way in which lpips asks torchvision for an empty network
         warnings.simplefilter("ignore")
         judge = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    _fill(judge.net, torch.load(path, map_location="cpu", weights_only=True))
+    _fill(judge.net, torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     return Lpips(net, sha256, judge.to(device).eval(), device)
 
 

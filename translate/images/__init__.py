@@ -1,14 +1,13 @@
 """The one place that opens and writes image files, and knows how their values map to [-1, 1]."""
 
 from translate.images.animation import (
-    ANIMATION_ENCODERS,
     Animation,
-    Frame,
     animation_notices,
     encode_animation,
     is_animated,
     open_animation,
 )
+from translate.images.animation_encoders import Frame
 from translate.images.contact_sheet import make_comparison_grid, make_grid, write_png
 from translate.images.formats import (
     IMAGE_EXTENSIONS,
@@ -20,7 +19,6 @@ from translate.images.formats import (
     list_files,
     list_images,
 )
-from translate.images.metadata.embedding import embed, supported_by
 from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, apply_orientation, to_srgb
 from translate.images.picture import (
     WHITE,
@@ -44,11 +42,11 @@ from translate.images.value_ranges import (
     to_tensor,
     to_uint8_array,
 )
-from translate.images.writing import ALIASES, DEPTHS, WRITERS, Writer, encode, writer_for
+from translate.images.writing import ALIASES, ANIMATED, DEPTHS, WRITERS, Writer, encode, supported_by, writer_for
 
 __all__ = [
     "ALIASES",
-    "ANIMATION_ENCODERS",
+    "ANIMATED",
     "COMPOSITE",
     "DEPTHS",
     "FULL_RANGES",
@@ -72,7 +70,6 @@ __all__ = [
     "Writer",
     "animation_notices",
     "apply_orientation",
-    "embed",
     "encode",
     "encode_animation",
     "extension",

@@ -1,47 +1,63 @@
-"""Encoding image files."""
+"""Output formats, one row each, and the encoding of still images."""
 
 import io
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from translate.images import animation_encoders as animations
+from translate.images.animation_encoders import AnimationEncoder
 from translate.images.formats import ImageError
-from translate.images.metadata.embedding import embed, pillow_save_options, supported_by
+from translate.images.metadata import embedding
+from translate.images.metadata.embedding import Fitted
 from translate.images.metadata.photo_metadata import Metadata
 from translate.images.picture import Picture, to_pil_image, to_uint8
 from translate.text import one_line
 
+DEPTHS = ("uint8", "uint16", "float32")
+
 
 @dataclass(frozen=True)
 class Writer:
-    """How one output format is written; `format` and `options` are Pillow's for images of 8 bits."""
+    """An output format: what it holds, and the functions that write it."""
 
     format: str
+    """Pillow's name of the format; "" if Pillow does not write it."""
     alpha: bool
-    options: Mapping[str, Any]
+    """True if it holds alpha."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Pillow's options."""
     quality: bool = False
-    """Whether `--quality` applies."""
+    """True if `--quality` applies."""
     depths: tuple[str, ...] = ("uint8",)
-    """What it holds."""
+    """Data types of values, a subset of DEPTHS."""
     channels: tuple[int, ...] | None = (1, 3)
-    """How many it holds; None: any number."""
+    """Numbers of channels; None: any."""
+    encode_array: Callable[[np.ndarray, np.ndarray | None], bytes] | None = None
+    """Encoder of pixels (H, W, C) and alpha (H, W) that Pillow does not write: deeper than 8 bits, or of other channels."""
+    metadata: frozenset[str] = frozenset()
+    """Parts of `Metadata` that it holds: exif, xmp, icc, dpi, iptc, text (any keyword), comment (one)."""
+    max_comment: int | None = None
+    """Largest comment in bytes; None: any."""
+    fit: Callable[[Metadata], Fitted] | None = None
+    """Further limits of the format on metadata."""
+    save_options: Callable[[Metadata], dict[str, Any]] = lambda metadata: {}
+    """Pillow's options that write fitted metadata."""
+    embed: Callable[[bytes, Metadata], bytes] = lambda data, metadata: data
+    """Put fitted metadata into an encoded file, where Pillow does not write it."""
+    encode_animation: AnimationEncoder | None = None
+    """Encoder of animations."""
+    plays_for_ever: bool = False
+    """True if its animations hold no number of plays."""
 
+    def save_options_for(self, metadata: Metadata, quality: int | None) -> dict[str, Any]:
+        """Return all options for Pillow: of the format, of fitted metadata, and the quality where it applies."""
+        asked = {"quality": quality} if quality is not None and self.quality else {}
+        return {**self.options, **self.save_options(metadata), **asked}
 
-DEPTHS = ("uint8", "uint16", "float32")
-
-WRITERS: dict[str, Writer] = {
-    # Against zlib's level 6: a third of the time, and on photos as many bytes (tools/bench_png.py)
-    "png": Writer("PNG", True, {"compress_level": 1, "compress_type": zlib.Z_RLE}, depths=DEPTHS[:2]),
-    "jpg": Writer("JPEG", False, {"quality": 95, "subsampling": 0}, quality=True),
-    "webp": Writer("WEBP", True, {"quality": 90}, quality=True),
-    "avif": Writer("AVIF", True, {"quality": 85}, quality=True),
-    "tiff": Writer("TIFF", True, {"compression": "tiff_deflate"}, depths=DEPTHS, channels=None),
-    "gif": Writer("GIF", False, {}),
-    "npy": Writer("", True, {}, depths=DEPTHS, channels=None),
-}
 
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
 """Extensions that are written by the writer of another name."""
@@ -53,11 +69,25 @@ def writer_for(ext: str) -> str | None:
     return ext if ext in WRITERS else None
 
 
-def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
-    """The bytes of an image file; `fmt` is a row of WRITERS. ImageError if the format cannot hold it.
+def supported_by(metadata: Metadata, fmt: str, channels: int) -> Fitted:
+    """Return the metadata that a format holds of a picture with so many channels, and a line on each part that it does not."""
+    writer = WRITERS[fmt]
+    metadata, notices = embedding.drop_unsupported(metadata, fmt, writer.metadata)
+    metadata, more = embedding.fit_profile(metadata, channels)
+    notices += more
+    metadata, more = embedding.fit_text(metadata, fmt, writer.metadata, writer.max_comment)
+    notices += more
+    if writer.fit is not None:
+        metadata, more = writer.fit(metadata)
+        notices += more
+    return metadata, notices
 
-    Values that are deeper than the format holds are reduced to what it holds. Of the picture's metadata it writes what the
-    format holds; `supported_by` says what that is.
+
+def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
+    """Return the bytes of an image file; `fmt` is a row of WRITERS. Raise ImageError if the format cannot hold the picture.
+
+    Values deeper than the format holds are reduced to its greatest depth. Of the metadata, the parts that `supported_by`
+    keeps are written.
     """
     writer = WRITERS[fmt]
     channels = picture.pixels.shape[2]
@@ -66,17 +96,18 @@ def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
     pixels = reduce_depth(picture.pixels, writer)
     alpha = _scaled(picture.alpha, pixels.dtype) if picture.alpha is not None and writer.alpha else None
     metadata, _ = supported_by(picture.metadata or Metadata(), fmt, channels)
+    by_pillow = writer.format and pixels.dtype == np.uint8 and channels in (1, 3)
+    if not by_pillow and writer.encode_array is None:
+        raise ImageError(
+            f"{fmt} cannot be written with {channels} channels of {pixels.dtype}; use --format tiff or npy"
+        )
     try:
-        if fmt == "npy":
-            return _npy(pixels, alpha)
-        if pixels.dtype == np.uint8 and channels in (1, 3):
-            options = {**writer.options, **pillow_save_options(metadata, fmt)}
-            if quality is not None and writer.quality:
-                options["quality"] = quality
+        if by_pillow:
             buffer = io.BytesIO()
-            to_pil_image(pixels, alpha).save(buffer, writer.format, **options)
-            return embed(buffer.getvalue(), fmt, metadata)
-        return embed(_deep_png(pixels, alpha) if fmt == "png" else _deep_tiff(pixels, alpha), fmt, metadata)
+            to_pil_image(pixels, alpha).save(buffer, writer.format, **writer.save_options_for(metadata, quality))
+            return writer.embed(buffer.getvalue(), metadata)
+        assert writer.encode_array is not None
+        return writer.embed(writer.encode_array(pixels, alpha), metadata)
     except Exception as e:
         raise ImageError(f"cannot be written as {fmt}: {one_line(e)}") from None
 
@@ -103,14 +134,14 @@ def _joined(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
 
 
-def _npy(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
+def _npy_array(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
     buffer = io.BytesIO()
     joined = _joined(pixels, alpha)
     np.save(buffer, joined[:, :, 0] if joined.shape[2] == 1 else joined, allow_pickle=False)
     return buffer.getvalue()
 
 
-def _deep_png(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
+def _png_array(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
     """16 bits, which Pillow writes for grey only."""
     import cv2
 
@@ -124,7 +155,7 @@ def _deep_png(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
     return data.tobytes()
 
 
-def _deep_tiff(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
+def _tiff_array(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
     """16 bits, floats, or other numbers of channels than 1 and 3."""
     import tifffile
 
@@ -137,3 +168,45 @@ def _deep_tiff(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
         planarconfig="contig" if joined.shape[2] > 1 else None, extrasamples=extra or None, compression="zlib", metadata=None,
     )  # fmt: skip
     return buffer.getvalue()
+
+
+_PHOTO = frozenset({"exif", "xmp", "icc", "dpi"})
+
+WRITERS: dict[str, Writer] = {
+    "png": Writer(
+        "PNG", True,
+        {"compress_level": 1, "compress_type": zlib.Z_RLE},  # a third of the time of zlib's level 6 (tools/bench_png.py)
+        depths=DEPTHS[:2], encode_array=_png_array,
+        metadata=_PHOTO | {"text", "comment"}, embed=embedding.embed_in_png,
+        encode_animation=animations.encode_png_animation,
+    ),
+    "jpg": Writer(
+        "JPEG", False, {"quality": 95, "subsampling": 0}, quality=True,
+        metadata=_PHOTO | {"comment", "iptc"}, max_comment=embedding.JPEG_SEGMENT, fit=embedding.fit_jpeg,
+        save_options=embedding.jpeg_save_options,
+    ),
+    "webp": Writer(
+        "WEBP", True, {"quality": 90}, quality=True,
+        metadata=_PHOTO, fit=embedding.dpi_to_exif, save_options=embedding.webp_save_options,
+        encode_animation=animations.encode_webp_animation,
+    ),
+    "avif": Writer(
+        "AVIF", True, {"quality": 85}, quality=True,
+        metadata=_PHOTO, fit=embedding.dpi_to_exif, save_options=embedding.avif_save_options,
+        encode_animation=animations.encode_avif_animation, plays_for_ever=True,
+    ),
+    "tiff": Writer(
+        "TIFF", True, {"compression": "tiff_deflate"}, depths=DEPTHS, channels=None, encode_array=_tiff_array,
+        metadata=_PHOTO | {"iptc"}, embed=embedding.embed_in_tiff,
+    ),
+    "gif": Writer(
+        "GIF", False,
+        metadata=frozenset({"xmp", "comment"}), save_options=embedding.gif_save_options, embed=embedding.embed_in_gif,
+        encode_animation=animations.encode_gif_animation,
+    ),
+    "npy": Writer("", True, depths=DEPTHS, channels=None, encode_array=_npy_array),
+}  # fmt: skip
+"""Every output format: to add one, add its row."""
+
+ANIMATED = tuple(name for name, writer in WRITERS.items() if writer.encode_animation is not None)
+"""Formats that hold animations."""

@@ -1,4 +1,6 @@
-"""Translation methods, one file each."""
+"""Translation methods, one file for each paper, and their registry METHODS."""
+
+from typing import Any
 
 from translate.methods.base import Method
 from translate.methods.cut import CUT, FastCUT
@@ -9,7 +11,9 @@ from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.stargan import StarGAN
 
-METHODS: dict[str, type[Method]] = {
+__all__ = ["METHODS", "Method"]
+
+METHODS: dict[str, type[Method[Any]]] = {
     "pix2pix": Pix2Pix,
     "cyclegan": CycleGAN,
     "cut": CUT,

@@ -1,14 +1,14 @@
-"""The contract between a method and the engine.
+"""Contract between a translation method and the training engine.
 
 A method owns networks and says, in `step`, which losses to minimise over which of them and in what order; the engine does
-everything else. A step is a generator: `yield "g", losses` means *minimise the sum of these over the networks of update
-"g", now*; when it resumes, those weights have moved.
+everything else. A step is a generator: `yield "g", losses` means *minimise the sum of these losses over the networks of update
+"g", now*; when it resumes, those weights have been updated.
 """
 
 from collections import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +19,20 @@ from translate.methods.configs import NETWORK_SETTINGS
 from translate.nn.base import Generator
 from translate.nn.blocks import keyed_dropout
 
+C = TypeVar("C", bound=TrainConfig)
+"""Config of a method."""
+
 Batch = dict[str, Tensor]
+"""Images and labels by the names of the method's data layout, and "key" (N,), the keys of the images' random draws."""
 Losses = dict[str, Tensor]
+"""Losses by name, as 0-dim tensors."""
 Step = abc.Generator[tuple[str, Losses], None, None]
-"""What `Method.step` returns: its yields are (name of an update, losses to minimise over its networks)."""
+"""Generator that `Method.step` returns; it yields the name of an update and the losses to minimise over its networks."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """All the time a method knows; one object for all micro-batches and processes of a step."""
+    """Progress of the training at a step; the same for all of its micro-batches and processes."""
 
     images: int
     """Training images seen before this step, over all processes and micro-batches."""
@@ -36,135 +41,146 @@ class Clock:
     epoch: int
     """Whole epochs done."""
     progress: float
-    """Images seen of the images planned; moves when a run is lengthened, so never branch on it."""
+    """Fraction of the planned images seen. It changes when a run is extended, so never branch on it."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """What the images of a domain are like."""
+    """Format of the images of a domain."""
 
     channels: int
     range: str | None = None
-    """LOW:HIGH, the values that −1 and 1 stand for; None: all of the file's depth."""
+    """Values that −1 and 1 stand for, as LOW:HIGH; None: the whole range of the file's bit depth."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """One optimizer: the networks it moves, by attribute name or dotted path."""
+    """One optimizer of a method and the networks it updates."""
 
     networks: tuple[str, ...]
+    """Attribute names or dotted paths of modules."""
     lr: float = 2e-4
     optimizer: str = "adam"
+    """Row of `training.optimizers.OPTIMIZERS`."""
     options: Mapping[str, Any] = field(default_factory=lambda: {"betas": (0.5, 0.999)})
+    """Keyword arguments of the optimizer."""
 
 
-class Method(nn.Module):
-    """A translation method. Subclasses are one file each and do not extend one another."""
+class Method(nn.Module, Generic[C]):
+    """Base class of translation methods: a row of METHODS, with one file for each paper."""
 
     name: ClassVar[str]
+    summary: ClassVar[str] = ""
+    """One line for help texts: the kind of translation, and the case in which to choose the method."""
     layout: ClassVar[str]
-    """The data it reads: a row of `data.layouts.LAYOUTS`."""
+    """Layout of the training data: a row of `data.layouts.LAYOUTS`."""
     Config: ClassVar[type[TrainConfig]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
-    """Settings of each preset where they differ from the defaults."""
+    """Settings of each preset that differ from the defaults."""
     generator_names: Mapping[str, str]
-    """Target domain → attribute of the generator that conversion needs for it."""
+    """Attribute name of the generator for each target domain."""
     sampling_networks: ClassVar[tuple[str, ...]] = ()
-    """Attributes of the networks that `sample` needs."""
+    """Attribute names of the networks that `sample` needs."""
     classes: tuple[str, ...] = ()
-    """What the labels of `sample` are called; empty where it takes none."""
+    """Names of the labels of `sample`; empty for methods without labels."""
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
-    """Settings that say all that is needed to build the networks."""
+    """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
     coupled: str = ""
-    """Why images of a batch influence each other; then k micro-batches or ranks are not one large batch."""
+    """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
     updates: dict[str, Update]
+    """Optimizers by name, in the order of their parameters in a checkpoint."""
     ema: tuple[str, ...] = ()
-    """Networks whose averages are kept where that is asked for."""
+    """Attribute names of the networks that an exponential moving average is kept of, if the config asks for one."""
 
-    def __init__(self, cfg: Any) -> None:
+    def __init__(self, cfg: C) -> None:
         super().__init__()
         self.cfg = cfg
 
     @classmethod
-    def resolve_config(cls, cfg: Any) -> Any:
-        """The config with everything filled in that depends on other settings; UsageError if it cannot work."""
+    def resolve_config(cls, cfg: C) -> C:
+        """Return the config with every setting filled in that depends on others. UsageError if they do not work together."""
         return cfg
 
     @classmethod
-    def with_labels(cls, cfg: Any, names: tuple[str, ...], exclusive: bool) -> Any:
-        """The config with what the data's labels are called filled in: of domains or classes, of which an image has one
-        (`exclusive`), or of attributes that it has or has not. Called once the data is known, before the networks are built.
+    def with_labels(cls, cfg: C, names: tuple[str, ...], exclusive: bool) -> C:
+        """Return the config with the names of the data's labels, once the data is known, before the networks are built.
+
+        exclusive: they are domains or classes, of which an image has one; else attributes that an image has or has not.
         """
         return cfg
 
     @classmethod
-    def on_meta(cls, cfg: Any) -> Self:
-        """The method without memory for its weights: shapes, size rules and names only."""
+    def on_meta(cls, cfg: C) -> Self:
+        """Return the method on the meta device, without memory for its weights: for shapes, size rules and names."""
         with torch.device("meta"):
             return cls(cfg)
 
     def prepare(self, batch: Batch) -> None:
-        """Fills buffers from data, once, before the first step, with the same batch on every rank."""
+        """Fill buffers from data, once, before the first step, with the same batch on every rank."""
 
     def phase(self, clock: Clock) -> str:
-        """Names every branch that `step` takes: the same phase is the same operations on the same shapes."""
+        """Return a name for the branches that `step` takes: in one phase all operations and shapes are the same."""
         return ""
 
     def step(self, batch: Batch, clock: Clock) -> Step:
+        """Yield each update of a training step and its losses, as in the paper's algorithm."""
         raise NotImplementedError
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        """x (N, C, H, W) in [-1, 1] in domain `to`; key (N,) decides the noise of methods that use it, None: no noise.
+        """Translate images x (N, C, H, W) in [-1, 1] to domain `to`, by a method in evaluation mode.
 
-        Call in evaluation mode. H and W obey the size rule of the generator.
+        key (N,) decides the noise of methods that have noise; None: no noise. H and W obey `size_rule`.
         """
         net = self.generator_for(to)
-        with keyed_dropout(net, key if self.cfg.dropout else None):
+        with keyed_dropout(net, key):
             return net(x)
 
     def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] made of the noise that key (N,) decides, of the classes label (N,) if there are any.
+        """Generate images (N, C, H, W) in [-1, 1] from the noise of key (N,) and classes label (N,), in evaluation mode.
 
-        Call in evaluation mode.
+        UsageError from methods that translate images.
         """
-        raise UsageError(f"{self.name} makes no images from noise; it translates them: use translate convert")
+        raise UsageError(f"{self.name} translates images and generates none from noise; use translate convert")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Named columns of images (N, C, H, W) in [-1, 1], for the sample grid."""
+        """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""
         raise NotImplementedError
 
     def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Raw outputs (N, …) of each discriminator on real and on made images, by "real" and "fake", "_domain" behind them
-        where there are several; empty for methods without. Call in evaluation mode."""
+        """Return the logits (N, …) of each discriminator for real and fake images, in evaluation mode.
+
+        Keys are "real" and "fake", or "real_<domain>" and "fake_<domain>" where there are several discriminators; none for
+        methods without a discriminator.
+        """
         return {}
 
     @property
     def domains(self) -> Mapping[str, Domain]:
-        """What the images of each domain are like."""
+        """Format of the images of each domain, by its name."""
         cfg = self.cfg
         return {"a": Domain(cfg.input_channels, cfg.range_a), "b": Domain(cfg.output_channels, cfg.range_b)}
 
     def source_domain(self, to: str) -> str:
-        """The domain whose images are translated to `to`; where they may be of any domain, `to` itself."""
+        """Return the domain whose images are translated to `to`; `to` itself where they may be of any domain."""
         return "b" if to == "a" else "a"
 
     def target_domains(self, to: str) -> tuple[str, ...]:
-        """The domains that are meant by `to`, one after another. UsageError, naming those that are possible, if it is none."""
+        """Return the domains that `to` stands for. UsageError, naming the possible ones, if it is none of them."""
         if to not in self.generator_names:
             raise UsageError(f"this model translates to {' and '.join(self.generator_names)} only, not to {to!r}")
         return (to,)
 
     @property
     def size_rule(self) -> dict[str, int]:
-        """Of the images that its networks take or make: `multiple_of` and `minimum` pixels a side."""
+        """Sizes of images that the networks take or generate, as `multiple_of` and `minimum` pixels a side."""
         if not self.generator_names:
             return {"multiple_of": self.cfg.crop_size, "minimum": self.cfg.crop_size}
         generator = self.generator_for(next(iter(self.generator_names)))
         return {"multiple_of": generator.multiple_of, "minimum": generator.minimum}
 
     def generator_for(self, to: str) -> Generator:
-        """The generator that translates to a domain."""
+        """Return the generator that translates to a domain."""
         network = self.get_submodule(self.generator_names[to])
         assert isinstance(network, Generator)
         return network

@@ -1,54 +1,84 @@
-"""Build what a config asks for: generators, discriminators and the adversarial loss; check that they fit together."""
+"""Shared parts of methods: generators, discriminators and adversarial loss as the config asks for them, the checks that they
+fit together, and the discriminator's side of a training step."""
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from translate.errors import UsageError
-from translate.methods.base import Method
+from translate.methods.base import Batch, Losses, Method
 from translate.methods.configs import AdversarialConfig, GanConfig
+from translate.nn import networks
 from translate.nn.adversarial_loss import AdversarialLoss
 from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import set_test_time_behaviour
+from translate.nn.diffaugment import diffaugment
+from translate.nn.fast_conv import use_winograd
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import DISCRIMINATORS, deepest_unet
-from translate.nn.networks import find as find_generator
 
 C = TypeVar("C", bound=GanConfig)
 
 
 def build_adversarial_loss(cfg: AdversarialConfig) -> AdversarialLoss:
-    """The adversarial cost that the config asks for."""
+    """Return the adversarial loss of the config."""
     return AdversarialLoss(
         cfg.adversarial, real_label=cfg.real_label, penalty_weight=cfg.lambda_penalty, penalty_every=cfg.penalty_every
     )
 
 
 def coupling_reason(cfg: GanConfig) -> str:
-    """Why images of a batch influence each other in networks of the shared kinds; empty if they do not."""
+    """Return the reason why images of a batch influence each other in networks of the registries; empty if they do not."""
     return "batch norm" if cfg.norm == "batch" else "dropout" if cfg.dropout else ""
 
 
 def forward_concatenated(net: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
-    """`net` of several batches (N, …), as if they went through it one after another, in that order.
+    """Return the outputs of `net` for several batches (N, …), as if they went through it one after another, in that order.
 
-    They go through it at once where no image changes what becomes of another, that is without batch norm: that halves the
-    operations, and the weights' gradients are made once. Not where memory is short, for what is computed again in the backward
-    pass would be twice as much at a time.
+    They are concatenated where no image influences another, that is without batch norm: that halves the number of operations,
+    and weight gradients are computed once. Not with gradient checkpointing, where twice as much would be computed again at a
+    time, and not for batches of different sizes.
     """
-    apart = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
-    if apart or getattr(net, "gradient_checkpointing", False) or len({x.shape[1:] for x in batches}) > 1:
+    has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    if has_batch_norm or getattr(net, "gradient_checkpointing", False) or len({x.shape[1:] for x in batches}) > 1:
         return tuple(net(x) for x in batches)
-    return net(torch.cat(batches)).split([len(x) for x in batches])
+    outputs: Tensor = net(torch.cat(batches))
+    return outputs.split([len(x) for x in batches])
+
+
+def augment(cfg: AdversarialConfig, batch: Batch, x: Tensor, name: str, *, condition_channels: int = 0) -> Tensor:
+    """Apply the config's differentiable augmentation to images x (N, C, H, W) of a batch, before a discriminator sees them.
+
+    name: of the random draws, another one for each use in a step. condition_channels: see `diffaugment`.
+    """
+    return diffaugment(x, batch["key"], cfg.diffaugment, name, condition_channels=condition_channels)
+
+
+def discriminator_losses(
+    loss: AdversarialLoss, d: nn.Module, real: Tensor, fake: Tensor, key: Tensor, step: int
+) -> Losses:
+    """Return the losses of a method's only discriminator for real and fake images (N, C, H, W): "adv", and "penalty" when due.
+
+    Fakes go through it first, as in the reference implementation: the running statistics of batch norms depend on the order.
+    """
+    on_fake, on_real = forward_concatenated(d, fake, real)
+    losses = {"adv": loss.discriminator_loss(on_real, on_fake)}
+    if loss.has_penalty(step):
+        losses["penalty"] = loss.penalty(d.forward, real, fake, key)
+    return losses
 
 
 def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: int | str) -> Generator:
-    """The generator that the config asks for, with initial weights that are a function of the key."""
-    build = find_generator(cfg.generator)
+    """Return the generator of the config, with initial weights that are a function of the key.
+
+    Training and conversion both build their generators here, so here they get the fast convolutions.
+    """
+    build = networks.find(cfg.generator)
     assert build is not None, "the config is checked"
     net = build(in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout)
+    use_winograd(net)
     set_test_time_behaviour(net, cfg.norm_statistics)
     net.gradient_checkpointing = cfg.gradient_checkpointing
     net.initialise(net, *key)
@@ -56,72 +86,89 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
 
 
 def build_discriminator(cfg: GanConfig, in_channels: int, *key: int | str) -> Discriminator:
-    """The discriminator that the config asks for, with initial weights that are a function of the key."""
+    """Return the discriminator of the config, with initial weights that are a function of the key."""
     net = DISCRIMINATORS[cfg.discriminator](in_channels, cfg.d_width, cfg.norm, cfg.d_layers, cfg.crop_size)
     net.initialise(net, *key)
     return net
 
 
-def with_default_unet(cfg: C, kind: str) -> C:
-    """The config with its generator filled in, if it has none: the deepest U-Net of the kind that takes the crop."""
-    if cfg.generator is not None:
+def with_default_unet(cfg: C, family: str) -> C:
+    """Return the config with a generator: if it has none, the deepest U-Net of the family that takes the crop size.
+
+    family: "unet" or "dual_unet". UsageError if there is no such U-Net.
+    """
+    if cast(str | None, cfg.generator) is not None:
         return cfg
-    generator = deepest_unet(cfg.crop_size, kind)
+    generator = deepest_unet(cfg.crop_size, family)
     if generator is None:
-        near = max(32, cfg.crop_size // 32 * 32)
+        nearest = max(32, cfg.crop_size // 32 * 32)
         raise UsageError(
-            f"--crop-size {cfg.crop_size}: no U-Net takes it; use a multiple of 32, such as --crop-size {near}"
+            f"--crop-size {cfg.crop_size}: no U-Net takes this size; use a multiple of 32, such as --crop-size {nearest}"
         )
     return replace(cfg, generator=generator)
 
 
-def check_gan_config(cls: type[Method], cfg: GanConfig) -> None:
-    """UsageError where the networks cannot take the crop, or the adversarial cost not the norm or label."""
+def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
+    """Check that the networks take the crop size, and that the adversarial loss goes with the other settings.
+
+    UsageError, with a setting that works, if they do not.
+    """
     nets = list(cls.on_meta(cfg).modules())
     if cfg.preprocess == "none":  # each image has a size of its own
         if any(isinstance(net, Discriminator) and net.fixed_size for net in nets):
             raise UsageError(
-                f"--preprocess none leaves images of many sizes, but the {cfg.discriminator} discriminator judges one; give "
+                f"--preprocess none keeps images of many sizes, but the {cfg.discriminator} discriminator takes one size; use "
                 f"another --discriminator, such as basic"
             )
         if cls.layout == "unpaired" and ADVERSARIAL[cfg.adversarial].penalty_weight:
             raise UsageError(
-                f"--preprocess none leaves images of many sizes, but {cfg.adversarial} puts real and made ones beside each "
-                f"other; use another --adversarial"
+                f"--preprocess none keeps images of many sizes, but --adversarial {cfg.adversarial} combines each real image "
+                f"with a fake one; use another --adversarial"
             )
         nets = []
-    judges = max((net.minimum for net in nets if isinstance(net, Discriminator)), default=1)
+    d_minimum = max((net.minimum for net in nets if isinstance(net, Discriminator)), default=1)
     for net in nets:
         if isinstance(net, Generator) and (cfg.crop_size < net.minimum or cfg.crop_size % net.multiple_of):
-            least = -(-max(net.minimum, judges) // net.multiple_of) * net.multiple_of
-            near = max(least, cfg.crop_size // net.multiple_of * net.multiple_of)
+            smallest = -(-max(net.minimum, d_minimum) // net.multiple_of) * net.multiple_of
+            nearest = max(smallest, cfg.crop_size // net.multiple_of * net.multiple_of)
             raise UsageError(
                 f"--crop-size {cfg.crop_size}: {cfg.generator} takes multiples of {net.multiple_of} from {net.minimum} up; "
-                f"try --crop-size {near}"
+                f"use --crop-size {nearest}"
             )
-    if cfg.crop_size < judges:
+    if cfg.crop_size < d_minimum:
         raise UsageError(
-            f"--crop-size {cfg.crop_size}: the {cfg.discriminator} discriminator needs at least {judges}; use a larger crop, "
-            f"or --discriminator pixel"
+            f"--crop-size {cfg.crop_size}: the {cfg.discriminator} discriminator needs at least {d_minimum}; use a larger "
+            f"--crop-size, or --discriminator pixel"
         )
     check_adversarial_config(cfg)
 
 
 def check_adversarial_config(cfg: AdversarialConfig) -> None:
-    """UsageError where the adversarial cost cannot work with the norm, the label or the precision, or a batch not be split."""
-    cost = ADVERSARIAL[cfg.adversarial]
-    if cost.penalty_weight and cfg.norm == "batch":
+    """Check that the adversarial loss goes with the norm, the label and the precision, and that the batch can be split.
+
+    UsageError, with a setting that works, if not.
+    """
+    objective = ADVERSARIAL[cfg.adversarial]
+    if objective.penalty_weight and cfg.norm == "batch":
         raise UsageError(
-            f"--adversarial {cfg.adversarial} penalises each image's own gradient, which batch norm in the discriminator "
-            f"mixes; use --norm instance or none"
+            f"--adversarial {cfg.adversarial} penalises the gradient of each image, which --norm batch in the discriminator "
+            f"mixes with those of others; use --norm instance or none"
         )
     for name in ("lambda_penalty", "penalty_every"):
-        if getattr(cfg, name) is not None and not cost.penalty_weight:
+        if getattr(cfg, name) is not None and not objective.penalty_weight:
             flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} {getattr(cfg, name)}: {cfg.adversarial} has no gradient penalty; leave it out")
-    if cfg.real_label != 1 and not cost.supports_label_smoothing:
-        raise UsageError(f"--real-label {cfg.real_label}: {cfg.adversarial} has no labels to smooth; leave it at 1")
+            raise UsageError(
+                f"--{flag} {getattr(cfg, name)}: --adversarial {cfg.adversarial} has no gradient penalty; leave --{flag} out"
+            )
+    if cfg.real_label != 1 and not objective.supports_label_smoothing:
+        raise UsageError(
+            f"--real-label {cfg.real_label}: --adversarial {cfg.adversarial} has no labels to smooth; leave it at 1"
+        )
     if cfg.batch_size % cfg.accumulate:
-        raise UsageError(f"--accumulate {cfg.accumulate} does not divide --batch-size {cfg.batch_size}")
-    if cfg.precision == "fp16" and cost.penalty_weight:
-        raise UsageError(f"--precision fp16 cannot hold the gradient penalty of {cfg.adversarial}; use bf16 or fp32")
+        raise UsageError(
+            f"--accumulate {cfg.accumulate} does not divide --batch-size {cfg.batch_size}; use one of its divisors"
+        )
+    if cfg.precision == "fp16" and objective.penalty_weight:
+        raise UsageError(
+            f"--precision fp16 cannot hold the gradient penalty of --adversarial {cfg.adversarial}; use bf16 or fp32"
+        )

@@ -1,12 +1,12 @@
-"""Settings that methods share: of adversarial losses, and of generators and discriminators by name."""
+"""Configs that methods share: settings of adversarial losses, and of generators and discriminators by name."""
 
 from dataclasses import dataclass
 
 from translate.config import TrainConfig, option
+from translate.nn import networks
 from translate.nn.diffaugment import DIFFAUGMENT, find_policy
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
-from translate.nn.networks import find as find_generator
 
 GENERATOR_SETTINGS = (
     "input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics", "range_a", "range_b",
@@ -15,9 +15,20 @@ DISCRIMINATOR_SETTINGS = ("discriminator", "d_width", "d_layers")
 NETWORK_SETTINGS = (*GENERATOR_SETTINGS, *DISCRIMINATOR_SETTINGS)
 
 
+class NoRandomCrop:
+    """Mixin for configs of methods whose authors resize images to the crop size, without a random crop."""
+
+    crop_size: int
+
+    @property
+    def default_load_size(self) -> int:
+        """Size that images are resized to by default: the crop size."""
+        return self.crop_size
+
+
 @dataclass(frozen=True)
 class AdversarialConfig(TrainConfig):
-    """Settings of methods with a discriminator."""
+    """Config of methods with a discriminator."""
 
     norm: str = option(
         "instance", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"
@@ -53,10 +64,10 @@ class AdversarialConfig(TrainConfig):
 
 @dataclass(frozen=True)
 class GanConfig(AdversarialConfig):
-    """Settings of methods that translate with a generator and a discriminator of the shared kinds."""
+    """Config of methods that translate with a generator and a discriminator from the registries."""
 
     generator: str = option(
-        "resnet_9blocks", "generator network", choices=GENERATORS, accepts=find_generator, group="Networks"
+        "resnet_9blocks", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
     )
     discriminator: str = option(
         "basic", "discriminator network; basic sees 70×70 patches", choices=DISCRIMINATORS, group="Networks"

@@ -11,17 +11,18 @@ from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import Batch, Clock, Method, Step, Update
 from translate.methods.building import (
+    augment,
     build_adversarial_loss,
     build_discriminator,
     build_generator,
     check_gan_config,
     coupling_reason,
-    forward_concatenated,
+    discriminator_losses,
 )
 from translate.methods.configs import GanConfig
-from translate.nn.diffaugment import diffaugment
+from translate.nn import networks
 from translate.nn.init import xavier_
-from translate.nn.networks import DISCRIMINATORS, GENERATORS, find
+from translate.nn.networks import DISCRIMINATORS, GENERATORS
 from translate.nn.patchnce import (
     ProjectionHeads,
     encoder_features,
@@ -35,14 +36,14 @@ from translate.nn.patchnce import (
 
 @dataclass(frozen=True)
 class CUTConfig(GanConfig):
-    """Settings of CUT."""
+    """Config of CUT."""
 
     epochs: int = option(200, "epochs at the constant learning rate", low=0, group="Length")
     decay_epochs: int = option(
         200, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
     )
     generator: str = option(
-        "antialias_9blocks", "generator network", choices=GENERATORS, accepts=find, group="Networks"
+        "antialias_9blocks", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
     )
     discriminator: str = option(
         "antialias", "discriminator network; antialias sees 84×84 patches", choices=DISCRIMINATORS, group="Networks"
@@ -65,7 +66,7 @@ class CUTConfig(GanConfig):
 
 @dataclass(frozen=True)
 class FastCUTConfig(CUTConfig):
-    """Settings of FastCUT: CUT without identities, which takes less time and memory."""
+    """Config of FastCUT (sec. 4 and appendix): CUT without the identity term, which takes less time and memory."""
 
     epochs: int = option(150, "epochs at the constant learning rate", low=0, group="Length")
     decay_epochs: int = option(
@@ -82,10 +83,11 @@ class FastCUTConfig(CUTConfig):
     )
 
 
-class CUT(Method):
-    """A generator `g` from a to b, a discriminator `d` of b, and the heads `f` that project what `g` makes of images."""
+class CUT(Method[CUTConfig]):
+    """CUT (sec. 3): a generator `g` from a to b, a discriminator `d` of b, and heads `f` for the encoder's features."""
 
     name = "cut"
+    summary = "unpaired translation from a to b alone; less memory than cyclegan, and shapes of the input are kept"
     layout = "unpaired"
     Config = CUTConfig
     generator_names = {"b": "g"}
@@ -98,7 +100,7 @@ class CUT(Method):
         self.f = ProjectionHeads(nce_channels(cfg))
         xavier_(self.f, cfg.seed, "f")
         self.adversarial_loss = build_adversarial_loss(cfg)
-        # One Adam over g and f does what the authors' two do side by side: it looks at each weight by itself.
+        # One Adam over g and f is the same as the authors' two: it updates each weight by itself.
         self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g", "f"), cfg.lr)}
         self.coupled = coupling_reason(cfg)
 
@@ -106,8 +108,8 @@ class CUT(Method):
     def resolve_config(cls, cfg: CUTConfig) -> CUTConfig:
         if cfg.input_channels != cfg.output_channels:
             raise UsageError(
-                f"{cls.name} encodes what it makes as it encodes its input, so a and b need as many channels, not "
-                f"{cfg.input_channels} and {cfg.output_channels}; give --input-channels and --output-channels the same number"
+                f"{cls.name} needs the same number of channels in both domains, because one encoder reads inputs and outputs: "
+                f"give --input-channels {cfg.input_channels} and --output-channels {cfg.output_channels} the same value"
             )
         check_gan_config(cls, cfg)
         return cfg
@@ -116,27 +118,18 @@ class CUT(Method):
         return self.adversarial_loss.phase(clock.step)
 
     def step(self, batch: Batch, clock: Clock) -> Step:
-        a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
-
-        def seen(x: Tensor, use: str) -> Tensor:
-            """What the discriminator sees of images."""
-            return diffaugment(x, key, cfg.diffaugment, use)
-
+        a, b, key, cfg, loss = batch["a"], batch["b"], batch["key"], self.cfg, self.adversarial_loss
         flipped = keyed_random.uniform(key, "flip") < 0.5 if cfg.flip_equivariance else None
         fake, same = self.generate(a, b if cfg.nce_identity else None, flipped)
 
-        # The discriminator first, as in the authors' code. The generator's graph lives on across this update.
-        real_seen, fake_seen = seen(b, "real"), seen(fake.detach(), "fake")
-        on_fake, on_real = forward_concatenated(self.d, fake_seen, real_seen)
-        losses = {"adv": self.adversarial_loss.discriminator_loss(on_real, on_fake)}
-        if self.adversarial_loss.has_penalty(clock.step):
-            losses["penalty"] = self.adversarial_loss.penalty(self.d.forward, real_seen, fake_seen, key)
-        yield "d", losses
+        # eq. 1: the discriminator first, as in the authors' code. The generator's graph is kept across this update.
+        real_view, fake_view = augment(cfg, batch, b, "real"), augment(cfg, batch, fake.detach(), "fake")
+        yield "d", discriminator_losses(loss, self.d, real_view, fake_view, key, clock.step)
 
-        # Fool the discriminator that has just moved, and leave things where they are. Two contrasts count half each.
+        # eq. 5: the adversarial loss, by the discriminator just updated, and PatchNCE. With the identity term both count half.
         weight = cfg.lambda_nce * (1 if same is None else 0.5)
         losses = {
-            "adv": self.adversarial_loss.generator_loss(lambda x: self.d(seen(x, "g")), fake, b),
+            "adv": loss.generator_loss(lambda x: self.d(augment(cfg, batch, x, "g")), fake, b),
             "nce": weight * self.nce_loss(fake, a, key, "a", flipped),
         }
         if same is not None:
@@ -144,28 +137,29 @@ class CUT(Method):
         yield "g", losses
 
     def generate(self, a: Tensor, b: Tensor | None, flipped: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """What is made of a and of b, if it is given, in one run; of their mirror images where `flipped` (N,)."""
+        """Translate a, and b if it is given, in one pass; the images that `flipped` (N,) marks are mirrored first."""
         images = [x if flipped is None else flip_where(x, flipped) for x in (a, b) if x is not None]
         fake, *same = self.g(torch.cat(images)).split(len(a))
         return fake, same[0] if same else None
 
-    def nce_loss(self, made: Tensor, source: Tensor, key: Tensor, name: str, flipped: Tensor | None) -> Tensor:
-        """PatchNCE of images and of what they were made of, the mean over the tapped layers.
+    def nce_loss(self, output: Tensor, source: Tensor, key: Tensor, name: str, flipped: Tensor | None) -> Tensor:
+        """Return the PatchNCE loss of output images and their sources (eq. 3), the mean over the layers.
 
-        Where an image was `flipped`, its maps are read at mirrored places: that is mirroring them back.
+        The features of `flipped` images are read at mirrored locations, which is mirroring them back.
         """
-        found = encoder_features(self.g, made)
-        at = sample_locations(key, name, found, self.cfg.nce_patches)
-        there = at
+        features = encoder_features(self.g, output)
+        locations = sample_locations(key, name, features, self.cfg.nce_patches)
+        mirrored = locations
         if flipped is not None:
-            there = [
+            mirrored = [
                 torch.where(flipped[:, None], mirror_locations(p, x.shape[3]), p)
-                for x, p in zip(found, at, strict=True)
+                for x, p in zip(features, locations, strict=True)
             ]
-        queries = self.f([gather_locations(x, p) for x, p in zip(found, there, strict=True)])
-        keys = self.f([gather_locations(x, p) for x, p in zip(encoder_features(self.g, source), at, strict=True)])
+        queries = self.f([gather_locations(x, p) for x, p in zip(features, mirrored, strict=True)])
+        sources = encoder_features(self.g, source)
+        keys = self.f([gather_locations(x, p) for x, p in zip(sources, locations, strict=True)])
         pairs = zip(queries, keys, strict=True)
-        return torch.stack([patch_nce(query, own, self.cfg.nce_temperature) for query, own in pairs]).mean()
+        return torch.stack([patch_nce(query, positive, self.cfg.nce_temperature) for query, positive in pairs]).mean()
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         a, b, key = batch["a"], batch["b"], batch["key"]
@@ -177,25 +171,26 @@ class CUT(Method):
 
 
 class FastCUT(CUT):
-    """CUT with other defaults."""
+    """FastCUT: CUT with other defaults (sec. 4)."""
 
     name = "fastcut"
+    summary = "as cut, faster and with less memory; the result is a little less faithful to domain b"
     Config = FastCUTConfig
 
 
 def nce_channels(cfg: CUTConfig) -> list[int]:
-    """Of the maps that are contrasted. UsageError if the generator has none that could be."""
+    """Return the channels of the features that PatchNCE compares. UsageError if the generator has none."""
     with torch.device("meta"):
         net = build_generator(cfg, cfg.input_channels, cfg.output_channels)
         image = torch.empty(1, cfg.input_channels, net.minimum, net.minimum)
     if not nce_layers(net):
         raise UsageError(
-            f"--generator {cfg.generator}: what is contrasted are maps of a chain around residual blocks; "
-            f"use antialias_9blocks or resnet_9blocks, or another number of blocks"
+            f"--generator {cfg.generator} has no encoder features for PatchNCE, which needs a chain with residual blocks; use "
+            f"antialias_9blocks or resnet_9blocks, or another number of blocks"
         )
     return [x.shape[1] for x in encoder_features(net, image)]
 
 
 def flip_where(x: Tensor, flipped: Tensor) -> Tensor:
-    """Images (N, C, H, W), mirrored where `flipped` (N,)."""
+    """Mirror the images of x (N, C, H, W) that `flipped` (N,) marks."""
     return torch.where(flipped[:, None, None, None], x.flip(3), x)

@@ -2,13 +2,13 @@
 Generative Adversarial Networks", ICLR 2016). The defaults are the paper's recipe (sec. 4), but for 4×4 convolutions,
 as all networks here have them; epochs are those of the authors' code, which the paper leaves open.
 
-Not taken over from that code: its weight decay of 1e-5, of which the paper says nothing; that a batch of images trains one of
-the two networks, and the next batch the other; and that images are made with the statistics of the batch they are made in.
+Not taken from that code: its weight decay of 1e-5, of which the paper says nothing; the alternation of the two networks from
+one batch to the next; and the generation of images by the batch norm statistics of their own batch.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -17,21 +17,20 @@ from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import Batch, Clock, Domain, Method, Step, Update
-from translate.methods.building import build_adversarial_loss, check_adversarial_config
-from translate.methods.configs import AdversarialConfig
+from translate.methods.building import augment, build_adversarial_loss, check_adversarial_config
+from translate.methods.configs import AdversarialConfig, NoRandomCrop
 from translate.nn.blocks import set_test_time_behaviour
-from translate.nn.diffaugment import diffaugment
 from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks.dcgan import MIN_SIZE, DCGANDiscriminator, DCGANGenerator, is_supported_size
 
 SAMPLE_COLUMNS = 6
-"""Of samples in the sample grid."""
+"""Columns of samples in the sample grid, at most."""
 
 
 @dataclass(frozen=True)
-class DCGANConfig(AdversarialConfig):
-    """Settings of DCGAN."""
+class DCGANConfig(NoRandomCrop, AdversarialConfig):
+    """Config of DCGAN."""
 
     epochs: int = option(25, "epochs at the constant learning rate", low=0, group="Length")
     decay_epochs: int = option(
@@ -74,20 +73,17 @@ class DCGANConfig(AdversarialConfig):
         None, "comma-separated names of the classes [default: those of the data]", group="Data"
     )
 
-    @property
-    def default_load_size(self) -> int:
-        return self.crop_size
 
+class DCGAN(Method[DCGANConfig]):
+    """DCGAN (sec. 3 and 4): a generator `g` of images from noise, and a discriminator `d`.
 
-class DCGAN(Method):
-    """A generator `g` of images from noise, and a discriminator `d`.
-
-    Where the data has classes, both are told the class (Mirza and Osindero, "Conditional Generative Adversarial Nets", 2014,
-    sec. 3.2): the generator by a one-hot code beside the noise, the discriminator by one plane for each class beside the image,
-    1 for its own and 0 for the others. All are 0 where the class is not known.
+    Where the data has classes, both networks are given the class (Mirza and Osindero, "Conditional Generative Adversarial
+    Nets", 2014, sec. 3.2): the generator by a one-hot code beside the noise, the discriminator by one plane for each class
+    beside the image, 1 for its own and 0 for the others. All are 0 where the class is not known.
     """
 
     name = "dcgan"
+    summary = "images from noise, by class if the data has classes; for translate sample, not for translation"
     layout = "images"
     Config = DCGANConfig
     generator_names = {}
@@ -108,13 +104,13 @@ class DCGAN(Method):
         self.g.gradient_checkpointing = cfg.gradient_checkpointing
         for name, net in (("g", self.g), ("d", self.d)):
             normal_(net, cfg.seed, name)
-            set_test_time_behaviour(net, "running")  # one image of noise is no batch to take statistics from
+            set_test_time_behaviour(net, "running")  # one generated image is no batch to take statistics from
         self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
         self.coupled = "batch norm" if cfg.norm == "batch" else ""
 
     def _reference(self) -> Tensor:
-        """The codes of virtual batch norm's reference batch, (M, noise_size + classes), as many of each class."""
+        """Return the codes of virtual batch norm's reference batch, (M, noise_size + classes), as many of each class."""
         numbers = torch.arange(self.cfg.reference_size)
         label = numbers % len(self.classes) if self.classes else None
         return self.latent_code(
@@ -125,40 +121,41 @@ class DCGAN(Method):
     def resolve_config(cls, cfg: DCGANConfig) -> DCGANConfig:
         if not is_supported_size(cfg.crop_size):
             below = 1 << (cfg.crop_size.bit_length() - 1)
-            near = max(MIN_SIZE, min(below, 2 * below, key=lambda size: abs(size - cfg.crop_size)))
+            nearest = max(MIN_SIZE, min(below, 2 * below, key=lambda size: abs(size - cfg.crop_size)))
             raise UsageError(
-                f"--crop-size {cfg.crop_size}: dcgan makes images of a power of two from {MIN_SIZE} up; try --crop-size {near}"
+                f"--crop-size {cfg.crop_size}: dcgan generates images of a power of two from {MIN_SIZE} pixels up; use "
+                f"--crop-size {nearest}"
             )
         if cfg.preprocess == "none":
             raise UsageError(
-                "--preprocess none leaves images of many sizes; dcgan's are all of the crop size: use resize_and_crop"
+                "--preprocess none keeps images of many sizes, but dcgan's are all of the crop size; use resize_and_crop"
             )
         if cfg.direction != "a2b" or cfg.range_b is not None:
             flag = "--range-b" if cfg.range_b is not None else "--direction b2a"
             raise UsageError(f"{flag}: dcgan has no domain b; leave it out")
         if cfg.output_channels not in (None, cfg.input_channels):
             raise UsageError(
-                f"--output-channels {cfg.output_channels}: dcgan makes images like those it is shown, of --input-channels "
+                f"--output-channels {cfg.output_channels}: dcgan generates images like those of the data, of --input-channels "
                 f"{cfg.input_channels}; leave it out"
             )
         if cfg.images is not None and cfg.d_warmup >= cfg.images:
             raise UsageError(
-                f"--d-warmup {cfg.d_warmup} takes all of --images {cfg.images}: the generator would never learn"
+                f"--d-warmup {cfg.d_warmup} leaves none of --images {cfg.images} for the generator; use a smaller --d-warmup"
             )
         check_adversarial_config(cfg)
         return replace(cfg, output_channels=cfg.input_channels)
 
     @classmethod
     def with_labels(cls, cfg: DCGANConfig, names: tuple[str, ...], exclusive: bool) -> DCGANConfig:
-        """The config with the data's classes, unless it has fewer than two, or `conditional` is off."""
+        """Return the config with the data's classes, unless there are fewer than two or `conditional` is off."""
         if not cfg.conditional:
             return replace(cfg, classes=None)
         if names and not exclusive:
             raise UsageError(
-                "dcgan takes classes, of which an image has one, and these are attributes; give --conditional off"
+                "dcgan needs classes, of which an image has one, but the data has attributes; use --conditional off"
             )
-        if strange := [name for name in names if "," in name]:
-            raise UsageError(f"class {strange[0]!r}: has a comma in its name; rename it, or give --conditional off")
+        if with_comma := [name for name in names if "," in name]:
+            raise UsageError(f"class {with_comma[0]!r} has a comma in its name; rename it, or use --conditional off")
         classes = ",".join(names) if len(names) > 1 else None
         if cfg.classes not in (None, classes):
             raise UsageError(f"--classes {cfg.classes}: the data has {classes or 'none'}; leave it out")
@@ -169,7 +166,7 @@ class DCGAN(Method):
         return {"a": Domain(self.cfg.input_channels, self.cfg.range_a)}
 
     def updates_generator(self, clock: Clock) -> bool:
-        """Whether the step has an update of the generator: after the warm-up, every `n_critic`-th."""
+        """Return whether the step updates the generator: after the warm-up, every `n_critic`-th does."""
         return clock.images >= self.cfg.d_warmup and (clock.step + 1) % self.cfg.n_critic == 0
 
     def phase(self, clock: Clock) -> str:
@@ -177,62 +174,61 @@ class DCGAN(Method):
         return " ".join(filter(None, (alone, self.adversarial_loss.phase(clock.step))))
 
     def step(self, batch: Batch, clock: Clock) -> Step:
-        real, key = batch["a"], batch["key"]
+        real, key, cfg, loss = batch["a"], batch["key"], self.cfg, self.adversarial_loss
         label = batch["label"] if self.classes else None
-        trains_generator = self.updates_generator(clock)
+        updates_generator = self.updates_generator(clock)
 
-        def seen(x: Tensor, use: str) -> Tensor:
-            return diffaugment(x, key, self.cfg.diffaugment, use)
+        def d(x: Tensor) -> Tensor:
+            return cast(Tensor, self.d(self.with_class_planes(x, label)))
 
-        def judge(x: Tensor) -> Tensor:
-            return self.d(self.with_class_planes(x, label))
-
-        with torch.set_grad_enabled(trains_generator):
+        with torch.set_grad_enabled(updates_generator):
             fake = self.g(self.latent_code(key, label))
 
-        # Goodfellow et al., 2014, alg. 1: the discriminator first. Real and fake images are not mixed: batch norm would tell.
-        on, off = seen(real, "real"), seen(fake.detach(), "fake")
-        losses = {"adv": self.adversarial_loss.discriminator_loss(judge(on), judge(off))}
-        if self.adversarial_loss.has_penalty(clock.step):
-            losses["penalty"] = self.adversarial_loss.penalty(
-                lambda x: self.d.forward(self.with_class_planes(x, label)), on, off, key
+        # Goodfellow et al., 2014, alg. 1: the discriminator first. Real and fake images in batches of their own, as batch norm
+        # would mix them.
+        real_view, fake_view = augment(cfg, batch, real, "real"), augment(cfg, batch, fake.detach(), "fake")
+        losses = {"adv": loss.discriminator_loss(d(real_view), d(fake_view))}
+        if loss.has_penalty(clock.step):
+            uncompiled = self.d.forward
+            losses["penalty"] = loss.penalty(
+                lambda x: uncompiled(self.with_class_planes(x, label)), real_view, fake_view, key
             )
         yield "d", losses
 
-        # The same fakes before the discriminator that has just moved.
-        if trains_generator:
-            yield "g", {"adv": self.adversarial_loss.generator_loss(lambda x: judge(seen(x, "g")), fake, real)}
+        # The same fakes, by the discriminator just updated.
+        if updates_generator:
+            yield "g", {"adv": loss.generator_loss(lambda x: d(augment(cfg, batch, x, "g")), fake, real)}
 
     def latent_code(self, key: Tensor, label: Tensor | None) -> Tensor:
-        """What the generator makes images of: noise in [-1, 1) that key (N,) decides, and the class, (N, noise_size + classes).
+        """Return the generator's inputs (N, noise_size + classes): noise in [-1, 1) that key (N,) decides, and the class.
 
-        label (N,): the class, -1 where it is not known; None where there are none.
+        label (N,): the class, -1 where it is not known; None where there are no classes.
         """
         z = 2 * keyed_random.uniform(key, "z", self.cfg.noise_size) - 1
         return z if label is None else torch.cat([z, self.one_hot(label).to(z.dtype)], 1)
 
     def with_class_planes(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """What the discriminator sees: images (N, C, H, W), and behind them the planes of the class."""
+        """Return the discriminator's inputs: images (N, C, H, W) and the planes of their class along the channels."""
         if label is None:
             return x
         planes = self.one_hot(label).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return torch.cat([x, planes], 1)
 
     def one_hot(self, label: Tensor) -> Tensor:
-        """Labels (N,) → bool (N, classes); none is true where the label is -1."""
+        """Return labels (N,) as bool (N, classes); none is true where the label is -1."""
         return label[:, None] == torch.arange(len(self.classes), device=label.device)
 
     def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
-        """An image of one key and label is the same in any batch. Without labels the keys decide them too."""
+        """Generate images, each a function of its key and label in any batch; without labels the keys decide them too."""
         if label is None and self.classes:
             label = (keyed_random.uniform(key, "class") * len(self.classes)).to(torch.int64)
         return self.g(self.latent_code(key, label))
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> NoReturn:
-        raise UsageError("dcgan makes images from noise and translates none; use translate sample")
+        raise UsageError("dcgan generates images from noise and translates none; use translate sample")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Real images, and samples of different noise; with classes, of the same noise and the first of them."""
+        """Return real images and samples: of different noise, or of the same noise and the first classes."""
         key, columns = batch["key"], {"real": batch["a"]}
         if self.classes:
             for index, name in enumerate(self.classes[:SAMPLE_COLUMNS]):

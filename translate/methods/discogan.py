@@ -9,29 +9,23 @@ from torch import Tensor
 
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods import two_way
-from translate.methods.base import Batch, Clock, Losses, Method, Step, Update
-from translate.methods.building import (
-    build_adversarial_loss,
-    build_discriminator,
-    build_generator,
-    check_gan_config,
-    coupling_reason,
-    forward_concatenated,
-)
-from translate.methods.configs import GanConfig
+from translate.methods.base import Batch, Clock, Losses, Step, Update
+from translate.methods.building import check_gan_config
+from translate.methods.configs import GanConfig, NoRandomCrop
+from translate.methods.two_way import TwoWayMethod
+from translate.nn import networks
 from translate.nn.base import FeatureDiscriminator
-from translate.nn.diffaugment import diffaugment
 from translate.nn.losses import ADVERSARIAL
-from translate.nn.networks import DISCRIMINATORS, GENERATORS, find
+from translate.nn.networks import DISCRIMINATORS, GENERATORS
 from translate.runtime import distributed
 
 ADAM = {"betas": (0.5, 0.999), "weight_decay": 1e-5}
+"""Options of both optimizers, as in the authors' code."""
 
 
 @dataclass(frozen=True)
-class DiscoGANConfig(GanConfig):
-    """Settings of DiscoGAN."""
+class DiscoGANConfig(NoRandomCrop, GanConfig):
+    """Config of DiscoGAN."""
 
     epochs: int = option(5000, "epochs at the constant learning rate", low=0, group="Length")
     decay_epochs: int = option(
@@ -43,7 +37,9 @@ class DiscoGANConfig(GanConfig):
     )
     crop_size: int = option(64, "side of the random square crops to train on, in pixels", low=2, group="Data")
     flip: bool = option(False, "mirror half of the images", group="Data")
-    generator: str = option("discogan", "generator network", choices=GENERATORS, accepts=find, group="Networks")
+    generator: str = option(
+        "discogan", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
+    )
     discriminator: str = option(
         "discogan", "discriminator network; discogan sees the whole image", choices=DISCRIMINATORS, group="Networks"
     )
@@ -71,53 +67,41 @@ class DiscoGANConfig(GanConfig):
     )
     gan_curriculum: int = option(10_000, "number of steps at the beginning with --starting-rate", low=0, group="Losses")
 
-    @property
-    def default_load_size(self) -> int:
-        return self.crop_size  # no random crop: the authors resize alone
 
-
-class DiscoGAN(Method):
-    """Two generators, `g_ab` and `g_ba`, and two discriminators: `d_a` judges domain a, `d_b` domain b."""
+class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
+    """DiscoGAN (sec. 2): generators `g_ab` and `g_ba` (G_AB and G_BA), discriminators `d_a` and `d_b` (D_A and D_B)."""
 
     name = "discogan"
-    layout = "unpaired"
+    summary = "unpaired translation in both directions where shapes change; small images, 64 pixels in the paper"
     Config = DiscoGANConfig
-    generator_names = {"b": "g_ab", "a": "g_ba"}
-    ema = ("g_ab", "g_ba")
 
     def __init__(self, cfg: DiscoGANConfig) -> None:
         super().__init__(cfg)
-        a, b, seed = cfg.input_channels, cfg.output_channels, cfg.seed
-        self.g_ab = build_generator(cfg, a, b, seed, "g_ab")
-        self.g_ba = build_generator(cfg, b, a, seed, "g_ba")
-        self.d_a = build_discriminator(cfg, a, seed, "d_a")
-        self.d_b = build_discriminator(cfg, b, seed, "d_b")
-        self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {
             "d": Update(("d_a", "d_b"), cfg.lr, options=ADAM),
             "g": Update(("g_ab", "g_ba"), cfg.lr, options=ADAM),
         }
-        self.coupled = coupling_reason(cfg) or "feature matching"
+        self.coupled = self.coupled or "feature matching"
 
     @classmethod
     def resolve_config(cls, cfg: DiscoGANConfig) -> DiscoGANConfig:
         if not isinstance(cls.on_meta(cfg).d_a, FeatureDiscriminator):
             raise UsageError(
-                f"--discriminator {cfg.discriminator}: has no inner maps for DiscoGAN to match; use discogan, basic or n_layers"
+                f"--discriminator {cfg.discriminator} has no features for discogan to match; use discogan, basic or n_layers"
             )
         check_gan_config(cls, cfg)
         return cfg
 
     def updates_discriminator(self, clock: Clock) -> bool:
-        """Whether it is the discriminators that move in this step: the first of each `update_interval`."""
+        """Return whether this step, the first of each `update_interval`, updates the discriminators and not the generators."""
         return clock.step % self.cfg.update_interval == 0
 
     def discriminator_step(self, clock: Clock) -> int:
-        """Steps of the discriminators before this one of theirs."""
+        """Return the number of discriminator steps before this one."""
         return clock.step // self.cfg.update_interval
 
     def reconstruction_share(self, clock: Clock) -> float:
-        """Share of the reconstruction in what the generators minimise."""
+        """Return the share of the reconstruction in the generators' loss."""
         return self.cfg.starting_rate if clock.step < self.cfg.gan_curriculum else self.cfg.default_rate
 
     def phase(self, clock: Clock) -> str:
@@ -127,27 +111,14 @@ class DiscoGAN(Method):
 
     def step(self, batch: Batch, clock: Clock) -> Step:
         if self.updates_discriminator(clock):
-            yield "d", self.discriminator_losses(batch, clock)
+            with torch.no_grad():
+                fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])
+            yield "d", self.discriminator_losses(batch, fake_a, fake_b, self.discriminator_step(clock))  # eq. 8
         else:
             yield "g", self.generator_losses(batch, self.reconstruction_share(clock))
 
-    def discriminator_losses(self, batch: Batch, clock: Clock) -> Losses:
-        """How well each discriminator tells real images from made ones, (N, C, H, W) each."""
-        with torch.no_grad():
-            fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])
-        a, fake_a = self.augment(batch, batch["a"], "real a"), self.augment(batch, fake_a, "fake a")
-        b, fake_b = self.augment(batch, batch["b"], "real b"), self.augment(batch, fake_b, "fake b")
-        losses = {
-            "adv_a": self.adversarial_loss.discriminator_loss(*forward_concatenated(self.d_a, a, fake_a)),
-            "adv_b": self.adversarial_loss.discriminator_loss(*forward_concatenated(self.d_b, b, fake_b)),
-        }
-        if self.adversarial_loss.has_penalty(self.discriminator_step(clock)):
-            losses["penalty_a"] = self.adversarial_loss.penalty(self.d_a.forward, a, fake_a, batch["key"])
-            losses["penalty_b"] = self.adversarial_loss.penalty(self.d_b.forward, b, fake_b, batch["key"])
-        return losses
-
     def generator_losses(self, batch: Batch, rate: float) -> Losses:
-        """Both generators fool, make what has the features of real images, and come back; `reconstruction_share` is the weight of the last."""
+        """Return the losses of both generators (eq. 7): adversarial, feature matching, and reconstruction of share `rate`."""
         a, b, share = batch["a"], batch["b"], self.cfg.feature_share
         fake_b, fake_a = self.g_ab(a), self.g_ba(b)
         back_a, back_b = self.g_ba(fake_b), self.g_ab(fake_a)
@@ -163,44 +134,35 @@ class DiscoGAN(Method):
         }
 
     def adversarial_and_feature_loss(self, batch: Batch, domain: str, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """How far made images are from fooling the discriminator of a domain, and their features from those of real ones."""
-        real, judge = batch[domain], self.d_a if domain == "a" else self.d_b
-        assert isinstance(judge, FeatureDiscriminator), "the config is checked"
+        """Return the adversarial loss and the feature-matching loss of fake images (N, C, H, W) of a domain."""
+        real, d = batch[domain], self.d_a if domain == "a" else self.d_b
+        assert isinstance(d, FeatureDiscriminator), "the config is checked"
         with torch.no_grad():
-            wanted, on_real = judge.features_and_logits(self.augment(batch, real, f"real {domain}"))
-        made, on_fake = judge.features_and_logits(self.augment(batch, fake, f"g {domain}"))
+            real_features, on_real = d.features_and_logits(self.augment(batch, real, f"real {domain}"))
+        fake_features, on_fake = d.features_and_logits(self.augment(batch, fake, f"g {domain}"))
         adversarial = self.adversarial_loss.generator_loss(lambda x: on_fake if x is fake else on_real, fake, real)
-        return adversarial, feature_matching_loss(wanted, made)
-
-    def augment(self, batch: Batch, x: Tensor, use: str) -> Tensor:
-        """What a discriminator sees of images."""
-        return diffaugment(x, batch["key"], self.cfg.diffaugment, use)
-
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        return two_way.preview(self, batch)
-
-    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
-        return two_way.discriminator_outputs(self, batch)
+        return adversarial, feature_matching_loss(real_features, fake_features)
 
 
 def reconstruction_loss(back: Tensor, image: Tensor) -> Tensor:
-    """Mean squared difference of images (N, C, H, W) on the paper's scale, where they are in [0, 1]: a quarter of that in
-    [−1, 1]."""
+    """Return the mean squared difference of images (N, C, H, W) on the paper's scale, [0, 1]: a quarter of that on [−1, 1]."""
     return ((back - image) / 2).square().mean()
 
 
 def feature_matching_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """Squared difference between the mean features of real and of made images, mean over each map (N, C, H, W) and sum over the
-    maps (the authors' hinge embedding loss with target 1 is just that mean)."""
+    """Return the squared difference of mean features of real and fake images, mean over each map (N, C, H, W), sum over maps.
+
+    The authors' hinge embedding loss with target 1 is that mean.
+    """
     pairs = zip(real, fake, strict=True)
     return torch.stack([(batch_mean(x) - batch_mean(y)).square().mean() for x, y in pairs]).sum()
 
 
 def batch_mean(x: Tensor) -> Tensor:
-    """Mean (C, H, W) over the images of x (N, C, H, W) in the batches of all processes, with N in each; in float32 at least.
+    """Return the mean (C, H, W) of x (N, C, H, W) over the images of all processes, N in each; in float32 at least.
 
-    Its gradient reaches the images of this process as if the mean were theirs alone, so that what the mean over processes
-    makes of gradients is the gradient of one large batch.
+    Its gradient is that of the mean over this process's images, so that the mean of gradients over processes is the gradient of
+    one large batch.
     """
     own = x.to(torch.promote_types(x.dtype, torch.float32)).mean(0)
     return own + (distributed.all_reduce_mean(own.detach()) - own.detach())

@@ -9,29 +9,30 @@ from torch import Tensor
 from translate.config import option
 from translate.methods.base import Batch, Clock, Method, Step, Update
 from translate.methods.building import (
+    augment,
     build_adversarial_loss,
     build_discriminator,
     build_generator,
     check_gan_config,
     coupling_reason,
-    forward_concatenated,
+    discriminator_losses,
     with_default_unet,
 )
 from translate.methods.configs import GanConfig
-from translate.nn.diffaugment import diffaugment
+from translate.nn import networks
 from translate.nn.losses import ADVERSARIAL, l1
-from translate.nn.networks import GENERATORS, find
+from translate.nn.networks import GENERATORS
 
 
 @dataclass(frozen=True)
 class Pix2PixConfig(GanConfig):
-    """Settings of pix2pix."""
+    """Config of pix2pix."""
 
     generator: str | None = option(  # type: ignore[assignment]
         None,
         "generator network [default: the deepest U-Net that fits the crop size]",
         choices=GENERATORS,
-        accepts=find,
+        accepts=networks.find,
         group="Networks",
     )
     norm: str = option(
@@ -44,10 +45,11 @@ class Pix2PixConfig(GanConfig):
     )
 
 
-class Pix2Pix(Method):
-    """One generator from a to b; the discriminator judges pairs (a, b) against (a, G(a))."""
+class Pix2Pix(Method[Pix2PixConfig]):
+    """pix2pix (sec. 3): a generator `g` from a to b, and a discriminator `d` of pairs (a, b) and (a, g(a))."""
 
     name = "pix2pix"
+    summary = "paired translation from a to b; the best choice where each input has its true output"
     layout = "paired"
     Config = Pix2PixConfig
     generator_names = {"b": "g"}
@@ -71,35 +73,24 @@ class Pix2Pix(Method):
         return self.adversarial_loss.phase(clock.step)
 
     def step(self, batch: Batch, clock: Clock) -> Step:
-        a, b = batch["a"], batch["b"]
+        a, b, loss = batch["a"], batch["b"], self.adversarial_loss
         fake = self.g(a)
 
-        # eq. 1: the discriminator first, as in the reference; both losses see the same fake.
+        # eq. 1: the discriminator first, as in the reference implementation; both losses use the same fake.
         real_pair, fake_pair = self.pair(batch, b, "real"), self.pair(batch, fake.detach(), "fake")
-        on_fake, on_real = forward_concatenated(
-            self.d, fake_pair, real_pair
-        )  # in this order: batch norm's running statistics tell
-        losses = {"adv": self.adversarial_loss.discriminator_loss(on_real, on_fake)}
-        if self.adversarial_loss.has_penalty(clock.step):
-            losses["penalty"] = self.adversarial_loss.penalty(self.d.forward, real_pair, fake_pair, batch["key"])
-        yield "d", losses
+        yield "d", discriminator_losses(loss, self.d, real_pair, fake_pair, batch["key"], clock.step)
 
-        # eq. 4: fool the discriminator that has just moved, and stay near the truth.
-        yield (
-            "g",
-            {
-                "adv": self.adversarial_loss.generator_loss(
-                    lambda image: self.d(self.pair(batch, image, "g")), fake, b
-                ),
-                "l1": self.cfg.lambda_l1 * l1(fake, b),
-            },
-        )
+        # eq. 4: the adversarial loss, by the discriminator just updated, and the L1 distance to the true output.
+        losses = {
+            "adv": loss.generator_loss(lambda image: self.d(self.pair(batch, image, "g")), fake, b),
+            "l1": self.cfg.lambda_l1 * l1(fake, b),
+        }
+        yield "g", losses
 
-    def pair(self, batch: Batch, image: Tensor, use: str) -> Tensor:
-        """What the discriminator sees: the input beside the true or the made image."""
+    def pair(self, batch: Batch, image: Tensor, name: str) -> Tensor:
+        """Concatenate the input and an output image along the channels, and augment both; `name` is that of the draws."""
         a = batch["a"]
-        whole = torch.cat([a, image], 1)
-        return diffaugment(whole, batch["key"], self.cfg.diffaugment, use, condition_channels=a.shape[1])
+        return augment(self.cfg, batch, torch.cat([a, image], 1), name, condition_channels=a.shape[1])
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         return {"input": batch["a"], "output": self.translate(batch["a"], "b", batch["key"]), "truth": batch["b"]}

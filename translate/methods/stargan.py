@@ -3,6 +3,7 @@ Image-to-Image Translation", CVPR 2018). The defaults are the recipe of the auth
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,31 +11,39 @@ from torch import Tensor
 from translate import keyed_random
 from translate.config import option
 from translate.errors import DataError, UsageError
-from translate.methods.base import Batch, Clock, Domain, Method, Step, Update
-from translate.methods.building import build_adversarial_loss, build_generator, check_gan_config, coupling_reason
+from translate.methods.base import Batch, Clock, Domain, Losses, Method, Step, Update
+from translate.methods.building import (
+    augment,
+    build_adversarial_loss,
+    build_generator,
+    check_gan_config,
+    coupling_reason,
+)
 from translate.methods.configs import NETWORK_SETTINGS, GanConfig
+from translate.nn import networks
 from translate.nn.base import Generator
 from translate.nn.blocks import keyed_dropout
-from translate.nn.diffaugment import diffaugment
 from translate.nn.losses import ADVERSARIAL, cycle_consistency, domain_classification
-from translate.nn.networks import GENERATORS, find
+from translate.nn.networks import GENERATORS
 from translate.nn.networks.stargan import StarGANClassifier
 from translate.runtime import distributed
 
 PAPER_LENGTH = {"images": 3_200_000, "decay_images": 1_600_000}
-"""200 000 iterations of 16 images; over the last half of them the rate falls to zero. So say the paper and the code as it was
-first released; the code as it is today lowers the rate by 0.1 % in all: that is `--schedule stargan-released`."""
+"""Default length of the training: 200 000 iterations of 16 images, with the learning rate falling to zero over the second half.
+
+That is the paper (sec. 5.1) and the code as first released; today's code lowers the rate by 0.1 % in all, which is
+`--schedule stargan-released`."""
 
 ALL, NONE = "all", "none"
-"""What `to` may be beside names: every domain in turn, and (of attributes) not one of them."""
+"""Values of `to` beside names: every domain in turn, and (for attributes) none of them."""
 
-SHOWN = 5
-"""Domains in a sample grid, at most."""
+MAX_PREVIEW_DOMAINS = 5
+"""Domains in the sample grid, at most."""
 
 
 @dataclass(frozen=True)
 class StarGANConfig(GanConfig):
-    """Settings of StarGAN. Without --images or --epochs it is trained for 3.2 million images."""
+    """Config of StarGAN. Without --images or --epochs it is trained for 3.2 million images."""
 
     epochs: int = option(
         0, "epochs at the constant learning rate; 0 trains for 3.2 million images instead", low=0, group="Length"
@@ -45,7 +54,7 @@ class StarGANConfig(GanConfig):
     batch_size: int = option(16, "images in a training step, for each process", low=1, group="Data")
     crop_size: int = option(128, "side of the random square crops to train on, in pixels", low=2, group="Data")
     lr: float = option(1e-4, "learning rate of all networks", low=0, group="Length")
-    generator: str = option("stargan", "generator network", choices=GENERATORS, accepts=find, group="Networks")
+    generator: str = option("stargan", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks")
     discriminator: str = option(
         "stargan", "discriminator network; it also classifies the domain", choices=("stargan",), group="Networks"
     )
@@ -61,13 +70,16 @@ class StarGANConfig(GanConfig):
     n_critic: int = option(5, "discriminator steps for each generator step, each on new images", low=1, group="Losses")
 
 
-class StarGAN(Method):
-    """`g` translates an image to the labels that it is given with it; `d` judges images and tells their labels.
+class StarGAN(Method[StarGANConfig]):
+    """StarGAN (sec. 3.1): a generator `g` of images and target labels, and a discriminator `d` that classifies too.
 
-    Labels are vectors (N, K) of 0 and 1: of K domains that of the image alone is 1, of K attributes those that it has.
+    Labels are vectors (N, K) of 0 and 1: among K domains that of the image is 1, among K attributes those that it has.
     """
 
     name = "stargan"
+    summary = (
+        "unpaired translation among several domains or attributes with one generator, from labelled folders or a table"
+    )
     layout = "domains"
     Config = StarGANConfig
     ema = ("g",)
@@ -75,13 +87,12 @@ class StarGAN(Method):
 
     def __init__(self, cfg: StarGANConfig) -> None:
         super().__init__(cfg)
-        self.domain_names = (
-            tuple(cfg.domains.split(",")) if cfg.domains else ("1", "2")
-        )  # unknown: for the shapes alone
+        # Before the data is known there are no names: two stand in, for the shapes alone.
+        self.domain_names = tuple(cfg.domains.split(",")) if cfg.domains else ("1", "2")
         self.generator_names = dict.fromkeys(self.domain_names, "g")
-        channels, kinds = cfg.input_channels, len(self.domain_names)
-        self.g = build_generator(cfg, channels + kinds, channels, cfg.seed, "g")
-        self.d = StarGANClassifier(channels, cfg.d_width, cfg.crop_size, kinds)
+        channels, classes = cfg.input_channels, len(self.domain_names)
+        self.g = build_generator(cfg, channels + classes, channels, cfg.seed, "g")
+        self.d = StarGANClassifier(channels, cfg.d_width, cfg.crop_size, classes)
         self.d.initialise(self.d, cfg.seed, "d")
         self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
@@ -91,18 +102,19 @@ class StarGAN(Method):
     def resolve_config(cls, cfg: StarGANConfig) -> StarGANConfig:
         if cfg.input_channels != cfg.output_channels or cfg.range_b is not None:
             raise UsageError(
-                "stargan's domains are all alike: give --input-channels and --output-channels one number, and no --range-b"
+                "stargan's domains all have one format: give --input-channels and --output-channels the same value, and leave "
+                "--range-b out"
             )
         if cfg.preprocess == "none":
             raise UsageError(
-                "--preprocess none leaves images of many sizes, but stargan's discriminator takes one; leave it out"
+                "--preprocess none keeps images of many sizes, but stargan's discriminator takes one size; leave it out"
             )
         if cfg.batch_size // cfg.accumulate < 2:
             raise UsageError(
-                f"--batch-size {cfg.batch_size} with --accumulate {cfg.accumulate}: targets are the labels of the other "
-                f"images that are seen at once; take at least 2 of them"
+                f"--batch-size {cfg.batch_size} with --accumulate {cfg.accumulate}: targets are the labels of other images in "
+                f"a micro-batch; use micro-batches of at least 2 images"
             )
-        check_gan_config(cls, replace(cfg, norm="none"))  # as the discriminator has it, which is asked about here
+        check_gan_config(cls, replace(cfg, norm="none"))  # the discriminator, which is checked here, has no norm
         if cfg.images is None and cfg.epochs == cfg.decay_epochs == 0:
             cfg = replace(
                 cfg, images=PAPER_LENGTH["images"], decay_images=cfg.decay_images or PAPER_LENGTH["decay_images"]
@@ -113,7 +125,7 @@ class StarGAN(Method):
     def with_labels(cls, cfg: StarGANConfig, names: tuple[str, ...], exclusive: bool) -> StarGANConfig:
         for name in names:
             if "," in name or name in (ALL, NONE):
-                raise DataError(f"{name!r} cannot be the name of a domain: it means something else to --to; rename it")
+                raise DataError(f"{name!r} cannot be the name of a domain: --to gives it another meaning; rename it")
         if exclusive and len(names) < 2:
             raise DataError(f"stargan translates between domains, but there is only {names[0]!r}; add another folder")
         if cfg.domains not in (None, ",".join(names)):
@@ -124,60 +136,58 @@ class StarGAN(Method):
         return f"{self.adversarial_loss.phase(clock.step)} {'g' if self.updates_generator(clock) else ''}".strip()
 
     def updates_generator(self, clock: Clock) -> bool:
-        """Whether the generator learns in this step too."""
+        """Return whether the step updates the generator too: every `n_critic`-th does."""
         return (clock.step + 1) % self.cfg.n_critic == 0
 
     def step(self, batch: Batch, clock: Clock) -> Step:
-        a, key, cfg = batch["a"], batch["key"], self.cfg
+        a, key, cfg, loss = batch["a"], batch["key"], self.cfg, self.adversarial_loss
         own = self.label_vectors(batch["label"], a.dtype)
         target = permute_labels(own, key)
 
-        def seen(x: Tensor, use: str) -> Tensor:
-            """What the discriminator sees of images."""
-            return diffaugment(x, key, cfg.diffaugment, use)
-
-        # eq. 5: tell real from made images, and the labels of real ones.
+        # eq. 5: the discriminator's adversarial loss, and its classification of real images.
         with torch.no_grad():
             fake = self.generate(a, target)
-        real, fake = seen(a, "real"), seen(fake, "fake")
-        on_real, kinds = self.d.source_and_class_logits(real)
+        real_view, fake_view = augment(cfg, batch, a, "real"), augment(cfg, batch, fake, "fake")
+        on_real, class_logits = self.d.source_and_class_logits(real_view)
         losses = {
-            "adv": self.adversarial_loss.discriminator_loss(on_real, self.d(fake)),
-            "classification": cfg.lambda_cls * domain_classification(kinds, own, attributes=cfg.attributes),
+            "adv": loss.discriminator_loss(on_real, self.d(fake_view)),
+            "classification": cfg.lambda_cls * domain_classification(class_logits, own, attributes=cfg.attributes),
         }
-        if self.adversarial_loss.has_penalty(clock.step):
-            losses["penalty"] = self.adversarial_loss.penalty(self.d.forward, real, fake, key)
+        if loss.has_penalty(clock.step):
+            losses["penalty"] = loss.penalty(self.d.forward, real_view, fake_view, key)
         yield "d", losses
 
-        # eq. 6, after every n_critic-th step of the discriminator: fool it, be told as the target, and find the way back.
+        # eq. 6, once in n_critic steps: the generator's adversarial, classification and reconstruction losses.
         if self.updates_generator(clock):
-            fake = self.generate(a, target)
-            on_fake, kinds = self.d.source_and_class_logits(seen(fake, "g"))
+            yield "g", self.generator_losses(batch, own, target)
 
-            def judged(x: Tensor) -> Tensor:
-                """The discriminator's logits, those of the fakes without another pass."""
-                return on_fake if x is fake else self.d(seen(x, "g"))
+    def generator_losses(self, batch: Batch, own: Tensor, target: Tensor) -> Losses:
+        """Return the losses of the generator (eq. 6) for the images' own labels and target labels, (N, K)."""
+        a, cfg, loss = batch["a"], self.cfg, self.adversarial_loss
+        fake = self.generate(a, target)
+        on_fake, class_logits = self.d.source_and_class_logits(augment(cfg, batch, fake, "g"))
 
-            yield (
-                "g",
-                {
-                    "adv": self.adversarial_loss.generator_loss(judged, fake, a),
-                    "classification": cfg.lambda_cls * domain_classification(kinds, target, attributes=cfg.attributes),
-                    "reconstruction": cfg.lambda_rec * cycle_consistency(self.generate(fake, own), a),
-                },
-            )
+        def d(x: Tensor) -> Tensor:
+            """Return the discriminator's logits, those of the fakes without another pass."""
+            return on_fake if x is fake else cast(Tensor, self.d(augment(cfg, batch, x, "g")))
+
+        return {
+            "adv": loss.generator_loss(d, fake, a),
+            "classification": cfg.lambda_cls * domain_classification(class_logits, target, attributes=cfg.attributes),
+            "reconstruction": cfg.lambda_rec * cycle_consistency(self.generate(fake, own), a),
+        }
 
     def label_vectors(self, label: Tensor, dtype: torch.dtype) -> Tensor:
-        """Labels of a batch, (N,) numbers of domains or (N, K) attributes, as (N, K) of 0 and 1."""
+        """Return the labels of a batch, (N,) numbers of domains or (N, K) attributes, as (N, K) of 0 and 1."""
         if self.cfg.attributes:
             return label.to(dtype)
         return (label[:, None] == torch.arange(len(self.domain_names), device=label.device)).to(dtype)
 
     def generate(self, x: Tensor, label: Tensor) -> Tensor:
-        """x (N, C, H, W) translated to labels (N, K), which the generator sees as planes behind the image."""
+        """Translate x (N, C, H, W) to labels (N, K), which the generator gets as planes along the channels."""
         planes = label[:, :, None, None].expand(-1, -1, *x.shape[2:]).to(x.dtype)
-        planes = planes.contiguous(memory_format=torch.channels_last)  # joined to x they lie as x does, whichever way
-        return self.g(torch.cat([x, planes], 1))
+        planes = planes.contiguous(memory_format=torch.channels_last)  # so that the concatenation has the layout of x
+        return cast(Tensor, self.g(torch.cat([x, planes], 1)))
 
     @property
     def domains(self) -> Mapping[str, Domain]:
@@ -196,38 +206,39 @@ class StarGAN(Method):
         return (to,)
 
     def target_label(self, to: str) -> Tensor:
-        """The label (K,) that `to` means: of domains its name; of attributes the names, separated by commas, of all that the
-        image shall have, or "none". UsageError, naming those that are possible, if it is no such."""
-        asked = [to]
+        """Return the label (K,) of a target: the name of a domain, or the attributes that the image should have.
+
+        Attributes are separated by commas, or "none". UsageError, naming the possible ones, for other names.
+        """
+        wanted = [to]
         if self.cfg.attributes:
-            asked = [] if to == NONE else [name.strip() for name in to.split(",")]
-        for name in asked:
+            wanted = [] if to == NONE else [name.strip() for name in to.split(",")]
+        for name in wanted:
             if name not in self.domain_names:
                 several = f" (one or several, separated by commas), {NONE}" if self.cfg.attributes else ""
                 raise UsageError(
                     f"this model translates to {', '.join(self.domain_names)}{several} or {ALL}, not to {name!r}"
                 )
-        return torch.tensor([float(name in asked) for name in self.domain_names])
+        return torch.tensor([float(name in wanted) for name in self.domain_names])
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
         return self.translate_to_label(x, self.target_label(to).to(x.device).expand(len(x), -1), key)
 
     def translate_to_label(self, x: Tensor, label: Tensor, key: Tensor | None) -> Tensor:
-        """x translated to labels (N, K) as in conversion: keys (N,) decide what drops out."""
-        with keyed_dropout(self.g, key if self.cfg.dropout else None):
+        """Translate x to labels (N, K) as in conversion; key (N,) decides the dropout masks."""
+        with keyed_dropout(self.g, key):
             return self.generate(x, label)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         a, key = batch["a"], batch["key"]
         own = self.label_vectors(batch["label"], a.dtype)
         columns = {"input": a}
-        for name, only in zip(
-            self.domain_names[:SHOWN], torch.eye(len(self.domain_names), dtype=a.dtype, device=a.device), strict=False
-        ):
+        one_hot = torch.eye(len(self.domain_names), dtype=a.dtype, device=a.device)
+        for name, label in zip(self.domain_names[:MAX_PREVIEW_DOMAINS], one_hot, strict=False):
             if self.cfg.attributes:
-                columns[f"{name} changed"] = self.translate_to_label(a, (own - only).abs(), key)
+                columns[f"{name} changed"] = self.translate_to_label(a, (own - label).abs(), key)
             else:
-                columns[f"to {name}"] = self.translate_to_label(a, only.expand_as(own), key)
+                columns[f"to {name}"] = self.translate_to_label(a, label.expand_as(own), key)
         first = list(columns)[1]
         return {**columns, "cycle": self.translate_to_label(columns[first], own, key)}
 
@@ -238,9 +249,9 @@ class StarGAN(Method):
 
 
 def permute_labels(label: Tensor, key: Tensor) -> Tensor:
-    """The labels (N, K) of a batch in another order, which the keys (N,) decide: as targets they occur as often as in the data.
+    """Permute the labels (N, K) of a batch by its keys (N,): as targets they occur as often as in the data.
 
-    Over the batches of all processes, so that their number decides nothing.
+    The batches of all processes are permuted together, so that the number of processes does not matter.
     """
     order = keyed_random.bits(distributed.all_gather_batch(key), "target").argsort(stable=True)
     return distributed.local_shard(distributed.all_gather_batch(label)[order])

@@ -1,4 +1,4 @@
-"""The adversarial cost as the settings of a method have it: which, with which label, and how often its gradient penalty."""
+"""Adversarial loss of a method's config: its objective, the label of real images, and the gradient penalty and its interval."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from translate.nn.losses import ADVERSARIAL
 
 
 class AdversarialLoss:
-    """The cost `name`, a row of `ADVERSARIAL`.
+    """Adversarial losses of both sides, by the objective `name`, a row of `ADVERSARIAL`. KeyError if there is no such row.
 
-    real_label: the discriminator's label of real images, below 1 for one-sided smoothing; for costs that have labels.
-    weight, every: of the gradient penalty, for costs that have one: what it is multiplied by, and how many steps there are from
-    one to the next; None: as the cost's row says. A weight of 0 leaves it out.
+    real_label: the discriminator's label of real images, below 1 for one-sided smoothing; for objectives that have labels.
+    penalty_weight, penalty_every: factor of the gradient penalty, and steps from one penalty to the next, for objectives that
+    have one; None: as in the objective's row. A weight of 0 leaves the penalty out.
 
-    A discriminator `discriminator_loss` maps images (N, C, H, W) to logits (N, …). Losses are 0-dim tensors.
+    A discriminator `d` maps images (N, C, H, W) to logits (N, …). Losses are 0-dim tensors.
     """
 
     def __init__(
@@ -26,39 +26,40 @@ class AdversarialLoss:
         penalty_weight: float | None = None,
         penalty_every: int | None = None,
     ) -> None:
-        self.name, self.cost = name, ADVERSARIAL[name]
-        self.penalty_weight = self.cost.penalty_weight if penalty_weight is None else penalty_weight
-        self.penalty_every = self.cost.penalty_every if penalty_every is None else penalty_every
-        self._label = {"target": real_label} if self.cost.supports_label_smoothing else {}
+        self.name, self.objective = name, ADVERSARIAL[name]
+        self.penalty_weight = self.objective.penalty_weight if penalty_weight is None else penalty_weight
+        self.penalty_every = self.objective.penalty_every if penalty_every is None else penalty_every
+        self._label = {"target": real_label} if self.objective.supports_label_smoothing else {}
 
     def __repr__(self) -> str:
-        return f"AdversarialLoss({self.name!r}, penalty_weight={self.penalty_weight}, penalty_every={self.penalty_every}, {self._label})"
+        penalty = f"penalty_weight={self.penalty_weight}, penalty_every={self.penalty_every}"
+        return f"AdversarialLoss({self.name!r}, {penalty}, {self._label})"
 
     def generator_loss(self, d: Callable[[Tensor], Tensor], fake: Tensor, real: Tensor) -> Tensor:
-        """The generator's loss. `real` is looked at only where the cost pairs: image by image, so as many as `fake`."""
+        """Return the generator's loss. `real`, as many images as `fake`, is used only by relativistic objectives."""
         on_fake = d(fake)
-        if not self.cost.relativistic:
-            return self.cost.generator_loss(on_fake)
-        # No graph, and yet exact: what the discriminator says of real images does not depend on the generator.
+        if not self.objective.relativistic:
+            return self.objective.generator_loss(on_fake)
+        # Exact without a graph: the logits of real images do not depend on the generator.
         with torch.no_grad():
             on_real = d(real)
-        return self.cost.generator_loss(on_real, on_fake)
+        return self.objective.generator_loss(on_real, on_fake)
 
     def discriminator_loss(self, on_real: Tensor, on_fake: Tensor) -> Tensor:
-        """The discriminator's loss of its logits, of any shape; without the penalty."""
-        return self.cost.discriminator_loss(on_real, on_fake, **self._label)
+        """Return the discriminator's loss from its logits, of any shape; without the penalty."""
+        return self.objective.discriminator_loss(on_real, on_fake, **self._label)
 
     def has_penalty(self, step: int) -> bool:
-        """Whether the discriminator's loss has the gradient penalty in this step (from 0): in one step of `penalty_every`."""
-        return bool(self.cost.penalty_weight and self.penalty_weight) and step % self.penalty_every == 0
+        """Return whether the discriminator's loss has the gradient penalty in this step (from 0): every `penalty_every`-th."""
+        return bool(self.objective.penalty_weight and self.penalty_weight) and step % self.penalty_every == 0
 
     def penalty(self, d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
-        """The gradient penalty with its weight, times the steps for which it counts. key (N,) decides its random draws.
+        """Return the gradient penalty times its weight and the steps for which it counts. key (N,) decides its random draws.
 
-        It is differentiated twice, which a compiled `discriminator_loss` cannot be: give a network's `forward`.
+        It is differentiated twice, which a compiled `d` cannot be: pass a network's `forward`.
         """
-        return self.penalty_weight * self.penalty_every * self.cost.penalty_function(d, real, fake, key)
+        return self.penalty_weight * self.penalty_every * self.objective.penalty_function(d, real, fake, key)
 
     def phase(self, step: int) -> str:
-        """What `Method.phase` has to tell apart: "penalty" in the steps that have one, else ""."""
+        """Return the part of `Method.phase` that is the loss's: "penalty" in steps with a penalty, else ""."""
         return "penalty" if self.has_penalty(step) else ""

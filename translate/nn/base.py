@@ -1,7 +1,7 @@
-"""What every generator and every discriminator declares: the classes that the rows of GENERATORS and DISCRIMINATORS extend."""
+"""Base classes of generators and discriminators, with what each network declares of itself: size rule and receptive field."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from translate.nn.init import normal_
 
 
 class GeneratorStages(NamedTuple):
-    """The layers of a generator that is a chain, cut where its maps are smallest."""
+    """Layers of a generator that is a chain, cut where its maps are smallest."""
 
     encoder: list[nn.Module]
     blocks: list[ResnetBlock]
@@ -20,16 +20,19 @@ class GeneratorStages(NamedTuple):
 
 
 class Generator(nn.Module):
-    """What every generator declares."""
+    """Base class of the rows of GENERATORS: images (N, C, H, W) in [-1, 1] → images (N, C', H, W) in [-1, 1]."""
 
     multiple_of: int
+    """Height and width of its images are multiples of this number of pixels."""
     minimum: int
+    """Smallest height and width of its images, in pixels."""
     receptive_radius: int | None
+    """Distance in pixels of the farthest input pixel that an output pixel depends on; None: the whole image."""
     model: nn.Module
-    initialise: Callable[..., Any] = staticmethod(normal_)
-    """Fills its initial weights: of the network and a key."""
+    initialise: Callable[..., nn.Module] = staticmethod(normal_)
+    """Function of the network and a key that draws its initial weights."""
     gradient_checkpointing = False
-    """Whether training computes inner maps again in the backward pass instead of keeping them."""
+    """True: training computes inner maps again in the backward pass instead of keeping them."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):
@@ -40,32 +43,35 @@ class Generator(nn.Module):
 
     @property
     def segments(self) -> Sequence[Sequence[nn.Module]]:
-        """Its layers in the runs between which maps are kept where `gradient_checkpointing`: here all of them at once, which leaves no
-        map of one update to the next, and is the least where skip connections lead across any cut."""
+        """Runs of layers between which gradient checkpointing keeps maps.
+
+        One run of all layers by default: that keeps least where skip connections cross every cut.
+        """
         return [[self.model]]
 
     @property
     def stages(self) -> GeneratorStages | None:
-        """Its layers by stage; None: it is no chain around residual blocks."""
+        """Layers by stage; None for networks that are no chain around residual blocks."""
         return None
 
 
 class Discriminator(nn.Module):
-    """What every discriminator declares."""
+    """Base class of the rows of DISCRIMINATORS: images (N, C, H, W) in [-1, 1] → logits (N, 1, H', W')."""
 
     minimum: int
+    """Smallest height and width of its images, in pixels."""
     fixed_size: int | None = None
-    """The one size that it takes; None: any from `minimum` up."""
-    initialise: Callable[..., Any] = staticmethod(normal_)
-    """Fills its initial weights: of the network and a key."""
+    """The only height and width that it takes, in pixels; None: any from `minimum` up."""
+    initialise: Callable[..., nn.Module] = staticmethod(normal_)
+    """Function of the network and a key that draws its initial weights."""
 
 
 MATCHED_LAYERS = 3
-"""Maps that are looked at, at most: as many as DiscoGAN's at 64 pixels and PatchGAN's of three layers have."""
+"""Feature maps that are matched, at most: as many as DiscoGAN's discriminator at 64 pixels and the 70×70 PatchGAN have."""
 
 
 class FeatureDiscriminator(Discriminator):
-    """A chain of convolutions, norms but behind the first, and leaky ReLUs."""
+    """Discriminator with features to match: a chain of convolutions and leaky ReLUs, with norms after all but the first."""
 
     model: nn.Sequential
 
@@ -73,9 +79,9 @@ class FeatureDiscriminator(Discriminator):
         return self.model(x)
 
     def features_and_logits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What the last three normed layers give after their activation, (N, C, H, W) each, and the logits.
+        """Return the activations of the last three layers with a norm, (N, C, H, W) each, and the logits.
 
-        There are fewer where the chain is that short.
+        Fewer activations where the chain is shorter.
         """
         maps = []
         for layer in self.model:

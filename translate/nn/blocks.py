@@ -1,10 +1,11 @@
-"""The DCGAN-style blocks that all networks share (Radford et al., 2015): strided convolutions, norms, no pooling.
+"""Building blocks that the networks share: convolutions with stride, norms, keyed dropout; no pooling (DCGAN, sec. 3).
 
-Convolutions in front of an instance norm carry a bias and all others do not, as in the reference implementation.
+Convolutions in front of an instance norm have a bias and all others have none, as in the reference implementation.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -12,16 +13,20 @@ from torch import Tensor, nn
 
 from translate import keyed_random
 from translate.nn import sync_batch_norm
-from translate.nn.fast_conv import Conv3x3, is_channels_last
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Return whether the channels of x (N, C, H, W) lie last in memory, and x is contiguous only so."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Each channel of each image of x (N, C, H, W) to mean 0 and variance 1, then times weight plus bias, both (C,).
+    """Normalise each channel of each image of x (N, C, H, W) to mean 0 and variance 1, then scale by weight and add bias, (C,).
 
     Where a gradient is recorded it is a group norm with one channel a group, because the gradient of torch's instance norm
-    is wrong on the CPU for one image and a channels_last gradient (torch 2.15). Elsewhere it is the instance norm, whose
-    last bits are those of the reference implementation; but not where channels lie last in the CPU's memory, for which
-    torch has a slow one only.
+    is wrong on the CPU for one image and a channels_last gradient (torch 2.15). Elsewhere it is torch's instance norm, whose
+    last bits are those of the reference implementation; but for channels_last tensors on the CPU, where torch's is slow, it
+    is a formula of its own.
     """
     if torch.is_grad_enabled():
         return F.group_norm(x, x.shape[1], weight, bias, eps)
@@ -31,23 +36,23 @@ def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None =
 
 
 def _normalise_pixels(pixels: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """The same for pixels (N, H, W, C); in float32 at least."""
+    """Instance norm of pixels (N, H, W, C), computed in float32 at least."""
     wide = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
     centred = wide - wide.mean((1, 2), keepdim=True)
     scale = (centred.square().mean((1, 2), keepdim=True) + eps).rsqrt()
-    made = centred.mul_(scale if weight is None else scale * weight)
-    return (made if bias is None else made.add_(bias)).to(pixels.dtype)
+    scaled = centred.mul_(scale if weight is None else scale * weight)
+    return (scaled if bias is None else scaled.add_(bias)).to(pixels.dtype)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the batches of all processes; in evaluation over each image on its own, unless `norm_statistics` is
-    "running".
+    """Batch norm over the batches of all processes in training, over each image by itself in evaluation.
 
-    pix2pix (sec. 3.2) translates with the statistics of the test batch, which in its protocol is one image. Taking them
-    image by image keeps that for any batch size: a batch of N gives what N singles give.
+    pix2pix (sec. 3.2) translates with the statistics of the test batch, which in its protocol is one image. Statistics of
+    each image keep that for any batch size: a batch of N gives what N single images give.
     """
 
     norm_statistics = "sample"
+    """Statistics that evaluation normalises by: "sample", each image's own, or "running"."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and sync_batch_norm.is_distributed():
@@ -58,7 +63,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 class InstanceNorm2d(nn.Module):
-    """Each channel of each image to mean 0 and variance 1 (Ulyanov et al., 2016); no parameters, no running statistics."""
+    """Instance norm (Ulyanov et al., 2016) without parameters and running statistics: (N, C, H, W) → the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -72,9 +77,9 @@ class InstanceNorm2d(nn.Module):
 
 
 class AffineInstanceNorm2d(InstanceNorm2d):
-    """Instance norm with a learned scale and shift for each channel, by each image's own statistics always.
+    """Instance norm with a learned scale and shift for each channel, by each image's own statistics in evaluation too.
 
-    A map of a single pixel is its own mean: what is left of it is the shift, whatever the image.
+    A map of a single pixel is its own mean, so the output is the shift, whatever the image.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
@@ -90,7 +95,7 @@ class AffineInstanceNorm2d(InstanceNorm2d):
 
 
 def uses_map_statistics(norm: nn.Module) -> bool:
-    """Whether a module divides, in evaluation, by statistics of the whole map that it is given."""
+    """Return whether a norm, in evaluation, divides by statistics of the whole map that it is given."""
     if isinstance(norm, BatchNorm2d):
         return norm.norm_statistics == "sample"
     return isinstance(norm, InstanceNorm2d)
@@ -100,23 +105,26 @@ NORMS: dict[str, type[nn.Module]] = {"batch": BatchNorm2d, "instance": InstanceN
 
 
 def norm_layer(name: str, channels: int) -> nn.Module:
-    """The norm called `name`; "none" is a module that does nothing, so that later layers keep their places."""
+    """Return a new norm of the row `name` of NORMS; "none" is an identity, so that later layers keep their indices."""
     return nn.Identity() if name == "none" else NORMS[name](channels)
 
 
 def conv_uses_bias(norm: str) -> bool:
-    """Whether a convolution in front of this norm carries a bias."""
+    """Return whether a convolution in front of this norm has a bias, in networks that follow the reference implementation.
+
+    DCGAN's networks have another rule on purpose: `networks.dcgan._conv_uses_bias`.
+    """
     return norm == "instance"
 
 
 class Dropout(nn.Module):
-    """Dropout in training; in evaluation nothing, or the same random mask each time when keys are set.
+    """Dropout of probability p in training; in evaluation the identity, or a mask that is a function of keys.
 
-    `keyed_dropout` sets the keys: one for each image, so that the mask depends on nothing else in the batch. `active_at_test` off
-    leaves the masks out all the same.
+    `keyed_dropout` sets the keys, one for each image, so that an image's mask depends on nothing else in the batch.
     """
 
     active_at_test = True
+    """False leaves the masks out in evaluation, keys or not."""
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -130,7 +138,7 @@ class Dropout(nn.Module):
         return self.apply_keyed_mask(x, x.shape[1:])
 
     def apply_keyed_mask(self, x: Tensor, whole: Sequence[int], part: Sequence[range] | None = None) -> Tensor:
-        """What the keys do in evaluation to x, which is a part (the range on each axis) of maps of shape `whole` (C, H, W)."""
+        """Apply the mask of the keys to x, which is a part (a range on each axis) of maps of shape `whole` (C, H, W)."""
         if self.key is None or not self.active_at_test:
             return x
         kept = keyed_random.uniform(self.key, self.name, *whole, part=part) >= self.p
@@ -142,7 +150,7 @@ class Dropout(nn.Module):
 
 @contextmanager
 def keyed_dropout(net: nn.Module, key: Tensor | None) -> Iterator[None]:
-    """Within the block every dropout of `net` that is in evaluation draws its mask from `key` (N,); None: no dropout."""
+    """Context in which every dropout layer of `net` in evaluation draws its mask from `key` (N,); None: no dropout."""
     layers = [module for module in net.modules() if isinstance(module, Dropout)]
     for index, layer in enumerate(layers):
         layer.key, layer.name = key, f"dropout {index}"
@@ -154,7 +162,7 @@ def keyed_dropout(net: nn.Module, key: Tensor | None) -> Iterator[None]:
 
 
 def set_test_time_behaviour(net: nn.Module, norm_statistics: str, dropout: bool = True) -> None:
-    """How `net` behaves in evaluation: what batch norms divide by ("sample" or "running"), and whether keyed dropout acts."""
+    """Set how `net` evaluates: statistics of its batch norms ("sample" or "running"), and whether keyed dropout is active."""
     for module in net.modules():
         if isinstance(module, BatchNorm2d):
             module.norm_statistics = norm_statistics
@@ -163,17 +171,13 @@ def set_test_time_behaviour(net: nn.Module, norm_statistics: str, dropout: bool 
 
 
 def conv_norm_relu(cin: int, cout: int, norm: str, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
-    """Convolution, norm and ReLU, as three neighbours in a network's list."""
-    bias = conv_uses_bias(norm)
-    if (kernel, stride) == (3, 1):
-        conv: nn.Module = Conv3x3(cin, cout, padding=padding, bias=bias)
-    else:
-        conv = nn.Conv2d(cin, cout, kernel, stride, padding, bias=bias)
+    """Return a convolution, its norm and a ReLU, as three successive layers."""
+    conv = nn.Conv2d(cin, cout, kernel, stride, padding, bias=conv_uses_bias(norm))
     return [conv, norm_layer(norm, cout), nn.ReLU(inplace=True)]
 
 
 class ResnetBlock(nn.Module):
-    """x + conv(relu(conv(x))), 3×3 with reflection padding (Johnson et al., 2016): (N, C, H, W) → the same."""
+    """Residual block x + conv(relu(conv(x))), 3×3 with reflection padding (Johnson et al., 2016): (N, C, H, W) → the same."""
 
     def __init__(self, channels: int, norm: str, dropout: bool) -> None:
         super().__init__()
@@ -182,7 +186,7 @@ class ResnetBlock(nn.Module):
             *conv_norm_relu(channels, channels, norm, 3),
             *([Dropout()] if dropout else []),
             nn.ReflectionPad2d(1),
-            Conv3x3(channels, channels, bias=conv_uses_bias(norm)),
+            nn.Conv2d(channels, channels, 3, bias=conv_uses_bias(norm)),
             norm_layer(norm, channels),
         )
 
@@ -191,10 +195,23 @@ class ResnetBlock(nn.Module):
 
 
 def downsample_conv(cin: int, cout: int, *, bias: bool) -> nn.Conv2d:
-    """Half the size: 4×4 convolution of stride 2."""
+    """Return a 4×4 convolution of stride 2, which halves the size."""
     return nn.Conv2d(cin, cout, 4, 2, 1, bias=bias)
 
 
 def upsample_conv(cin: int, cout: int, *, bias: bool) -> nn.ConvTranspose2d:
-    """Twice the size: 4×4 transposed convolution of stride 2."""
+    """Return a 4×4 transposed convolution of stride 2, which doubles the size."""
     return nn.ConvTranspose2d(cin, cout, 4, 2, 1, bias=bias)
+
+
+def doubling_widths(width: int, count: int, max_factor: int = 8) -> list[int]:
+    """Return the channels of `count` successive maps: `width`, then twice as many each time, up to `max_factor` widths."""
+    return [width * min(2**n, max_factor) for n in range(count)]
+
+
+def downsampling_layers(widths: Sequence[int], norm: str, *, bias: bool) -> list[nn.Module]:
+    """Return layers that halve the size from each of the widths to the next: convolution, norm and leaky ReLU (0.2)."""
+    layers: list[nn.Module] = []
+    for cin, cout in pairwise(widths):
+        layers += [downsample_conv(cin, cout, bias=bias), norm_layer(norm, cout), nn.LeakyReLU(0.2)]
+    return layers

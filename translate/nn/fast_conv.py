@@ -1,9 +1,11 @@
-"""3×3 convolutions of stride 1 with fewer multiplications (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
-2016): for float32 on the CPU, whose own convolutions multiply for every tap.
+"""Winograd convolutions for float32 on the CPU: 3×3, stride 1, with fewer multiplications than a direct convolution (Lavin and
+Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
 
-A tile of m×m output pixels is made of (m + 2)×(m + 2) input pixels. Both are seen as values of polynomials at m + 2 points
-(Toom and Cook): there a convolution is one product a point, (m + 2)² for a tile and a pair of channels instead of 9 m². For all
-tiles and channels these are (m + 2)² matrix products, which is what a CPU does best.
+Networks are built of `nn.Conv2d` and know nothing of this file; `use_winograd` swaps the layers of a network that is built.
+
+A tile of m×m output pixels is computed from (m + 2)×(m + 2) input pixels. Both are seen as values of polynomials at m + 2
+points (Toom and Cook): there a convolution is one product a point, (m + 2)² for a tile and a pair of channels instead of 9 m².
+For all tiles and channels these are (m + 2)² matrix products, which are what a CPU is fastest at.
 
 A matrix product's last bits depend on its shape: libraries choose a kernel by it, and other ones on another CPU. So the shapes
 of all products follow from the layer and the size of one image. A larger batch computes them more often, and an image's output
@@ -15,26 +17,29 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from translate.nn.blocks import is_channels_last
+
 BLOCK_ELEMENTS = 2**15
-"""Channels times tiles that are worked on at once, a few megabytes: what stays in the caches. It decides the shapes of the
+"""Channels times tiles that are computed at once, a few megabytes: what stays in the caches. It decides the shapes of the
 products, so the last bits change with it."""
-MIN_CHANNELS, MIN_PIXELS = 256, 1024
-"""Channels, and pixels of an image, from which on it is faster than a direct convolution. Of one image, so that
-the batch does not decide by which way its images are convolved."""
+MIN_CHANNELS = 256
+"""Channels from which on Winograd's algorithm is faster than a direct convolution."""
+MIN_PIXELS = 1024
+"""Pixels of an image from which on it is faster. Of one image, so that the algorithm does not depend on the batch size."""
 
 _allowed = ContextVar("allowed", default=True)
 
 
 @contextmanager
 def direct_convolution() -> Iterator[None]:
-    """Within the block all convolutions are torch's own, whose last bits are those of the reference implementation."""
+    """Context in which all convolutions are torch's own, whose last bits are those of the reference implementation."""
     before = _allowed.set(False)
     try:
         yield
@@ -43,7 +48,7 @@ def direct_convolution() -> Iterator[None]:
 
 
 def _coefficients(roots: Tensor) -> Tensor:
-    """Of ∏ (x − root), from the constant on."""
+    """Coefficients of the polynomial ∏ (x − root), from the constant on."""
     product = torch.ones(1, dtype=roots.dtype)
     for root in roots:
         product = F.pad(product, (1, 0)) - root * F.pad(product, (0, 1))
@@ -51,32 +56,33 @@ def _coefficients(roots: Tensor) -> Tensor:
 
 
 class WinogradTransform:
-    """Winograd's F(m×m, 3×3).
+    """Matrices of Winograd's F(m×m, 3×3) for output tiles of m×m pixels (Lavin and Gray, sec. 4).
 
-    points: of the polynomials, m + 1 numbers beside infinity; they decide the rounding error. summed: channels that are summed
-    up at a time, for what a long sum loses weighs more here than in a direct convolution.
+    points: where the polynomials are evaluated, m + 1 numbers beside infinity; they decide the rounding error.
+    channels_per_sum: channels that are summed up at a time, since rounding of long sums counts more here than in a direct
+    convolution.
     """
 
     def __init__(self, tile: int, points: Sequence[float], channels_per_sum: int) -> None:
         self.tile, self.input_tile, self.channels_per_sum = tile, tile + 2, channels_per_sum
         at = torch.tensor(points, dtype=torch.float64)
         output, kernel = torch.zeros(tile, self.input_tile).double(), torch.zeros(self.input_tile, 3).double()
-        given = torch.zeros(self.input_tile, self.input_tile).double()
+        inputs = torch.zeros(self.input_tile, self.input_tile).double()
         for i, point in enumerate(at):
             others = torch.cat([at[:i], at[i + 1 :]])
             output[:, i] = point ** torch.arange(tile)
             kernel[i] = point ** torch.arange(3) / (point - others).prod()
-            given[i, :-1] = _coefficients(others)
+            inputs[i, :-1] = _coefficients(others)
         output[-1, -1] = kernel[-1, -1] = 1
-        given[-1] = _coefficients(at)
-        # In two dimensions, pixels of a tile in one row: output tile = output @ ((kernel @ taps) * (given @ input tile))
+        inputs[-1] = _coefficients(at)
+        # In two dimensions, pixels of a tile in one row: output tile = output @ ((kernel @ taps) * (inputs @ input tile))
         self.output_transform, self.kernel_transform, self.input_transform = (
-            torch.kron(one, one).float() for one in (output, kernel, given)
+            torch.kron(matrix, matrix).float() for matrix in (output, kernel, inputs)
         )
 
     @property
     def products(self) -> int:
-        """A tile and a pair of channels."""
+        """Multiplications for a tile and a pair of channels."""
         return self.input_tile**2
 
 
@@ -87,9 +93,9 @@ F4X4_3X3 = WinogradTransform(4, (0, 0.625, -0.625, 1.5, -1.5), channels_per_sum=
 these are exact in binary and near the roots of a Chebyshev polynomial."""
 
 
-class Conv3x3(nn.Conv2d):
-    """A 3×3 convolution of stride 1, in the way that is fastest where it runs: (N, C, H, W) → (N, C', H, W), or H − 2 and W − 2
-    without padding."""
+class WinogradConv2d(nn.Conv2d):
+    """3×3 convolution of stride 1 that uses Winograd's algorithm where that is faster: (N, C, H, W) → (N, C', H, W), or H − 2
+    and W − 2 without padding."""
 
     def __init__(self, in_channels: int, out_channels: int, *, padding: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, 1, padding, bias=bias)
@@ -97,19 +103,19 @@ class Conv3x3(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.uses_winograd(x):
             return super().forward(x)
-        return self._fast(F.pad(x, [int(self.padding[0])] * 4) if self.padding[0] else x)
+        return self._winograd(F.pad(x, [int(self.padding[0])] * 4) if self.padding[0] else x)
 
     def forward_valid(self, x: Tensor) -> Tensor:
-        """The same without padding."""
-        return self._fast(x) if self.uses_winograd(x) else F.conv2d(x, self.weight, self.bias)
+        """Return the convolution without its padding: (N, C, H, W) → (N, C', H − 2, W − 2)."""
+        return self._winograd(x) if self.uses_winograd(x) else F.conv2d(x, self.weight, self.bias)
 
-    def _fast(self, x: Tensor) -> Tensor:
+    def _winograd(self, x: Tensor) -> Tensor:
         return winograd_conv3x3(x, self.weight, self.bias, F2X2_3X3 if torch.is_grad_enabled() else F4X4_3X3)
 
     def uses_winograd(self, x: Tensor) -> bool:
-        """Whether multiplications are what takes time here, and Winograd's way saves them.
+        """Return whether Winograd's algorithm is used for x: where multiplications are what takes time.
 
-        Not under autocast, whose convolutions are of another precision, and not where a compiler or exporter looks on.
+        Not under autocast, whose convolutions have another precision, and not while a compiler or an exporter traces.
         """
         return (
             not torch.compiler.is_compiling()
@@ -122,22 +128,49 @@ class Conv3x3(nn.Conv2d):
         )
 
 
+def use_winograd(net: nn.Module) -> None:
+    """Replace the 3×3 convolutions of stride 1 inside `net` by `WinogradConv2d` layers with the same parameters.
+
+    Names and values in the state dict stay, and so does their order. No random number is drawn.
+    """
+    for parent in list(net.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) is nn.Conv2d and _is_winograd_shape(layer):
+                setattr(parent, name, _with_parameters_of(layer))
+
+
+def _is_winograd_shape(conv: nn.Conv2d) -> bool:
+    plain = (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
+    return plain and conv.padding_mode == "zeros" and conv.padding in ((0, 0), (1, 1))
+
+
+def _with_parameters_of(conv: nn.Conv2d) -> WinogradConv2d:
+    padding = int(conv.padding[0])
+    with torch.device("meta"):  # no memory and no draws for weights that are replaced at once
+        layer = WinogradConv2d(conv.in_channels, conv.out_channels, padding=padding, bias=conv.bias is not None)
+    layer.weight, layer.bias = conv.weight, conv.bias
+    return layer.train(conv.training)
+
+
 def winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, scheme: WinogradTransform) -> Tensor:
-    """x (N, C, H, W), weight (C', C, 3, 3), bias (C',), float32 on the CPU → (N, C', H − 2, W − 2), laid in memory as x."""
-    return _Convolution.apply(x, weight, bias, scheme)
+    """Convolve x (N, C, H, W) with weight (C', C, 3, 3), add bias (C',): (N, C', H − 2, W − 2), in the memory format of x.
+
+    All float32 on the CPU.
+    """
+    return cast(Tensor, _Convolution.apply(x, weight, bias, scheme))
 
 
-class _Rooms(threading.local):
-    """Memory that each part of a convolution writes over, one for each thread: the system takes longer to find new memory than
-    what is done in it, and what lives short between what lives long leaves holes."""
+class _Workspace(threading.local):
+    """Memory that each part of a convolution writes over, one for each thread: new memory takes longer to allocate than to
+    compute in, and short-lived allocations between long-lived ones fragment the heap."""
 
     def __init__(self) -> None:
         self.held: dict[str, Tensor] = {}
 
     def __call__(self, like: Tensor, name: str, *shape: int) -> Tensor:
-        """Of this shape, with anything in it; until the next call for that name."""
+        """Return uninitialised memory of this shape, valid until the next call for that name."""
         size = math.prod(shape)
-        if type(like) not in (Tensor, nn.Parameter):  # one that stands for a tensor or a parameter, without memory
+        if type(like) not in (Tensor, nn.Parameter):  # a fake tensor, which has no memory
             return like.new_empty(shape)
         if name not in self.held or len(self.held[name]) < size:
             with torch.inference_mode(False):  # where others could not be written to in training
@@ -145,7 +178,7 @@ class _Rooms(threading.local):
         return self.held[name][:size].view(shape)
 
 
-workspace = _Rooms()
+workspace = _Workspace()
 
 
 class _Convolution(torch.autograd.Function):
@@ -159,13 +192,13 @@ class _Convolution(torch.autograd.Function):
             size, dtype=x.dtype, device=x.device, memory_format=layout
         )  # first, as it outlives the rest
         kernel = _kernel(weight.transpose(0, 1), scheme)
-        for some, made in zip(x.split(1), images.split(1), strict=True):
-            tiles = _Tiles(_pixels(some), scheme)
+        for image, output in zip(x.split(1), images.split(1), strict=True):
+            tiles = _Tiles(_pixels(image), scheme)
             blocks = x.new_empty(tiles.count, tiles.rows, scheme.tile, tiles.columns, scheme.tile, len(weight))
             for rows in tiles.parts():
                 tile = tiles.from_points(rows, _product(tiles.at_points(rows), kernel, scheme))
                 blocks[:, rows] = tile if bias is None else tile.add_(bias)
-            _fill(made, blocks)
+            _fill(output, blocks)
         return images
 
     @staticmethod
@@ -183,13 +216,13 @@ class _Convolution(torch.autograd.Function):
 def _gradients(
     x: Tensor, weight: Tensor, grad: Tensor, of_x: bool, of_weight: bool, scheme: WinogradTransform
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The transpose of each step of the forward pass, in reverse order."""
+    """Gradients of images and weights: the transpose of each step of the forward pass, in reverse order."""
     of_images, of_taps = torch.empty(x.shape), torch.empty(weight.shape)  # first, as they outlive the rest
     kernel = _kernel(weight, scheme)
     of_kernel = torch.zeros_like(kernel)
-    for some, made, given in zip(x.split(1), grad.split(1), of_images.split(1), strict=True):
-        tiles = _Tiles(_pixels(some), scheme)
-        blocks = _blocks(_pixels(made), scheme.tile)
+    for image, grad_output, grad_input in zip(x.split(1), grad.split(1), of_images.split(1), strict=True):
+        tiles = _Tiles(_pixels(image), scheme)
+        blocks = _blocks(_pixels(grad_output), scheme.tile)
         spread = grad.new_zeros(
             tiles.count, tiles.rows + 1, scheme.tile, tiles.columns + 1, scheme.tile, tiles.channels
         )
@@ -200,7 +233,7 @@ def _gradients(
             if of_x:
                 _add(spread, rows, tiles.back(rows, _product(at_points, kernel, scheme)), scheme.tile)
         if of_x:
-            _fill(given, spread)
+            _fill(grad_input, spread)
     return (
         of_images if of_x else None,
         of_taps.view(-1, 9).copy_((scheme.kernel_transform.T @ of_kernel.flatten(1)).T).view_as(weight)
@@ -209,44 +242,39 @@ def _gradients(
     )
 
 
-def is_channels_last(x: Tensor) -> bool:
-    """Whether the channels of x (N, C, H, W) lie last in memory, and only so can it be read in one go."""
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-
-
 def _pixels(x: Tensor) -> Tensor:
-    """(N, C, H, W) as (N, H, W, C), contiguous."""
+    """Return (N, C, H, W) as (N, H, W, C), contiguous."""
     if x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1)
     pixels = x.new_empty(x.shape[0], *x.shape[2:], x.shape[1])
     for one, image in zip(pixels.flatten(1, 2), x.flatten(2), strict=True):
-        one.copy_(image.T)  # torch is fast at transposing matrices alone
+        one.copy_(image.T)  # only transposes of matrices are fast in torch
     return pixels
 
 
 def _kernel(weight: Tensor, scheme: WinogradTransform) -> Tensor:
-    """(A, B, 3, 3) at the points: (points, A, B)."""
-    made = workspace(weight, "kernel", scheme.products, weight.shape[0] * weight.shape[1])
-    return torch.mm(scheme.kernel_transform, weight.reshape(-1, 9).T, out=made).view(-1, *weight.shape[:2])
+    """Return kernels (A, B, 3, 3) at the points: (points, A, B)."""
+    out = workspace(weight, "kernel", scheme.products, weight.shape[0] * weight.shape[1])
+    return torch.mm(scheme.kernel_transform, weight.reshape(-1, 9).T, out=out).view(-1, *weight.shape[:2])
 
 
 def _product(x: Tensor, y: Tensor, scheme: WinogradTransform) -> Tensor:
-    """x (points, T, C) @ y (points, C, C')."""
+    """Return x (points, T, C) @ y (points, C, C')."""
     parts = zip(x.split(scheme.channels_per_sum, 2), y.split(scheme.channels_per_sum, 1), strict=True)
-    made = torch.bmm(*next(parts), out=workspace(x, "product", *x.shape[:2], y.shape[2]))
-    for each in parts:
-        made.baddbmm_(*each)
-    return made
+    total = torch.bmm(*next(parts), out=workspace(x, "product", *x.shape[:2], y.shape[2]))
+    for part in parts:
+        total.baddbmm_(*part)
+    return total
 
 
 def _blocks(pixels: Tensor, tile: int) -> Tensor:
-    """(N, H, W, C) as (N, rows, tile, columns, tile, C), with zeros at the right and the bottom up to whole tiles."""
+    """Return (N, H, W, C) as (N, rows, tile, columns, tile, C), with zeros at the right and the bottom up to whole tiles."""
     whole = F.pad(pixels, (0, 0, 0, -pixels.shape[2] % tile, 0, -pixels.shape[1] % tile))
     return whole.unflatten(2, (-1, tile)).unflatten(1, (-1, tile))
 
 
 def _fill(images: Tensor, blocks: Tensor) -> Tensor:
-    """The reverse, cut to the size of images (N, C, H, W), which are written over."""
+    """Write blocks, as `_blocks` returns them, over images (N, C, H, W), cut to their size."""
     pixels = blocks.flatten(3, 4).flatten(1, 2)[:, : images.shape[2], : images.shape[3]]
     if not (pixels.is_contiguous() and images.is_contiguous()):
         return images.copy_(pixels.permute(0, 3, 1, 2))
@@ -256,7 +284,7 @@ def _fill(images: Tensor, blocks: Tensor) -> Tensor:
 
 
 def _add(whole: Tensor, rows: slice, tiles: Tensor, tile: int) -> None:
-    """Adds tiles (seen, seen, N, rows, columns, C), which overlap by two pixels, to blocks as `_blocks` gives them."""
+    """Add tiles (input tile, input tile, N, rows, columns, C), which overlap by two pixels, to blocks as of `_blocks`."""
     columns = tiles.shape[4]
     for y, ys in enumerate(tiles.split(tile)):
         for x, piece in enumerate(ys.split(tile, 1)):
@@ -275,41 +303,45 @@ class _Tiles:
         self.pixels = F.pad(pixels, (0, 0, 0, right, 0, below)) if below or right else pixels
 
     def parts(self) -> Iterator[slice]:
-        """As many rows of tiles at a time as stay in the caches; never less for an image's neighbours."""
+        """Yield as many rows of tiles at a time as stay in the caches; no fewer for an image in a batch."""
         rows = max(BLOCK_ELEMENTS // (self.channels * self.columns), 1)
         for top in range(0, self.rows, rows):
             yield slice(top, min(top + rows, self.rows))
 
     def at_points(self, rows: slice) -> Tensor:
-        """The input tiles of these rows at the points: (points, tiles, C)."""
-        seen, step = self.scheme.input_tile, self.scheme.tile
+        """Return the input tiles of these rows at the points: (points, tiles, C)."""
+        side, step = self.scheme.input_tile, self.scheme.tile
         image, row, pixel, _ = self.pixels.stride()
-        shape = seen, seen, self.count, rows.stop - rows.start, self.columns, self.channels
+        shape = side, side, self.count, rows.stop - rows.start, self.columns, self.channels
         tiles = self.pixels[:, step * rows.start :].as_strided(shape, (row, pixel, image, step * row, step * pixel, 1))
-        return self._mapped("given", self.scheme.input_transform, workspace(tiles, "tiles", *shape).copy_(tiles))
+        return self._mapped(
+            "input at points", self.scheme.input_transform, workspace(tiles, "tiles", *shape).copy_(tiles)
+        )
 
     def from_points(self, rows: slice, products: Tensor) -> Tensor:
-        """(points, tiles, C') as output tiles (N, rows, tile, columns, tile, C')."""
-        return self._tiles(rows, self._mapped("made", self.scheme.output_transform, products)).permute(2, 3, 0, 4, 1, 5)
+        """Return (points, tiles, C') as output tiles (N, rows, tile, columns, tile, C')."""
+        return self._tiles(rows, self._mapped("output", self.scheme.output_transform, products)).permute(
+            2, 3, 0, 4, 1, 5
+        )
 
     def back_to_points(self, blocks: Tensor) -> Tensor:
-        """The transpose of `from_points`."""
+        """Transpose of `from_points`: output tiles (N, rows, tile, columns, tile, C') → (points, tiles, C')."""
         tiles = blocks.permute(2, 4, 0, 1, 3, 5)
         return self._mapped(
-            "made at points", self.scheme.output_transform.T, workspace(tiles, "made", *tiles.shape).copy_(tiles)
+            "output at points", self.scheme.output_transform.T, workspace(tiles, "output", *tiles.shape).copy_(tiles)
         )
 
     def back(self, rows: slice, products: Tensor) -> Tensor:
-        """The transpose of `at_points`: what is to be added to the input tiles, (seen, seen, N, rows, columns, C)."""
+        """Transpose of `at_points`: the gradients of the input tiles, (input tile, input tile, N, rows, columns, C)."""
         return self._tiles(rows, self._mapped("tiles", self.scheme.input_transform.T, products))
 
     def _mapped(self, name: str, matrix: Tensor, tiles: Tensor) -> Tensor:
-        """matrix (A, B) on tiles (…, C), whose first dimensions make up B: (A, tiles, C)."""
+        """Apply matrix (A, B) to tiles (…, C), whose first dimensions make up B: (A, tiles, C)."""
         flat = tiles.view(matrix.shape[1], -1)
         mapped = torch.mm(matrix, flat, out=workspace(tiles, name, len(matrix), flat.shape[1]))
         return mapped.view(len(matrix), -1, tiles.shape[-1])
 
     def _tiles(self, rows: slice, flat: Tensor) -> Tensor:
-        """(side², tiles, C) as (side, side, N, rows, columns, C)."""
+        """Reshape (side², tiles, C) to (side, side, N, rows, columns, C)."""
         side = math.isqrt(len(flat))
         return flat.view(side, side, self.count, rows.stop - rows.start, self.columns, -1)

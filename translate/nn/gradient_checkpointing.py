@@ -1,5 +1,5 @@
-"""Gradient checkpointing: maps inside a network are computed again in the backward pass instead of being kept from the forward
-pass (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016)."""
+"""Gradient checkpointing: inner maps are computed again in the backward pass instead of being kept from the forward pass (Chen
+et al., "Training Deep Nets with Sublinear Memory Cost", 2016)."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,10 +11,10 @@ from translate.nn.blocks import Dropout
 
 
 def checkpoint_layers(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """x through the layers in turn, of which only x is kept for the backward pass.
+    """Apply the layers to x in turn, keeping x alone for the backward pass.
 
     Output and gradients are those of the layers themselves to the bit: dropout draws the same masks again, and the running
-    statistics of batch norms move once. Gradients may be differentiated again.
+    statistics of batch norms are updated once. Gradients may be differentiated again.
     """
     modules = [module for layer in layers for module in layer.modules()]
     norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
@@ -27,17 +27,17 @@ def checkpoint_layers(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     return checkpoint(
         run,
         x,
-        use_reentrant=False,  # the other kind gives no gradients at all where backward is asked for those of given inputs
-        context_fn=lambda: (nullcontext(), _Still(norms)),
+        use_reentrant=False,  # the other kind gives no gradients where backward has `inputs`
+        context_fn=lambda: (nullcontext(), _FrozenStatistics(norms)),
         preserve_rng_state=any(isinstance(module, Dropout) for module in modules),
     )
 
 
-class _Still:
-    """Within it batch norms normalise as in training, but leave their running statistics and their counts alone.
+class _FrozenStatistics:
+    """Context in which batch norms normalise as in training, but leave their running statistics and counts as they are.
 
-    With momentum 0, not without statistics: what is kept for the backward pass must be the same tensors in both passes. It
-    is entered once for each order of derivative.
+    By momentum 0, not by switching statistics off: the tensors kept for the backward pass must be the same in both passes.
+    It is entered once for each order of derivative.
     """
 
     def __init__(self, norms: Sequence[nn.BatchNorm2d]) -> None:

@@ -1,4 +1,4 @@
-"""Initial weights."""
+"""Initial weights of networks: functions of a network and a key, the same on every device."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,30 +12,32 @@ from translate import keyed_random
 
 
 def normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
-    """Fills weights with N(0, gain), norm scales with N(1, gain) and biases with 0 (DCGAN, sec. 3; pix2pix, sec. 6.2).
+    """Fill weights from N(0, gain), norm scales from N(1, gain) and biases with 0 (DCGAN, sec. 4; pix2pix, sec. 6.2).
 
-    The draws are a pure function of `key` on every device: they are made on the CPU and copied.
+    The draws are a pure function of `key` on every device: they are made on the CPU and copied. Returns `net`.
     """
     return _gaussian(net, key, gain, lambda weight: gain)
 
 
 def xavier_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
-    """As `normal_`, but weights with N(0, gain · √(2 / (fan in + fan out))), a fan being channels times kernel area (Glorot and
-    Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010)."""
+    """Fill as `normal_` does, but weights from N(0, gain · √(2 / (fan in + fan out))), a fan being channels times kernel area.
 
-    def spread(weight: Tensor) -> float:
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
+    """
+
+    def std(weight: Tensor) -> float:
         fans = sum(weight.shape[:2]) * math.prod(weight.shape[2:])
         return gain * math.sqrt(2 / fans)
 
-    return _gaussian(net, key, gain, spread)
+    return _gaussian(net, key, gain, std)
 
 
-def _gaussian(net: nn.Module, key: tuple[int | str, ...], gain: float, spread: Callable[[Tensor], float]) -> nn.Module:
-    """Fills weights with N(0, spread of the weight), norm scales with N(1, gain) and biases with 0."""
+def _gaussian(net: nn.Module, key: tuple[int | str, ...], gain: float, std: Callable[[Tensor], float]) -> nn.Module:
+    """Fill weights from N(0, std(weight)), norm scales from N(1, gain) and biases with 0."""
     generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
     for module in net.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            _fill(module.weight, 0.0, spread(module.weight), generator)
+            _fill(module.weight, 0.0, std(module.weight), generator)
         elif isinstance(module, nn.BatchNorm2d) and module.affine:
             _fill(module.weight, 1.0, gain, generator)
         else:
@@ -46,9 +48,11 @@ def _gaussian(net: nn.Module, key: tuple[int | str, ...], gain: float, spread: C
 
 
 def truncated_normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
-    """DualGAN's: convolutions from N(0, gain) within two standard deviations, transposed ones and linear layers from all of it,
-    norm scales from N(1, gain), biases 0 (the authors' code; of the linear layer as in DCGAN's TensorFlow code, which it
-    builds on). The draws are a pure function of `key` on every device.
+    """Fill convolutions from N(0, gain) within two standard deviations, as DualGAN's authors do.
+
+    Transposed convolutions and linear layers are filled from all of N(0, gain), norm scales from N(1, gain), biases with 0 (the
+    authors' code; the linear layer as in DCGAN's TensorFlow code, which it builds on). The draws are a pure function of `key`
+    on every device. Returns `net`.
     """
     generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
     truncated = partial(nn.init.trunc_normal_, std=gain, a=-2 * gain, b=2 * gain, generator=generator)
@@ -63,10 +67,10 @@ def truncated_normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn
 
 
 def pytorch_default_(net: nn.Module, *key: int | str) -> nn.Module:
-    """PyTorch's own: weights and biases from U(−b, b) with b = 1/√(fan in), norm scales 1 and shifts 0. Of a transposed
-    convolution, PyTorch takes the channels behind it for those in front.
+    """Fill as PyTorch does by default: weights and biases from U(−b, b) with b = 1/√(fan in), norm scales 1 and shifts 0.
 
-    The draws are a pure function of `key` on every device.
+    For a transposed convolution PyTorch counts its output channels as fan in. The draws are a pure function of `key` on every
+    device. Returns `net`.
     """
     generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
     for _, weight, bias in _layers(net):
@@ -83,7 +87,7 @@ def pytorch_default_(net: nn.Module, *key: int | str) -> nn.Module:
 
 
 def _layers(net: nn.Module) -> Iterator[tuple[nn.Module, nn.Parameter, Any]]:
-    """Every layer that has a weight (of a norm, with one axis, its scale), that weight and the bias or None."""
+    """Yield every layer that has a weight (a norm's scale, with one axis, too), that weight, and the bias or None."""
     for module in net.modules():
         weight = getattr(module, "weight", None)
         if isinstance(weight, nn.Parameter):
@@ -91,8 +95,8 @@ def _layers(net: nn.Module) -> Iterator[tuple[nn.Module, nn.Parameter, Any]]:
 
 
 def _draw(weight: Tensor, draw: Callable[[Tensor], Any]) -> None:
-    """Fills a weight, on whatever device, with what `draw` fills a tensor of its shape with on the CPU."""
-    if weight.is_meta:  # a network built for its shapes alone
+    """Fill a weight, on any device, with what `draw` fills a tensor of its shape with on the CPU."""
+    if weight.is_meta:  # a network that is built for its shapes alone
         return
     with torch.no_grad():
         drawn = torch.empty(weight.shape)
@@ -101,7 +105,7 @@ def _draw(weight: Tensor, draw: Callable[[Tensor], Any]) -> None:
 
 
 def _fill(weight: Tensor, mean: float, std: float, generator: torch.Generator) -> None:
-    if weight.is_meta:  # a network built for its shapes alone
+    if weight.is_meta:  # a network that is built for its shapes alone
         return
     with torch.no_grad():
         weight.copy_(torch.empty(weight.shape).normal_(mean, std, generator=generator))

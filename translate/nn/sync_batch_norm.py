@@ -1,8 +1,8 @@
 """Batch norm over the batches of all processes, for any device and backend.
 
-torch's own SyncBatchNorm refuses CPU tensors. Here the mean and variance of each process are exchanged by one gather that
-gradients flow back through, and put together by the formula of Chan et al. ("Updating formulae and a pairwise algorithm
-for computing sample variances", 1979, eq. 2.1), which loses no digits where means are large.
+torch's own SyncBatchNorm refuses CPU tensors. Here the mean and variance of each process are exchanged by one gather through
+which gradients flow back, and combined by the formula of Chan et al. ("Updating formulae and a pairwise algorithm for computing
+sample variances", 1979, eq. 2.1), which loses no digits where means are large.
 """
 
 from typing import Any
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 
 def is_distributed() -> bool:
-    """Whether there are other processes."""
+    """Return whether training runs in more than one process."""
     return dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _Gather(torch.autograd.Function):
-    """x of every process, stacked in order of rank. Backward: each process's part of the sum of all their gradients."""
+    """All-gather x of every process, stacked in order of rank; backward, each process's part of the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -34,9 +34,9 @@ class _Gather(torch.autograd.Function):
 
 
 def distributed_batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """What `norm` gives in training for x (N, C, H, W) as part of the batch of all processes, each of which has N images.
+    """Apply `norm` in training to x (N, C, H, W), this process's part of a batch; every process has N images of it.
 
-    Moves the running statistics as one process with the whole batch would.
+    Updates the running statistics as one process with the whole batch would.
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     var, mean = torch.var_mean(wide, (0, 2, 3), correction=0)

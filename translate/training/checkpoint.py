@@ -1,4 +1,4 @@
-"""Checkpoints: one file for the whole training state with its own SHA-256, and the model folder that conversion takes."""
+"""Checkpoints: one file with the whole training state and its own SHA-256."""
 
 import hashlib
 import io
@@ -18,11 +18,11 @@ from translate.text import one_line
 _HEADER = b"translate state 1 "  # then the SHA-256 of what follows in hexadecimal, and a line feed
 _LENGTH = len(_HEADER) + 64 + 1
 KEEP_NEWEST = 2
-"""Checkpoints that are kept: never fewer than two, so that a bad one does not end the run."""
+"""Newest checkpoints that are kept: never fewer than two, so that a damaged one does not end the run."""
 
 
 class _Hashing(io.RawIOBase):
-    """Passes what is written on to a file and hashes it."""
+    """Writable stream that passes data on to a file and hashes it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.sha256 = file, hashlib.sha256()
@@ -36,9 +36,10 @@ class _Hashing(io.RawIOBase):
 
 
 def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> Path:
-    """Writes `state-<images>.ckpt`, whole or not at all, and removes old ones.
+    """Write `state-<images>.ckpt`, whole or not at all, and remove old checkpoints.
 
-    The newest KEPT stay, and with `keep_every` the first at or after each multiple of so many images.
+    The KEEP_NEWEST newest stay, and with `keep_every` the first at or after each multiple of so many images. StorageError where
+    the file cannot be written.
     """
     path = checkpoint_path(folder, state["images"])
     temporary = atomic.temporary_path(path)
@@ -64,9 +65,8 @@ def _prune(folder: Path, keep_every: int | None) -> None:
     paths = list_checkpoints(folder)
     stay = set(paths[:KEEP_NEWEST])
     if keep_every is not None:
-        first = {
-            checkpoint_images(path) // keep_every: path for path in paths
-        }  # of each interval; they come newest first
+        # the first of each interval: they come newest first, and later ones replace earlier ones
+        first = {checkpoint_images(path) // keep_every: path for path in paths}
         stay |= {path for interval, path in first.items() if interval > 0}
     for old in paths:
         if old not in stay:
@@ -75,7 +75,7 @@ def _prune(folder: Path, keep_every: int | None) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint file; ModelError if it is not exactly what was written."""
+    """Return the state in a checkpoint file. ModelError if the file is not exactly what was written."""
     try:
         data = path.read_bytes()
     except OSError as e:
@@ -85,12 +85,12 @@ def load(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: damaged checkpoint: its content does not match its SHA-256")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as e:  # whole, but not ours: a pickle with code, or a file of another version
+    except Exception as e:  # whole, but not a training state: a pickle with code, or a file of another version
         raise ModelError(f"{path}: not a training state: {one_line(e)}") from None
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The state of the newest checkpoint that is whole; None if there is none at all, ModelError if all are damaged."""
+    """Return the state of the newest whole checkpoint; None if there are no checkpoints, ModelError if all are damaged."""
     paths = list_checkpoints(folder)
     for path in paths:
         try:
@@ -98,5 +98,5 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | No
         except ModelError as e:
             say(f"{e}; trying the one before it")
     if paths:
-        raise ModelError(f"{folder}: none of its {len(paths)} checkpoints is whole; start anew with another --run")
+        raise ModelError(f"{folder}: none of its {len(paths)} checkpoints is whole; start a new run with another --run")
     return None

@@ -1,4 +1,4 @@
-"""Running averages of weights: smoother than the weights of any one step, and what is exported where they are on.
+"""Exponential moving average (EMA) of weights, exported instead of the weights where it is on.
 
 Yaz et al., "The Unusual Effectiveness of Averaging in GAN Training", 2018.
 """
@@ -17,9 +17,9 @@ RAMP_UP = 0.05
 
 
 class EMA:
-    """Copies of networks whose weights follow exponentially; their buffers are always those of the networks.
+    """Exponential moving averages of networks: copies whose weights follow; their buffers are those of the networks.
 
-    `half_life`: images after which a step's weights count half; 0: there are no averages.
+    `half_life`: images after which the weights of a step count half; 0: no averages are kept.
     """
 
     def __init__(self, method: nn.Module, networks: Sequence[str], half_life: int) -> None:
@@ -31,25 +31,25 @@ class EMA:
         return bool(self.networks)
 
     def decay(self, images: int, count: int) -> float:
-        """What is kept of the averages in a step of `count` images, after which `images` have been seen."""
+        """Return the decay (0 to 1) of the averages in a step of `count` images, after which `images` have been seen."""
         return 0.5 ** (count / min(self.half_life, RAMP_UP * images))
 
     @torch.no_grad()
     def update(self, share: float | Tensor) -> None:
-        """Moves the averages to their networks of now by a share of the way; a 0-dim tensor is read on the device."""
+        """Move the averages towards their networks by `share`, 1 − decay; a 0-dim tensor is read on the device."""
         for name, average in self.networks.items():
             network = self.method.get_submodule(name)
-            own, now = ([p.data for p in net.parameters()] for net in (average, network))
+            averaged, current = ([p.data for p in net.parameters()] for net in (average, network))
             if isinstance(share, Tensor):
-                torch._foreach_lerp_(own, now, [share.to(p.dtype) for p in own])
+                torch._foreach_lerp_(averaged, current, [share.to(p.dtype) for p in averaged])
             else:
-                torch._foreach_lerp_(own, now, share)
-            for buffer, current in zip(average.buffers(), network.buffers(), strict=True):
-                buffer.copy_(current)
+                torch._foreach_lerp_(averaged, current, share)
+            for buffer, source in zip(average.buffers(), network.buffers(), strict=True):
+                buffer.copy_(source)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Within the block the method's networks are their averages."""
+        """Replace the method's networks by their averages within the block."""
         own = {name: self.method.get_submodule(name) for name in self.networks}
         try:
             self._put(self.networks)
@@ -63,9 +63,10 @@ class EMA:
             setattr(self.method.get_submodule(parent), attribute, network)
 
     def state(self) -> dict[str, Any]:
+        """Return the state of each averaged network."""
         return {name: network.state_dict() for name, network in self.networks.items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """The reverse of `state`; what it lacks, since there was no average before, starts at the weights of now."""
+        """Restore what `state` returned; averages that it lacks start at the current weights."""
         for name, network in self.networks.items():
             network.load_state_dict(state.get(name) or self.method.get_submodule(name).state_dict())

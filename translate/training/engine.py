@@ -1,4 +1,4 @@
-"""One training step of any method: the losses it yields, backward, all-reduce, optimizer. Knows no method and no task."""
+"""Engine: one training step of any method, from the losses it yields to the optimizer. Knows no method and no task."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,13 +14,14 @@ from translate.runtime import distributed
 from translate.runtime.precision import Precision, cudnn_benchmark
 from translate.training.cuda_graphs import EagerRunner, Scalar, StepInputs, StepOutputs, StepRunner
 from translate.training.ema import EMA
+from translate.training.micro_batches import next_losses
 from translate.training.nonfinite import Divergence, NonFiniteTracker, all_finite
 from translate.training.optimizers import build_optimizers, load_optimizer_state, optimizer_state, parameters_by_update
 from translate.training.schedule import Schedule
 
 
 class Engine:
-    """Trains a method. Its whole state is the method's, the optimizers', the scalers' and three counters."""
+    """Trainer of a method. Its state is that of the method, the averages, the optimizers, the scalers, and three counters."""
 
     def __init__(
         self,
@@ -37,12 +38,16 @@ class Engine:
         fixed_size: bool = False,
         runner: StepRunner | None = None,
     ) -> None:
-        """Ends with the same weights in every process.
+        """Move the method to the device; every process gets the weights of the first.
 
-        `ema_half_life`: in images, of the averages of the method's `ema` networks (0: none). `channels_last`: how weights and
-        images lie in memory. `compiled`: networks run through torch.compile in training; a look at them from outside does not.
-        `fixed_size`: all images are of one, so that it pays to try what is fastest for it. `runner`: how a step is run on the
-        device; None: launched anew each time.
+        Args:
+            seed: decides every random draw.
+            batch_size: images of a step in each process.
+            ema_half_life: half-life, in images, of the averages of the method's `ema` networks; 0: none are kept.
+            channels_last: keep weights and images in the channels-last memory format.
+            compiled: compile the networks with torch.compile; `evaluation_mode` runs them uncompiled.
+            fixed_size: all images have one size, so that cuDNN's benchmark mode pays.
+            runner: runs a step on the device; None: launches its kernels anew each time.
         """
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.method = method.to(device, precision.weights)
@@ -52,17 +57,17 @@ class Engine:
         self.batch_size = batch_size * distributed.world_size()
         self.images = self.steps = 0
         self.rollbacks = 0
-        """How often the run went back to a checkpoint because its numbers were no longer finite; part of every draw."""
+        """Times that the run rolled back to a checkpoint because its numbers were no longer finite; part of every draw."""
         self.parameters = parameters_by_update(method)
         self.optimizers = build_optimizers(method, self.parameters)
         self.scalers = self._new_scalers()
         self.mid_step = False
         self.nonfinite = NonFiniteTracker(device)
         self.gradient_norms: dict[str, Tensor] = {}
-        """Norm of the last gradient of each update, on the device; none in fp16, where scaled ones may overflow."""
+        """Update → norm of its last gradient, on the device; empty in fp16, where scaled gradients may overflow."""
         self.fixed_size = fixed_size
         self.runner = runner or EagerRunner(device)
-        self._numbers: Mapping[str, Scalar] = {}
+        self._scalars: Mapping[str, Scalar] = {}
         self._phases: dict[str, list[tuple[str, ...]]] = {}
         distributed.broadcast([*method.parameters(), *method.buffers()])
         self.ema = EMA(method, method.ema, ema_half_life)
@@ -77,87 +82,92 @@ class Engine:
 
     @property
     def draw_seed(self) -> int:
-        """The seed of every random draw from here on: another one after each roll-back."""
+        """Seed of every random draw from here on; another one after each rollback."""
         return seed_after_rollbacks(self.seed, self.rollbacks)
 
     @property
     def clock(self) -> Clock:
+        """Time of the next step: images seen, steps, epochs, and progress."""
         planned = max(self.schedule.planned, 1)
         return Clock(self.images, self.steps, self.images // self.schedule.per_epoch, self.images / planned)
 
     @property
     def finished(self) -> bool:
+        """True once the planned number of images has been seen."""
         return self.images >= self.schedule.planned
 
     def learning_rates(self) -> dict[str, float]:
-        """The learning rate of each update at this moment."""
+        """Return the learning rate of each update for the next step."""
         factor = self.schedule.factor(self.images)
         return {name: update.lr * factor for name, update in self.method.updates.items()}
 
     def step(self, micro_batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Runs the method's step once on all micro-batches together.
+        """Run one step of the method on all micro-batches together, and return its losses.
 
-        They advance in lockstep from yield to yield; each yield is one optimizer step. Returns the losses by
-        "update/name", means over the micro-batches, on the device.
+        The micro-batches advance in lockstep from yield to yield; each yield is one optimizer step. The losses are 0-dim
+        tensors on the device, by "update/name", means over the micro-batches. RuntimeError where the step breaks the contract
+        of `Method.step`, as by a yield without a loss.
         """
         clock = self.clock
         if self.images == 0:
             self.method.prepare(micro_batches[0])
         self.mid_step = True
-        given = StepInputs(
+        inputs = StepInputs(
             self.method.phase(clock),
             list(self._with_image_keys(micro_batches)),
-            self._changing(),
+            self._step_scalars(),
             step_seed(self.draw_seed, self.steps, distributed.rank()),
         )
         with cudnn_benchmark(self.device) if self.fixed_size else nullcontext():
-            told = self.runner(partial(self._work, clock), given)
-        self.gradient_norms = told.gradient_norms
+            outputs = self.runner(partial(self._work, clock), inputs)
+        self.gradient_norms = outputs.gradient_norms
         self.images += self.batch_size
         self.steps += 1
         self.mid_step = False
-        return told.losses
+        return outputs.losses
 
-    def _changing(self) -> dict[str, float]:
-        """The numbers that change from step to step: its number, the rate of each update, and how far averages move."""
-        numbers = {"step": self.steps, **{f"rate of {name}": rate for name, rate in self.learning_rates().items()}}
+    def _step_scalars(self) -> dict[str, float]:
+        """Return the numbers that change from step to step: the step, the rate of each update, and the weight of the EMA."""
+        scalars = {"step": self.steps, **{f"rate of {name}": rate for name, rate in self.learning_rates().items()}}
         if self.ema:
-            numbers["share"] = 1 - self.ema.decay(self.images + self.batch_size, self.batch_size)
-        return numbers
+            scalars["share"] = 1 - self.ema.decay(self.images + self.batch_size, self.batch_size)
+        return scalars
 
-    def _work(self, clock: Clock, batches: Sequence[Batch], numbers: Mapping[str, Scalar]) -> StepOutputs:
-        """A step's work on the device. It may be recorded and replayed: then no Python is run, so nothing here may depend on
-        what changes from step to step, but for the tensors that are handed over.
+    def _work(self, clock: Clock, batches: Sequence[Batch], scalars: Mapping[str, Scalar]) -> StepOutputs:
+        """Do the work of a step on the device.
+
+        It may be recorded once and replayed, and a replay runs no Python: nothing here may depend on what changes from step to
+        step, but for the tensors among the arguments.
         """
-        self._numbers, self.gradient_norms = numbers, {}
+        self._scalars, self.gradient_norms = scalars, {}
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = numbers[f"rate of {name}"]
-        running = [self.method.step(batch, clock) for batch in batches]
-        logged: dict[str, Tensor] = {}
+                group["lr"] = scalars[f"rate of {name}"]
+        steps = [self.method.step(batch, clock) for batch in batches]
+        losses: dict[str, Tensor] = {}
         yields: list[tuple[str, ...]] = []
         try:
-            while (update := self._advance(running, logged, yields)) is not None:
+            while (update := self._backward(steps, losses, yields)) is not None:
                 self._apply(update)
         finally:
-            for generator in running:
-                generator.close()
+            for step in steps:
+                step.close()
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad()  # of a step that was broken off
         self._check_phase(self.method.phase(clock), yields)
         if self.ema:
-            self.ema.update(numbers["share"])
-        return StepOutputs(logged, self.gradient_norms)
+            self.ema.update(scalars["share"])
+        return StepOutputs(losses, self.gradient_norms)
 
     def with_keys(self, sample: Batch) -> Batch:
-        """A batch to look at, with a key (N,) for each image: its place, so that the noise is the same each time."""
+        """Return a batch with a key (N,) for each image: its index, so that the noise is the same each time."""
         return {**sample, "key": torch.arange(len(next(iter(sample.values()))), device=self.device)}
 
     @contextmanager
     def evaluation_mode(self) -> Iterator[None]:
-        """For a look at the method that leaves no trace: in evaluation mode, without gradients, at the precision of training.
+        """Put the method into evaluation mode within the block: without gradients, at the precision of training.
 
-        Uncompiled, because each size and mode would be compiled anew.
+        Networks run uncompiled, because each size and mode would be compiled anew.
         """
         eager = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
         self.method.eval()
@@ -168,7 +178,7 @@ class Engine:
             self.method.train()
 
     def _with_image_keys(self, micro_batches: Sequence[Batch]) -> Iterator[Batch]:
-        """Each batch with the key (N,) of every image: a function of the seed and its number in the run."""
+        """Yield each batch with the key (N,) of every image, a function of the seed and of the image's number in the run."""
         first = self.images + distributed.rank() * self.batch_size // distributed.world_size()
         for batch in micro_batches:
             count = len(next(iter(batch.values())))
@@ -180,34 +190,27 @@ class Engine:
     def _to_memory_format(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=self.memory_format) if x.dim() == 4 else x
 
-    def _advance(self, running: list[Step], logged: dict[str, Tensor], yields: list[tuple[str, ...]]) -> str | None:
-        """Runs every micro-batch to its next yield and backward through its losses; the update's name, None at the end."""
+    def _backward(self, steps: Sequence[Step], logged: dict[str, Tensor], yields: list[tuple[str, ...]]) -> str | None:
+        """Run every micro-batch to its next yield and backward through its losses; the update's name, None at the end.
+
+        `logged` gets the losses, means over the micro-batches; `yields` what was yielded.
+        """
         update: str | None = None
-        for number, generator in enumerate(running):
-            with self.precision.autocast(self.device):
-                item = next(generator, None)
-                self._check_modes()
-            name, losses = item if item is not None else (None, {})
+        for number, (update, losses) in enumerate(next_losses(steps, self.precision, self.device)):
             if number == 0:
-                update = name
-                if name is not None:
-                    self._expect(name, losses, yields)
-            elif name != update:
-                raise RuntimeError(f"micro-batches disagree on the update: {update!r} and {name!r}")
-            if name is None:
-                continue
+                self._expect(update, losses, yields)
             losses = {key: loss.to(torch.promote_types(loss.dtype, torch.float32)) for key, loss in losses.items()}
             values = torch.stack(list(losses.values()))
-            share = values.sum() / len(running)
-            self.scalers[name].scale(share).backward(inputs=self.parameters[name])
-            self.nonfinite.record([f"{name}/{key}" for key in losses], values.detach(), self._numbers["step"])
+            share = values.sum() / len(steps)
+            self.scalers[update].scale(share).backward(inputs=self.parameters[update])
+            self.nonfinite.record([f"{update}/{key}" for key in losses], values.detach(), self._scalars["step"])
             for key, loss in losses.items():
-                part = loss.detach() / len(running)
-                logged[f"{name}/{key}"] = logged[f"{name}/{key}"] + part if number else part
+                part, name = loss.detach() / len(steps), f"{update}/{key}"
+                logged[name] = logged[name] + part if number else part
         return update
 
     def _expect(self, name: str, losses: Losses, yields: list[tuple[str, ...]]) -> None:
-        """Records a yield; before anything is reduced it must be what the phase yielded the first time."""
+        """Record a yield; RuntimeError unless the phase yielded the same before, so that processes reduce the same tensors."""
         if not losses:
             raise RuntimeError(f"update {name!r} was yielded without a loss")
         yields.append((name, *losses))
@@ -215,38 +218,31 @@ class Engine:
         if known is not None and known[len(yields) - 1 : len(yields)] != yields[-1:]:
             raise RuntimeError(f"a phase must always yield the same: {known} the first time, now {yields}")
 
-    def _check_modes(self) -> None:
-        if not torch.is_grad_enabled():
-            raise RuntimeError("a step must not yield within no_grad")
-        autocast = torch.is_autocast_enabled(self.device.type)
-        if autocast != (self.precision.compute is not None):
-            raise RuntimeError("a step must not yield within autocast")
-
     def find_divergence(self, *, weights: bool = False) -> Divergence | None:
-        """The first step whose losses or gradients were not finite, and with `weights` the last if weights now are not.
+        """Return the first step whose losses or gradients were not finite, with `weights` also the last if weights are not.
 
-        Waits for the device. All processes get an answer where one of them does.
+        None where all are finite. Waits for the device. All processes get an answer where one of them does.
         """
         found = self.nonfinite.first()
         if found is None and weights and (broken := self.nonfinite_weights()):
             found = self.steps - 1, broken
         if not distributed.all_reduce_max(found is not None):
             return None
-        step, what = min(one for one in distributed.all_gather_object(found) if one is not None)
-        return Divergence(step + 1, self.images - (self.steps - step) * self.batch_size, what)
+        step, names = min(one for one in distributed.all_gather_object(found) if one is not None)
+        return Divergence(step + 1, self.images - (self.steps - step) * self.batch_size, names)
 
     def nonfinite_weights(self) -> tuple[str, ...]:
-        """The updates whose weights, or what their optimizers keep of them, are not finite. Waits for the device."""
+        """Return the updates with weights or optimizer moments that are not finite. Waits for the device."""
         broken = []
         for name, parameters in self.parameters.items():
-            kept = self.optimizers[name].state.values()
-            moments = [x for held in kept for key, x in held.items() if isinstance(x, Tensor) and key != "step"]
+            states = self.optimizers[name].state.values()
+            moments = [x for state in states for key, x in state.items() if isinstance(x, Tensor) and key != "step"]
             if not all_finite([*(p.detach() for p in parameters), *moments]):
                 broken.append(f"weights of {name}")
         return tuple(broken)
 
     def _apply(self, update: str) -> None:
-        """One optimizer step over the update's networks."""
+        """Do one optimizer step over the update's networks, with gradients averaged over processes."""
         parameters, optimizer, scaler = self.parameters[update], self.optimizers[update], self.scalers[update]
         if self.method.phase(self.clock) not in self._phases:
             self._check_reached(update)
@@ -254,7 +250,7 @@ class Engine:
         if not scaler.is_enabled():  # a scaler skips steps whose gradients overflow: no divergence
             norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
             self.gradient_norms[update] = norm
-            self.nonfinite.record([f"gradient of {update}"], norm[None], self._numbers["step"])
+            self.nonfinite.record([f"gradient of {update}"], norm[None], self._scalars["step"])
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()  # at once, or gradients would be held while the next forward pass takes the most memory
@@ -263,7 +259,7 @@ class Engine:
         for name in self.method.updates[update].networks:
             if all(p.grad is None for p in self.method.get_submodule(name).parameters()):
                 raise RuntimeError(
-                    f"update {update!r} gave network {name!r} no gradient: is its output made under no_grad?"
+                    f"update {update!r} gave network {name!r} no gradient; its output may have been computed under no_grad"
                 )
 
     def _check_phase(self, phase: str, yields: list[tuple[str, ...]]) -> None:
@@ -275,7 +271,7 @@ class Engine:
             )
 
     def state(self) -> dict[str, Any]:
-        """Everything that decides the rest of the run; only between steps. Buffers are kept for every process."""
+        """Return everything that decides the rest of the run, with the buffers of every process; only between steps."""
         assert not self.mid_step, "a step was broken off; its state is no state to save"
         method = self.method.state_dict()
         return {
@@ -290,9 +286,9 @@ class Engine:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The reverse of `state`, for any number of processes; also after a step that was broken off."""
+        """Restore what `state` returned, for any number of processes; also after a step that was broken off."""
         self.images, self.steps = state["images"], state["steps"]
-        self.rollbacks = state.get("rollbacks", 0)  # not in checkpoints of before there were any
+        self.rollbacks = state.get("rollbacks", 0)  # older checkpoints have none
         self.method.load_state_dict(state["method"])
         mine = state["buffers"][distributed.rank() % len(state["buffers"])]
         with torch.no_grad():
@@ -302,7 +298,7 @@ class Engine:
         for name, optimizer in self.optimizers.items():
             load_optimizer_state(optimizer, state["optimizers"][name])
         self.runner.invalidate()  # the optimizers' moments are other tensors now
-        self.scalers = self._new_scalers()  # an old one would remember what the step that was broken off had done
+        self.scalers = self._new_scalers()  # an old one would remember the step that was broken off
         for name, scaler in self.scalers.items():
             if scaler.is_enabled():
                 scaler.load_state_dict(state["scalers"][name])
@@ -311,22 +307,16 @@ class Engine:
 
 
 def _networks(method: Method) -> list[nn.Module]:
-    """Every network of the updates, once."""
+    """Return every network of the updates, once."""
     names = dict.fromkeys(name for update in method.updates.values() for name in update.networks)
     return [method.get_submodule(name) for name in names]
 
 
-def split_batch(batch: Batch, parts: int) -> list[Batch]:
-    """A batch as `parts` micro-batches of equal size."""
-    chunks = {name: tensor.chunk(parts) for name, tensor in batch.items()}
-    return [{name: chunk[i] for name, chunk in chunks.items()} for i in range(parts)]
-
-
 def seed_after_rollbacks(seed: int, rollbacks: int) -> int:
-    """What all draws of a run are derived from: its seed, and after a roll-back another one."""
+    """Return the seed that all draws of a run are derived from: its own, and another one after each rollback."""
     return keyed_random.derive_key(seed, "rollback", rollbacks) if rollbacks else seed
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """What torch's global generators are seeded with for one step, so that dropout is a function of seed, step and rank."""
+    """Return the seed of torch's global generators for one step, so that dropout depends on seed, step and rank alone."""
     return keyed_random.derive_key(seed, "step", step, rank)

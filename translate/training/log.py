@@ -1,14 +1,20 @@
-"""What a run tells: TensorBoard, stats.jsonl and the console. None of it can stop training."""
+"""Logs of a run: TensorBoard, stats.jsonl, sample grids and the console. A log that cannot be written never stops training."""
 
 import io
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from translate import atomic, run_folder
+from translate.config import TrainConfig
+from translate.runtime import distributed
 from translate.text import duration, format_number
 from translate.training import stats_file
 
@@ -17,69 +23,69 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """Writes scalars and sample grids by images seen. On resume, what lies beyond the checkpoint is taken back."""
+    """Writer of scalars and sample grids by images seen. On resume, points after the checkpoint are dropped."""
 
     def __init__(self, folder: Path, images_seen: int, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
         self.stats = folder / run_folder.STATS_FILE
         self._warned: set[str] = set()
-        self._last, self._pace = images_seen, stats_file.SpeedMeter()
+        self._last_images, self._speed = images_seen, stats_file.SpeedMeter()
         self._names: list[str] = []
         self._advice: list[str] = []
-        self._board: EventFileWriter | None = None
+        self._events: EventFileWriter | None = None
         self._safely(
             "stats.jsonl",
             lambda: self._names.extend(stats_file.scalar_names(stats_file.truncate_after(self.stats, images_seen))),
         )
-        self._safely("TensorBoard", lambda: self._open(images_seen))
+        self._safely("TensorBoard", lambda: self._open_events(images_seen))
 
-    def _open(self, images_seen: int) -> None:
-        from translate.training.tensorboard import EventFileWriter  # here, where it may fail
+    def _open_events(self, images_seen: int) -> None:
+        from translate.training.tensorboard import EventFileWriter  # here, where an import that fails is only warned of
 
-        self._board = EventFileWriter(self.folder, images_seen)
+        self._events = EventFileWriter(self.folder, images_seen)
         if self._names:
-            self._board.layout(self._names)
+            self._events.add_custom_scalars(self._names)
 
-    def _on_board(self, action: Callable[["EventFileWriter"], None]) -> None:
-        if (board := self._board) is not None:
-            self._safely("TensorBoard", lambda: action(board))
+    def _to_tensorboard(self, action: Callable[["EventFileWriter"], None]) -> None:
+        if (events := self._events) is not None:
+            self._safely("TensorBoard", lambda: action(events))
 
-    def add_settings(self, text: str, method: str, cfg: Any) -> None:
-        """How the run was started: a page of text, and the values to compare runs by."""
+    def add_settings(self, text: str, method: str, cfg: TrainConfig) -> None:
+        """Add the settings of the run: a page with the `text` of config.toml, and the values to compare runs by."""
         indented = "\n".join(f"    {line}" for line in text.splitlines())
         deciding = {f.name: getattr(cfg, f.name) for f in fields(cfg) if not f.metadata["resumable"]}
-        self._on_board(lambda board: board.text(0, "config", indented))
-        self._on_board(lambda board: board.add_settings({"method": method, **deciding}))
+        self._to_tensorboard(lambda events: events.add_text(0, "config", indented))
+        self._to_tensorboard(lambda events: events.add_settings({"method": method, **deciding}))
 
     def add_advice(self, images_seen: int, line: str) -> None:
-        """A line that was said; it stands in the next line of stats.jsonl too."""
+        """Add a line of advice; it also stands in the next line of stats.jsonl."""
         self._advice.append(line)
-        self._on_board(lambda board: board.text(images_seen, "advice", line))
+        self._to_tensorboard(lambda events: events.add_text(images_seen, "advice", line))
 
     def add_scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
-        """One point of every curve, one line of stats.jsonl."""
+        """Add one point to every curve, and one line to stats.jsonl."""
         point = {"images": images_seen, **values} | ({"advice": self._advice} if self._advice else {})
         self._advice = []
         self._safely("stats.jsonl", lambda: atomic.append(self.stats, stats_file.to_line(point)))
         if new := [name for name in values if name not in self._names]:
             self._names += new
-            self._on_board(lambda board: board.layout(self._names))
-        self._on_board(lambda board: board.add_scalars(images_seen, values))
+            self._to_tensorboard(lambda events: events.add_custom_scalars(self._names))
+        self._to_tensorboard(lambda events: events.add_scalars(images_seen, values))
 
-    def grid(self, images_seen: int, sheet: Image.Image) -> None:
-        """A sample grid: samples/<images seen>.png and TensorBoard's images page."""
+    def add_sample_grid(self, images_seen: int, grid: Image.Image) -> None:
+        """Add a sample grid, as samples/<images seen>.png and to TensorBoard."""
         buffer = io.BytesIO()
-        sheet.save(buffer, "PNG")
-        path = run_folder.sample_path(self.folder, images_seen)
+        grid.save(buffer, "PNG")
+        path = self.folder / run_folder.SAMPLES / f"{images_seen:08d}.png"
         self._safely("samples", lambda: atomic.write(path, buffer.getvalue()))
-        self._on_board(lambda board: board.image(images_seen, "samples", sheet, buffer.getvalue()))
+        self._to_tensorboard(lambda events: events.add_image(images_seen, "samples", grid, buffer.getvalue()))
 
     def print_progress(self, images_seen: int, planned: int, values: Mapping[str, float]) -> None:
-        """One line: how far, how fast, how long still, and the losses."""
-        new, speed = images_seen - self._last, values["time/images_per_second"]
-        self._last = images_seen
-        self._pace.add(new, new / speed)
-        seconds = self._pace.seconds_for(planned - images_seen)
+        """Print one line: images seen, speed, time left, and the losses."""
+        new, speed = images_seen - self._last_images, values["time/images_per_second"]
+        self._last_images = images_seen
+        self._speed.add(new, new / speed)
+        seconds = self._speed.seconds_for(planned - images_seen)
         parts = [
             f"{images_seen}/{planned} images",
             f"{speed:.1f}/s" if speed >= 1 else f"{speed:.2g}/s",
@@ -89,24 +95,66 @@ class Log:
         ]
         self.say(" · ".join(filter(None, parts)))
 
-    def _safely(self, what: str, action: Callable[[], Any]) -> None:
-        """A log that cannot be written is said once and then left: training is worth more."""
+    def _safely(self, name: str, action: Callable[[], Any]) -> None:
+        """Write to the log called `name`; if that fails, warn once and go on: training is worth more."""
         try:
             action()
         except Exception as e:
-            if what not in self._warned:
-                self._warned.add(what)
-                self.say(f"warning: {what} cannot be written ({e}); training goes on without it")
+            if name not in self._warned:
+                self._warned.add(name)
+                self.say(f"warning: {name} cannot be written ({e}); training goes on without it")
 
 
 def format_losses(values: Mapping[str, float]) -> list[str]:
-    """The losses of each update in short: "g adv 0.412/0.390 l1 12.35"; those that differ by the domain stand together."""
-    found: dict[str, dict[str, list[str]]] = {}
+    """Return the losses of each update in short, as "g adv 0.412/0.390 l1 12.35"; those of several domains share a name."""
+    losses: dict[str, dict[str, list[str]]] = {}
     for name, value in values.items():
         if name.startswith("loss/"):
             _, update, loss = name.split("/", 2)
-            found.setdefault(update, {}).setdefault(loss.partition("_")[0], []).append(format_number(value))
+            losses.setdefault(update, {}).setdefault(loss.partition("_")[0], []).append(format_number(value))
     return [
         " ".join([update, *(f"{kind} {'/'.join(same)}" for kind, same in kinds.items())])
-        for update, kinds in found.items()
+        for update, kinds in losses.items()
     ]
+
+
+class ScalarMeans:
+    """Mean of each scalar over the steps that had it, summed on the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add the scalars of a step: name → 0-dim tensor."""
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._counts.update(values.keys())
+
+    def read(self) -> dict[str, float]:
+        """Return the means since the last call, over all processes, by one copy from the device."""
+        sums = distributed.all_reduce_mean(torch.stack(list(self._sums.values()))).tolist()
+        means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+        self._sums.clear()
+        self._counts.clear()
+        return means
+
+
+class LogInterval:
+    """Means, speed and waiting time of the steps since the last log point."""
+
+    def __init__(self, images_seen: int) -> None:
+        self.means = ScalarMeans()
+        self.restart(images_seen)
+
+    def restart(self, images_seen: int) -> None:
+        """Begin to measure speed and waiting time anew, after `images_seen` images."""
+        self._begun, self._images, self.waited = time.monotonic(), images_seen, 0.0
+
+    def speed(self, images_seen: int) -> dict[str, float]:
+        """Return the images per second, and the share of the time (0 to 1) that training waited for data."""
+        seconds = max(time.monotonic() - self._begun, 1e-9)
+        return {
+            "time/images_per_second": (images_seen - self._images) / seconds,
+            "time/data_wait": self.waited / seconds,
+        }

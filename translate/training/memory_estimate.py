@@ -1,4 +1,4 @@
-"""How much memory a training takes, known before its first step: the step is rehearsed on tensors that have no memory."""
+"""Estimate of the memory that a training takes, before its first step: the step is run on fake tensors, which have no data."""
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,44 +13,47 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods.base import Batch, Clock, Method, Step
 from translate.runtime import memory
 from translate.runtime.precision import Precision
-from translate.training.engine import split_batch
+from translate.text import flag_name, memory_size
+from translate.training.micro_batches import next_losses, split_batch
 from translate.training.optimizers import build_optimizers, parameters_by_update
 
 GIB = 2**30
 
 LIBRARIES = 90 << 20
-"""On the CPU: what libraries load and generate when they first compute, as the kernels of oneDNN. Measured."""
+"""Bytes on the CPU that libraries load and generate when they first compute, as the kernels of oneDNN. Measured."""
 FRAGMENTATION = 0.10
-"""On the CPU: what malloc keeps in gaps between tensors, as a share of the activations. Measured with glibc."""
+"""Share of the activations that malloc keeps on the CPU in gaps between tensors. Measured with glibc."""
 
-NEAR, LATE = 32, 10**8
-"""Steps among which every phase of a method is looked for, and where the late ones begin."""
+FIRST_STEPS, LATE = 32, 10**8
+"""Number of steps, from 0 and from LATE on, among which every phase of a method is looked for."""
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes that a training takes at the peak of a step, by what they are for."""
+    """Bytes that a training takes at the peak of a step, by purpose."""
 
     weights: int
     optimizers: int
     averages: int
-    """The second, averaged copy of the generators."""
+    """Averaged copies of the networks (EMA)."""
     buffers: int
-    """State of the method that is not trained, as pools of images."""
+    """Buffers of the method, as image pools."""
     batch: int
     data: int
-    """Data set that is kept on the device."""
+    """Part of the data set that is kept on the device."""
     activations: int
-    """What the forward pass keeps for the backward pass, and what both are at work on, the gradients with it."""
+    """Tensors that the forward pass keeps for the backward pass, temporary tensors of both, and gradients."""
     scratch: int
-    """On the CPU: what convolutions and the allocator take beside the tensors."""
+    """Bytes that convolutions and the allocator take beside the tensors, on the CPU."""
 
     @property
     def total(self) -> int:
+        """Sum of all parts."""
         return sum(getattr(self, field.name) for field in fields(self))
 
     def __str__(self) -> str:
@@ -70,22 +73,25 @@ class MemoryEstimate:
 
 def estimate(
     cls: type[Method],
-    cfg: Any,
+    cfg: TrainConfig,
     example: Mapping[str, Tensor],
     device: torch.device,
     precision: Precision,
     data: int = 0,
 ) -> MemoryEstimate:
-    """Bytes of a step of the method with these settings, without running it; a second or two.
+    """Return the memory that a step of the method takes with these settings, in a second or two, without computing anything.
 
-    `example` is a batch of any length whose names, channels and types those of the training have; their height and width
-    too where images are taken whole (`preprocess none`), so that larger ones take more. `data`: bytes of the data set that
-    stay on the device. Of several phases of a method it is the largest that counts. What cuDNN takes beside the tensors is
-    not known; `scratch` is for the CPU.
+    Args:
+        example: batch of any length with the names, channels and types of those of the training; with `preprocess none`, where
+            images are taken whole, also with their height and width, so that larger images take more.
+        data: bytes of the data set that stay on the device.
+
+    Of several phases of a method the largest counts. What cuDNN takes beside the tensors is not known; `scratch` is for the
+    CPU.
     """
     meter = MemoryMeter(scratch=device.type == "cpu")
     shapes = cls.on_meta(cfg).to(precision.weights)
-    with _alone(), FakeTensorMode(allow_non_fake_inputs=True), meter:
+    with _single_process(), FakeTensorMode(allow_non_fake_inputs=True), meter:
         method = shapes.to_empty(device=device)
         weights, buffers = _bytes(method.parameters()), _bytes(method.buffers())
         batch = _batch(cfg, example, device)
@@ -94,18 +100,18 @@ def estimate(
         rehearsal.fill_states()
         optimizers = meter.live - before
         meter.reset_peak()
-        lasting = meter.live
+        persistent = meter.live
         for clock in phase_clocks(method, cfg.batch_size):
             rehearsal.step(split_batch(batch, cfg.accumulate), clock)
         del rehearsal
-    activations = meter.live_at_peak - lasting
+    activations = meter.live_at_peak - persistent
     scratch = meter.scratch_at_peak
     if device.type == "cpu":
         scratch += LIBRARIES + int(FRAGMENTATION * activations)
     return MemoryEstimate(
         weights=weights,
         optimizers=optimizers,
-        averages=_averaged(method) if cfg.ema_half_life else 0,
+        averages=_averaged_bytes(method) if cfg.ema_half_life else 0,
         buffers=buffers,
         batch=_bytes(batch.values()),
         data=data,
@@ -115,18 +121,18 @@ def estimate(
 
 
 def phase_clocks(method: Method, batch_size: int) -> list[Clock]:
-    """A moment of each phase that the method is in near the start of a run, or late in it; the first is the start."""
-    steps = [*range(NEAR), *range(LATE, LATE + NEAR)]
+    """Return a clock for each phase that the method is in among the first or late steps of a run; the first is the start."""
+    steps = [*range(FIRST_STEPS), *range(LATE, LATE + FIRST_STEPS)]
     clocks = [Clock(images=step * batch_size, step=step, epoch=0, progress=0.0) for step in reversed(steps)]
     return sorted({method.phase(clock): clock for clock in clocks}.values(), key=lambda clock: clock.step)
 
 
-def _batch(cfg: Any, example: Mapping[str, Tensor], device: torch.device) -> Batch:
-    """A batch of the training, with the keys that the engine gives it; images are (N, C, H, W), all else has no size."""
+def _batch(cfg: TrainConfig, example: Mapping[str, Tensor], device: torch.device) -> Batch:
+    """Return an empty batch of the training, with keys (N,); images are (N, C, H, W), other tensors keep their shape."""
 
     def shape(x: Tensor) -> tuple[int, ...]:
-        cut = x.ndim == 4 and cfg.preprocess != "none"
-        return (cfg.batch_size, *((x.shape[1], cfg.crop_size, cfg.crop_size) if cut else x.shape[1:]))
+        is_cropped = x.ndim == 4 and cfg.preprocess != "none"
+        return (cfg.batch_size, *((x.shape[1], cfg.crop_size, cfg.crop_size) if is_cropped else x.shape[1:]))
 
     batch = {name: torch.empty(shape(x), dtype=x.dtype, device=device) for name, x in example.items()}
     return {**batch, "key": torch.empty(cfg.batch_size, dtype=torch.int64, device=device)}
@@ -136,56 +142,66 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(x.numel() * x.element_size() for x in tensors)
 
 
-def _averaged(method: Method) -> int:
-    """Bytes of the networks of which averages are kept."""
+def _averaged_bytes(method: Method) -> int:
+    """Return the bytes of the networks of which averages are kept."""
     return _bytes(p for name in method.ema for p in method.get_submodule(name).parameters())
 
 
 class MemoryMeter(TorchDispatchMode):
-    """Within it, the bytes of all tensors that operations make, as long as anything refers to them.
+    """Meter of the bytes of all tensors that operations create within the block, as long as anything refers to them.
 
-    With `scratch` a convolution takes, while it computes, a copy of all that it reads and writes: oneDNN has its own order
-    of channels and blocks, and reorders.
+    `live`: bytes now. `live_at_peak`, `scratch_at_peak`: those at the moment when their sum was largest since the block or
+    `reset_peak`. With `scratch` a convolution takes, while it computes, a copy of all that it reads and writes, for oneDNN
+    reorders channels and blocks; without it, `scratch_at_peak` is 0. Works on fake and on real tensors.
     """
 
     def __init__(self, *, scratch: bool) -> None:
         super().__init__()
         self.scratch = scratch
         self.live = self.live_at_peak = self.scratch_at_peak = 0
-        self._held: dict[int, int] = {}
+        self._storages: dict[int, int] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # a hook of torch's: else the first operation imports torch._dynamo, which takes seconds
 
     def reset_peak(self) -> None:
+        """Forget the peak so far."""
         self.live_at_peak, self.scratch_at_peak = self.live, 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        made = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
-        for x in made:
-            self._hold(x.untyped_storage())
-        convolves = self.scratch and func in (
+        outputs = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
+        for x in outputs:
+            self._add(x.untyped_storage())
+        is_convolution = self.scratch and func in (
             torch.ops.aten.convolution.default,
             torch.ops.aten.convolution_backward.default,
         )
-        scratch = _bytes([*(x for x in args if isinstance(x, Tensor)), *made]) if convolves else 0
+        scratch = self.convolution_scratch(args, outputs) if is_convolution else 0
         if self.live + scratch > self.live_at_peak + self.scratch_at_peak:
             self.live_at_peak, self.scratch_at_peak = self.live, scratch
         return out
 
-    def _hold(self, storage: torch.UntypedStorage) -> None:
+    def convolution_scratch(self, args: Sequence[Any], outputs: Sequence[Tensor]) -> int:
+        """Return the bytes that a convolution of these arguments and results takes beside them."""
+        return _bytes([*(x for x in args if isinstance(x, Tensor)), *outputs])
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
         name = storage._cdata
-        if name not in self._held:
-            self._held[name] = storage.nbytes()
+        if name not in self._storages:
+            self._storages[name] = storage.nbytes()
             self.live += storage.nbytes()
             weakref.finalize(storage, self._release, name)
 
     def _release(self, name: int) -> None:
-        self.live -= self._held.pop(name)
+        self.live -= self._storages.pop(name)
 
 
 class _Rehearsal:
-    """What an engine does in a step, as far as memory goes: it knows neither rates nor what is logged."""
+    """Engine without learning rates and logs: a step of it allocates what a step of `Engine` does."""
 
     def __init__(self, method: Method, device: torch.device, precision: Precision) -> None:
         self.method, self.device, self.precision = method, device, precision
@@ -193,6 +209,7 @@ class _Rehearsal:
         self.optimizers = build_optimizers(method, self.parameters)
 
     def fill_states(self) -> None:
+        """Allocate the optimizers' moments."""
         for name, optimizer in self.optimizers.items():
             for parameter in self.parameters[name]:
                 parameter.grad = torch.empty_like(parameter)
@@ -200,29 +217,24 @@ class _Rehearsal:
             optimizer.zero_grad()
 
     def step(self, micro_batches: Sequence[Batch], clock: Clock) -> None:
+        """Run a step of the method on all micro-batches, as `Engine.step` does."""
         if clock.step == 0:
             self.method.prepare(micro_batches[0])
-        running = [self.method.step(batch, clock) for batch in micro_batches]
-        while self._advance(running):
-            pass
+        steps = [self.method.step(batch, clock) for batch in micro_batches]
+        while (update := self._backward(steps)) is not None:
+            self.optimizers[update].zero_grad()
 
-    def _advance(self, running: Sequence[Step]) -> bool:
-        """Every micro-batch to its next yield and backward, in lockstep as in the engine; False at the end."""
-        update = ""
-        for generator in running:
-            with self.precision.autocast(self.device):
-                item = next(generator, None)
-            if item is None:
-                return False
-            update, losses = item
+    def _backward(self, steps: Sequence[Step]) -> str | None:
+        """Run every micro-batch to its next yield and backward; the update's name, None at the end."""
+        update: str | None = None
+        for update, losses in next_losses(steps, self.precision, self.device):
             torch.stack(list(losses.values())).sum().backward(inputs=self.parameters[update])
-        self.optimizers[update].zero_grad()
-        return True
+        return update
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Within it there are no other processes, for which a step would wait."""
+def _single_process() -> Iterator[None]:
+    """Hide other processes within the block, for a step would wait for them."""
     group = dist.group.WORLD
     dist.distributed_c10d._update_default_pg(None)
     try:
@@ -233,56 +245,57 @@ def _alone() -> Iterator[None]:
 
 def check_memory(
     cls: type[Method],
-    cfg: Any,
+    cfg: TrainConfig,
     example: Mapping[str, Tensor],
     device: torch.device,
     precision: Precision,
     data: int = 0,
 ) -> str:
-    """What `estimate` says, in a line for people. UsageError with what would fit if it is above `cfg.max_memory` GiB."""
+    """Return the estimate in a line for people; UsageError with flags that fit if it is above `cfg.max_memory` GiB."""
 
-    def measure(settings: Any) -> MemoryEstimate:
+    def measure(settings: TrainConfig) -> MemoryEstimate:
         return estimate(cls, settings, example, device, precision, data)
 
-    found = measure(cfg)
+    needed = measure(cfg)
     whole = " for images as large as those of the samples" if cfg.preprocess == "none" else ""
-    if cfg.max_memory is None or found.total <= cfg.max_memory * GIB:
-        return f"memory: {found}{whole}, {memory.free_memory(device) / GIB:.1f} GiB free"
-    fits = _fitting(cls, cfg, lambda settings: measure(settings).total <= cfg.max_memory * GIB)
+    limit = needed.total if cfg.max_memory is None else cfg.max_memory * GIB
+    if needed.total <= limit:
+        return f"memory: {needed}{whole}, {memory_size(memory.free_memory(device))} free"
+    fits = _fitting(cls, cfg, lambda settings: measure(settings).total <= limit)
     advice = (
         f"use {' or '.join(fits)}" if fits else "no batch size or crop size fits; use a smaller --g-width and --d-width"
     )
-    raise UsageError(f"--max-memory {cfg.max_memory:g}: training takes {found}{whole}; {advice}")
+    raise UsageError(f"--max-memory {cfg.max_memory:g}: training takes {needed}{whole}; {advice}")
 
 
-SUGGESTED = 2
-"""Ways out that a refusal names."""
+MAX_SUGGESTIONS = 2
+"""Alternatives that the error names."""
 
 
-def _fitting(cls: type[Method], cfg: Any, fits: Callable[[Any], bool]) -> list[str]:
-    """Flags that make it fit: of each way the least that suffices, those first that do not change what is learned."""
-    found: list[str] = []
-    for way in _ways_out(cls, cfg):
-        least = next((settings for settings in way if fits(settings)), None)
-        if least is not None:
-            found.append(_flags(cfg, least))
-        if len(found) == SUGGESTED:
+def _fitting(cls: type[Method], cfg: TrainConfig, fits: Callable[[TrainConfig], bool]) -> list[str]:
+    """Return flags with which it fits: of each kind the smallest change, those first that do not change what is learned."""
+    suggestions: list[str] = []
+    for alternatives in _alternatives(cls, cfg):
+        smallest = next((settings for settings in alternatives if fits(settings)), None)
+        if smallest is not None:
+            suggestions.append(_changed_flags(cfg, smallest))
+        if len(suggestions) == MAX_SUGGESTIONS:
             break
-    return found
+    return suggestions
 
 
-def _ways_out(cls: type[Method], cfg: Any) -> Iterator[Iterable[Any]]:
-    """Settings that take less memory, way by way, each from the least change to the greatest."""
-    recomputing = replace(cfg, gradient_checkpointing=True)
+def _alternatives(cls: type[Method], cfg: TrainConfig) -> Iterator[Iterable[TrainConfig]]:
+    """Yield settings that take less memory, by kind of change, each from the smallest change to the largest."""
+    checkpointing = replace(cfg, gradient_checkpointing=True)
     if not cfg.gradient_checkpointing:
-        yield [recomputing]
+        yield [checkpointing]
     method = cls.on_meta(cfg)
     smaller = cfg.batch_size // method.batch_multiple
     if not method.coupled:
         parts = [n for n in range(cfg.accumulate + 1, smaller + 1) if cfg.batch_size % (n * method.batch_multiple) == 0]
         yield (replace(cfg, accumulate=n) for n in parts)
         if not cfg.gradient_checkpointing:
-            yield (replace(recomputing, accumulate=n) for n in parts)
+            yield (replace(checkpointing, accumulate=n) for n in parts)
     yield (replace(cfg, batch_size=n * method.batch_multiple, accumulate=1) for n in _halves(smaller))
     if cfg.preprocess != "none":
         yield _smaller_crops(cls, cfg)
@@ -294,9 +307,9 @@ def _halves(n: int) -> Iterator[int]:
         yield n
 
 
-def _smaller_crops(cls: type[Method], cfg: Any) -> Iterator[Any]:
-    """Halves of the crop size that the networks take, or those that the method chooses for it where it chooses."""
-    chosen = {"generator": None} if _default(cfg, "generator") is None else {}
+def _smaller_crops(cls: type[Method], cfg: TrainConfig) -> Iterator[TrainConfig]:
+    """Yield settings with half the crop size, a quarter, …, as far as the method has networks for it."""
+    chosen: dict[str, Any] = {"generator": None} if _default(cfg, "generator") is None else {}
     for crop in _halves(cfg.crop_size):
         try:
             yield cls.resolve_config(replace(cfg, crop_size=crop, load_size=crop, **chosen))
@@ -304,14 +317,14 @@ def _smaller_crops(cls: type[Method], cfg: Any) -> Iterator[Any]:
             return
 
 
-def _default(cfg: Any, name: str) -> Any:
+def _default(cfg: TrainConfig, name: str) -> Any:
     return next((field.default for field in fields(cfg) if field.name == name), "")
 
 
-def _flags(before: Any, after: Any) -> str:
-    """What is changed, as flags; the load size follows the crop size."""
+def _changed_flags(before: TrainConfig, after: TrainConfig) -> str:
+    """Return the flags of the settings that differ; the load size is left out, because it follows the crop size."""
     changed = [
         f.name for f in fields(after) if getattr(before, f.name) != getattr(after, f.name) and f.name != "load_size"
     ]
     values = {name: getattr(after, name) for name in changed}
-    return " ".join(f"--{n.replace('_', '-')} {'on' if v is True else v}" for n, v in values.items())
+    return " ".join(f"{flag_name(n)} {'on' if v is True else v}" for n, v in values.items())

@@ -1,4 +1,4 @@
-"""Which numbers of a training were not finite, and since which step: found on the device, without waiting for it."""
+"""Detection of losses, gradients and weights that are not finite, on the device and without waiting for it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ class Divergence:
     """The first step whose numbers were not finite."""
 
     step: int
-    """Counted from 1."""
+    """Number of the step, counted from 1."""
     images: int
     """Training images seen before it."""
     names: tuple[str, ...]
-    """The losses (update/name), gradients or weights."""
+    """Names of the losses (update/name), gradients or weights."""
 
     def __str__(self) -> str:
         return f"{', '.join(self.names)} was not finite in step {self.step} (after {self.images} images)"
 
 
 class NonFiniteTracker:
-    """Remembers the first step in which each watched number was not finite."""
+    """Record of the first step in which each number was not finite, kept on the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._first: dict[tuple[str, ...], Tensor] = {}
 
     def record(self, names: Sequence[str], values: Tensor, step: float | Tensor) -> None:
-        """Looks at the values (len(names),) of a step, whole and counted from 0; it may be a 0-dim tensor."""
+        """Record which of the values (len(names),) are not finite; `step` is counted from 0 and may be a 0-dim tensor."""
         key = tuple(names)
         if key not in self._first:
             self._first[key] = torch.full((len(key),), _NEVER, device=self.device)
@@ -40,7 +40,7 @@ class NonFiniteTracker:
         torch.minimum(self._first[key], seen, out=self._first[key])  # in place: a graph that is replayed writes to it
 
     def first(self) -> tuple[int, tuple[str, ...]] | None:
-        """The first step that had such numbers, and their names; None if all were finite. Waits for the device."""
+        """Return the first step with numbers that were not finite, and their names; None without. Waits for the device."""
         if not self._first:
             return None
         steps = torch.cat(list(self._first.values())).tolist()
@@ -51,10 +51,11 @@ class NonFiniteTracker:
         return first, tuple(name for name, step in zip(names, steps, strict=True) if step == first)
 
     def reset(self) -> None:
+        """Forget all steps, as after the return to a checkpoint."""
         self._first.clear()
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number of floating-point tensors on one device is finite. Waits for the device."""
-    kept = [x for x in tensors if x.is_floating_point() and x.numel()]
-    return not kept or bool(torch.isfinite(torch.nn.utils.get_total_norm(kept, float("inf"))))
+    """Return True if all numbers of the floating-point tensors, on one device, are finite. Waits for the device."""
+    floating = [x for x in tensors if x.is_floating_point() and x.numel()]
+    return not floating or bool(torch.isfinite(torch.nn.utils.get_total_norm(floating, float("inf"))))

@@ -13,16 +13,18 @@ from translate.methods.base import Method
 
 def _adam(parameters: list[nn.Parameter], lr: float, **options: Any) -> torch.optim.Optimizer:
     kind = parameters[0].device.type
-    if kind == "cuda":  # the fused one is the same capturable or not: torch wants the word to let a graph be captured
+    if (
+        kind == "cuda"
+    ):  # fused Adam computes the same either way, but torch captures no graph of it without `capturable`
         warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
     return torch.optim.Adam(parameters, lr, fused=kind in ("cpu", "cuda"), capturable=kind == "cuda", **options)
 
 
 class RMSpropTF(torch.optim.Optimizer):
-    """RMSProp as TensorFlow 1 has it: s ← decay · s + (1 − decay) g², from s = 1 on, and w ← w − lr · g / √(s + eps).
+    """RMSProp of TensorFlow 1: s ← decay · s + (1 − decay) g², from s = 1 on, and w ← w − lr · g / √(s + eps).
 
-    torch's begins with s = 0, so that its first step is 1/√(1 − decay) times the rate however small the gradient is, and adds
-    eps behind the root.
+    torch's RMSprop begins with s = 0, so that its first step is 1/√(1 − decay) times the rate however small the gradient is,
+    and adds eps outside the root.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class RMSpropTF(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update all parameters that have a gradient."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -45,10 +48,11 @@ class RMSpropTF(torch.optim.Optimizer):
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "rmsprop": RMSpropTF}
+"""Optimizer of `Update.optimizer` → (parameters, learning rate, **options) → the optimizer."""
 
 
 def parameters_by_update(method: Method) -> dict[str, list[nn.Parameter]]:
-    """All parameters of each update's networks, each once."""
+    """Return the parameters of each update's networks, each once."""
     return {
         name: list(dict.fromkeys(p for network in update.networks for p in method.get_submodule(network).parameters()))
         for name, update in method.updates.items()
@@ -56,7 +60,7 @@ def parameters_by_update(method: Method) -> dict[str, list[nn.Parameter]]:
 
 
 def build_optimizers(method: Method, parameters: Mapping[str, list[nn.Parameter]]) -> dict[str, Optimizer]:
-    """The optimizer of each update."""
+    """Return the optimizer of each update, for its parameters."""
     return {
         name: OPTIMIZERS[update.optimizer](parameters[name], update.lr, **update.options)
         for name, update in method.updates.items()
@@ -64,13 +68,13 @@ def build_optimizers(method: Method, parameters: Mapping[str, list[nn.Parameter]
 
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:
-    """Its state, with rates as plain numbers wherever they were read from."""
+    """Return the state of an optimizer, with learning rates as floats even where they are tensors on the device."""
     state = optimizer.state_dict()
     return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
 
 
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """What an optimizer keeps of the weights. How it works stays as this device and these settings have it."""
+    """Restore an optimizer's moments and rates; its other options stay as this device and these settings decide."""
     pairs = zip(optimizer.param_groups, state["param_groups"], strict=True)
     groups = [{**own, "lr": was["lr"], "params": was["params"]} for own, was in pairs]
     optimizer.load_state_dict({**state, "param_groups": groups})

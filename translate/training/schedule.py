@@ -1,4 +1,4 @@
-"""How long a run is and what its learning rate is: pure functions of the training images seen."""
+"""Length of a run and its learning rate, as pure functions of the training images seen."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ from translate.config import TrainConfig
 from translate.errors import UsageError
 
 STARGAN_BATCH_SIZE = 16
-"""Images in an iteration of StarGAN's authors."""
+"""Images of an iteration in the code of StarGAN's authors."""
 
 STARGAN_UPDATE_EVERY = 1000 * STARGAN_BATCH_SIZE
-"""Images from one change of the rate to the next, in their code."""
+"""Images from one change of the learning rate to the next in the code of StarGAN's authors."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The plan of a run. `per_epoch` is the number of images in an epoch."""
+    """Plan of a run: its length, and the decay of the learning rate. `per_epoch` is the number of images in an epoch."""
 
     per_epoch: int
     epochs: int
@@ -22,11 +22,11 @@ class Schedule:
     images: int | None = None
     decay_images: int = 0
     rule: str = "reference"
-    """Of the rate: "reference", by epochs "reference-2020" too, by images "stargan-released"."""
+    """Rule of the decay: "reference"; with epochs also "reference-2020", with images also "stargan-released"."""
 
     @staticmethod
     def from_config(cfg: TrainConfig, per_epoch: int) -> "Schedule":
-        """The plan that the settings ask for. UsageError where their rule is none for it."""
+        """Return the plan that the settings ask for. UsageError where their rule does not go with epochs or with images."""
         if cfg.schedule == "reference-2020" and cfg.images is not None:
             raise UsageError(
                 f"--schedule {cfg.schedule} is a rule for epochs; with --images use --decay-images instead"
@@ -37,24 +37,23 @@ class Schedule:
 
     @property
     def planned(self) -> int:
-        """The run ends at the first step that reaches this many images."""
+        """Images at which the run ends: at the first step that reaches so many."""
         return self.images if self.images is not None else (self.epochs + self.decay_epochs) * self.per_epoch
 
     @property
     def decays_from(self) -> int:
-        """Images after which the rate begins to fall."""
+        """Images after which the learning rate begins to fall."""
         if self.images is not None:
             return max(0, self.images - self.decay_images)
         return self.epochs * self.per_epoch
 
     def factor(self, images: int) -> float:
-        """What the learning rate is multiplied by after `images` images.
+        """Return the factor (0 to 1) of the learning rate after `images` images.
 
-        By epochs it is stepped at the end of each epoch, as in the reference but for some versions: 1 for `epochs` epochs,
-        then down to zero linearly, so that even the last epoch still trains (1 / (decay_epochs + 1)). Upstream from July 2020
-        to 2021 at least it was stepped at the start ("reference-2020"): every epoch has the rate of the one after it, and
-        the last has 0. By images: constant, then linearly to zero over the last `decay_images`; or "stargan-released", see
-        `_as_released`.
+        With epochs, "reference": 1 for `epochs` epochs, then linearly down to 1 / (decay_epochs + 1) in the last epoch, as in
+        most versions of the reference, which step the rate at the end of each epoch. "reference-2020": stepped at the start,
+        as upstream from July 2020 to 2021 at least: every epoch has the rate of the one after it, and the last has 0. With
+        images: constant, then linearly to zero over the last `decay_images`; or "stargan-released", see `_as_released`.
         """
         if self.images is not None:
             if self.rule == "stargan-released":
@@ -65,8 +64,9 @@ class Schedule:
         return 1 - max(0, steps + 1 - self.epochs) / (self.decay_epochs + 1)
 
     def _as_released(self, images: int, start: int) -> float:
-        """As in the code of StarGAN's authors since it counts iterations: from `start` images on the rate falls by what would
-        be right for every iteration, but in every thousandth one only. So it ends near 99.9 % of what it was.
+        """Return the factor of the released code of StarGAN, which ends near 0.999.
+
+        From `start` images on the rate falls by what would be right for every iteration, but in every thousandth one only.
         """
         times = max(0, images // STARGAN_UPDATE_EVERY - start // STARGAN_UPDATE_EVERY)
         return 1 - times * STARGAN_BATCH_SIZE / self.decay_images

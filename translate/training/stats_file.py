@@ -1,4 +1,4 @@
-"""The statistics of a run, `stats.jsonl`: one object a line for each log point. Without torch, for `status` to be quick."""
+"""Statistics file of a run, `stats.jsonl`: one JSON object a line for each log point. Imports no torch: `status` is quick."""
 
 import json
 import math
@@ -12,22 +12,27 @@ from translate import atomic
 LogPoint = dict[str, Any]
 """A log point: `images` seen, and scalars by the names that they have in TensorBoard."""
 
+D_ADVERSARIAL, G_ADVERSARIAL = "loss/d/adv", "loss/g/adv"
+"""Prefixes of the names of adversarial losses, of discriminators and of generators: by custom they are called adv or
+adv_<domain>, in the updates d and g."""
+
 HORIZON = 60.0
-"""Seconds after which a speed counts for 1/e in the forecast: it heeds what is so now, and no single checkpoint."""
+"""Seconds after which a speed counts for 1/e in the forecast, which so follows the present, but no single checkpoint."""
 
 
 def to_line(point: LogPoint) -> bytes:
+    """Return a log point as a line of the file."""
     return json.dumps(point).encode() + b"\n"
 
 
 def read(path: Path) -> list[LogPoint]:
-    """The points of a file, in order; lines that are damaged or half written are left out. None if there is no file."""
+    """Return the log points of a file, in order, without damaged or half-written lines; none if there is no file."""
     if not path.exists():
         return []
-    return list(_whole(path.read_bytes().splitlines()))
+    return list(_parsed(path.read_bytes().splitlines()))
 
 
-def _whole(lines: Iterable[bytes]) -> Iterator[LogPoint]:
+def _parsed(lines: Iterable[bytes]) -> Iterator[LogPoint]:
     for line in lines:
         with suppress(ValueError, RecursionError):
             point = json.loads(line)
@@ -36,7 +41,7 @@ def _whole(lines: Iterable[bytes]) -> Iterator[LogPoint]:
 
 
 def truncate_after(path: Path, images_seen: int) -> list[LogPoint]:
-    """Drops the points after `images_seen` and damaged lines; what stays."""
+    """Remove the points after `images_seen`, and damaged lines, from a file; returns the points that stay."""
     points = read(path)
     kept = [point for point in points if point["images"] <= images_seen]
     if path.exists():
@@ -45,12 +50,12 @@ def truncate_after(path: Path, images_seen: int) -> list[LogPoint]:
 
 
 def scalar_names(points: Iterable[LogPoint]) -> list[str]:
-    """The scalars of the points, in the order in which they first appear."""
+    """Return the names of the scalars of the points, in the order in which they first appear."""
     return list(dict.fromkeys(name for point in points for name, value in point.items() if _is_scalar(name, value)))
 
 
 def curve(points: Iterable[LogPoint], name: str) -> list[tuple[int, float]]:
-    """A scalar as (images, value), where it was taken."""
+    """Return the curve of a scalar: (images, value) of each point that has it."""
     return [(point["images"], point[name]) for point in points if _is_scalar(name, point.get(name))]
 
 
@@ -59,18 +64,18 @@ def _is_scalar(name: str, value: Any) -> bool:
 
 
 class SpeedMeter:
-    """Images a second of late: time `HORIZON` seconds ago counts 1/e of time now."""
+    """Exponentially weighted mean of the images per second: time `HORIZON` seconds ago counts 1/e of time now."""
 
     def __init__(self) -> None:
         self._images = self._seconds = 0.0
 
     def add(self, images: int, seconds: float) -> None:
-        """`images` in the last `seconds`, evenly."""
+        """Add `images` that were seen evenly over the last `seconds`."""
         keep = math.exp(-seconds / HORIZON)
         weight = HORIZON * (1 - keep)  # the integral of exp(−age / HORIZON) over them
         self._images = self._images * keep + images / seconds * weight
         self._seconds = self._seconds * keep + weight
 
     def seconds_for(self, images: int) -> float | None:
-        """How long so many images take; None while nothing is known."""
+        """Return the seconds that so many images will take; None before the first `add`."""
         return images * self._seconds / self._images if self._images > 0 else None

@@ -1,4 +1,4 @@
-"""A run in TensorBoard: its event file, and the page on which what belongs together is drawn together."""
+"""TensorBoard: the event file of a run, and the layout of its custom scalars page."""
 
 import os
 import platform
@@ -16,23 +16,21 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c  
 from torch.utils.tensorboard import summary
 
 from translate.atomic import append
+from translate.training.stats_file import D_ADVERSARIAL, G_ADVERSARIAL
 
 ChartLayout = dict[str, dict[str, list[str]]]
-"""Category → chart → the scalars drawn in it."""
-
-D_ADVERSARIAL, G_ADVERSARIAL = "loss/d/adv", "loss/g/adv"
-"""How the names of adversarial losses begin: of discriminators and of generators."""
+"""Category → chart → names of the scalars drawn in it."""
 
 
 class EventFileWriter:
-    """The event file of a run, appended to at once and in the thread of the caller.
+    """Writer of an event file; each call appends to it at once, in the caller's thread.
 
-    TensorBoard's own writer has a thread that dies with a traceback where the disk fails, and loses what was queued. Here the
-    call that cannot write raises an OSError and leaves the file as it was.
+    TensorBoard's own writer has a thread that dies with a traceback where the disk fails, and loses what was queued. Here a
+    call that cannot write raises OSError and leaves the file as it was.
     """
 
     def __init__(self, folder: Path, images_seen: int) -> None:
-        """Begins a file. Points after `images_seen`, in the earlier files of the run, are void."""
+        """Begin a file. Points after `images_seen` in earlier files of the run become void."""
         name = f"events.out.tfevents.{time.time():.6f}.{platform.node()}.{os.getpid()}"  # read in the order of names
         self.path = folder / name
         self._write(Event(file_version="brain.Event:2"), 0)
@@ -40,42 +38,42 @@ class EventFileWriter:
             self._write(Event(session_log=SessionLog(status=SessionLog.START)), images_seen + 1)
 
     def add_scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
-        """One point of each curve."""
+        """Add one point to each curve."""
         points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         self._write(Event(summary=Summary(value=points)), images_seen)
 
-    def image(self, images_seen: int, name: str, sheet: Image.Image, png: bytes) -> None:
-        """An image; `png` are the bytes of its file."""
-        channels = len(sheet.getbands())
-        content = Summary.Image(width=sheet.width, height=sheet.height, colorspace=channels, encoded_image_string=png)
+    def add_image(self, images_seen: int, name: str, image: Image.Image, png: bytes) -> None:
+        """Add an image; `png` are the bytes of its PNG file."""
+        channels = len(image.getbands())
+        content = Summary.Image(width=image.width, height=image.height, colorspace=channels, encoded_image_string=png)
         self._write(Event(summary=Summary(value=[Summary.Value(tag=name, image=content)])), images_seen)
 
-    def text(self, images_seen: int, name: str, text: str) -> None:
-        """Markdown."""
+    def add_text(self, images_seen: int, name: str, text: str) -> None:
+        """Add a text in Markdown."""
         self._write(Event(summary=summary.text(name, text)), images_seen)
 
-    def layout(self, names: Sequence[str]) -> None:
-        """The page of custom scalars for what is logged by these names."""
+    def add_custom_scalars(self, names: Sequence[str]) -> None:
+        """Add the layout of the custom scalars page for the scalars of these names."""
         charts = {
             category: {
-                chart: ["Multiline", [f"^{re.escape(name)}$" for name in lines]] for chart, lines in found.items()
+                chart: ["Multiline", [f"^{re.escape(name)}$" for name in lines]] for chart, lines in section.items()
             }
-            for category, found in chart_layout(names).items()
+            for category, section in chart_layout(names).items()
         }
         self._write(Event(summary=summary.custom_scalars(charts)), 0)
 
     def add_settings(self, values: Mapping[str, Any]) -> None:
-        """A row on the page that compares runs by their settings and scalars.
+        """Add a row to the hyperparameters page, which compares runs by their settings and scalars.
 
-        Without the record that says which of them are to be shown: TensorBoard would take it from any one of the runs. It finds
-        out itself which settings differ, and shows these first.
+        The record of which settings to show is left out: TensorBoard would take it from any one of the runs. It finds out
+        itself which settings differ, and shows these first.
         """
         shown = {k: ("on" if v else "off") if isinstance(v, bool) else v for k, v in values.items()}
         _, row, _ = summary.hparams(shown, {})
         self._write(Event(summary=row), 0)
 
     def _write(self, event: Event, step: int) -> None:
-        """One record: its length, the bytes, and a checksum of each (the format of TFRecord files)."""
+        """Append one record: its length, the bytes, and a checksum of each (the format of TFRecord files)."""
         event.wall_time, event.step = time.time(), step
         data = event.SerializeToString()
         header = struct.pack("<Q", len(data))
@@ -86,42 +84,42 @@ class EventFileWriter:
 
 
 def chart_layout(names: Sequence[str]) -> ChartLayout:
-    """What is drawn together, the most telling first; of the names there are, whatever the method."""
-    found: ChartLayout = {
-        "Validation": _by_stem_of("val/", "val_ema/", names),
-        "Generators against discriminators": _duels(names),
+    """Return the layout of the charts for the scalars of these names, of any method; the most telling first."""
+    layout: ChartLayout = {
+        "Validation": _by_metric("val/", "val_ema/", names),
+        "Generators against discriminators": _adversarial_pairs(names),
         "Discriminator outputs": _outputs(names),
         "Other losses": _by_stem(
             name for name in names if name.startswith("loss/") and not name.startswith((D_ADVERSARIAL, G_ADVERSARIAL))
         ),
         "Sentinels": _by_stem(name for name in names if name.startswith("watch/")),
-        "Gradients and learning rates": _by_room(names, "grad", "lr"),
+        "Gradients and learning rates": _by_group(names, "grad", "lr"),
         "Speed and memory": {name: [name] for name in names if name.startswith(("time/", "memory/"))},
     }
-    return {category: charts for category, charts in found.items() if charts}
+    return {category: charts for category, charts in layout.items() if charts}
 
 
-def _duels(names: Sequence[str]) -> dict[str, list[str]]:
-    """Each discriminator's loss beside the adversarial loss of the generators it judges: adv_b beside adv_ab."""
-    duels = []
+def _adversarial_pairs(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return each discriminator's loss with the adversarial losses of its generators: adv_b with adv_ab."""
+    pairs = []
     for name in names:
         if name.startswith(D_ADVERSARIAL):
-            judged = name.removeprefix(D_ADVERSARIAL).removeprefix("_")
-            duels.append([name, *(g for g in names if g.startswith(G_ADVERSARIAL) and g.endswith(judged))])
-    return {" · ".join(name.removeprefix("loss/") for name in duel): duel for duel in duels}
+            domain = name.removeprefix(D_ADVERSARIAL).removeprefix("_")
+            pairs.append([name, *(g for g in names if g.startswith(G_ADVERSARIAL) and g.endswith(domain))])
+    return {" · ".join(name.removeprefix("loss/") for name in pair): pair for pair in pairs}
 
 
 def _outputs(names: Sequence[str]) -> dict[str, list[str]]:
-    """What each discriminator gives real and made images."""
-    judged: dict[str, list[str]] = {}
+    """Return the mean outputs of each discriminator, on real and on generated images."""
+    outputs: dict[str, list[str]] = {}
     for name in names:
         if name.startswith("judge/"):
-            judged.setdefault(name.partition("_")[2], []).append(name)
-    return {" · ".join(name.removeprefix("judge/") for name in same): same for same in judged.values()}
+            outputs.setdefault(name.partition("_")[2], []).append(name)
+    return {" · ".join(name.removeprefix("judge/") for name in same): same for same in outputs.values()}
 
 
 def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    """cycle: cycle_a, cycle_b."""
+    """Return the scalars of each stem: cycle: cycle_a, cycle_b."""
     charts: dict[str, list[str]] = {}
     for name in names:
         charts.setdefault(scalar_stem(name), []).append(name)
@@ -129,17 +127,17 @@ def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def scalar_stem(name: str) -> str:
-    """What a scalar is about, without the domain: of loss/g/cycle_a "cycle", of watch/d_gap_b "d_gap"."""
+    """Return the last part of a scalar's name without the domain: "cycle" of loss/g/cycle_a, "d_gap" of watch/d_gap_b."""
     last = name.rpartition("/")[2]
     return last.rpartition("_")[0] if re.search(r"_[a-z]{1,2}$", last) else last
 
 
-def _by_stem_of(raw: str, averaged: str, names: Sequence[str]) -> dict[str, list[str]]:
-    """Each figure of the raw weights beside that of the averaged ones."""
-    figures = [name.removeprefix(raw) for name in names if name.startswith(raw)]
-    return {figure: [room + figure for room in (raw, averaged) if room + figure in names] for figure in figures}
+def _by_metric(raw: str, averaged: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return each metric of the raw weights with that of the averaged ones."""
+    metrics = [name.removeprefix(raw) for name in names if name.startswith(raw)]
+    return {metric: [group + metric for group in (raw, averaged) if group + metric in names] for metric in metrics}
 
 
-def _by_room(names: Sequence[str], *rooms: str) -> dict[str, list[str]]:
-    charts = {room: [name for name in names if name.startswith(f"{room}/")] for room in rooms}
-    return {room: lines for room, lines in charts.items() if lines}
+def _by_group(names: Sequence[str], *groups: str) -> dict[str, list[str]]:
+    charts = {group: [name for name in names if name.startswith(f"{group}/")] for group in groups}
+    return {group: lines for group, lines in charts.items() if lines}

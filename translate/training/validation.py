@@ -1,4 +1,4 @@
-"""Measuring the model on a fixed set while it is trained; the best one so far is kept beside the newest."""
+"""Validation: metrics of the model on a fixed set while it is trained; the best model so far is kept beside the newest."""
 
 import shutil
 import time
@@ -14,29 +14,29 @@ from translate.training.ema import EMA
 
 
 class ValidationDeferred(Exception):
-    """The training is asked to stop: the rest of a measurement is left until it goes on."""
+    """Validation broken off because the training is asked to stop; it runs when the training resumes."""
 
 
 class ValidationMetrics(Protocol):
-    """Figures of models on the validation set."""
+    """Metrics of models on the validation set."""
 
     best_by: str
-    """The figure that decides which is the best."""
+    """Metric that decides which model is the best."""
     higher_is_better: bool
-    """Whether more of it is better."""
+    """True if larger values of that metric are better."""
 
     def __call__(self, model: Path, is_stopping: Callable[[], bool]) -> dict[str, float]:
-        """Figures of the model in a folder, by name; what else is to be kept of it is written there.
+        """Return the metrics of the model in a folder, by name; further results are written into the folder.
 
-        Raises PutOffError soon after `is_stopping`, TranslateError where they cannot be had.
+        Raises ValidationDeferred soon after `is_stopping` returns True, TranslateError where metrics cannot be computed.
         """
         ...
 
 
 class Validation:
-    """Measures the model as it is, raw and averaged, and keeps the best as it would be exported.
+    """Validation of a training: metrics of the raw and the averaged networks, the best model, and early stopping.
 
-    `patience`: how many measurements in a row may be no better than the best before the training should end; None: any.
+    `patience`: validations in a row without a better model after which the training should stop; None: it never should.
     """
 
     def __init__(
@@ -53,65 +53,66 @@ class Validation:
         self.best: float | None = None
         self.best_at = self.misses = 0
         self.is_deferred = False
-        """Whether a measurement was put off."""
+        """True if a validation is due, because a signal deferred it."""
         self._warned: set[str] = set()
 
     @property
     def should_stop(self) -> bool:
-        """Whether it has been patient long enough."""
+        """True once `patience` validations in a row have found no better model."""
         return self.patience is not None and self.misses >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """Which model was the best, and since when; part of the checkpoint."""
-        found = {"best": self.best, "best_at": self.best_at, "misses": self.misses}
-        return {"chosen": self.measure.best_by, **found, "due": self.is_deferred}
+        """Return the state for the checkpoint: the best value, when it was reached, and validations since then."""
+        best = {"best": self.best, "best_at": self.best_at, "misses": self.misses}
+        return {"chosen": self.measure.best_by, **best, "due": self.is_deferred}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """The reverse of `state`; with nothing in it, or another figure that decides, the search begins anew."""
+        """Restore what `state` returned; the search for the best begins anew if it is empty or another metric decides."""
         known = state.get("chosen") == self.measure.best_by
         self.best = state["best"] if known else None
         self.best_at, self.misses = (state["best_at"], state["misses"]) if known else (0, 0)
         self.is_deferred = state.get("due", False)
 
     def __call__(self, images_seen: int, is_stopping: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        """The figures of now, by "val/name" and, of averaged weights, "val_ema/name"; and the seconds that it took.
+        """Return the metrics by "val/name" and, of averaged networks, "val_ema/name", and the seconds that they took.
 
-        Put off, without figures, where the training is asked to stop meanwhile.
+        Deferred, without metrics, where the training is asked to stop meanwhile. Metrics that cannot be computed are warned of
+        once and left out.
         """
         begun = time.monotonic()
-        place = self.folder / VALIDATED_MODEL
+        model = self.folder / VALIDATED_MODEL
         self.is_deferred = True
         try:
-            figures = self._measured(place, "val", is_stopping)
+            metrics = self._measure(model, "val", is_stopping)
             if self.ema:
                 with self.ema.swapped_in():
-                    figures |= self._measured(place, "val_ema", is_stopping)
-            self._keep_if_best(place, figures, images_seen)
+                    metrics |= self._measure(model, "val_ema", is_stopping)
+            self._keep_if_best(model, metrics, images_seen)
             self.is_deferred = False
         except ValidationDeferred:
-            figures = {}
+            metrics = {}
         except (TranslateError, OSError) as e:
             self._warn(f"warning: no validation after {images_seen} images: {e}")
-            figures, self.is_deferred = {}, False
+            metrics, self.is_deferred = {}, False
         finally:
-            shutil.rmtree(place, ignore_errors=True)
-        return figures | {"time/validation_seconds": time.monotonic() - begun}
+            shutil.rmtree(model, ignore_errors=True)
+        return metrics | {"time/validation_seconds": time.monotonic() - begun}
 
-    def _measured(self, place: Path, room: str, is_stopping: Callable[[], bool]) -> dict[str, float]:
-        """Figures of the method's networks as they are; their model stays in `place`."""
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        self.write_model(place)
-        return {f"{room}/{name}": value for name, value in self.measure(place, is_stopping).items()}
+    def _measure(self, model: Path, group: str, is_stopping: Callable[[], bool]) -> dict[str, float]:
+        """Return the metrics of the method's networks as they are; their model stays in the folder `model`."""
+        shutil.rmtree(model, ignore_errors=True)
+        model.mkdir()
+        self.write_model(model)
+        return {f"{group}/{name}": value for name, value in self.measure(model, is_stopping).items()}
 
-    def _keep_if_best(self, place: Path, figures: Mapping[str, float], images_seen: int) -> None:
-        """What was measured last, the averages if there are any, is what would be exported."""
-        room = "val_ema" if self.ema else "val"
-        value = figures[f"{room}/{self.measure.best_by}"]
+    def _keep_if_best(self, model: Path, metrics: Mapping[str, float], images_seen: int) -> None:
+        """Keep the model that was measured last, the averaged one where EMA is on, if it is the best so far."""
+        group = "val_ema" if self.ema else "val"
+        value = metrics[f"{group}/{self.measure.best_by}"]
         is_best = self.best is None or (value > self.best if self.measure.higher_is_better else value < self.best)
         if is_best:
             self.best, self.best_at, self.misses = value, images_seen, 0
-            atomic.replace_folder(self.folder / BEST_MODEL, lambda new: _copy(place, new))
+            atomic.replace_folder(self.folder / BEST_MODEL, lambda folder: _copy(model, folder))
         else:
             self.misses += 1
         best = "the best so far" if is_best else f"the best was {format_number(self.best or 0)} after {self.best_at}"

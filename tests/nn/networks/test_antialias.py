@@ -11,9 +11,7 @@ from translate.nn.init import xavier_
 from translate.nn.networks import find
 from translate.nn.networks.antialias import AntialiasDiscriminator, AntialiasGenerator, BlurDown, BlurUp
 
-
-def random(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+from ...helpers import random_tensor
 
 
 def binomial(taps, scale):
@@ -23,7 +21,7 @@ def binomial(taps, scale):
 
 @pytest.mark.parametrize("size", [(6, 8), (7, 5), (3, 2)])
 def test_the_way_down_is_a_binomial_filter_at_every_other_pixel(size):
-    x = random(2, 1, *size)
+    x = random_tensor(2, 1, *size)
     expected = F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), binomial([1, 2, 1], 1))[:, :, ::2, ::2]
     torch.testing.assert_close(BlurDown()(x), expected, rtol=0, atol=1e-12)
     by_hand = torch.arange(6.0).repeat(6, 1)[None, None]  # a slope stays one, but for the reflected border
@@ -33,7 +31,7 @@ def test_the_way_down_is_a_binomial_filter_at_every_other_pixel(size):
 @pytest.mark.parametrize("size", [(6, 8), (1, 5)])
 def test_the_way_up_is_a_transposed_convolution_with_a_binomial_filter(size):
     """The authors': replicated by one, stride 2, padding 2, one pixel cut off all around."""
-    x = random(2, 1, *size)
+    x = random_tensor(2, 1, *size)
     padded = F.pad(x, (1, 1, 1, 1), "replicate")
     expected = F.conv_transpose2d(padded, binomial([1, 3, 3, 1], 4), stride=2, padding=2)[:, :, 1:-1, 1:-1]
     torch.testing.assert_close(BlurUp()(x), expected, rtol=0, atol=1e-12)
@@ -41,7 +39,7 @@ def test_the_way_up_is_a_transposed_convolution_with_a_binomial_filter(size):
 
 
 def test_channels_are_blurred_each_by_itself():
-    x = random(2, 3, 6, 6)
+    x = random_tensor(2, 3, 6, 6)
     for blur in (BlurDown(), BlurUp()):
         alone = torch.cat([blur(x[:, c : c + 1]) for c in range(3)], 1)
         torch.testing.assert_close(blur(x), alone, rtol=0, atol=1e-12)
@@ -75,26 +73,12 @@ def test_the_discriminator_judges_patches_of_84_pixels_30_by_30_of_256():
     net = AntialiasDiscriminator(1, 1, "none").double()
     for p in net.parameters():
         nn.init.constant_(p, 0.1)
-    x = random(1, 1, 256, 256).abs().requires_grad_()
+    x = random_tensor(1, 1, 256, 256).abs().requires_grad_()
     logits = net(x)
     assert logits.shape == (1, 1, 30, 30)
     (gradient,) = torch.autograd.grad(logits[0, 0, 15, 15], x)
     rows = gradient.abs().sum((0, 1, 3)).nonzero().flatten()
     assert rows[-1] - rows[0] + 1 == 84
-
-
-@pytest.mark.parametrize(
-    ("layer", "fans"),
-    [(nn.Conv2d(20, 30, 5), 25 * 50), (nn.ConvTranspose2d(20, 30, 5), 25 * 50), (nn.Linear(100, 200), 300)],
-)
-def test_xavier_draws_by_the_fans(layer, fans):
-    nn.init.constant_(layer.bias, 3.0)
-    xavier_(layer, 0, gain=0.5)
-    std = 0.5 * math.sqrt(2 / fans)
-    count = layer.weight.numel()
-    assert abs(layer.weight.std() / std - 1) < 4 / math.sqrt(2 * count)
-    assert abs(layer.weight.mean()) < 4 * std / math.sqrt(count)
-    assert (layer.bias == 0).all()
 
 
 def test_the_anti_aliased_networks_start_by_xavier_and_by_the_key_alone():

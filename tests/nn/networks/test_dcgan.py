@@ -18,19 +18,12 @@ from translate.nn.networks.dcgan import (
 )
 from translate.runtime import precision
 
-
-def on_meta(build, *args, **kwargs):
-    with torch.device("meta"):
-        return build(*args, **kwargs)
-
-
-def random(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+from ...helpers import on_meta, random_tensor
 
 
 def virtual(size=32, references=5, seed=0):
     """A narrow generator in float64 with virtual batch norm, whose weights are large enough to matter."""
-    net = DCGANGenerator(6, 3, size, 2, reference=random(references, 6, seed=seed + 100)).double()
+    net = DCGANGenerator(6, 3, size, 2, reference=random_tensor(references, 6, seed=seed + 100)).double()
     return normal_(net, seed, gain=0.4)
 
 
@@ -81,7 +74,7 @@ def test_layers_follow_the_paper():
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "none", "virtual"])
 def test_biases_are_where_no_norm_takes_them_away(norm):
-    reference = random(3, 9) if norm == "virtual" else None
+    reference = random_tensor(3, 9) if norm == "virtual" else None
     generator = DCGANGenerator(9, 3, 32, 2, "batch" if norm == "virtual" else norm, reference)
     inner = [generator.project, *(layer for layer in generator.model if isinstance(layer, nn.ConvTranspose2d))][:-1]
     assert {layer.bias is not None for layer in inner} == {norm == "none"}
@@ -98,8 +91,8 @@ def test_all_its_maps_are_recomputed_in_training_alone(monkeypatch):
         runs.append([module for layer in layers for module in layer.modules()])
         return nn.Sequential(*layers)(x)
 
-    monkeypatch.setattr(dcgan, "recomputed", recomputed)
-    net, code = virtual(), random(2, 6)
+    monkeypatch.setattr(dcgan, "checkpoint_layers", recomputed)
+    net, code = virtual(), random_tensor(2, 6)
     net.gradient_checkpointing = True
     images = net(code)
     assert {module for run in runs for module in run} == set(net.modules()) - {net}
@@ -116,8 +109,8 @@ def test_virtual_batch_norm_by_its_formula():
     """Sec. 3.5: mean and mean square are (n · reference + own) / (n + 1) of the reference batch and the image."""
     n, norm = 5, VirtualBatchNorm2d(3, 5).double()
     normal_(norm, 0, gain=0.5)
-    norm.bias.data = random(3, seed=9)
-    reference, x = random(n, 3, 4, 4) + 0.5, 2 * random(2, 3, 4, 4, seed=1)
+    norm.bias.data = random_tensor(3, seed=9)
+    reference, x = random_tensor(n, 3, 4, 4) + 0.5, 2 * random_tensor(2, 3, 4, 4, seed=1)
     given = norm(torch.cat([reference, x]))
     for i, image in enumerate(x):
         for c in range(3):
@@ -132,14 +125,14 @@ def test_virtual_batch_norm_by_its_formula():
 def test_virtual_batch_norm_keeps_its_digits_far_from_zero():
     """A mean of 1000 and a spread of 0.1 in float32: squares of a million, whose difference would be all rounding."""
     norm = VirtualBatchNorm2d(1, 4)
-    x = (1000 + 0.1 * random(6, 1, 8, 8)).float()
+    x = (1000 + 0.1 * random_tensor(6, 1, 8, 8)).float()
     exact = VirtualBatchNorm2d(1, 4).double()(x.double())
     assert (norm(x) - exact).abs().max() < 1e-3
 
 
 def test_virtual_batch_norm_computes_in_float32_under_autocast():
     norm = VirtualBatchNorm2d(2, 3)
-    x = random(7, 2, 4, 4).bfloat16()
+    x = random_tensor(7, 2, 4, 4).bfloat16()
     with precision.PRECISIONS["bf16"].autocast(torch.device("cpu")):
         given = norm(x)
     assert given.dtype == torch.bfloat16
@@ -175,10 +168,10 @@ def two_passes(net, code):
 
 def test_a_generator_with_virtual_batch_norm_is_two_passes():
     """Output and gradients, which flow through the reference batch too."""
-    net, code = virtual(), random(3, 6)
+    net, code = virtual(), random_tensor(3, 6)
     images, expected = net(code), two_passes(net, code)
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-10)
-    loss = random(*images.shape, seed=3)
+    loss = random_tensor(*images.shape, seed=3)
     ours, theirs = (torch.autograd.grad((x * loss).sum(), list(net.parameters())) for x in (images, expected))
     for left, right in zip(ours, theirs, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-8, atol=1e-8)
@@ -186,7 +179,7 @@ def test_a_generator_with_virtual_batch_norm_is_two_passes():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_images_of_a_batch_are_independent(training):
-    net, code = virtual().train(training), random(4, 6)
+    net, code = virtual().train(training), random_tensor(4, 6)
     whole = net(code)
     for i in range(4):
         torch.testing.assert_close(net(code[i : i + 1]), whole[i : i + 1], rtol=0, atol=1e-12)
@@ -194,7 +187,7 @@ def test_images_of_a_batch_are_independent(training):
 
 
 def test_training_and_evaluation_are_the_same():
-    net, code = virtual(), random(2, 6)
+    net, code = virtual(), random_tensor(2, 6)
     before = {key: x.clone() for key, x in net.state_dict().items()}
     trained = net(code)
     assert torch.equal(trained, net.eval()(code))
@@ -202,11 +195,11 @@ def test_training_and_evaluation_are_the_same():
 
 
 def test_the_reference_batch_is_kept_with_the_weights():
-    net, code = virtual(), random(2, 6)
+    net, code = virtual(), random_tensor(2, 6)
     empty = on_meta(DCGANGenerator, 6, 3, 32, 2, reference=torch.empty(5, 6))
     empty.load_state_dict(net.state_dict(), assign=True)
     assert torch.equal(empty(code), net(code))
     other = copy.deepcopy(net)
-    other.reference.copy_(random(5, 6, seed=7))
+    other.reference.copy_(random_tensor(5, 6, seed=7))
     assert (other(code) - net(code)).abs().max() > 1e-3
     assert "reference" not in DCGANGenerator(6, 3, 32, 2).state_dict()

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from translate.nn.blocks import AffineInstanceNorm2d
 from translate.nn.init import normal_
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 from translate.nn.networks.stargan import StarGANClassifier
@@ -24,21 +23,6 @@ def test_labels_act_through_the_zeros_at_the_border_alone():
     here, there = (torch.cat([image, *order], 1) for order in ((planes, 0 * planes), (0 * planes, planes)))
     assert (net(here) - net(there)).abs().max() > 1e-2
     torch.testing.assert_close(reflecting(here), reflecting(there), rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("grad", [True, False])
-def test_the_affine_norm_is_torch_s_in_training_mode(train, grad):
-    ours, torchs = (
-        AffineInstanceNorm2d(3).double(),
-        nn.InstanceNorm2d(3, affine=True, track_running_stats=True).double(),
-    )
-    weight, bias = torch.tensor([2.0, -1, 0.5]), torch.tensor([0.1, 0, 3])
-    for norm in (ours, torchs):
-        norm.load_state_dict({"weight": weight, "bias": bias}, strict=False)
-    x = torch.rand(2, 3, 5, 5, dtype=torch.float64)
-    with torch.set_grad_enabled(grad):
-        torch.testing.assert_close(ours.train(train)(x), torchs.train()(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

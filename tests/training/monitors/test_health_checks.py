@@ -18,7 +18,7 @@ from translate.methods.configs import GanConfig
 from translate.nn.losses import ADVERSARIAL
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
-from translate.training.loop import ScalarMeans
+from translate.training.log import ScalarMeans
 from translate.training.monitors import health_checks, health_rules
 from translate.training.monitors.health_checks import HealthMonitor, chance_levels, correlation, variety
 from translate.training.schedule import Schedule
@@ -244,7 +244,7 @@ def test_label_smoothing_leaves_a_rest_that_is_no_failure_to_tell():
 def test_only_a_cost_with_an_end_has_a_gap(name):
     """All costs that have a least value are nowhere below 0; a critic's estimate falls as far as its logits go apart."""
     cost, sure = ADVERSARIAL[name], torch.tensor([1e4])
-    assert (chance_levels(ToyConfig(adversarial=name)) is None) == bool(cost.d(sure, -sure) < 0)
+    assert (chance_levels(ToyConfig(adversarial=name)) is None) == bool(cost.discriminator_loss(sure, -sure) < 0)
 
 
 def test_a_critics_distance_has_no_end_and_is_not_judged():
@@ -391,7 +391,7 @@ HEALTHY = {"discogan": 200}
 
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_healthy_training_trips_nothing(name, monkeypatch):
-    monkeypatch.setattr(health_rules, "EARLY", 0)
+    monkeypatch.setattr(health_rules, "MIN_IMAGES", 0)
     method = METHODS[name](small_config(name, **WIDER, lr=1e-3, gan_curriculum=0))
     scalars, advice, _ = train(name, method, HEALTHY.get(name, 32))
     assert set(scalars) == scalars_of(method)
@@ -401,7 +401,7 @@ def test_a_healthy_training_trips_nothing(name, monkeypatch):
 @pytest.mark.parametrize("adversarial", ["non-saturating", "lsgan", "hinge"])
 def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
     """The generator does not move, so its few images are soon told from the real ones."""
-    monkeypatch.setattr(health_rules, "EARLY", 0)
+    monkeypatch.setattr(health_rules, "MIN_IMAGES", 0)
     method = METHODS["pix2pix"](small_config("pix2pix", **WIDER, lr=2e-3, norm="none", adversarial=adversarial))
     method.updates["g"] = replace(method.updates["g"], lr=0.0)
     scalars, advice, _ = train("pix2pix", method, 60)
@@ -468,7 +468,7 @@ def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
 
 
 def test_advice_is_said_once_in_a_run(unpaired_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(health_rules, "EARLY", 0)
+    monkeypatch.setattr(health_rules, "MIN_IMAGES", 0)
     monkeypatch.setattr(METHODS["cyclegan"], "translate", lambda self, x, to, key=None: -x)
     said = []
     train_folder("cyclegan", unpaired_root, tmp_path, said, sample_every=1)

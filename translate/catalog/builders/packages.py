@@ -1,4 +1,4 @@
-"""Registry packages: fetched by name with the registry's own client, and read without being installed or unpacked."""
+"""Registry packages: fetched by name with the registry's own client, and read without installing or unpacking them."""
 
 import importlib.util
 import shutil
@@ -18,14 +18,14 @@ from translate.errors import DataError
 from translate.text import one_line
 
 LONGEST = 1800
-"""Seconds a client may take."""
+"""Seconds that a client may take."""
 
 LARGEST = 1 << 30
-"""Bytes that are read of a package."""
+"""Bytes that are read of a package at most."""
 
 
 def fetch_package(package: Package, folder: Path) -> Path:
-    """The package file, in a folder of its own below `folder`; DataError if it cannot be had or is another one."""
+    """Fetch a package file into a folder of its own below `folder`; DataError if that fails or its hash is another."""
     own = folder / package.name.replace("/", "-")
     with atomic.storage_errors(own):
         own.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def fetch_package(package: Package, folder: Path) -> Path:
         raise DataError(f"{package.name}: {package.client} took more than {LONGEST} s; {remedy}") from None
     found = list(own.iterdir())
     if done.returncode or len(found) != 1:
-        raise DataError(f"{package.name}: {package.client} failed: {_why(done.stderr or done.stdout)}; {remedy}")
+        raise DataError(f"{package.name}: {package.client} failed: {_error_line(done.stderr or done.stdout)}; {remedy}")
     digest = file_sha256(found[0])
     if package.sha256 not in (None, digest):
         raise DataError(
@@ -54,11 +54,11 @@ def fetch_package(package: Package, folder: Path) -> Path:
     return found[0]
 
 
-def _why(output: str) -> str:
-    """The line of a client's output that says what is wrong."""
+def _error_line(output: str) -> str:
+    """Return the line of a client's output that gives the error."""
     lines = [one_line(line) for line in output.splitlines() if line.strip()]
     marked = [line for line in lines if line.lower().startswith(("error", "e:", "npm error", "npm err!"))]
-    return (marked or lines or ["it said nothing"])[-1]
+    return (marked or lines or ["no output"])[-1]
 
 
 def _pip(package: Package) -> tuple[list[str], str]:
@@ -66,7 +66,7 @@ def _pip(package: Package) -> tuple[list[str], str]:
         pip = [sys.executable, "-m", "pip"]
     else:
         pip = [_client("pip", "pip", "install it with `uv pip install pip`")]
-    # A pip outside our environment may belong to another Python: the package must fit ours.
+    # A pip outside our environment may belong to another Python, but the package must fit ours.
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     options = ["--no-deps", "--only-binary=:all:", "--python-version", python, "--dest", "."]
     command = [*pip, "download", "--disable-pip-version-check", *options, f"{package.name}=={package.version}"]
@@ -86,7 +86,7 @@ def _apt(package: Package) -> tuple[list[str], str]:
 
 
 CLIENTS: dict[str, Callable[[Package], tuple[list[str], str]]] = {"pip": _pip, "npm": _npm, "apt": _apt}
-"""How a package's file gets into the working directory, and what to do if it does not."""
+"""Functions that give the command to fetch a package into the working directory, and the remedy if it fails."""
 
 
 def _client(client: str, program: str, remedy: str) -> str:
@@ -97,7 +97,10 @@ def _client(client: str, program: str, remedy: str) -> str:
 
 
 def read_members(file: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Path → bytes of the wanted files in a package: a wheel, an npm package or a Debian package."""
+    """Read files of a package (a wheel, an npm or a Debian package) whose path is `wanted`: path → bytes.
+
+    Raise DataError where it is damaged, has none of them, or they exceed LARGEST.
+    """
     found: dict[str, bytes] = {}
     left = LARGEST
     try:
@@ -105,26 +108,24 @@ def read_members(file: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
             if wanted(name):
                 left -= size
                 if left < 0:
-                    raise DataError(
-                        f"{file.name}: more than {LARGEST} bytes are asked of it; it is not what it should be"
-                    )
+                    raise DataError(f"{file.name}: its files exceed {LARGEST} bytes; it is not the expected package")
                 found[name] = member.read(size)
     except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError) as e:
         raise DataError(f"{file.name}: damaged: {one_line(e)}; give the same command again") from None
     if not found:
-        raise DataError(f"{file.name}: has no such files as are needed; it is not what it should be")
+        raise DataError(f"{file.name}: has none of the files that are needed; it is not the expected package")
     return found
 
 
 def _members(file: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Path, size and stream of each regular file."""
+    """Yield path, size and stream of each regular file."""
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
             for info in wheel.infolist():
                 with wheel.open(info) as member:
                     yield info.filename, info.file_size, member
         return
-    with _tar(file) as tar:
+    with _open_tar(file) as tar:
         for entry in tar:
             stream = tar.extractfile(entry) if entry.isreg() else None
             if stream is not None:
@@ -132,8 +133,8 @@ def _members(file: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 
 @contextmanager
-def _tar(file: Path) -> Iterator[tarfile.TarFile]:
-    """A package as a tar; dpkg-deb knows in which of several ways a Debian package is packed."""
+def _open_tar(file: Path) -> Iterator[tarfile.TarFile]:
+    """Open a package as a tar; dpkg-deb unpacks the several compressions of Debian packages."""
     if file.suffix != ".deb":
         with tarfile.open(file) as tar:
             yield tar

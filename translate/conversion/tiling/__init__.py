@@ -2,18 +2,15 @@
 
 A norm with the statistics of the whole image makes every output depend on every input, so tiles that are translated by
 themselves differ from the whole image, and from each other at their seams, however much they overlap. Here the statistics
-are those of the whole: they are gathered layer by layer (`passes`), and every part is computed from all it depends on
-(`chain`). What comes out is the untiled result.
+are those of the whole: they are gathered layer by layer (`tiled_forward`), and every part is computed from all it depends on
+(`partial_layers`). What comes out is the untiled result.
 """
 
 from translate.conversion.tiling.feature_maps import DoesNotFitError
 from translate.conversion.tiling.memory import (
     MAX_TILE,
     TiledMemory,
-    choose_tile,
-    estimate_scratch,
-    estimate_tiled,
-    estimate_whole,
+    TilePlanner,
     is_tileable,
 )
 from translate.conversion.tiling.tiled_forward import MIN_TILE
@@ -23,11 +20,8 @@ __all__ = [
     "MAX_TILE",
     "MIN_TILE",
     "DoesNotFitError",
+    "TilePlanner",
     "TiledMemory",
-    "choose_tile",
-    "estimate_scratch",
-    "estimate_tiled",
-    "estimate_whole",
     "is_tileable",
     "translate_pixels",
 ]

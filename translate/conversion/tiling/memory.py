@@ -1,43 +1,43 @@
-"""How much memory an image takes, whole or in tiles, and which tile to take.
+"""Memory that an image takes, whole or in tiles, and the choice of the tile size.
 
-These are estimates, from the sizes of the maps that are alive at each layer. Peaks measured on the CPU were 0.7 to 1.2 times
-the estimate for whole images (float32 and float64, widths 8 to 64, ResNets and U-Nets, a quarter to two megapixels), and 0.3
-to 1.1 times for tiles (float32, widths 2 to 64, 1 to 400 megapixels).
+Nothing here knows a class of network: the generator runs once on a small image, and once on a small part of each stage, under
+the memory meter that training uses. The memory of maps is proportional to their area, so that any other size follows.
 """
 
 import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from translate.conversion.tiling.feature_maps import DoesNotFitError
+from translate.conversion.tiling.moments import Moments
 from translate.conversion.tiling.partial_layers import LayerChain, Region, Size
 from translate.conversion.tiling.tiled_forward import MIN_TILE, last_conv_channels, split_after_convolutions, strip_rows
 from translate.errors import StorageError, UsageError
 from translate.nn.base import Generator, GeneratorStages
-from translate.nn.blocks import Dropout, ResnetBlock
-from translate.nn.networks.antialias import BlurDown, BlurUp
-from translate.nn.networks.dualgan import DualBlock, DualOutermost
-from translate.nn.networks.unet import UnetBlock, UnetOutermost
+from translate.nn.blocks import keyed_dropout
 from translate.runtime.memory import free_memory
 from translate.text import file_size, memory_size
-from translate.trained.translator import Translator
+from translate.trained.translator import Translator, arithmetic_mode
+from translate.training.memory_estimate import MemoryMeter
 
 MARGIN = 1.2
-"""Of a measured peak over the maps that were alive: weights made ready, memory in pieces."""
+"""Ratio of a measured peak to the maps that were alive: weights made ready, memory in pieces."""
 HEAP_BYTES = 64 << 20
 """Bytes that the C library's heap and the kernels' caches keep of what tiles of many shapes have freed."""
 USABLE_FRACTION = 0.8
-"""The share of free memory that is counted on: other work goes on beside."""
+"""Share of the free memory that a conversion may use: other work runs beside it."""
 MAX_TILE = {"cpu": 512, "cuda": 2048, "mps": 1024}
-"""Tiles that are tried first, by device. On the CPU larger ones are slower: the heap does not keep such blocks for the next."""
-
-Shape = tuple[int, int, int]
-"""Channels, height and width."""
+"""Tile size that is tried first, by device. On the CPU larger ones are slower: the heap does not keep such blocks for the next."""
+MEASURED_SIDE = 64
+"""Pixels a side of the image, and of the tile, that memory is measured with."""
+_MEASURED_IMAGE = 4 * MEASURED_SIDE, 4 * MEASURED_SIDE  # the image that the tile is from
 
 
 @dataclass(frozen=True)
@@ -45,212 +45,246 @@ class TiledMemory:
     """Bytes that an image takes in tiles."""
 
     memory: int
-    """At the peak, on the device."""
+    """Peak on the device."""
     scratch: int
-    """For the kept maps: in the scratch folder, or in main memory without one."""
+    """Bytes of the kept maps: in the scratch folder, or in main memory without one."""
+
+
+class TilePlanner:
+    """Choice of the tile size for the images that one model translates to one domain.
+
+    The generator runs on the first call that needs to know its memory: not while another thread uses it (see `measure`).
+    """
+
+    def __init__(self, translator: Translator, to: str) -> None:
+        self.translator, self.to = translator, to
+        self.generator = translator.generator_for(to)
+
+    def measure(self) -> None:
+        """Measure now what later calls need."""
+        _ = self._bytes_per_pixel
+        if is_tileable(self.generator):
+            _ = self._chains
+
+    def estimate_whole(self, height: int, width: int) -> int:
+        """Return the bytes that the network takes on the device for a whole image."""
+        return int(self._bytes_per_pixel * math.prod(self.translator.padded_size(height, width)) * MARGIN)
+
+    def estimate_tiled(self, height: int, width: int, tile: int) -> TiledMemory:
+        """Return the bytes that an image takes in tiles of `tile` pixels a side. UsageError if the network has no tiles."""
+        size = self.translator.padded_size(height, width)
+        kept = self._kept_maps(size)
+        rows = min(strip_rows(tile, kept.size, size), kept.size[0])
+        strip = Region(range(rows), range(kept.size[1]))
+        held_rows = kept.row_bytes * (rows + 2)  # by each `ReadAhead`
+        encoder, decoder, *halves = self._chains
+        peaks = [
+            chain.estimate(given, _middle_tile(chain.output_size(given), size, tile))
+            for chain, given in ((encoder, size), (decoder, kept.size))
+        ]
+        peaks += [2 * held_rows + half.estimate(kept.size, strip) for half in halves]
+        return TiledMemory(HEAP_BYTES + int(max(peaks) * MARGIN), 2 * kept.bytes)
+
+    def estimate_scratch(self, height: int, width: int, tile: int | str, scratch: Path) -> int:
+        """Return the bytes that an image takes in the scratch folder; 0 if it is translated whole. Errors as `choose_tile`."""
+        side = self.choose_tile(height, width, tile, scratch)
+        if side is None:
+            return 0
+        result = height * width * self.translator.output_channels(self.to)  # in 8 bits
+        return 2 * self._kept_maps(self.translator.padded_size(height, width)).bytes + result
+
+    def choose_tile(self, height: int, width: int, tile: int | str = "auto", scratch: Path | None = None) -> int | None:
+        """Return the tile size for an image, in pixels a side; None: the whole image at once.
+
+        Args:
+            height, width: Size of the image in pixels.
+            tile: "auto": the whole image if it fits into free memory, else the largest tiles that do. A number: tiles of that
+                size if the image is larger. "off": the whole image.
+            scratch: Folder for the kept maps; None: main memory.
+
+        Raises DoesNotFitError if the image does not fit in any way, StorageError if the scratch folder has no room, UsageError
+        for other values of `tile` and for tiles of a network that has none.
+        """
+        if tile == "off":
+            return None
+        if isinstance(tile, int) and not isinstance(tile, bool) and tile >= MIN_TILE:
+            return None if tile >= max(height, width) else self._check_tile(height, width, tile, scratch)
+        if tile != "auto":
+            raise UsageError(f"--tile {tile}: must be auto, off or a number of pixels from {MIN_TILE} up")
+        return self._largest_tile(height, width, scratch)
+
+    def _check_tile(self, height: int, width: int, tile: int, scratch: Path | None) -> int:
+        need = 2 * self._kept_maps(self.translator.padded_size(height, width)).bytes
+        if not scratch and need > USABLE_FRACTION * free_memory(torch.device("cpu")):
+            raise DoesNotFitError(
+                f"{width} × {height} pixels need {memory_size(need)} of memory for maps; give --scratch FOLDER"
+            )
+        _check_scratch(scratch, need)
+        return tile
+
+    def _largest_tile(self, height: int, width: int, scratch: Path | None) -> int | None:
+        device = self.translator.device
+        room = int(USABLE_FRACTION * free_memory(device))
+        whole = self.estimate_whole(height, width)
+        if whole <= room:
+            return None
+        if not is_tileable(self.generator):
+            multiple = self.translator.info.size["multiple_of"]
+            pixels = math.prod(self.translator.padded_size(height, width))
+            side = int(math.sqrt(pixels * room / whole)) // multiple * multiple
+            raise DoesNotFitError(
+                f"{width} × {height} pixels need about {memory_size(whole)} of memory with a "
+                f"{self.translator.info.networks['generator']}, and {memory_size(room)} can be used; images up to "
+                f"{side} × {side} fit"
+            )
+        tile = MAX_TILE[device.type]
+        while tile >= MIN_TILE:
+            need = self.estimate_tiled(height, width, tile)
+            if _fits(need, room, device, scratch):
+                _check_scratch(scratch, need.scratch)
+                return tile
+            tile //= 2
+        raise DoesNotFitError(
+            f"{width} × {height} pixels need about {memory_size(need.memory)} of memory even in the smallest tiles, and "
+            f"{file_size(need.scratch)} of scratch; free some memory"
+            + ("" if scratch else ", or give --scratch FOLDER")
+        )
+
+    # Measuring.
+
+    @cached_property
+    def _bytes_per_pixel(self) -> float:
+        """Peak of a small image, divided by its padded pixels."""
+        size = self.translator.padded_size(MEASURED_SIDE, MEASURED_SIDE)
+        layout = self.translator.set_memory_format(self.to, channels_last=self.translator.prefers_channels_last)
+        with torch.no_grad(), arithmetic_mode(exact=True), _InferenceMeter() as meter:
+            batch = self._empty(self.translator.input_channels(self.to), size).contiguous(memory_format=layout)
+            self.translator.method.translate(batch, self.translator.method.target_domains(self.to)[0], self._key())
+        return meter.peak / math.prod(size)
+
+    @cached_property
+    def _chains(self) -> Sequence["_MeasuredChain"]:
+        """The encoder, the decoder, and the layers of a residual block, cut after its convolutions."""
+        self.translator.set_memory_format(self.to, channels_last=False)
+        stages = tileable_stages(self.translator, self.to)
+        halves = split_after_convolutions(stages.blocks[0].conv_block.children())
+        channels, size = last_conv_channels(halves[0]), LayerChain(stages.encoder, _MEASURED_IMAGE, {}).size
+        first = self._measured_chain(stages.encoder, self.translator.input_channels(self.to), _MEASURED_IMAGE)
+        return [first, *(self._measured_chain(layers, channels, size) for layers in (stages.decoder, *halves))]
+
+    def _measured_chain(self, layers: Sequence[nn.Module], channels: int, size: Size) -> "_MeasuredChain":
+        """Measure the layers on a tile from the middle of an input of this size, with all that lies around the tile."""
+        chain = LayerChain(layers, size, _UnknownStatistics())
+        region = _middle_tile(chain.size, _MEASURED_IMAGE, MEASURED_SIDE)
+        with (
+            torch.no_grad(),
+            arithmetic_mode(exact=True),
+            keyed_dropout(self.generator, self._key()),
+            _InferenceMeter() as meter,
+        ):
+            chain(region, lambda part: self._empty(channels, (len(part.rows), len(part.columns))))
+        return _MeasuredChain(layers, meter.peak, [part.area for part in chain.regions(region)])
+
+    def _empty(self, channels: int, size: Size) -> Tensor:
+        return torch.zeros(1, channels, *size, dtype=self.translator.precision.weights, device=self.translator.device)
+
+    def _key(self) -> Tensor:
+        return torch.zeros(1, dtype=torch.int64, device=self.translator.device)
+
+    def _kept_maps(self, size: Size) -> "_KeptMaps":
+        stages = tileable_stages(self.translator, self.to)
+        first, *_ = split_after_convolutions(stages.blocks[0].conv_block.children())
+        row = last_conv_channels(first) * self.translator.precision.weights.itemsize
+        return _KeptMaps(LayerChain(stages.encoder, size, {}).size, row)
 
 
 @dataclass(frozen=True)
-class _Estimate:
-    """Bytes that are alive at the worst moment of a layer or of layers in a row."""
+class _KeptMaps:
+    """Maps at the smallest size of a generator, of which two are kept."""
 
-    device: torch.device
-    itemsize: int
+    size: Size
+    pixel_bytes: int
 
-    def of(self, shape: Shape) -> int:
-        return math.prod(shape) * self.itemsize
+    @property
+    def row_bytes(self) -> int:
+        return self.pixel_bytes * self.size[1]
 
-    def layer(self, layer: nn.Module, given: Shape, out: Shape) -> int:
-        """One layer: its input, its output and what it needs beside."""
-        both = self.of(given) + self.of(out)
-        match layer:
-            case nn.Conv2d() | nn.ConvTranspose2d():
-                return both + self._beside(layer, given, out)
-            case Dropout():
-                return both + 34 * math.prod(out)  # the draws are 64-bit integers, hashed in several steps
-            case nn.ReLU(inplace=True):
-                return self.of(out)
-        return both
-
-    def _beside(self, conv: nn.Conv2d | nn.ConvTranspose2d, given: Shape, out: Shape) -> int:
-        if self.device.type == "cpu" and self.itemsize == 8:  # torch unfolds the patches
-            channels, small = (out[0], given) if isinstance(conv, nn.ConvTranspose2d) else (given[0], out)
-            return self.of((channels * math.prod(conv.kernel_size), *small[1:]))
-        return sum(self.of((-(-c // 16) * 16, h, w)) for c, h, w in (given, out))  # both in blocks of 16 channels
-
-    def whole(self, module: nn.Module, given: Shape, held: int = 0) -> tuple[Shape, int]:
-        """A module on a whole map: its output and its peak; `held` bytes are alive beside it."""
-        match module:
-            case nn.Sequential():
-                return self._row(list(module), given, held)
-            case Generator() | UnetOutermost() | DualOutermost():
-                return self._row([module.model], given, held)
-            case ResnetBlock():
-                out, peak = self._row([module.conv_block], given, held + self.of(given))
-                return out, max(peak, held + 3 * self.of(out))
-            case UnetBlock() | DualBlock():
-                (c, h, w), peak = self._row([module.model], given, held + self.of(given))
-                out = given[0] + c, h, w
-                return out, max(peak, held + 2 * self.of(out))
-        if inner := list(module.children()):
-            return self._row(inner, given, held + self.of(given))
-        out = _after(module, given)
-        return out, held + self.layer(module, given, out)
-
-    def _row(self, modules: Sequence[nn.Module], given: Shape, held: int) -> tuple[Shape, int]:
-        most = 0
-        for module in modules:
-            given, peak = self.whole(module, given, held)
-            most = max(most, peak)
-        return given, most
-
-    def part(self, chain: LayerChain, channels: int, wanted: Region) -> int:
-        """A part of a chain's output; `input_channels` are those of its input."""
-        given, *outs = [(len(region.rows), len(region.columns)) for region in chain.regions(wanted)]
-        most, before = 0, (channels, *given)
-        for layer, size in zip(chain.layers, outs, strict=True):
-            after = (_channels(layer, before[0]), *size)
-            most, before = max(most, self.layer(layer, before, after)), after
-        return most
+    @property
+    def bytes(self) -> int:
+        return self.pixel_bytes * math.prod(self.size)
 
 
-def _channels(layer: nn.Module, given: int) -> int:
-    return layer.out_channels if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) else given
+@dataclass(frozen=True)
+class _MeasuredChain:
+    """Peak of layers on one region, and the areas of the region's maps: of the input and behind each layer, in pixels."""
+
+    layers: Sequence[nn.Module]
+    peak: int
+    areas: Sequence[int]
+
+    def output_size(self, size: Size) -> Size:
+        """Return the size of the output for an input of this size."""
+        return LayerChain(self.layers, size, {}).size
+
+    def estimate(self, size: Size, region: Region) -> int:
+        """Return the peak on a region of the output for an input of this size: by the map that grows most, so never too low."""
+        areas = [part.area for part in LayerChain(self.layers, size, {}).regions(region)]
+        return int(self.peak * max(area / measured for area, measured in zip(areas, self.areas, strict=True)))
 
 
-def _after(layer: nn.Module, given: Shape) -> Shape:
-    """The shape that a single layer gives."""
-    if isinstance(layer, (BlurDown, BlurUp)):
-        _, *shape = layer(torch.empty(1, *given, device="meta")).shape
-        return given[0], shape[1], shape[2]
-    height, width = LayerChain([layer], given[1:], {}).size if _resizes(layer) else given[1:]
-    return _channels(layer, given[0]), height, width
+class _InferenceMeter(MemoryMeter):
+    """Meter of maps alone, which grow with the image, without the weights, which do not."""
+
+    def __init__(self) -> None:
+        super().__init__(scratch=True)
+
+    @property
+    def peak(self) -> int:
+        return self.live_at_peak + self.scratch_at_peak
+
+    def convolution_scratch(self, args: Sequence[Any], made: Sequence[Tensor]) -> int:
+        """Return the bytes that a convolution takes beside its tensors.
+
+        In float64 torch unfolds the patches of the CPU's convolutions, else maps are copied in blocks of 16 channels.
+        """
+        x, weight, transposed, (out,) = args[0], args[1], args[6], made
+        if x.device.type == "cpu" and x.dtype == torch.float64:
+            positions = math.prod((x if transposed else out).shape[2:])
+            return positions * math.prod(weight.shape[1:]) * x.element_size()
+        return sum(-(-y.shape[1] // 16) * 16 * math.prod(y.shape[2:]) * y.element_size() for y in (x, out))
 
 
-def _resizes(layer: nn.Module) -> bool:
-    return isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.ReflectionPad2d))
+class _UnknownStatistics(dict[nn.Module, Moments]):
+    """Statistics of maps that nobody has seen: enough for memory to be measured."""
+
+    def __missing__(self, norm: nn.Module) -> Moments:
+        return cast(Moments, _UnknownMoments())
 
 
-def _estimate(translator: Translator) -> _Estimate:
-    return _Estimate(translator.device, translator.precision.weights.itemsize)
-
-
-# One image.
+class _UnknownMoments:
+    def result(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return like.new_zeros(like.shape[1]), like.new_ones(like.shape[1])
 
 
 def is_tileable(network: nn.Module) -> bool:
-    """Whether an image can go through the network in tiles, with the result of the whole."""
+    """Return True if an image can go through the network in tiles, with the result of the whole."""
     return isinstance(network, Generator) and network.stages is not None
 
 
 def tileable_stages(translator: Translator, to: str) -> GeneratorStages:
-    """The stages that the network is worked through tile by tile in; UsageError if it has none."""
+    """Return the stages of a network that is computed tile by tile. UsageError if it has none."""
     stages = translator.generator_for(to).stages
     if stages is None:
         raise UsageError(f"a {translator.info.networks['generator']} works on the whole image: it has no tiles")
     return stages
 
 
-def estimate_whole(translator: Translator, to: str, height: int, width: int) -> int:
-    """Bytes that the network takes on the device for a whole image."""
-    size = translator.padded_size(height, width)
-    _, peak = _estimate(translator).whole(translator.generator_for(to), (translator.input_channels(to), *size))
-    return int(peak * MARGIN)
-
-
-def estimate_tiled(translator: Translator, to: str, height: int, width: int, tile: int) -> TiledMemory:
-    """What an image takes in tiles of so many pixels a side. UsageError if the network cannot be tiled."""
-    estimate, stages = _estimate(translator), tileable_stages(translator, to)
-    size = translator.padded_size(height, width)
-    encoder = LayerChain(stages.encoder, size, {})
-    decoder = LayerChain(stages.decoder, encoder.size, {})
-    first, *_ = halves = split_after_convolutions(stages.blocks[0].conv_block.children())
-    kept = last_conv_channels(first)
-    rows = min(strip_rows(tile, encoder.size, size), encoder.size[0])
-    strip = Region(range(rows), range(encoder.size[1]))
-    peaks = [
-        estimate.part(encoder, translator.input_channels(to), _tile(encoder.size, size, tile)),
-        estimate.part(decoder, kept, _tile(decoder.size, size, tile)),
-    ]
-    window = estimate.of((kept, rows + 2, encoder.size[1]))  # that `Ahead` holds
-    peaks += [2 * window + estimate.part(LayerChain(layers, encoder.size, {}), kept, strip) for layers in halves]
-    return TiledMemory(HEAP_BYTES + int(max(peaks) * MARGIN), 2 * estimate.of((kept, *encoder.size)))
-
-
-def _tile(out: Size, image: Size, tile: int) -> Region:
-    """A tile in the middle of a map that is the image's map of size `out`."""
+def _middle_tile(out: Size, image: Size, tile: int) -> Region:
+    """Return a tile in the middle of a map that is the image's map of size `out`."""
     sides = [min(max(1, tile * length // whole), length) for length, whole in zip(out, image, strict=True)]
     starts = [(length - side) // 2 for length, side in zip(out, sides, strict=True)]
     rows, columns = (range(start, start + side) for start, side in zip(starts, sides, strict=True))
     return Region(rows, columns)
-
-
-# Which tile.
-
-
-def choose_tile(
-    translator: Translator, to: str, height: int, width: int, tile: int | str = "auto", scratch: Path | None = None
-) -> int | None:
-    """The tile to take for an image; None: the whole image at once.
-
-    "auto": the whole if it fits into free memory, else the largest tile that does; a number: tiles of so many pixels a side
-    if the image is larger; "off": the whole. DoesNotFitError where the image fits in no way, StorageError where the scratch
-    folder has no room, UsageError for other values and for tiles of a network that cannot be tiled.
-    """
-    if tile == "off":
-        return None
-    if isinstance(tile, int) and not isinstance(tile, bool) and tile >= MIN_TILE:
-        if tile >= max(height, width):
-            return None
-        need = estimate_tiled(translator, to, height, width, tile)
-        if not scratch and need.scratch > USABLE_FRACTION * free_memory(torch.device("cpu")):
-            raise DoesNotFitError(
-                f"{width} × {height} pixels need {memory_size(need.scratch)} of memory for maps; give --scratch FOLDER"
-            )
-        _check_scratch(scratch, need)
-        return tile
-    if tile != "auto":
-        raise UsageError(f"--tile {tile}: must be auto, off or a number of pixels from {MIN_TILE} up")
-    return _automatic(translator, to, height, width, scratch)
-
-
-def estimate_scratch(translator: Translator, to: str, height: int, width: int, tile: int | str, scratch: Path) -> int:
-    """Bytes that an image takes in the scratch folder; 0 where it is translated whole. Errors as of `choose_tile`."""
-    side = choose_tile(translator, to, height, width, tile, scratch)
-    if side is None:
-        return 0
-    return estimate_tiled(translator, to, height, width, side).scratch + result_bytes(translator, to, height, width)
-
-
-def result_bytes(translator: Translator, to: str, height: int, width: int) -> int:
-    """Of a result of 8 bits."""
-    return height * width * translator.output_channels(to)
-
-
-def _automatic(translator: Translator, to: str, height: int, width: int, scratch: Path | None) -> int | None:
-    room = int(USABLE_FRACTION * free_memory(translator.device))
-    whole = estimate_whole(translator, to, height, width)
-    if whole <= room:
-        return None
-    if not is_tileable(translator.generator_for(to)):
-        multiple = translator.info.size["multiple_of"]
-        side = int(math.sqrt(math.prod(translator.padded_size(height, width)) * room / whole)) // multiple * multiple
-        raise DoesNotFitError(
-            f"{width} × {height} pixels need about {memory_size(whole)} of memory with a "
-            f"{translator.info.networks['generator']}, and {memory_size(room)} can be used; images up to "
-            f"{side} × {side} fit"
-        )
-    tile = MAX_TILE[translator.device.type]
-    while tile >= MIN_TILE:
-        need = estimate_tiled(translator, to, height, width, tile)
-        if _fits(need, room, translator.device, scratch):
-            _check_scratch(scratch, need)
-            return tile
-        tile //= 2
-    raise DoesNotFitError(
-        f"{width} × {height} pixels need about {memory_size(need.memory)} of memory even in the smallest tiles, and "
-        f"{file_size(need.scratch)} of scratch; free some memory" + ("" if scratch else ", or give --scratch FOLDER")
-    )
 
 
 def _fits(need: TiledMemory, room: int, device: torch.device, scratch: Path | None) -> bool:
@@ -260,15 +294,16 @@ def _fits(need: TiledMemory, room: int, device: torch.device, scratch: Path | No
     return need.memory <= room and kept <= int(USABLE_FRACTION * free_memory(torch.device("cpu")))
 
 
-def _check_scratch(scratch: Path | None, need: TiledMemory) -> None:
+def _check_scratch(scratch: Path | None, need: int) -> None:
+    """Raise StorageError if the scratch folder has less than `need` bytes free."""
     if scratch is None:
         return
     try:
         free = shutil.disk_usage(scratch).free
     except OSError as e:
         raise StorageError(f"{scratch}: cannot be used for scratch: {e.strerror}; give another folder") from e
-    if free < need.scratch:
+    if free < need:
         raise StorageError(
-            f"{scratch}: has {file_size(free)} free, but {file_size(need.scratch)} of scratch are needed; "
+            f"{scratch}: has {file_size(free)} free, but {file_size(need)} of scratch are needed; "
             f"make room or use another folder"
         )

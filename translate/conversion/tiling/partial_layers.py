@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from translate.conversion.tiling.moments import Moments
 from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, uses_map_statistics
-from translate.nn.fast_conv import Conv3x3
+from translate.nn.fast_conv import WinogradConv2d
 
 
 class Region(NamedTuple):
@@ -134,7 +134,7 @@ class _Convolve:
         zeros = [(given[axis].start - reach[axis].start, reach[axis].stop - given[axis].stop) for axis in (0, 1)]
         if any(zeros[0] + zeros[1]):
             x = F.pad(x, zeros[1] + zeros[0])
-        if isinstance(self.layer, Conv3x3):
+        if isinstance(self.layer, WinogradConv2d):
             return self.layer.forward_valid(x)
         return F.conv2d(x, self.layer.weight, self.layer.bias, self.layer.stride)
 

@@ -1,8 +1,10 @@
-"""What each output format holds of what a photo carries, and how it is put in."""
+"""Metadata in encoded files: what of it fits into a format, Pillow's options that write it, and blocks put in afterwards.
+
+The rows of `images.writing.WRITERS` say which of these functions serve which format.
+"""
 
 import io
 import struct
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +12,6 @@ from translate.images.metadata import exif, gif_blocks, png_chunks, xmp
 from translate.images.metadata.icc import colour_space, srgb_profile
 from translate.images.metadata.photo_metadata import Metadata
 from translate.images.metadata.png_chunks import COMMENT_KEYWORD
-
-SUPPORTED: dict[str, frozenset[str]] = {
-    "png": frozenset({"exif", "xmp", "icc", "dpi", "text", "comment"}),
-    "jpg": frozenset({"exif", "xmp", "icc", "dpi", "comment", "iptc"}),
-    "webp": frozenset({"exif", "xmp", "icc", "dpi"}),
-    "avif": frozenset({"exif", "xmp", "icc", "dpi"}),
-    "tiff": frozenset({"exif", "xmp", "icc", "dpi", "iptc"}),
-    "gif": frozenset({"xmp", "comment"}),
-    "npy": frozenset(),
-}
-"""Of each row of WRITERS. WebP and AVIF hold a resolution in EXIF only."""
 
 PART_NAMES = {"exif": "EXIF", "xmp": "XMP", "icc": "colour profile", "dpi": "resolution", "iptc": "IPTC records"}
 
@@ -33,46 +24,43 @@ _MARKS = frozenset({xmp.SOURCE_TYPE, xmp.SYSTEM, xmp.SYSTEM_VERSION, xmp.CREATOR
 _TIFF_XMP, _TIFF_IPTC, _TIFF_ICC = 700, 33723, 34675
 
 
-def supported_by(metadata: Metadata, fmt: str, channels: int) -> tuple[Metadata, list[str]]:
-    """What a format holds of the metadata of a picture with so many channels, and a line on each part that it does not."""
-    lost: dict[str, Any] = {part: None for part in PART_NAMES if getattr(metadata, part) and part not in SUPPORTED[fmt]}
+Fitted = tuple[Metadata, list[str]]
+"""Metadata that fits, and one short line on each part that does not."""
+
+
+def drop_unsupported(metadata: Metadata, fmt: str, supported: frozenset[str]) -> Fitted:
+    """Remove the parts that a format does not hold; `supported` names those that it does."""
+    lost: dict[str, Any] = {part: None for part in PART_NAMES if getattr(metadata, part) and part not in supported}
     notices = [f"{fmt} holds no {PART_NAMES[part]}" for part in lost]
     if "xmp" in lost and metadata.mark:
         notices[list(lost).index("xmp")] += ", so it is not marked as made by a model"
-    metadata = replace(metadata, **lost)
-    for fit in (_fit_profile, _fit_text, _fit_jpeg):
-        metadata, more = fit(metadata, fmt, channels)
-        notices += more
-    if fmt in ("webp", "avif"):
-        metadata = metadata.with_dpi_in_exif()
-    return metadata, notices
+    return replace(metadata, **lost), notices
 
 
-def _fit_profile(metadata: Metadata, fmt: str, channels: int) -> tuple[Metadata, list[str]]:
-    """A profile of other colours than the picture's does not fit; greys without a profile count as those of sRGB."""
+def fit_profile(metadata: Metadata, channels: int) -> Fitted:
+    """Remove a profile of other colours than the picture's; greys without a profile count as those of sRGB."""
     if metadata.icc is None or colour_space(metadata.icc) == {1: "GRAY", 3: "RGB "}.get(channels):
         return metadata, []
     notices = [] if channels == 1 and metadata.icc == srgb_profile() else ["its colour profile does not fit the output"]
     return replace(metadata, icc=None), notices
 
 
-def _fit_text(metadata: Metadata, fmt: str, channels: int) -> tuple[Metadata, list[str]]:
-    held = SUPPORTED[fmt]
+def fit_text(metadata: Metadata, fmt: str, supported: frozenset[str], max_comment: int | None) -> Fitted:
+    """Remove the texts that a format does not hold, and a comment of more than `max_comment` bytes."""
     kept = {
         key: value
         for key, value in metadata.text.items()
-        if "text" in held or (key == COMMENT_KEYWORD and "comment" in held)
+        if "text" in supported or (key == COMMENT_KEYWORD and "comment" in supported)
     }
-    if fmt == "jpg" and len(kept.get(COMMENT_KEYWORD, "").encode()) > JPEG_SEGMENT:
+    if max_comment is not None and len(kept.get(COMMENT_KEYWORD, "").encode()) > max_comment:
         del kept[COMMENT_KEYWORD]
     lost = sorted(metadata.text.keys() - kept.keys())
     return replace(metadata, text=kept), [f"{fmt} does not hold its text {', '.join(lost)}"] if lost else []
 
 
-def _fit_jpeg(metadata: Metadata, fmt: str, channels: int) -> tuple[Metadata, list[str]]:
-    """JPEG's segments end at 64 KiB: EXIF loses the maker's note, then all; XMP its largest properties, never the mark."""
-    if fmt != "jpg":
-        return metadata, []
+def fit_jpeg(metadata: Metadata) -> Fitted:
+    """Shrink metadata to JPEG's segments of 64 KiB: EXIF loses the maker's note, then all; XMP its largest properties, never
+    the mark."""
     notices = []
     most = JPEG_SEGMENT - len(_EXIF_HEAD)
     if metadata.exif and len(metadata.exif) > most:
@@ -94,19 +82,39 @@ def _fit_jpeg(metadata: Metadata, fmt: str, channels: int) -> tuple[Metadata, li
     return metadata, notices
 
 
-def pillow_save_options(metadata: Metadata, fmt: str) -> dict[str, Any]:
-    """Pillow's options that write fitted metadata, in the formats where Pillow does that whole: jpg, webp, avif and gif."""
+def dpi_to_exif(metadata: Metadata) -> Fitted:
+    """Move the resolution into EXIF, for formats that hold it nowhere else."""
+    return metadata.with_dpi_in_exif(), []
+
+
+def gif_save_options(metadata: Metadata) -> dict[str, Any]:
+    """Return Pillow's options that write fitted metadata into GIF: the comment."""
     comment = metadata.text.get(COMMENT_KEYWORD)
-    if fmt == "gif":
-        return {"comment": comment.encode()} if comment else {}
-    if fmt not in ("jpg", "webp", "avif"):
-        return {}
-    options: dict[str, Any] = {"xmp": metadata.xmp, "icc_profile": metadata.icc}
-    if fmt == "jpg":
-        options |= {"dpi": metadata.dpi, "comment": comment and comment.encode(), "extra": _iptc_segment(metadata.iptc)}
-    block = _without_orientation(metadata.exif) if metadata.exif and fmt == "avif" else metadata.exif
-    if block:
-        options["exif"] = block if fmt == "webp" else _EXIF_HEAD + block
+    return {"comment": comment.encode()} if comment else {}
+
+
+def jpeg_save_options(metadata: Metadata) -> dict[str, Any]:
+    """Return Pillow's options that write fitted metadata into JPEG."""
+    comment = metadata.text.get(COMMENT_KEYWORD)
+    options = {
+        "xmp": metadata.xmp, "icc_profile": metadata.icc, "dpi": metadata.dpi, "comment": comment and comment.encode(),
+        "extra": _iptc_segment(metadata.iptc), "exif": metadata.exif and _EXIF_HEAD + metadata.exif,
+    }  # fmt: skip
+    return _given(options)
+
+
+def webp_save_options(metadata: Metadata) -> dict[str, Any]:
+    """Return Pillow's options that write fitted metadata into WebP."""
+    return _given({"xmp": metadata.xmp, "icc_profile": metadata.icc, "exif": metadata.exif})
+
+
+def avif_save_options(metadata: Metadata) -> dict[str, Any]:
+    """Return Pillow's options that write fitted metadata into AVIF."""
+    block = metadata.exif and _without_orientation(metadata.exif)
+    return _given({"xmp": metadata.xmp, "icc_profile": metadata.icc, "exif": block and _EXIF_HEAD + block})
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value}
 
 
@@ -127,15 +135,8 @@ def _iptc_segment(records: bytes | None) -> bytes:
     return b"\xff\xed" + struct.pack(">H", len(body) + 2) + body
 
 
-def embed(data: bytes, fmt: str, metadata: Metadata) -> bytes:
-    """The bytes of a PNG, TIFF or GIF file with fitted metadata, whoever wrote them; of other formats as they are.
-
-    PNG: before the image data. TIFF: the first directory is written anew at the end, so that the pixels stay where they are.
-    """
-    return _ATTACH[fmt](data, metadata) if fmt in _ATTACH else data
-
-
-def _attach_png(data: bytes, metadata: Metadata) -> bytes:
+def embed_in_png(data: bytes, metadata: Metadata) -> bytes:
+    """Return a PNG file with fitted metadata before its image data."""
     added = []
     if metadata.icc:
         added.append(png_chunks.iccp_chunk(metadata.icc))
@@ -149,11 +150,13 @@ def _attach_png(data: bytes, metadata: Metadata) -> bytes:
     return png_chunks.insert_chunks(data, b"".join(added))
 
 
-def _attach_gif(data: bytes, metadata: Metadata) -> bytes:
+def embed_in_gif(data: bytes, metadata: Metadata) -> bytes:
+    """Return a GIF file with the XMP packet of fitted metadata."""
     return gif_blocks.insert_xmp(data, metadata.xmp) if metadata.xmp else data
 
 
-def _attach_tiff(data: bytes, metadata: Metadata) -> bytes:
+def embed_in_tiff(data: bytes, metadata: Metadata) -> bytes:
+    """Return a TIFF file with fitted metadata: its first directory is written anew at the end, the pixels stay in place."""
     order = {b"II*\0": "<", b"MM\0*": ">"}[data[:4]]
     photo = exif.read(io.BytesIO(metadata.exif)) if metadata.exif else exif.Exif(order)
     added = dict(photo.tree(order))
@@ -181,10 +184,3 @@ def _with_entries(data: bytes, order: str, added: dict[int, "exif.IfdEntry | exi
     room = exif.IfdWriter(order, len(data))
     at = room.directory({**entries, **added}, struct.unpack_from(order + "I", data, end)[0])
     return data[:4] + struct.pack(order + "I", at) + data[8:] + bytes(room.data)
-
-
-_ATTACH: dict[str, Callable[[bytes, Metadata], bytes]] = {
-    "png": _attach_png,
-    "gif": _attach_gif,
-    "tiff": _attach_tiff,
-}

@@ -1,4 +1,4 @@
-"""Networks by name: the registries GENERATORS and DISCRIMINATORS, and `find` for names with a number."""
+"""Registries of networks, GENERATORS and DISCRIMINATORS, and `find` for generators whose name holds a number."""
 
 import re
 from collections.abc import Callable
@@ -24,13 +24,16 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
 
 
 def find(name: str) -> Callable[..., Generator] | None:
-    """The row of GENERATORS called `name`, or one of its kind: a ResNet of any number of blocks (resnet_4blocks,
-    antialias_4blocks), a U-Net of any power of two from 4 up (unet_512, dual_unet_512). None if there is no such network."""
+    """Return the builder of the generator `name`; None if there is no such network.
+
+    A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks), a
+    U-Net of any power of two from 4 up (unet_512, dual_unet_512).
+    """
     if name in GENERATORS:
         return GENERATORS[name]
     if match := re.fullmatch(r"(resnet|antialias)_([1-9]\d{0,2})blocks", name):
-        kind = ResnetGenerator if match[1] == "resnet" else AntialiasGenerator
-        return partial(kind, blocks=int(match[2]))
+        family = ResnetGenerator if match[1] == "resnet" else AntialiasGenerator
+        return partial(family, blocks=int(match[2]))
     if match := re.fullmatch(r"(dual_)?unet_([1-9]\d{0,5})", name):
         size = int(match[2])
         if size >= 4 and size.bit_count() == 1:
@@ -38,10 +41,10 @@ def find(name: str) -> Callable[..., Generator] | None:
     return None
 
 
-def deepest_unet(crop_size: int, kind: str = "unet") -> str | None:
-    """The deepest U-Net of a kind (unet, dual_unet), of at most 8 levels, that takes `crop_size`; None if none does."""
+def deepest_unet(crop_size: int, family: str = "unet") -> str | None:
+    """Return the name of the deepest U-Net of a family (unet, dual_unet), up to 8 levels, that takes `crop_size`, or None."""
     power = min(crop_size & -crop_size, 256)  # the largest power of two that divides it
-    return f"{kind}_{power}" if power >= 4 else None
+    return f"{family}_{power}" if power >= 4 else None
 
 
 def _n_layers(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
@@ -86,5 +89,5 @@ DISCRIMINATORS: dict[str, Callable[..., Discriminator]] = {
     "discogan": _discogan,
     "stargan": _stargan,
 }
-"""Name → discriminator of: channels of the images, its width, its norm, its halvings (of n_layers), and the crop that it is to
-judge (256; of those that judge an image as a whole)."""
+"""Builders of discriminators by name. Arguments: channels of the images, width, norm, number of downsamplings (used by n_layers
+and antialias), and the crop size (256; used by those that see a whole image)."""

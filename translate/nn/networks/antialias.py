@@ -1,7 +1,7 @@
-"""Anti-aliased ResNet and PatchGAN: what halves or doubles a map is a blur, the convolutions have stride 1.
+"""Anti-aliased ResNet generator and PatchGAN: convolutions of stride 1, and blurs that halve or double the size.
 
-A map that is sampled without a blur changes when its input moves by one pixel (Zhang, "Making Convolutional Networks
-Shift-Invariant Again", ICML 2019). The networks are CUT's: layers, their places in the list `model` and their initial
+A map that is downsampled without a blur changes when its input moves by one pixel (Zhang, "Making Convolutional Networks
+Shift-Invariant Again", ICML 2019). The networks are CUT's: layers, their indices in the list `model` and their initial
 weights are those of the authors' code (taesungp/contrastive-unpaired-translation, models/networks.py). The blurs have no
 weights, and are not in the state dict.
 """
@@ -11,25 +11,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.nn.base import Discriminator, Generator
-from translate.nn.blocks import ResnetBlock, conv_norm_relu, conv_uses_bias, norm_layer
+from translate.nn.blocks import ResnetBlock, conv_norm_relu, conv_uses_bias, doubling_widths, norm_layer
 from translate.nn.init import xavier_
 
 
 class BlurDown(nn.Module):
-    """Half the size, rounded up: [1, 2, 1] / 4 along both axes at every other pixel, from the first on; reflected borders."""
+    """Blur with [1, 2, 1] / 4 along both axes and reflected borders, then keep every other pixel: half the size, rounded up."""
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
-        # Made on the device: a constant would be copied there each time, and a buffer be kept with the weights.
+        # Computed on the device: a constant would be copied there each time, and a buffer would be in the state dict.
         binomial = 2 - (torch.arange(3, device=x.device) - 1).abs()
         blur = (binomial[:, None] * binomial).to(x.dtype) / 16
         return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), blur.expand(channels, 1, 3, 3), stride=2, groups=channels)
 
 
 class BlurUp(nn.Module):
-    """Twice the size: a transposed convolution of stride 2 with [1, 3, 3, 1] / 4 along both axes; borders are replicated.
+    """Double the size by a transposed convolution of stride 2 with [1, 3, 3, 1] / 4 along both axes; borders are replicated.
 
-    Pixels 2i and 2i + 1 are ¾ of pixel i and ¼ of the one before or behind it: the bilinear interpolation.
+    Pixels 2i and 2i + 1 are ¾ of pixel i and ¼ of its neighbour before or after: that is bilinear interpolation.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class BlurUp(nn.Module):
 
 
 class AntialiasGenerator(Generator):
-    """`ResnetGenerator` with convolutions of stride 1, a blur behind each on the way down and before each on the way up."""
+    """ResNet generator of CUT: `ResnetGenerator` with blurs after convolutions on the way down and before those on the way up."""
 
     multiple_of = 4
     minimum = 8  # at 4×4 the innermost instance norm would see one pixel
@@ -75,14 +75,14 @@ class AntialiasGenerator(Generator):
 
 
 class AntialiasDiscriminator(Discriminator):
-    """`PatchDiscriminator` with a blur behind each convolution that halves there: 3 layers judge 84×84 patches."""
+    """PatchGAN of CUT: `PatchDiscriminator` with blurs in place of strides; the receptive field of 3 layers is 84×84 pixels."""
 
     initialise = staticmethod(xavier_)
 
     def __init__(self, in_channels: int, width: int = 64, norm: str = "instance", layers: int = 3) -> None:
         super().__init__()
-        self.minimum = 3 * 2**layers  # what is left, 3×3, just gives the two last convolutions one logit
-        widths = [width * min(2**n, 8) for n in range(layers + 1)]
+        self.minimum = 3 * 2**layers  # the two last convolutions just make one logit of 3×3
+        widths = doubling_widths(width, layers + 1)
         modules: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, 1, 1), nn.LeakyReLU(0.2), BlurDown()]
         for n in range(1, layers + 1):
             conv = nn.Conv2d(widths[n - 1], widths[n], 4, 1, 1, bias=conv_uses_bias(norm))

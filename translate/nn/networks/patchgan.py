@@ -3,26 +3,33 @@
 from torch import Tensor, nn
 
 from translate.nn.base import Discriminator, FeatureDiscriminator
-from translate.nn.blocks import conv_uses_bias, downsample_conv, norm_layer
+from translate.nn.blocks import conv_uses_bias, doubling_widths, downsample_conv, downsampling_layers, norm_layer
 
 
 class PatchDiscriminator(FeatureDiscriminator):
-    """`layers` halvings, then two 4×4 convolutions of stride 1 (pix2pix, sec. 3.2.2): 3 layers judge 70×70 patches."""
+    """PatchGAN: `layers` downsamplings, then two 4×4 convolutions of stride 1 (pix2pix, sec. 3.2.2 and 6.1.2).
+
+    Each logit judges a patch; with 3 layers it is of 70×70 pixels.
+    """
 
     def __init__(self, in_channels: int, width: int = 64, norm: str = "instance", layers: int = 3) -> None:
         super().__init__()
-        self.minimum = 3 * 2**layers  # what is left, 3×3, just gives the two last convolutions one logit
-        widths = [width * min(2**n, 8) for n in range(layers + 1)]
-        modules: list[nn.Module] = [downsample_conv(in_channels, width, bias=True), nn.LeakyReLU(0.2)]
-        for n in range(1, layers + 1):
-            stride = 2 if n < layers else 1
-            conv = nn.Conv2d(widths[n - 1], widths[n], 4, stride, 1, bias=conv_uses_bias(norm))
-            modules += [conv, norm_layer(norm, widths[n]), nn.LeakyReLU(0.2)]
-        self.model = nn.Sequential(*modules, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        self.minimum = 3 * 2**layers  # the two last convolutions just make one logit of 3×3
+        *widths, last = doubling_widths(width, layers + 1)
+        bias = conv_uses_bias(norm)
+        self.model = nn.Sequential(
+            downsample_conv(in_channels, width, bias=True),
+            nn.LeakyReLU(0.2),
+            *downsampling_layers(widths, norm, bias=bias),
+            nn.Conv2d(widths[-1], last, 4, 1, 1, bias=bias),
+            norm_layer(norm, last),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(last, 1, 4, 1, 1),
+        )
 
 
 class PixelDiscriminator(Discriminator):
-    """1×1 convolutions: every pixel is judged on its own (pix2pix, sec. 6.1.2)."""
+    """PixelGAN: 1×1 convolutions, so each logit judges one pixel (pix2pix, sec. 6.1.2)."""
 
     minimum = 2  # an instance norm needs more than one pixel
 

@@ -15,7 +15,7 @@ from translate.nn.blocks import (
 
 
 class ResnetGenerator(Generator):
-    """Two strided convolutions down, residual blocks, two transposed convolutions up (CycleGAN, sec. 4 and 7.2)."""
+    """ResNet generator: two strided convolutions, `blocks` residual blocks, two transposed ones (CycleGAN, sec. 7.2)."""
 
     multiple_of = 4
     minimum = 8  # at 4×4 the innermost instance norm would see one pixel
@@ -39,8 +39,8 @@ class ResnetGenerator(Generator):
             *conv_norm_relu(w, 2 * w, norm, 3, stride=2, padding=1),
             *conv_norm_relu(2 * w, 4 * w, norm, 3, stride=2, padding=1),
             *[ResnetBlock(4 * w, norm, dropout) for _ in range(blocks)],
-            *_resnet_up(4 * w, 2 * w, norm),
-            *_resnet_up(2 * w, w, norm),
+            *_upsampling_layers(4 * w, 2 * w, norm),
+            *_upsampling_layers(2 * w, w, norm),
             nn.ReflectionPad2d(3),
             nn.Conv2d(w, out_channels, 7),
             nn.Tanh(),
@@ -55,12 +55,12 @@ class ResnetGenerator(Generator):
 
     @property
     def segments(self) -> list[Sequence[nn.Module]]:
-        """Encoder, about √n runs of about √n blocks (Chen et al., 2016, sec. 4), decoder."""
+        """Runs between checkpoints: encoder, about √n runs of about √n blocks (Chen et al., 2016, sec. 4), decoder."""
         encoder, blocks, decoder = self.stages
         length = math.ceil(math.sqrt(len(blocks)))
         return [encoder, *(blocks[i : i + length] for i in range(0, len(blocks), length)), decoder]
 
 
-def _resnet_up(cin: int, cout: int, norm: str) -> list[nn.Module]:
+def _upsampling_layers(cin: int, cout: int, norm: str) -> list[nn.Module]:
     conv = nn.ConvTranspose2d(cin, cout, 3, 2, 1, output_padding=1, bias=conv_uses_bias(norm))
     return [conv, norm_layer(norm, cout), nn.ReLU(inplace=True)]

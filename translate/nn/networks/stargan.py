@@ -1,7 +1,7 @@
-"""StarGAN's networks and its classification loss (Choi et al., "StarGAN: Unified Generative Adversarial Networks for
-Multi-Domain Image-to-Image Translation", CVPR 2018, appendix; the rest as in the authors' code).
+"""Networks of StarGAN (Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
+Translation", CVPR 2018, appendix; the rest as in the authors' code).
 
-They start from torch's own initial weights, as the authors' do.
+Their initial weights are PyTorch's defaults, as in the authors' code.
 """
 
 from collections.abc import Sequence
@@ -10,33 +10,39 @@ from itertools import chain, pairwise
 from torch import Tensor, nn
 
 from translate.nn.base import Discriminator, Generator
-from translate.nn.blocks import AffineInstanceNorm2d, Dropout, downsample_conv, norm_layer, upsample_conv
-from translate.nn.fast_conv import Conv3x3
+from translate.nn.blocks import (
+    AffineInstanceNorm2d,
+    Dropout,
+    doubling_widths,
+    downsample_conv,
+    norm_layer,
+    upsample_conv,
+)
 from translate.nn.init import pytorch_default_
 
 BLOCKS = 6
 """Residual blocks of the generator."""
 
-LAYERS = 6
-"""Halvings of the discriminator; smaller images have room for fewer."""
+MAX_DOWNSAMPLINGS = 6
+"""Downsamplings of the discriminator, fewer for small images."""
 
 
 def _norm(name: str, channels: int) -> nn.Module:
-    """The authors' instance norms keep running statistics too, but never enter evaluation, where torch would use them."""
+    """Return a new norm. The authors' instance norms keep running statistics, but never use them: they are not evaluated."""
     return AffineInstanceNorm2d(channels) if name == "instance" else norm_layer(name, channels)
 
 
 class ZeroPaddedBlock(nn.Module):
-    """x + conv(relu(conv(x))), 3×3 with zero padding: (N, C, H, W) → the same."""
+    """Residual block x + conv(relu(conv(x))), 3×3 with zero padding: (N, C, H, W) → the same shape."""
 
     def __init__(self, channels: int, norm: str, dropout: bool) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            Conv3x3(channels, channels, padding=1, bias=False),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             _norm(norm, channels),
             nn.ReLU(inplace=True),
             *([Dropout()] if dropout else []),
-            Conv3x3(channels, channels, padding=1, bias=False),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             _norm(norm, channels),
         )
 
@@ -45,10 +51,10 @@ class ZeroPaddedBlock(nn.Module):
 
 
 class StarGANGenerator(Generator):
-    """Two 4×4 convolutions down, six residual blocks, two transposed ones up; the labels come as planes beside the image.
+    """StarGAN's generator: two 4×4 convolutions of stride 2, six residual blocks, two transposed convolutions (table 4).
 
-    A plane is the same everywhere, and instance norm takes away whatever is: only at the border, where padding is zero, does
-    the first norm leave a trace of it. With reflection padding labels would have no effect at all.
+    The label is given as planes beside the image. A plane is constant, and instance norm subtracts constants: only at the
+    border, where padding is zero, does the first norm keep a trace of it. With reflection padding labels would have no effect.
     """
 
     multiple_of = 4
@@ -78,7 +84,7 @@ class StarGANGenerator(Generator):
 
     @property
     def segments(self) -> list[Sequence[nn.Module]]:
-        """Encoder, blocks in two runs, decoder."""
+        """Runs between checkpoints: encoder, two runs of residual blocks, decoder."""
         layers = list(self.model.children())
         first = next(i for i, layer in enumerate(layers) if isinstance(layer, ZeroPaddedBlock))
         middle, last = first + BLOCKS // 2, first + BLOCKS
@@ -86,20 +92,20 @@ class StarGANGenerator(Generator):
 
 
 class StarGANDiscriminator(Discriminator):
-    """Halvings by 4×4 convolutions, each with twice the channels of the one before, then logits by a 3×3 one.
+    """StarGAN's PatchGAN: 4×4 convolutions of stride 2 that each double the channels, then logits by a 3×3 one (table 5).
 
-    Six for images from 64 pixels (`crop`) up, fewer for smaller ones. No norms.
+    Six downsamplings for images of 64 pixels or more, fewer for smaller ones. No norms.
     """
 
     initialise = staticmethod(pytorch_default_)
 
-    def __init__(self, in_channels: int, width: int = 64, crop: int = 256) -> None:
+    def __init__(self, in_channels: int, width: int = 64, crop_size: int = 256) -> None:
         super().__init__()
-        layers = min(LAYERS, crop.bit_length() - 1)
-        self.minimum = 2**layers
-        widths = [in_channels, *(width * 2**n for n in range(layers))]
-        halvings = [[downsample_conv(*pair, bias=True), nn.LeakyReLU(0.01)] for pair in pairwise(widths)]
-        self.model = nn.Sequential(*chain.from_iterable(halvings))
+        downsamplings = min(MAX_DOWNSAMPLINGS, crop_size.bit_length() - 1)
+        self.minimum = 2**downsamplings
+        widths = [in_channels, *doubling_widths(width, downsamplings, max_factor=2**downsamplings)]
+        layers = [[downsample_conv(cin, cout, bias=True), nn.LeakyReLU(0.01)] for cin, cout in pairwise(widths)]
+        self.model = nn.Sequential(*chain.from_iterable(layers))
         self.source = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,15 +113,18 @@ class StarGANDiscriminator(Discriminator):
 
 
 class StarGANClassifier(StarGANDiscriminator):
-    """The discriminator that also says of images of `crop` pixels a side which domain they are of, or what they have."""
+    """StarGAN's discriminator with a classifier of domains or attributes (D_src and D_cls, sec. 3.1).
 
-    def __init__(self, in_channels: int, width: int, crop: int, classes: int) -> None:
-        super().__init__(in_channels, width, crop)
-        side = crop // self.minimum  # of the last map: each halving rounds down
+    For images of `crop_size` pixels a side.
+    """
+
+    def __init__(self, in_channels: int, width: int, crop_size: int, classes: int) -> None:
+        super().__init__(in_channels, width, crop_size)
+        side = crop_size // self.minimum  # of the last map: each downsampling rounds down
         self.minimum *= side
         self.kind = nn.Conv2d(self.source.in_channels, classes, side, bias=False)
 
     def source_and_class_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether images are real, by patch, (N, 1, H', W'), and what they show, (N, classes): all as logits."""
+        """Return the logits of being real, by patch, (N, 1, H', W'), and of each domain or attribute, (N, classes)."""
         features = self.model(x)
         return self.source(features), self.kind(features).flatten(1)

@@ -1,0 +1,171 @@
+"""Validation during training: which images it uses, which model is kept, when training stops."""
+
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import translate
+from translate import api, config
+from translate.api.validation import split_for_validation
+from translate.data import layouts
+from translate.errors import Interrupted, UsageError
+from translate.methods.cyclegan import CycleGAN
+from translate.run_folder import BEST_MODEL
+from translate.trained import translator
+from translate.training import checkpoint
+
+SMALL = {
+    "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "log_every": 4, "save_every": 4, "device": "cpu",
+    "watch": False, "sample_every": 1000, "say": lambda line: None,
+}  # fmt: skip
+
+
+# The validation set.
+
+
+def small_config(**flags):
+    return CycleGAN.resolve_config(config.resolve(CycleGAN.Config, ("test", {"evaluate_every": 4, **flags})))
+
+
+def divide(root, **flags):
+    said = []
+    train = layouts.find_split(root, "unpaired")
+    return train, *split_for_validation(root, "unpaired", small_config(**flags), train, said.append), said
+
+
+def test_val_images_are_used_first(unpaired_root, tmp_path):
+    root = shutil.copytree(unpaired_root, tmp_path / "root")
+    for domain in "AB":
+        shutil.copytree(root / f"train{domain}", root / f"val{domain}")
+    train, rest, validation_set, said = divide(root, hold_out=0.3)
+    assert (validation_set.name, rest, said) == ("val", train, [])
+
+
+def test_held_out_training_images_are_used_next(unpaired_root):
+    train, rest, validation_set, said = divide(unpaired_root, hold_out=0.3)
+    assert validation_set.name == "held out of train"
+    assert len(rest.a) + len(validation_set.split.a) == len(train.a)
+    assert said == []
+
+
+def test_test_images_are_used_last_with_a_warning(unpaired_root, tmp_path):
+    root = shutil.copytree(unpaired_root, tmp_path / "root")
+    for domain in "AB":
+        if not (root / f"test{domain}").exists():
+            shutil.copytree(root / f"train{domain}", root / f"test{domain}")
+    train, rest, validation_set, said = divide(root)
+    assert (validation_set.name, rest) == ("test", train)
+    assert len(said) == 1
+    assert "test images choose the best model" in said[0]
+
+
+def test_a_data_set_without_validation_images_is_refused(unpaired_root, tmp_path):
+    root = tmp_path / "root"
+    for domain in "AB":
+        shutil.copytree(unpaired_root / f"train{domain}", root / f"train{domain}")
+    with pytest.raises(UsageError, match=r"neither val nor test images; --hold-out 0.1 sets"):
+        divide(root)
+    assert divide(root, evaluate_every=None)[2] is None
+
+
+# Runs.
+
+
+@pytest.fixture(scope="module")
+def season(tmp_path_factory):
+    """Data set whose val images match by name."""
+    root = tmp_path_factory.mktemp("season")
+    rng = np.random.default_rng(0)
+    for folder, count in (("trainA", 5), ("trainB", 6), ("valA", 4), ("valB", 4)):
+        (root / folder).mkdir()
+        for n in range(count):
+            Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(root / folder / f"{n}.png")
+    return root
+
+
+def train(root, run, **flags):
+    flags = {"images": 12, "evaluate_every": 4, "generator": "resnet_3blocks", "ema_half_life": 4, **flags}
+    return translate.train("cyclegan", root, run=run, **{**SMALL, **flags})
+
+
+def stats(run):
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def test_metrics_equal_those_of_evaluate_and_the_best_model_has_the_best_of_them(season, tmp_path):
+    train(season, tmp_path)
+    points = [point for point in stats(tmp_path) if "val/swd" in point]
+    assert [point["images"] for point in points] == [4, 8, 12]
+    assert all(point["val_ema/swd"] != point["val/swd"] for point in points)
+    assert {"val/l1", "val/ssim", "val/cycle_psnr", "time/validation_seconds"} <= points[0].keys()  # hidden truth too
+    best = json.loads((tmp_path / BEST_MODEL / "metrics.json").read_text())
+    assert best["metrics"]["swd"]["value"] == min(point["val_ema/swd"] for point in points)
+    assert best["protocol"]["split"] == "val"
+    again = api.evaluate(tmp_path / BEST_MODEL, season, split="val", metrics=["swd", "l1"], say=lambda line: None)
+    for name in ("swd", "l1"):
+        assert again["metrics"][name]["value"] == pytest.approx(best["metrics"][name]["value"], rel=1e-6)
+
+
+def test_validation_does_not_change_the_weights_of_whole_or_resumed_runs(season, tmp_path):
+    train(season, tmp_path / "with")
+    train(season, tmp_path / "without", evaluate_every=None)
+    for images in (6, 12):
+        train(season, tmp_path / "cut", images=images)
+    for run in ("without", "cut"):
+        left, right = (tmp_path / place / "model" / "model.safetensors" for place in ("with", run))
+        assert left.read_bytes() == right.read_bytes()
+    whole, cut = (checkpoint.load_newest(tmp_path / run, pytest.fail)["validation"] for run in ("with", "cut"))
+    assert whole["best"] == cut["best"]
+
+
+def test_a_run_without_improvement_stops_early_until_patience_grows(season, tmp_path, monkeypatch):
+    monkeypatch.setattr("translate.api.validation.ValidationEvaluator.__call__", lambda *words: {"swd": 1.0})
+    said = []
+    assert train(season, tmp_path, images=100, patience=2, say=said.append).images == 12
+    assert "no better for 2 validations" in said[-1]
+    said.clear()
+    assert train(season, tmp_path, images=100, patience=2, say=said.append).images == 12
+    assert "stopped early after 12 images" in said[-1]
+    assert train(season, tmp_path, images=100, patience=3, say=said.append).images == 16
+
+
+def test_a_signal_during_validation_stops_the_run_and_the_resumed_run_chooses_the_same_model(
+    season, tmp_path, monkeypatch
+):
+    train(season, tmp_path / "whole")
+    read, calls = translator.read_model, []
+
+    def asked_to_stop(place):
+        calls.append(place)
+        if len(calls) == 4:  # the averages of the second validation
+            os.kill(os.getpid(), signal.SIGTERM)
+        return read(place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("translate.api.validation.translator.read_model", asked_to_stop)
+        with pytest.raises(Interrupted, match="stopped at 8 of 12"):
+            train(season, tmp_path / "cut")
+    assert checkpoint.load_newest(tmp_path / "cut", pytest.fail)["validation"]["due"]
+    train(season, tmp_path / "cut")
+    whole, cut = (checkpoint.load_newest(tmp_path / run, pytest.fail)["validation"] for run in ("whole", "cut"))
+    assert whole == cut
+    assert [p["images"] for p in stats(tmp_path / "cut") if "val/swd" in p] == [4, 8, 12]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"evaluate_metrics": "beauty"}, "--metrics beauty: unknown"),
+        ({"evaluate_metrics": "l1", "best_by": "swd"}, "--best-by swd: not among --evaluate-metrics l1"),
+        ({"evaluate_metrics": "fid"}, "defined on Inception"),
+    ],
+)
+def test_impossible_metrics_are_refused_before_the_first_step(flags, words, season, tmp_path):
+    with pytest.raises(UsageError, match=words):
+        train(season, tmp_path / "run", **flags)
+    assert not (tmp_path / "run" / "stats.jsonl").exists()

@@ -1,0 +1,92 @@
+"""Sneakers and boots from Fashion-MNIST."""
+
+import gzip
+import io
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from translate.catalog.builders import BUILDERS, fashion
+from translate.errors import DataError
+
+
+def tgz(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def deb(path: Path, members: dict[str, bytes]) -> Path:
+    if not shutil.which("dpkg-deb"):
+        pytest.skip("needs dpkg-deb")
+    tree = path.with_suffix("")
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN" / "control").write_text(
+        "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"
+    )
+    for name, data in members.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(data)
+    subprocess.run(["dpkg-deb", "--build", tree, path], check=True, capture_output=True)
+    return path
+
+
+def built(name: str, fetched: dict[str, Path], folder: Path) -> Path:
+    folder.mkdir()
+    BUILDERS[name](fetched, folder, lambda *news: None)
+    return folder
+
+
+# Fashion.
+
+
+def idx(array: np.ndarray) -> bytes:
+    return gzip.compress(
+        b"\0\0\x08" + bytes([array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+    )
+
+
+def test_an_idx_file_by_hand():
+    packed = gzip.compress(bytes.fromhex("00000802 00000002 00000003") + bytes([1, 2, 3, 4, 5, 6]))
+    assert fashion.read_idx(packed).tolist() == [[1, 2, 3], [4, 5, 6]]
+    for bad in (
+        b"",
+        b"x",
+        packed[:-9],
+        gzip.compress(b"\0\0\x0d\1"),
+        gzip.compress(bytes.fromhex("00000801 00000009") + b"x"),
+    ):
+        with pytest.raises(DataError, match="damaged"):
+            fashion.read_idx(bad)
+
+
+@pytest.mark.parametrize(("make", "name"), [(tgz, "x.tgz"), (deb, "x.deb")])
+def test_shoes_go_to_their_sides_padded_and_in_order(tmp_path, monkeypatch, rng, make, name):
+    monkeypatch.setattr(fashion, "SPLITS", {"train": ("train", 3), "test": ("t10k", 2)})
+    members, arrays = {}, {}
+    for stem in ("train", "t10k"):
+        images, labels = rng.integers(0, 256, (60, 28, 28), dtype=np.uint8), np.arange(60, dtype=np.uint8) % 10
+        arrays[stem] = images
+        members[f"usr/share/datasets/fashion-mnist/{stem}-images-idx3-ubyte.gz"] = idx(images)
+        members[f"usr/share/datasets/fashion-mnist/{stem}-labels-idx1-ubyte.gz"] = idx(labels)
+    folder = built("sneaker2boot", {fashion.PACKAGE: make(tmp_path / name, members)}, tmp_path / "out")
+    expected = {"trainA": [7, 17, 27], "trainB": [9, 19, 29], "testA": [7, 17], "testB": [9, 19]}
+    assert {side.name: sorted(int(file.stem) for file in side.iterdir()) for side in folder.iterdir()} == expected
+    pixels = np.asarray(Image.open(folder / "trainB" / "00019.png"))
+    assert pixels.shape == (32, 32)
+    assert np.array_equal(pixels[2:30, 2:30], arrays["train"][19])
+    assert pixels.sum() == arrays["train"][19].sum()
+
+
+def test_a_package_without_its_files(tmp_path):
+    file = tgz(tmp_path / "x.tgz", {"usr/train-images-idx3-ubyte.gz": idx(np.zeros((1, 28, 28), np.uint8))})
+    with pytest.raises(DataError, match="train-labels-idx1"):
+        built("sneaker2boot", {fashion.PACKAGE: file}, tmp_path / "out")
