@@ -19,8 +19,6 @@ MIN_CHANGE = 0.01
 """Relative change below which a sparkline is drawn flat."""
 MAX_ADVICE = 3
 """Number of warnings that are shown, the newest ones."""
-STATES = {"at work": "running"}
-"""States of a run that the display words differently than the JSON object."""
 
 
 def status(
@@ -81,7 +79,7 @@ def _run_rows(run: dict[str, Any]) -> dict[str, str]:
     process = f" ({run['process']})" if run["process"] else ""
     rows = {
         "run": run["path"],
-        "training": f"{run['method'] or '?'} on {data}: {STATES.get(run['state'], run['state'])}{process}",
+        "training": f"{run['method'] or '?'} on {data}: {run['state']}{process}",
         "progress": _progress(run),
     }
     if run["images_per_second"]:
