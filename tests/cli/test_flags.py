@@ -9,7 +9,8 @@ from cyclopts import App
 
 import translate
 from translate import api, cli
-from translate.cli.flags import APP_GROUPS, GROUP_ORDER, flag_parameters, with_flags
+from translate.cli.evaluate import MetricOptions
+from translate.cli.flags import APP_GROUPS, GROUP_ORDER, DeviceOptions, flag_parameters, with_flags
 from translate.cli.train import COMMON
 from translate.config import option
 from translate.conversion.options import ConversionOptions
@@ -19,7 +20,7 @@ from translate.evaluation.cases import EvaluationOptions
 from translate.methods import METHODS
 
 OPTIONS = {"convert": ConversionOptions, "sample": SamplingOptions, "evaluate": EvaluationOptions}
-DECLARATIONS = [*OPTIONS.values(), *(method.Config for method in METHODS.values())]
+DECLARATIONS = [*OPTIONS.values(), DeviceOptions, MetricOptions, *(method.Config for method in METHODS.values())]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Container, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from translate.config import ON_OFF
+from translate.config import ON_OFF, option
 from translate.text import flag_name
 
 if TYPE_CHECKING:
@@ -32,9 +32,15 @@ APP_GROUPS: dict[str, Any] = {"group_arguments": GROUPS["Arguments"], "group_par
 JSON = Parameter(
     help="print one JSON object on stdout [default: off]", show_default=False, negative=(), group=GROUPS["Output"]
 )
-DEVICE = Parameter(help="device: auto, cpu, cuda, cuda:N or mps", group=GROUPS["Speed"])
-PRECISION = Parameter(help="arithmetic: fp32, bf16, fp16 or fp64", group=GROUPS["Speed"])
-"""Flags that several commands share."""
+"""The flag of the commands that print for programs."""
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Options of the commands that run a trained model."""
+
+    device: str = option("auto", "device to run on: auto, cpu, cuda, cuda:N or mps", group="Speed")
+    precision: str = option("fp32", "arithmetic: auto, fp32, bf16, fp16 or fp64", group="Speed")
 
 
 def flag_parameters(
