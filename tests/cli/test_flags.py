@@ -56,7 +56,7 @@ def test_only_flags_that_are_given_arrive() -> None:
 
 @pytest.mark.parametrize(("word", "value"), [("16", 16), ("auto", "auto"), ("other", "other")])
 def test_a_number_or_a_word(word: str, value: int | str) -> None:
-    """Which words are possible is checked with the options, also where they come from Python."""
+    """The options check which words are possible, also for those from Python."""
     assert parsed("--size", word) == {"size": value}
 
 

@@ -39,7 +39,7 @@ def read_golden() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def answers() -> Iterator[dict[str, str]]:
-    """What the commands print, which is written to the golden file if that is asked for."""
+    """Command → its output; written to the golden file if UPDATE_MESSAGES is set."""
     printed: dict[str, str] = {}
     yield printed
     if os.environ.get("UPDATE_MESSAGES"):

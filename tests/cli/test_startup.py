@@ -1,4 +1,4 @@
-"""What a command does not need is not loaded: torch takes seconds, and much of what else there is takes tenths of one."""
+"""Commands load only the modules that they need: torch takes seconds, many others tenths of one."""
 
 import subprocess
 import sys

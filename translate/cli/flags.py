@@ -27,7 +27,7 @@ GROUP_ORDER = (
 GROUPS = {name: Group(name, sort_key=place) for place, name in enumerate(GROUP_ORDER)}
 
 APP_GROUPS: dict[str, Any] = {"group_arguments": GROUPS["Arguments"], "group_parameters": GROUPS["Parameters"]}
-"""Of every App, so that its groups have their place in the order."""
+"""Default groups of every App, so that they have their place in the order."""
 
 JSON = Parameter(
     help="print one JSON object on stdout [default: off]", show_default=False, negative=(), group=GROUPS["Output"]
