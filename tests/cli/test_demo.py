@@ -20,5 +20,5 @@ def test_the_report_and_the_next_commands_are_printed(run: Run, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
-def test_a_duration_that_is_none(fails: Fails, minutes: str) -> None:
+def test_a_duration_that_is_refused(fails: Fails, minutes: str) -> None:
     fails(["demo", "--minutes", minutes], 2, "--minutes")

@@ -80,7 +80,7 @@ def test_kid_by_hand(results: Results) -> None:
     assert known["settings"]["kid"]["extractor"] == "efficientnet-lite0"
 
 
-def test_people_are_shown_errors_units_and_directions(evaluate: Evaluate) -> None:
+def test_the_table_shows_errors_units_and_directions(evaluate: Evaluate) -> None:
     folder("real", a=constant(10), b=constant(20), c=constant(0))
     folder("fake", a=constant(13), b=constant(15), c=constant(0))
     code, out, err = evaluate("--real", "real", "--fake", "fake", "--metrics", "l1,psnr,kid")
