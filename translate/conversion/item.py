@@ -99,9 +99,7 @@ class ItemConverter:
 
     def _may_move(self, item: Item) -> bool:
         """Whether an input that is an animation becomes one."""
-        holds = (
-            images.extension(item.input) in images.ANIMATED and self.format(item) in images.ANIMATED
-        )
+        holds = images.extension(item.input) in images.ANIMATED and self.format(item) in images.ANIMATED
         return holds and not self.options.first_frame
 
     def network_size(self, work: LoadedInput) -> tuple[int, int] | None:
