@@ -1,6 +1,6 @@
 """The exact wording of messages: messages.txt has commands, their exit codes and all that they print.
 
-After a change of wording, `UPDATE_MESSAGES=1 uv run pytest -n 0 tests/cli/test_messages.py` writes the file anew; read its
+After a change of wording, `UPDATE_MESSAGES=1 uv run pytest -n 0 tests/cli/test_app_messages.py` writes the file anew; read its
 difference as a user would. Other tests match the exception or the exit code, and the thing that a message names.
 """
 
