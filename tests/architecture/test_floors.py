@@ -165,7 +165,9 @@ def test_tests_mirror_the_package(path):
     folder = path.relative_to(TESTS).parent
     if folder.parts and folder.parts[0] in OWN_PLAN:
         return
-    modules = {entry.stem.strip("_") for entry in (PACKAGE / folder).iterdir() if entry.suffix == ".py" or entry.is_dir()}
+    modules = {
+        entry.stem.strip("_") for entry in (PACKAGE / folder).iterdir() if entry.suffix == ".py" or entry.is_dir()
+    }
     name = path.stem.removeprefix("test_")
     assert any(name == module or name.startswith(f"{module}_") for module in modules)
 
