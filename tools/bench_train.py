@@ -99,7 +99,7 @@ class Ours:
 
     def networks(self):
         return {
-            name: net for name, net in self.engine.method.named_children() if name[0] in "gd" and name != "adversary"
+            name: net for name, net in self.engine.method.named_children() if name[0] in "gd"
         }
 
     def fill_pools(self):

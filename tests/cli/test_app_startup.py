@@ -16,7 +16,14 @@ OTHERS = {
     "skimage", "tensorboard", "tifffile", "torchcodec", "torchvision", "triton",
 }  # fmt: skip
 COMPILER = {"torch._dynamo", "torch._inductor", "torch.onnx"}
-UNUSED = {"rich.markdown", "rich.progress", "translate.evaluation", "translate.data", "translate.training.engine"}
+UNUSED = {
+    "rich.markdown",
+    "rich.progress",
+    "translate.evaluation",
+    "translate.data",
+    "translate.dataset_check",
+    "translate.training.engine",
+}
 PAGES = {"translate.conversion.cluster.driver", "translate.conversion.report.conversion_page"}
 NETWORK = {"ssl", "http.client"}
 
