@@ -64,7 +64,7 @@ def test_merged_journals_are_one(convert: Convert, source: Path, tmp_path: Path)
     assert {line["input"]: line for line in lines} == expected
     assert len(lines) == 15
     assert convert(source, out, format="png").skipped == 14
-    with pytest.raises(UsageError, match="no journals"):
+    with pytest.raises(UsageError, match="merge"):
         convert(source, tmp_path / "other", merge=True)
 
 

@@ -1,4 +1,4 @@
-"""Pictures in tiles: what `Translator.translate_pixels` does, for one picture of any size."""
+"""Translation in tiles: `Translator.translate_pixels` for one image of any size."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,15 +29,22 @@ def translate_pixels(
     allowed_depths: Sequence[str] = images.DEPTHS,
     progress: ShareCallback = lambda share: None,
 ) -> np.ndarray:
-    """An (H, W, C) array of any depth in domain `to`, as (H, W, C'), in tiles of `tile` pixels a side.
+    """Translate an (H, W, C) array of any bit depth to an (H, W, C') array of domain `to`, in tiles of `tile` pixels a side.
 
     The values in [-1, 1] are those of the whole image to 1e-4 in float32 and 1e-12 in float64, so a rounded integer differs
-    only where a value is that close to the middle between two. The picture may be memory-mapped and is read in part. With
-    `scratch` the kept maps and the result are memory-mapped files of that folder, without names, so that nothing is left of
-    them; the result's goes with the array. `seed`, `pixels` and `allowed_depths` are those of `Translator.translate_pixels`.
+    only where a value is that close to the middle between two. Tiles are halved when memory runs out.
 
-    UsageError if the network cannot be tiled; StorageError if scratch has no room. Tiles are halved where memory runs out;
-    DoesNotFitError if the least are still too large. What `progress` raises ends the work.
+    Args:
+        translator: The model. UsageError if its network cannot be tiled.
+        picture: The array; it may be memory-mapped, and is read in part.
+        to: Target domain.
+        tile: Tile size in pixels.
+        scratch: Folder for the kept maps and the result, as memory-mapped files without names: nothing is left of them, and
+            the file of the result vanishes with the array. StorageError if it has no room. None: main memory.
+        seed, pixels, allowed_depths: As in `Translator.translate_pixels`; depths of the one output.
+        progress: Called with the share that is done, from 0 to 1; an exception of it ends the translation.
+
+    DoesNotFitError if even the smallest tiles are too large.
     """
     translator.check_target(to)
     check_pixel_mode(pixels)
@@ -55,7 +62,7 @@ def translate_pixels(
         )
         result[rows.start : rows.stop, columns.start : columns.stop] = stored
 
-    passes = TiledForward(
+    forward = TiledForward(
         stages=stages,
         size=translator.padded_size(height, width),
         source=_source(translator, picture, to),
@@ -71,12 +78,12 @@ def translate_pixels(
         translator.precision.autocast(translator.device),
         keyed_dropout(translator.generator_for(to), key),
     ):
-        passes.run(sink)
+        forward.run(sink)
     return result
 
 
 def _source(translator: Translator, picture: np.ndarray, to: str) -> RegionSource:
-    """The padded picture, in part."""
+    """Return the source of regions of the padded image."""
     size = translator.padded_size(*picture.shape[:2])
     indices = [padded_indices(length, padded) for length, padded in zip(picture.shape[:2], size, strict=True)]
     values = translator.value_range(translator.source_domain(to))
@@ -92,5 +99,5 @@ def _source(translator: Translator, picture: np.ndarray, to: str) -> RegionSourc
 
 
 def padded_indices(length: int, padded: int) -> np.ndarray:
-    """Of each place of a padded row the place it is a copy of, as `translator.pad` makes it: (padded,)."""
+    """Return for each pixel of a padded row the index of the pixel that it copies, as `pad_to_size_rule` does: (padded,)."""
     return np.pad(np.arange(length), (0, padded - length), "reflect" if padded < 2 * length else "edge")
