@@ -98,9 +98,7 @@ class Ours:
         self.optimizers = self.engine.optimizers
 
     def networks(self):
-        return {
-            name: net for name, net in self.engine.method.named_children() if name[0] in "gd" and name != "adversary"
-        }
+        return {name: net for name, net in self.engine.method.named_children() if name[0] in "gd"}
 
     def fill_pools(self):
         """As in a long training."""

@@ -40,7 +40,7 @@ def values(record: dict[str, Any]) -> dict[str, float]:
 
 @pytest.fixture
 def records(evaluate: Evaluate) -> tuple[str, str]:
-    """Of a folder near the real one and of one far from it."""
+    """Evaluations of a folder near the real one and of one far from it."""
     folder("real", a=constant(10), b=constant(20), c=constant(30))
     for name, distance in (("near", 1), ("far", 50)):
         folder(name, a=constant(10 + distance), b=constant(21 + distance), c=constant(31 + distance))
@@ -62,7 +62,7 @@ def test_comparing_takes_no_images(fails: Fails, records: tuple[str, str]) -> No
     [
         (["--metrics", "vmaf"], ["--metrics vmaf: unknown; possible: l1"]),
         (["--metrics", "l1,"], ["names separated by commas"]),
-        (["--metrics", "fid"], ["FID is defined on Inception's features", "ask for kid", "--extractor inception"]),
+        (["--metrics", "fid"], ["FID is defined on Inception's features", "--metrics kid", "--extractor inception"]),
         (["--metrics", "inception_score"], ["the Inception Score is defined on Inception's features"]),
         (["--extractor", "vgg"], ["--extractor vgg: unknown; possible: efficientnet-lite0"]),
         (["--size", "0"], ["--size 0", "auto, keep"]),
@@ -98,9 +98,9 @@ def test_pairs_of_unlike_sizes(fails: Fails, evaluate: Evaluate) -> None:
     folder("real", a=noise(1, 40, 40), b=noise(2))
     folder("fake", a=noise(3, 30, 40), b=noise(4))
     arguments = ["--real", "real", "--fake", "fake", "--metrics", "l1"]
-    fails(arguments, 3, "l1: images of unlike shapes")
+    fails(arguments, 3, "l1: images of different shapes")
     assert evaluate(*arguments, "--size", "32")[0] == 0
-    fails([*arguments[:-1], "swd"], 3, "has", "pixels", "--size N resizes all to N×N")
+    fails([*arguments[:-1], "swd"], 3, "has", "pixels", "--size N")
 
 
 def test_features_that_are_no_numbers(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,20 +150,18 @@ def test_images_that_allow_no_usual_metric(evaluate: Evaluate, two_way_model: Pa
 def test_a_bad_image_is_named(fails: Fails) -> None:
     arguments = two_folders()
     Path("fake/bad.jpg").write_text("no image")
-    fails(arguments, 3, "bad.jpg", "not an image", "figures are of the whole set")
+    fails(arguments, 3, "bad.jpg", "not an image")
 
 
 def test_labels_that_are_missing(fails: Fails, two_way_model: Path) -> None:
     folder("maps", x=noise(1))
     folder("data", **{f"{side}__{side}": noise(1) for side in ("trainA", "trainB", "testA", "testB")})
     arguments = [two_way_model, "data", "--metrics"]
-    fails([*arguments, "classification"], 3, "lies in no class folder", "trainB/CLASS/trainB.png")
+    fails([*arguments, "classification"], 3, "trainB/CLASS/trainB.png")
     fails([*arguments, "segmentation"], 2, "segmentation: needs label maps", "--labels DIR")
     fails([*arguments, "segmentation", "--labels", "maps"], 3, "maps: no label map of data/trainB/trainB.png")
 
 
 def test_a_class_that_no_real_image_has(fails: Fails, two_way_model: Path) -> None:
     folder("data", trainA__x__1=noise(1), trainB__x__2=noise(2), testA__y__3=noise(3), testB__x__4=noise(4))
-    fails(
-        [two_way_model, "data", "--metrics", "classification"], 3, "no real image of the training split is of class 'y'"
-    )
+    fails([two_way_model, "data", "--metrics", "classification"], 3, "class 'y'")

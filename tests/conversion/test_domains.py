@@ -10,9 +10,7 @@ from PIL import Image
 
 import translate
 from translate import cli
-from translate.data.split import ImageRef, Split
-from translate.errors import DataError, UsageError
-from translate.evaluation.cases import split_by_domain
+from translate.errors import UsageError
 from translate.trained import translator
 from translate.trained.translator import Translator
 
@@ -112,19 +110,7 @@ def test_figures_are_of_the_other_domains_images_against_those_of_the_target(hai
 
 
 def test_figures_need_one_target(hair, domains_root):
-    with pytest.raises(UsageError, match="figures are of one domain"):
+    with pytest.raises(UsageError, match="--to all"):
         translate.evaluate(hair, domains_root, to="all", device="cpu")
     with pytest.raises(UsageError, match="not to 'b'"):
         translate.evaluate(hair, domains_root, device="cpu")
-
-
-def test_attributes_divide_images_by_who_has_them():
-    refs = tuple(ImageRef(Path(name)) for name in "pqrs")
-    split = Split(
-        refs, (), False, labels=((1.0, 0.0), (0.0, 0.0), (1.0, 1.0), (0.0, 1.0)), label_names=("dark", "young")
-    )
-    divided = split_by_domain(split, "young")
-    assert [ref.path.name for ref in divided.a] == ["p", "q"]
-    assert [ref.path.name for ref in divided.b] == ["r", "s"]
-    with pytest.raises(DataError, match="no images but those of domain 'dark'"):
-        split_by_domain(Split(refs[:1], (), False, labels=((1.0,),), label_names=("dark",)), "dark")

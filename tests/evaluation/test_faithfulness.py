@@ -1,3 +1,5 @@
+"""Tests of `translate.evaluation.faithfulness`."""
+
 import io
 import math
 
@@ -51,7 +53,7 @@ def test_images_without_edges():
     assert edge_correlation(flat, slope) == 1
 
 
-def test_unlike_sizes_and_tiny_images_are_refused():
+def test_different_sizes_and_tiny_images_are_refused():
     with pytest.raises(DataError, match=r"edge_correlation: .*\(1, 3, 8, 8\) and \(1, 3, 8, 9\)"):
         edge_correlation(noise(1, 3, 8, 8), noise(1, 3, 8, 9))
     with pytest.raises(DataError, match="at least 3"):
@@ -69,7 +71,7 @@ def test_a_batch_gives_what_singles_give():
 
 
 def test_a_cycle_that_returns_each_image_is_infinitely_good_until_it_is_saved():
-    """Negatives there and back: what is lost is what JPEG loses of the negative, by Pillow's own way."""
+    """Negatives there and back: what is lost is what JPEG loses of the negative, as Pillow encodes it."""
     x = smooth(2, 24)
     figures = cycle_psnr(x, lambda x: -x, lambda x: -x)
     assert figures["cycle_psnr"].tolist() == [math.inf, math.inf]
@@ -81,7 +83,7 @@ def test_a_cycle_that_returns_each_image_is_infinitely_good_until_it_is_saved():
     torch.testing.assert_close(figures["cycle_psnr_jpeg90"], psnr(x, torch.stack(saved)), rtol=1e-9, atol=0)
 
 
-def test_a_cycle_by_what_is_hidden_is_found_out():
+def test_a_cycle_that_hides_its_input_is_found_out():
     """A translator that paints everything grey and hides its input in the four lowest bits, and one that reads them back."""
 
     def hide(x):
@@ -95,7 +97,7 @@ def test_a_cycle_by_what_is_hidden_is_found_out():
     assert figures["cycle_psnr_jpeg90"].max() < 15
 
 
-def test_the_middle_image_is_what_a_file_would_hold():
+def test_the_translated_image_is_rounded_to_8_bits():
     """An input squeezed into a tenth of a level comes back as one value."""
     x = smooth(1, 16)
     figures = cycle_psnr(x, lambda x: x / 2550, lambda x: x * 2550)

@@ -1,3 +1,5 @@
+"""Tests of `translate.evaluation.label_scorers`."""
+
 import pytest
 import torch
 
@@ -44,28 +46,28 @@ class Reader(torch.nn.Module):
 
 
 def read(*rows):
-    """An image whose red values are these rows, and a scorer that reads them."""
+    """Return a scorer that reads red values, and an image with these rows of them."""
     red = torch.tensor(rows, dtype=torch.uint8)
     return LabelScorer(Reader(4), 4, ""), red[None, None].expand(1, 3, -1, -1)
 
 
-def test_the_three_figures_by_hand():
+def test_the_three_scores_by_hand():
     """Class 0: 2 of 3 right, union 3. Class 1: 1 of 2, union 3. Class 2: 1 of 1, union 1. Class 3 is read, but not there."""
     scorer, image = read([0, 0, 1], [1, 3, 2])
     labels = torch.tensor([[[0, 0, 0], [1, 1, 2]]])
-    figures = {key: estimate.value for key, estimate in segmentation_score(scorer, image, labels).items()}
-    assert figures["pixel_accuracy"] == pytest.approx(4 / 6)
-    assert figures["class_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
-    assert figures["class_iou"] == pytest.approx((2 / 3 + 1 / 3 + 1) / 3)
+    scores = {key: estimate.value for key, estimate in segmentation_score(scorer, image, labels).items()}
+    assert scores["pixel_accuracy"] == pytest.approx(4 / 6)
+    assert scores["class_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert scores["class_iou"] == pytest.approx((2 / 3 + 1 / 3 + 1) / 3)
 
 
-def test_ignored_pixels_count_for_nothing():
+def test_ignored_pixels_are_not_scored():
     scorer, image = read([0, 1], [1, 1])
     labels = torch.tensor([[[0, IGNORE_INDEX], [IGNORE_INDEX, 1]]])
     assert {estimate.value for estimate in segmentation_score(scorer, image, labels).values()} == {1.0}
 
 
-def test_rows_are_labels_and_columns_what_was_read():
+def test_rows_are_labels_and_columns_predictions():
     labels, seen = torch.tensor([[0, 0], [1, IGNORE_INDEX]]), torch.tensor([[0, 1], [1, 0]])
     assert _confusion(labels, seen, 2).tolist() == [1, 1, 0, 1]
 
@@ -78,7 +80,7 @@ def test_top_1_accuracy_by_hand():
     assert estimate.error == pytest.approx((3 / 16 / 4) ** 0.5, rel=0.1)  # √(p (1 − p) / n)
 
 
-def test_a_segmenter_learns_shapes_and_sees_what_is_lost_of_them():
+def test_a_segmenter_learns_shapes_and_notices_lost_ones():
     images, maps, _ = shapes(24)
     scorer = train_segmenter(images, maps, 3, steps=40)
     others, truth, _ = shapes(10, seed=1)
@@ -99,7 +101,7 @@ def test_a_classifier_learns_which_shape_is_larger():
 
 
 @pytest.mark.parametrize(("train", "kind"), [(train_segmenter, 1), (train_classifier, 2)])
-def test_a_scorer_is_known_by_its_hash(train, kind):
+def test_a_scorer_is_identified_by_its_hash(train, kind):
     """Trained again, and on the same images in another order, it is the same; of other seeds, steps or labels it is not."""
     data = shapes(10)
     images, labels = data[0], data[kind]
@@ -128,7 +130,7 @@ def test_labels_that_do_not_fit_are_refused():
         train_segmenter(images, maps[..., :20], 3)
     with pytest.raises(DataError, match=r"classification: labels of shape \(3,\)"):
         train_classifier(images, classes[:3], 2)
-    with pytest.raises(DataError, match="a label is 2; with 2 classes they go from 0 to 1"):
+    with pytest.raises(DataError, match="a label is 2; labels of 2 classes go from 0 to 1"):
         train_segmenter(images, maps, 2)
     with pytest.raises(DataError, match="a label is 255"):
         train_classifier(images, torch.full_like(classes, IGNORE_INDEX), 2)

@@ -1,4 +1,4 @@
-"""Every row of METRICS keeps what the table says of it."""
+"""Tests that every row of METRICS holds what the table says of it."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def images(count, seed=0, side=SIDE):
 
 
 def call(name, count=12, order=slice(None)):
-    """What a row gives for `count` images, in this order."""
+    """Compute a row for `count` images, in this order."""
     row = METRICS[name]
     side = 176 if name == "ms_ssim" else SIDE
     x, y = images(count, side=side)[order], images(count, seed=1, side=side)[order]
@@ -57,31 +57,31 @@ def test_rows_are_complete(name):
     assert all(key == key.lower() for key in (name, *row.keys))
 
 
-def test_no_two_rows_give_one_key():
+def test_no_two_rows_share_a_key():
     keys = [key for row in METRICS.values() for key in row.keys]
     assert len(keys) == len(set(keys))
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "lpips"])
-def test_figures_have_the_names_of_the_table(name):
-    figures = call(name, 2 if name == "ms_ssim" else 12)
-    assert set(METRICS[name].keys) <= set(figures)
+def test_values_have_the_keys_of_the_table(name):
+    estimates = call(name, 2 if name == "ms_ssim" else 12)
+    assert set(METRICS[name].keys) <= set(estimates)
     if name != "swd":  # which adds its levels
-        assert set(METRICS[name].keys) == set(figures)
-    for figure in figures.values():
-        if isinstance(figure, Estimate):
-            assert figure.error is None or figure.error >= 0
+        assert set(METRICS[name].keys) == set(estimates)
+    for estimate in estimates.values():
+        if isinstance(estimate, Estimate):
+            assert estimate.error is None or estimate.error >= 0
         else:
-            assert figure.shape == (2 if name == "ms_ssim" else 12,)
-            assert figure.dtype == torch.float64
+            assert estimate.shape == (2 if name == "ms_ssim" else 12,)
+            assert estimate.dtype == torch.float64
 
 
 @pytest.mark.parametrize("name", ON_SETS)
-def test_the_least_number_of_images_is_that_of_the_table(name):
-    least = METRICS[name].min_images
-    call(name, least)
-    with pytest.raises(DataError, match=f"{name}: {least - 1} (real )?images; it needs at least {least}"):
-        call(name, least - 1)
+def test_the_smallest_number_of_images_is_that_of_the_table(name):
+    minimum = METRICS[name].min_images
+    call(name, minimum)
+    with pytest.raises(DataError, match=f"{name}: {minimum - 1} (real )?images; it needs at least {minimum}"):
+        call(name, minimum - 1)
 
 
 @pytest.mark.parametrize("name", ON_SETS)
@@ -91,7 +91,7 @@ def test_the_order_of_a_set_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", EACH_IMAGE)
-def test_the_order_of_a_batch_is_that_of_its_figures(name):
+def test_the_order_of_a_batch_is_that_of_its_values(name):
     count = 2 if name == "ms_ssim" else 5
     backwards = call(name, count, order=list(reversed(range(count))))
     for key, values in call(name, count).items():

@@ -1,3 +1,5 @@
+"""Tests of `translate.evaluation.paired`."""
+
 import hashlib
 import math
 import sys
@@ -122,20 +124,20 @@ def test_floats_are_the_images_that_a_file_would_hold(metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_images_of_unlike_shapes_are_refused_not_broadcast(metric):
+def test_images_of_different_shapes_are_refused_not_broadcast(metric):
     with pytest.raises(DataError, match=r"\(1, 3, 180, 180\) and \(1, 1, 180, 180\)"):
         metric(noise(1, 3, 180, 180), noise(1, 1, 180, 180))
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_values_that_are_no_numbers_are_refused(metric):
+def test_values_that_are_not_finite_are_refused(metric):
     x = torch.zeros(1, 3, 176, 176)
     with pytest.raises(DataError, match="not finite"):
         metric(x, x / 0)
 
 
 @pytest.mark.parametrize(("metric", "least"), [(ssim, 11), (ms_ssim, 176)])
-def test_too_small_images_are_refused_with_the_least_size(metric, least):
+def test_too_small_images_are_refused_with_the_smallest_size(metric, least):
     metric(noise(1, 3, least, least + 1), noise(1, 3, least, least + 1))
     with pytest.raises(
         DataError, match=f"{metric.__name__}: images of {least + 9}×{least - 1} pixels; .*at least {least}"
@@ -145,7 +147,7 @@ def test_too_small_images_are_refused_with_the_least_size(metric, least):
 
 @pytest.fixture
 def squeezenet(tmp_path, monkeypatch):
-    """A file of weights for LPIPS's smallest backbone, drawn at random, that passes for the published one."""
+    """Write random weights for LPIPS's smallest backbone that pass for the published file."""
     pytest.importorskip("lpips")
     from torchvision.models import squeezenet1_1
 
@@ -189,7 +191,7 @@ def test_lpips_is_equation_1_of_its_paper(squeezenet):
 
 def test_lpips_without_its_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(UsageError, match="uv sync --extra metrics"):
+    with pytest.raises(UsageError, match=r"image-translate\[metrics\]"):
         paired.load_lpips()
 
 

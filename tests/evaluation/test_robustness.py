@@ -1,3 +1,5 @@
+"""Tests of `translate.evaluation.robustness`."""
+
 import pytest
 import torch
 

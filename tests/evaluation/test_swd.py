@@ -1,3 +1,5 @@
+"""Tests of `translate.evaluation.swd`."""
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,10 @@ from translate.errors import DataError
 from translate.evaluation import input_checks
 from translate.evaluation.swd import (
     _distances,
-    _doubled,
-    _drawn,
+    _draw_patches,
     _laplacian,
     _levels,
+    _upsample,
     sliced_wasserstein,
     wasserstein_1d,
 )
@@ -38,7 +40,7 @@ def test_wasserstein_of_samples_by_hand(x, y, distance):
     assert wasserstein_1d(np.array([x], dtype=float), np.array([y], dtype=float)) == pytest.approx(distance, abs=1e-12)
 
 
-def test_wasserstein_is_scipy_s_for_samples_of_unlike_size():
+def test_wasserstein_is_scipy_s_for_samples_of_different_sizes():
     draw = np.random.default_rng(0)
     x, y = np.sort(draw.standard_normal((3, 40))), np.sort(draw.standard_normal((3, 63)))
     assert wasserstein_1d(x, y) == pytest.approx(
@@ -67,7 +69,7 @@ def test_the_levels_of_the_pyramid_add_up_to_the_image(size):
     image = _laplacian(images, len(levels) - 1)
     for level in reversed(range(len(levels) - 1)):
         detail = _laplacian(images, level)
-        image = detail + _doubled(image, detail.shape[-2:])
+        image = detail + _upsample(image, detail.shape[-2:])
     torch.testing.assert_close(image, images.float(), rtol=0, atol=1e-3)
 
 
@@ -81,7 +83,7 @@ def test_a_level_lacks_what_the_coarser_one_holds():
 @pytest.mark.parametrize(
     ("size", "levels"), [((32, 90), [32, 16]), ((47, 33), [33, 17]), ((128, 128), [128, 64, 32, 16])]
 )
-def test_there_is_a_figure_for_each_level_and_their_mean(size, levels):
+def test_each_level_has_a_value_and_swd_is_their_mean(size, levels):
     figures = sliced_wasserstein(photos(2, *size), photos(3, *size, seed=1), halves=0)
     assert list(figures) == ["swd", *(f"swd_{pixels}" for pixels in levels)]
     assert figures["swd"].value == pytest.approx(np.mean([figures[f"swd_{pixels}"].value for pixels in levels]))
@@ -90,7 +92,7 @@ def test_there_is_a_figure_for_each_level_and_their_mean(size, levels):
 def test_patches_lie_anywhere_inside_the_image():
     """Every pixel is reached, the corners too: 128 patches are drawn of each of 60 copies of a 9×9 image of its places."""
     places = torch.arange(81.0).view(1, 1, 9, 9).expand(60, 1, 9, 9)
-    patches = _drawn(places, torch.arange(60))
+    patches = _draw_patches(places, torch.arange(60))
     assert patches.shape == (60, 128, 1, 49)
     assert set(patches.flatten().tolist()) == set(range(81))
     corner = patches[..., :1]
@@ -132,13 +134,13 @@ def test_its_error_is_about_what_other_images_would_change():
     assert spread / 2 < np.mean([estimate.error for estimate in estimates]) < spread * 4
 
 
-def test_sets_of_one_flat_colour_are_judged_not_refused():
+def test_sets_of_one_flat_colour_have_a_distance():
     flat = torch.full((4, 3, 32, 32), 7, dtype=torch.uint8)
     assert sliced_wasserstein(photos(4, 32), flat)["swd"].value > 0.3
     assert sliced_wasserstein(flat, flat)["swd"].value == 0
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_unsuitable_images_are_refused():
     x = photos(3)
     with pytest.raises(DataError, match="swd: images of 90×31 pixels; it needs sides of at least 32"):
         sliced_wasserstein(photos(3, 31, 90), photos(3, 31, 90))

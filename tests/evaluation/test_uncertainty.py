@@ -1,10 +1,12 @@
+"""Tests of `translate.evaluation.uncertainty`."""
+
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from translate.evaluation.uncertainty import Estimate, bootstrap, half_error, mean_interval, random_halves
+from translate.evaluation.uncertainty import Estimate, bootstrap, estimate_from_halves, mean_interval, random_halves
 
 
 def test_the_mean_and_its_bootstrap_error():
@@ -49,7 +51,8 @@ def test_halves_give_the_error_of_a_mean(count):
     """The mean of m of n values varies by s²/n · (n − m)/m, so that the factor m/(n − m) leaves s²/n."""
     values = np.random.default_rng(0).standard_normal(count)
     means = [values[rows].mean() for rows, _ in random_halves(count, 10, 0, 600)]
-    assert half_error(means, count) == pytest.approx(values.std(ddof=1) / math.sqrt(count), rel=0.08)
+    error = estimate_from_halves(float(values.mean()), means, count).error
+    assert error == pytest.approx(values.std(ddof=1) / math.sqrt(count), rel=0.08)
 
 
 def test_halves_are_drawn_without_replacement_and_few_images_have_none():
@@ -57,4 +60,4 @@ def test_halves_are_drawn_without_replacement_and_few_images_have_none():
         assert len(set(x)) == 4
         assert len(set(y)) == 3
     assert random_halves(3, 100, 0, 5) == []
-    assert half_error([], 3) is None
+    assert estimate_from_halves(1.0, [], 3) == Estimate(1.0)

@@ -19,7 +19,7 @@ from translate.data import layouts
 from translate.data.split import Split
 from translate.errors import UsageError
 from translate.evaluation import extractors, protocol
-from translate.evaluation.cases import EvaluationOptions, case_from_split, find_hidden_pairs
+from translate.evaluation.cases import EvaluationOptions, HeldOutData, case_from_split, find_hidden_pairs
 from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
 from translate.evaluation.metrics import METRICS
 from translate.run_folder import METRICS_FILE
@@ -119,10 +119,7 @@ class ValidationEvaluator:
         case = case_from_split(
             ready,
             None,
-            self.root,
-            self.validation_set.name,
-            self.validation_set.split,
-            self.cfg.direction,
+            HeldOutData(self.root, self.validation_set.name, self.validation_set.split, self.cfg.direction),
             EvaluationOptions(),
             check_stopping,
         )

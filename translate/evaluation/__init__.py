@@ -1,1 +1,1 @@
-"""How good translations are."""
+"""Metrics of translations: their values, their uncertainty and the record of how they were measured."""

@@ -1,4 +1,4 @@
-"""Faults that a network adds to a whole set of translations, against a set of real images of the same domain."""
+"""Metrics of artefacts that a network adds to a set of translations, against real images of the same domain."""
 
 import torch
 from torch import Tensor
@@ -7,41 +7,42 @@ from translate.errors import DataError
 from translate.evaluation.input_checks import check_count, check_side, to_levels, to_uint8_batch
 from translate.evaluation.uncertainty import Estimate, bootstrap
 
-LEAST_SIDE = 16
-"""Pixels below which the rows next to Nyquist's are no high frequencies any more."""
+MIN_SIDE = 16
+"""Smallest side in pixels. Below it the rows next to the Nyquist row are no high frequencies any more."""
 
 CHUNK = 16
-"""Images that are worked on at a time."""
+"""Images that are processed at a time."""
 
 
 def checkerboard(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimate]:
-    """`checkerboard`: energy of the finest patterns in translations over that in real images; 1 is as in real ones.
+    """Return `checkerboard`, the energy of the finest patterns in translations divided by that in real images.
 
     Strided and transposed convolutions leave patterns of a period of two pixels (Odena, Dumoulin and Olah, "Deconvolution
-    and checkerboard artifacts", Distill 2016), which are lines at the Nyquist frequency in the spectrum. Above 1: patterns;
-    well below 1: blur. Images (N, C, H, W) and (M, C, H, W), uint8 or in [-1, 1], sides of at least 16 pixels, at least 2 a
-    set. The error is a bootstrap's over images.
+    and checkerboard artifacts", Distill 2016), which are lines at the Nyquist frequency in the spectrum. 1: as in real
+    images; above 1: patterns; well below 1: blur. The images are (N, C, H, W) and (M, C, H, W), uint8 or in [-1, 1], with
+    sides of at least 16 pixels and at least 2 in a set. The error is that of a bootstrap over images. DataError for images
+    that are too few, too small or of two sizes, and where the real images have no fine structure.
     """
     energies = [_energies(images, which) for images, which in ((real, "real"), (fake, "translated"))]
     if real.shape[1:] != fake.shape[1:]:
         raise DataError(
-            f"checkerboard: images of unlike shapes, {tuple(real.shape[1:])} and {tuple(fake.shape[1:])}; "
-            "it compares images of one size"
+            f"checkerboard: images of different shapes, {tuple(real.shape[1:])} and {tuple(fake.shape[1:])}; "
+            "the metric compares images of one size"
         )
     if energies[0].sum() == 0:
-        raise DataError("checkerboard: the real images have no fine structure at all; it needs photos of the domain")
+        raise DataError("checkerboard: the real images have no fine structure; give photos of the domain")
     return {"checkerboard": bootstrap(lambda real, fake: (fake / real)[..., 0], *energies, seed=seed)}
 
 
 def _energies(images: Tensor, which: str) -> Tensor:
     check_count(len(images), 2, "checkerboard", which)
-    check_side(images, LEAST_SIDE, "checkerboard")
+    check_side(images, MIN_SIDE, "checkerboard")
     chunks = to_uint8_batch(images, "checkerboard").split(CHUNK)
     return torch.cat([nyquist_energy(chunk.double()) for chunk in chunks])[:, None].cpu()
 
 
 def nyquist_energy(x: Tensor) -> Tensor:
-    """Mean square that lies at and next to the Nyquist row and column of the spectrum: (N, C, H, W) float → (N,).
+    """Return the mean square at and next to the Nyquist row and column of the spectrum: (N, C, H, W) float → (N,).
 
     A Hann window keeps the image's borders from leaking there. It spreads a frequency over its two neighbours and no farther
     (Harris, "On the use of windows for harmonic analysis", Proc. IEEE 66, 1978, sec. V-B), so that a checkerboard of
@@ -57,18 +58,19 @@ def nyquist_energy(x: Tensor) -> Tensor:
 
 
 def _near_nyquist(side: int) -> Tensor:
-    """Which of the frequencies k / side are at most 1 / side below one half."""
+    """Return a mask (side,) of the frequencies k / side that are at most 1 / side below one half."""
     steps = (torch.fft.fftfreq(side, dtype=torch.float64) * side).abs()
     return steps >= side / 2 - 1
 
 
 def colour(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimate]:
-    """`colour_shift`: ΔE between the mean colours of the two sets; `colour_spread`: between their colours' deviations.
+    """Return `colour_shift`, ΔE between the mean colours of two sets, and `colour_spread`, between their standard deviations.
 
     ΔE is the distance in CIE 1976 L*a*b* (ISO/CIE 11664-4), of which about 2.3 can just be seen (Mahy, Van Eycken and
     Oosterlinck, 1994). Mean and deviation of each channel are the colour statistics of Reinhard et al., "Color transfer
-    between images", IEEE CG&A 21 (2001), sec. 2. At least 0, lower is closer. sRGB or grey images (N, C, H, W), uint8 or in
-    [-1, 1], at least 2 a set, of any sizes. The error is a bootstrap's over images.
+    between images", IEEE CG&A 21 (2001), sec. 2. At least 0, lower is closer. The images are sRGB or grey, (N, C, H, W),
+    uint8 or in [-1, 1], at least 2 in a set, of any sizes. The error is that of a bootstrap over images. DataError for
+    fewer images and for other numbers of channels than 1 and 3.
     """
     real_moments, fake_moments = _lab_moments(real, "real"), _lab_moments(fake, "translated")
     return {
@@ -82,12 +84,12 @@ def colour(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimate]:
 
 
 def _lab_moments(images: Tensor, which: str) -> Tensor:
-    """(N, 6): the mean of L*, a* and b* over each image, and of their squares."""
+    """Return the means of L*, a* and b* over each image, and of their squares: (N, 6)."""
     from kornia.color import rgb_to_lab  # takes a second to import
 
     check_count(len(images), 2, "colour", which)
     if images.shape[1] not in (1, 3):
-        raise DataError(f"colour: {which} images of {images.shape[1]} channels; it takes 1 or 3")
+        raise DataError(f"colour: {which} images of {images.shape[1]} channels; the metric takes 1 or 3")
     moments = []
     for chunk in images.split(CHUNK):
         lab = rgb_to_lab(to_levels(chunk, "colour").expand(-1, 3, -1, -1) / 255).flatten(2)
@@ -96,5 +98,5 @@ def _lab_moments(images: Tensor, which: str) -> Tensor:
 
 
 def _deviation(moments: Tensor) -> Tensor:
-    """Of each channel over all pixels of a set: (..., 6) → (..., 3)."""
+    """Return the standard deviation of each channel over all pixels of a set: (..., 6) → (..., 3)."""
     return (moments[..., 3:] - moments[..., :3].square()).clamp(min=0).sqrt()

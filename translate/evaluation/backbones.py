@@ -1,7 +1,7 @@
-"""The networks behind the feature extractors, built from the content of their published weight files.
+"""Backbones of the feature extractors, built from the contents of their published weight files.
 
-Each takes images (N, 3, H, W) uint8 of the size that its extractor states and gives features (N, D) and, of classifiers,
-logits (N, K): both float32.
+Each takes images (N, 3, H, W) uint8 of the size that its extractor states and returns features (N, D) and, for
+classifiers, logits (N, K), both float32.
 """
 
 import io
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torchvision.models import VisionTransformer
 
 BackboneOutput = tuple[Tensor, Tensor | None]
-"""Features, and the logits of classifiers."""
+"""Features (N, D), and logits (N, K) of a classifier or None."""
 
 # EfficientNet-Lite0.
 
@@ -35,7 +35,7 @@ _STAGES = (  # expansion, channels, repeats, kernel, stride: Tan & Le 2019, tabl
 class EfficientNetLite0(nn.Module):
     """EfficientNet-B0 (Tan & Le 2019, table 1) without squeeze-and-excitation and with ReLU6, 224 px, 1000 classes.
 
-    Features are the 1280 means of the last maps.
+    Features are the 1280 means of the last feature maps.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def efficientnet_lite0(weights: bytes) -> nn.Module:
-    """EfficientNet-Lite0 with the weights of ml-illustrated, which TensorFlow's were converted to."""
+    """Build EfficientNet-Lite0 with the weights of ml-illustrated, which were converted from TensorFlow's."""
     network, state = EfficientNetLite0(), torch.load(io.BytesIO(weights), weights_only=True)
     names = network.state_dict()  # the file has other names for the layers, but the same order
     network.load_state_dict(dict(zip(names, state.values(), strict=True)))
@@ -62,7 +62,7 @@ def efficientnet_lite0(weights: bytes) -> nn.Module:
 
 
 def _conv(cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:
-    """Convolution, norm and ReLU6; padded as TensorFlow does: at stride 2 more on the right and at the bottom."""
+    """Build a convolution, norm and ReLU6, padded as in TensorFlow: at stride 2 more on the right and at the bottom."""
     low, high = ((kernel - stride) // 2, (kernel - 1) // 2)
     conv = nn.Conv2d(cin, cout, kernel, stride, groups=groups, bias=False)
     layers = [nn.ZeroPad2d((low, high, low, high)), conv, nn.BatchNorm2d(cout, eps=1e-3)]
@@ -75,7 +75,7 @@ class _Residual(nn.Sequential):
 
 
 def _mobile_block(cin: int, cout: int, expansion: int, kernel: int, stride: int) -> nn.Sequential:
-    """Inverted residual (Sandler 2018, fig. 3): widen, convolve each channel, narrow."""
+    """Build an inverted residual block (Sandler 2018, fig. 3): widen, convolve each channel, narrow."""
     wide = cin * expansion
     widen = [_conv(cin, wide)] if expansion > 1 else []
     layers = [*widen, _conv(wide, wide, kernel, stride, groups=wide), _conv(wide, cout, act=False)]
@@ -86,7 +86,7 @@ def _mobile_block(cin: int, cout: int, expansion: int, kernel: int, stride: int)
 
 
 class _Fidelity(nn.Module):
-    """A network of torch-fidelity, asked for features and maybe logits."""
+    """Adapter of a network of torch-fidelity that returns features, and logits if it has them."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -98,18 +98,19 @@ class _Fidelity(nn.Module):
 
 
 def inception(weights: bytes) -> nn.Module:
-    """TensorFlow's Inception-v3 of 2015, which FID, KID and the Inception Score are defined on; it resizes by itself.
+    """Build TensorFlow's Inception-v3 of 2015, which FID, KID and the Inception Score are defined on.
 
-    Features are the 2048 means of the last maps; the logits are without their bias, as the Inception Score has them.
+    It resizes images itself. Features are the 2048 means of the last feature maps; the logits are those without bias, as the
+    Inception Score takes them.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    wanted = ["2048", "logits_unbiased"]
-    return _Fidelity(FeatureExtractorInceptionV3("inception-v3-compat", wanted, io.BytesIO(weights)))
+    outputs = ["2048", "logits_unbiased"]
+    return _Fidelity(FeatureExtractorInceptionV3("inception-v3-compat", outputs, io.BytesIO(weights)))
 
 
 def clip(weights: bytes) -> nn.Module:
-    """The image encoder of CLIP ViT-B/32 (Radford 2021): features are its 512 embedding values."""
+    """Build the image encoder of CLIP ViT-B/32 (Radford 2021); features are its 512 embedding values."""
     from torch_fidelity.feature_extractor_clip import FeatureExtractorCLIP
 
     with warnings.catch_warnings():
@@ -123,7 +124,9 @@ _PATCH, _GRID = 14, 16  # 224 px
 _OFFSET = 0.1  # DINOv2 adds it to the sides of the grid before it resizes the embedding
 
 
-class _Dino(nn.Module):
+class _DinoV2(nn.Module):
+    """Vision transformer with the input normalization of ImageNet."""
+
     def __init__(self, network: "VisionTransformer") -> None:
         super().__init__()
         self.network = network
@@ -136,8 +139,8 @@ class _Dino(nn.Module):
 
 
 def dinov2(weights: bytes) -> nn.Module:
-    """DINOv2 ViT-S/14 (Oquab 2023) in torchvision's transformer: features are the 384 values of the class token."""
-    from torchvision.models import VisionTransformer  # seconds to import, and no other extractor needs it
+    """Build DINOv2 ViT-S/14 (Oquab 2023) from torchvision's transformer; features are the 384 values of the class token."""
+    from torchvision.models import VisionTransformer  # takes seconds to import, and no other extractor needs it
 
     state = torch.load(io.BytesIO(weights), weights_only=True)
     width, depth = state["cls_token"].shape[2], 1 + max(int(key.split(".")[1]) for key in state if "blocks." in key)
@@ -147,7 +150,7 @@ def dinov2(weights: bytes) -> nn.Module:
     )  # fmt: skip
     network.heads = nn.Sequential()
     network.load_state_dict(_torchvision_names(state, depth))
-    return _Dino(network)
+    return _DinoV2(network)
 
 
 _DINO_NAMES = {
@@ -158,14 +161,14 @@ _DINO_NAMES = {
     "mlp.0.": "mlp.fc1.",
     "mlp.3.": "mlp.fc2.",
 }
-"""torchvision's names of the parts of a block → DINOv2's."""
+"""Names of a block's layers in torchvision → in DINOv2."""
 
 _DINO_SCALES = {"self_attention.out_proj.": "ls1", "mlp.3.": "ls2"}
-"""The last layer of each branch → the scales of its outputs, which torchvision's blocks do not have."""
+"""Last layer of each branch → the scales of its outputs, which torchvision's blocks do not have."""
 
 
 def _torchvision_names(state: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """DINOv2's weights as those of torchvision's transformer, the scales multiplied into the layers before them."""
+    """Return DINOv2's weights under torchvision's names, with the scales multiplied into the layers before them."""
     renamed = {
         "class_token": state["cls_token"],
         "encoder.pos_embedding": _resized_grid(state["pos_embed"]),
@@ -183,7 +186,7 @@ def _torchvision_names(state: dict[str, Tensor], depth: int) -> dict[str, Tensor
 
 
 def _resized_grid(embedding: Tensor) -> Tensor:
-    """The position embedding (1, 1 + M², D) for a grid of _GRID, resized as DINOv2 does."""
+    """Resize a position embedding (1, 1 + M², D) to a grid of side _GRID as DINOv2 does."""
     token, grid = embedding[:, :1], embedding[:, 1:]
     side = round(grid.shape[1] ** 0.5)
     maps = grid.reshape(1, side, side, -1).permute(0, 3, 1, 2)

@@ -1,8 +1,7 @@
-"""What an evaluation judges: translations of held-out images, or a folder of images; and what they are held against."""
+"""Cases to evaluate: a model on held-out images, or a folder of images, with the real images to compare them with."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import groupby, islice
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +15,54 @@ from translate.data import layouts
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_data
-from translate.evaluation.evaluator import Subject, TranslateFn
-from translate.evaluation.image_sets import ImageSet, ReadOptions
+from translate.evaluation.evaluator import Subject
+from translate.evaluation.image_sets import ImageSet, ReadOptions, batch_by_size
+from translate.evaluation.input_checks import TranslateFn
+from translate.evaluation.label_data import LabelTask
 from translate.run_folder import run_of_model
 from translate.trained.folder import TrainedModel
 from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator, pad_to_size_rule
 
 REFERENCE_SIZE = 256
-"""What the reference's test resizes to; for models that do not say at which size they were trained."""
+"""Size that the reference resizes test images to, for models that do not say at which size they were trained."""
 
 HELD_OUT_SPLITS = ("test", "val")
-"""Where held-out images are looked for, in this order."""
+"""Splits of held-out images, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True)
 class EvaluationCase:
-    """A subject, and what is to be said of it."""
+    """Subject of an evaluation with what its results say of it."""
 
     subject: Subject
     read_options: ReadOptions
-    """How its images were read."""
+    """Options with which the real and the translated images are read."""
     data: dict[str, Any]
-    """For the protocol: which images these are."""
+    """Entries of the protocol that say which images these are."""
     provenance: dict[str, Any]
-    """What is judged."""
+    """Entries of the results that say what was evaluated: a model, or a folder."""
     run_folder: Path | None = None
-    """The run folder, if the model lies in one."""
+    """Run folder of the model, if it lies in one."""
+
+
+@dataclass(frozen=True)
+class HeldOutData:
+    """Held-out images of a data folder."""
+
+    root: Path
+    """Data folder."""
+    name: str
+    """Name of the split: test, val or train."""
+    split: Split
+    """Images of the two domains."""
+    direction: str
+    """Direction in which the two domains are read: a2b or b2a."""
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """Options of an evaluation. Raises UsageError that names the flag where a value is not possible."""
+    """Options of an evaluation. UsageError, which names the flag, for a value that is not possible."""
 
     to: str = option("b", "target domain: b; a with a two-way model; the name of a domain with StarGAN", group="Images")
     split: str | None = option(
@@ -78,73 +93,92 @@ class EvaluationOptions:
         config.check_options(self)
 
 
-def case_from_folders(real: Path, fake: Path, choice: EvaluationOptions) -> EvaluationCase:
-    """The images of one folder against those of another; all matched by name, they are pairs as well."""
-    way = ReadOptions(choice.size if isinstance(choice.size, int) else None)
+def case_from_folders(real: Path, fake: Path, options: EvaluationOptions) -> EvaluationCase:
+    """Compare the images of one folder with those of another, as pairs if all match by name.
+
+    DataError where a folder has no images, or one that cannot be read.
+    """
+    read_options = ReadOptions(options.size if isinstance(options.size, int) else None)
     real_refs, fake_refs = image_sets.list_images(real), image_sets.list_images(fake)
     partners = image_sets.match_by_name(fake_refs, real_refs, (fake, real))
-    outputs, known = (
-        image_sets.read_image_set(fake_refs, fake, way),
-        image_sets.read_image_set(partners or real_refs, real, way),
-    )
-    subject = Subject(outputs, known, truth=known if partners else None)
+    outputs = image_sets.read_image_set(fake_refs, fake, read_options)
+    real_images = image_sets.read_image_set(partners or real_refs, real, read_options)
+    subject = Subject(outputs, real_images, truth=real_images if partners else None)
     data = {"data": real.resolve().name, "paired": partners is not None}
-    return EvaluationCase(subject, way, data, {"outputs": str(fake), "sha256": outputs.sha256()})
+    return EvaluationCase(subject, read_options, data, {"outputs": str(fake), "sha256": outputs.sha256()})
 
 
 def case_from_model(
     model: Translator,
     source: TrainedModel | None,
     root: Path,
-    choice: EvaluationOptions,
+    options: EvaluationOptions,
     progress: ProgressCallback,
     say: Callable[[str], None],
 ) -> EvaluationCase:
-    """A model's translations of the held-out images of a data folder. `source`: where the model lies, if it was read."""
-    model.check_target(choice.to)
-    if choice.to not in model.directions:  # "all", or several attributes
-        raise UsageError(f"--to {choice.to}: figures are of one domain; give one of {', '.join(model.directions)}")
-    direction = choice.direction or model.info.direction or "a2b"
-    name, split = _held_out(root, model.method.layout, choice.split, direction, say)
-    if split.label_names:
-        split = split_by_domain(split, choice.to)
-    return case_from_split(model, source, root, name, split, direction, choice, progress)
+    """Translate the held-out images of a data folder with a model.
+
+    `source` is the model as it was read, None for a model in memory. UsageError for a target domain or split that the model
+    or the folder does not have, DataError for images that cannot be used.
+    """
+    model.check_target(options.to)
+    if options.to not in model.directions:  # "all", or several attributes
+        raise UsageError(
+            f"--to {options.to}: an evaluation is of one domain; give one of {', '.join(model.directions)}"
+        )
+    data = _held_out(root, model, options, say)
+    if data.split.label_names:
+        data = replace(data, split=split_by_domain(data.split, options.to))
+    return case_from_split(model, source, data, options, progress)
 
 
 def case_from_split(
-    model: Translator, source: TrainedModel | None, root: Path, name: str, split: Split, direction: str,
-    choice: EvaluationOptions, progress: ProgressCallback,
-) -> EvaluationCase:  # fmt: skip
-    """A model's translations of the images of a split."""
-    split, given = split.swapped() if choice.to == "a" else split, model.source_domain(choice.to)
-    side = _side(choice.size, model.info)
-    channels = {given: model.input_channels(choice.to), choice.to: model.output_channels(choice.to)}
-    ways = {domain: ReadOptions(side, count, model.value_range(domain)) for domain, count in channels.items()}
-    inputs, real = (
-        image_sets.read_image_set(split.a, root, ways[given]),
-        image_sets.read_image_set(split.b, root, ways[choice.to]),
-    )
-    outputs = _translated(model, inputs, choice, progress)
+    model: Translator,
+    source: TrainedModel | None,
+    data: HeldOutData,
+    options: EvaluationOptions,
+    progress: ProgressCallback,
+) -> EvaluationCase:
+    """Translate the images of a split with a model. `source` is the model as it was read, None for a model in memory."""
+    to, given = options.to, model.source_domain(options.to)
+    split = data.split.swapped() if to == "a" else data.split
+    size = _image_size(options.size, model.info)
+    channels = {given: model.input_channels(to), to: model.output_channels(to)}
+    read_options = {domain: ReadOptions(size, count, model.value_range(domain)) for domain, count in channels.items()}
+    inputs = image_sets.read_image_set(split.a, data.root, read_options[given])
+    real = image_sets.read_image_set(split.b, data.root, read_options[to])
+    outputs = _translate_all(model, inputs, options, progress)
+    two_way = given in model.directions and given != to
     subject = Subject(
-        outputs, real, real if split.paired else None, inputs,
-        translate=_by(model, choice.to, choice.seed),
-        translate_back=_by(model, given, choice.seed) if given in model.directions and given != choice.to else None,
-        translate_with_grad=_differentiable(model, choice.to, choice.seed),
+        outputs,
+        real,
+        real if split.paired else None,
+        inputs,
+        translate=_translate_fn(model, to, options.seed),
+        translate_back=_translate_fn(model, given, options.seed) if two_way else None,
+        translate_with_grad=_translate_with_grad(model, to, options.seed),
         train_label_scorer=lambda metric: label_data.train_label_scorer(
-            metric, root, _of_training(root, model, direction, choice.to), split.a, ways[choice.to],
-            Path(choice.labels) if choice.labels else None, seed=choice.seed, device=model.device,
+            LabelTask(
+                metric,
+                data.root,
+                _training_images(model, data, to),
+                split.a,
+                read_options[to],
+                Path(options.labels) if options.labels else None,
+            ),
+            seed=options.seed,
+            device=model.device,
         ),
-    )  # fmt: skip
-    data = {
-        "data": root.resolve().name, "split": name, "layout": model.method.layout, "direction": direction,
-        "to": choice.to, "paired": split.paired, "precision": model.precision.name,
-    }  # fmt: skip
-    return EvaluationCase(
-        subject, ways[choice.to], data, _about(model, source, outputs), run_of_model(source.source) if source else None
     )
+    described = {
+        "data": data.root.resolve().name, "split": data.name, "layout": model.method.layout, "direction": data.direction,
+        "to": to, "paired": split.paired, "precision": model.precision.name,
+    }  # fmt: skip
+    run_folder = run_of_model(source.source) if source else None
+    return EvaluationCase(subject, read_options[to], described, _provenance(model, source, outputs), run_folder)
 
 
-def _about(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
+def _provenance(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
     return {
         "model": str(source.source) if source else None,
         "method": model.info.method,
@@ -154,25 +188,26 @@ def _about(model: Translator, source: TrainedModel | None, outputs: ImageSet) ->
     }
 
 
-def _held_out(
-    root: Path, layout: str, wanted: str | None, direction: str, say: Callable[[str], None]
-) -> tuple[str, Split]:
-    """The split that is asked for, else the held-out one, else that of training; as pairs wherever the names match."""
-    there = [name for name in HELD_OUT_SPLITS if layouts.has_split(root, name)]
-    name = wanted or next(iter(there), "train")
+def _held_out(root: Path, model: Translator, options: EvaluationOptions, say: Callable[[str], None]) -> HeldOutData:
+    """Return the split asked for, else the held-out one, else that of training; as pairs wherever the names match."""
+    layout, direction = model.method.layout, options.direction or model.info.direction or "a2b"
+    present = [name for name in HELD_OUT_SPLITS if layouts.has_split(root, name)]
+    name = options.split or next(iter(present), "train")
     split = layouts.find_split(root, layout, name, direction)
     if name == "train":
-        say(f"{root}: these are training images, which a model knows by heart: its figures on others will be worse")
+        say(
+            f"{root}: these are training images, on which a model does better than on others; add a folder of test images"
+        )
     if layout == "unpaired" and (pairs := find_hidden_pairs(root, name, direction)) is not None:
         say(
-            f"{root}: {name} holds pairs, which training did not see: the truth is known, and figures against it are given too"
+            f"{root}: {name} holds pairs, which the training did not use; metrics against the true images are computed too"
         )
-        return name, pairs
-    return name, split
+        split = pairs
+    return HeldOutData(root, name, split, direction)
 
 
 def find_hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
-    """A split as pairs, where the names match though the method learns without pairs."""
+    """Return a split as pairs, where the names match though the method trains without pairs; else None."""
     try:
         return layouts.find_split(root, "paired", name, direction)
     except DataError:
@@ -180,31 +215,34 @@ def find_hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
 
 
 def split_by_domain(split: Split, to: str) -> Split:
-    """Of many domains: as a the images that are not of domain `to` (or do not have this attribute), as b those that are.
+    """Divide the images of many domains: `b` has those of domain `to`, or with this attribute, and `a` all others.
 
-    DataError where either are none.
+    DataError if `a` or `b` would be empty.
     """
     number = split.label_names.index(to)
-    there = [label[number] == 1 if isinstance(label, tuple) else label == number for label in split.labels]
-    a, b = (tuple(ref for ref, of in zip(split.a, there, strict=True) if of == wanted) for wanted in (False, True))
+    belongs = [label[number] == 1 if isinstance(label, tuple) else label == number for label in split.labels]
+    a, b = (tuple(ref for ref, of in zip(split.a, belongs, strict=True) if of == wanted) for wanted in (False, True))
     if not (a and b):
-        raise DataError(f"no images {'of' if a else 'but those of'} domain {to!r}: there is nothing to compare")
+        raise DataError(
+            f"no images {'of' if a else 'but those of'} domain {to!r}; an evaluation needs images of both kinds"
+        )
     return Split(a, b, paired=False)
 
 
-def _of_training(root: Path, model: Translator, direction: str, to: str) -> tuple[ImageRef, ...]:
-    """The real images of the target domain that a scorer may learn from."""
-    split = layouts.find_split(root, model.method.layout, "train", direction)
+def _training_images(model: Translator, data: HeldOutData, to: str) -> tuple[ImageRef, ...]:
+    """Return the real images of the target domain that a scorer may learn from."""
+    split = layouts.find_split(data.root, model.method.layout, "train", data.direction)
     if split.label_names:
         return split_by_domain(split, to).b
     return split.b if to == "b" else split.a
 
 
-def _side(size: int | str, info: ModelInfo) -> int | None:
-    """Of the square that images are resized to: that of training, so that a model sees what it learned from.
+def _image_size(size: int | str, info: ModelInfo) -> int | None:
+    """Return the side of the square that images are resized to by `--size`; None: no resizing.
 
-    The crop size where the load size is only the enlargement that random crops are cut from, 286 for 256, as the
-    reference's test does; else the load size. None: as they are, where training left them so.
+    "auto" is the size of training, so that a model sees what it learned from: the crop size where the load size is only the
+    enlargement that random crops are cut from, 286 for 256, as in the reference's test; else the load size. It is None where
+    training did not resize.
     """
     if size == "keep" or (size == "auto" and info.preprocess not in (None, "resize_and_crop")):
         return None
@@ -216,31 +254,26 @@ def _side(size: int | str, info: ModelInfo) -> int | None:
     return crop if load == config.default_load_size(crop) else load
 
 
-def _translated(model: Translator, inputs: ImageSet, choice: EvaluationOptions, progress: ProgressCallback) -> ImageSet:
-    """What the model makes of each image, in 8 bits."""
-    made: list[Tensor] = []
+def _translate_all(
+    model: Translator, inputs: ImageSet, options: EvaluationOptions, progress: ProgressCallback
+) -> ImageSet:
+    """Translate each image, in 8 bits."""
+    outputs: list[Tensor] = []
     progress(0, 0, len(inputs))
-    for batch in _batches(inputs, choice.batch_size if model.device.type == "cuda" else 1):
-        outputs = model(torch.cat(batch), choice.to, seed=choice.seed)
-        made.extend(images.quantize(x) for x in outputs)
-        progress(len(made), 0, len(inputs))
-    return ImageSet(inputs.names, tuple(made), formats="8 bits, lossless")
+    normalized = (inputs.normalized(i) for i in range(len(inputs)))
+    for batch in batch_by_size(normalized, options.batch_size if model.device.type == "cuda" else 1):
+        translated = model(torch.cat(batch), options.to, seed=options.seed)
+        outputs.extend(images.quantize(x) for x in translated)
+        progress(len(outputs), 0, len(inputs))
+    return ImageSet(inputs.names, tuple(outputs), formats="8 bits, lossless")
 
 
-def _batches(inputs: ImageSet, batch_size: int) -> Iterator[list[Tensor]]:
-    """(1, C, H, W) each; the images of a batch have one size."""
-    scaled = (inputs.normalized(i) for i in range(len(inputs)))
-    for _, alike in groupby(scaled, key=lambda x: x.shape):
-        while batch := list(islice(alike, batch_size)):
-            yield batch
-
-
-def _by(model: Translator, to: str, seed: int) -> TranslateFn:
+def _translate_fn(model: Translator, to: str, seed: int) -> TranslateFn:
     return lambda x: model(x, to, seed=seed)
 
 
-def _differentiable(model: Translator, to: str, seed: int) -> TranslateFn:
-    """The model with gradients; its noise depends on the seed alone, so that it stays the same when an image changes."""
+def _translate_with_grad(model: Translator, to: str, seed: int) -> TranslateFn:
+    """Return the model with gradients. Its noise depends on the seed alone: it stays the same when an image changes."""
 
     def translate(x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

@@ -1,4 +1,4 @@
-"""Metrics over sets: what each of them needs, whether it can be had, and its figures."""
+"""Evaluator of metrics on sets of images: gives each metric what it needs and collects the values."""
 
 import inspect
 import math
@@ -15,42 +15,41 @@ from translate.errors import DataError, UsageError
 from translate.evaluation import extractors
 from translate.evaluation.extractors import Extractor, Features
 from translate.evaluation.image_sets import ImageSet
+from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_scorers import LabelScorer
 from translate.evaluation.metrics import METRICS, Metric
 from translate.evaluation.uncertainty import Estimate, mean_interval
 
 T = TypeVar("T")
 
-TranslateFn = Callable[[Tensor], Tensor]
-"""(N, C, H, W) in [-1, 1] → the same in the other domain, of the same size."""
-
-ON_INCEPTION = {"fid": "FID", "inception_score": "the Inception Score"}
-"""Metrics whose published meaning is bound to one network; on others they would be another number by the same name."""
+INCEPTION_ONLY = {"fid": "FID", "inception_score": "the Inception Score"}
+"""Metrics that are defined on the Inception network; on another extractor they would be another number by the same name."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged, and what it is held against."""
+    """Images to evaluate, images to compare them with, and the model that made them."""
 
     outputs: ImageSet
+    """Images to evaluate: translations."""
     real: ImageSet
-    """Of the target domain."""
+    """Real images of the target domain."""
     truth: ImageSet | None = None
-    """What each output should be, one by one, where that is known."""
+    """True image of each output, in their order, where it is known."""
     inputs: ImageSet | None = None
-    """What each output was made of, where a model made it."""
+    """Input of each output, in their order, where a model made the outputs."""
     translate: TranslateFn | None = None
     """The model, as it made the outputs."""
     translate_back: TranslateFn | None = None
-    """The way back, if the model has it."""
+    """Translation of outputs to the domain of the inputs, if the model has this direction."""
     translate_with_grad: TranslateFn | None = None
-    """The model again; gradients of what it gives reach what it was given, and its noise stays the same."""
+    """The model with gradients from its output to its input, and with noise that stays the same."""
     train_label_scorer: Callable[[str], tuple[LabelScorer, Tensor]] | None = None
-    """A scorer that learned from the real domain, for a metric of labels, and what the outputs should be read as."""
+    """Train a scorer on real images of the target domain, for the label metric named; also returns the labels of `outputs`."""
 
 
 def resolve_metric(name: str) -> str:
-    """The row of METRICS that gives the figure of this name; UsageError if there is no such."""
+    """Return the row of METRICS of a metric, or of one of its values. UsageError for an unknown name."""
     for row, metric in METRICS.items():
         if name == row or name in metric.keys:
             return row
@@ -58,20 +57,21 @@ def resolve_metric(name: str) -> str:
 
 
 def check_extractor(name: str, extractor: str) -> None:
-    """UsageError where a metric is not defined on the extractor."""
-    if name in ON_INCEPTION and extractor != "inception":
+    """Raise UsageError where a metric is not defined on the extractor."""
+    if name in INCEPTION_ONLY and extractor != "inception":
         raise UsageError(
-            f"--metrics {name}: {ON_INCEPTION[name]} is defined on Inception's features, not on those of {extractor}; ask "
-            f"for kid, or give --extractor inception"
+            f"--metrics {name}: {INCEPTION_ONLY[name]} is defined on Inception's features, not on those of {extractor}; "
+            f"use --metrics kid or --extractor inception"
         )
 
 
 def uses_features(name: str) -> bool:
+    """Return whether a row of METRICS needs an extractor."""
     return METRICS[name].needs in ("features", "logits")
 
 
 def metric_label(key: str, extractor: str | None) -> str:
-    """A figure's name for people: KID-EL0 says that it is KID on the features of EfficientNet-Lite0."""
+    """Return the name of a value for charts and tables: KID-EL0 is KID on the features of EfficientNet-Lite0."""
     row = metric_of_key(key)
     title = METRICS[row].title if row == key else key.replace("_", " ")
     tag = extractors.EXTRACTORS[extractor].tag if extractor and uses_features(row) else ""
@@ -79,35 +79,42 @@ def metric_label(key: str, extractor: str | None) -> str:
 
 
 def metric_of_key(key: str) -> str:
-    """The row that gave a figure; of keys that hold a size, as swd_64, the part before it decides. Unknown ones as they are."""
+    """Return the row of METRICS of a value; `swd_64` belongs to `swd`. An unknown key is returned as it is."""
     rows = (row for row, metric in METRICS.items() if key == row or key in metric.keys or key.startswith(f"{row}_"))
     return next(rows, key)
 
 
 @dataclass
 class Evaluator:
-    """Gives figures on one subject. Features are computed once, when they are first needed."""
+    """Computes metrics of one subject. Features are computed once, when they are first needed."""
 
     subject: Subject
     load_extractor: Callable[[], Extractor]
+    """Load the extractor, called when a metric first needs it."""
     seed: int = 0
+    """Seed of random draws."""
     lpips_weights: Path | None = None
+    """File of LPIPS's backbone; None: where torchvision keeps it."""
     device: torch.device | str = "cpu"
+    """Device of LPIPS."""
     extractor: Extractor | None = None
-    """The one that was used, if a figure needed one."""
+    """The extractor, once a metric has needed it."""
     per_image: dict[str, list[float]] = field(default_factory=dict)
-    """Metric → a value for each output, of metrics that have such."""
+    """Key of a value → its values for each output, of metrics that have one per image."""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Row of METRICS → how it was computed."""
+    """Row of METRICS → the settings it was computed with."""
 
     def compute(self, name: str) -> dict[str, Estimate]:
-        """The figures of a row of METRICS; DataError or UsageError if they cannot be had of the subject."""
+        """Compute a row of METRICS: its values by key. DataError or UsageError if the subject lacks what it needs."""
         metric = METRICS[name]
-        self.settings[name] = _defaults(metric.function)
-        return _WAYS[metric.needs](self, name, metric)
+        self.settings[name] = _default_settings(metric.function)
+        return _COMPUTE[metric.needs](self, name, metric)
 
     def per_image_rows(self) -> list[dict[str, Any]]:
-        """For each output its name and its own values; what is not finite, as the PSNR of equal images, is None."""
+        """Return the name of each output with its own values; the list is empty if no metric had values per image.
+
+        Values that are not finite, as the PSNR of equal images, are None.
+        """
         rows = [dict[str, Any](name=name) for name in self.subject.outputs.names] if self.per_image else []
         for key, values in self.per_image.items():
             for row, value in zip(rows, values, strict=True):
@@ -115,80 +122,85 @@ class Evaluator:
         return rows
 
     def _pairs(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        return self._means({name: self._to_truth(name, metric.function)})
+        return self._means({name: self._compare_with_truth(name, metric.function)})
 
     def _weighted_pairs(self, name: str, metric: Metric) -> dict[str, Estimate]:
         scorer = metric.function(self.lpips_weights, self.device)
         self.settings[name] = {"network": scorer.name, "sha256": scorer.sha256}
-        return self._means({name: self._to_truth(name, scorer)})
+        return self._means({name: self._compare_with_truth(name, scorer)})
 
-    def _to_truth(self, name: str, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _compare_with_truth(self, name: str, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         if self.subject.truth is None:
             raise DataError(
-                f"{name}: needs the true image of each output: files with A and B side by side, or folders whose names match"
+                f"{name}: needs the true image of each output; give files with A and B side by side, or folders whose names "
+                "match"
             )
         return torch.cat([distance(x, y) for x, y in zip(self.subject.outputs, self.subject.truth, strict=True)])
 
     def _inputs(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        pairs = zip(_needed(self.subject.inputs, name), self.subject.outputs, strict=True)
+        pairs = zip(_require(self.subject.inputs, name), self.subject.outputs, strict=True)
         return self._means({name: torch.cat([metric.function(x, y) for x, y in pairs])})
 
     def _features(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        self._note_extractor(name)
-        return metric.function(self._real.features, self._fake.features, seed=self.seed)
+        self._record_extractor(name)
+        return metric.function(self._real_features.features, self._output_features.features, seed=self.seed)
 
     def _logits(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        self._note_extractor(name)
-        return metric.function(self._fake.logits, seed=self.seed)
+        self._record_extractor(name)
+        return metric.function(self._output_features.logits, seed=self.seed)
 
     def _images(self, name: str, metric: Metric) -> dict[str, Estimate]:
         return metric.function(self.subject.real.stack(name), self.subject.outputs.stack(name), seed=self.seed)
 
     def _translator(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        translate = _needed(self.subject.translate_with_grad, name)
-        return self._means(self._over_inputs(name, lambda x: metric.function(x, translate, seed=self.seed)))
+        translate = _require(self.subject.translate_with_grad, name)
+        return self._means(self._map_inputs(name, lambda x: metric.function(x, translate, seed=self.seed)))
 
     def _round_trip(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        there, back = _needed(self.subject.translate, name), self.subject.translate_back
-        if back is None:
+        translate, translate_back = _require(self.subject.translate, name), self.subject.translate_back
+        if translate_back is None:
             raise UsageError(f"{name}: needs a model that translates both ways; this one has one direction")
-        return self._means(self._over_inputs(name, lambda x: metric.function(x, there, back)))
+        return self._means(self._map_inputs(name, lambda x: metric.function(x, translate, translate_back)))
 
     def _labels(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        scorer, labels = _needed(self.subject.train_label_scorer, name)(name)
+        scorer, labels = _require(self.subject.train_label_scorer, name)(name)
         self.settings[name] = {"classes": scorer.classes, "sha256": scorer.sha256}
         return metric.function(scorer, self.subject.outputs.stack(name), labels, seed=self.seed)
 
-    def _over_inputs(self, name: str, function: Callable[[Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        inputs = _needed(self.subject.inputs, name)
-        found = [function(inputs.normalized(i)) for i in range(len(inputs))]
-        return {key: torch.cat([values[key].cpu() for values in found]) for key in found[0]}
+    def _map_inputs(self, name: str, function: Callable[[Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        inputs = _require(self.subject.inputs, name)
+        results = [function(inputs.normalized(i)) for i in range(len(inputs))]
+        return {key: torch.cat([values[key].cpu() for values in results]) for key in results[0]}
 
     def _means(self, values: Mapping[str, Tensor]) -> dict[str, Estimate]:
         self.per_image |= {key: each.tolist() for key, each in values.items()}
         return {key: mean_interval(each, self.seed) for key, each in values.items()}
 
-    def _note_extractor(self, name: str) -> None:
-        used = self._loaded
-        check_extractor(name, used.name)
-        self.settings[name] |= {"extractor": used.name, "sha256": used.sha256, "resize": used.spec.resize}
+    def _record_extractor(self, name: str) -> None:
+        extractor = self._loaded_extractor
+        check_extractor(name, extractor.name)
+        self.settings[name] |= {
+            "extractor": extractor.name,
+            "sha256": extractor.sha256,
+            "resize": extractor.spec.resize,
+        }
 
     @property
-    def _loaded(self) -> Extractor:
+    def _loaded_extractor(self) -> Extractor:
         if self.extractor is None:
             self.extractor = self.load_extractor()
         return self.extractor
 
     @cached_property
-    def _real(self) -> Features:
-        return self._loaded(x[0].permute(1, 2, 0).numpy() for x in self.subject.real)
+    def _real_features(self) -> Features:
+        return self._loaded_extractor(x[0].permute(1, 2, 0).numpy() for x in self.subject.real)
 
     @cached_property
-    def _fake(self) -> Features:
-        return self._loaded(x[0].permute(1, 2, 0).numpy() for x in self.subject.outputs)
+    def _output_features(self) -> Features:
+        return self._loaded_extractor(x[0].permute(1, 2, 0).numpy() for x in self.subject.outputs)
 
 
-_WAYS: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
+_COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
     "pairs": Evaluator._pairs,
     "pairs, weights": Evaluator._weighted_pairs,
     "inputs": Evaluator._inputs,
@@ -199,16 +211,16 @@ _WAYS: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
     "round trip": Evaluator._round_trip,
     "labels": Evaluator._labels,
 }
-"""What a metric needs → how the judge calls it."""
+"""Row of NEEDS → method that computes a metric with such needs."""
 
 
-def _needed(value: T | None, name: str) -> T:
+def _require(value: T | None, name: str) -> T:
     if value is None:
         raise UsageError(f"{name}: needs a model and its inputs: translate evaluate MODEL ROOT")
     return value
 
 
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """The settings of a metric: its arguments that have a default."""
+def _default_settings(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the settings of a metric: its arguments that have a default, except the seed."""
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "seed"}

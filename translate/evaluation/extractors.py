@@ -1,10 +1,9 @@
-"""Feature extractors: which network a figure was measured with, by name and by the SHA-256 of its weights.
+"""Feature extractors: pretrained networks by name and by the SHA-256 of their weights.
 
-Nothing is ever downloaded: weights come with an installed package, or in a file that the user names. Only the published
-files are taken, so that a name always means the same numbers.
+Nothing is downloaded: weights come with an installed package, or in a file that the user names. Only the published files
+are accepted, so that a name always means the same numbers.
 """
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,28 +15,30 @@ from torch import Tensor, nn
 from translate import images
 from translate.errors import DataError, UsageError
 from translate.evaluation import backbones
+from translate.evaluation.image_sets import batch_by_size
 from translate.nn.pretrained import PublishedWeights, is_installed, read_weights, torch_hub_path
 
 BATCH = 16
-"""Images that the network is given at a time."""
+"""Images in a batch of the network."""
 
 
 @dataclass(frozen=True)
 class ExtractorSpec:
-    """A row of EXTRACTORS."""
+    """Row of EXTRACTORS: a network with its published weights."""
 
     build: Callable[[bytes], nn.Module]
+    """Build the network from the contents of the weights' file."""
     weights: PublishedWeights
     tag: str
-    """Behind a metric's name for people, as in KID-EL0; empty where the metric is defined on this network."""
+    """Suffix of a metric's name, as in KID-EL0; "" where the metric is defined on this network."""
     side: int | None
-    """Pixels of the square that images are resized to; None: the network does that."""
+    """Side of the square that images are resized to; None: the network resizes them."""
     resize: str
-    """The filter, for the protocol."""
+    """Filter and size of the resizing, for the protocol."""
     package: str = ""
     """Import name of the package that must be installed, beside torch and torchvision."""
     packaged_weights: Callable[[], Path] | None = None
-    """Where the package has the weights, if it brings them."""
+    """Return the file of the weights in an installed package, if one brings them."""
 
 
 def _lite0_file() -> Path:
@@ -87,21 +88,21 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
     "dinov2": ExtractorSpec(backbones.dinov2, _DINOV2, "DINOv2", 224, _BICUBIC),
     "clip": ExtractorSpec(backbones.clip, _CLIP, "CLIP", 224, _BICUBIC, "torch_fidelity"),
 }
-"""The extractors. `inception` is the only one that FID and the Inception Score are defined on."""
+"""Table of the extractors. FID and the Inception Score are defined on `inception` alone."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What an extractor sees in N images."""
+    """Outputs of an extractor for N images."""
 
     features: np.ndarray
-    """(N, D) float32."""
+    """Features (N, D) float32."""
     logits: np.ndarray | None
-    """(N, K) float32, of classifiers."""
+    """Logits (N, K) float32 of a classifier, else None."""
 
 
 class Extractor:
-    """A network with its published weights, on a device: pictures → features."""
+    """Feature extractor: a network with its published weights, on a device."""
 
     def __init__(self, name: str, network: nn.Module, device: torch.device | str = "cpu") -> None:
         self.name, self.spec, self.device = name, EXTRACTORS[name], torch.device(device)
@@ -109,60 +110,61 @@ class Extractor:
 
     @property
     def sha256(self) -> str:
-        """Of the weights' file."""
+        """SHA-256 of the weights' file."""
         return self.spec.weights.sha256
 
-    def __call__(self, pictures: Iterable[np.ndarray], batch_size: int = BATCH) -> Features:
-        """Features of (H, W, 1 or 3) uint8 pictures of any sizes, in their order."""
+    def __call__(self, pixels: Iterable[np.ndarray], batch_size: int = BATCH) -> Features:
+        """Return the features of images (H, W, 1 or 3) uint8 of any sizes, in their order.
+
+        DataError for images of other numbers of channels.
+        """
         with torch.inference_mode():
-            outputs = [self.network(batch.to(self.device)) for batch in self._batches(pictures, batch_size)]
+            outputs = [self.network(batch.to(self.device)) for batch in self._batches(pixels, batch_size)]
         features = np.concatenate([features.cpu().numpy() for features, _ in outputs])
         logits = [logits.cpu().numpy() for _, logits in outputs if logits is not None]
         return Features(features, np.concatenate(logits) if logits else None)
 
-    def _batches(self, pictures: Iterable[np.ndarray], batch_size: int) -> Iterator[Tensor]:
-        """(N, 3, H, W) uint8; the pictures of one batch have one size."""
-        prepared = (self._prepared(picture) for picture in pictures)
-        for _, alike in itertools.groupby(prepared, key=np.shape):
-            while batch := list(itertools.islice(alike, batch_size)):
-                yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
+    def _batches(self, pixels: Iterable[np.ndarray], batch_size: int) -> Iterator[Tensor]:
+        """Yield batches (N, 3, H, W) uint8 of images of one size."""
+        for batch in batch_by_size(map(self._preprocess, pixels), batch_size):
+            yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2)
 
-    def _prepared(self, picture: np.ndarray) -> np.ndarray:
-        """(side, side, 3)."""
-        if picture.shape[2] not in (1, 3):
-            raise DataError(f"{self.name}: images of {picture.shape[2]} channels; it takes grey and colour ones")
-        colour = picture if picture.shape[2] == 3 else picture.repeat(3, axis=2)
+    def _preprocess(self, pixels: np.ndarray) -> np.ndarray:
+        """Return an image in colour and at the size of the network: (side, side, 3)."""
+        if pixels.shape[2] not in (1, 3):
+            raise DataError(f"{self.name}: images of {pixels.shape[2]} channels; the extractor takes 1 or 3")
+        colour = pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2)
         return colour if self.spec.side is None else images.resize(colour, self.spec.side, self.spec.side)
 
 
 def find_extractor(name: str) -> ExtractorSpec:
-    """A row of EXTRACTORS; UsageError if there is no such."""
+    """Return a row of EXTRACTORS. UsageError for an unknown name."""
     if name not in EXTRACTORS:
         raise UsageError(f"--extractor {name}: unknown; possible: {', '.join(EXTRACTORS)}")
     return EXTRACTORS[name]
 
 
 def is_available(name: str) -> bool:
-    """Whether an extractor can be loaded without naming a file."""
-    kind = find_extractor(name)
-    return not _lacks_package(kind) and _default_path(kind).is_file()
+    """Return whether an extractor can be loaded without naming a file."""
+    spec = find_extractor(name)
+    return not _lacks_package(spec) and _default_path(spec).is_file()
 
 
 def load_extractor(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Extractor:
-    """A row of EXTRACTORS with its published weights: the file given, else from its package or torch's folder.
+    """Load an extractor with its published weights: the file given, else that of its package or of torch's folder.
 
-    UsageError without the package, ModelError without the file or where it is another one.
+    UsageError if its package is not installed, ModelError if the file is missing or is another one.
     """
-    kind = find_extractor(name)
-    if _lacks_package(kind):
-        raise UsageError(f"--extractor {name}: {kind.package} is not installed; install image-translate[metrics]")
-    content, _ = read_weights(weights or _default_path(kind), kind.weights, f"--extractor {name}", "--weights")
-    return Extractor(name, kind.build(content), device)
+    spec = find_extractor(name)
+    if _lacks_package(spec):
+        raise UsageError(f"--extractor {name}: {spec.package} is not installed; install image-translate[metrics]")
+    content, _ = read_weights(weights or _default_path(spec), spec.weights, f"--extractor {name}", "--weights")
+    return Extractor(name, spec.build(content), device)
 
 
-def _lacks_package(kind: ExtractorSpec) -> bool:
-    return bool(kind.package) and not is_installed(kind.package)
+def _lacks_package(spec: ExtractorSpec) -> bool:
+    return bool(spec.package) and not is_installed(spec.package)
 
 
-def _default_path(kind: ExtractorSpec) -> Path:
-    return kind.packaged_weights() if kind.packaged_weights else torch_hub_path(kind.weights.file)
+def _default_path(spec: ExtractorSpec) -> Path:
+    return spec.packaged_weights() if spec.packaged_weights else torch_hub_path(spec.weights.file)

@@ -1,4 +1,4 @@
-"""Small separable filters."""
+"""Separable filters of a few pixels."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,8 @@ from torch import Tensor
 
 
 def separable_filter(x: Tensor, weights: Sequence[float]) -> Tensor:
-    """x (N, C, H, W) weighed by a window of k × k, the same weights along both axes → (N, C, H − k + 1, W − k + 1).
-
-    As shifted sums: torch's convolutions of one channel take three times as long on the CPU.
-    """
+    """Filter images by k weights along each axis, without padding: (N, C, H, W) → (N, C, H − k + 1, W − k + 1)."""
+    # As shifted sums: torch's convolutions of one channel take three times as long on the CPU
     for axis in (-2, -1):
         length = x.shape[axis] - len(weights) + 1
         total = torch.zeros_like(x.narrow(axis, 0, length))

@@ -1,11 +1,14 @@
-"""The images that figures are about: read alike, in 8 bits, with a fingerprint of what they show."""
+"""Sets of images to evaluate: read in one way, in 8 bits, with a fingerprint of their pixels."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,95 +19,101 @@ from translate.data.split import ImageRef
 from translate.errors import DataError
 from translate.images import ValueRange
 
+ImageArray = TypeVar("ImageArray", Tensor, np.ndarray)
+
 RESIZE_FILTER = "Pillow bicubic, antialiased"
+"""Filter of `ReadOptions.size`, for the protocol."""
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files are read."""
+    """Options of reading image files for an evaluation."""
 
     size: int | None = None
-    """Images are resized to this square; None: they stay as they are."""
+    """Side of the square that images are resized to; None: no resizing."""
     channels: int = 3
-    values: ValueRange | None = None
-    """The stored values that −1 and 1 stand for, where they were declared."""
+    """Number of channels."""
+    value_range: ValueRange | None = None
+    """Stored values that −1 and 1 stand for, if they were declared."""
 
     def preprocessing(self) -> Preprocessing:
+        """Return the preprocessing of the training path that reads images so."""
         size, preprocess = (self.size, "resize_and_crop") if self.size else (1, "none")
-        return Preprocessing(
-            size, size, False, (self.channels, self.channels), preprocess, (self.values, self.values), multiple_of=1
-        )
+        ranges = (self.value_range, self.value_range)
+        return Preprocessing(size, size, False, (self.channels, self.channels), preprocess, ranges, multiple_of=1)
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in the order of their names."""
+    """Images in memory with their names. Iterating yields them in 8 bits, (1, C, H, W) uint8 each."""
 
     names: tuple[str, ...]
+    """Paths of the files below their folder."""
     stored: tuple[Tensor, ...]
-    """(C, H, W) each, uint8, or uint16 or float32 if the file is deeper."""
-    values: ValueRange | None = None
+    """Images (C, H, W), uint8, or uint16 or float32 if the file is deeper."""
+    value_range: ValueRange | None = None
+    """Stored values that −1 and 1 stand for, if they were declared."""
     formats: str = "pixels"
-    """Of the files, as "120 jpg, 3 png"."""
+    """Numbers of files by format, as "120 jpg, 3 png"."""
 
     def __len__(self) -> int:
         return len(self.stored)
 
     def normalized(self, i: int) -> Tensor:
-        """Image i as a model takes it: (1, C, H, W) float32 in [-1, 1]."""
-        return images.normalize(self.stored[i], torch.float32, self.values)[None]
+        """Return image i as a model takes it: (1, C, H, W) float32 in [-1, 1]."""
+        return images.normalize(self.stored[i], torch.float32, self.value_range)[None]
 
     def pixels(self, i: int) -> Tensor:
-        """Image i in 8 bits: (1, C, H, W) uint8."""
-        plain = self.stored[i].dtype == torch.uint8 and self.values is None
+        """Return image i in 8 bits: (1, C, H, W) uint8."""
+        plain = self.stored[i].dtype == torch.uint8 and self.value_range is None
         return self.stored[i][None] if plain else images.quantize(self.normalized(i))
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self.pixels(i) for i in range(len(self)))
 
     def stack(self, metric: str) -> Tensor:
-        """All in 8 bits: (N, C, H, W) uint8. DataError where they are of unlike sizes."""
+        """Return all images in 8 bits: (N, C, H, W) uint8. DataError, which names the metric, for images of different sizes."""
         first = self.stored[0].shape
         for name, image in zip(self.names, self.stored, strict=True):
             if image.shape != first:
                 raise DataError(
                     f"{metric}: {name!r} has {_size(image.shape)} pixels, but {self.names[0]!r} has {_size(first)}; "
-                    f"--size N resizes all to N×N"
+                    f"use --size N to resize all images to N×N"
                 )
         return torch.cat(list(self))
 
     def sha256(self) -> str:
-        """Of what the images show, in 8 bits: independent of their names, order and file format."""
+        """Return the SHA-256 of the pixels in 8 bits; it does not depend on names, order and file format."""
         digests = sorted(hashlib.sha256(f"{tuple(x.shape)}".encode() + x.numpy().tobytes()).digest() for x in self)
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def read_image_set(refs: Sequence[ImageRef], root: Path, way: ReadOptions) -> ImageSet:
-    """The images of some files below a folder. DataError names one that cannot be read: a figure is of the whole set."""
-    recipe, loaded = way.preprocessing(), []
+def read_image_set(refs: Sequence[ImageRef], root: Path, options: ReadOptions) -> ImageSet:
+    """Read some files below a folder. DataError, which names the file, if one cannot be read: metrics are of whole sets."""
+    preprocessing, loaded = options.preprocessing(), []
     for ref in refs:
-        image = load_image(ref, recipe, 0)
+        image = load_image(ref, preprocessing, 0)
         if isinstance(image, images.ImageError):
-            raise DataError(f"{str(ref.path)!r}: {image}; mend or remove it: figures are of the whole set")
+            raise DataError(f"{str(ref.path)!r}: {image}; fix or remove it: metrics are computed on the whole set")
         loaded.append(image.contiguous())
     names = tuple(ref.path.relative_to(root).as_posix() for ref in refs)
-    return ImageSet(names, tuple(loaded), way.values, _formats(refs))
+    return ImageSet(names, tuple(loaded), options.value_range, _formats(refs))
 
 
 def list_images(folder: Path) -> tuple[ImageRef, ...]:
-    """The images of a folder and its subfolders; DataError if there are none."""
+    """Return the images of a folder and its subfolders. DataError if there are none."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give one that holds images")
-    found = images.list_images(folder)
-    if not found:
+        raise DataError(f"{folder}: no such folder; give a folder of images")
+    paths = images.list_images(folder)
+    if not paths:
         raise DataError(f"{folder}: no images in it; readable: {', '.join(sorted(images.READABLE_EXTENSIONS))}")
-    return tuple(map(ImageRef, found))
+    return tuple(map(ImageRef, paths))
 
 
 def match_by_name(
     fake: Sequence[ImageRef], real: Sequence[ImageRef], folders: tuple[Path, Path]
 ) -> list[ImageRef] | None:
-    """For each fake the real image of the same relative path without extension; None unless all have just one."""
+    """Return for each fake the real image of the same relative path without extension; None unless each has exactly one."""
     stems = [[relative_stem(ref.path, root) for ref in refs] for refs, root in zip((fake, real), folders, strict=True)]
     if sorted(stems[0]) != sorted(stems[1]) or len(set(stems[1])) < len(real):
         return None
@@ -112,8 +121,15 @@ def match_by_name(
     return [by_stem[stem] for stem in stems[0]]
 
 
+def batch_by_size(arrays: Iterable[ImageArray], batch_size: int) -> Iterator[list[ImageArray]]:
+    """Yield lists of at most `batch_size` successive images of one shape, in their order."""
+    for _, group in groupby(arrays, key=lambda array: tuple(array.shape)):
+        while batch := list(islice(group, batch_size)):
+            yield batch
+
+
 def _formats(refs: Sequence[ImageRef]) -> str:
-    """As "120 jpg, 3 png"; jpeg is jpg, tif is tiff."""
+    """Return the numbers of files by format, as "120 jpg, 3 png"; jpeg counts as jpg, tif as tiff."""
     counts = Counter(images.ALIASES.get(images.extension(ref.path), images.extension(ref.path)) for ref in refs)
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 

@@ -1,7 +1,7 @@
-"""Whether translations mean what they should: a small net that learned a domain's labels from real images reads them.
+"""Label metrics: small networks are trained to read a domain's labels from real images, and then read translations.
 
 The FCN-score of pix2pix (Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017, sec.
-4.1) with a scorer of our own, known by the hash of its weights. Score real images too: their figure is the ceiling.
+4.1) with a scorer of our own, identified by the hash of its weights. Score real images too: their value is an upper bound.
 """
 
 import hashlib
@@ -12,34 +12,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate import images as pictures
 from translate import keyed_random
 from translate.errors import DataError
 from translate.evaluation.input_checks import check_count, content_keys, to_uint8_batch
 from translate.evaluation.uncertainty import Estimate, bootstrap, mean_interval
+from translate.images import normalize
 from translate.nn.blocks import conv_norm_relu, set_test_time_behaviour
 from translate.nn.init import normal_
 
 IGNORE_INDEX = 255
-"""The label of pixels that count for nothing."""
+"""Label of pixels that are ignored."""
 
 WIDTH = 16
 """Channels of a scorer's first layer."""
 
 BATCH = 16
+"""Images in a batch, in training and in scoring."""
 
 GAIN = WIDTH**-0.5
-"""Deviation of initial weights: a head that starts near 0 lets the last features all learn the same distinction."""
+"""Standard deviation of initial weights: a head that starts near 0 lets the last features all learn the same distinction."""
 
 
 @dataclass(frozen=True)
 class LabelScorer:
-    """A trained net and what it reads."""
+    """Trained network that reads labels from images."""
 
     net: nn.Module
     classes: int
+    """Number of classes."""
     sha256: str
-    """Of its weights: it belongs to every figure the scorer gives."""
+    """SHA-256 of its weights; it belongs to every value that the scorer computes."""
 
 
 def _conv(cin: int, cout: int, stride: int = 1) -> nn.Sequential:
@@ -47,7 +49,7 @@ def _conv(cin: int, cout: int, stride: int = 1) -> nn.Sequential:
 
 
 class Segmenter(nn.Module):
-    """A small U-Net of three scales: (N, C, H, W) in [-1, 1] → logits (N, classes, H, W), of any size."""
+    """U-Net of three scales: (N, C, H, W) in [-1, 1] → logits (N, classes, H, W), of any size."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -62,16 +64,16 @@ class Segmenter(nn.Module):
         fine = self.at_fine(x)
         half = self.at_half(fine)
         quarter = self.at_quarter(half)
-        half = self.up_to_half(torch.cat([half, _resized(quarter, half)], dim=1))
-        return self.head(self.up_to_fine(torch.cat([fine, _resized(half, fine)], dim=1)))
+        half = self.up_to_half(torch.cat([half, _resize_like(quarter, half)], dim=1))
+        return self.head(self.up_to_fine(torch.cat([fine, _resize_like(half, fine)], dim=1)))
 
 
-def _resized(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, like.shape[-2:], mode="bilinear")
+def _resize_like(x: Tensor, other: Tensor) -> Tensor:
+    return F.interpolate(x, other.shape[-2:], mode="bilinear")
 
 
 class Classifier(nn.Module):
-    """Four halvings and a mean: (N, C, H, W) in [-1, 1] → logits (N, classes), of any size."""
+    """Convolutional classifier of four strided layers and a mean: (N, C, H, W) in [-1, 1] → logits (N, classes)."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -86,58 +88,59 @@ class Classifier(nn.Module):
 def train_segmenter(
     images: Tensor, labels: Tensor, classes: int, seed: int = 0, device: torch.device | str = "cpu", steps: int = 1000
 ) -> LabelScorer:
-    """A scorer of images (N, C, H, W), uint8 or in [-1, 1], from labels (N, H, W) of 0 to classes − 1, or IGNORED.
+    """Train a segmenter on images (N, C, H, W), uint8 or in [-1, 1], with labels (N, H, W).
 
-    The weights are a function of the images, the labels, `seed` and `steps`, and of the machine in their last bits; the order
-    of the images plays no part. DataError for labels that do not fit.
+    Labels are 0 to classes − 1, or IGNORE_INDEX. The weights are a function of the images, the labels, `seed` and `steps`,
+    and of the machine in their last bits; the order of the images plays no part. DataError for labels that do not fit.
     """
-    pixels, labels = _checked(images, labels, (len(images), *images.shape[-2:]), classes, "segmentation")
+    pixels, labels = _check_labels(images, labels, (len(images), *images.shape[-2:]), classes, "segmentation")
     net = normal_(Segmenter(images.shape[1], classes), seed, "segmentation", gain=GAIN).to(device)
-    return _scorer(_train(net, pixels, labels, seed, steps), classes)
+    return _hashed_scorer(_train(net, pixels, labels, seed, steps), classes)
 
 
 def train_classifier(
     images: Tensor, labels: Tensor, classes: int, seed: int = 0, device: torch.device | str = "cpu", steps: int = 500
 ) -> LabelScorer:
-    """A scorer of images (N, C, H, W), uint8 or in [-1, 1], from one label an image, (N,) of 0 to classes − 1.
+    """Train a classifier on images (N, C, H, W), uint8 or in [-1, 1], with one label per image, (N,) of 0 to classes − 1.
 
-    Otherwise as `train_segmenter`.
+    All else is as in `train_segmenter`.
     """
-    pixels, labels = _checked(images, labels, (len(images),), classes, "classification")
+    pixels, labels = _check_labels(images, labels, (len(images),), classes, "classification")
     net = normal_(Classifier(images.shape[1], classes), seed, "classification", gain=GAIN).to(device)
-    return _scorer(_train(net, pixels, labels, seed, steps), classes)
+    return _hashed_scorer(_train(net, pixels, labels, seed, steps), classes)
 
 
 def segmentation_score(scorer: LabelScorer, images: Tensor, labels: Tensor, seed: int = 0) -> dict[str, Estimate]:
-    """`pixel_accuracy`, `class_accuracy` and `class_iou` of a segmenter on translations, against the labels they show.
+    """Return `pixel_accuracy`, `class_accuracy` and `class_iou` of a segmenter on translations, against their labels.
 
     Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", CVPR 2015, sec. 5: the share of
-    pixels read rightly, the mean over classes of that share, and the mean over classes of intersection over union. Classes
-    that the labels do not hold are left out. 0 to 1, higher is better; errors are a bootstrap's over images.
+    pixels with the right class, the mean over classes of that share, and the mean over classes of intersection over union.
+    Classes that the labels do not hold are left out. 0 to 1, higher is better; errors are those of a bootstrap over images.
+    DataError for labels and images that do not fit the scorer.
     """
-    pixels, labels = _checked(images, labels, (len(images), *images.shape[-2:]), scorer.classes, "segmentation")
-    read = _read(scorer, pixels, "segmentation")
-    counts = torch.stack([_confusion(*pair, scorer.classes) for pair in zip(labels, read, strict=True)])
-    figures = {"pixel_accuracy": _pixel_accuracy, "class_accuracy": _class_accuracy, "class_iou": _class_iou}
+    pixels, labels = _check_labels(images, labels, (len(images), *images.shape[-2:]), scorer.classes, "segmentation")
+    predicted = _predict(scorer, pixels, "segmentation")
+    counts = torch.stack([_confusion(*pair, scorer.classes) for pair in zip(labels, predicted, strict=True)])
+    statistics = {"pixel_accuracy": _pixel_accuracy, "class_accuracy": _class_accuracy, "class_iou": _class_iou}
     return {
         key: bootstrap(
-            lambda means, figure=figure: figure(means.unflatten(-1, (scorer.classes, -1))), counts, seed=seed
+            lambda means, statistic=statistic: statistic(means.unflatten(-1, (scorer.classes, -1))), counts, seed=seed
         )
-        for key, figure in figures.items()
+        for key, statistic in statistics.items()
     }
 
 
 def classification_score(scorer: LabelScorer, images: Tensor, labels: Tensor, seed: int = 0) -> dict[str, Estimate]:
-    """`top1_accuracy`: the share of translations that a classifier reads as what they show; 0 to 1, higher is better."""
-    pixels, labels = _checked(images, labels, (len(images),), scorer.classes, "classification")
-    right = _read(scorer, pixels, "classification") == labels
+    """Return `top1_accuracy`, the share of translations whose class a classifier reads rightly; 0 to 1, higher is better."""
+    pixels, labels = _check_labels(images, labels, (len(images),), scorer.classes, "classification")
+    right = _predict(scorer, pixels, "classification") == labels
     return {"top1_accuracy": mean_interval(right, seed)}
 
 
-def _checked(
+def _check_labels(
     images: Tensor, labels: Tensor, shape: tuple[int, ...], classes: int, metric: str
 ) -> tuple[Tensor, Tensor]:
-    """Images as uint8 and their labels, on the CPU. DataError unless the labels have this shape and these classes."""
+    """Return images as uint8 and their labels, on the CPU. DataError unless the labels have this shape and these classes."""
     check_count(len(images), 1, metric)
     if tuple(labels.shape) != shape:
         raise DataError(
@@ -146,16 +149,16 @@ def _checked(
     labels = labels.long().cpu()
     wrong = labels[((labels < 0) | (labels >= classes)) & ((labels != IGNORE_INDEX) | (labels.ndim == 1))]
     if len(wrong):
-        raise DataError(f"{metric}: a label is {int(wrong[0])}; with {classes} classes they go from 0 to {classes - 1}")
+        raise DataError(f"{metric}: a label is {int(wrong[0])}; labels of {classes} classes go from 0 to {classes - 1}")
     if (labels == IGNORE_INDEX).all():
         raise DataError(
-            f"{metric}: every pixel's label is {IGNORE_INDEX}, which means ignored; there is nothing to score"
+            f"{metric}: every pixel has the label {IGNORE_INDEX}, which is ignored; there is nothing to score"
         )
     return to_uint8_batch(images, metric).cpu(), labels
 
 
 def _train(net: nn.Module, pixels: Tensor, labels: Tensor, seed: int, steps: int) -> nn.Module:
-    """Minimises the cross-entropy by Adam, its rate falling to zero in a half cosine."""
+    """Minimise the cross-entropy by Adam, with a learning rate that falls to zero in a half cosine."""
     device = next(net.parameters()).device
     order = content_keys(pixels).argsort(stable=True)
     pixels, labels = pixels[order], labels[order]
@@ -164,7 +167,7 @@ def _train(net: nn.Module, pixels: Tensor, labels: Tensor, seed: int, steps: int
     net.train()
     for step in range(steps):
         rows = keyed_random.permutation(len(pixels), seed, "scorer", step)[:BATCH]
-        logits = net(pictures.normalize(pixels[rows].to(device), torch.float32))
+        logits = net(normalize(pixels[rows].to(device), torch.float32))
         optimizer.zero_grad()
         F.cross_entropy(logits, labels[rows].to(device), ignore_index=IGNORE_INDEX).backward()
         optimizer.step()
@@ -173,7 +176,7 @@ def _train(net: nn.Module, pixels: Tensor, labels: Tensor, seed: int, steps: int
     return net.eval()
 
 
-def _scorer(net: nn.Module, classes: int) -> LabelScorer:
+def _hashed_scorer(net: nn.Module, classes: int) -> LabelScorer:
     digest = hashlib.sha256()
     for name, tensor in sorted(net.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
@@ -181,19 +184,19 @@ def _scorer(net: nn.Module, classes: int) -> LabelScorer:
 
 
 @torch.no_grad()
-def _read(scorer: LabelScorer, pixels: Tensor, metric: str) -> Tensor:
-    """The likeliest class of each pixel, (N, H, W), or of each image, (N,)."""
+def _predict(scorer: LabelScorer, pixels: Tensor, metric: str) -> Tensor:
+    """Return the likeliest class of each pixel, (N, H, W), or of each image, (N,)."""
     first = next(scorer.net.parameters())
     if pixels.shape[1] != first.shape[1]:
         raise DataError(f"{metric}: images of {pixels.shape[1]} channels; the scorer learned from {first.shape[1]}")
-    batches = (pictures.normalize(batch.to(first.device), torch.float32) for batch in pixels.split(BATCH))
+    batches = (normalize(batch.to(first.device), torch.float32) for batch in pixels.split(BATCH))
     return torch.cat([scorer.net(batch).argmax(dim=1).cpu() for batch in batches])
 
 
-def _confusion(labels: Tensor, read: Tensor, classes: int) -> Tensor:
-    """(classes · classes,): how many pixels of class i were read as class j."""
+def _confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Return the confusion matrix (classes · classes,): at i · classes + j the pixels of class i predicted as class j."""
     counted = labels != IGNORE_INDEX
-    return torch.bincount(labels[counted] * classes + read[counted], minlength=classes**2).double()
+    return torch.bincount(labels[counted] * classes + predicted[counted], minlength=classes**2).double()
 
 
 def _pixel_accuracy(confusion: Tensor) -> Tensor:

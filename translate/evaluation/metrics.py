@@ -1,4 +1,4 @@
-"""All metrics, by name: how each is called, what it needs, and how its figures read."""
+"""Table of all metrics: the function of each, what it needs, and how to read its values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from translate.evaluation import artefacts, distributions, faithfulness, label_s
 from translate.evaluation.swd import sliced_wasserstein
 
 NEEDS = {
-    "pairs": "function(output, truth) → (N,), one value a pair, for any batch of images",
+    "pairs": "function(output, truth) → (N,), one value per pair, for any batch of images",
     "pairs, weights": "function(weights, device) → a callable of pairs, with the name and SHA-256 of its weights",
-    "inputs": "function(input, output) → (N,), one value an image, for any batch of images",
+    "inputs": "function(input, output) → (N,), one value per image, for any batch of images",
     "features": "function(real, fake, seed) → estimates by key, of whole sets (N, D)",
     "logits": "function(logits of the translations, seed) → estimates by key, of a whole set (N, K)",
     "images": "function(real, fake, seed) → estimates by key, of whole sets (N, C, H, W)",
@@ -18,29 +18,32 @@ NEEDS = {
     "translator": "function(x, translate, seed) → (N,) by key, for any batch of inputs; translate is differentiable",
     "labels": "function(scorer, images, labels, seed) → estimates by key, of a whole set",
 }
-"""What a metric's function takes and gives. One value an image becomes an estimate by `estimates.mean_interval`."""
+"""Signatures of the metrics' functions. One value per image becomes an estimate by `uncertainty.mean_interval`."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of METRICS."""
+    """Row of METRICS: a metric."""
 
     function: Callable[..., Any]
+    """Function that computes it, with the signature that NEEDS gives."""
     needs: str
-    """A row of NEEDS."""
+    """Row of NEEDS."""
     better: Literal["lower", "higher"]
+    """Direction in which its values are better."""
     unit: str
-    """Empty for numbers without one."""
+    """Unit of its values; "" for numbers without one."""
     keys: tuple[str, ...]
-    """What its figures are called; a sliced distance adds one for each level."""
+    """Keys of its values in results; the sliced distance adds one for each level."""
     min_images: int
-    """Images a set must have."""
+    """Smallest number of images in a set."""
     title: str
-    """For people."""
+    """Name for tables and charts."""
     source: str
-    """The paper or standard."""
+    """Paper or standard that defines it."""
 
 
+# To add a metric, add its function and its row
 METRICS: dict[str, Metric] = {
     "l1": Metric(paired.l1, "pairs", "lower", "of 255", ("l1",), 1, "L1", "mean absolute difference"),
     "psnr": Metric(

@@ -1,4 +1,4 @@
-"""What was measured, on what, how: the record that stands beside each figure, and whether two figures may be compared."""
+"""Results of an evaluation with their protocol: the record of what was measured and how, and the comparison of two records."""
 
 import json
 import math
@@ -9,27 +9,28 @@ from typing import Any
 
 from translate import atomic
 from translate.errors import UsageError
-from translate.evaluation import image_sets
 from translate.evaluation.evaluator import Evaluator, Subject, metric_of_key, uses_features
+from translate.evaluation.image_sets import RESIZE_FILTER, ReadOptions
 from translate.evaluation.uncertainty import Estimate
 from translate.text import one_line
 
 SIGNIFICANT = 2
-"""Standard errors of a difference beyond which it is more than chance: about 95 %."""
+"""Standard errors beyond which a difference is significant, at a level of about 95 %."""
 
-FREE = ("data", "extractor", "extractor_sha256", "extractor_resize", "settings")
-"""What may differ between two protocols: the fingerprints say more than a folder's name, and settings belong to a metric."""
+NOT_COMPARED = ("data", "extractor", "extractor_sha256", "extractor_resize", "settings")
+"""Keys of a protocol that may differ: fingerprints say more than a folder's name, and settings belong to a metric."""
 
 
 def build_protocol(
-    judge: Evaluator, way: image_sets.ReadOptions, *, code: str, seed: int, **data: Any
+    evaluator: Evaluator, read_options: ReadOptions, *, code: str, seed: int, **data: Any
 ) -> dict[str, Any]:
-    """The protocol of a judge's figures: flat but for `settings`, which has a row for each metric.
+    """Return the protocol of an evaluator's values: flat, except for `settings`, which has a row for each metric.
 
-    `data` says which images these were: the folder's name, split, direction and so on.
+    `code` is the program with its version. `data` says which images were evaluated: the folder's name, split, direction
+    and so on.
     """
-    subject = judge.subject
-    used = judge.extractor if any(map(uses_features, judge.settings)) else None
+    subject = evaluator.subject
+    extractor = evaluator.extractor if any(map(uses_features, evaluator.settings)) else None
     return {
         **data,
         "real_images": len(subject.real),
@@ -38,14 +39,14 @@ def build_protocol(
         **_inputs(subject),
         "output_images": len(subject.outputs),
         "output_format": subject.outputs.formats,
-        "size": way.size,
-        "resize": image_sets.RESIZE_FILTER if way.size else None,
-        "extractor": used.name if used else None,
-        "extractor_sha256": used.sha256 if used else None,
-        "extractor_resize": used.spec.resize if used else None,
+        "size": read_options.size,
+        "resize": RESIZE_FILTER if read_options.size else None,
+        "extractor": extractor.name if extractor else None,
+        "extractor_sha256": extractor.sha256 if extractor else None,
+        "extractor_resize": extractor.spec.resize if extractor else None,
         "seed": seed,
         "code": code,
-        "settings": judge.settings,
+        "settings": evaluator.settings,
     }
 
 
@@ -56,7 +57,7 @@ def _inputs(subject: Subject) -> dict[str, Any]:
 
 
 def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
-    """An estimate as JSON has it: what is not finite, as the PSNR of equal images, is null."""
+    """Return an estimate as JSON holds it; values that are not finite, as the PSNR of equal images, are None."""
     return {
         "value": _finite(estimate.value),
         "error": _finite(estimate.error),
@@ -69,47 +70,47 @@ def _finite(value: float | None) -> float | None:
 
 
 def write_results(path: Path, record: Mapping[str, Any]) -> None:
-    """A record of figures as a JSON file, whole or not at all."""
+    """Write the results of an evaluation as a JSON file, whole or not at all. StorageError if that fails."""
     with atomic.storage_errors(path.parent):
         atomic.write(path, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """A record of figures; UsageError if the file holds none."""
+    """Read the results of an evaluation. UsageError if the file does not hold any."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         values = [figure["value"] for figure in record["metrics"].values()]
         whole = all(value is None or isinstance(value, int | float) for value in values)
         if not whole or not isinstance(record["protocol"]["settings"], dict):
-            raise ValueError("its figures are no numbers")
+            raise ValueError("its values are not numbers")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; give the metrics.json of an evaluation") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise UsageError(f"{path}: no record of an evaluation: {one_line(e)}") from None
+        raise UsageError(f"{path}: not the results of an evaluation: {one_line(e)}") from None
     return record
-
-
-# Comparing.
 
 
 @dataclass(frozen=True)
 class MetricDifference:
-    """One figure of two evaluations."""
+    """Difference of one value between two evaluations."""
 
     key: str
+    """Key of the value in the results."""
     first: float | None
+    """Value of the first evaluation; None where it is not finite."""
     second: float | None
+    """Value of the second evaluation; None where it is not finite."""
     error: float | None
-    """Standard error of the difference; None where one of the two is not known."""
+    """Standard error of the difference; None where one of the two errors is not known."""
 
     @property
     def value(self) -> float | None:
-        """Second less first."""
+        """Second value less first; None where one of the two is."""
         return None if self.first is None or self.second is None else self.second - self.first
 
     @property
     def is_significant(self) -> bool | None:
-        """Whether the difference is more than chance; None where that cannot be said."""
+        """True if the difference exceeds SIGNIFICANT standard errors; None where it or its error is not known."""
         if self.value is None or self.error is None:
             return None
         return abs(self.value) > SIGNIFICANT * self.error
@@ -118,28 +119,32 @@ class MetricDifference:
 def compare_results(
     first: Mapping[str, Any], second: Mapping[str, Any], names: tuple[str, str]
 ) -> list[MetricDifference]:
-    """The figures that both evaluations have. UsageError, with what differs one a line, unless they were measured alike.
+    """Compare the values that both evaluations have. `names` are the two files, for messages.
+
+    UsageError, with one line for each difference, if their protocols differ.
 
     The two errors are taken as independent: sqrt(a² + b²). On the same images they are not, and the true error of the
-    difference is then mostly smaller: what exceeds this one exceeds that.
+    difference is then usually smaller: a difference that is significant here is significant there.
     """
     shared = [key for key in first["metrics"] if key in second["metrics"]]
     if not shared:
-        raise UsageError(f"{names[0]} and {names[1]} have no figure in common; evaluate both with the same --metrics")
-    unlike = protocol_differences(first["protocol"], second["protocol"], shared)
-    if unlike:
-        lines = "\n".join(f"  {line}" for line in unlike)
-        raise UsageError(f"{names[0]} and {names[1]} were not measured alike; evaluate one of them again:\n{lines}")
+        raise UsageError(f"{names[0]} and {names[1]} have no metric in common; evaluate both with the same --metrics")
+    differences = protocol_differences(first["protocol"], second["protocol"], shared)
+    if differences:
+        lines = "\n".join(f"  {line}" for line in differences)
+        raise UsageError(
+            f"{names[0]} and {names[1]} were measured in different ways; evaluate one of them again:\n{lines}"
+        )
     return [_difference(key, first["metrics"][key], second["metrics"][key]) for key in shared]
 
 
 def protocol_differences(first: Mapping[str, Any], second: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
-    """What is unlike in two protocols, of the figures named, as "size: 128, 256"."""
-    names = sorted((first.keys() | second.keys()) - set(FREE))
-    found = [(name, first.get(name), second.get(name)) for name in names]
+    """Return the differences of two protocols as far as they concern the values `keys`, each as "size: 128, 256"."""
+    names = sorted((first.keys() | second.keys()) - set(NOT_COMPARED))
+    entries = [(name, first.get(name), second.get(name)) for name in names]
     rows = dict.fromkeys(metric_of_key(key) for key in keys)
-    found += [(row, first["settings"].get(row), second["settings"].get(row)) for row in rows]
-    return [f"{name}: {_text(one)}, {_text(other)}" for name, one, other in found if one != other]
+    entries += [(row, first["settings"].get(row), second["settings"].get(row)) for row in rows]
+    return [f"{name}: {_text(one)}, {_text(other)}" for name, one, other in entries if one != other]
 
 
 def _difference(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> MetricDifference:
