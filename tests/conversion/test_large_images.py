@@ -35,13 +35,16 @@ def pixels(folder: Path, name: str) -> np.ndarray:
 @pytest.fixture
 def tiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """The shapes of pictures that went through in tiles, with their tile."""
-    calls, original = [], tiling.translate_pixels
+    calls, original = [], tiling.TiledTranslation
 
-    def counting(translator: Translator, picture: np.ndarray, to: str, **how: Any) -> np.ndarray:
-        calls.append((picture.shape[:2], how["tile"]))
-        return original(translator, picture, to, **how)
+    def counting(translator: Translator, to: str, **how: Any) -> Callable[[np.ndarray], np.ndarray]:
+        def translate(picture: np.ndarray) -> np.ndarray:
+            calls.append((picture.shape[:2], how["tile"]))
+            return original(translator, to, **how)(picture)
 
-    monkeypatch.setattr(tiling, "translate_pixels", counting)
+        return translate
+
+    monkeypatch.setattr(tiling, "TiledTranslation", counting)
     return calls
 
 

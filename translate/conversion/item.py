@@ -163,10 +163,11 @@ class ItemConverter:
                 if not (is_out_of_memory(e) and options.tile == "auto" and self.tileable):
                     raise
             tile = tiling.MAX_TILE[self.translator.device.type]
-        return tiling.translate_pixels(
-            self.translator, picture.pixels, options.to, tile=tile, scratch=self.scratch, seed=options.seed,
-            pixels=options.pixels, allowed_depths=allowed_depths,
+        translate_in_tiles = tiling.TiledTranslation(
+            self.translator, options.to, tile=tile, scratch=self.scratch, seed=options.seed, pixels=options.pixels,
+            allowed_depths=allowed_depths,
         )  # fmt: skip
+        return translate_in_tiles(picture.pixels)
 
     def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> TranslatedItem:
         metadata = self._kept(picture.metadata)

@@ -1,7 +1,8 @@
 """Report of a conversion: a page with what was done, what failed and why, and images before and after.
 
-It is made of the journals and the files, so it shows what earlier runs and other shards have done too. The page needs no other
-file and no network; without JavaScript the pictures stand side by side. Only the rows that are shown are ever read, one by one.
+It is made from the manifests and the files, so it also shows what earlier runs and other shards have done. The page needs no
+other file and no network; without JavaScript the pictures stand side by side. Only the rows that are shown are read,
+one by one.
 """
 
 import json
