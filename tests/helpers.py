@@ -221,6 +221,15 @@ def contrast_locations(query, key, temperature=0.07):
     return F.cross_entropy(scores, torch.zeros(len(query), dtype=torch.int64))
 
 
+def normalise_instances(x, eps=1e-5):
+    """Normalise each channel of each image to mean 0 and variance 1, by the formula.
+
+    The gradient of torch's instance norm is wrong for one image whose gradient lies channels last.
+    """
+    mean = x.mean((2, 3), keepdim=True)
+    return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + eps).sqrt()
+
+
 class NoHostTensors(TorchDispatchMode):
     """Fail where a tensor of the host is made or copied; reading a value back fails on fake tensors by itself."""
 
@@ -239,9 +248,28 @@ def same_tensors(first, second):
     return len(first) == len(second) and all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
 
 
-# Records of a training.
+# Run folders and other folders.
 
 
 def read_stats(run: Path) -> list[dict[str, Any]]:
     """Return the rows of stats.jsonl in a run folder."""
     return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def write_run_folder(folder, points, settings='method = "cyclegan"\nroot = "/data/earth"\nimages = 4000\n'):
+    """Write a run folder with settings and, unless they are None, the rows of stats.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_text(settings)
+    if points is not None:
+        (folder / "stats.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    return folder
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return the relative paths of all files below a folder, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def read_files(folder: Path, pattern: str = "*") -> dict[str, bytes]:
+    """Return the contents of the files below a folder by relative path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob(pattern) if path.is_file()}

@@ -18,6 +18,8 @@ from translate.catalog import download
 from translate.catalog.archives import ArchiveLimits, ExtractionResult, extract
 from translate.errors import DataError, StorageError
 
+from ..helpers import read_files
+
 SMALL = ArchiveLimits(entries=20, bytes=1_000_000, ratio=50, small=10_000, depth=4)
 
 
@@ -70,10 +72,6 @@ def refused(archive: Path, *words: str, limits: ArchiveLimits = SMALL) -> None:
     for word in words:
         assert word in message
     assert set(archive.parent.rglob("*")) == around
-
-
-def kept(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 GOOD = ("a/ok.png", b"fine")
@@ -241,7 +239,7 @@ def test_a_zip_that_lies_about_a_size(tmp_path):
     archive.write_bytes(data.replace(struct.pack("<L", 5000), struct.pack("<L", 100)))
     with pytest.raises(DataError, match="damaged"):
         extract(archive, tmp_path / "out", SMALL)
-    assert sum(map(len, kept(tmp_path / "out").values())) <= 100
+    assert sum(map(len, read_files(tmp_path / "out").values())) <= 100
 
 
 # Damage.
@@ -285,7 +283,7 @@ def test_flipped_bits_are_damage_or_do_not_matter(pack, tmp_path):
             assert "\n" not in str(e)
             outcomes.add("refused")
         assert {path.name for path in home.iterdir()} <= {"x", "out"}
-        assert all(len(data) <= 40 for data in kept(home / "out").values())
+        assert all(len(data) <= 40 for data in read_files(home / "out").values())
     assert "refused" in outcomes
 
 
@@ -312,7 +310,7 @@ def test_images_and_notes_are_kept_and_the_folder_around_them_is_left_away(pack,
         "README.md": b"-",
     }  # fmt: skip
     assert extract(pack(*data.items()), tmp_path / "out") == ExtractionResult(6, len(data) - 6)
-    assert kept(tmp_path / "out") == {
+    assert read_files(tmp_path / "out") == {
         "trainA/1.jpg": b"1", "trainA/deep/2.PNG": b"2", "trainB/3.webp": b"3", "README.md": b"4", "LICENSE": b"5",
         "LICENSE.txt": b"6",
     }  # fmt: skip
@@ -330,7 +328,7 @@ def test_images_and_notes_are_kept_and_the_folder_around_them_is_left_away(pack,
 ])  # fmt: skip
 def test_which_folders_are_left_away(pack, tmp_path, names, expected):
     extract(pack(*((name, b"x") for name in names)), tmp_path / "out")
-    assert sorted(kept(tmp_path / "out")) == expected
+    assert sorted(read_files(tmp_path / "out")) == expected
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
@@ -345,7 +343,7 @@ def test_every_kind_of_tar(tmp_path, mode, form):
             info.size, info.mode = len(body), 0o7777
             archive.addfile(info, io.BytesIO(body))
     assert extract(tmp_path / "x", tmp_path / "out") == ExtractionResult(10, 0)
-    assert kept(tmp_path / "out") == {name.removeprefix("s/"): body for name, body in data.items()}
+    assert read_files(tmp_path / "out") == {name.removeprefix("s/"): body for name, body in data.items()}
     assert all(not path.stat().st_mode & 0o7111 for path in (tmp_path / "out").rglob("*.png"))
 
 
@@ -353,7 +351,7 @@ def test_every_kind_of_tar(tmp_path, mode, form):
 def test_every_kind_of_zip(tmp_path, compression):
     members = [("s/trainA/", b""), ("s/trainA/é.png", b"x" * 3000), ("s/trainB/2.png", b"")]
     extract(zipped(tmp_path / "x.zip", *members, compression=compression), tmp_path / "out")
-    assert kept(tmp_path / "out") == {"trainA/é.png": b"x" * 3000, "trainB/2.png": b""}
+    assert read_files(tmp_path / "out") == {"trainA/é.png": b"x" * 3000, "trainB/2.png": b""}
 
 
 def test_progress_is_told_by_file(pack, tmp_path):

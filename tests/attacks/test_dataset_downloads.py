@@ -22,6 +22,7 @@ from translate.catalog.download import DownloadOptions
 from translate.catalog.get import get_dataset
 from translate.errors import BusyError, DataError
 
+from ..helpers import list_files
 from .behaviours import always_answer, break_off, serve_file
 
 DATA = np.random.default_rng(0).bytes(300_000)
@@ -60,10 +61,6 @@ def tiny(server, **changes) -> DatasetCard:
     return DatasetCard(**{**values, **changes})
 
 
-def tree(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
 IMAGES = [f"tiny/train{side}/{i}.png" for side in "AB" for i in range(3)]
 WHOLE = sorted(["tiny.sha256", "tiny/README.txt", *IMAGES])
 
@@ -72,7 +69,7 @@ def test_a_data_set_appears_whole_with_the_hash_of_its_archive(server, tmp_path)
     server.routes["/tiny.zip"] = [serve_file(packed())]
     lines = []
     assert get_dataset(tiny(server), tmp_path, DownloadOptions(say=lines.append)) == tmp_path / "tiny"
-    assert tree(tmp_path) == WHOLE
+    assert list_files(tmp_path) == WHOLE
     assert (tmp_path / "tiny/trainB/2.png").read_bytes() == picture(2)
     assert (tmp_path / "tiny.sha256").read_text() == f"{hashlib.sha256(packed()).hexdigest()}  tiny.zip\n"
     assert any("1 files" in line for line in lines)
@@ -93,7 +90,7 @@ def test_what_was_recorded_at_first_use_is_compared_later(server, tmp_path):
     with pytest.raises(DataError, match=f"{second}, but {first} by .*tiny.sha256.*remove .*tiny.sha256"):
         get_dataset(tiny(server), tmp_path)
     assert not (tmp_path / "tiny").exists()
-    assert tree(tmp_path) == ["elsewhere/README.txt", *(f"elsewhere{name[4:]}" for name in IMAGES), "tiny.sha256"]
+    assert list_files(tmp_path) == ["elsewhere/README.txt", *(f"elsewhere{name[4:]}" for name in IMAGES), "tiny.sha256"]
     server.routes["/tiny.zip"] = [serve_file(packed())]
     get_dataset(tiny(server), tmp_path)
     assert (tmp_path / "tiny.sha256").read_text().startswith(first)
@@ -107,9 +104,9 @@ def test_a_hash_of_the_card_counts_and_is_not_recorded(server, tmp_path):
     )
     with pytest.raises(DataError, match=f"{SHA256} by its card.*example.org"):
         get_dataset(tiny(server, files=(wrong,)), tmp_path)
-    assert tree(tmp_path) == []
+    assert list_files(tmp_path) == []
     get_dataset(tiny(server, files=(right,)), tmp_path)
-    assert tree(tmp_path) == [name for name in WHOLE if name != "tiny.sha256"]
+    assert list_files(tmp_path) == [name for name in WHOLE if name != "tiny.sha256"]
 
 
 @pytest.mark.parametrize("data", [packed()[:-100], packed(2), b"<html>not here</html>", b""])
@@ -134,11 +131,11 @@ def test_a_download_that_is_given_up_is_resumed_by_the_same_call(server, tmp_pat
     line = DownloadOptions(attempts=1, pause=lambda seconds: None)
     with pytest.raises(DataError, match="same command again"):
         get_dataset(tiny(server), tmp_path, line)
-    assert tree(tmp_path) == [".get-tiny/tiny.zip.part", ".get-tiny/tiny.zip.part.json"]
+    assert list_files(tmp_path) == [".get-tiny/tiny.zip.part", ".get-tiny/tiny.zip.part.json"]
     server.routes["/tiny.zip"] = [serve_file(data)]
     get_dataset(tiny(server), tmp_path, line)
     assert server.ranges() == [None, "bytes=500-"]
-    assert tree(tmp_path) == WHOLE
+    assert list_files(tmp_path) == WHOLE
 
 
 def test_an_interrupt_while_unpacking_needs_no_second_download(server, tmp_path):
@@ -150,9 +147,9 @@ def test_an_interrupt_while_unpacking_needs_no_second_download(server, tmp_path)
 
     with pytest.raises(KeyboardInterrupt):
         get_dataset(tiny(server), tmp_path, DownloadOptions(progress=interrupt))
-    assert tree(tmp_path) == [".get-tiny/tiny.zip"]
+    assert list_files(tmp_path) == [".get-tiny/tiny.zip"]
     get_dataset(tiny(server), tmp_path)
-    assert tree(tmp_path) == WHOLE
+    assert list_files(tmp_path) == WHOLE
     assert len(server.asked) == 1
 
 
@@ -161,14 +158,14 @@ def test_what_a_killed_process_left_is_cleared_away(server, tmp_path):
     (tmp_path / ".get-tiny/made/trainA/9.png").write_bytes(b"half")
     server.routes["/tiny.zip"] = [serve_file(packed())]
     get_dataset(tiny(server), tmp_path)
-    assert tree(tmp_path) == WHOLE
+    assert list_files(tmp_path) == WHOLE
 
 
 def test_an_empty_folder_is_no_data_set(server, tmp_path):
     (tmp_path / "tiny").mkdir()
     server.routes["/tiny.zip"] = [serve_file(packed())]
     get_dataset(tiny(server), tmp_path)
-    assert tree(tmp_path) == WHOLE
+    assert list_files(tmp_path) == WHOLE
 
 
 def test_a_folder_that_is_not_whole_is_left_alone(server, tmp_path):
@@ -176,7 +173,7 @@ def test_a_folder_that_is_not_whole_is_left_alone(server, tmp_path):
     (tmp_path / "tiny/trainA/mine.png").write_bytes(picture(0))
     with pytest.raises(DataError, match=r"trainA has 1 images, .*3; move it away"):
         get_dataset(tiny(server), tmp_path)
-    assert tree(tmp_path) == ["tiny/trainA/mine.png"]
+    assert list_files(tmp_path) == ["tiny/trainA/mine.png"]
     assert server.asked == []
 
 
@@ -260,7 +257,7 @@ def test_ctrl_c_and_the_same_command_again(server, run_get, tmp_path):
     assert code == 0
     assert "0.0 MB are here" in err
     assert server.ranges() == [None, "bytes=500-"]
-    assert tree(tmp_path / "data") == WHOLE
+    assert list_files(tmp_path / "data") == WHOLE
 
 
 @pytest.mark.parametrize(("behaviour", "words"), [

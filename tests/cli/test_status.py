@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,10 @@ from translate import atomic, cli
 from translate.api import models, run_status
 from translate.cli.status import sparkline
 
+from ..helpers import write_run_folder
+
 CONFIG = 'method = "cyclegan"\nroot = "/data/earth"\nimages = 4000\nlambda_identity = 0.5\n'
-
-
-def written(folder, points, settings=CONFIG):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(settings)
-    if points is not None:
-        (folder / "stats.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
-    return folder
+write_cyclegan_run = partial(write_run_folder, settings=CONFIG)
 
 
 def point(images, **values):
@@ -57,7 +53,7 @@ def row(lines, name):
 
 
 def test_how_far_and_how_fast(shown, tmp_path):
-    run = written(tmp_path / "run", [point(images) for images in (1000, 1500)])
+    run = write_cyclegan_run(tmp_path / "run", [point(images) for images in (1000, 1500)])
     (run / "state-900.ckpt").write_bytes(bytes(1 << 20))
     (run / "state-1400.ckpt").write_bytes(bytes(3 << 19))
     told = rows(shown(run))
@@ -72,7 +68,7 @@ def test_how_far_and_how_fast(shown, tmp_path):
 
 def test_a_run_at_work_has_its_time_left(shown, tmp_path):
     """2,500 images at 2 a second. The lock is this process's; it is neither broken nor taken away."""
-    run = written(tmp_path / "run", [point(1500)])
+    run = write_cyclegan_run(tmp_path / "run", [point(1500)])
     with atomic.lock_folder(run, "wait"):
         told = rows(shown(run))
         assert told["training"].startswith(f"cyclegan on earth: running (process {os.getpid()} on ")
@@ -89,20 +85,22 @@ def test_a_lock_that_a_killed_run_left_holds_nobody(tmp_path):
 
 
 def test_a_finished_run(shown, tmp_path):
-    told = rows(shown(written(tmp_path / "run", [point(4000)])))
+    told = rows(shown(write_cyclegan_run(tmp_path / "run", [point(4000)])))
     assert (told["training"], told["progress"]) == (
         "cyclegan on earth: finished", "4,000 of 4,000 images (100%), epoch 4",
     )  # fmt: skip
 
 
 def test_the_plan_in_epochs_is_known_by_the_progress(tmp_path):
-    run = written(tmp_path, [{"images": 300, "progress": 0.25}], 'method = "pix2pix"\nroot = "/x"\nepochs = 3\n')
+    run = write_cyclegan_run(
+        tmp_path, [{"images": 300, "progress": 0.25}], settings='method = "pix2pix"\nroot = "/x"\nepochs = 3\n'
+    )
     assert run_status.describe_run(tmp_path)["planned"] == 1200
     assert run_status.describe_run(run)["state"] == "stopped"
 
 
 def test_before_the_first_point(shown, tmp_path):
-    lines = shown(written(tmp_path / "run", None))
+    lines = shown(write_cyclegan_run(tmp_path / "run", None))
     assert rows(lines) == {
         "run": str(tmp_path / "run"),
         "training": "cyclegan on earth: stopped",
@@ -115,7 +113,9 @@ def test_before_the_first_point(shown, tmp_path):
 def test_curves_now_and_half_way(shown, tmp_path):
     """Losses 1 … 40 at images 100 … 4000. Now: the mean of 31 … 40. Half way, at 2000: the ten points nearest to it, 16 … 25 or
     15 … 24, whose mean is 20.5 or 19.5; the earlier of two equally near ones is taken."""
-    run = written(tmp_path / "run", [point(100 * i, **{"loss/g/adv": i, "lr/g": i / 1e5}) for i in range(1, 41)])
+    run = write_cyclegan_run(
+        tmp_path / "run", [point(100 * i, **{"loss/g/adv": i, "lr/g": i / 1e5}) for i in range(1, 41)]
+    )
     known = run_status.describe_run(run)["curves"]
     assert known["loss/g/adv"]["now"] == 35.5
     assert known["loss/g/adv"]["half"] == 19.5
@@ -127,11 +127,15 @@ def test_curves_now_and_half_way(shown, tmp_path):
 
 
 def test_one_point_has_no_half_way(shown, tmp_path):
-    assert row(shown(written(tmp_path / "run", [point(10, **{"loss/g/l1": 3.25})])), "loss/g/l1") == ["3.250", "–", "▁"]
+    assert row(shown(write_cyclegan_run(tmp_path / "run", [point(10, **{"loss/g/l1": 3.25})])), "loss/g/l1") == [
+        "3.250",
+        "–",
+        "▁",
+    ]
 
 
 def test_numbers_that_are_none_have_no_place_in_json(shown, tmp_path):
-    run = written(tmp_path / "run", [point(10, **{"loss/g/l1": float("nan"), "loss/g/x": float("inf")})])
+    run = write_cyclegan_run(tmp_path / "run", [point(10, **{"loss/g/l1": float("nan"), "loss/g/x": float("inf")})])
     (line,) = shown(run, "--json")
     assert "NaN" not in line
     assert "Infinity" not in line
@@ -148,7 +152,7 @@ WATCHED = {
 @pytest.mark.parametrize(("images", "beyond"), [(3000, "warns"), (900, "too early")])
 def test_sentinels_have_a_word_and_their_limit(shown, tmp_path, images, beyond):
     """An image is a copy where it is four times nearer to the input than to the truth: 2.5 of 12, below 3."""
-    lines = shown(written(tmp_path / "run", [point(images, **WATCHED), point(images + 1)]))
+    lines = shown(write_cyclegan_run(tmp_path / "run", [point(images, **WATCHED), point(images + 1)]))
     told = {name: " ".join(row(lines, name)[3:]) for name in WATCHED}
     assert told == {
         "watch/inversion_b": f"{beyond} (warns below -0.3)",
@@ -162,13 +166,13 @@ def test_sentinels_have_a_word_and_their_limit(shown, tmp_path, images, beyond):
 
 def test_what_was_advised_is_told(shown, tmp_path):
     points = [point(10 * i, advice=[f"warning: trouble {i}"]) for i in range(1, 6)]
-    lines = shown(written(tmp_path / "run", points))
+    lines = shown(write_cyclegan_run(tmp_path / "run", points))
     said = [line for line in lines if "warning" in line]
     assert said == [f"after {10 * i} images: warning: trouble {i}" for i in (3, 4, 5)]
 
 
 def test_damaged_lines_cost_themselves_alone(tmp_path):
-    written(tmp_path, [point(10, **{"loss/x": 1.0})])
+    write_cyclegan_run(tmp_path, [point(10, **{"loss/x": 1.0})])
     with open(tmp_path / "stats.jsonl", "ab") as file:
         file.write(b'\x00\xff\n{"images": 20, "loss/x": 2.0, "time/images_per_second": 1')
     assert run_status.describe_run(tmp_path)["images"] == 10
@@ -176,14 +180,14 @@ def test_damaged_lines_cost_themselves_alone(tmp_path):
 
 def test_a_run_without_a_record_of_its_settings(shown, tmp_path):
     """config.toml was lost: what the statistics say still stands."""
-    (written(tmp_path / "run", [point(1000)]) / "config.toml").unlink()
+    (write_cyclegan_run(tmp_path / "run", [point(1000)]) / "config.toml").unlink()
     told = rows(shown(tmp_path / "run"))
     assert (told["training"], told["progress"]) == ("? on ?: stopped", "1,000 of 4,000 images (25%), epoch 1")
 
 
 @pytest.mark.parametrize("damage", ["config.json", "model.safetensors"])
 def test_a_damaged_model_is_named(capfd, tmp_path, damage):
-    model = written(tmp_path / "run", [point(10)]) / "model"
+    model = write_cyclegan_run(tmp_path / "run", [point(10)]) / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
     (model / damage).write_bytes(b"\xff")
@@ -213,7 +217,7 @@ def test_a_real_run_by_name_and_its_model_as_it_is_described_elsewhere(paired_ro
 
 def test_it_is_told_without_torch(tmp_path):
     """torch takes seconds to load."""
-    written(tmp_path / "run", [point(10)])
+    write_cyclegan_run(tmp_path / "run", [point(10)])
     code = (
         "import sys; from translate import cli; assert cli.run(['status', sys.argv[1]]) == 0; "
         "assert 'torch' not in sys.modules"

@@ -19,6 +19,8 @@ import translate
 from translate import cli
 from translate.errors import UsageError
 
+from ..helpers import read_stats
+
 KEPT = Path(__file__).parents[1] / "fixtures" / "v0_1"
 
 CYCLEGAN = {
@@ -61,10 +63,6 @@ def command(method: str, folder: Path) -> list[str]:
 
 def read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def read_points(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def assert_same_points(points: list[dict], expected: list[dict], rtol: float) -> None:
@@ -127,9 +125,9 @@ def test_status_reads_a_run(method, kept, capsys):
 @pytest.mark.parametrize("method", RUNS)
 def test_the_same_command_resumes_and_ends(method, kept):
     run = kept / "runs" / method
-    before = read_points(run)
+    before = read_stats(run)
     assert cli.run(command(method, kept)) == 0
-    points = read_points(run)
+    points = read_stats(run)
     assert points[: len(before)] == before
     assert points[-1]["images"] == 8
     assert (run / "state-8.ckpt").is_file()
@@ -171,16 +169,16 @@ def test_a_resumed_run_ends_where_one_without_a_stop_does(kept):
     assert ours.keys() == known.keys()
     for key, weights in known.items():
         np.testing.assert_allclose(ours[key], weights, rtol=0, atol=2e-8, err_msg=key)
-    assert_same_points(read_points(run), read_points(kept / "cyclegan_end"), rtol=BOUNDS["cyclegan"])
+    assert_same_points(read_stats(run), read_stats(kept / "cyclegan_end"), rtol=BOUNDS["cyclegan"])
 
 
 @pytest.mark.parametrize("method", RUNS)
 def test_a_training_from_the_start_is_what_it_was(method, kept, tmp_path):
     """Its first losses, and what the gradients are."""
     data, flags, images = RUNS[method]
-    known = read_points(kept / "runs" / method)
+    known = read_stats(kept / "runs" / method)
     run = translate.train(method, kept / "data" / data, run=tmp_path / "new", **{**flags, "images": images})
-    assert_same_points(read_points(run.path), known, rtol=BOUNDS[method])
+    assert_same_points(read_stats(run.path), known, rtol=BOUNDS[method])
 
 
 @pytest.mark.parametrize("method", RUNS)
@@ -192,7 +190,7 @@ def test_resume_goes_on_from_what_is_recorded(method, kept):
     assert config.read_text(encoding="utf-8") != recorded
     assert cli.run(["resume", str(run), "--images", "10"]) == 0
     assert (run / "state-10.ckpt").is_file()
-    assert read_points(run)[-1]["images"] == 10
+    assert read_stats(run)[-1]["images"] == 10
 
 
 def test_the_best_model_is_remembered(kept):
@@ -202,7 +200,7 @@ def test_the_best_model_is_remembered(kept):
     (run / "model-best/metrics.json").write_text("{}")
     weights = (run / "model-best/model.safetensors").read_bytes()
     assert cli.run(command("pix2pix", kept)) == 0
-    now = read_points(run)[-1]["val/l1"]
+    now = read_stats(run)[-1]["val/l1"]
     assert (now < known) == ((run / "model-best/model.safetensors").read_bytes() != weights)
 
 

@@ -15,6 +15,8 @@ from translate.conversion.sampling import ImageSampler, SamplingOptions
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.trained import translator
 
+from ..helpers import list_files
+
 CPU = torch.device("cpu")
 TINY = {"crop_size": 32, "load_size": 32, "noise_size": 8}
 
@@ -38,10 +40,6 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def files_of(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
 def test_an_image_is_a_function_of_its_number_and_the_seed_alone(plain):
     made = sampler(plain)
     whole = made(range(6), seed=3)
@@ -55,7 +53,7 @@ def test_an_image_is_a_function_of_its_number_and_the_seed_alone(plain):
 def test_a_folder_holds_the_images_of_the_sampler(plain, tmp_path):
     made = sampling.sample_images(sampler(plain), tmp_path / "out", SamplingOptions(count=5, seed=2, batch_size=2))
     assert (made.done, made.skipped) == (5, 0)
-    assert files_of(tmp_path / "out") == [*(f"00000{n}.png" for n in range(5)), "samples.json"]
+    assert list_files(tmp_path / "out") == [*(f"00000{n}.png" for n in range(5)), "samples.json"]
     expected = sampler(plain)(range(5), seed=2)
     for n in range(5):
         scaled = ((expected[n].permute(1, 2, 0).double() + 1) * 127.5).round().numpy()
@@ -65,21 +63,21 @@ def test_a_folder_holds_the_images_of_the_sampler(plain, tmp_path):
 def test_classes_have_folders_and_take_turns(classy, tmp_path):
     made = sampling.sample_images(sampler(classy), tmp_path, SamplingOptions(count=5))
     assert made.classes == {"cat": 2, "dog": 2, "owl": 1}
-    assert files_of(tmp_path) == [
+    assert list_files(tmp_path) == [
         "cat/000000.png", "cat/000003.png", "dog/000001.png", "dog/000004.png", "owl/000002.png", "samples.json",
     ]  # fmt: skip
 
 
 def test_one_class_alone(classy, tmp_path):
     sampling.sample_images(sampler(classy), tmp_path, SamplingOptions(count=2, of_class="owl"))
-    assert files_of(tmp_path) == ["owl/000000.png", "owl/000001.png", "samples.json"]
+    assert list_files(tmp_path) == ["owl/000000.png", "owl/000001.png", "samples.json"]
     dogs, owls = (sampler(classy)(range(2), of_class=name) for name in ("dog", "owl"))
     assert not torch.allclose(dogs, owls)
 
 
 def test_the_same_call_makes_only_what_is_missing(plain, tmp_path):
     sampling.sample_images(sampler(plain), tmp_path, SamplingOptions(count=4))
-    first = {name: (tmp_path / name).read_bytes() for name in files_of(tmp_path)}
+    first = {name: (tmp_path / name).read_bytes() for name in list_files(tmp_path)}
     (tmp_path / "000001.png").unlink()
     (tmp_path / "000003.png").unlink()
     kept = (tmp_path / "000002.png").stat().st_mtime_ns
@@ -92,11 +90,11 @@ def test_the_same_call_makes_only_what_is_missing(plain, tmp_path):
 
 def test_samples_of_another_seed_model_or_class_are_not_mixed(plain, classy, tmp_path):
     sampling.sample_images(sampler(plain), tmp_path, SamplingOptions(count=2))
-    before = {name: (tmp_path / name).read_bytes() for name in files_of(tmp_path)}
+    before = {name: (tmp_path / name).read_bytes() for name in list_files(tmp_path)}
     for folder, choice in ((plain, SamplingOptions(count=2, seed=1)), (classy, SamplingOptions(count=2))):
         with pytest.raises(UsageError, match="another model, seed or class"):
             sampling.sample_images(sampler(folder), tmp_path, choice)
-    assert {name: (tmp_path / name).read_bytes() for name in files_of(tmp_path)} == before
+    assert {name: (tmp_path / name).read_bytes() for name in list_files(tmp_path)} == before
     sampling.sample_images(sampler(plain), tmp_path, SamplingOptions(count=2, seed=1, overwrite=True))
     assert (tmp_path / "000000.png").read_bytes() != before["000000.png"]
 
@@ -105,7 +103,7 @@ def test_pictures_of_somebody_else_are_not_replaced(plain, tmp_path):
     (tmp_path / "000001.png").write_bytes(b"mine")
     with pytest.raises(UsageError, match="holds images of these names already"):
         sampling.sample_images(sampler(plain), tmp_path, SamplingOptions(count=2))
-    assert files_of(tmp_path) == ["000001.png"]
+    assert list_files(tmp_path) == ["000001.png"]
     assert (tmp_path / "000001.png").read_bytes() == b"mine"
 
 
@@ -128,7 +126,7 @@ def test_a_signal_stops_between_batches_and_nothing_is_lost(plain, tmp_path):
         sampling.sample_images(
             sampler(plain), tmp_path, SamplingOptions(count=4, batch_size=1), lambda *counts: stop(*counts)
         )
-    assert files_of(tmp_path) == ["000000.png", "samples.json"]
+    assert list_files(tmp_path) == ["000000.png", "samples.json"]
     assert sampling.sample_images(sampler(plain), tmp_path, SamplingOptions(count=4)).skipped == 1
 
 

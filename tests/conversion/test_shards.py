@@ -19,6 +19,8 @@ from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item, check_distinct
 from translate.errors import BusyError, UsageError
 
+from ..helpers import read_files
+
 Convert = Callable[..., ConversionResult]
 
 
@@ -35,10 +37,6 @@ def source(tmp_path: Path, draw: Callable[..., np.ndarray]) -> Path:
     return tmp_path / "in"
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
-
-
 @pytest.mark.parametrize("count", [2, 5, 40])
 def test_parts_make_together_what_the_whole_makes(convert: Convert, source: Path, tmp_path: Path, count: int) -> None:
     whole = convert(source, tmp_path / "whole", format="png")
@@ -46,7 +44,7 @@ def test_parts_make_together_what_the_whole_makes(convert: Convert, source: Path
     assert sum(part.done for part in parts) == whole.done == 14
     assert sum(part.skipped for part in parts) == 0
     assert [failure for part in parts for failure in part.failures] == ["bad.png"]
-    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert read_files(tmp_path / "out", "*.png") == read_files(tmp_path / "whole", "*.png")
     made = {path.name for path in (tmp_path / "out").glob("*.jsonl")}
     assert made <= {f"manifest-{i}-of-{count}.jsonl" for i in range(count)}
     assert convert(source, tmp_path / "out", format="png").skipped == 14  # the whole knows what its parts did
@@ -140,7 +138,7 @@ def test_two_processes_at_once(convert: Convert, cyclegan_folder: Path, source: 
     errors = [process.communicate(timeout=600)[1] for process in started]
     assert sorted(process.returncode for process in started) == [0, 1], errors
     assert "converting part 1 of 2, from RANK" in errors[1]
-    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert read_files(tmp_path / "out", "*.png") == read_files(tmp_path / "whole", "*.png")
 
 
 def test_names_that_a_disk_takes_for_the_same_are_refused_before_the_start(tmp_path: Path) -> None:

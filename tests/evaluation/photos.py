@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from translate.evaluation.image_sets import ImageSet
 
@@ -25,6 +26,12 @@ def images_of_sizes(*sizes: tuple[int, int], channels: int = 3, seed: int = 0) -
 def random_pixels(*shape: int, seed: int = 0) -> torch.Tensor:
     """Return random uint8 of this shape."""
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def smooth_images(count: int, side: int, cells: int, seed: int = 0) -> torch.Tensor:
+    """Return uint8 (count, 3, side, side) that changes slowly: a grid of `cells` × `cells` colours, enlarged."""
+    coarse = torch.rand(count, 3, cells, cells, generator=torch.Generator().manual_seed(seed))
+    return (F.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1) * 255).byte()
 
 
 def no_extractor() -> Any:

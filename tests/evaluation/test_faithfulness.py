@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from skimage.filters import sobel_h, sobel_v
 
@@ -14,12 +13,7 @@ from translate.errors import DataError
 from translate.evaluation.faithfulness import cycle_psnr, edge_correlation, jpeg_round_trip
 from translate.evaluation.paired import psnr
 
-from .photos import random_pixels
-
-
-def smooth(count, side, seed=0):
-    coarse = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
-    return (F.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1) * 255).byte()
+from .photos import random_pixels, smooth_images
 
 
 def test_an_image_agrees_with_itself_its_negative_and_its_half():
@@ -59,7 +53,7 @@ def test_different_sizes_and_tiny_images_are_refused():
 
 
 def test_a_batch_gives_what_singles_give():
-    x, y = smooth(3, 24), smooth(3, 24, seed=1)
+    x, y = smooth_images(3, 24, 5), smooth_images(3, 24, 5, seed=1)
     singles = [edge_correlation(a[None], b[None]) for a, b in zip(x, y, strict=True)]
     torch.testing.assert_close(edge_correlation(x, y), torch.cat(singles), rtol=1e-12, atol=1e-12)
     whole = cycle_psnr(x, lambda x: x * 0.7, lambda x: x / 0.7)
@@ -70,7 +64,7 @@ def test_a_batch_gives_what_singles_give():
 
 def test_a_cycle_that_returns_each_image_is_infinitely_good_until_it_is_saved():
     """Negatives there and back: what is lost is what JPEG loses of the negative, as Pillow encodes it."""
-    x = smooth(2, 24)
+    x = smooth_images(2, 24, 5)
     figures = cycle_psnr(x, lambda x: -x, lambda x: -x)
     assert figures["cycle_psnr"].tolist() == [math.inf, math.inf]
     saved = []
@@ -97,13 +91,13 @@ def test_a_cycle_that_hides_its_input_is_found_out():
 
 def test_the_translated_image_is_rounded_to_8_bits():
     """An input squeezed into a tenth of a level comes back as one value."""
-    x = smooth(1, 16)
+    x = smooth_images(1, 16, 5)
     figures = cycle_psnr(x, lambda x: x / 2550, lambda x: x * 2550)
     assert figures["cycle_psnr"] < 15
 
 
 def test_jpeg_keeps_grey_images_grey_and_refuses_other_channels():
-    grey = smooth(2, 16)[:, :1]
+    grey = smooth_images(2, 16, 5)[:, :1]
     assert jpeg_round_trip(grey).shape == grey.shape
     assert psnr(jpeg_round_trip(grey), grey).min() > 35
     with pytest.raises(DataError, match="4 channels"):

@@ -17,18 +17,13 @@ from translate.evaluation import paired
 from translate.evaluation.paired import l1, ms_ssim, psnr, ssim
 from translate.nn.pretrained import PublishedWeights
 
-from .photos import random_pixels
+from .photos import random_pixels, smooth_images
 
 METRICS = [l1, psnr, ssim, ms_ssim]
 
 
 def constant(value, side=2):
     return torch.full((1, 3, side, side), value, dtype=torch.uint8)
-
-
-def smooth(count, side, seed=0):
-    coarse = torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
-    return (F.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1) * 255).byte()
 
 
 @pytest.mark.parametrize(("x", "y", "distance"), [(0, 255, 255), (255, 0, 255), (10, 7, 3), (7, 10, 3), (9, 9, 0)])
@@ -81,7 +76,7 @@ def test_ssim_of_constant_images_is_their_luminance():
 
 def test_ms_ssim_is_scikit_image_s_similarities_scale_by_scale():
     """With a vast K1 the luminance is 1 and scikit-image's SSIM is the contrast and structure that finer scales take."""
-    x, y = smooth(1, 180)[:, :1], smooth(1, 180, seed=1)[:, :1]
+    x, y = smooth_images(1, 180, 6)[:, :1], smooth_images(1, 180, 6, seed=1)[:, :1]
     y = (0.8 * x + 0.2 * y).byte()
     options = {"gaussian_weights": True, "use_sample_covariance": False, "data_range": 255}
     a, b, expected = x[0, 0].double().numpy(), y[0, 0].double().numpy(), 1.0
@@ -94,7 +89,7 @@ def test_ms_ssim_is_scikit_image_s_similarities_scale_by_scale():
 
 
 def test_opposed_structures_count_as_0():
-    x = smooth(1, 176)
+    x = smooth_images(1, 176, 6)
     assert float(ms_ssim(x, 255 - x)) == 0
 
 
@@ -111,7 +106,7 @@ def test_symmetric_best_for_equal_images_and_worse_for_more_noise(metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_batch_gives_what_singles_give(metric):
-    x, y = smooth(3, 176), smooth(3, 176, seed=1)
+    x, y = smooth_images(3, 176, 6), smooth_images(3, 176, 6, seed=1)
     singles = [metric(a[None], b[None]) for a, b in zip(x, y, strict=True)]
     torch.testing.assert_close(metric(x, y), torch.cat(singles), rtol=1e-12, atol=1e-12)
     assert metric(x, y).dtype == torch.float64
@@ -119,7 +114,7 @@ def test_a_batch_gives_what_singles_give(metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_floats_are_the_images_that_a_file_would_hold(metric):
-    x, y = smooth(1, 176), smooth(1, 176, seed=1)
+    x, y = smooth_images(1, 176, 6), smooth_images(1, 176, 6, seed=1)
     as_floats = [(side.float() + 0.3) / 127.5 - 1 for side in (x, y)]
     assert metric(*as_floats) == metric(x, y)
 
@@ -172,7 +167,7 @@ def test_lpips_is_equation_1_of_its_paper(squeezenet):
     linear = torch.load(Path(lpips.__file__).parent / "weights/v0.1/squeeze.pth", map_location="cpu")
     features = squeezenet1_1().eval().requires_grad_(False)
     features.load_state_dict(torch.load(squeezenet, weights_only=True))
-    x, y = smooth(2, 40), smooth(2, 40, seed=1)
+    x, y = smooth_images(2, 40, 6), smooth_images(2, 40, 6, seed=1)
     shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
     a, b = ((side / 127.5 - 1 - shift.view(-1, 1, 1)) / scale.view(-1, 1, 1) for side in (x, y))
     total, layer = torch.zeros(2), 0

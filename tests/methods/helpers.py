@@ -3,6 +3,7 @@
 import torch
 
 from translate import config, keyed_random
+from translate.methods.base import Clock
 from translate.methods.dcgan import DCGAN, DCGANConfig
 from translate.methods.stargan import StarGAN
 from translate.runtime.precision import PRECISIONS
@@ -15,9 +16,17 @@ COUNT = 4
 """Images in a batch of DCGAN and StarGAN."""
 
 
-def noise_batch(count=2, first=0):
+START = Clock(images=0, step=0, epoch=0, progress=0.0)
+
+
+def clock_at(step, batch_size=COUNT):
+    """Return the clock of a training before a step."""
+    return Clock(images=batch_size * step, step=step, epoch=0, progress=0.0)
+
+
+def noise_batch(count=2, first=0, seed=3):
     """Return images `first` to `first + count` of both domains: noise in [-1, 1), float64, with its keys."""
-    key = keyed_random.image_keys(3, torch.arange(first, first + count))
+    key = keyed_random.image_keys(seed, torch.arange(first, first + count))
     images = {side: keyed_random.uniform(key, side, 3, SIZE, SIZE).double() * 2 - 1 for side in "ab"}
     return {**images, "key": key}
 

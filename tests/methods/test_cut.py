@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods import METHODS
-from translate.methods.base import Clock
 from translate.methods.cut import CUT, FastCUT
 from translate.nn.init import normal_
 from translate.nn.networks.antialias import AntialiasDiscriminator
@@ -15,22 +14,16 @@ from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
-from ..helpers import contrast_locations
+from ..helpers import contrast_locations, normalise_instances
+from .helpers import START, noise_batch
 
 CPU = torch.device("cpu")
 SMALL = {"crop_size": 32, "load_size": 32, "g_width": 2, "d_width": 2, "batch_size": 2}
-START = Clock(images=0, step=0, epoch=0, progress=0.0)
 
 
 def made(name="cut", **flags):
     cls = METHODS[name]
     return cls(cls.resolve_config(config.resolve(cls.Config, ("small", SMALL), ("test", flags)))).double()
-
-
-def batch(count=2, first=0):
-    key = keyed_random.image_keys(7, torch.arange(first, first + count))
-    images = {side: keyed_random.uniform(key, side, 3, 32, 32).double() * 2 - 1 for side in "ab"}
-    return {**images, "key": key}
 
 
 # The double: the authors' blurs by their definition, maps flipped as a whole, the −10, two optimizers.
@@ -51,12 +44,6 @@ def blurred_up(x):
     return F.conv_transpose2d(padded, blur, stride=2, padding=2, groups=x.shape[1])[:, :, 1:-1, 1:-1]
 
 
-def normalised(x):
-    """By the formula: the gradient of torch's instance norm is wrong for one image whose gradient lies channels last."""
-    mean = x.mean((2, 3), keepdim=True)
-    return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
-
-
 def layers_of(w, blocks):
     """The anti-aliased generator layer by layer, from its weights by name."""
 
@@ -71,7 +58,7 @@ def layers_of(w, blocks):
                 y = F.conv2d(
                     y, w[f"model.{place}.conv_block.{inner}.weight"], w[f"model.{place}.conv_block.{inner}.bias"]
                 )
-                y = act(normalised(y))
+                y = act(normalise_instances(y))
             return x + y
 
         return run
@@ -79,12 +66,12 @@ def layers_of(w, blocks):
     reflected = lambda x: F.pad(x, (3, 3, 3, 3), "reflect")  # noqa: E731
     last = 12 + blocks
     return [
-        reflected, conv(1), normalised, F.relu,
-        conv(4, 1), normalised, F.relu, blurred_down,
-        conv(8, 1), normalised, F.relu, blurred_down,
+        reflected, conv(1), normalise_instances, F.relu,
+        conv(4, 1), normalise_instances, F.relu, blurred_down,
+        conv(8, 1), normalise_instances, F.relu, blurred_down,
         *[block(12 + n) for n in range(blocks)],
-        blurred_up, conv(last + 1, 1), normalised, F.relu,
-        blurred_up, conv(last + 5, 1), normalised, F.relu,
+        blurred_up, conv(last + 1, 1), normalise_instances, F.relu,
+        blurred_up, conv(last + 5, 1), normalise_instances, F.relu,
         reflected, conv(last + 9), torch.tanh,
     ]  # fmt: skip
 
@@ -100,7 +87,7 @@ def judged(w, x):
     x = blurred_down(x)
     for place, halves in ((3, True), (7, True), (11, False)):
         x = F.conv2d(x, w[f"model.{place}.weight"], w[f"model.{place}.bias"], padding=1)
-        x = F.leaky_relu(normalised(x), 0.2)
+        x = F.leaky_relu(normalise_instances(x), 0.2)
         x = blurred_down(x) if halves else x
     return F.conv2d(x, w["model.14.weight"], w["model.14.bias"], padding=1)
 
@@ -187,7 +174,7 @@ def test_whole_steps_are_the_authors(name):
     double, engine = Double(method, 5), engine_of(method)
     turns = set()
     for step in range(3):
-        images = {side: x for side, x in batch(1, step).items() if side != "key"}
+        images = {side: x for side, x in noise_batch(1, step, seed=7).items() if side != "key"}
         key = keyed_random.image_keys(engine.draw_seed, torch.arange(step, step + 1))
         turns.add(bool(keyed_random.uniform(key, "flip")[0] < 0.5))
         logged, expected = engine.step([images]), double.step({**images, "key": key})
@@ -230,7 +217,7 @@ def test_the_defaults_are_the_authors(name, expected):
 @pytest.mark.parametrize(("name", "losses"), [("cut", {"adv", "nce", "nce_identity"}), ("fastcut", {"adv", "nce"})])
 def test_the_discriminator_moves_first_and_generator_and_heads_together(name, losses):
     method = made(name)
-    yields = [(update, set(parts)) for update, parts in method.step(batch(), START)]
+    yields = [(update, set(parts)) for update, parts in method.step(noise_batch(seed=7), START)]
     assert yields == [("d", {"adv"}), ("g", losses)]
     assert {name: update.networks for name, update in method.updates.items()} == {"d": ("d",), "g": ("g", "f")}
 
@@ -239,14 +226,16 @@ def test_fastcut_is_cut_with_other_defaults_and_nothing_else():
     assert {name for name in vars(FastCUT) if not name.startswith("__")} == {"name", "summary", "Config"}
     flags = {"lambda_nce": 1.0, "nce_identity": True, "flip_equivariance": False}
     left, right = made("cut"), made("fastcut", **flags)
-    for (_, ours), (_, theirs) in zip(left.step(batch(), START), right.step(batch(), START), strict=True):
+    for (_, ours), (_, theirs) in zip(
+        left.step(noise_batch(seed=7), START), right.step(noise_batch(seed=7), START), strict=True
+    ):
         assert {k: v.item() for k, v in ours.items()} == {k: v.item() for k, v in theirs.items()}
 
 
 def test_both_contrasts_count_half():
     """An image of b in both places: then they differ by their places alone, and take every place where there are few."""
     method = made("cut", nce_patches=100_000)
-    data = batch()
+    data = noise_batch(seed=7)
     data["a"] = data["b"]
     *_, (_, losses) = method.step(data, START)
     alone = made("cut", nce_patches=100_000, nce_identity=False)
@@ -263,7 +252,7 @@ def test_about_half_of_the_images_are_mirrored_each_by_its_own_key():
     pick = torch.tensor([int(turns.nonzero()[0]), int((~turns).nonzero()[0])])
     seen = []
     method.g.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
-    data = {**batch(), "key": key[pick]}
+    data = {**noise_batch(seed=7), "key": key[pick]}
     next(method.step(data, START))
     assert torch.equal(seen[0][0], data["a"][0].flip(2))
     assert torch.equal(seen[0][1], data["a"][1])
@@ -301,9 +290,9 @@ def test_settings_that_cannot_work_are_refused(flags, words):
 @pytest.mark.parametrize("name", ["cut", "fastcut"])
 def test_what_a_person_looks_at(name):
     method = made(name).eval()
-    columns = method.preview(batch())
+    columns = method.preview(noise_batch(seed=7))
     assert list(columns) == ["real a", "fake b", *(["real b", "identity b"] if name == "cut" else [])]
-    assert torch.equal(columns["fake b"], method.translate(batch()["a"], "b"))
-    judged = method.discriminator_outputs(batch())
-    assert torch.equal(judged["real"], method.d(batch()["b"]))
+    assert torch.equal(columns["fake b"], method.translate(noise_batch(seed=7)["a"], "b"))
+    judged = method.discriminator_outputs(noise_batch(seed=7))
+    assert torch.equal(judged["real"], method.d(noise_batch(seed=7)["b"]))
     assert torch.equal(judged["fake"], method.d(columns["fake b"]))

@@ -4,13 +4,10 @@ import pytest
 import torch
 
 from translate.errors import UsageError
-from translate.methods.base import Clock
 from translate.methods.cyclegan import CycleGAN, CycleGANConfig
 
 from ..helpers import small_config
-from .helpers import noise_batch
-
-START = Clock(images=0, step=0, epoch=0, progress=0.0)
+from .helpers import START, noise_batch
 
 
 def method_of(**flags):

@@ -6,11 +6,12 @@ from torch import nn
 
 from translate import config, keyed_random
 from translate.errors import UsageError
-from translate.methods.base import Clock
 from translate.methods.discogan import DiscoGAN, DiscoGANConfig, feature_matching_loss, reconstruction_loss
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
+
+from .helpers import clock_at
 
 SIZE = 64
 SMALL = {"g_width": 2, "d_width": 2, "batch_size": 3}
@@ -148,29 +149,26 @@ def test_reconstruction_is_on_the_paper_s_scale():
 # The recipe.
 
 
-def clock(step):
-    return Clock(images=3 * step, step=step, epoch=0, progress=0.0)
-
-
 def test_discriminators_move_in_the_first_of_three_steps():
     method = DiscoGAN(config_of())
     moves = []
     for step in range(7):
         batch = {**{k: v.float() for k, v in images(step).items()}, "key": torch.arange(3)}
-        moves += [name for name, _ in method.step(batch, clock(step))]
+        moves += [name for name, _ in method.step(batch, clock_at(step, 3))]
     assert "".join(moves) == "dggdggd"
 
 
 def test_reconstruction_counts_little_at_the_beginning():
     method = DiscoGAN.on_meta(config_of())
-    assert [method.reconstruction_share(clock(step)) for step in (0, 9_999, 10_000)] == [0.01, 0.01, 0.5]
-    assert len({method.phase(clock(step)) for step in (0, 1, 9_999, 10_000)}) == 3  # 9999 is the discriminators' turn
-    assert method.phase(clock(1)) != method.phase(clock(10_000))
+    assert [method.reconstruction_share(clock_at(step, 3)) for step in (0, 9_999, 10_000)] == [0.01, 0.01, 0.5]
+    phases = {method.phase(clock_at(step, 3)) for step in (0, 1, 9_999, 10_000)}
+    assert len(phases) == 3  # 9999 is the discriminators' turn
+    assert method.phase(clock_at(1, 3)) != method.phase(clock_at(10_000, 3))
 
 
 def test_a_lazy_penalty_counts_steps_of_the_discriminators():
     method = DiscoGAN.on_meta(config_of(adversarial="relativistic", norm="instance", penalty_every=2))
-    due = [step for step in range(13) if "penalty" in method.phase(clock(step))]
+    due = [step for step in range(13) if "penalty" in method.phase(clock_at(step, 3))]
     assert due == [0, 6, 12]
 
 

@@ -6,11 +6,12 @@ import torch.nn.functional as F
 
 from translate import config, keyed_random
 from translate.errors import UsageError
-from translate.methods.base import Clock
 from translate.methods.dualgan import DualGAN, DualGANConfig
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
+
+from .helpers import clock_at
 
 SIZE = 32
 SMALL = {"crop_size": SIZE, "g_width": 2, "d_width": 2, "batch_size": 2}
@@ -192,11 +193,7 @@ def test_training_goes_where_the_authors_rules_lead(flags, rules):
 
 def yields(method, steps):
     """The updates of each step, as one string."""
-    return ["".join(name for name, _ in method.step(batch_of(method, n), clock(n))) for n in range(steps)]
-
-
-def clock(step):
-    return Clock(images=2 * step, step=step, epoch=0, progress=0.0)
+    return ["".join(name for name, _ in method.step(batch_of(method, n), clock_at(n, 2))) for n in range(steps)]
 
 
 def batch_of(method, step):
@@ -218,14 +215,14 @@ def test_critics_first_then_generators(flags, expected):
 
 def test_each_branch_has_a_phase_of_its_own():
     method = DualGAN(config_of(n_critic=2, adversarial="relativistic", penalty_every=3))
-    phases = [method.phase(clock(step)) for step in range(6)]
+    phases = [method.phase(clock_at(step, 2)) for step in range(6)]
     taken = [(step % 2 == 1, step % 3 == 0) for step in range(6)]
     assert len(set(zip(phases, taken, strict=True))) == len(set(phases)) == len(set(taken))
 
 
 def test_clipping_reaches_critics_alone_and_all_of_them():
     method = DualGAN(config_of(clip=0.005))
-    step = method.step(batch_of(method, 0), clock(0))
+    step = method.step(batch_of(method, 0), clock_at(0, 2))
     next(step)
     assert max(p.abs().max() for p in method.d_a.parameters()) > 0.5  # norm scales are about 1
     next(step)

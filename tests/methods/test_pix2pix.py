@@ -6,13 +6,10 @@ import torch.nn.functional as F
 
 from translate import config
 from translate.errors import UsageError
-from translate.methods.base import Clock
 from translate.methods.pix2pix import Pix2Pix, Pix2PixConfig
 
 from ..helpers import small_config
-from .helpers import noise_batch
-
-START = Clock(images=0, step=0, epoch=0, progress=0.0)
+from .helpers import START, noise_batch
 
 
 def method_of(**flags):

@@ -9,20 +9,15 @@ from torch import nn
 
 from translate import keyed_random
 from translate.errors import DataError, UsageError
-from translate.methods.base import Clock
 from translate.methods.stargan import PAPER_LENGTH, StarGAN, permute_labels
 from translate.nn.losses import domain_classification
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
-from .helpers import COUNT, NAMES, SIZE, labelled_batch, small_stargan, stargan_config
+from .helpers import COUNT, NAMES, SIZE, clock_at, labelled_batch, small_stargan, stargan_config
 
 KINDS = {"domains": True, "attributes": False}
-
-
-def clock_at(step):
-    return Clock(images=COUNT * step, step=step, epoch=0, progress=0.0)
 
 
 def yields_of(method, batch, step):

@@ -11,15 +11,9 @@ from torch import nn
 from translate.nn.blocks import AffineInstanceNorm2d, BatchNorm2d, Dropout, InstanceNorm2d, keyed_dropout
 from translate.nn.networks.dualgan import NORM_EPS
 
-from ..helpers import random_tensor, small_generator
+from ..helpers import normalise_instances, random_tensor, small_generator
 
 # Norms.
-
-
-def normalised(x, eps=1e-5):
-    """Each channel of each image to mean 0 and variance 1, by the formula."""
-    mean = x.mean((2, 3), keepdim=True)
-    return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + eps).sqrt()
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
@@ -35,7 +29,7 @@ def test_instance_norm_is_torch_s_in_value_and_gradient(count, dtype, layout):
     own = InstanceNorm2d(4)(own_x)
     own.backward(upstream.to(dtype).contiguous(memory_format=layout))
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
-    for got, wanted in ((own, expected), (own, normalised(x)), (own_x.grad, expected_x.grad)):
+    for got, wanted in ((own, expected), (own, normalise_instances(x)), (own_x.grad, expected_x.grad)):
         torch.testing.assert_close(got.double(), wanted, rtol=0, atol=tolerance)
 
 
@@ -81,7 +75,7 @@ def test_batch_norm_evaluates_each_image_by_its_own_statistics():
     x = 3 * random_tensor(3, 3, 5, 5) + 1
     singles = torch.cat([copy.deepcopy(torchs).train()(image) for image in x.split(1)])
     torch.testing.assert_close(own.eval()(x), singles, rtol=0, atol=1e-12)
-    by_hand = normalised(x) * own.weight[:, None, None] + own.bias[:, None, None]
+    by_hand = normalise_instances(x) * own.weight[:, None, None] + own.bias[:, None, None]
     torch.testing.assert_close(own(x), by_hand, rtol=0, atol=1e-12)
 
 

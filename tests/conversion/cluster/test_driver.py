@@ -30,7 +30,7 @@ from translate.conversion.output_paths import Item
 from translate.errors import StorageError, UsageError
 from translate.trained.translator import Translator
 
-from ..output_folder import tree
+from ..output_folder import lines, tree
 
 Draw = Callable[..., np.ndarray]
 Convert = Callable[..., ConversionResult]
@@ -65,10 +65,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, cyclegan: Translator, folder
     output = tmp_path_factory.mktemp("whole")
     assert job.convert(cyclegan, folder, output).done == COUNT
     return tree(output)
-
-
-def lines(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (output / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 # Without Ray.
