@@ -348,7 +348,7 @@ def test_the_lock_ends_with_the_block(error, tmp_path):
 
 def test_a_lock_file_that_its_holder_removes_meanwhile_is_not_mistaken_for_the_lock(tmp_path, monkeypatch):
     """Opened while another run held it, taken after that run had removed it: then nobody else would see the lock."""
-    take, lost = atomic._take, []
+    take, lost = atomic._try_lock, []
 
     def remove_first(handle):
         if not lost:
@@ -356,7 +356,7 @@ def test_a_lock_file_that_its_holder_removes_meanwhile_is_not_mistaken_for_the_l
             (tmp_path / "run.lock").unlink()
         return take(handle)
 
-    monkeypatch.setattr(atomic, "_take", remove_first)
+    monkeypatch.setattr(atomic, "_try_lock", remove_first)
     with atomic.lock_folder(tmp_path, "wait"):
         assert names(tmp_path) == ["run.lock"]
         with pytest.raises(BusyError), atomic.lock_folder(tmp_path, "wait"):

@@ -100,3 +100,9 @@ def test_file_size(count, expected):
 )
 def test_memory_size(count, expected):
     assert text.memory_size(count) == expected
+
+
+def test_an_unknown_name_gets_the_nearest_known_one_or_all_of_them():
+    assert text.suggest("colour", ["flip", "color"]) == "did you mean color?"
+    assert text.suggest("batch_sizes", ["batch_size"], text.flag_name) == "did you mean --batch-size?"
+    assert text.suggest("xyzzy", ["flip", "color"]) == "possible: flip, color"

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, locks, and disks that fail."""
+"""Atomic writes of files and folders, folder locks, storage errors, and hashes of files."""
 
 import errno
 import hashlib
@@ -16,11 +16,11 @@ from typing import BinaryIO
 from translate.errors import BusyError, StorageError
 
 TEMPORARY_PREFIX = ".translate-"
-"""How the names of half-written files begin."""
+"""Prefix of the names of half-written files."""
 
 
 def write(path: Path, data: bytes) -> None:
-    """The file appears whole or not at all."""
+    """Write a file, so that it appears whole or not at all; its folder is made if needed. OSError if that fails."""
     temporary = stage(path, data)
     try:
         os.replace(temporary, path)
@@ -30,7 +30,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def stage(path: Path, data: bytes, tag: str = "") -> Path:
-    """Writes and syncs the data under a temporary name beside `path`, to be renamed to it."""
+    """Write and sync the data under a temporary name beside `path`; returns that name, to be renamed to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path, tag)
     try:
@@ -46,7 +46,7 @@ def stage(path: Path, data: bytes, tag: str = "") -> Path:
 
 @contextmanager
 def open_for_writing(path: Path, tag: str = "") -> Iterator[BinaryIO]:
-    """A file to write to piece by piece; under its own name only once the block has ended well, as a whole."""
+    """Open a file to write it piece by piece; it gets its name when the block ends without an error, else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path, tag)
     try:
@@ -61,21 +61,21 @@ def open_for_writing(path: Path, tag: str = "") -> Iterator[BinaryIO]:
 
 
 def temporary_path(path: Path, tag: str = "") -> Path:
-    """A name that nobody else uses, in the same folder; short even where that of `path` is as long as can be."""
+    """Return a unique name in the folder of `path`; it is short, even where the name of `path` has the maximal length."""
     return path.parent / f"{TEMPORARY_PREFIX}{tag}{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def remove_temporaries(folder: Path, tag: str = "") -> None:
-    """Removes what a killed process left half-written anywhere below the folder: all, or what has this tag."""
-    for place, _, names in os.walk(folder):
+    """Remove half-written files that a killed process left anywhere below the folder: all, or those with this tag."""
+    for parent, _, names in os.walk(folder):
         for name in names:
             if name.startswith(TEMPORARY_PREFIX + tag):
                 with suppress(OSError):
-                    os.unlink(os.path.join(place, name))
+                    os.unlink(os.path.join(parent, name))
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes a rename in the folder last (where the system can: Windows cannot open folders)."""
+    """Sync a folder to disk, so that a rename in it survives a power cut; does nothing on Windows, which opens no folders."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -86,16 +86,16 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """A failure to write within the block becomes a StorageError that names the folder."""
+    """Turn a failure to write within the block into a StorageError that names the folder."""
     try:
         yield
-    except (OSError, RuntimeError) as e:  # torch.save tells of a full disk by a RuntimeError
+    except (OSError, RuntimeError) as e:  # torch.save raises RuntimeError on a full disk
         cause = e if isinstance(e, OSError) else e.__cause__ or e.__context__ or e
         raise StorageError(f"{folder}: cannot be written: {getattr(cause, 'strerror', None) or cause}") from e
 
 
 def is_storage_failure(error: OSError) -> bool:
-    """Whether the disk or folder is at fault (full, read-only, not ours), and not the one file's name."""
+    """Return True if the disk or folder is at fault (full, read-only, no permission), and not the name of the one file."""
     return error.errno not in (
         errno.ENAMETOOLONG,
         errno.EINVAL,
@@ -108,19 +108,19 @@ def is_storage_failure(error: OSError) -> bool:
 
 @contextmanager
 def remove_empty_folders_on_error(folder: Path) -> Iterator[None]:
-    """Folders that the block makes on the way to this one are removed if it fails and has put nothing there."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    """Remove the folder, and the parents that the block has made, if the block fails and leaves them empty."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     except BaseException:
-        for place in missing:
+        for path in missing:
             with suppress(OSError):
-                place.rmdir()
+                path.rmdir()
         raise
 
 
 def check_writable(folder: Path) -> None:
-    """StorageError at once where a folder cannot be made or written to."""
+    """Make a folder, and raise StorageError if it cannot be made or written to."""
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = temporary_path(folder / "probe")
@@ -129,60 +129,61 @@ def check_writable(folder: Path) -> None:
 
 
 def name_folding(folder: Path) -> Callable[[str], str]:
-    """What the folder's file system makes of a name when it compares it with others: some heed neither case nor Unicode form.
+    """Return a function that maps names which the folder's file system takes for the same to one key.
 
-    Found by trying, with a file that is removed again.
+    Some file systems ignore case or Unicode form. A probe file, which is removed again, finds out.
     """
     probe = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-a\u00e9"
     probe.write_bytes(b"")
     try:
-        case = probe.with_name(probe.name[:-2] + "A\u00e9").exists()
-        form = probe.with_name(probe.name[:-1] + "e\u0301").exists()
+        ignores_case = probe.with_name(probe.name[:-2] + "A\u00e9").exists()
+        ignores_form = probe.with_name(probe.name[:-1] + "e\u0301").exists()
     finally:
         probe.unlink()
 
     def fold(name: str) -> str:
-        name = unicodedata.normalize("NFC", name) if form else name
-        return name.casefold() if case else name
+        name = unicodedata.normalize("NFC", name) if ignores_form else name
+        return name.casefold() if ignores_case else name
 
     return fold
 
 
 @contextmanager
 def lock_folder(folder: Path, remedy: str, part: str = "") -> Iterator[None]:
-    """Holds the folder, or a named part of it, for this process; the system frees it when the process dies.
+    """Lock the folder, or a named part of it, for this process within the block; the system frees it when the process dies.
 
-    Parts may be held side by side, but not beside the whole. BusyError names who else holds it.
+    Parts may be locked side by side, but not beside the whole. BusyError names who else holds the lock, and `remedy`.
     """
     with ExitStack() as held:
         with ExitStack() as gate:
-            gate.enter_context(_held(folder / LOCK_FILE, remedy, patience=LOCK_WAIT_SECONDS if part else 0))
+            gate.enter_context(_lock_file(folder / LOCK_FILE, remedy, wait_seconds=LOCK_WAIT_SECONDS if part else 0))
             if part:
-                held.enter_context(_held(folder / f"run-{part}.lock", remedy))
+                held.enter_context(_lock_file(folder / f"run-{part}.lock", remedy))
             else:
                 for other in folder.glob("run-*.lock"):
-                    with _held(other, remedy):
+                    with _lock_file(other, remedy):
                         pass  # left over: whoever held it is dead
                 held.enter_context(gate.pop_all())
         yield
 
 
 LOCK_FILE = "run.lock"
+"""Lock file of a whole folder; it names the process that holds it."""
 LOCK_WAIT_SECONDS = 10
-"""Seconds that parts wait for each other to begin."""
+"""Seconds that the lock of a part waits for other parts, which hold the whole for an instant."""
 
 
 @contextmanager
-def _held(path: Path, remedy: str, patience: float = 0) -> Iterator[None]:
-    """Holds one lock file, which is removed at the end."""
-    folder, until = path.parent, time.monotonic() + patience
+def _lock_file(path: Path, remedy: str, wait_seconds: float = 0) -> Iterator[None]:
+    """Hold one lock file within the block; it is removed at the end."""
+    folder, deadline = path.parent, time.monotonic() + wait_seconds
     while True:
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (open as long as the lock is held)
         with file:
-            if not _take(file.fileno()):
-                if time.monotonic() < until:
+            if not _try_lock(file.fileno()):
+                if time.monotonic() < deadline:
                     time.sleep(0.05)
                     continue
                 file.seek(0)
@@ -200,8 +201,8 @@ def _held(path: Path, remedy: str, patience: float = 0) -> Iterator[None]:
             return
 
 
-def _take(handle: int) -> bool:
-    """Locks an open file for this process, without waiting."""
+def _try_lock(handle: int) -> bool:
+    """Lock an open file for this process, without waiting; False if another process holds it."""
     try:
         if os.name == "posix":
             import fcntl
@@ -217,9 +218,9 @@ def _take(handle: int) -> bool:
 
 
 def lock_holder(folder: Path) -> str | None:
-    """Who is at work in a folder, as "process 42 on host"; None if nobody is.
+    """Return who holds the lock of a folder, as "process 42 on host"; None if nobody does.
 
-    The lock is tried for an instant, shared with whoever else looks; a file without a lock was left by a run that was killed.
+    The lock is tried for an instant, and shared with others who try; an unlocked file was left by a run that was killed.
     """
     try:
         with open(folder / LOCK_FILE, "rb") as file:
@@ -231,7 +232,7 @@ def lock_holder(folder: Path) -> str | None:
                 except OSError:
                     return file.read().decode(errors="replace").strip() or "another process"
             else:
-                file.read(1)  # refused while it is locked
+                file.read(1)  # PermissionError while it is locked
     except FileNotFoundError:
         return None
     except PermissionError:
@@ -240,7 +241,10 @@ def lock_holder(folder: Path) -> str | None:
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """The folder's new content is written beside it and renamed into place."""
+    """Replace a folder: `fill` writes the new content into a folder beside it, which is renamed into place.
+
+    StorageError where that fails; the old content is kept then.
+    """
     new, old = folder.with_name(f".{folder.name}-new"), previous_folder(folder)
     with storage_errors(folder.parent):
         shutil.rmtree(new, ignore_errors=True)
@@ -259,21 +263,21 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def recover_folder(folder: Path) -> None:
-    """After a kill within `replace_folder`: the folder is there, with its old or its new content, and nothing beside it."""
+    """Recover from a kill within `replace_folder`: restore the old content if the folder is missing, and remove leftovers."""
     old = previous_folder(folder)
     if old.is_dir() and not folder.exists():
         os.rename(old, folder)
-    for left in (old, folder.with_name(f".{folder.name}-new")):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in (old, folder.with_name(f".{folder.name}-new")):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def previous_folder(folder: Path) -> Path:
-    """Where a folder's old content is for the instant between the two renames of `replace_folder`."""
+    """Return the path of a folder's old content between the two renames of `replace_folder`."""
     return folder.with_name(f".{folder.name}-old")
 
 
 def append(path: Path, data: bytes) -> None:
-    """The data at the end of a file, all of it or nothing: half a record would spoil those that come after it."""
+    """Append data to a file, all of it or nothing: half a record would spoil those after it. OSError if that fails."""
     before = path.stat().st_size if path.exists() else 0
     try:
         with open(path, "ab") as file:

@@ -4,7 +4,6 @@ A setting is declared once, by `option`, with its help text and its limits. Late
 `--config` file, the flags.
 """
 
-import difflib
 import math
 import numbers
 import tomllib
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tomli_w
 
 from translate.errors import UsageError
-from translate.text import flag_name
+from translate.text import flag_name, suggest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -292,9 +291,7 @@ def resolve(cls: type[C], *layers: tuple[str, Mapping[str, Any]]) -> C:
         for key, value in layer.items():
             name = key.replace("-", "_")
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                shown = flag_name if source == FLAGS else str
-                hint = f"did you mean {shown(close[0])}?" if close else f"possible: {', '.join(map(shown, known))}"
+                hint = suggest(name, known, flag_name if source == FLAGS else str)
                 raise UsageError(
                     f"{flag_name(key)}: unknown; {hint}"
                     if source == FLAGS

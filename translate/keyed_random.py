@@ -1,4 +1,4 @@
-"""Stateless random numbers: every draw is a pure function of a key, a name and a position.
+"""Keyed random numbers without state: every draw is a pure function of a key, a name and a position.
 
 No generator has to be saved, replayed or kept in step: the same key gives the same numbers for any batch size, order,
 number of workers or ranks, on the CPU and on a GPU. The hash is the finaliser of SplitMix64 (Steele, Lea and Flood,
@@ -17,7 +17,7 @@ _MASK = (1 << 64) - 1
 
 
 def _signed(x: int) -> int:
-    """The int64 that has the same 64 bits as the unsigned `x`."""
+    """Return the int64 that has the same 64 bits as the unsigned `x`."""
     x &= _MASK
     return x - (1 << 64) if x >> 63 else x
 
@@ -32,12 +32,14 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def _scramble(x: Tensor) -> Tensor:
+    """Apply the finaliser of SplitMix64 to an int64 tensor, as unsigned numbers."""
     x = (x ^ _shift(x, 30)) * _FACTORS[0]  # int64 products wrap, as the hash wants
     x = (x ^ _shift(x, 27)) * _FACTORS[1]
     return x ^ _shift(x, 31)
 
 
 def _scramble_int(x: int) -> int:
+    """Apply the finaliser of SplitMix64 to an integer; the result is unsigned."""
     x &= _MASK
     x = ((x ^ (x >> 30)) * _FACTORS[0]) & _MASK
     x = ((x ^ (x >> 27)) * _FACTORS[1]) & _MASK
@@ -46,11 +48,12 @@ def _scramble_int(x: int) -> int:
 
 @cache
 def _hash(name: str) -> int:
+    """Return the first 64 bits of the SHA-256 of a name, as int64."""
     return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
 
 
 def derive_key(*parts: int | str) -> int:
-    """One int64 key from integers and names; another order or value gives an unrelated key."""
+    """Return an int64 key derived from integers and names; another order or value gives an unrelated key."""
     h = 0
     for part in parts:
         h = _scramble_int((h ^ (_hash(part) if isinstance(part, str) else part)) + _GOLDEN)
@@ -58,48 +61,48 @@ def derive_key(*parts: int | str) -> int:
 
 
 def fold_in(numbers: Tensor, *parts: int | str) -> Tensor:
-    """`derive_key(*parts, n)` for every n of an int64 tensor (N,), on its device."""
+    """Return `derive_key(*parts, n)` for every n of an int64 tensor (N,), on its device."""
     return _scramble((numbers ^ derive_key(*parts)) + _GOLDEN)
 
 
 def image_keys(seed: int, numbers: Tensor) -> Tensor:
-    """`derive_key(seed, n)` for every n of an int64 tensor (N,), on its device."""
+    """Return the keys of images: `derive_key(seed, n)` for every number n of an int64 tensor (N,), on its device."""
     return fold_in(numbers, seed)
 
 
-def _positions(shape: Sequence[int], part: Sequence[range], device: torch.device) -> Tensor:
-    """Flat indices of a part of a tensor of this shape, the part's range on each axis."""
+def _flat_indices(shape: Sequence[int], part: Sequence[range], device: torch.device) -> Tensor:
+    """Return the flat indices of a part of a tensor of this shape; `part` has a range for each axis."""
     index = torch.zeros(*[1] * len(shape), dtype=torch.int64, device=device)
-    for axis, wanted in enumerate(part):
-        places = torch.arange(wanted.start, wanted.stop, device=device) * math.prod(shape[axis + 1 :])
-        index = index + places.view(-1, *[1] * (len(shape) - axis - 1))
+    for axis, interval in enumerate(part):
+        offsets = torch.arange(interval.start, interval.stop, device=device) * math.prod(shape[axis + 1 :])
+        index = index + offsets.view(-1, *[1] * (len(shape) - axis - 1))
     return index
 
 
 def bits(key: Tensor, name: str, *shape: int, part: Sequence[range] | None = None) -> Tensor:
-    """Uniform int64 of shape (N, *shape), one stream for each key (N,).
+    """Draw uniform int64 of shape (N, *shape), one stream for each key (N,).
 
-    `part`: only these ranges of the axes of shape, with the very numbers that the whole has there.
+    `part`: draw only these ranges of the axes of `shape`; the numbers are those of the whole there.
     """
     base = _scramble(key ^ _hash(name)).view(-1, *[1] * len(shape))
     if part is None:
         counter = torch.arange(1, math.prod(shape) + 1, device=key.device).view(1, *shape)
     else:
-        counter = _positions(shape, part, key.device)[None] + 1
+        counter = _flat_indices(shape, part, key.device)[None] + 1
     return _scramble(base + counter * _GOLDEN).view(len(key), *counter.shape[1:])
 
 
 def uniform(key: Tensor, name: str, *shape: int, part: Sequence[range] | None = None) -> Tensor:
-    """Float32 (N, *shape) in [0, 1), multiples of 2^-24, one stream for each key (N,); `part` as in `bits`."""
+    """Draw float32 (N, *shape) in [0, 1), multiples of 2^-24, one stream for each key (N,); `part` as in `bits`."""
     return _shift(bits(key, name, *shape, part=part), 40).to(torch.float32) * 2.0**-24
 
 
 def normal(key: Tensor, name: str, *shape: int) -> Tensor:
-    """Float32 (N, *shape) from N(0, 1), by Box and Muller's transform, one stream for each key (N,)."""
+    """Draw float32 (N, *shape) from N(0, 1), by Box and Muller's transform, one stream for each key (N,)."""
     radius = (-2 * torch.log1p(-uniform(key, name + "/radius", *shape))).sqrt()
     return radius * torch.cos(2 * math.pi * uniform(key, name + "/angle", *shape))
 
 
 def permutation(length: int, *parts: int | str) -> Tensor:
-    """A permutation of range(length) as int64 (length,) on the CPU, a pure function of the parts."""
+    """Return a permutation of range(length) as int64 (length,) on the CPU, a pure function of the parts."""
     return bits(torch.tensor([derive_key(*parts)]), "permutation", length)[0].argsort(stable=True)

@@ -1,6 +1,7 @@
 """Names, durations, rates, sizes and numbers as a person reads them."""
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -25,6 +26,16 @@ def join_names(names: Iterable[str], count: int = 3) -> str:
     """Return the first `count` names, separated by commas and safe to print; "…" stands for the others."""
     names = list(names)
     return ", ".join(printable(name) for name in names[:count]) + (", …" if len(names) > count else "")
+
+
+def suggest(name: str, known: Iterable[str], spell: Callable[[str], str] = str) -> str:
+    """Return "did you mean NEAREST?" for an unknown name, or "possible: …" with all known names where none is near.
+
+    `spell` turns a known name into the form in which a user writes it.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {spell(near[0])}?" if near else f"possible: {', '.join(map(spell, known))}"
 
 
 def flag_name(setting: str) -> str:

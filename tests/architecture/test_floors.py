@@ -1,31 +1,34 @@
-"""The house: imports go downwards only, siblings do not know each other, files stay small."""
+"""The structure of the package: imports go downwards only, names are unique, files stay small, and tests mirror the tree."""
 
 import ast
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "translate"
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "translate"
+TESTS = ROOT / "tests"
 
 FLOORS = [
-    {"errors", "noise", "files", "images", "runtime", "nn"},
+    {"errors", "version", "text", "atomic", "keyed_random", "callbacks"},
+    {"nn", "images", "runtime", "run_folder"},
     {"config"},
-    {"methods", "data"},
-    {"training"},
+    {"methods", "data", "dataset_check", "catalog"},
+    {"training", "trained"},
     {"conversion", "evaluation"},
     {"api", "demo"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-NEIGHBOURS = {  # within a floor, who may know whom
-    "noise": set(),
-    "errors": set(),
-    "files": {"errors"},
-    "images": {"files"},
-    "runtime": {"noise", "errors"},
-    "nn": {"noise"},
+NEIGHBOURS = {  # within a floor, who may import whom
+    "atomic": {"errors"},
+    "dataset_check": {"data"},
     "demo": {"api"},
 }
+REPEATED_FILES = {"__init__.py", "base.py", "memory.py"}
+"""File names that stand in more than one room; every other name stands once, but where a room keeps the command of its name."""
 
 
 def room(path):
@@ -34,37 +37,92 @@ def room(path):
 
 
 def imported(path):
-    """Rooms of the package that a file imports."""
+    """The rooms of the package that a file imports, and "" where it imports from the package's top."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "translate":
-            found |= {alias.name for alias in node.names}
+            found |= {alias.name if alias.name in FLOOR else "" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("translate."):
             found.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("translate.")}
-    return found & FLOOR.keys()
+            names = [alias.name.split(".") for alias in node.names]
+            found |= {parts[1] if len(parts) > 1 else "" for parts in names if parts[0] == "translate"}
+    return found
+
+
+def relative(path):
+    return path.relative_to(PACKAGE).as_posix()
 
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_datasets" not in path.parts)
 ROOMS = [path for path in FILES if room(path) not in ("__init__", "__main__")]
+LINES = {path: len(path.read_text().splitlines()) for path in FILES}
 
 
 def test_every_room_has_a_floor():
     assert {room(path) for path in ROOMS} == set(FLOOR)
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", ROOMS, ids=relative)
 def test_imports_go_downwards_only(path):
     own = room(path)
     for other in imported(path) - {own}:
-        lower = FLOOR[other] < FLOOR[own]
-        assert lower or other in NEIGHBOURS.get(own, ()), f"{own} must not import {other}"
+        lower = other in FLOOR and FLOOR[other] < FLOOR[own]
+        assert lower or other in NEIGHBOURS.get(own, ()), f"{own} must not import {other or 'the top of the package'}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=relative)
 def test_files_stay_small(path):
-    assert len(path.read_text().splitlines()) <= 450
+    assert LINES[path] <= 450
+
+
+def test_no_room_is_more_than_an_eighth_of_the_whole():
+    """A room is what one folder holds itself: a folder inside it is a room of its own."""
+    lines = Counter()
+    for path, count in LINES.items():
+        lines[path.parent] += count
+    largest, count = lines.most_common(1)[0]
+    assert count <= sum(LINES.values()) / 8, largest
+
+
+def test_no_class_name_exists_twice():
+    names = Counter(
+        node.name for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
+    )
+    assert not [name for name, count in names.items() if count > 1 and not name.startswith("_")]
+
+
+def functions(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=relative)
+def test_functions_fit_on_a_screen(path):
+    long = {f.name: f.end_lineno - f.lineno + 1 for f in functions(path) if f.end_lineno - f.lineno + 1 > 60}
+    assert not long
+
+
+def test_a_training_is_put_together_by_functions_of_few_arguments():
+    for function in functions(PACKAGE / "api" / "session.py"):
+        arguments = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+        assert len([argument for argument in arguments if argument.arg not in ("self", "cls")]) <= 6, function.name
+
+
+HEADLESS = re.compile(r"(What|Of|Whether|How|Where|Which|Who|Why)\b")
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_docstrings_begin_with_a_verb_or_a_noun(path):
+    """Their mood is ruff's rule D401; here, that they are no headless clauses, those under a field or constant included."""
+    headless = [
+        node.value.value.splitlines()[0]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if HEADLESS.match(node.value.value)
+    ]
+    assert not headless
 
 
 @pytest.mark.parametrize("word", ["cycle", "paired", "unet", "u-net", "pix2pix", "cyclegan", "generator_for"])
@@ -73,12 +131,45 @@ def test_the_engine_knows_no_method_and_no_task(word):
         assert word not in (PACKAGE / "training" / name).read_text().lower(), name
 
 
-def test_evaluation_takes_any_callable_and_data_knows_no_network():
+def test_the_engine_knows_of_methods_only_their_contract():
+    tree = ast.parse((PACKAGE / "training" / "engine.py").read_text())
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {module for module in modules if module.startswith("translate.methods")} == {"translate.methods.base"}
+
+
+def test_networks_do_not_know_how_convolutions_are_computed():
+    for path in (PACKAGE / "nn").rglob("*.py"):
+        assert path.name == "fast_conv.py" or "fast_conv" not in path.read_text(), path.name
+
+
+def test_data_knows_no_network():
     for path in ROOMS:
-        if room(path) == "evaluation":
-            assert not imported(path) & {"conversion", "training", "methods"}
-        if room(path) == "data":
-            assert "nn" not in imported(path)
+        if room(path) in ("data", "dataset_check", "catalog"):
+            assert not imported(path) & {"nn", "methods"}, relative(path)
+
+
+def test_metrics_take_any_callable():
+    """Of trained models only the cases of an evaluation know, which put them beside the images."""
+    for path in ROOMS:
+        if room(path) == "evaluation" and path.name not in ("cases.py", "label_data.py"):
+            assert not imported(path) & {"trained", "training", "methods"}, relative(path)
+
+
+OWN_PLAN = {"contract", "parity", "architecture", "attacks"}
+"""Folders of tests that do not mirror the package."""
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_tests_mirror_the_package(path):
+    """`tests/x/test_y.py` tests `translate/x/y.py`, or a topic of it: `test_y_topic.py`; or a folder `translate/x/y/`."""
+    folder = path.relative_to(TESTS).parent
+    if folder.parts and folder.parts[0] in OWN_PLAN:
+        return
+    modules = {
+        entry.stem.strip("_") for entry in (PACKAGE / folder).iterdir() if entry.suffix == ".py" or entry.is_dir()
+    }
+    name = path.stem.removeprefix("test_")
+    assert any(name == module or name.startswith(f"{module}_") for module in modules)
 
 
 @pytest.mark.parametrize("folder", ["datasets", "tools", "checkpoints"])

@@ -1,4 +1,4 @@
-"""A web server on this machine that does what it is told, however bad."""
+"""Web server on this machine that misbehaves as a test asks for."""
 
 import socket
 import struct

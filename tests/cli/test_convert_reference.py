@@ -58,7 +58,7 @@ def test_what_is_assumed_is_said_when_converting(run: Run, photos: Path) -> None
     assert made["off"] == made["model_off"] != made["on"]
 
 
-def test_flags_of_test_time_make_the_images_anew(run: Run, photos: Path) -> None:
+def test_flags_that_change_the_output_convert_again(run: Run, photos: Path) -> None:
     path = save("latest_net_G.pth", generator("unet_64", "batch", dropout=True))
     for flags in (
         [], ["--dropout", "off"], ["--dropout", "off", "--norm-statistics", "running"], ["--pixels", "reference"],
@@ -77,7 +77,7 @@ def test_flags_of_test_time_make_the_images_anew(run: Run, photos: Path) -> None
         (["--pixels", "floor"], ["--pixels", "floor", "rounded"]),
     ],
 )
-def test_test_time_that_cannot_be(fails: Fails, pth: Path, photos: Path, flags: list[str], words: list[str]) -> None:
+def test_wrong_flags_of_a_conversion(fails: Fails, pth: Path, photos: Path, flags: list[str], words: list[str]) -> None:
     fails(["convert", pth, photos, "out", *flags], 2, *words)
 
 

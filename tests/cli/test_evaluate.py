@@ -69,7 +69,7 @@ def test_neither_names_nor_order_nor_format_change_a_figure(results: Results) ->
 
 
 def test_kid_by_hand(results: Results) -> None:
-    """Of sets of one colour each: features are constant, so MMD² is k(x, x) + k(y, y) − 2 k(x, y)."""
+    """Sets of one colour each: features are constant, so MMD² is k(x, x) + k(y, y) − 2 k(x, y)."""
     folder("real", a=constant(0), b=constant(0), c=constant(0))
     folder("fake", d=constant(255), e=constant(255), f=constant(255))
     record = results("--real", "real", "--fake", "fake", "--metrics", "kid")
@@ -79,7 +79,7 @@ def test_kid_by_hand(results: Results) -> None:
     assert known["settings"]["kid"]["extractor"] == "efficientnet-lite0"
 
 
-def test_people_are_shown_errors_units_and_directions(evaluate: Evaluate) -> None:
+def test_the_table_shows_errors_units_and_directions(evaluate: Evaluate) -> None:
     folder("real", a=constant(10), b=constant(20), c=constant(0))
     folder("fake", a=constant(13), b=constant(15), c=constant(0))
     code, out, err = evaluate("--real", "real", "--fake", "fake", "--metrics", "l1,psnr,kid")
@@ -105,7 +105,7 @@ def test_a_paired_set(results: Results, one_way_model: Path, paired_root: Path) 
 
 
 def test_an_unpaired_set(evaluate: Evaluate, two_way_model: Path) -> None:
-    """What matches by no name has no truth."""
+    """Images that match by no name have no truth."""
     root = folder(
         "data",
         **{f"{side}__{side}{i}": noise(i + 50 * (side == "testB")) for side in ("testA", "testB") for i in range(3)},
@@ -290,7 +290,7 @@ def test_label_maps_are_read_back(results: Results, two_way_model: Path, monkeyp
 
 @pytest.fixture
 def records(evaluate: Evaluate) -> tuple[str, str]:
-    """Of a folder near the real one and of one far from it."""
+    """Evaluations of a folder near the real one and of one far from it."""
     folder("real", a=constant(10), b=constant(20), c=constant(30))
     for name, distance in (("near", 1), ("far", 50)):
         folder(name, a=constant(10 + distance), b=constant(21 + distance), c=constant(31 + distance))

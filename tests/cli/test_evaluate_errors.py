@@ -40,7 +40,7 @@ def values(record: dict[str, Any]) -> dict[str, float]:
 
 @pytest.fixture
 def records(evaluate: Evaluate) -> tuple[str, str]:
-    """Of a folder near the real one and of one far from it."""
+    """Evaluations of a folder near the real one and of one far from it."""
     folder("real", a=constant(10), b=constant(20), c=constant(30))
     for name, distance in (("near", 1), ("far", 50)):
         folder(name, a=constant(10 + distance), b=constant(21 + distance), c=constant(31 + distance))

@@ -52,7 +52,7 @@ def test_an_exported_file_is_a_model_again(run: Run, cyclegan_run: Path, photos:
         ("there.pth", ["there.pth: exists", "--overwrite"]),
     ],
 )
-def test_targets_that_cannot_be(fails: Fails, pth: Path, target: str, words: list[str]) -> None:
+def test_targets_that_are_refused(fails: Fails, pth: Path, target: str, words: list[str]) -> None:
     Path("there.pth").write_text("mine")
     fails(["export", pth, target], 2, *words)
 

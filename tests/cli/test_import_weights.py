@@ -133,7 +133,7 @@ def test_a_failed_import_leaves_the_old_model(fails: Fails, run: Run, pth: Path)
         (["latest_net_G_A.pth", "model", "--width", "4"], 2, ["--width"]),
     ],
 )
-def test_imports_that_cannot_be(fails: Fails, pth: Path, arguments: list[str], code: int, words: list[str]) -> None:
+def test_imports_that_are_refused(fails: Fails, pth: Path, arguments: list[str], code: int, words: list[str]) -> None:
     Path("empty").mkdir()
     fails(["import-weights", *arguments], code, *words)
 

@@ -195,7 +195,7 @@ def test_a_damaged_model_is_named(capfd, tmp_path, damage):
 
 
 def test_a_real_run_by_name_and_its_model_as_it_is_described_elsewhere(paired_root, tmp_path, monkeypatch, shown):
-    """What is read without torch of a model equals what torch reads; batch norm's statistics are no parameters."""
+    """A model is described alike with torch and without; statistics of batch norm are no parameters."""
     monkeypatch.chdir(tmp_path)
     small = {"crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "device": "cpu", "images": 4, "log_every": 2}
     for name, precision in (("single", "fp32"), ("double", "fp64")):
@@ -212,7 +212,7 @@ def test_a_real_run_by_name_and_its_model_as_it_is_described_elsewhere(paired_ro
 
 
 def test_it_is_told_without_torch(tmp_path):
-    """Which takes seconds to load."""
+    """torch takes seconds to load."""
     written(tmp_path / "run", [point(10)])
     code = (
         "import sys; from translate import cli; assert cli.run(['status', sys.argv[1]]) == 0; "

@@ -162,7 +162,7 @@ def test_settings_that_exclude_each_other(
 @pytest.mark.parametrize("crop", [2, 8, 22, 25, 28, 30, 36, 50, 66, 100])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_proposed_setting_is_accepted(fails: Fails, paired_root: Path, name: str, crop: int) -> None:
-    """What the line about a crop size proposes is not refused in its turn."""
+    """A size or network that the error about a crop size proposes is not refused in turn."""
     cls = METHODS[name]
     flags = {"crop_size": crop}
     try:

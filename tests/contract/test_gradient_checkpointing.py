@@ -5,7 +5,8 @@ import torch
 
 from translate.methods import METHODS
 from translate.runtime.precision import PRECISIONS
-from translate.training.engine import Engine, split_batch
+from translate.training.engine import Engine
+from translate.training.micro_batches import split_batch
 from translate.training.schedule import Schedule
 
 from ..helpers import batch_like, default, distinct_methods, small_config

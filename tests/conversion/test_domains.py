@@ -90,7 +90,7 @@ def test_tiles_are_refused(folder, tmp_path, capsys):
     Image.new("RGB", (64, 64)).save(tmp_path / "x.png")
     words = ["convert", str(folder), str(tmp_path / "x.png"), str(tmp_path / "y.png"), "--to", "cat", "--tile", "32"]
     assert cli.run(words) == 2
-    assert "stargan works on the whole image" in capsys.readouterr().err
+    assert "--tile 32: a stargan" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

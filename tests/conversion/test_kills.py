@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 
 torch.set_num_threads(1)
-from translate.conversion import job, translator
+from translate.conversion import job
+from translate.trained import translator
 
 model, source, output, kills, seed = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 loaded = translator.load(model, device="cpu")

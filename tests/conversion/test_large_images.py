@@ -35,13 +35,16 @@ def pixels(folder: Path, name: str) -> np.ndarray:
 @pytest.fixture
 def tiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """The shapes of pictures that went through in tiles, with their tile."""
-    calls, original = [], tiling.translate_pixels
+    calls, original = [], tiling.TiledTranslation
 
-    def counting(translator: Translator, picture: np.ndarray, to: str, **how: Any) -> np.ndarray:
-        calls.append((picture.shape[:2], how["tile"]))
-        return original(translator, picture, to, **how)
+    def counting(translator: Translator, to: str, **how: Any) -> Callable[[np.ndarray], np.ndarray]:
+        def translate(picture: np.ndarray) -> np.ndarray:
+            calls.append((picture.shape[:2], how["tile"]))
+            return original(translator, to, **how)(picture)
 
-    monkeypatch.setattr(tiling, "translate_pixels", counting)
+        return translate
+
+    monkeypatch.setattr(tiling, "TiledTranslation", counting)
     return calls
 
 
@@ -108,7 +111,7 @@ def test_a_unet_fails_on_what_does_not_fit_and_says_what_does(
 def test_tiles_of_a_unet_are_refused_at_once(
     convert: Convert, pix2pix: Translator, source: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="--tile 96: a unet_64 works on the whole image"):
+    with pytest.raises(UsageError, match="--tile 96: a unet_64"):
         convert(source, tmp_path / "out", model=pix2pix, tile=96)
     assert not (tmp_path / "out").exists()
 

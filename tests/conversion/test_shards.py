@@ -64,7 +64,7 @@ def test_merged_journals_are_one(convert: Convert, source: Path, tmp_path: Path)
     assert {line["input"]: line for line in lines} == expected
     assert len(lines) == 15
     assert convert(source, out, format="png").skipped == 14
-    with pytest.raises(UsageError, match="no journals"):
+    with pytest.raises(UsageError, match="merge"):
         convert(source, tmp_path / "other", merge=True)
 
 
@@ -139,7 +139,7 @@ def test_two_processes_at_once(convert: Convert, cyclegan_folder: Path, source: 
     ]  # fmt: skip
     errors = [process.communicate(timeout=600)[1] for process in started]
     assert sorted(process.returncode for process in started) == [0, 1], errors
-    assert "converting part 1 of 2, as RANK says" in errors[1]
+    assert "converting part 1 of 2, from RANK" in errors[1]
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 

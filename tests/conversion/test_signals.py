@@ -67,9 +67,8 @@ def test_stopped_and_run_again(
     assert 30 <= len(made) < COUNT
     assert made.items() <= whole.items()  # so all of them are whole
     if number != signal.SIGKILL:
-        assert errors.splitlines() == [
-            f"error: stopped with {COUNT - len(made)} images to go; the same command goes on from there"
-        ]
+        (line,) = errors.splitlines()
+        assert line.startswith(f"error: stopped with {COUNT - len(made)} images left")
         assert {path.name for path in output.iterdir()} == {*made, "manifest.jsonl"}
 
     result = convert(folder, output, format="png")

@@ -1,4 +1,4 @@
-"""What `translate data check` finds in domains and in folders of images."""
+"""Check of data folders with domains or a table of attributes, and of folders of images."""
 
 import numpy as np
 import pytest

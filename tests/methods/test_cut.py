@@ -11,9 +11,6 @@ from translate.methods.base import Clock
 from translate.methods.cut import CUT, FastCUT
 from translate.nn.init import normal_
 from translate.nn.networks.antialias import AntialiasDiscriminator
-from translate.nn.patchnce import (
-    nce_layers,
-)
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
@@ -38,7 +35,7 @@ def batch(count=2, first=0):
 
 
 def binomial(taps, channels, scale):
-    taps = torch.tensor(nce_layers, dtype=torch.float64)
+    taps = torch.tensor(taps, dtype=torch.float64)
     blur = taps[:, None] * taps
     return (blur / blur.sum() * scale).expand(channels, 1, -1, -1)
 
@@ -247,7 +244,7 @@ def test_the_discriminator_moves_first_and_generator_and_heads_together(name, lo
 
 
 def test_fastcut_is_cut_with_other_defaults_and_nothing_else():
-    assert {name for name in vars(FastCUT) if not name.startswith("__")} == {"name", "Config"}
+    assert {name for name in vars(FastCUT) if not name.startswith("__")} == {"name", "summary", "Config"}
     flags = {"lambda_nce": 1.0, "nce_identity": True, "flip_equivariance": False}
     left, right = made("cut"), made("fastcut", **flags)
     for (_, ours), (_, theirs) in zip(left.step(batch(), START), right.step(batch(), START), strict=True):

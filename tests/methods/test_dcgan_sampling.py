@@ -191,7 +191,7 @@ def test_the_data_say_which_classes_there_are():
 @pytest.mark.parametrize(
     ("flags", "names", "exclusive", "words"),
     [
-        ({}, ("smiling", "young"), False, "attributes; give --conditional off"),
+        ({}, ("smiling", "young"), False, "attributes; use --conditional off"),
         ({}, ("cat, grey", "dog"), True, "comma"),
         ({"classes": "cat,owl"}, ("cat", "dog"), True, "--classes cat,owl: the data has cat,dog"),
         ({"classes": "cat,owl"}, (), True, "--classes cat,owl: the data has none"),

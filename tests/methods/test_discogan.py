@@ -192,7 +192,7 @@ def test_its_images_always_influence_each_other():
 
 @pytest.mark.parametrize("discriminator", ["pixel", "dualgan"])
 def test_a_discriminator_without_features_is_refused(discriminator):
-    with pytest.raises(UsageError, match="no inner maps"):
+    with pytest.raises(UsageError, match=f"--discriminator {discriminator}"):
         config_of(discriminator=discriminator)
 
 

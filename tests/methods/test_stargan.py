@@ -319,21 +319,21 @@ def test_the_plan_is_the_authors_unless_another_is_asked_for():
 
 def test_the_rate_falls_to_zero_unless_as_released():
     default, released = config_of(), config_of(schedule="stargan-released")
-    assert Schedule.of(default, 1).factor(2_400_000) == 0.5
-    assert Schedule.of(default, 1).factor(3_200_000) == 0
-    assert Schedule.of(released, 1).factor(3_200_000) == pytest.approx(0.999)
+    assert Schedule.from_config(default, 1).factor(2_400_000) == 0.5
+    assert Schedule.from_config(default, 1).factor(3_200_000) == 0
+    assert Schedule.from_config(released, 1).factor(3_200_000) == pytest.approx(0.999)
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         ({"input_channels": 1}, "--input-channels and --output-channels"),
-        ({"range_b": "0:1"}, "no --range-b"),
+        ({"range_b": "0:1"}, "--range-b"),
         ({"preprocess": "none"}, "--preprocess none"),
         ({"batch_size": 1}, "--batch-size 1"),
         ({"batch_size": 4, "accumulate": 4}, "--accumulate 4"),
-        ({"crop_size": 130}, "try --crop-size 128"),
-        ({"crop_size": 4}, "try --crop-size 8"),
+        ({"crop_size": 130}, "use --crop-size 128"),
+        ({"crop_size": 4}, "use --crop-size 8"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(flags, said):

@@ -1,12 +1,28 @@
-"""Optimizers: RMSprop is TensorFlow's, and resumes from its state."""
+"""Optimizers of the updates, and their state."""
 
+import copy
 import math
 
 import pytest
 import torch
 from torch import nn
 
-from translate.training.optimizers import OPTIMIZERS
+from translate.methods import METHODS
+from translate.training.optimizers import (
+    OPTIMIZERS,
+    build_optimizers,
+    load_optimizer_state,
+    optimizer_state,
+    parameters_by_update,
+)
+
+from ..helpers import small_config
+
+
+def weight(gradient):
+    parameter = nn.Parameter(torch.tensor([1.0]))
+    parameter.grad = torch.tensor([gradient])
+    return parameter
 
 
 def test_rmsprop_is_tensorflow_s():
@@ -22,15 +38,31 @@ def test_rmsprop_is_tensorflow_s():
     assert path == pytest.approx([first, first, first - 0.5 * 3 / math.sqrt(1.963)], abs=1e-14)
 
 
-def test_rmsprop_resumes():
-    def run(steps, state=None):
-        p = nn.Parameter(torch.full((1,), 0.5 if state is None else state["p"]))
-        optimizer = OPTIMIZERS["rmsprop"]([p], 0.1)
-        if state is not None:
-            optimizer.load_state_dict(state["optimizer"])
-        for _ in range(steps):
-            p.grad = p.detach().clone()
-            optimizer.step()
-        return {"p": p.item(), "optimizer": optimizer.state_dict()}
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_continues_from_its_state(name):
+    whole, first = weight(0.5), weight(0.5)
+    optimizer, before = OPTIMIZERS[name]([whole], 0.1), OPTIMIZERS[name]([first], 0.1)
+    optimizer.step()
+    before.step()
+    second = copy.deepcopy(first)
+    second.grad = first.grad.clone()
+    after = OPTIMIZERS[name]([second], 0.1)
+    load_optimizer_state(after, copy.deepcopy(optimizer_state(before)))
+    optimizer.step()
+    after.step()
+    assert torch.equal(whole, second)
 
-    assert run(2, run(3))["p"] == run(5)["p"]
+
+def test_a_rate_in_a_tensor_is_saved_as_a_number():
+    optimizer = OPTIMIZERS["adam"]([weight(1.0)], 0.5)
+    optimizer.param_groups[0]["lr"] = torch.tensor(0.25)
+    assert optimizer_state(optimizer)["param_groups"][0]["lr"] == 0.25
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_update_has_an_optimizer_of_its_own_parameters(name):
+    method = METHODS[name].on_meta(small_config(name))
+    parameters = parameters_by_update(method)
+    for update, optimizer in build_optimizers(method, parameters).items():
+        (group,) = optimizer.param_groups
+        assert [id(p) for p in group["params"]] == [id(p) for p in dict.fromkeys(parameters[update])]

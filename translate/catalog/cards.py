@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from translate.errors import UsageError
-from translate.text import one_line
+from translate.text import one_line, suggest
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,7 @@ def _check_keys(values: Any, kinds: Mapping[str, type], where: str) -> None:
         raise UsageError(f"{where}: {values!r} is not a table; give its keys in braces")
     for key, value in values.items():
         if key not in kinds:
-            near = difflib.get_close_matches(key, kinds, 1)
-            raise UsageError(f"{where}: unknown key {key}; {f'did you mean {near[0]}?' if near else ', '.join(kinds)}")
+            raise UsageError(f"{where}: unknown key {key}; {suggest(key, kinds)}")
         if type(value) is not kinds[key]:
             raise UsageError(f"{where}: {key} = {value!r}: must be of type {kinds[key].__name__}")
 

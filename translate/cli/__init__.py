@@ -3,7 +3,6 @@
 torch takes seconds to import, and even the flag parser a third of one: the overview of the commands needs neither.
 """
 
-import difflib
 import gc
 import os
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from translate.errors import TranslateError, UsageError
+from translate.text import suggest
 from translate.version import __version__
 
 __all__ = ["main", "run"]
@@ -85,7 +85,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     except CycloptsError as e:
         words = " ".join(["translate", *(e.command_chain or ())])
         text = " ".join(str(e).split())
-        if isinstance(e, UnusedCliTokensError):
+        if isinstance(e, UnusedCliTokensError) and e.unused_tokens:
             text = f"unexpected argument {e.unused_tokens[0]!r}"
         print_error(f"{text} (see {words} --help)")
         return 2
@@ -114,9 +114,7 @@ def _check_known(command: str) -> None:
     """Raise UsageError for an unknown command; cyclopts would import all commands to say so."""
     if command in COMMANDS or command.startswith("-"):
         return
-    close = difflib.get_close_matches(command, COMMANDS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"possible: {', '.join(COMMANDS)}"
-    raise UsageError(f"unknown command {command!r}; {hint} (see translate --help)")
+    raise UsageError(f"unknown command {command!r}; {suggest(command, COMMANDS)} (see translate --help)")
 
 
 def _overview() -> str:

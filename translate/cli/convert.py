@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from translate import api
-from translate.cli.flags import DEVICE, GROUPS, JSON, PRECISION, flag_parameters, with_flags
+from translate.cli.flags import GROUPS, JSON, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import print_summary, show_progress
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.text import printable
@@ -38,8 +38,6 @@ def _convert(
             group=GROUPS["Translation"],
         ),
     ] = None,
-    device: Annotated[str, DEVICE] = "auto",
-    precision: Annotated[str, PRECISION] = "fp32",
     json: Annotated[bool, JSON] = False,
     **options: Any,
 ) -> int:
@@ -51,9 +49,8 @@ def _convert(
     console, dry_run = Console(stderr=True), bool(options.get("dry_run"))
     with nullcontext(lambda *counts: None) if dry_run else show_progress(console) as progress:
         result = api.convert(
-            model, input, output, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics,
-            progress=progress, **options,
-        )  # fmt: skip
+            model, input, output, dropout=dropout, norm_statistics=norm_statistics, progress=progress, **options
+        )
     if json:
         print(_to_json(result))
     elif dry_run:
@@ -63,7 +60,7 @@ def _convert(
     return 1 if result.failures else 0
 
 
-convert = with_flags(_convert, flag_parameters(ConversionOptions, switches=True))
+convert = with_flags(_convert, [*flag_parameters(ConversionOptions, switches=True), *flag_parameters(DeviceOptions)])
 
 
 def _to_json(result: ConversionResult) -> str:

@@ -2,6 +2,7 @@
 
 import json as json_module
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,9 @@ from rich.console import Console
 
 from translate import api
 from translate.api.evaluation import DEFAULT_EXTRACTOR
-from translate.cli.flags import DEVICE, GROUPS, JSON, PRECISION, flag_parameters, with_flags
+from translate.cli.flags import GROUPS, JSON, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import show_progress
+from translate.config import option
 from translate.errors import UsageError
 from translate.evaluation import evaluator
 from translate.evaluation.cases import EvaluationOptions
@@ -22,6 +24,28 @@ from translate.text import printable
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 
+@dataclass(frozen=True)
+class MetricOptions:
+    """Options of `api.evaluate` that say what is measured and where the results go."""
+
+    real: Path | None = option(None, "folder of real images, instead of MODEL and ROOT [default: none]", group="Images")
+    fake: Path | None = option(None, "folder of images to compare with those in --real [default: none]", group="Images")
+    metrics: str | None = option(
+        None, f"comma-separated metrics: {', '.join(METRICS)} [default: those that the images allow]", group="Metrics"
+    )
+    extractor: str | None = option(
+        None,
+        f"feature extractor of kid and its kin: {', '.join(EXTRACTORS)} [default: {DEFAULT_EXTRACTOR}]",
+        group="Metrics",
+    )
+    weights: Path | None = option(
+        None, "file of the extractor's weights, or of LPIPS's [default: the packaged ones]", group="Metrics"
+    )
+    out: Path | None = option(
+        None, "file for the results [default: metrics.json in the run folder of MODEL]", group="Output"
+    )
+
+
 def _evaluate(
     model: Annotated[
         str | None, Parameter(help="run folder, model folder, .pth of the reference, or a name below checkpoints/")
@@ -29,12 +53,6 @@ def _evaluate(
     root: Annotated[Path | None, Parameter(help="data folder whose held-out images are translated")] = None,
     /,
     *,
-    real: Annotated[
-        Path | None, Parameter(help="folder of real images, instead of MODEL and ROOT", group=GROUPS["Images"])
-    ] = None,
-    fake: Annotated[
-        Path | None, Parameter(help="folder of images to compare with those in --real", group=GROUPS["Images"])
-    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None,
         Parameter(
@@ -43,34 +61,6 @@ def _evaluate(
             group=GROUPS["Metrics"],
         ),
     ] = None,
-    metrics: Annotated[
-        str | None,
-        Parameter(
-            help=f"comma-separated metrics: {', '.join(METRICS)} [default: those that the images allow]",
-            group=GROUPS["Metrics"],
-        ),
-    ] = None,
-    extractor: Annotated[
-        str | None,
-        Parameter(
-            help=f"feature extractor of kid and its kin: {', '.join(EXTRACTORS)} [default: {DEFAULT_EXTRACTOR}]",
-            group=GROUPS["Metrics"],
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        Parameter(
-            help="file of the extractor's weights, or of LPIPS's [default: the packaged ones]", group=GROUPS["Metrics"]
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        Parameter(
-            help="file for the results [default: metrics.json in the run folder of MODEL]", group=GROUPS["Output"]
-        ),
-    ] = None,
-    device: Annotated[str, DEVICE] = "auto",
-    precision: Annotated[str, PRECISION] = "fp32",
     json: Annotated[bool, JSON] = False,
     **options: Any,
 ) -> None:
@@ -79,23 +69,24 @@ def _evaluate(
     Give MODEL and ROOT, or --real and --fake, or --compare.
     """
     if compare is not None:
-        if any(value is not None for value in (model, real, fake)):
+        if any(value is not None for value in (model, options.get("real"), options.get("fake"))):
             raise UsageError("--compare takes two metrics.json files; leave out MODEL, --real and --fake")
         results = api.compare(*compare)
         lines = _comparison_rows(results["metrics"], compare)
     else:
+        metrics = _metric_names(options.pop("metrics", None))
         with show_progress(Console(stderr=True)) as progress:
-            results = api.evaluate(
-                model, root, real=real, fake=fake, metrics=_metric_names(metrics), extractor=extractor, weights=weights,
-                device=device, precision=precision, out=out, progress=progress, **options,
-            )  # fmt: skip
+            results = api.evaluate(model, root, metrics=metrics, progress=progress, **options)
         protocol = results["protocol"]
         lines = [*_protocol_lines(protocol), "", *_metric_rows(results["metrics"], protocol["extractor"])]
     for line in [json_module.dumps(results, allow_nan=False)] if json else lines:
         print(line)
 
 
-evaluate = with_flags(_evaluate, flag_parameters(EvaluationOptions, switches=True))
+evaluate = with_flags(
+    _evaluate,
+    [p for cls in (MetricOptions, EvaluationOptions, DeviceOptions) for p in flag_parameters(cls, switches=True)],
+)
 
 
 def _metric_names(text: str | None) -> list[str] | None:

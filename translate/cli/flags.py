@@ -6,13 +6,13 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Container, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from translate.config import ON_OFF
+from translate.config import ON_OFF, option
 from translate.text import flag_name
 
 if TYPE_CHECKING:
@@ -27,14 +27,20 @@ GROUP_ORDER = (
 GROUPS = {name: Group(name, sort_key=place) for place, name in enumerate(GROUP_ORDER)}
 
 APP_GROUPS: dict[str, Any] = {"group_arguments": GROUPS["Arguments"], "group_parameters": GROUPS["Parameters"]}
-"""Of every App, so that its groups have their place in the order."""
+"""Default groups of every App, so that they have their place in the order."""
 
 JSON = Parameter(
     help="print one JSON object on stdout [default: off]", show_default=False, negative=(), group=GROUPS["Output"]
 )
-DEVICE = Parameter(help="device: auto, cpu, cuda, cuda:N or mps", group=GROUPS["Speed"])
-PRECISION = Parameter(help="arithmetic: fp32, bf16, fp16 or fp64", group=GROUPS["Speed"])
-"""Flags that several commands share."""
+"""The flag of the commands that print for programs."""
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Options of the commands that run a trained model."""
+
+    device: str = option("auto", "device to run on: auto, cpu, cuda, cuda:N or mps", group="Speed")
+    precision: str = option("fp32", "arithmetic: auto, fp32, bf16, fp16 or fp64", group="Speed")
 
 
 def flag_parameters(
@@ -54,12 +60,16 @@ def flag_parameters(
     hints = typing.get_type_hints(options)
     parameters = []
     for f in fields(options):
-        group = "Common" if f.name in common else f.metadata["group"] or "Parameters"
+        group = "Common" if f.name in common else f.metadata["group"]
         flag = (names or {}).get(f.name, flag_name(f.name))
         hint: Any = _flag_type(f, hints[f.name], switches)
         negative = "--no-" + flag.removeprefix("--") if switches and f.default is True else ()
         described = Parameter(
-            flag, help=_help_text(f, with_defaults), show_default=False, negative=negative, group=GROUPS[group]
+            flag,
+            help=_help_text(f, with_defaults),
+            show_default=False,
+            negative=negative,
+            group=GROUPS[group] if group else None,
         )
         parameters.append(
             inspect.Parameter(

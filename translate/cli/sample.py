@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from translate import api
-from translate.cli.flags import DEVICE, JSON, PRECISION, flag_parameters, with_flags
+from translate.cli.flags import JSON, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import print_line, show_progress
 from translate.conversion.sampling import SamplingOptions
 
@@ -20,8 +20,6 @@ def _sample(
     output: Annotated[Path, Parameter(help="folder for the images, or a .png file for one sheet with all of them")],
     /,
     *,
-    device: Annotated[str, DEVICE] = "auto",
-    precision: Annotated[str, PRECISION] = "fp32",
     json: Annotated[bool, JSON] = False,
     **options: Any,
 ) -> None:
@@ -31,7 +29,7 @@ def _sample(
     """
     console = Console(stderr=True)
     with nullcontext(lambda *counts: None) if json else show_progress(console) as progress:
-        result = api.sample(model, output, device=device, precision=precision, progress=progress, **options)
+        result = api.sample(model, output, progress=progress, **options)
     if json:
         print(json_module.dumps({**asdict(result), "output": str(result.output)}))
         return
@@ -39,4 +37,7 @@ def _sample(
     print_line(console, f"{result.output}: {result.done:,} images{skipped}")
 
 
-sample = with_flags(_sample, flag_parameters(SamplingOptions, switches=True, names={"of_class": "--class"}))
+sample = with_flags(
+    _sample,
+    [*flag_parameters(SamplingOptions, switches=True, names={"of_class": "--class"}), *flag_parameters(DeviceOptions)],
+)

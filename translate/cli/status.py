@@ -19,8 +19,6 @@ MIN_CHANGE = 0.01
 """Relative change below which a sparkline is drawn flat."""
 MAX_ADVICE = 3
 """Number of warnings that are shown, the newest ones."""
-STATES = {"at work": "running"}
-"""States of a run that the display words differently than the JSON object."""
 
 
 def status(
@@ -35,21 +33,21 @@ def status(
 
     For a run folder: progress, speed, time left, losses and sentinels. For its model, or any other: networks, sizes and origin.
     """
-    known = api.status(model)
+    description = api.status(model)
     if json:
-        print(json_module.dumps(known))
+        print(json_module.dumps(description))
     else:
-        print_status(known)
+        print_status(description)
 
 
-def print_status(known: dict[str, Any]) -> None:
+def print_status(description: dict[str, Any]) -> None:
     """Print the result of `api.status` on stdout."""
-    if "run" in known:
-        print_run(known["run"])
-    if "networks" in known:
-        if "run" in known:
+    if "run" in description:
+        print_run(description["run"])
+    if "networks" in description:
+        if "run" in description:
             print()
-        _print(_model_rows(known))
+        _print(_model_rows(description))
 
 
 def _print(rows: dict[str, str]) -> None:
@@ -81,7 +79,7 @@ def _run_rows(run: dict[str, Any]) -> dict[str, str]:
     process = f" ({run['process']})" if run["process"] else ""
     rows = {
         "run": run["path"],
-        "training": f"{run['method'] or '?'} on {data}: {STATES.get(run['state'], run['state'])}{process}",
+        "training": f"{run['method'] or '?'} on {data}: {run['state']}{process}",
         "progress": _progress(run),
     }
     if run["images_per_second"]:
@@ -133,49 +131,49 @@ def sparkline(values: list[float | None]) -> str:
 # Models.
 
 
-def _model_rows(known: dict[str, Any]) -> dict[str, str]:
+def _model_rows(model: dict[str, Any]) -> dict[str, str]:
     """Return name → value of the facts of a model: networks, weights, sizes, behaviour in conversion, origin."""
-    networks, size, domains = known["networks"], known["size"], known["domains"]
-    rows = {"model": known["path"], "method": known["method"]}
-    if known["classes"] is not None:
+    networks, size, domains = model["networks"], model["size"], model["domains"]
+    rows = {"model": model["path"], "method": model["method"]}
+    if model["classes"] is not None:
         side, channels = size["minimum"], domains["a"]["channels"]
         rows["generates"] = f"images of {side}×{side} pixels, {channels} channels, from noise"
-        rows["weights"] = f"{known['parameters']:,} parameters, {known['dtype']}"
-        rows |= {"classes": ", ".join(known["classes"])} if known["classes"] else {}
-    if known["directions"]:
-        rows["translates"] = _directions(known["directions"], domains)
+        rows["weights"] = f"{model['parameters']:,} parameters, {model['dtype']}"
+        rows |= {"classes": ", ".join(model["classes"])} if model["classes"] else {}
+    if model["directions"]:
+        rows["translates"] = _directions(model["directions"], domains)
         rows["generator"] = f"{networks['generator']}, width {networks['g_width']}, {networks['norm']} norm"
-        rows["weights"] = f"{known['parameters']:,} parameters, {known['dtype']}"
+        rows["weights"] = f"{model['parameters']:,} parameters, {model['dtype']}"
         rows["sizes"] = f"any, padded to multiples of {size['multiple_of']}, at least {size['minimum']}"
         meaning = (
-            _NORM_STATISTICS[known["norm_statistics"]]
+            _NORM_STATISTICS[model["norm_statistics"]]
             if networks["norm"] == "batch"
             else "no effect without batch norm"
         )
-        rows["norm_statistics"] = f"{known['norm_statistics']} ({meaning})"
-        rows["dropout"] = f"{known['dropout']} in conversion"
-    if known["discriminators"]:
+        rows["norm_statistics"] = f"{model['norm_statistics']} ({meaning})"
+        rows["dropout"] = f"{model['dropout']} in conversion"
+    if model["discriminators"]:
         kind = f"{networks['discriminator']}, width {networks['d_width']}, {networks['norm']} norm"
-        rows["discriminators"] = f"{', '.join(known['discriminators'])}: {kind}; training can start from them"
-    if "trained_on" in known:
-        trained = known["trained_on"]
+        rows["discriminators"] = f"{', '.join(model['discriminators'])}: {kind}; training can start from them"
+    if "trained_on" in model:
+        trained = model["trained_on"]
         rows["trained on"] = f"{trained['data']}, {trained['images']} images, {trained['crop_size']} px"
-    if "imported_from" in known:
-        rows["imported from"] = ", ".join(known["imported_from"])
-    rows["SHA-256"] = known["sha256"]
-    if known["notices"]:
-        rows["note"] = "; ".join(known["notices"])
+    if "imported_from" in model:
+        rows["imported from"] = ", ".join(model["imported_from"])
+    rows["SHA-256"] = model["sha256"]
+    if model["notices"]:
+        rows["note"] = "; ".join(model["notices"])
     return rows
 
 
-def _directions(known: Container[str], domains: Mapping[str, Any]) -> str:
+def _directions(directions: Container[str], domains: Mapping[str, Any]) -> str:
     """Return the domains between which a model translates, with their channels."""
     if set(domains) != {"a", "b"}:
         return f"to {', '.join(domains)} ({next(iter(domains.values()))['channels']} channels)"
     return ", ".join(
         f"{source} ({domains[source]['channels']} channels) → {to} ({domains[to]['channels']})"
         for to, source in (("b", "a"), ("a", "b"))
-        if to in known
+        if to in directions
     )
 
 

@@ -17,18 +17,6 @@ COMMON = (
 )  # fmt: skip
 """The options that most trainings set."""
 
-SUMMARIES = {
-    "pix2pix": "Paired images: learn from pairs of the same scene. The default choice where pairs exist.",
-    "cyclegan": "Unpaired images, both directions at once. The default choice without pairs.",
-    "cut": "Unpaired images, one direction: less memory and time than cyclegan; keeps the content in place.",
-    "fastcut": "CUT with faster, coarser settings: the quickest of the unpaired methods.",
-    "dcgan": "Images from noise: nothing is translated. For small images of one kind or of several classes.",
-    "dualgan": "Unpaired images, both directions, with a Wasserstein loss. For comparison with cyclegan.",
-    "discogan": "Unpaired images whose shapes change, such as shoes and bags; small images.",
-    "stargan": "Many domains with one generator, such as the attributes of faces.",
-}
-"""When to use each method."""
-
 app = App(name="train", help="Train a method on a data folder. The same command again resumes the run.", **APP_GROUPS)
 
 
@@ -54,7 +42,8 @@ def _command(name: str) -> Callable[..., Any]:
     ) -> None:
         api.train(name, root, run=run, config=config, preset=preset, **flags)
 
-    train.__doc__ = f"{SUMMARIES[name]}\n\n{inspect.getdoc(METHODS[name])}"
+    summary = METHODS[name].summary
+    train.__doc__ = f"{summary[:1].upper()}{summary[1:]}.\n\n{inspect.getdoc(METHODS[name])}"
     return with_flags(train, flag_parameters(METHODS[name].Config, common=COMMON))
 
 

@@ -1,4 +1,4 @@
-"""What a conversion is asked to convert: files by relative path, and which of them are this shard's."""
+"""Inputs of a conversion: files by relative path, and the division into shards."""
 
 import glob
 import hashlib
@@ -13,20 +13,20 @@ from translate.errors import DataError, UsageError
 
 @dataclass(frozen=True)
 class Listing:
-    """The inputs of a conversion."""
+    """Inputs of a conversion."""
 
     root: Path
-    """The folder that relative paths start from."""
+    """Folder that paths are relative to."""
     inputs: tuple[str, ...]
-    """Files that are images by their extension, those of formats that are not allowed too, sorted; with /."""
+    """Sorted paths with `/` of files that are images by their extension, also of formats that are not allowed."""
     others: int = 0
-    """How many other files there are."""
+    """Number of other files."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """Folders that cannot be listed, and why."""
+    """Folder that cannot be listed → reason."""
 
 
 def list_inputs(source: str | Path, output: Path) -> Listing:
-    """An image, a folder with all its subfolders, or a glob; what lies below `output` is left out.
+    """List an image, a folder with all its subfolders, or a glob; files below `output` are left out.
 
     DataError if there are no images, UsageError if the output is the input.
     """
@@ -55,14 +55,15 @@ def list_inputs(source: str | Path, output: Path) -> Listing:
 
 
 def check_output_folder(root: Path, output: Path) -> None:
-    """UsageError where the output folder is a file, or the input folder."""
+    """Raise UsageError if the output folder is a file, or the input folder."""
     if output.exists() and not output.is_dir():
-        raise UsageError(f"{output}: is a file; give a folder for the output")
+        raise UsageError(f"{output}: is a file; give a folder for the outputs")
     if output.is_dir() and output.resolve() == root.resolve():
-        raise UsageError(f"{output}: the output folder is the input folder; give another one")
+        raise UsageError(f"{output}: the output folder is the input folder; give another folder")
 
 
 def _until_magic(parts: Iterable[str]) -> Iterator[str]:
+    """Yield the parts of a path up to the first with a wildcard."""
     for part in parts:
         if glob.has_magic(part):
             return
@@ -75,7 +76,7 @@ def _inside(path: Path, folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` parts of a job, made by as many processes or machines side by side."""
+    """One of `count` parts of a job, which as many processes or machines convert at the same time."""
 
     index: int
     count: int
@@ -86,15 +87,16 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """As it stands in the names of journals; empty where there is but one."""
+        """Name of the shard in file names; empty if it is the only one."""
         return f"{self.index}-of-{self.count}" if self.count > 1 else ""
 
     @property
     def manifest(self) -> str:
+        """File name of its manifest."""
         return f"manifest-{self.name}.jsonl" if self.name else "manifest.jsonl"
 
     def contains(self, name: str) -> bool:
-        """Whether an input is this shard's: by a hash of its relative path, so that other inputs change nothing."""
+        """Return True if an input belongs to this shard: by a hash of its relative path, whatever other inputs there are."""
         digest = hashlib.sha256(os.fsencode(name)).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index
 
@@ -103,11 +105,14 @@ WHOLE = Shard(0, 1)
 
 
 def resolve_shard(text: str | None, environment: Mapping[str, str] = os.environ) -> tuple[Shard, str]:
-    """What `--resolve_shard I/N` asks for, else what torchrun or a Slurm array say, and which of them said it."""
+    """Return the shard that `--shard I/N` asks for, else that of torchrun or a Slurm array, and the name of its origin.
+
+    UsageError if the text is not I/N with I from 0 to N − 1.
+    """
     if text is not None:
         numbers = text.split("/")
         if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-            raise UsageError(f"--shard {text}: must be I/N, as 0/4")
+            raise UsageError(f"--shard {text}: must be I/N, for example 0/4")
         return Shard(int(numbers[0]), int(numbers[1])), "--shard"
     if "SLURM_ARRAY_TASK_ID" in environment:
         first = int(environment.get("SLURM_ARRAY_TASK_MIN", 0))

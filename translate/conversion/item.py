@@ -1,4 +1,4 @@
-"""How one output is made of one input: read, translate, encode. Nothing here knows of the others, or of the journal."""
+"""Conversion of one input to one output: read, translate, encode. Independent of all other inputs and of the manifest file."""
 
 import hashlib
 import os
@@ -23,21 +23,21 @@ from translate.trained.translator import Translator, tile_alpha
 
 @dataclass
 class LoadedInput:
-    """An input that has been read; an animation only when its frames are translated."""
+    """An input that has been read. The frames of an animation are read later, when they are translated."""
 
     item: Item
     picture: Picture | None
-    """None: an animation."""
+    """Image; None for an animation."""
     tile: int | None
-    """Side of the tiles that it is translated in; None: the whole at once."""
+    """Tile size in pixels; None: the whole image at once."""
     made_from: tuple[int, int, str]
-    """Size, time of change and SHA-256 of the input file."""
+    """Size, modification time (ns) and SHA-256 of the input file."""
     started: float
 
 
 @dataclass(frozen=True)
 class TranslatedItem:
-    """What has been made of an input: a picture still to be encoded, or the content of a file; and what it does not hold."""
+    """Translation of an input: an image that is not encoded yet, or the content of a file; and notices of what it lost."""
 
     result: Picture | bytes
     notices: tuple[str, ...]
@@ -45,7 +45,7 @@ class TranslatedItem:
 
 @dataclass(frozen=True)
 class StagedOutput:
-    """An output that is whole but still has its temporary name, and the journal's line on it; or why there is none."""
+    """A complete output under a temporary name, with its line for the manifest; or the line of a failure."""
 
     item: Item
     line: ManifestLine
@@ -57,7 +57,15 @@ class StagedOutput:
 
 
 class ItemConverter:
-    """Makes outputs of inputs by one model with one set of options. Its methods may be called from several threads."""
+    """Converter of inputs by one model with one set of options. Its methods may be called from several threads.
+
+    Args:
+        translator: The model.
+        root, output: Folders that the paths of items are relative to.
+        options: Options of the conversion. UsageError if the model cannot follow them.
+        fmt: Row of images.WRITERS for all outputs; None: by the name of each input.
+        tag: Part of the names of temporary files.
+    """
 
     def __init__(
         self,
@@ -70,7 +78,6 @@ class ItemConverter:
     ) -> None:
         self.translator, self.root, self.output, self.options = translator, root, output, options
         self.fmt, self.tag = fmt, tag
-        """A row of images.WRITERS for all; None: by each input's name."""
         background = images.parse_colour(options.background)
         self.read_options = translator.read_options(options.to, options.max_pixels, background)
         self.settings = options.output_settings(translator)
@@ -81,83 +88,86 @@ class ItemConverter:
             self.planner.measure()  # before other threads use the model
         if isinstance(options.tile, int) and not self.tileable:
             raise UsageError(
-                f"--tile {options.tile}: a {translator.info.networks['generator']} works on the whole image and has no "
+                f"--tile {options.tile}: a {translator.info.networks['generator']} takes the whole image and has no "
                 f"tiles; use --tile auto"
             )
         self.mark = make_mark(translator.info.method, translator.sha256, SOURCE_TYPES[options.source_type])
 
     def read(self, item: Item) -> LoadedInput:
-        """ImageError or OSError where it cannot be read."""
+        """Read an input. ImageError or OSError if it cannot be read."""
         started, path = time.monotonic(), self.root / item.input
         if images.extension(path) in images.REFUSED_EXTENSIONS:
             raise ImageError("format not allowed")
         stat = os.stat(path)
-        moves = self._may_move(item) and images.is_animated(path)
-        picture = None if moves else images.read(path, how=self.read_options)
+        animated = self._may_be_animated(item) and images.is_animated(path)
+        picture = None if animated else images.read(path, how=self.read_options)
         tile = None if picture is None else self._tile(picture)
         return LoadedInput(item, picture, tile, (stat.st_size, stat.st_mtime_ns, atomic.file_sha256(path)), started)
 
-    def _may_move(self, item: Item) -> bool:
-        """Whether an input that is an animation becomes one."""
-        holds = (
-            images.extension(item.input) in images.ANIMATED and self.format(item) in images.ANIMATED
-        )
-        return holds and not self.options.first_frame
+    def _may_be_animated(self, item: Item) -> bool:
+        """Return True if an animation is converted to an animation."""
+        formats = images.extension(item.input), self.format(item)
+        return all(fmt in images.ANIMATED for fmt in formats) and not self.options.first_frame
 
-    def network_size(self, work: LoadedInput) -> tuple[int, int] | None:
-        """What the network sees of it: only images of one such size may share a batch, so that no statistic changes.
+    def network_size(self, loaded: LoadedInput) -> tuple[int, int] | None:
+        """Return the padded size of an input. Only images of one size may share a batch, so that no statistic changes.
 
-        None for what is translated by itself.
+        None for an input that is translated by itself.
         """
-        if work.picture is None or work.tile is not None:
+        if loaded.picture is None or loaded.tile is not None:
             return None
-        return self.translator.padded_size(work.picture.height, work.picture.width)
+        return self.translator.padded_size(loaded.picture.height, loaded.picture.width)
 
     def translate(self, batch: Sequence[LoadedInput]) -> list[TranslatedItem]:
-        """Results of works of one size, or of one that stands alone. ImageError, RuntimeError, MemoryError if that fails."""
+        """Translate inputs of one `network_size`, or a single one. ImageError, RuntimeError or MemoryError if that fails."""
         first, *others = batch
         if first.picture is None:
             return [self._translate_frames(first.item)]
         if not others:
             return [self._still(first.item, first.picture, self._pixels(first.item, first.picture, first.tile))]
-        pictures = [work.picture for work in batch if work.picture is not None]
+        pictures = [loaded.picture for loaded in batch if loaded.picture is not None]
         results = self.translator.translate_pixels(
             [picture.pixels for picture in pictures], self.options.to, seed=self.options.seed, pixels=self.options.pixels,
-            allowed_depths=[self._holds(work.item) for work in batch],
+            allowed_depths=[self._allowed_depths(loaded.item) for loaded in batch],
         )  # fmt: skip
         return [
-            self._still(work.item, picture, pixels)
-            for work, picture, pixels in zip(batch, pictures, results, strict=True)
+            self._still(loaded.item, picture, pixels)
+            for loaded, picture, pixels in zip(batch, pictures, results, strict=True)
         ]
 
-    def _holds(self, item: Item) -> tuple[str, ...]:
-        """The depths that an output's format holds."""
+    def _allowed_depths(self, item: Item) -> tuple[str, ...]:
+        """Return the bit depths that the format of an output has."""
         return images.WRITERS[self.format(item)].depths
 
     def _tile(self, picture: Picture) -> int | None:
-        """ImageError where the picture fits into memory in no way."""
+        """Choose the tile size. ImageError if the image does not fit into memory in any way."""
         try:
             return self.planner.choose_tile(picture.height, picture.width, self.options.tile, self.scratch)
         except tiling.DoesNotFitError as e:
             raise ImageError(str(e)) from None
 
     def _pixels(self, item: Item, picture: Picture, tile: int | None) -> np.ndarray:
-        """The result for one picture, which may be in tiles; by the estimate, or because memory has run out."""
-        options, holds = self.options, self._holds(item)
+        """Translate one image: in tiles if the estimate says so, or after memory has run out."""
+        options, allowed_depths = self.options, self._allowed_depths(item)
         if tile is None:
             try:
                 (whole,) = self.translator.translate_pixels(
-                    [picture.pixels], options.to, seed=options.seed, pixels=options.pixels, allowed_depths=[holds]
+                    [picture.pixels],
+                    options.to,
+                    seed=options.seed,
+                    pixels=options.pixels,
+                    allowed_depths=[allowed_depths],
                 )
                 return whole
             except (RuntimeError, MemoryError) as e:
                 if not (is_out_of_memory(e) and options.tile == "auto" and self.tileable):
                     raise
             tile = tiling.MAX_TILE[self.translator.device.type]
-        return tiling.translate_pixels(
-            self.translator, picture.pixels, options.to, tile=tile, scratch=self.scratch, seed=options.seed,
-            pixels=options.pixels, allowed_depths=holds,
+        translate_in_tiles = tiling.TiledTranslation(
+            self.translator, options.to, tile=tile, scratch=self.scratch, seed=options.seed, pixels=options.pixels,
+            allowed_depths=allowed_depths,
         )  # fmt: skip
+        return translate_in_tiles(picture.pixels)
 
     def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> TranslatedItem:
         metadata = self._kept(picture.metadata)
@@ -167,7 +177,7 @@ class ItemConverter:
         return TranslatedItem(result, notices)
 
     def _translate_frames(self, item: Item) -> TranslatedItem:
-        """Frame by frame: never more of an animation than one picture is in memory, beside what is encoded already."""
+        """Translate an animation frame by frame: one frame at a time is in memory, beside the encoded ones."""
         fmt = self.format(item)
         with images.open_animation(self.root / item.input, self.read_options) as animation:
 
@@ -184,58 +194,60 @@ class ItemConverter:
             )
 
     def _kept(self, metadata: Metadata | None) -> Metadata:
-        """What an output carries of what its input carried."""
+        """Return the metadata of an output, from that of its input."""
         metadata = metadata or Metadata()
         if self.options.strip_gps:
             metadata = metadata.without_gps()
         return metadata.with_mark(self.mark) if self.options.mark else metadata
 
-    def encode(self, work: LoadedInput, translated: TranslatedItem) -> bytes:
-        """The output's content. ImageError where its format cannot hold it."""
+    def encode(self, loaded: LoadedInput, translated: TranslatedItem) -> bytes:
+        """Encode an output. ImageError if its format cannot hold it."""
         if isinstance(translated.result, bytes):
             return translated.result
-        return images.encode(translated.result, self.format(work.item), self.options.quality)
+        return images.encode(translated.result, self.format(loaded.item), self.options.quality)
 
-    def encode_and_stage(self, work: LoadedInput, translated: TranslatedItem) -> StagedOutput:
-        """Encodes an output and writes it under a temporary name. StorageError where the disk is at fault."""
+    def encode_and_stage(self, loaded: LoadedInput, translated: TranslatedItem) -> StagedOutput:
+        """Encode an output and write it under a temporary name. StorageError if the disk is full or not writable."""
         try:
-            data = self.encode(work, translated)
-            temporary = atomic.stage(self.output / work.item.output, data, self.tag)
+            data = self.encode(loaded, translated)
+            temporary = atomic.stage(self.output / loaded.item.output, data, self.tag)
             written = temporary.stat().st_mtime_ns
         except ImageError as e:
-            return self.failed(work.item, e, work.started)
+            return self.failed(loaded.item, e, loaded.started)
         except OSError as e:
             if atomic.is_storage_failure(e):
-                raise StorageError(f"{self.output}: cannot be written: {e.strerror}; run again to go on") from e
-            return self.failed(work.item, e, work.started)
+                raise StorageError(
+                    f"{self.output}: cannot be written: {e.strerror}; run the same command again to resume"
+                ) from e
+            return self.failed(loaded.item, e, loaded.started)
         line = {
-            "input": work.item.input,
-            "output": work.item.output,
+            "input": loaded.item.input,
+            "output": loaded.item.output,
             "status": "done",
             "error": None,
-            "seconds": round(time.monotonic() - work.started, 3),
+            "seconds": round(time.monotonic() - loaded.started, 3),
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
-            "made_from": work.made_from,
+            "made_from": loaded.made_from,
             "model": self.translator.sha256,
             "settings": self.settings,
             **({"notices": translated.notices} if translated.notices else {}),
             "written": written,
         }
-        return StagedOutput(work.item, line, temporary)
+        return StagedOutput(loaded.item, line, temporary)
 
     def failed(self, item: Item, error: Exception, started: float) -> StagedOutput:
-        """An input of which nothing came."""
+        """Describe a failure."""
         seconds = round(time.monotonic() - started, 3)
         line = {"input": item.input, "output": item.output, "status": "failed", "error": failure_reason(error)}
         return StagedOutput(item, {**line, "seconds": seconds, "sha256": None})
 
     def format(self, item: Item) -> str:
-        """The row of images.WRITERS that writes the output."""
+        """Return the row of images.WRITERS for the output."""
         return self.fmt or output_format(item.input, self.options.format)
 
     def _lost(self, item: Item, picture: Picture) -> Iterator[str]:
-        """What the output does not hold of the picture."""
+        """Yield a notice for everything of the image that the output does not hold."""
         fmt, ext = self.format(item), images.extension(item.input)
         if self.options.format == "keep" and self.fmt is None and images.writer_for(ext) is None:
             yield f"{ext} is written as {fmt}"
@@ -248,5 +260,5 @@ class ItemConverter:
 
 
 def failure_reason(error: Exception) -> str:
-    """One line on why an image failed."""
+    """Return the reason of a failure on one line."""
     return one_line(error) if str(error) else "out of memory"

@@ -1,8 +1,8 @@
-"""A folder of images to a folder of images, as a job that can be stopped at any moment and started again.
+"""Conversion of a folder of images as a job that can be stopped at any moment and resumed.
 
-The journal `manifest.jsonl` in the output folder is the truth: an image is done when the journal says from which input, by
-which model and with which settings it was made, and the output is there as the journal describes it. The line is written
-before the finished output is renamed into place, so there is no moment at which an output is not accounted for.
+The manifest, `manifest.jsonl` in the output folder, is the truth: an image is done when the manifest says from which input, by
+which model and with which settings it was made, and the output is there as the manifest describes it. The line is written
+before the finished output is renamed into place, so that every output has a line at every moment.
 """
 
 import math
@@ -39,7 +39,7 @@ def convert(
     progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> ConversionResult:
-    """Converts an image, a folder (recursively) or a glob. Inputs are never changed.
+    """Convert an image, a folder (recursively) or a glob. Inputs are never changed.
 
     Raises UsageError, DataError (nothing to convert), StorageError, BusyError, and Interrupted after a clean stop; images
     that cannot be converted are in the result's `failures`.
@@ -51,50 +51,52 @@ def convert(
     if options.merge:
         return _merge(target)
     listing = list_inputs(source, target)
-    part, by = resolve_shard(options.shard)
-    if part.name and by != "--shard":
-        say(f"converting part {part.index} of {part.count}, as {by} says")
-    converter = ItemConverter(translator, listing.root, target, options, tag=f"{part.name}-" if part.name else "")
+    shard, origin = resolve_shard(options.shard)
+    if shard.name and origin != "--shard":
+        say(f"converting part {shard.index} of {shard.count}, from {origin}")
+    converter = ItemConverter(translator, listing.root, target, options, tag=f"{shard.name}-" if shard.name else "")
     result = ConversionResult(target, others=listing.others, failures=dict(listing.unreadable))
     if options.dry_run:
-        result.planned = _plan(converter, listing, part, result)[1]
+        result.planned = _plan(converter, listing, shard, result)[1]
         return result
     atomic.check_writable(target)
-    with atomic.lock_folder(target, "wait for it or use another output folder", part.name):
+    with atomic.lock_folder(target, "wait for it or use another output folder", shard.name):
         atomic.remove_temporaries(target, converter.tag)
-        journal, todo = _plan(converter, listing, part, result, atomic.name_folding(target))
+        manifest, todo = _plan(converter, listing, shard, result, atomic.name_folding(target))
         _check_scratch(converter, todo, say)
         started = time.monotonic()
         inputs = {os.path.realpath(listing.root / name) for name in listing.inputs}
-        guard = OverwriteGuard(target, inputs, journal.outputs, options.overwrite)
+        guard = OverwriteGuard(target, inputs, manifest.outputs, options.overwrite)
         try:
-            _make(converter, guard, todo, Committer(converter, journal, result, progress, len(todo)), say)
+            _convert_items(converter, guard, todo, Committer(converter, manifest, result, progress, len(todo)), say)
         except BaseException:
             atomic.remove_temporaries(target, converter.tag)
             raise
         result.seconds = time.monotonic() - started
         if options.report:
-            from translate.conversion.report import conversion_page  # few conversions have a page, or a cluster
+            from translate.conversion.report import (
+                conversion_page,
+            )  # imported where it is used: few conversions have a page, or a cluster
 
-            result.report = conversion_page.write_conversion_page(converter, listing, part, result)
+            result.report = conversion_page.write_conversion_page(converter, listing, shard, result)
     return result
 
 
 def _plan(
-    converter: ItemConverter, listing: Listing, part: Shard, result: ConversionResult, fold: Callable[[str], str] = str
+    converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult, fold: Callable[[str], str] = str
 ) -> tuple[Manifest, list[Item]]:
-    """The journal, and what is still to be made; how much is done already goes into the result."""
-    journal = Manifest(converter.output, converter.translator.sha256, converter.settings, part.manifest)
-    items = journal.plan(listing.inputs, converter.options.format)
+    """Return the manifest and the items that are still to be converted; count in the result those that are done."""
+    manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
+    items = manifest.plan(listing.inputs, converter.options.format)
     check_distinct(items, fold)
-    mine = [item for item in items if part.contains(item.input)]
-    todo = [item for item in mine if converter.options.overwrite or not journal.is_done(item, listing.root)]
+    mine = [item for item in items if shard.contains(item.input)]
+    todo = [item for item in mine if converter.options.overwrite or not manifest.is_done(item, listing.root)]
     result.skipped = len(mine) - len(todo)
-    return journal, todo[: converter.options.limit]
+    return manifest, todo[: converter.options.limit]
 
 
 def _check_scratch(converter: ItemConverter, todo: list[Item], say: Callable[[str], None]) -> None:
-    """Says what the largest image needs of the scratch folder and what is free; StorageError where it does not fit."""
+    """Report the scratch space that the largest image needs and the space that is free. StorageError if it does not fit."""
     if converter.scratch is None or not todo:
         return
     path, (height, width) = max(
@@ -103,47 +105,47 @@ def _check_scratch(converter: ItemConverter, todo: list[Item], say: Callable[[st
     )
     if height == 0:
         return
-    with suppress(tiling.DoesNotFitError):  # of that image alone
+    with suppress(tiling.DoesNotFitError):  # an error of that image alone
         need = converter.planner.estimate_scratch(height, width, converter.options.tile, converter.scratch)
         free = shutil.disk_usage(converter.scratch).free
         say(f"{path!r}, the largest: {width}×{height}, {file_size(need)} of scratch; {file_size(free)} are free")
 
 
-def _make(
-    converter: ItemConverter, guard: OverwriteGuard, todo: list[Item], commits: Committer, say: Callable[[str], None]
+def _convert_items(
+    converter: ItemConverter, guard: OverwriteGuard, todo: list[Item], committer: Committer, say: Callable[[str], None]
 ) -> None:
-    """All that is to be made, here or on a cluster; Interrupted after a clean stop."""
+    """Convert all items, in this process or on a cluster. Interrupted after a clean stop."""
     with signals.stop_on_signal() as stop:
-        commits.report_progress()
+        committer.report_progress()
         if converter.options.cluster is None:
-            Pipeline(converter, guard.check, todo, commits).run(stop)
+            Pipeline(converter, guard.check, todo, committer).run(stop)
         else:
             from translate.conversion.cluster import driver
 
-            driver.run_on_cluster(converter.options.cluster, converter, guard.check, todo, commits, stop, say)
+            driver.run_on_cluster(converter, guard.check, todo, committer, stop, say)
     if stop:
-        left = len(todo) - commits.result.done - commits.failed
-        raise Interrupted(f"stopped with {left} images to go; the same command goes on from there", stop.signal)
+        left = len(todo) - committer.result.done - committer.failed
+        raise Interrupted(f"stopped with {left} images left; run the same command again to resume", stop.signal)
 
 
 def _merge(output: Path) -> ConversionResult:
-    """Joins the journals of shards; converts nothing."""
+    """Join the manifests of shards, without converting anything."""
     if not list_manifests(output):
-        raise UsageError(f"{output}: no journals to merge; give the output folder of the shards")
+        raise UsageError(f"{output}: no manifests to merge; give the output folder of the shards")
     with atomic.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
         done, failures = merge_manifests(output)
     return ConversionResult(output, skipped=done, failures=failures)
 
 
 def _convert_one(translator: Translator, source: Path, target: Path, options: ConversionOptions) -> ConversionResult:
-    """One image into a file of the given name; no journal."""
+    """Convert one image into a file of the given name, without a manifest."""
     if options.cluster is not None:
-        raise UsageError(f"--cluster: converts folders, but {target} is a file; leave it out for one image")
+        raise UsageError(f"--cluster converts folders, but {target} is a file; leave it out for one image")
     if options.report:
-        raise UsageError(f"--report: its page needs a folder, but {target} is a file; give a folder for the output")
+        raise UsageError(f"--report needs an output folder, but {target} is a file; give a folder")
     fmt = images.writer_for(images.extension(target))
     if fmt is None:
-        raise UsageError(f"{target}: cannot write this format; possible: {', '.join(images.WRITERS)}, or a folder")
+        raise UsageError(f"{target}: this format cannot be written; possible: {', '.join(images.WRITERS)}, or a folder")
     if os.path.realpath(target) == os.path.realpath(source):
         raise UsageError(f"{target}: the output is the input; give another name")
     item = Item(source.name, target.name)
@@ -154,9 +156,9 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Co
     try:
         if target.exists() and not options.overwrite:
             raise images.ImageError(f"exists: {target.name}; --overwrite replaces it")
-        work = converter.read(item)
-        (translated,) = converter.translate([work])
-        data = converter.encode(work, translated)
+        loaded = converter.read(item)
+        (translated,) = converter.translate([loaded])
+        data = converter.encode(loaded, translated)
     except (images.ImageError, OSError, RuntimeError, MemoryError) as e:
         result.failures[source.name] = failure_reason(e)
     else:

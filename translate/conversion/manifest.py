@@ -1,4 +1,4 @@
-"""The journal of a conversion: what was made of what, by which model and how."""
+"""Manifest of a conversion: which output was made of which input, by which model and with which settings."""
 
 import json
 import os
@@ -15,25 +15,25 @@ ManifestLine = dict[str, Any]
 
 
 class Manifest:
-    """The manifest: one line for each input that was done or failed; the last line of an input counts.
+    """Manifest file: a line for each input that was done or failed; the last line of an input counts.
 
-    The lines stay on the disk: only the names, and where their last line stands, are held in memory. Every shard writes a
-    journal of its own and reads all.
+    The lines stay on the disk: only the names and the offsets of their last lines are in memory. Every shard writes a
+    manifest of its own and reads all.
     """
 
     def __init__(self, folder: Path, model: str, settings: Mapping[str, Any], name: str = MANIFEST_NAME) -> None:
         self.folder, self.path = folder, folder / name
         self.model, self.settings = model, dict(settings)
         self.output_names: dict[str, str] = {}
-        """Input → output of what was done before."""
+        """Input → output, for the inputs that are done."""
         self.outputs: set[str] = set()
-        """What this job has made, by its name below the folder."""
-        self._places: dict[str, tuple[Path, int]] = {}
-        """Input → where its last line begins."""
+        """Names of the outputs that this job has written, relative to the folder."""
+        self._offsets: dict[str, tuple[Path, int]] = {}
+        """Input → manifest file, and offset of its last line in bytes."""
         self._lock = threading.Lock()
         for path in list_manifests(folder, last=name):
-            for place, line in _lines(path):
-                self._places[line["input"]] = path, place
+            for offset, line in _lines(path):
+                self._offsets[line["input"]] = path, offset
                 if line["status"] == "done":
                     self.outputs.add(line["output"])
                     self.output_names[line["input"]] = line["output"]
@@ -41,21 +41,21 @@ class Manifest:
                     self.output_names.pop(line["input"], None)
 
     def plan(self, inputs: Sequence[str], fmt: str) -> list[Item]:
-        """The output of every input; what was done before keeps its name."""
+        """Return the output of every input; an input that is done keeps its name."""
         return plan_outputs(inputs, fmt, self.output_names)
 
     def is_done(self, item: Item, root: Path) -> bool:
-        """Whether the output is there, made from this very input by this model with these settings."""
+        """Return True if the output exists and was made from this input by this model with these settings."""
         if self.output_names.get(item.input) != item.output:
             return False
         line = self.last_line(item.input)
         if line is None or line.get("model") != self.model or line.get("settings") != self.settings:
             return False
         try:
-            made, source = os.stat(self.folder / item.output), os.stat(root / item.input)
+            output, source = os.stat(self.folder / item.output), os.stat(root / item.input)
         except OSError:
             return False
-        if line.get("bytes") != made.st_size:
+        if line.get("bytes") != output.st_size:
             return False
         try:
             size, time, digest = line["made_from"]
@@ -63,23 +63,23 @@ class Manifest:
             return False
         if size != source.st_size or (time != source.st_mtime_ns and not _has_sha256(root / item.input, digest)):
             return False
-        return line.get("written") == made.st_mtime_ns or _has_sha256(self.folder / item.output, line["sha256"])
+        return line.get("written") == output.st_mtime_ns or _has_sha256(self.folder / item.output, line["sha256"])
 
     def last_line(self, name: str) -> ManifestLine | None:
-        """The last line of an input."""
-        if name not in self._places:
+        """Return the last line of an input; None if it has none."""
+        if name not in self._offsets:
             return None
-        path, place = self._places[name]
+        path, offset = self._offsets[name]
         with open(path, "rb") as file:
-            file.seek(place)
+            file.seek(offset)
             return _parsed(file.readline())
 
     def known_inputs(self) -> Set[str]:
-        """The inputs that have a line."""
-        return self._places.keys()
+        """Return the inputs that have a line."""
+        return self._offsets.keys()
 
     def add(self, lines: Iterable[ManifestLine]) -> None:
-        """Appends lines and syncs them."""
+        """Append lines and sync the file. OSError if it cannot be written."""
         with self._lock, open(self.path, "ab") as file:
             if file.tell() and not self._ends_whole():
                 file.write(b"\n")
@@ -94,21 +94,24 @@ class Manifest:
 
 
 def list_manifests(folder: Path, last: str = MANIFEST_NAME) -> list[Path]:
-    """The journals of the folder, that of the whole and those of shards; `last` names the one whose lines count most."""
+    """Return the manifests of a folder, of the whole job and of shards; last the one named `last`, whose lines count most."""
     found = sorted(path for path in folder.glob("manifest*.jsonl") if path.is_file())
     return sorted(found, key=lambda path: path.name == last)
 
 
 def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
-    """Joins the journals of all shards into one with a line for each input; how many are done, and which failed and why."""
-    journal = Manifest(folder, "", {})
-    lines = [line for name in sorted(journal.known_inputs()) if (line := journal.last_line(name)) is not None]
-    others = [path for path in list_manifests(folder) if path != journal.path]
-    atomic.write(journal.path, b"".join(map(_encoded, lines)))
+    """Join the manifests of all shards into one with a line for each input.
+
+    Return the number of inputs that are done, and for each failed input the reason.
+    """
+    manifest = Manifest(folder, "", {})
+    lines = [line for name in sorted(manifest.known_inputs()) if (line := manifest.last_line(name)) is not None]
+    others = [path for path in list_manifests(folder) if path != manifest.path]
+    atomic.write(manifest.path, b"".join(map(_encoded, lines)))
     for path in others:
         path.unlink()
     failures = {line["input"]: str(line.get("error")) for line in lines if line["status"] == "failed"}
-    return len(journal.output_names), failures
+    return len(manifest.output_names), failures
 
 
 def _has_sha256(path: Path, sha256: str) -> bool:
@@ -124,18 +127,18 @@ def _encoded(line: ManifestLine) -> bytes:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, ManifestLine]]:
-    """Where each whole line of ours begins, and what it says."""
-    place = 0
+    """Yield the offset and the content of each complete manifest line."""
+    offset = 0
     with open(path, "rb") as file:
         for raw in file:
             line = _parsed(raw)
             if line is not None:
-                yield place, line
-            place += len(raw)
+                yield offset, line
+            offset += len(raw)
 
 
 def _parsed(raw: bytes) -> ManifestLine | None:
-    """None for the half-written last line of a killed run, and for what is not ours."""
+    """Parse a line; None for the incomplete last line of a killed run, and for lines of other programs."""
     try:
         line = json.loads(raw)
         known = all(isinstance(line[key], str) for key in ("input", "output", "status"))

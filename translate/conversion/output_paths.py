@@ -1,4 +1,4 @@
-"""Where each input's output goes."""
+"""Paths of outputs, and what happens where two inputs would have the same."""
 
 import re
 from collections import defaultdict
@@ -12,20 +12,20 @@ from translate.errors import UsageError
 
 @dataclass(frozen=True)
 class Item:
-    """One input and where its output goes; both relative to their folders, with /."""
+    """Paths of an input and its output, relative to their folders, with `/`."""
 
     input: str
     output: str
 
 
 def plan_outputs(inputs: Sequence[str], fmt: str, kept: Mapping[str, str]) -> list[Item]:
-    """The output of every input. `kept` are the names that earlier runs gave: they stay.
+    """Return the output of every input, in the same order. `kept`: input → output of earlier runs; these names stay.
 
-    `photo.jpg` → `photo.png`; all inputs that would share a name keep their old extension: `photo.jpg.png`. That is decided
-    over the whole listing, so it does not depend on what is converted when.
+    `photo.jpg` → `photo.png`; inputs that would share a name keep their old extension: `photo.jpg.png`. This is decided over
+    the whole listing, so it does not depend on the order of the conversion.
     """
     names = {name: _plain(name, fmt) for name in inputs}
-    _part(names, fmt, {})
+    _separate(names, fmt, {})
     fixed: dict[str, str] = {}
     taken: set[str] = set()
     for name in inputs:
@@ -33,45 +33,47 @@ def plan_outputs(inputs: Sequence[str], fmt: str, kept: Mapping[str, str]) -> li
             fixed[name] = kept[name]
             taken.add(kept[name])
     names.update(fixed)
-    _part(names, fmt, fixed)
+    _separate(names, fmt, fixed)
     return [Item(name, names[name]) for name in inputs]
 
 
 def check_distinct(items: Sequence[Item], fold: Callable[[str], str]) -> None:
-    """UsageError where the output's file system takes two outputs for the same name, so that one would replace the other."""
+    """Raise UsageError if two outputs have one name on the file system of the outputs, so that one would replace the other."""
     holders: dict[str, Item] = {}
     for item in items:
         other = holders.setdefault(fold(item.output), item)
         if other is not item:
             raise UsageError(
-                f"{other.input!r} and {item.input!r}: their outputs would replace each other on the output's disk, which does "
-                f"not tell such names apart; rename one, or use another disk"
+                f"{other.input!r} and {item.input!r}: their outputs would replace each other, because the file "
+                f"system of the output folder does not distinguish these names; rename one, or use another disk"
             )
 
 
 def output_format(name: str, fmt: str) -> str:
-    """The row of images.WRITERS for an input: its own format with "keep", PNG where that cannot be written."""
+    """Return the row of images.WRITERS for an input: with "keep" its own format, or PNG if that cannot be written."""
     wanted = images.extension(name) if fmt == "keep" else fmt
     return images.writer_for(wanted) or "png"
 
 
 def _plain(name: str, fmt: str) -> str:
+    """Return the output name of an input that shares it with no other."""
     ext = images.extension(name)
     if fmt == "keep" and images.writer_for(ext):
-        return name  # the name as it is, in its own letter case
+        return name  # also in its own letter case
     return f"{name[: -len(ext) - 1]}.{output_format(name, fmt)}"
 
 
 def _may_have(name: str, output: str, fmt: str) -> bool:
+    """Return True if an output name is one that an input can get in this format."""
     ext = re.escape(f".{output_format(name, fmt)}")
     return output == _plain(name, fmt) or re.fullmatch(f"{re.escape(name)}({ext})+", output) is not None
 
 
-def _part(names: dict[str, str], fmt: str, fixed: Mapping[str, str]) -> None:
-    """Lengthens names until no two inputs share one and none is a folder of others; the `fixed` ones stay."""
-    moved = True
-    while moved:
-        moved = False
+def _separate(names: dict[str, str], fmt: str, fixed: Mapping[str, str]) -> None:
+    """Lengthen names until no two inputs share one and none is a folder of others; the `fixed` ones stay."""
+    changed = True
+    while changed:
+        changed = False
         holders: dict[str, list[str]] = defaultdict(list)
         for name, output in names.items():
             holders[output].append(name)
@@ -79,18 +81,18 @@ def _part(names: dict[str, str], fmt: str, fixed: Mapping[str, str]) -> None:
         for output, sharing in holders.items():
             if len(sharing) == 1 and output not in folders:
                 continue
-            stays = _who_stays(output, sharing, names, fmt, fixed)
+            owner = _owner_of_name(output, sharing, names, fmt, fixed)
             for name in sharing:
-                if name != stays:
+                if name != owner:
                     first = names[name] == _plain(name, fmt)
                     names[name] = f"{name if first else names[name]}.{output_format(name, fmt)}"
-                    moved = True
+                    changed = True
 
 
-def _who_stays(
+def _owner_of_name(
     output: str, sharing: Sequence[str], names: Mapping[str, str], fmt: str, fixed: Mapping[str, str]
 ) -> str | None:
-    """Who keeps a name that several would have: who has it from before, whose own it is, who has moved already."""
+    """Return the input that keeps a shared name: it is fixed, or its own name, or it was lengthened to it; None: no input."""
     own = [name for name in sharing if fmt == "keep" and name == output]
     moved = [name for name in sharing if names[name] != _plain(name, fmt)]
     return next(iter([name for name in sharing if name in fixed] + own + moved), None)

@@ -1,4 +1,4 @@
-"""What a job may not write over."""
+"""Protection of files that a conversion must not overwrite."""
 
 import os
 from collections.abc import Set
@@ -11,20 +11,20 @@ from translate.images import ImageError
 
 @dataclass(frozen=True)
 class OverwriteGuard:
-    """Keeps inputs, and files that this job has not made, from being replaced."""
+    """Guard of inputs, and of files that this job did not write."""
 
     output: Path
     inputs: Set[str]
     """Real paths of all inputs."""
     known_outputs: Set[str]
-    """Outputs that the journals know, by their names below the folder."""
+    """Outputs in the manifests, relative to the folder."""
     overwrite: bool
-    """Whether other files than inputs may be replaced."""
+    """True if files that are not inputs may be replaced."""
 
     def check(self, item: Item) -> None:
-        """ImageError where the output may not be made."""
+        """Raise ImageError if the output must not be written."""
         target = self.output / item.output
         if os.path.realpath(target) in self.inputs:
             raise ImageError(f"the output {item.output} would replace an input")
         if os.path.lexists(target) and not self.overwrite and item.output not in self.known_outputs:
-            raise ImageError(f"exists: {item.output} was not made by this job; --overwrite replaces it")
+            raise ImageError(f"exists: {item.output} was not written by this job; --overwrite replaces it")

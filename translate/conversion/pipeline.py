@@ -1,4 +1,4 @@
-"""Reading, translating and writing side by side, with bounded queues: memory does not grow with the folder."""
+"""Reading, translating and writing at the same time, with bounded queues: memory does not grow with the folder."""
 
 import math
 import os
@@ -20,97 +20,100 @@ from translate.images import ImageError
 from translate.runtime import signals
 
 MAX_BYTES_IN_FLIGHT = 1 << 28
-"""Bytes of pictures that may wait at a time; a larger one waits alone."""
+"""Limit of the bytes of images that wait at a time; a larger image waits alone."""
 
 THREADS = max(2, min(8, os.cpu_count() or 1))
-"""That read, and as many that write."""
+"""Number of threads that read, and of threads that write."""
 
 BYTES_PER_PIXEL = 10
-"""Of a picture and its result, in 8 bits and colour: what the decoder holds, the pixels, and the result's."""
+"""Bytes of an 8-bit colour image and its output, per pixel: in the decoder, as an array, and the output."""
 
 
 class Committer:
-    """Makes outputs final: first the journal's line, then the name, so no output is ever unaccounted for.
+    """Writer of manifest lines, which then gives outputs their final names: so every output has a line at every moment.
 
-    May be called from many threads: what waits while one syncs the journal shares the next sync.
+    May be called from many threads: calls that wait while another syncs the manifest share the next sync.
     """
 
     def __init__(
         self,
         converter: ItemConverter,
-        journal: Manifest,
+        manifest: Manifest,
         result: ConversionResult,
         progress: ProgressCallback,
         total: int,
     ) -> None:
-        self.converter, self.journal, self.result = converter, journal, result
+        self.converter, self.manifest, self.result = converter, manifest, result
         self.progress, self.total = progress, total
         self.failed = 0
-        """Of the items of this run."""
+        """Failures of this run."""
         self._waiting: list[StagedOutput] = []
         self._adding, self._committing = threading.Lock(), threading.Lock()
 
-    def __call__(self, made: StagedOutput) -> None:
-        """Returns when the output has its name or the failure stands in the journal. StorageError if they cannot."""
+    def __call__(self, staged: StagedOutput) -> None:
+        """Commit an output or a failure; returns after that. StorageError if the folder cannot be written."""
         with self._adding:
-            self._waiting.append(made)
+            self._waiting.append(staged)
         with self._committing:
             with self._adding:
                 group, self._waiting = self._waiting, []
-            if group:  # else another thread has taken it along
+            if group:  # else another thread has committed it
                 self._commit(group)
 
     def commit_all(self, group: Sequence[StagedOutput]) -> None:
-        """The same for several at once."""
+        """Commit several outputs or failures at once."""
         with self._committing:
             self._commit(group)
 
     def report_progress(self) -> None:
+        """Call `progress` with the counts so far."""
         self.progress(self.result.done + self.failed, self.failed, self.total)
 
     def _commit(self, group: Sequence[StagedOutput]) -> None:
         try:
-            self.journal.add(made.line for made in group)
-            for made in group:
-                self._count(self._named(made))
+            self.manifest.add(staged.line for staged in group)
+            for staged in group:
+                self._count(self._rename(staged))
         except OSError as e:
-            raise StorageError(f"{self.converter.output}: cannot be written: {e.strerror}; run again to go on") from e
+            raise StorageError(
+                f"{self.converter.output}: cannot be written: {e.strerror}; run the same command again to resume"
+            ) from e
         self.report_progress()
 
-    def _named(self, made: StagedOutput) -> StagedOutput:
-        """Under its final name; a failure where that name cannot be had."""
-        if made.temporary is None:
-            return made
+    def _rename(self, staged: StagedOutput) -> StagedOutput:
+        """Rename an output to its final name; return it, or a failure where that is not possible."""
+        if staged.temporary is None:
+            return staged
         try:
-            os.replace(made.temporary, self.converter.output / made.item.output)
+            os.replace(staged.temporary, self.converter.output / staged.item.output)
         except OSError as e:
-            made.temporary.unlink(missing_ok=True)
+            staged.temporary.unlink(missing_ok=True)
             if atomic.is_storage_failure(e):
                 raise
-            made = self.converter.failed(made.item, e, time.monotonic())
-            self.journal.add([made.line])
-        return made
+            staged = self.converter.failed(staged.item, e, time.monotonic())
+            self.manifest.add([staged.line])
+        return staged
 
-    def _count(self, made: StagedOutput) -> None:
-        if made.temporary is None:
+    def _count(self, staged: StagedOutput) -> None:
+        if staged.temporary is None:
             self.failed += 1
-            self.result.failures[made.item.input] = made.line["error"]
+            self.result.failures[staged.item.input] = staged.line["error"]
         else:
             self.result.done += 1
-            self.result.notices.update(made.line.get("notices", ()))
+            self.result.notices.update(staged.line.get("notices", ()))
 
 
 @dataclass
-class _Ahead:
-    """An input that is being read."""
+class _Reading:
+    """An input that a thread is reading."""
 
     bytes: int
-    work: "Future[LoadedInput | None]"
+    loaded: "Future[LoadedInput | None]"
 
 
 @dataclass
-class _Written:
-    """An output that is being written."""
+class _Writing:
+    """An output that a thread is writing."""
 
     bytes: int
     done: "Future[None]"
@@ -122,23 +125,23 @@ class Pipeline:
 
     converter: ItemConverter
     check: Callable[[Item], None]
-    """ImageError where an output may not be made."""
+    """Raises ImageError for an item whose output must not be written."""
     items: Sequence[Item]
     commit: Callable[[StagedOutput], None]
-    """Takes what was made, or why it was not; called from many threads."""
+    """Takes outputs and failures; called from many threads."""
     threads: int = THREADS
 
     def __post_init__(self) -> None:
         # On the CPU a batch is not bit-equal to its images one by one, and gains nothing.
         self.batch_size = self.converter.options.batch_size if self.converter.translator.device.type != "cpu" else 1
         self.depth = 2 * self.batch_size + self.threads
-        self.reading: deque[_Ahead] = deque()
+        self.reading: deque[_Reading] = deque()
         self.batches: dict[tuple[int, ...], list[tuple[int, LoadedInput]]] = {}
-        self.writing: deque[_Written] = deque()
+        self.writing: deque[_Writing] = deque()
         self.bytes = 0
 
     def run(self, stop: signals.StopRequest) -> None:
-        """Makes all items; once `stop` is set, only those that have been begun."""
+        """Convert all items; once `stop` is set, only those that were started."""
         readers, self.writers = ThreadPoolExecutor(self.threads), ThreadPoolExecutor(self.threads)
         with readers, self.writers:
             for item in self.items:
@@ -148,14 +151,14 @@ class Pipeline:
                 if stop:
                     break
                 self.bytes += size
-                self.reading.append(_Ahead(size, readers.submit(self._read, item)))
+                self.reading.append(_Reading(size, readers.submit(self._read, item)))
             if stop:
-                self.reading = deque(ahead for ahead in self.reading if not ahead.work.cancel())
+                self.reading = deque(reading for reading in self.reading if not reading.loaded.cancel())
             while self.reading or self.batches or self.writing:
                 self._advance()
 
     def _size(self, item: Item) -> int:
-        """Bytes that an input will need while it is on its way; 0 where its header cannot be read."""
+        """Return the bytes that an input needs until it is written; 0 where its header cannot be read."""
         return BYTES_PER_PIXEL * math.prod(images.read_size(self.converter.root / item.input))
 
     def _is_full(self, size: int) -> bool:
@@ -163,27 +166,27 @@ class Pipeline:
         return len(self.reading) + waiting >= self.depth or (self.bytes > 0 and self.bytes + size > MAX_BYTES_IN_FLIGHT)
 
     def _advance(self) -> None:
-        """Waits for the next thing: the oldest output where many wait, the oldest input, then what is left."""
+        """Wait for the oldest output if many wait, else for the oldest input, else translate an incomplete batch."""
         if len(self.writing) > self.depth or not (self.reading or self.batches):
-            written = self.writing.popleft()
-            written.done.result()
-            self.bytes -= written.bytes
+            writing = self.writing.popleft()
+            writing.done.result()
+            self.bytes -= writing.bytes
         elif self.reading:
             self._batch(self.reading.popleft())
         else:
             self._translate(self.batches.pop(max(self.batches, key=lambda size: len(self.batches[size]))))
 
-    def _batch(self, ahead: _Ahead) -> None:
-        work = ahead.work.result()
-        if work is None:
-            self.bytes -= ahead.bytes
+    def _batch(self, reading: _Reading) -> None:
+        loaded = reading.loaded.result()
+        if loaded is None:
+            self.bytes -= reading.bytes
             return
-        size = self.converter.network_size(work)
+        size = self.converter.network_size(loaded)
         if size is None:
-            self._translate([(ahead.bytes, work)])
+            self._translate([(reading.bytes, loaded)])
             return
         batch = self.batches.setdefault(size, [])
-        batch.append((ahead.bytes, work))
+        batch.append((reading.bytes, loaded))
         if len(batch) == self.batch_size:
             self._translate(self.batches.pop(size))
 
@@ -198,19 +201,19 @@ class Pipeline:
 
     def _translate(self, batch: list[tuple[int, LoadedInput]]) -> None:
         try:
-            results = self.converter.translate([work for _, work in batch])
+            results = self.converter.translate([loaded for _, loaded in batch])
         except (ImageError, RuntimeError, MemoryError) as e:
-            if len(batch) > 1:  # one of them may be at fault, or their number
+            if len(batch) > 1:  # one image may be the cause, or their number
                 for one in batch:
                     self._translate([one])
                 return
-            ((size, work),) = batch
+            ((size, loaded),) = batch
             self.bytes -= size
-            self.commit(self.converter.failed(work.item, e, work.started))
+            self.commit(self.converter.failed(loaded.item, e, loaded.started))
             return
-        for (size, work), translated in zip(batch, results, strict=True):
-            work.picture = None  # it may be large, and is needed no more
-            self.writing.append(_Written(size, self.writers.submit(self._write, work, translated)))
+        for (size, loaded), translated in zip(batch, results, strict=True):
+            loaded.picture = None  # release it: it may be large
+            self.writing.append(_Writing(size, self.writers.submit(self._write, loaded, translated)))
 
-    def _write(self, work: LoadedInput, translated: TranslatedItem) -> None:
-        self.commit(self.converter.encode_and_stage(work, translated))
+    def _write(self, loaded: LoadedInput, translated: TranslatedItem) -> None:
+        self.commit(self.converter.encode_and_stage(loaded, translated))

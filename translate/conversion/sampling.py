@@ -1,6 +1,6 @@
-"""Images from noise: a model of a method that samples, as a job that can be stopped at any moment and started again.
+"""Sampling of images from noise, as a job that can be stopped at any moment and resumed.
 
-Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be made again.
+Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be result again.
 `samples.json` in the output folder says which model and seed the files are of.
 """
 
@@ -26,17 +26,21 @@ from translate.trained.folder import TrainedModel
 
 RECORD = "samples.json"
 COLUMNS = 8
-"""Images in a row of a sheet."""
+"""Images in a row of a contact sheet."""
 
 
 class ImageSampler:
-    """A trained model: numbers → images."""
+    """Function that generates images with a trained model: numbers → images.
+
+    ModelError if the model does not generate images from noise.
+    """
 
     def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
-        """ModelError where the model makes nothing from noise."""
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         if not self.method.sampling_networks:
-            raise ModelError(f"{model.source}: translates images, and makes none from noise; use translate convert")
+            raise ModelError(
+                f"{model.source}: translates images and does not generate them from noise; use translate convert"
+            )
         self.precision = resolve_precision(precision, device)
         for attribute in self.method.sampling_networks:
             self.method.get_submodule(attribute).to(device, self.precision.weights)
@@ -44,13 +48,15 @@ class ImageSampler:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Those that it learned; empty if it was trained without."""
+        """Classes that the model was trained on; empty if it was trained without."""
         return self.method.classes
 
     def __call__(self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] of some numbers; without a class, each in its turn. The same number, seed and
-        class give the same image, whatever else is made with it, to float32's rounding: batches of other sizes may be
-        convolved by other kernels."""
+        """Generate the images (N, C, H, W) in [-1, 1] of the given numbers.
+
+        `of_class`: None takes the classes in turn. The same number, seed and class give the same image in any batch, to
+        the rounding of float32: batches of other sizes may be convolved by other kernels.
+        """
         key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
         label = None
         if self.classes:
@@ -59,7 +65,7 @@ class ImageSampler:
             return self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
 
     def class_of(self, number: int, of_class: str | None) -> int:
-        """Index of the class of an image."""
+        """Return the index of the class of an image."""
         return number % len(self.classes) if of_class is None else self.classes.index(of_class)
 
 
@@ -82,7 +88,7 @@ class SamplingOptions:
     )
     batch_size: int = option(64, "images that are generated at a time", low=1, group="Speed")
     overwrite: bool = option(False, "generate every image again, replacing those in the folder", group="Output")
-    mark: bool = option(True, "say in the metadata of the images that a model made them", group="Output")
+    mark: bool = option(True, "say in the metadata of the images that a model result them", group="Output")
 
     def __post_init__(self) -> None:
         config.check_options(self)
@@ -90,12 +96,12 @@ class SamplingOptions:
 
 @dataclass
 class SamplingResult:
-    """What a job did."""
+    """Counts of a sampling job."""
 
     output: Path
     done: int = 0
     skipped: int = 0
-    """Were there already."""
+    """Images that existed already."""
     seconds: float = 0.0
     classes: dict[str, int] = field(default_factory=dict)
     """Images of each class."""
@@ -104,84 +110,87 @@ class SamplingResult:
 def sample_images(
     sampler: ImageSampler,
     output: Path,
-    choice: SamplingOptions,
+    options: SamplingOptions,
     progress: ProgressCallback = lambda finished, failed, total: None,
 ) -> SamplingResult:
-    """Writes images to a folder, those of a class to a subfolder of its name; or all on one sheet, where `output` is the name
-    of an image. The same call goes on where an earlier one stopped.
+    """Write images to a folder, those of a class to a subfolder; or all on one contact sheet, if `output` is a PNG.
 
-    UsageError where the folder holds samples of another model or seed, StorageError, BusyError, Interrupted.
+    The same call resumes where an earlier one stopped.
+
+    UsageError if the folder holds samples of another model or seed; StorageError, BusyError, Interrupted.
     """
-    if choice.of_class is not None and choice.of_class not in sampler.classes:
+    if options.of_class is not None and options.of_class not in sampler.classes:
         known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
-        raise UsageError(f"--class {choice.of_class}: unknown; {known}")
+        raise UsageError(f"--class {options.of_class}: unknown; {known}")
     began = time.monotonic()
     if images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
-        made = _sheet(sampler, output, choice)
+        result = _sheet(sampler, output, options)
     else:
         atomic.check_writable(output)
         with atomic.lock_folder(output, "wait for it or use another folder"):
             atomic.remove_temporaries(output)
-            made = _folder(sampler, output, choice, progress)
-    made.seconds = time.monotonic() - began
-    return made
+            result = _folder(sampler, output, options, progress)
+    result.seconds = time.monotonic() - began
+    return result
 
 
-def _sheet(sampler: ImageSampler, output: Path, choice: SamplingOptions) -> SamplingResult:
+def _sheet(sampler: ImageSampler, output: Path, options: SamplingOptions) -> SamplingResult:
     if images.extension(output) != "png":
         raise UsageError(f"{output}: a sheet is a PNG; give a name that ends in .png, or a folder")
-    if output.exists() and not choice.overwrite:
+    if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists; --overwrite replaces it")
     tensors = torch.cat(
-        [sampler(part, choice.seed, choice.of_class).cpu() for part in _parts(range(choice.count), choice)]
+        [sampler(part, options.seed, options.of_class).cpu() for part in _batches(range(options.count), options)]
     )
     with atomic.storage_errors(output.parent):
         images.write_png(output, images.make_grid(tensors, COLUMNS))
-    return SamplingResult(output, done=choice.count)
+    return SamplingResult(output, done=options.count)
 
 
-def _folder(sampler: ImageSampler, output: Path, choice: SamplingOptions, progress: ProgressCallback) -> SamplingResult:
-    _check_record(sampler, output, choice)
-    names = {n: output / _name(sampler, n, choice) for n in range(choice.count)}
-    todo = [n for n, path in names.items() if choice.overwrite or not path.exists()]
-    made = SamplingResult(output, skipped=choice.count - len(todo))
+def _folder(
+    sampler: ImageSampler, output: Path, options: SamplingOptions, progress: ProgressCallback
+) -> SamplingResult:
+    _check_record(sampler, output, options)
+    names = {n: output / _name(sampler, n, options) for n in range(options.count)}
+    todo = [n for n, path in names.items() if options.overwrite or not path.exists()]
+    result = SamplingResult(output, skipped=options.count - len(todo))
     for n in names if sampler.classes else ():
-        of = sampler.classes[sampler.class_of(n, choice.of_class)]
-        made.classes[of] = made.classes.get(of, 0) + 1
+        of = sampler.classes[sampler.class_of(n, options.of_class)]
+        result.classes[of] = result.classes.get(of, 0) + 1
     mark = (
-        Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED)) if choice.mark else None
+        Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED)) if options.mark else None
     )
     with signals.stop_on_signal() as stop, atomic.storage_errors(output):
-        for numbers in _parts(todo, choice):
-            for n, image in zip(numbers, sampler(numbers, choice.seed, choice.of_class), strict=True):
+        for numbers in _batches(todo, options):
+            for n, image in zip(numbers, sampler(numbers, options.seed, options.of_class), strict=True):
                 picture = Picture(images.to_array(image, np.dtype("uint8")), metadata=mark)
                 names[n].parent.mkdir(parents=True, exist_ok=True)
-                atomic.write(names[n], images.encode(picture, choice.format, choice.quality))
-                made.done += 1
-            progress(made.done, 0, len(todo))
+                atomic.write(names[n], images.encode(picture, options.format, options.quality))
+                result.done += 1
+            progress(result.done, 0, len(todo))
             if stop:
-                left = len(todo) - made.done
-                raise Interrupted(f"stopped with {left} images to go; the same command goes on from there", stop.signal)
-    return made
+                left = len(todo) - result.done
+                raise Interrupted(f"stopped with {left} images left; run the same command again to resume", stop.signal)
+    return result
 
 
-def _parts(numbers: Sequence[int], choice: SamplingOptions) -> Iterator[Sequence[int]]:
-    """The numbers by batches."""
-    for start in range(0, len(numbers), choice.batch_size):
-        yield numbers[start : start + choice.batch_size]
+def _batches(numbers: Sequence[int], options: SamplingOptions) -> Iterator[Sequence[int]]:
+    """Divide the numbers into batches."""
+    for start in range(0, len(numbers), options.batch_size):
+        yield numbers[start : start + options.batch_size]
 
 
-def _name(sampler: ImageSampler, number: int, choice: SamplingOptions) -> str:
-    """Where an image lies below the output folder."""
-    folder = sampler.classes[sampler.class_of(number, choice.of_class)] + "/" if sampler.classes else ""
-    return f"{folder}{number:06d}.{choice.format}"
+def _name(sampler: ImageSampler, number: int, options: SamplingOptions) -> str:
+    """Return the path of an image, relative to the output folder."""
+    folder = sampler.classes[sampler.class_of(number, options.of_class)] + "/" if sampler.classes else ""
+    return f"{folder}{number:06d}.{options.format}"
 
 
-def _check_record(sampler: ImageSampler, output: Path, choice: SamplingOptions) -> None:
-    """Leaves the record; UsageError where the folder is of other samples."""
+def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions) -> None:
+    """Write the record of the job. UsageError if the folder has the samples of another."""
     path = output / RECORD
-    wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": choice.seed, "class": choice.of_class}
-    if path.exists() and not choice.overwrite:
+    wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
+    if path.exists() and not options.overwrite:
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
@@ -190,7 +199,7 @@ def _check_record(sampler: ImageSampler, output: Path, choice: SamplingOptions) 
             raise UsageError(
                 f"{output}: holds samples of another model, seed or class; use another folder, or --overwrite"
             )
-    elif not choice.overwrite and any((output / _name(sampler, n, choice)).exists() for n in range(choice.count)):
+    elif not options.overwrite and any((output / _name(sampler, n, options)).exists() for n in range(options.count)):
         raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")
     with atomic.storage_errors(output):
         atomic.write(path, (json.dumps(wanted, indent=2) + "\n").encode())

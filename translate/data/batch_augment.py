@@ -5,7 +5,6 @@ and resampled once, so that several of them blur no more than one. Pixels from o
 corners appear.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from translate import config, keyed_random
 from translate.errors import UsageError
+from translate.text import suggest
 
 JITTER = config.LOAD_TO_CROP
 """Largest enlargement: pix2pix resizes to 286 and crops 256 (Isola et al., 2017, sec. 6.2)."""
@@ -106,9 +106,7 @@ def parse_augmentations(text: str) -> tuple[str, ...]:
     asked = [row.strip() for row in text.split(",") if row.strip()]
     for row in asked:
         if row not in BATCH_AUGMENTATIONS:
-            close = difflib.get_close_matches(row, BATCH_AUGMENTATIONS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"possible: {', '.join(BATCH_AUGMENTATIONS)}"
-            raise UsageError(f"--augment {text}: unknown augmentation {row!r}; {hint}")
+            raise UsageError(f"--augment {text}: unknown augmentation {row!r}; {suggest(row, BATCH_AUGMENTATIONS)}")
     return tuple(row for row in BATCH_AUGMENTATIONS if row in asked)
 
 

@@ -16,12 +16,12 @@ Rows = dict[str, tuple[float, ...]]
 """Path of an image, relative to its split, → its value for each attribute."""
 
 
-def check_label_names(names: Iterable[str], place: Path) -> None:
+def check_label_names(names: Iterable[str], where: Path) -> None:
     """Raise DataError where a name holds a comma or cannot be printed: a model's label names are written in one line."""
     for name in names:
         if "," in name or not name.isprintable() or name != name.strip() or not name:
             raise DataError(
-                f"{place}: {name!r} cannot be the name of a domain or attribute; rename it, without commas, line breaks and "
+                f"{where}: {name!r} cannot be the name of a domain or attribute; rename it, without commas, line breaks and "
                 f"spaces at either end"
             )
 
@@ -64,10 +64,10 @@ def read_attribute_table(table: Path, listed: Mapping[str, Collection[str]]) -> 
             for number, cells in enumerate(reader, start=2):  # counted as tables are
                 if not cells:
                     continue
-                place = f"{table}: row {number}"
+                where = f"{table}: row {number}"
                 name, *marks = [cells[0], *map(str.strip, cells[1:])]
-                _check_row_name(place, name, listed, rows)
-                rows[name] = _parse_marks(place, names, marks)
+                _check_row_name(where, name, listed, rows)
+                rows[name] = _parse_marks(where, names, marks)
                 for mark in NO_MARKS.intersection(marks):
                     first_row_of.setdefault(mark, number)
     except (OSError, UnicodeDecodeError, csv.Error) as e:
@@ -90,24 +90,24 @@ def _parse_header(table: Path, header: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_row_name(place: str, name: str, listed: Mapping[str, Collection[str]], rows: Rows) -> None:
+def _check_row_name(where: str, name: str, listed: Mapping[str, Collection[str]], rows: Rows) -> None:
     """Raise DataError unless one split has an image of this name, and this is its first row."""
     splits = [split for split, paths in listed.items() if name in paths]
     if not splits:
         folders = " or ".join(f"{split}/" for split in listed)
         raise DataError(
-            f"{place}: {name!r} is no image of {folders}; remove the row, or give the path relative to that folder, with /"
+            f"{where}: {name!r} is no image of {folders}; remove the row, or give the path relative to that folder, with /"
         )
     if len(splits) > 1:
-        raise DataError(f"{place}: {name} is in {splits[0]}/ and in {splits[1]}/; rename one of the two images")
+        raise DataError(f"{where}: {name} is in {splits[0]}/ and in {splits[1]}/; rename one of the two images")
     if name in rows:
-        raise DataError(f"{place}: {name} has an earlier row; remove one of them")
+        raise DataError(f"{where}: {name} has an earlier row; remove one of them")
 
 
-def _parse_marks(place: str, names: tuple[str, ...], marks: list[str]) -> tuple[float, ...]:
+def _parse_marks(where: str, names: tuple[str, ...], marks: list[str]) -> tuple[float, ...]:
     if len(marks) != len(names):
-        raise DataError(f"{place} has {len(marks)} values for {len(names)} attributes; fix the row")
+        raise DataError(f"{where} has {len(marks)} values for {len(names)} attributes; fix the row")
     for name, mark in zip(names, marks, strict=True):
         if mark not in VALUES:
-            raise DataError(f"{place}: {name} is {mark!r}; use 0 and 1, or -1 and 1, for no and yes")
+            raise DataError(f"{where}: {name} is {mark!r}; use 0 and 1, or -1 and 1, for no and yes")
     return tuple([VALUES[mark] for mark in marks])

@@ -23,8 +23,8 @@ def find_split(root: Path, layout: str, split: str = "train", direction: str = "
         )
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds {LAYOUT_CONTENTS[layout]}")
-    found = LAYOUTS[layout](root, split)
-    return found.swapped() if direction == "b2a" else found
+    images_of_split = LAYOUTS[layout](root, split)
+    return images_of_split.swapped() if direction == "b2a" else images_of_split
 
 
 def held_out_split(root: Path, layout: str, direction: str = "a2b") -> Split | None:
@@ -42,10 +42,10 @@ def _list_nonempty(path: Path, layout: str) -> list[Path]:
     """List the images of a folder; DataError where there are none."""
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; {path.parent} must hold {LAYOUT_CONTENTS[layout]}")
-    found = images.list_images(path)
-    if not found:
+    paths = images.list_images(path)
+    if not paths:
         raise DataError(f"{path}: no images in it; put some there ({', '.join(sorted(images.READABLE_EXTENSIONS))})")
-    return found
+    return paths
 
 
 def _halves(paths: list[Path], paired: bool) -> Split:

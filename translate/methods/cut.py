@@ -118,6 +118,7 @@ class CUT(Method[CUTConfig]):
         return self.adversarial_loss.phase(clock.step)
 
     def step(self, batch: Batch, clock: Clock) -> Step:
+        """Yield the discriminator's losses (eq. 1), then those of the generator and the projection heads (eq. 5)."""
         a, b, key, cfg, loss = batch["a"], batch["b"], batch["key"], self.cfg, self.adversarial_loss
         flipped = keyed_random.uniform(key, "flip") < 0.5 if cfg.flip_equivariance else None
         fake, same = self.generate(a, b if cfg.nce_identity else None, flipped)

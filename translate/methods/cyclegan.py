@@ -60,6 +60,7 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
         return self.adversarial_loss.phase(clock.step)
 
     def step(self, batch: Batch, clock: Clock) -> Step:
+        """Yield the generators' losses (eq. 3, sec. 5.2), then the discriminators' (sec. 4)."""
         a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
         identity = cfg.lambda_identity > 0
         fake_b = self.g_ab(a)

@@ -174,6 +174,7 @@ class DCGAN(Method[DCGANConfig]):
         return " ".join(filter(None, (alone, self.adversarial_loss.phase(clock.step))))
 
     def step(self, batch: Batch, clock: Clock) -> Step:
+        """Yield the discriminator's losses, then the generator's, unless the step is the discriminator's alone."""
         real, key, cfg, loss = batch["a"], batch["key"], self.cfg, self.adversarial_loss
         label = batch["label"] if self.classes else None
         updates_generator = self.updates_generator(clock)

@@ -110,6 +110,7 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
         return f"g {self.reconstruction_share(clock)}"
 
     def step(self, batch: Batch, clock: Clock) -> Step:
+        """Yield the losses of the discriminators or of the generators, whichever the step updates (sec. 2.4)."""
         if self.updates_discriminator(clock):
             with torch.no_grad():
                 fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])

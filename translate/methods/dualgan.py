@@ -89,6 +89,7 @@ class DualGAN(TwoWayMethod[DualGANConfig]):
         return f"{turn} {self.adversarial_loss.phase(clock.step)}"
 
     def step(self, batch: Batch, clock: Clock) -> Step:
+        """Yield the critics' losses, then, once in `n_critic` steps, the generators' in each of their updates (alg. 1)."""
         # alg. 1: the critics first. Each update generates its own fakes, as in the authors' code: with dropout, other ones.
         with torch.no_grad():
             fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])

@@ -73,6 +73,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
         return self.adversarial_loss.phase(clock.step)
 
     def step(self, batch: Batch, clock: Clock) -> Step:
+        """Yield the discriminator's losses (eq. 1), then the generator's (eq. 4)."""
         a, b, loss = batch["a"], batch["b"], self.adversarial_loss
         fake = self.g(a)
 

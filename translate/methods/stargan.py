@@ -31,7 +31,7 @@ from translate.runtime import distributed
 PAPER_LENGTH = {"images": 3_200_000, "decay_images": 1_600_000}
 """Default length of the training: 200 000 iterations of 16 images, with the learning rate falling to zero over the second half.
 
-That is the paper (sec. 5.1) and the code as first released; today's code lowers the rate by 0.1 % in all, which is
+That is the paper and the code as first released; today's code lowers the rate by 0.1 % in all, which is
 `--schedule stargan-released`."""
 
 ALL, NONE = "all", "none"
@@ -140,6 +140,7 @@ class StarGAN(Method[StarGANConfig]):
         return (clock.step + 1) % self.cfg.n_critic == 0
 
     def step(self, batch: Batch, clock: Clock) -> Step:
+        """Yield the discriminator's losses (eq. 5) and, once in `n_critic` steps, the generator's (eq. 6)."""
         a, key, cfg, loss = batch["a"], batch["key"], self.cfg, self.adversarial_loss
         own = self.label_vectors(batch["label"], a.dtype)
         target = permute_labels(own, key)

@@ -1,1 +1,1 @@
-"""The machine: devices, arithmetic, processes, memory, copies to a device, signals."""
+"""Runtime: devices, arithmetic, processes, memory, transfer to a device, and signals."""

@@ -11,7 +11,7 @@ from translate.runtime.distributed import local_rank, world_size
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called auto, cpu, cuda, cuda:N or mps; UsageError if this machine has no such."""
+    """Return the device called auto, cpu, cuda, cuda:N or mps, and make it torch's current one. UsageError if there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -33,24 +33,24 @@ def resolve_device(name: str) -> torch.device:
 
 
 def numerical_environment(device: torch.device) -> dict[str, str | int | bool]:
-    """What the last bits of the weights depend on beside the settings: versions, device and how it computes."""
-    known: dict[str, str | int | bool] = {"torch": str(torch.__version__), "processes": world_size()}
+    """Return what the last bits of the weights depend on beside the settings: versions, device and its arithmetic."""
+    environment: dict[str, str | int | bool] = {"torch": str(torch.__version__), "processes": world_size()}
     if device.type == "cuda":
-        known |= {
+        environment |= {
             "device": torch.cuda.get_device_name(device),
             "CUDA": str(torch.version.cuda),
             "cuDNN": torch.backends.cudnn.version() or "none",
             "TF32": torch.backends.cudnn.allow_tf32,
         }
     else:
-        known |= {
+        environment |= {
             "device": f"{device.type} ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})",
             "threads": torch.get_num_threads(),
         }
-    return {**known, "deterministic": torch.are_deterministic_algorithms_enabled()}
+    return {**environment, "deterministic": torch.are_deterministic_algorithms_enabled()}
 
 
 def environment_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is known in two environments and not equal, as "threads 4 instead of 2"."""
-    both = [name for name in now if name in before]
-    return [f"{name} {now[name]} instead of {before[name]}" for name in both if now[name] != before[name]]
+    """Return the differences between two environments, as "threads 4 instead of 2"; entries of one alone do not count."""
+    common = [name for name in now if name in before]
+    return [f"{name} {now[name]} instead of {before[name]}" for name in common if now[name] != before[name]]

@@ -1,4 +1,7 @@
-"""Collective operations between the processes that torchrun started; without it there is one process."""
+"""Collective operations between the processes that torchrun started, which sets RANK, WORLD_SIZE and LOCAL_RANK.
+
+Without it there is one process, for which every operation returns at once.
+"""
 
 import os
 from collections.abc import Callable, Iterable
@@ -8,18 +11,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# Processes: started by torchrun, which sets RANK, WORLD_SIZE and LOCAL_RANK. Without it there is one.
-
 
 def _is_launched_with_others() -> bool:
-    """Whether this process was started as one of several."""
+    """Return True if this process was started as one of several."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def init_process_group(device: torch.device) -> None:
-    """Joins the processes that torchrun started; nothing for a single one.
+    """Join the process group of torchrun; does nothing for a single process.
 
-    What processes agree on goes through gloo also beside NCCL: it waits for no device, and notices at once that one is gone.
+    Objects and flags go through gloo even beside NCCL: it waits for no device, and notices at once that a process is gone.
     """
     if not _is_launched_with_others() or dist.is_initialized():
         return
@@ -27,33 +28,36 @@ def init_process_group(device: torch.device) -> None:
     if os.environ.get("GROUP_WORLD_SIZE") != "1":
         dist.init_process_group(backend)
         return
-    # torchrun on one machine: what its store holds outlives a restart, addresses of processes that are gone among it
+    # torchrun on one machine: its store outlives a restart, with the addresses of processes that are gone
     store, number, count = next(iter(dist.rendezvous("env://")))
     store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(backend, store=store, rank=number, world_size=count)
 
 
 def rank() -> int:
+    """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def local_rank() -> int:
+    """Return the number of this process on its machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def world_size() -> int:
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Every process gets the tensors of the first."""
+    """Copy the tensors of the first process to all others, in place."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor.detach(), src=0)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Gradients become their mean over processes, by one flat all-reduce. Those that are None are None everywhere."""
+    """Replace gradients by their mean over processes, by one flat all-reduce; those that are None must be so everywhere."""
     if world_size() == 1:
         return
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -65,7 +69,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def all_reduce_mean(x: Tensor) -> Tensor:
-    """The mean of x over processes."""
+    """Return the mean of x over processes."""
     if world_size() == 1:
         return x
     total = x.clone()
@@ -74,7 +78,7 @@ def all_reduce_mean(x: Tensor) -> Tensor:
 
 
 def gather_object(value: Any) -> list[Any]:
-    """The value of every process, in order of rank, on the first; elsewhere an empty list."""
+    """Return the values of all processes, by rank, in the first process; in the others an empty list."""
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -83,7 +87,7 @@ def gather_object(value: Any) -> list[Any]:
 
 
 def all_gather_object(value: Any) -> list[Any]:
-    """The value of every process, in order of rank, on all of them."""
+    """Return the values of all processes, by rank."""
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -92,7 +96,7 @@ def all_gather_object(value: Any) -> list[Any]:
 
 
 def broadcast_object(make: Callable[[], Any]) -> Any:
-    """What `make` gives in the first process, on all of them: the others need not see its files."""
+    """Call `make` in the first process alone, and return its result in all: the others need not see its files."""
     if world_size() == 1:
         return make()
     box = [make() if rank() == 0 else None]
@@ -101,7 +105,7 @@ def broadcast_object(make: Callable[[], Any]) -> Any:
 
 
 def all_gather_batch(x: Tensor) -> Tensor:
-    """x (N, …) of every process, in order of rank: (N · processes, …), without gradient."""
+    """Concatenate x (N, …) of all processes, by rank: (N · processes, …), without gradient."""
     if world_size() == 1:
         return x
     parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
@@ -110,12 +114,12 @@ def all_gather_batch(x: Tensor) -> Tensor:
 
 
 def local_shard(x: Tensor) -> Tensor:
-    """The reverse of `all_gather_batch`: what this process gave."""
+    """Return the part of this process of a batch that `all_gather_batch` returned."""
     return x.chunk(world_size())[rank()]
 
 
 def all_reduce_max(flag: int) -> int:
-    """The largest of the processes' flags: all of them do what one of them must."""
+    """Return the largest of the processes' flags, so that all of them do what one of them must."""
     if world_size() == 1:
         return flag
     tensor = torch.tensor(flag)
@@ -124,7 +128,7 @@ def all_reduce_max(flag: int) -> int:
 
 
 def is_lost_process(error: BaseException) -> bool:
-    """Whether an operation between processes failed because another one has ended, or never came."""
+    """Return True if a collective operation failed because another process has ended, or has not started."""
     if isinstance(error, (dist.DistNetworkError, dist.DistStoreError, dist.DistBackendError)):
         return True
     return _is_launched_with_others() and isinstance(error, RuntimeError) and "gloo" in str(error).lower()

@@ -12,13 +12,14 @@ from translate.errors import UsageError
 
 @dataclass(frozen=True)
 class Precision:
-    """What weights are kept in, and what autocast computes in (None: the same)."""
+    """Precision of a training or conversion: dtype of the weights, and of autocast (None: no autocast)."""
 
     name: str
     weights: torch.dtype
     compute: torch.dtype | None
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Return the context in which networks and losses are computed."""
         return nullcontext() if self.compute is None else torch.autocast(device.type, self.compute)
 
 
@@ -31,7 +32,7 @@ PRECISIONS: dict[str, Precision] = {
 
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
-    """A row of PRECISIONS; auto is bf16 on GPUs that compute in it, else fp32."""
+    """Return a row of PRECISIONS; auto is bf16 on GPUs with bf16 arithmetic, else fp32. UsageError for other names."""
     if name == "auto":
         name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if name not in PRECISIONS:
@@ -40,7 +41,7 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
 
 
 def configure_tf32(device: torch.device, precision: Precision) -> None:
-    """On CUDA float32 is multiplied in TF32, unless fp64 is asked for or torch is told to be deterministic."""
+    """Let CUDA multiply float32 in TF32, unless the precision is fp64 or torch is told to be deterministic."""
     if device.type != "cuda":
         return
     tf32 = precision.weights == torch.float32 and not torch.are_deterministic_algorithms_enabled()
@@ -52,13 +53,13 @@ def configure_tf32(device: torch.device, precision: Precision) -> None:
 
 @contextmanager
 def cudnn_benchmark(device: torch.device) -> Iterator[None]:
-    """Within it cuDNN tries its algorithms on each shape that is new and keeps the fastest: for work on few shapes.
+    """Turn on cuDNN's benchmark mode within the block: it tries its algorithms on each new shape and keeps the fastest.
 
-    Nothing changes on other devices than CUDA, or where torch is told to be deterministic.
+    It pays for work on few shapes. Nothing changes on other devices than CUDA, or where torch is told to be deterministic.
     """
     before = torch.backends.cudnn.benchmark
-    tries = device.type == "cuda" and not torch.are_deterministic_algorithms_enabled()
-    torch.backends.cudnn.benchmark = before or tries
+    is_useful = device.type == "cuda" and not torch.are_deterministic_algorithms_enabled()
+    torch.backends.cudnn.benchmark = before or is_useful
     try:
         yield
     finally:
@@ -66,5 +67,8 @@ def cudnn_benchmark(device: torch.device) -> Iterator[None]:
 
 
 def use_channels_last(choice: str, device: torch.device, precision: Precision) -> bool:
-    """Whether images lie in memory with their channels last; auto: on CUDA in half precision, as its matrix units read them."""
+    """Return True if images are kept in the channels-last memory format; `choice` is on, off or auto.
+
+    auto: on CUDA in half precision, as its matrix units read them.
+    """
     return choice == "on" or (choice == "auto" and device.type == "cuda" and precision.compute is not None)

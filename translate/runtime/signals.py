@@ -10,25 +10,26 @@ from typing import Any
 
 
 class StopRequest:
-    """Set by a first SIGINT, SIGTERM or SIGHUP, for the work to end cleanly; a second one ends the process at once."""
+    """Request to stop: true after a first SIGINT, SIGTERM or SIGHUP; a second signal ends the process at once."""
 
     def __init__(self) -> None:
         self.signal = 0
+        """Number of the signal; 0: none yet."""
 
     def __bool__(self) -> bool:
         return self.signal != 0
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal:
-            os._exit(128 + number)  # every file is written under another name first, so what is there is whole
+            os._exit(128 + number)  # files are written under a temporary name first, so those that exist are whole
         self.signal = number
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Signals set the yielded Stop instead of raising, inside the block. Only a main thread can catch signals.
+    """Let signals set the yielded request within the block, instead of raising. Only the main thread catches signals.
 
-    A SIGHUP that is ignored already stays so: that is what nohup asks for.
+    A SIGHUP that is ignored already, as under nohup, stays ignored.
     """
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():

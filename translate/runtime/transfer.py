@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class BatchTransfer:
-    """Copies batches from the host to a device; on CUDA by a stream of its own, beside the computation.
+    """Transfer of batches from the host to a device; on CUDA on a stream of its own, beside the computation.
 
-    `ring` batches may be on the way at a time: their pinned buffers are used in turn.
+    `ring`: batches that may be on the way at a time; their pinned buffers are used in turn.
     """
 
     def __init__(self, device: torch.device, ring: int) -> None:
@@ -19,12 +19,12 @@ class BatchTransfer:
         self._sent: list[torch.cuda.Event | None] = [None] * ring
 
     def send(self, batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
-        """Starts the copies; what `receive` takes."""
+        """Start to copy a batch; returns the argument of `receive`."""
         turn = self.turn = (self.turn + 1) % self.ring
         if self.stream is None:
             return {name: x.to(self.device) for name, x in batch.items()}, turn
         if (event := self._sent[turn]) is not None:
-            event.synchronize()  # of a copy that was started `ring` batches ago
+            event.synchronize()  # the copy that was started `ring` batches ago
         with torch.cuda.stream(self.stream):
             sent = {name: self._pin(name, x, turn).to(self.device, non_blocking=True) for name, x in batch.items()}
             event = self._sent[turn] = torch.cuda.Event()
@@ -32,14 +32,14 @@ class BatchTransfer:
         return sent, turn
 
     def _pin(self, name: str, x: Tensor, turn: int) -> Tensor:
-        """The tensor in a pinned buffer."""
-        held = self._pinned[turn].get(name)
-        if held is None or held.shape != x.shape or held.dtype != x.dtype:
-            held = self._pinned[turn][name] = torch.empty_like(x, pin_memory=True)
-        return held.copy_(x)
+        """Copy a tensor into its pinned buffer of this turn."""
+        buffer = self._pinned[turn].get(name)
+        if buffer is None or buffer.shape != x.shape or buffer.dtype != x.dtype:
+            buffer = self._pinned[turn][name] = torch.empty_like(x, pin_memory=True)
+        return buffer.copy_(x)
 
     def receive(self, sent: tuple[dict[str, Tensor], int]) -> dict[str, Tensor]:
-        """The batch on the device, for work that is started from now on."""
+        """Return the batch on the device, for work that is started from now on."""
         batch, turn = sent
         event = self._sent[turn]
         if event is not None:
@@ -48,13 +48,13 @@ class BatchTransfer:
 
 
 def wait_for(batch: Mapping[str, Tensor], done: torch.cuda.Event, device: torch.device) -> None:
-    """Makes a batch of another stream fit for work that is started from now on: it waits for the event, the host does not."""
+    """Let the current stream wait for a batch that another stream makes, until the event `done`; the host does not wait."""
     current = torch.cuda.current_stream(device)
     current.wait_event(done)
     for x in batch.values():
-        x.record_stream(current)  # or its memory could be given away while it is still read
+        x.record_stream(current)  # or its memory could be reused while it is still read
 
 
 def to_device_async(x: Tensor, device: torch.device) -> Tensor:
-    """x of the host on the device; the host does not wait for the copy."""
+    """Copy a tensor to the device; on CUDA the host does not wait for the copy."""
     return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)

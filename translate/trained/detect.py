@@ -1,4 +1,4 @@
-"""Which network a state dict of the reference implementation belongs to, from the names and shapes of its tensors alone."""
+"""Detection of a network's architecture from a state dict of the reference implementation: from names and shapes alone."""
 
 import re
 from collections.abc import Mapping
@@ -15,32 +15,32 @@ Weights = dict[str, Tensor]
 """Tensors of a network by name."""
 
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put in front of names."""
+"""Prefixes that DataParallel and torch.compile put in front of names."""
 
 
 class UnknownArchitecture(Exception):
-    """No network of the reference has these weights; the message names the key that does not fit."""
+    """Error: no network of the reference has these weights. The message names the key that does not fit."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network's arguments."""
+    """Arguments of a network."""
 
     kind: str
     """ "generator" or "discriminator"."""
     name: str
-    """Row of GENERATORS (or of its kind, with another number) or of DISCRIMINATORS."""
+    """Row of GENERATORS (or a name of the same form with another number) or of DISCRIMINATORS."""
     in_channels: int
     width: int
     norm: str
     out_channels: int = 1
     layers: int = 3
-    """Halvings of a patch discriminator."""
+    """Layers of stride 2 of a patch discriminator."""
     dropout: bool | None = None
-    """Of a generator; None where the names do not tell (a U-Net's)."""
+    """True for a generator with dropout; None where the names do not tell (a U-Net's)."""
 
     def build(self) -> nn.Module:
-        """The network without memory for its weights."""
+        """Build the network on the meta device."""
         with torch.device("meta"):
             if self.kind == "discriminator":
                 return DISCRIMINATORS[self.name](self.in_channels, self.width, self.norm, self.layers)
@@ -56,12 +56,14 @@ class Architecture:
 
 
 def clean_state_dict(state: Mapping[str, Any]) -> Weights:
-    """The tensors by their plain names: without wrappers, and without the running statistics that instance norms carried
-    before torch 0.4. Batch norms from before torch 0.4.1 get the counter that they lack. NotRecognised if there are others
-    than tensors."""
+    """Return the tensors of a state dict by their plain names.
+
+    Prefixes of wrappers go, and the running statistics that instance norms carried before torch 0.4. Batch norms from before
+    torch 0.4.1 get the counter that they lack. UnknownArchitecture if a value is no tensor of plain weights.
+    """
     weights: Weights = {}
     for name, value in state.items():
-        if name == "_metadata":  # what torch says of modules' versions
+        if name == "_metadata":  # versions of modules, by torch
             continue
         _check_plain(name, value)
         key = name
@@ -84,19 +86,21 @@ def clean_state_dict(state: Mapping[str, Any]) -> Weights:
 
 
 def _check_plain(key: Any, value: Any) -> None:
-    """NotRecognised unless a key is a name and its value a tensor of numbers that are all there."""
+    """Raise UnknownArchitecture unless a key is a name and its value a tensor whose numbers are all in memory."""
     if not isinstance(key, str):
-        raise UnknownArchitecture(f"key {key!r} is no name")
+        raise UnknownArchitecture(f"key {key!r} is not a name")
     if not isinstance(value, Tensor):
         raise UnknownArchitecture(f"key {key!r} holds {type(value).__name__}, not a tensor")
     counts = key.endswith("num_batches_tracked")
     plain = value.layout == torch.strided and not value.is_meta and (value.is_floating_point() or counts)
     if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise UnknownArchitecture(f"key {key!r} holds no plain weights ({str(value.dtype).removeprefix('torch.')})")
+        raise UnknownArchitecture(
+            f"key {key!r} does not hold plain weights ({str(value.dtype).removeprefix('torch.')})"
+        )
 
 
 def detect_architecture(weights: Weights) -> Architecture:
-    """The network that has exactly these cleaned weights. NotRecognised names the first key that does not fit."""
+    """Return the architecture that has exactly these cleaned weights. UnknownArchitecture names the first key that differs."""
     if not weights:
         raise UnknownArchitecture("it holds no weights")
     found = _guess(weights)
@@ -115,22 +119,22 @@ def detect_architecture(weights: Weights) -> Architecture:
 
 
 def _guess(weights: Weights) -> Architecture:
-    """From the few tensors that tell; the others are compared afterwards."""
-    tests = {
+    """Guess the architecture from a few tensors; the caller compares the others."""
+    families = {
         "model.model.0.weight": _unet,
         "net.0.weight": _pixel,
         "model.1.weight": _resnet,
         "model.0.weight": _patch,
     }
-    for key, describe in tests.items():
+    for key, describe in families.items():
         if key in weights and weights[key].ndim == 4:
             return describe(weights)
     first = next(iter(weights))
-    raise UnknownArchitecture(f"key {first!r} begins none of the reference's networks")
+    raise UnknownArchitecture(f"key {first!r} is not the first key of any network of the reference")
 
 
 def _norm(weights: Weights, conv: str) -> str:
-    """From batch norms' statistics and from the bias of a convolution in front of a norm."""
+    """Return the kind of norm, from the statistics of batch norms and the bias of a convolution in front of a norm."""
     if any(key.endswith("running_mean") for key in weights):
         return "batch"
     return "instance" if f"{conv}.bias" in weights else "none"
@@ -138,21 +142,21 @@ def _norm(weights: Weights, conv: str) -> str:
 
 def _shape(weights: Weights, key: str) -> torch.Size:
     if key not in weights or weights[key].ndim != 4 or 0 in weights[key].shape:
-        raise UnknownArchitecture(f"key {key!r} is missing, or is no convolution")
+        raise UnknownArchitecture(f"key {key!r} is missing, or is not a convolution")
     return weights[key].shape
 
 
 def _resnet(weights: Weights) -> Architecture:
     width, channels, *_ = _shape(weights, "model.1.weight")
-    places = {int(match[1]) for key in weights if (match := re.match(r"model\.(\d{1,4})\.conv_block\.", key))}
-    if not places:
+    blocks = {int(match[1]) for key in weights if (match := re.match(r"model\.(\d{1,4})\.conv_block\.", key))}
+    if not blocks:
         raise UnknownArchitecture("key 'model.10.conv_block.1.weight' is missing: a ResNet without blocks")
     second = weights.get("model.10.conv_block.6.weight")
     return Architecture(
         kind="generator",
-        name=f"resnet_{len(places)}blocks",
+        name=f"resnet_{len(blocks)}blocks",
         in_channels=channels,
-        out_channels=_shape(weights, f"model.{17 + len(places)}.weight")[0],
+        out_channels=_shape(weights, f"model.{17 + len(blocks)}.weight")[0],
         width=width,
         norm=_norm(weights, "model.1"),
         dropout=second is not None and second.ndim == 4,  # dropout moves the second convolution of a block on by one

@@ -1,7 +1,7 @@
-"""Checkpoints of the reference implementation (pytorch-CycleGAN-and-pix2pix), read and written.
+"""Reading and writing of `.pth` checkpoints of the reference implementation (pytorch-CycleGAN-and-pix2pix).
 
 The reference keeps one file for each network, `<epoch>_net_<network>.pth`: a bare state dict. Our layers have the same names,
-so only the architecture has to be found, and it is read off the names and shapes.
+so only the architecture has to be detected, from the names and shapes.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from translate import config
+from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
 from translate.methods.configs import DISCRIMINATOR_SETTINGS, GENERATOR_SETTINGS
@@ -24,10 +25,10 @@ from translate.trained.detect import Architecture, UnknownArchitecture, Weights,
 from translate.trained.folder import TrainedModel, build_method, make_info
 
 NETWORK_ATTRIBUTES = {"G": "g", "D": "d", "G_A": "g_ab", "G_B": "g_ba", "D_A": "d_b", "D_B": "d_a"}
-"""The reference's name → ours. Its netD_A stands beside netG_A, whose results it judges: images of domain b."""
+"""Name of a network in the reference → attribute of our method. Its netD_A judges the results of netG_A: images of domain b."""
 
 REFERENCE_GENERATORS = ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128")
-"""What the reference builds by name."""
+"""Generators that the reference builds by name."""
 
 FILE_NAME = re.compile(rf"(?P<epoch>.+)_net_(?P<network>{'|'.join(NETWORK_ATTRIBUTES)})\.pth")
 
@@ -44,16 +45,16 @@ class NetworkFile:
 
 
 def read_pth(path: Path) -> TrainedModel:
-    """One network's file as a model: of one direction, or of a discriminator alone.
+    """Read the file of one network as a model: of one direction, or of a discriminator alone.
 
-    Batch norm says pix2pix, any other norm CycleGAN, whatever the file is called. ModelError if it is no network of the
-    reference, or a pickle with code.
+    Batch norm means pix2pix, any other norm CycleGAN, whatever the file is called. ModelError if the file is not a network of
+    the reference, or a pickle with code.
     """
     weights, found, sha256 = _read(path)
     method = "pix2pix" if found.norm == "batch" else "cyclegan"
     if found.kind == "generator":
         attribute = METHODS[method].generator_names["b"]
-    else:  # one that judges pairs has as many channels as two images; which of a CycleGAN's it is, only the name can tell
+    else:  # a discriminator of pairs takes the channels of two images; which of CycleGAN's two it is, only the name can tell
         match = FILE_NAME.fullmatch(path.name)
         named = NETWORK_ATTRIBUTES[match["network"]] if match else ""
         alone = named in ("d_a", "d_b") or found.in_channels % 2 == 1
@@ -63,7 +64,10 @@ def read_pth(path: Path) -> TrainedModel:
 
 
 def read_pth_folder(folder: Path, epoch: str | None = None) -> TrainedModel:
-    """All networks of one epoch in a folder of the reference as one model; `latest`, else the last epoch, unless given."""
+    """Read all networks of one epoch in a folder of the reference as one model.
+
+    `epoch`: None is `latest`, else the last one. ModelError if there is no such epoch, or its networks are not of one model.
+    """
     named = list_networks(folder)
     epochs = sorted({epoch for epoch, _ in named}, key=_age)
     if not epochs:
@@ -88,37 +92,37 @@ def read_pth_folder(folder: Path, epoch: str | None = None) -> TrainedModel:
 
 
 def _check_kind(path: Path, network: str, found: Architecture) -> None:
-    """ModelError where a file's name says that it is a generator and it is none, or the same of a discriminator."""
+    """Raise ModelError where the kind of a network is not the one that the name of its file says."""
     if found.kind[0].upper() != network[0]:
-        raise ModelError(f"{path}: holds a {found.kind}, which its name denies")
+        raise ModelError(f"{path}: holds a {found.kind}, but its name says otherwise")
 
 
 def list_networks(folder: Path) -> dict[tuple[str, str], Path]:
-    """(epoch, network) → file, for every file of the reference in the folder itself."""
+    """Return (epoch, network) → file, for every file of the reference in the folder, but not in its subfolders."""
     matches = [(FILE_NAME.fullmatch(path.name), path) for path in sorted(folder.glob("*_net_*.pth"))]
     return {(match["epoch"], match["network"]): path for match, path in matches if match}
 
 
 def _age(epoch: str) -> tuple[int, int, str]:
-    """Orders epochs: iter_N by N, then epochs by number, then latest."""
+    """Return a sort key of epochs: iter_N by N, then epochs by number, then latest."""
     number = re.search(r"\d+", epoch)
     return (2 if epoch == "latest" else int(epoch.isdigit()), int(number[0]) if number else 0, epoch)
 
 
 def _read(path: Path) -> tuple[Weights, Architecture, str]:
-    """The cleaned weights of a file, the network they belong to, and the file's SHA-256."""
+    """Return the cleaned weights of a file, their architecture, and the SHA-256 of the file."""
     try:
         data = path.read_bytes()
     except OSError as e:
         raise ModelError(f"{path}: cannot be read: {e.strerror}") from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd pickles, which are then refused or read all the same
+            warnings.simplefilter("ignore")  # warnings about odd pickles, which are refused or read in any case
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         raise ModelError(f"{path}: {_refusal(str(e))}") from None
-    except Exception as e:  # torch raises many kinds for files that are damaged, or none of its own
-        raise ModelError(f"{path}: not a file of weights, or damaged ({type(e).__name__})") from None
+    except Exception as e:  # torch raises errors of many classes for damaged files
+        raise ModelError(f"{path}: not a file of weights, or a damaged one ({type(e).__name__})") from None
     if not isinstance(state, dict):
         raise ModelError(f"{path}: holds {type(state).__name__}, not weights by name")
     try:
@@ -129,15 +133,18 @@ def _read(path: Path) -> tuple[Weights, Architecture, str]:
 
 
 def _refusal(message: str) -> str:
-    """Why torch would not unpickle a file, in one line."""
+    """Return the reason, in one line, why torch did not unpickle a file."""
     code = re.search(r"GLOBAL (\S+)", message)
     if code:
-        return f"refused: it would run code ({code[1]}) when opened; only plain weights are read"
+        return f"refused: opening it would run code ({code[1]}); only plain weights are read"
     return "not a file of weights, or one that holds more than plain weights"
 
 
 def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel:
-    """One model of the method called `name` from the parts."""
+    """Assemble a model of the method called `name`.
+
+    ModelError where the networks do not fit together, or no such method has them.
+    """
     cls = METHODS[name]
     generators = [part for part in parts if part.architecture.kind == "generator"]
     discriminators = [part for part in parts if part.architecture.kind == "discriminator"]
@@ -150,15 +157,15 @@ def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel
     if generators and settings["dropout"] is None:
         settings["dropout"] = name == "pix2pix"
         notices.append(
-            f"{source}: a U-Net's weights do not tell whether it has dropout; taken as "
-            + ("a pix2pix model's, which has" if name == "pix2pix" else "a CycleGAN's, which has none")
+            f"{source}: a U-Net's weights do not tell whether it has dropout; assumed "
+            + ("on, as in pix2pix" if name == "pix2pix" else "off, as in CycleGAN")
             + " (--dropout on|off overrides)"
         )
     settings.setdefault("generator", "unet_256" if name == "pix2pix" else "resnet_9blocks")
     try:
         method = cls.on_meta(config.resolve(cls.Config, (f"{source}", settings)))
     except UsageError as e:
-        raise ModelError(f"{e}: no {name} has such networks") from None
+        raise ModelError(f"{e}: {name} cannot have such networks") from None
     for part in discriminators:
         _check_channels(method.cfg, part)
     present = {part.attribute for part in generators}
@@ -172,7 +179,7 @@ def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel
 
 
 def _settings(part: NetworkFile, alone: bool) -> dict[str, Any]:
-    """The settings that a network tells; its channels too if it is a discriminator without a generator beside it."""
+    """Return the settings that follow from a network; of a discriminator the channels too, if there is no generator."""
     found = part.architecture
     if found.kind == "generator":
         channels = (found.in_channels, found.out_channels)
@@ -189,8 +196,8 @@ def _settings(part: NetworkFile, alone: bool) -> dict[str, Any]:
     return settings
 
 
-def _check_channels(cfg: Any, part: NetworkFile) -> None:
-    """ModelError where a discriminator does not take the images of the generators beside it."""
+def _check_channels(cfg: TrainConfig, part: NetworkFile) -> None:
+    """Raise ModelError where a discriminator takes images of other channels than those of the generators."""
     a, b = cfg.input_channels, cfg.output_channels
     expected = {"d": a + b, "d_a": a, "d_b": b}[part.attribute]
     if part.architecture.in_channels != expected:
@@ -200,7 +207,7 @@ def _check_channels(cfg: Any, part: NetworkFile) -> None:
 
 
 def _by_attribute(parts: Iterable[NetworkFile]) -> Weights:
-    """Weights of all parts, each in memory of its own."""
+    """Return the weights of all networks by `<attribute>.<key>`, each in memory of its own."""
     return {
         f"{part.attribute}.{key}": tensor.detach().clone(memory_format=torch.contiguous_format)
         for part in parts
@@ -209,14 +216,14 @@ def _by_attribute(parts: Iterable[NetworkFile]) -> Weights:
 
 
 def _joint_sha256(parts: list[NetworkFile]) -> str:
-    """That of the only file, or of all of them together."""
+    """Return the SHA-256 of the only file, or of those of all files together."""
     if len(parts) == 1:
         return parts[0].sha256
     return hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
 
 
 def encode_pth(model: TrainedModel, to: str) -> bytes:
-    """The generator to domain `to` as a file of the reference: a bare state dict under the reference's names."""
+    """Return the generator to domain `to` as a file of the reference: a bare state dict under the reference's names."""
     weights = model.method.generator_for(to).state_dict()
     buffer = io.BytesIO()
     torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, buffer)

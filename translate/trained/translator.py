@@ -1,4 +1,4 @@
-"""A trained model as a callable."""
+"""Translator: a trained model as a function of images. And what a model's name stands for."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from translate.errors import ModelError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.fast_conv import direct_convolution
+from translate.run_folder import CHECKPOINTS
 from translate.runtime import devices
 from translate.runtime.precision import resolve_precision, use_channels_last
 from translate.trained import reference_pth
@@ -24,77 +25,81 @@ from translate.trained.folder import TrainedModel, find_model_folder, read_model
 from translate.trained.model_info import DomainInfo
 
 PIXEL_MODES = ("rounded", "reference")
-"""How integers are made of what a network gives: rounded to the nearest, or cut off as the reference does."""
+"""Ways to make integers of a network's output: rounded to the nearest, or truncated as the reference does."""
 
 
 class Translator:
-    """A trained model: picture → picture of the same size, tensor → tensor of the same size."""
+    """Function that translates images with a trained model: image → image of the same size, tensor → tensor of the same size.
+
+    Args:
+        model: The trained model. ModelError if it has no generator that translates.
+        device: Device to compute on; the generators move there.
+        precision: "fp32", "bf16", "fp16", "fp64" or "auto".
+    """
 
     def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         self.notices = model.notices
         self.precision = resolve_precision(precision, device)
         self.directions: tuple[str, ...] = tuple(self.info.directions)
-        """The domains it can translate to: "b", or "b" and "a", or those that a model of many domains was trained on."""
+        """Target domains: "b", or "b" and "a", or those that a model of many domains was trained on."""
         if not self.directions and self.method.sampling_networks:
-            raise ModelError(f"{model.source}: makes images from noise, and translates none; use translate sample")
+            raise ModelError(
+                f"{model.source}: generates images from noise and does not translate; use translate sample"
+            )
         if not self.directions:
-            raise ModelError(f"{model.source}: holds discriminators only; conversion needs a generator")
+            raise ModelError(f"{model.source}: holds discriminators only, but conversion needs a generator")
         for attribute in self.info.directions.values():
             network = self.method.get_submodule(attribute).to(device, self.precision.weights)
             set_test_time_behaviour(network, self.info.norm_statistics, self.info.has_dropout)
         self.method.eval()
 
     def check_target(self, to: str) -> None:
-        """UsageError where it cannot translate to `to`."""
+        """Raise UsageError if the model does not translate to `to`."""
         self.method.target_domains(to)
 
     def source_domain(self, to: str) -> str:
-        """The domain that images come from when translating to `to`."""
+        """Return the domain of the input images for the target domain `to`."""
         return self.method.source_domain(to)
 
     def generator_for(self, to: str) -> Generator:
-        """The network that translates to `to`."""
+        """Return the generator for the target domain `to`."""
         return self.method.generator_for(self.method.target_domains(to)[0])
 
     def input_channels(self, to: str) -> int:
-        """Channels of the images that it takes when translating to `to`."""
+        """Return the channels of input images for the target domain `to`."""
         return self.domain_info(self.source_domain(to))["channels"]
 
     def output_channels(self, to: str) -> int:
-        """Channels of the images that it makes."""
+        """Return the channels of output images."""
         return self.domain_info(to)["channels"]
 
     def domain_info(self, name: str) -> DomainInfo:
-        """What is known of a domain; of several at once what all have in common."""
+        """Return the description of a domain; for several targets at once ("all"), of any one: they are alike."""
         domains = self.info.domains
         return domains[name] if name in domains else next(iter(domains.values()))
 
     def read_options(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
-        """How files are to be read for translating to `to`: at their own depth."""
+        """Return the options for reading input files at their own bit depth."""
         declared = self.value_range(self.source_domain(to)) is not None
         return images.Reading(
             self.input_channels(to), max_pixels, background, deep=True, preserve_range=declared, metadata=True
         )
 
     def output_depth(self, given: np.dtype, to: str, allowed_depths: Sequence[str] = images.DEPTHS) -> np.dtype:
-        """Of a result: that of its picture, or what the declared values of its domain need; as far as a format `allowed_depths` it."""
-        wanted = given.name
-        if (values := self.value_range(to)) is not None:
-            low, high = values
-            wanted = (
-                "uint8" if low >= 0 and 1 < high <= 255 else "uint16" if low >= 0 and 255 < high <= 65535 else "float32"
-            )
-        return np.dtype(
-            wanted
-            if wanted in allowed_depths
-            else "uint16"
-            if "uint16" in allowed_depths and wanted != "uint8"
-            else "uint8"
-        )
+        """Return the bit depth of an output.
+
+        That of its input (`given`), or the one that the declared value range of the target domain needs; the next best one
+        where the format does not have it.
+        """
+        declared = self.value_range(to)
+        wanted = given.name if declared is None else _depth_of_range(*declared)
+        if wanted in allowed_depths:
+            return np.dtype(wanted)
+        return np.dtype("uint16" if "uint16" in allowed_depths and wanted != "uint8" else "uint8")
 
     def value_range(self, domain: str) -> images.ValueRange | None:
-        """The stored values that −1 and 1 stand for in a domain, if they were declared."""
+        """Return the stored values that −1 and 1 stand for in a domain; None if they were not declared."""
         declared = self.domain_info(domain).get("values")
         return (declared[0], declared[1]) if declared else None
 
@@ -106,11 +111,14 @@ class Translator:
     def __call__(
         self, image: Image.Image | Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded"
     ) -> Image.Image | Tensor:
-        """A Pillow image, or a tensor (N, C, H, W) in [-1, 1], in domain `to` and of the same size.
+        """Translate a Pillow image, or a tensor (N, C, H, W) in [-1, 1], to domain `to`; the size stays.
 
-        `seed` decides the noise of models that have it (dropout); the same picture gets the same noise each time. `pixels`:
-        "rounded" integers of a network that is computed in the fastest way, or "reference": cut off as the reference does, of
-        a network that is computed to the reference's last bits. A tensor has no integers, but the bits.
+        Args:
+            image: Image or batch. UsageError if the model takes other channels.
+            to: Target domain. UsageError if the model does not translate to it.
+            seed: Seed of the noise of models that have it (dropout); the same image gets the same noise each time.
+            pixels: "rounded": integers rounded to the nearest, and convolutions computed in the fastest way. "reference":
+                integers truncated as the reference does, and convolutions computed to the reference's last bits.
         """
         check_pixel_mode(pixels)
         self.check_target(to)
@@ -138,9 +146,9 @@ class Translator:
         pixels: str = "rounded",
         allowed_depths: Sequence[Sequence[str]] | None = None,
     ) -> list[np.ndarray]:
-        """(H, W, C) arrays of any depth in domain `to`, as (H, W, C') arrays; all have one `padded_size`.
+        """Translate (H, W, C) arrays of any bit depth, all of one `padded_size`, to (H, W, C') arrays of domain `to`.
 
-        `allowed_depths`: for each picture, the depths that its result may have.
+        `allowed_depths`: for each array, the bit depths that its output may have.
         """
         check_pixel_mode(pixels)
         keys = [pixel_key(picture, seed) for picture in pictures]
@@ -157,7 +165,7 @@ class Translator:
     def to_stored_array(
         self, x: Tensor, given: np.dtype, to: str, allowed_depths: Sequence[str], truncate: bool
     ) -> np.ndarray:
-        """(C, H, W) in [-1, 1] as (H, W, C) at the result's depth."""
+        """Convert an output (C, H, W) in [-1, 1] to an array (H, W, C) of its bit depth."""
         depth = self.output_depth(given, to, allowed_depths)
         values = (
             self.value_range(to) if depth == self.output_depth(given, to) else None
@@ -170,52 +178,59 @@ class Translator:
         with arithmetic_mode(exact=exact), torch.inference_mode(), self.precision.autocast(self.device):
             given = [x.to(self.device, self.precision.weights) for x in pictures]
             batch = torch.stack([pad_to_size_rule(x, **self.info.size) for x in given]).contiguous(memory_format=layout)
-            made = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
+            outputs = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
         results = [
             [y[:, : x.shape[1], : x.shape[2]] for y in each]
-            for x, each in zip(given, zip(*made, strict=True), strict=True)
+            for x, each in zip(given, zip(*outputs, strict=True), strict=True)
         ]
         return [concatenate_images(x, each) for x, each in zip(given, results, strict=True)]
 
     def set_memory_format(self, to: str, *, channels_last: bool) -> torch.memory_format:
-        """Lays the weights of its network in memory with their channels last or not; how images should then lie."""
+        """Set the memory format of the generator's weights; return the one that its input should have."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.generator_for(to).to(memory_format=layout)
         return layout
 
     @property
     def prefers_channels_last(self) -> bool:
-        """Whether it is faster with channels last in memory: measured on CPUs, published of half precision on CUDA."""
+        """True where channels last is faster: by measurement on CPUs, by publication for half precision on CUDA."""
         return self.device.type == "cpu" or use_channels_last("auto", self.device, self.precision)
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
-        """What the network sees of an image of this size."""
+        """Return the height and width that an image of this size is padded to."""
         return _padded(height, **self.info.size), _padded(width, **self.info.size)
 
 
+def _depth_of_range(low: float, high: float) -> str:
+    """Return the bit depth that holds the values of a declared range."""
+    if low < 0 or not 1 < high <= 65535:
+        return "float32"
+    return "uint8" if high <= 255 else "uint16"
+
+
 def check_pixel_mode(pixels: str) -> None:
-    """UsageError where it is no way to make pixels."""
+    """Raise UsageError if `pixels` is not one of PIXEL_MODES."""
     if pixels not in PIXEL_MODES:
         raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXEL_MODES)}")
 
 
 def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
-    """How networks compute within the block: to the reference's last bits, or faster."""
+    """Return a context in which convolutions are computed to the reference's last bits (`exact`), or in the fastest way."""
     return direct_convolution() if exact else nullcontext()
 
 
 def concatenate_images(picture: Tensor, results: Sequence[Tensor]) -> Tensor:
-    """The only result (C, H, W); of several, the picture and all of them in a row (C, H, W · (1 + results))."""
+    """Return the only output (C, H, W), or the input and several outputs side by side (C, H, W · (1 + outputs))."""
     return results[0] if len(results) == 1 else torch.cat([picture, *results], dim=2)
 
 
 def tile_alpha(alpha: np.ndarray | None, width: int) -> np.ndarray | None:
-    """The transparency (H, W) of a picture for all pictures of a row of that width."""
+    """Repeat the transparency (H, W) of an image for a row of images of the given total width."""
     return None if alpha is None else np.tile(alpha, (1, width // alpha.shape[1]))
 
 
 def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:
-    """The key of the noise of one image: a function of its pixels, the seed and the number of the sample."""
+    """Derive the key of an image's noise from its pixels, the seed and the sample number."""
     digest = hashlib.sha256()
     for top in range(0, len(pixels), 64):  # strip by strip: a copy of the whole may not fit
         digest.update(np.ascontiguousarray(pixels[top : top + 64]).data)
@@ -227,7 +242,10 @@ def _padded(length: int, multiple_of: int, minimum: int) -> int:
 
 
 def pad_to_size_rule(x: Tensor, multiple_of: int, minimum: int) -> Tensor:
-    """(C, H, W) reflected at the right and the bottom up to the size rule; edges repeated where that is too far."""
+    """Pad (C, H, W) at the right and the bottom up to the size rule.
+
+    By reflection, or by the edge pixels where the padding is larger than the image.
+    """
     for axis in (1, 2):
         length = x.shape[axis]
         extra = _padded(length, multiple_of, minimum) - length
@@ -237,7 +255,7 @@ def pad_to_size_rule(x: Tensor, multiple_of: int, minimum: int) -> Tensor:
     return x
 
 
-# What MODEL names.
+# MODEL: a path or a name.
 
 
 def load(
@@ -248,29 +266,29 @@ def load(
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
 ) -> Translator:
-    """The Translator of a run folder, a model folder, a `.pth` or folder of the reference, or `checkpoints/<model>`.
+    """Load a Translator from a run folder, a model folder, a `.pth` or folder of the reference, or `checkpoints/<model>`.
 
-    `dropout` ("on", "off") and `norm_statistics` ("sample", "running"): another behaviour than the model's own. Raises
-    ModelError if there is no usable model, UsageError if it cannot behave so.
+    `dropout` ("on", "off") and `norm_statistics` ("sample", "running") replace the model's own settings. ModelError if there
+    is no usable model, UsageError if it cannot have these settings.
     """
-    where = devices.resolve_device(device)
+    target = devices.resolve_device(device)
     return Translator(
-        read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics), where, precision
+        read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics), target, precision
     )
 
 
 def find_named_model(name: str) -> Path | None:
-    """The folder of a model of this name: in checkpoints/, or among those that ship with the project."""
+    """Return the folder of a named model, in checkpoints/ or among those that ship with the project; None if there is none."""
     package = Path(__file__).parents[1]
-    places = (Path("checkpoints"), package.parent / "checkpoints", package / "_checkpoints")
-    return next((place / name for place in places if (place / name).exists()), None)
+    folders = (CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints")
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
 
 
 def read_model(model: str | Path) -> TrainedModel:
-    """What MODEL names; ModelError says what was looked for."""
+    """Read the model that MODEL names: a path, else a name in checkpoints/. ModelError if there is none."""
     path = Path(model)
     if not path.exists():
-        path = find_named_model(str(model)) or Path("checkpoints") / path
+        path = find_named_model(str(model)) or CHECKPOINTS / path
     if path.is_file():
         return reference_pth.read_pth(path)
     folder = find_model_folder(path)
@@ -282,11 +300,13 @@ def read_model(model: str | Path) -> TrainedModel:
         raise ModelError(
             f"{model}: no such model; give a run folder, a model folder, a .pth file or a name in checkpoints/"
         )
-    raise ModelError(f"{path}: no model in it (config.json and model.safetensors); has the training saved yet?")
+    raise ModelError(
+        f"{path}: holds no model (config.json and model.safetensors); has the training saved a checkpoint yet?"
+    )
 
 
 def parse_dropout(value: str | bool | None) -> bool | None:
-    """The dropout that is asked for; UsageError if it is neither on nor off."""
+    """Convert "on" and "off" to a bool; UsageError for other texts."""
     if value is None or isinstance(value, bool):
         return value
     if value not in config.ON_OFF:

@@ -1,1 +1,1 @@
-"""The engine that trains any method, and what it leaves on disk."""
+"""Training: the engine that trains any method, the loop around it, logs, checkpoints and validation."""

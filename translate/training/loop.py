@@ -1,4 +1,4 @@
-"""The training loop: steps, and between them what is due after so many images or minutes."""
+"""Training loop: steps, and between them what is due after so many images or minutes."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ _NEVER = 2**62
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first step whose numbers were not finite."""
+    """Divergence of a training: the first step with numbers that were not finite."""
 
     step: int
     """Number of the step, counted from 1."""

@@ -1,4 +1,4 @@
-"""The columns of a sample grid: the fixed sample images, and what the networks make of them."""
+"""Columns of a sample grid: the fixed sample images, and what the networks make of them."""
 
 import torch
 from torch import Tensor

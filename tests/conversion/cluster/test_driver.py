@@ -124,7 +124,7 @@ def test_an_order_says_all_that_decides_the_bytes(
     here = ItemConverter(
         request.getfixturevalue(name), source, tmp_path, ConversionOptions(seed=3, format="png"), tag="1-of-2-"
     )
-    there = pickle.loads(pickle.dumps(JobSpec.from_converter(here, tmp_path, b"", gpu=False))).converter()
+    there = pickle.loads(pickle.dumps(JobSpec.from_converter(here, tmp_path, b"", gpu=False))).build_converter()
     assert (there.root, there.output, there.options, there.tag) == (source, tmp_path, here.options, here.tag)
     assert (there.settings, there.translator.sha256) == (here.settings, here.translator.sha256)
     item = Item("1.png", "1.png")
@@ -233,7 +233,7 @@ def test_what_a_killed_worker_was_at_is_made_by_another(
 ) -> None:  # fmt: skip
     pids, output = tmp_path / "pids", tmp_path / "out"
     pids.mkdir()
-    monkeypatch.setattr(job, "Maker", slowed(pids))
+    monkeypatch.setattr(job, "ItemConverter", slowed(pids))
     killed: list[int] = []
 
     def kill(finished: int, failed: int, total: int) -> None:
@@ -266,7 +266,7 @@ def test_an_input_that_kills_its_workers_fails_alone(
                 os.kill(os.getpid(), signal.SIGKILL)
             return made
 
-    monkeypatch.setattr(job, "Maker", Deadly)
+    monkeypatch.setattr(job, "ItemConverter", Deadly)
     output = tmp_path / "out"
     result = convert(folder, output, cluster="auto")
     assert result.failures == {"017.png": "the worker that converted it died 3 times"}
@@ -289,14 +289,12 @@ def test_a_full_disk_ends_the_job(
         def encode_and_stage(self, work: LoadedInput, translated: TranslatedItem) -> StagedOutput:
             made = super().encode_and_stage(work, translated)
             if work.item.input == "017.png":
-                raise StorageError(f"{self.output}: cannot be written: No space left on device; run again to go on")
+                raise StorageError(f"{self.output}: cannot be written: No space left on device")
             return made
 
-    monkeypatch.setattr(job, "Maker", Full)
+    monkeypatch.setattr(job, "ItemConverter", Full)
     output = tmp_path / "out"
-    with pytest.raises(
-        StorageError, match=f"^{output}: cannot be written: No space left on device; run again to go on$"
-    ):
+    with pytest.raises(StorageError, match=f"^{output}: cannot be written: No space left on device$"):
         convert(folder, output, cluster="auto")
     time.sleep(0.5)  # a worker that was still at work would leave something now
     assert not list(output.rglob(atomic.TEMPORARY_PREFIX + "*"))
@@ -325,7 +323,7 @@ def test_the_driver_is_stopped_and_run_again(
     made = tree(output)
     assert 5 <= len(made) < COUNT
     assert made.items() <= whole.items()  # whole ones, and nothing else
-    assert f"error: stopped with {COUNT - len(made)} images to go; the same command goes on from there" in errors
+    assert f"error: stopped with {COUNT - len(made)} images left" in errors
     result = convert(folder, output, cluster="auto")
     assert (result.skipped, result.done, result.failures) == (len(made), COUNT - len(made), {})
     assert tree(output) == whole

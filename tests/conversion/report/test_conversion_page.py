@@ -470,7 +470,7 @@ def test_a_page_that_cannot_have_its_name(convert: Convert, source: Path, tmp_pa
 
 
 def test_where_no_page_can_be(convert: Convert, source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a folder for the output"):
+    with pytest.raises(UsageError, match="--report"):
         convert(source / "1.png", tmp_path / "x.png", report=True)
     with pytest.raises(UsageError, match="merge first"):
         ConversionOptions(merge=True, report=True)

@@ -24,7 +24,7 @@ def test_scratch_files_have_no_names_and_are_gone_at_the_end(cyclegan: Translato
         assert not list(tmp_path.iterdir())
         opened.append(mapped(tmp_path))
 
-    result = tiling.translate_pixels(cyclegan, draw(0, 40, 40), "b", tile=16, scratch=tmp_path, progress=look)
+    result = tiling.TiledTranslation(cyclegan, "b", tile=16, scratch=tmp_path, progress=look)(draw(0, 40, 40))
     assert max(opened) == 3  # two maps and the result
     assert opened[-1] == 2  # the second map made room for the decoder
     assert mapped(tmp_path) == 1
@@ -44,7 +44,7 @@ def test_nothing_is_left_when_the_work_is_ended(cyclegan: Translator, draw: Draw
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tiling.translate_pixels(cyclegan, draw(0, 40, 40), "b", tile=16, scratch=tmp_path, progress=stop)
+        tiling.TiledTranslation(cyclegan, "b", tile=16, scratch=tmp_path, progress=stop)(draw(0, 40, 40))
     assert not list(tmp_path.iterdir())
 
 
@@ -62,14 +62,14 @@ def test_a_full_scratch_disk(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(StorageError, match=f"{tmp_path}: .* No space left on device; make room") as caught:
-        tiling.translate_pixels(cyclegan, draw(0, 40, 40), "b", tile=16, scratch=tmp_path)
+        tiling.TiledTranslation(cyclegan, "b", tile=16, scratch=tmp_path)(draw(0, 40, 40))
     assert caught.value.exit_code == 6
     assert not list(tmp_path.iterdir())
 
 
 def test_a_scratch_folder_that_is_not_there(cyclegan: Translator, draw: Draw, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
-        tiling.translate_pixels(cyclegan, draw(), "b", tile=16, scratch=tmp_path / "none")
+        tiling.TiledTranslation(cyclegan, "b", tile=16, scratch=tmp_path / "none")(draw())
 
 
 @pytest.mark.parametrize("way", ["reserved", "refused", "absent"])

@@ -172,7 +172,7 @@ def peak(side):
     picture = np.memmap(folder / "picture", np.uint8, "w+", shape=(side, side, 3))
     watch = threading.Thread(target=sample)
     watch.start()
-    result = tiling.translate_pixels(model, picture, "b", tile=256, scratch=folder)
+    result = tiling.TiledTranslation(model, "b", tile=256, scratch=folder)(picture)
     ended.set()
     watch.join()
     assert result.shape == picture.shape
@@ -181,7 +181,7 @@ def peak(side):
 torch.set_num_threads(1)
 folder, sides = Path(sys.argv[1]), sys.argv[3:]
 model = translator.load(sys.argv[2], device="cpu")
-tiling.translate_pixels(model, np.zeros((300, 300, 3), np.uint8), "b", tile=256)
+tiling.TiledTranslation(model, "b", tile=256)(np.zeros((300, 300, 3), np.uint8))
 start = anonymous()
 for side in sides:
     print(peak(int(side)) - start)

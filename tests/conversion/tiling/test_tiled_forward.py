@@ -144,7 +144,7 @@ def test_the_least_tile_is_too_large(
     cyclegan: Translator, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with shortage(monkeypatch, MemoryError(), 0), pytest.raises(DoesNotFitError, match="60 × 52 pixels") as caught:
-        tiling.translate_pixels(cyclegan, draw(0, 60, 50), "b", tile=64, scratch=tmp_path)
+        tiling.TiledTranslation(cyclegan, "b", tile=64, scratch=tmp_path)(draw(0, 60, 50))
     assert caught.value.exit_code == 2
     assert not list(tmp_path.iterdir())
 
@@ -153,5 +153,5 @@ def test_another_failure_is_not_taken_for_a_shortage(
     cyclegan: Translator, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with shortage(monkeypatch, RuntimeError("no such kernel"), 0) as given, pytest.raises(RuntimeError, match="kernel"):
-        tiling.translate_pixels(cyclegan, draw(), "b", tile=64)
+        tiling.TiledTranslation(cyclegan, "b", tile=64)(draw())
     assert len(given) == 1

@@ -36,7 +36,7 @@ def test_a_picture_of_a_size_that_is_padded(
     picture = draw(1, width, height)
     for to in cyclegan.directions:
         (whole,) = cyclegan.translate_pixels([picture], to)
-        got = tiling.translate_pixels(cyclegan, picture, to, tile=24, scratch=tmp_path if stored == "scratch" else None)
+        got = tiling.TiledTranslation(cyclegan, to, tile=24, scratch=tmp_path if stored == "scratch" else None)(picture)
         assert steps(got, whole) <= 1  # where a value is at the middle between two integers
         assert (got != whole).mean() < 1e-3
     assert isinstance(got, np.memmap) == (stored == "scratch")
@@ -48,7 +48,7 @@ def test_a_picture_of_another_depth(cyclegan: Translator, depth: str, bound: flo
     values = np.random.default_rng(0).random((45, 50, 3))
     picture = (values * 65535).astype(np.uint16) if depth == "uint16" else values.astype(np.float32)
     (whole,) = cyclegan.translate_pixels([picture], "b", pixels=pixels)
-    got = tiling.translate_pixels(cyclegan, picture, "b", tile=16, pixels=pixels)
+    got = tiling.TiledTranslation(cyclegan, "b", tile=16, pixels=pixels)(picture)
     assert got.dtype == depth
     assert steps(got, whole) <= bound
 
@@ -61,7 +61,7 @@ def test_a_picture_with_declared_values(build: Build) -> None:
     picture = np.random.default_rng(0).integers(0, 1001, (40, 30, 1)).astype(np.uint16)
     for to, bound in (("b", 1e-4), ("a", 1)):
         (whole,) = model.translate_pixels([picture], to)
-        assert steps(tiling.translate_pixels(model, picture, to, tile=16), whole) <= bound
+        assert steps(tiling.TiledTranslation(model, to, tile=16)(picture), whole) <= bound
 
 
 def test_noise_of_a_picture_in_tiles(build: Build, draw: Draw) -> None:
@@ -71,7 +71,7 @@ def test_noise_of_a_picture_in_tiles(build: Build, draw: Draw) -> None:
     results = {}
     for seed in (0, 1):
         (whole,) = model.translate_pixels([picture], "b", seed=seed)
-        results[seed] = tiling.translate_pixels(model, picture, "b", tile=20, seed=seed)
+        results[seed] = tiling.TiledTranslation(model, "b", tile=20, seed=seed)(picture)
         assert steps(results[seed], whole) <= 1
     assert steps(results[0], results[1]) > 1
 
@@ -80,7 +80,7 @@ def test_noise_of_a_picture_in_tiles(build: Build, draw: Draw) -> None:
 def test_a_picture_in_another_precision(cyclegan_folder: Path, draw: Draw, precision: str) -> None:
     model, picture = translator.load(cyclegan_folder, device="cpu", precision=precision), draw(4, 50, 41)
     (whole,) = model.translate_pixels([picture], "b")
-    assert steps(tiling.translate_pixels(model, picture, "b", tile=20), whole) <= (3 if precision == "bf16" else 0)
+    assert steps(tiling.TiledTranslation(model, "b", tile=20)(picture), whole) <= (3 if precision == "bf16" else 0)
 
 
 @given(length=st.integers(1, 40), multiple=st.sampled_from([1, 4, 8]), minimum=st.sampled_from([8, 16]))
@@ -99,7 +99,7 @@ def test_the_key_of_a_picture_is_that_of_its_bytes(draw: Draw, order: Any) -> No
 
 def test_progress_rises_to_one(cyclegan: Translator, draw: Draw) -> None:
     shares: list[float] = []
-    tiling.translate_pixels(cyclegan, draw(6, 60, 60), "b", tile=24, progress=shares.append)
+    tiling.TiledTranslation(cyclegan, "b", tile=24, progress=shares.append)(draw(6, 60, 60))
     assert shares == sorted(shares)
     assert shares[0] > 0
     assert shares[-1] == 1
@@ -110,9 +110,9 @@ def test_progress_rises_to_one(cyclegan: Translator, draw: Draw) -> None:
 )
 def test_what_cannot_be_is_refused(cyclegan: Translator, draw: Draw, options: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        tiling.translate_pixels(cyclegan, draw(), **{"to": "b", "tile": 16, **options})
+        tiling.TiledTranslation(cyclegan, **{"to": "b", "tile": 16, **options})(draw())
 
 
 def test_a_network_that_sees_the_whole_image_is_refused(pix2pix: Translator, draw: Draw) -> None:
     with pytest.raises(UsageError, match="unet_64 works on the whole image"):
-        tiling.translate_pixels(pix2pix, draw(), "b", tile=16)
+        tiling.TiledTranslation(pix2pix, "b", tile=16)(draw())

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one of this machine alone."""
+"""Connection to a Ray cluster, or to one that is started on this machine."""
 
 import logging
 import os
@@ -17,18 +17,18 @@ ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else, under `uv run`, Ray packs up the working folder and sends it to workers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it prints a warning about what its next version will do
 }
-"""What Ray reads when it is imported; what the user has set stays."""
+"""Environment variables that Ray reads when it is imported; values that the user has set stay."""
 
 CONNECT_TIMEOUT = 10
-"""Seconds in which a cluster's address must answer; Ray itself would try for minutes."""
+"""Seconds within which the address of a cluster must answer; Ray itself would try for minutes."""
 
 
 @contextmanager
 def connect(address: str) -> Iterator[Any]:
-    """The module ray, joined to the cluster at "host:port" or "ray://host:port", to this machine's ("auto"), or to one that
-    is started here and ends with the block ("local").
+    """Connect to a Ray cluster; yields the module `ray`.
 
-    If the process has joined a cluster already, that one is used, and stays joined. UsageError if there is none.
+    `address`: "host:port" or "ray://host:port"; "auto" for the cluster of this machine; "local" starts one that ends with the
+    block. A process that is connected already uses its cluster and stays connected. UsageError if there is no cluster.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -39,7 +39,9 @@ def connect(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    with tempfile.TemporaryDirectory(prefix="ray-", dir=_short(), ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir=_short_temporary_folder(), ignore_cleanup_errors=True
+    ) as scratch:
         _init(ray, address, scratch)
         # Else a thread of Ray's prints on stdout when a worker dies; no public setting keeps it from that.
         ray._private.worker._worker_logs_enabled = False
@@ -49,8 +51,8 @@ def connect(address: str) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _short() -> str | None:
-    """A folder for temporary files with a short path: names of sockets may have some 100 characters in all."""
+def _short_temporary_folder() -> str | None:
+    """Return a temporary folder with a short path: names of sockets have at most some 100 characters."""
     return "/tmp" if os.name == "posix" else None
 
 
@@ -63,9 +65,7 @@ def _init(ray: Any, address: str, scratch: str) -> None:
     try:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **own)
     except SystemExit:  # what Ray makes of SIGTERM
-        raise Interrupted(
-            "stopped before anything was converted; the same command starts again", signal.SIGTERM
-        ) from None
+        raise Interrupted("stopped before anything was converted; run the same command again", signal.SIGTERM) from None
     except Exception as e:
         raise UsageError(f"--cluster {address}: Ray does not start or answer: {error_tail(e)}") from None
     finally:
@@ -74,7 +74,7 @@ def _init(ray: Any, address: str, scratch: str) -> None:
 
 
 def check_reachable(address: str) -> None:
-    """UsageError where nothing listens at "host:port" or "ray://host:port"."""
+    """Raise UsageError if nothing listens at "host:port" or "ray://host:port"."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise UsageError(f"--cluster {address}: must be local, auto, HOST:PORT or ray://HOST:PORT")
@@ -85,6 +85,6 @@ def check_reachable(address: str) -> None:
 
 
 def error_tail(error: BaseException) -> str:
-    """The end of an error's text, on one line: Ray's begin with what surrounds the cause."""
+    """Return the end of an error's text on one line: in Ray's errors the cause comes last."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())[-200:]

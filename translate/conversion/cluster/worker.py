@@ -1,4 +1,4 @@
-"""What makes a part of a job in another process, on this machine or another one."""
+"""Worker: converts a part of a job in another process, on this machine or another one."""
 
 import platform
 from collections.abc import Sequence
@@ -22,29 +22,29 @@ from translate.version import __version__
 
 @dataclass(frozen=True)
 class JobSpec:
-    """All that a worker must know: the model, by value, and what is made with it."""
+    """All that a worker needs: the model, by value, and the job."""
 
     version: str
-    """Of the package."""
+    """Version of the package."""
     info: ModelInfo
     sha256: str
     precision: str
     weights: bytes
-    """Of the generators that conversion needs, as safetensors keeps them."""
+    """Weights of the generators, as the content of a safetensors file."""
     converter_class: type[ItemConverter]
     root: Path
     output: Path
     options: ConversionOptions
     tag: str
     probe: Path
-    """A file in the output folder."""
+    """File in the output folder."""
     token: bytes
-    """Its content."""
+    """Content of the probe."""
     gpu: bool
 
     @classmethod
     def from_converter(cls, converter: ItemConverter, probe: Path, token: bytes, *, gpu: bool) -> "JobSpec":
-        """To do elsewhere what this maker does here."""
+        """Describe the job of a converter for another process."""
         model = converter.translator
         weights = safetensors.torch.save(collect_weights(model.method, dict.fromkeys(model.info.directions.values())))
         return cls(
@@ -53,7 +53,7 @@ class JobSpec:
         )  # fmt: skip
 
     def check(self) -> None:
-        """UsageError where this machine has another version or other folders."""
+        """Raise UsageError if this machine has another version or other folders."""
         node = platform.node()
         if self.version != __version__:
             raise UsageError(
@@ -66,8 +66,8 @@ class JobSpec:
                 f"use folders on a file system that all nodes share"
             )
 
-    def converter(self) -> ItemConverter:
-        """The maker, on this machine."""
+    def build_converter(self) -> ItemConverter:
+        """Build the converter on this machine."""
         method = build_method(Path("the model"), self.info, safetensors.torch.load(self.weights))
         model = TrainedModel(Path("the model"), method, self.info, self.sha256)
         translator = Translator(model, devices.resolve_device("cuda" if self.gpu else "cpu"), self.precision)
@@ -75,30 +75,33 @@ class JobSpec:
 
 
 class Worker:
-    """Holds the model and makes what it is given. `stop` may be called while another method runs."""
+    """Ray actor that holds the model and converts chunks. `stop` may be called while another method runs."""
 
     def __init__(self) -> None:
         self.stopped = signals.StopRequest()
 
-    def start(self, order: JobSpec) -> list[StagedOutput]:
-        """Gets ready; makes nothing yet. UsageError where this machine cannot do the job."""
-        order.check()
-        if not order.gpu:
+    def start(self, job_spec: JobSpec) -> list[StagedOutput]:
+        """Load the model. UsageError if this machine cannot do the job."""
+        job_spec.check()
+        if not job_spec.gpu:
             torch.set_num_threads(1)
-        self.threads = THREADS if order.gpu else 2
-        self.converter = order.converter()
+        self.threads = THREADS if job_spec.gpu else 2
+        self.converter = job_spec.build_converter()
         return []
 
     def convert(self, items: Sequence[Item]) -> list[StagedOutput]:
-        """Outputs under temporary names, and what failed; once stopped, only what had been begun. StorageError."""
-        made: list[StagedOutput] = []
-        Pipeline(self.converter, _checked_before, items, made.append, self.threads).run(self.stopped)
-        return made
+        """Convert items to outputs under temporary names, and failures; once stopped, only items that were started.
+
+        StorageError if outputs cannot be written.
+        """
+        outputs: list[StagedOutput] = []
+        Pipeline(self.converter, _checked_before, items, outputs.append, self.threads).run(self.stopped)
+        return outputs
 
     def stop(self) -> None:
-        """Nothing more is begun."""
+        """Stop: start no other item."""
         self.stopped.signal = 1
 
 
 def _checked_before(item: Item) -> None:
-    """The driver has, before it handed the item out."""
+    """Check nothing: the driver has checked the item."""

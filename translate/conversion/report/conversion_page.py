@@ -1,7 +1,8 @@
-"""The report of a conversion: one page with what was done, what failed and why, and pictures before and after.
+"""Report of a conversion: a page with what was done, what failed and why, and images before and after.
 
-It is made of the journals and the files, so it shows what earlier runs and other shards have done too. The page needs no other
-file and no network; without JavaScript the pictures stand side by side. Only the rows that are shown are ever read, one by one.
+It is made from the manifests and the files, so it also shows what earlier runs and other shards have done. The page needs no
+other file and no network; without JavaScript the pictures stand side by side. Only the rows that are shown are read,
+one by one.
 """
 
 import json
@@ -30,57 +31,57 @@ from translate.version import __version__
 PAGE_NAME = "report.html"
 
 MAX_SHOWN = 200
-"""Images that are shown at most, evenly spaced over the listing."""
+"""Limit of the images that are shown, evenly spaced over the listing."""
 
 MAX_OPEN_FAILURES = 20
-"""Failures that stand open; the others unfold."""
+"""Failures that are shown at once; the others unfold."""
 
 PREVIEW_SIDE = 512
-"""Pixels of a preview's longer side, at most."""
+"""Limit of the longer side of a preview, in pixels."""
 
 
 @dataclass
 class Outcome:
-    """What the journals say of the inputs."""
+    """State of the inputs, from the manifests."""
 
     done: list[Item] = field(default_factory=list)
-    """Made by this model with these settings, in any run."""
+    """Items converted by this model with these settings, in any run."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Input → why it failed."""
+    """Input → reason of the failure."""
     notices: Counter[str] = field(default_factory=Counter)
-    """What outputs do not hold of their inputs → of how many images."""
+    """Notice, such as what a format cannot hold → number of images."""
 
 
-def write_conversion_page(converter: ItemConverter, listing: Listing, part: Shard, result: ConversionResult) -> Path:
-    """Writes the page into the output folder after a run, and returns its path. StorageError where that fails."""
-    journal = Manifest(converter.output, converter.translator.sha256, converter.settings, part.manifest)
-    outcome = _outcome(journal, listing.inputs)
-    outcome.failures.update(result.failures)  # folders that cannot be listed are in no journal
+def write_conversion_page(converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult) -> Path:
+    """Write the page into the output folder after a run; return its path. StorageError if that fails."""
+    manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
+    outcome = _outcome(manifest, listing.inputs)
+    outcome.failures.update(result.failures)  # folders that cannot be listed are in no manifest
     path = converter.output / PAGE_NAME
     with atomic.storage_errors(converter.output):
         title = f"Converted by {converter.translator.info.title}"
         html.write_page(
-            path, title, _body(converter, part, result, outcome), style=_STYLE, script=_SCRIPT, tag=converter.tag
+            path, title, _body(converter, shard, result, outcome), style=_STYLE, script=_SCRIPT, tag=converter.tag
         )
     return path
 
 
-def _outcome(journal: Manifest, inputs: Sequence[str]) -> Outcome:
+def _outcome(manifest: Manifest, inputs: Sequence[str]) -> Outcome:
     outcome = Outcome()
     for name in inputs:
-        line = journal.last_line(name)
+        line = manifest.last_line(name)
         if line is None:
             continue
         if line["status"] == "failed":
             outcome.failures[name] = str(line.get("error"))
-        elif (line.get("model"), line.get("settings")) == (journal.model, journal.settings):
+        elif (line.get("model"), line.get("settings")) == (manifest.model, manifest.settings):
             outcome.done.append(Item(name, line["output"]))
             outcome.notices.update(line.get("notices", ()))
     return outcome
 
 
-def _body(converter: ItemConverter, part: Shard, result: ConversionResult, outcome: Outcome) -> Iterator[str]:
-    yield _intro(converter, part)
+def _body(converter: ItemConverter, shard: Shard, result: ConversionResult, outcome: Outcome) -> Iterator[str]:
+    yield _intro(converter, shard)
     yield _counts(result, outcome)
     yield _settings(converter)
     yield _failures(outcome.failures)
@@ -88,14 +89,13 @@ def _body(converter: ItemConverter, part: Shard, result: ConversionResult, outco
     yield from _gallery(converter, outcome.done)
 
 
-def _intro(converter: ItemConverter, part: Shard) -> str:
+def _intro(converter: ItemConverter, shard: Shard) -> str:
     source, to = converter.translator.source_domain(converter.options.to), converter.options.to
     domains = to if source == to else f"{source} → {to}"
-    shard = f" Part {part.index} of {part.count}; what other parts did counts as done before." if part.name else ""
+    part = f" Part {shard.index} of {shard.count}; what other parts have converted counts as done before."
     made = time.strftime("%Y-%m-%d %H:%M")
-    return (
-        f'<p class="intro">{escape_text(converter.root.absolute().name)}: {escape_text(domains)}, {made}.{shard}</p>\n'
-    )
+    text = f"{converter.root.absolute().name}: {domains}, {made}.{part if shard.name else ''}"
+    return f'<p class="intro">{escape_text(text)}</p>\n'
 
 
 def _counts(result: ConversionResult, outcome: Outcome) -> str:
@@ -149,7 +149,7 @@ def _failures(failures: Mapping[str, str]) -> str:
 def _notices(notices: Mapping[str, int]) -> str:
     if not notices:
         return ""
-    rows = [("what outputs do not hold of their inputs", "images")]
+    rows = [("notice", "images")]
     rows += [(notice, f"{count:,}") for notice, count in sorted(notices.items())]
     return f'<section class="notices">\n<h2>Notices</h2>\n{html.table(rows)}\n</section>\n'
 
@@ -170,12 +170,12 @@ def _gallery(converter: ItemConverter, done: Sequence[Item]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Preview:
-    """A picture small enough for the page."""
+    """Small image for the page."""
 
     uri: str
     width: int
     height: int
-    """Of the whole image, in pixels."""
+    """Height of the full image in pixels; so is the width."""
 
 
 def _row(converter: ItemConverter, item: Item) -> str:
@@ -200,11 +200,12 @@ def _row(converter: ItemConverter, item: Item) -> str:
 
 
 def _pair(name: str, before: _Preview, after: _Preview) -> str:
-    """One above the other, and a slider that uncovers the upper one."""
+    """Return two images on top of each other, with a slider that uncovers the upper one."""
     ratio = min(max(before.width / before.height, 0.5), 2)
     return (
         f'<div class="pair" style="--ratio:{ratio:.4f}">{_image(before, "before")}{_image(after, "after")}'
-        f'<input type="range" min="0" max="100" value="50" autocomplete="off" aria-label="before and after: {escape_text(name)}">'
+        f'<input type="range" min="0" max="100" value="50" autocomplete="off" aria-label="before and after: '
+        f'{escape_text(name)}">'
         "<span>before</span><span>after</span></div>"
     )
 
@@ -218,7 +219,7 @@ def _cell(preview: _Preview | None) -> str:
 
 
 def _preview(converter: ItemConverter, path: Path, domain: str) -> _Preview | None:
-    """An image of a domain small and in 8 bits of sRGB, its first frame; None where it is neither in colour nor grey."""
+    """Return a small 8-bit sRGB copy of an image or first frame; None if it has channels other than 1 or 3, or is damaged."""
     about = converter.translator.domain_info(domain)
     if about["channels"] not in (1, 3):
         return None
@@ -239,7 +240,7 @@ def _preview(converter: ItemConverter, path: Path, domain: str) -> _Preview | No
 
 
 def _bytes(path: Path) -> str:
-    """The size of a file, as "512 B", "34 kB" or "1.2 MB"."""
+    """Return the size of a file in words; "gone" if there is none."""
     try:
         size = path.stat().st_size
     except OSError:

@@ -1,5 +1,4 @@
-"""Self-contained HTML pages: everything is inside the one file, so it opens from anywhere. And the words that pages and
-terminals share: names, times and rates as a person reads them."""
+"""HTML pages that need no other file and no network: their frame, tables and images; and the comparison page of the demo."""
 
 import base64
 import hashlib
@@ -17,7 +16,7 @@ from translate.text import printable
 
 
 def escape_text(value: object) -> str:
-    """Any text as HTML, fit for attributes too."""
+    """Escape a text for HTML, also inside attributes."""
     return escape(printable(str(value)))
 
 
@@ -27,9 +26,9 @@ def escape_text(value: object) -> str:
 def write_page(
     path: Path, title: str, body: Iterable[str], *, style: str = "", script: str = "", tag: str = ""
 ) -> None:
-    """Writes a page whose body, HTML, arrives piece by piece: memory does not grow with it.
+    """Write a page, whose body arrives as pieces of HTML: memory does not grow with it.
 
-    `style` is added to that of all pages; `script` is the only one that the browser will run. `tag`: see files.stage.
+    `style` is added to the style of all pages. `script` is the only one that the browser runs. `tag`: see `atomic.stage`.
     """
     with atomic.open_for_writing(path, tag) as file:
         for piece in _framed(title, body, style, script):
@@ -60,7 +59,7 @@ def _framed(title: str, body: Iterable[str], style: str, script: str) -> Iterato
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """The first row is the head; nothing for no rows."""
+    """Return an HTML table whose first row is the head; an empty text for no rows."""
     if not rows:
         return ""
     head = "".join(f"<th>{escape_text(cell)}</th>" for cell in rows[0])
@@ -69,31 +68,31 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def data_uri(image: Image.Image, fmt: str, **options: object) -> str:
-    """A Pillow image as an address that holds it; `fmt` and `options` are Pillow's."""
+    """Encode a Pillow image as a data URI; `fmt` and `options` are those of `Image.save`."""
     buffer = io.BytesIO()
     image.save(buffer, fmt, **options)
     return f"data:image/{fmt.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-# The page of the demo: columns of pictures side by side.
+# The page of the demo: columns of images side by side.
 
 
 @dataclass(frozen=True)
 class PageSection:
-    """A heading, a text, a table of figures and rows of pictures under common column names."""
+    """Heading, text, table of metrics, and rows of images under common column names."""
 
     title: str
     text: str
     figures: Sequence[tuple[str, ...]]
-    """The table's rows; the first is its head. Empty: no table."""
+    """Rows of the table; the first is its head. Empty: no table."""
     columns: Mapping[str, Sequence[np.ndarray]]
-    """Column name → (H, W, C) uint8 pictures, one for each row."""
+    """Column name → (H, W, C) uint8 images, one for each row."""
 
 
 def write_comparison_page(
     path: Path, title: str, intro: str, sections: Sequence[PageSection], commands: Sequence[str]
 ) -> None:
-    """Writes the page; all texts are escaped."""
+    """Write a page of sections and the commands to run next; all texts are escaped."""
     typed = "\n".join(map(escape_text, commands))
     body = (
         f'<p class="intro">{escape_text(intro)}</p>\n',
@@ -114,7 +113,7 @@ def _section(section: PageSection) -> str:
 
 
 def _pictures(columns: Mapping[str, Sequence[np.ndarray]]) -> str:
-    """Triplets side by side, as many next to each other as the window is wide."""
+    """Return the rows of images, as many side by side as the window is wide."""
     rows = zip(*columns.values(), strict=True)
     return '<div class="rows">' + "".join(_row(list(columns), row) for row in rows) + "</div>"
 

@@ -14,7 +14,7 @@ from translate.conversion.tiling.memory import (
     is_tileable,
 )
 from translate.conversion.tiling.tiled_forward import MIN_TILE
-from translate.conversion.tiling.tiled_translation import translate_pixels
+from translate.conversion.tiling.tiled_translation import TiledTranslation
 
 __all__ = [
     "MAX_TILE",
@@ -22,6 +22,6 @@ __all__ = [
     "DoesNotFitError",
     "TilePlanner",
     "TiledMemory",
+    "TiledTranslation",
     "is_tileable",
-    "translate_pixels",
 ]

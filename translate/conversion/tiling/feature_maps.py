@@ -1,4 +1,4 @@
-"""Maps that are too large for the device: in main memory, or in memory-mapped files of a scratch folder."""
+"""Feature maps that are too large for the device: in main memory, or in memory-mapped files of a scratch folder."""
 
 import errno
 import math
@@ -21,14 +21,15 @@ _ZEROS = 1 << 24  # bytes written at a time where the system cannot reserve
 
 
 class DoesNotFitError(UsageError):
-    """An image that is too large for the memory with this model and these settings."""
+    """Error: an image is too large for the memory with this model and these settings."""
 
 
 def allocate_array(folder: Path | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array of any content, in a file of `folder` that has no name (None: in main memory).
+    """Allocate an array without initialising it: in a file of `folder` that has no name, or in main memory (None).
 
-    All of the file's bytes are reserved here, since a disk that is full when mapped memory is written kills the process.
-    The file goes when the array does. StorageError if the folder has no room or cannot be written; DoesNotFitError.
+    All bytes of the file are reserved here, because the process dies if the disk is full when mapped memory is written. The
+    file vanishes with the array. StorageError if the folder has no room or cannot be written; DoesNotFitError if main memory
+    has no room.
     """
     count = math.prod(shape) * dtype.itemsize
     if folder is None:
@@ -47,7 +48,7 @@ def allocate_array(folder: Path | None, shape: tuple[int, ...], dtype: np.dtype)
 
 
 def _fill(file: IO[bytes], count: int) -> None:
-    """Gives the file `count` bytes that the disk really has."""
+    """Reserve `count` bytes of a file on the disk."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file.fileno(), 0, count)
@@ -61,9 +62,9 @@ def _fill(file: IO[bytes], count: int) -> None:
 
 
 class FeatureMap:
-    """A map (1, C, H, W) of float32 or float64 on the host, read and written in part; parts are on `device`.
+    """Map (1, C, H, W) of float32 or float64 on the host, read and written in part; parts are on `device`.
 
-    Rows lie one after another, (H, C, W), so that a strip is one piece of the file.
+    Stored as (H, C, W), so that a strip of rows is one piece of the file.
     """
 
     def __init__(self, values: Tensor, device: torch.device) -> None:
@@ -72,23 +73,24 @@ class FeatureMap:
         self.size: Size = height, width
 
     def read(self, region: Region) -> Tensor:
-        """A copy of a part."""
+        """Return a copy of a region, (1, C, h, w)."""
         rows, columns = region
         part = self.values[rows.start : rows.stop, :, columns.start : columns.stop].transpose(0, 1)
         return part.clone(memory_format=torch.contiguous_format)[None].to(self.device)
 
     def write(self, region: Region, x: Tensor) -> None:
+        """Write a region, (1, C, h, w)."""
         rows, columns = region
         part = self.values[rows.start : rows.stop, :, columns.start : columns.stop]
         part.copy_(x[0].transpose(0, 1))
 
 
 FeatureMapFactory = Callable[[int, Size], FeatureMap]
-"""A new map of so many channels and of this size."""
+"""Allocates a map of the given channels and size."""
 
 
 def feature_map_factory(folder: Path | None, dtype: torch.dtype, device: torch.device) -> FeatureMapFactory:
-    """Makes maps in the folder, or in main memory. Their parts are on `device`."""
+    """Return a factory of maps in a folder, or in main memory (None), whose parts are on `device`."""
     depth = torch.empty(0, dtype=dtype).numpy().dtype
 
     def make(channels: int, size: Size) -> FeatureMap:
@@ -98,10 +100,10 @@ def feature_map_factory(folder: Path | None, dtype: torch.dtype, device: torch.d
 
 
 class ReadAhead:
-    """Reads a map from top to bottom while the rows behind are overwritten.
+    """Reader of a map from top to bottom, while the rows above are overwritten.
 
-    `read` gives new rows once each, in order, and `settle` is told when they are held; rows that a request shares with the
-    one before it are kept. A request may be repeated, or repeated smaller.
+    It calls `read` once for each row, in order, then `settle` with the new rows, which may now be overwritten. Rows that a
+    request shares with the one before it are kept. A request may be repeated, or repeated smaller.
     """
 
     def __init__(
@@ -112,18 +114,18 @@ class ReadAhead:
         self.rows = range(0)
 
     def __call__(self, wanted: Region) -> Tensor:
-        """Rows of the whole width, (1, C, h, w), from none that an earlier request was already past."""
+        """Return rows of the whole width, (1, C, h, w); none of them above the first row of the request before."""
         rows, columns = wanted
         if rows.stop > self.rows.stop:
-            self._go_on(rows, columns)
+            self._advance(rows, columns)
         assert self.held is not None
         return self.held[:, :, rows.start - self.rows.start : rows.stop - self.rows.start]
 
-    def _go_on(self, rows: range, columns: range) -> None:
+    def _advance(self, rows: range, columns: range) -> None:
         new = Region(range(self.rows.stop, rows.stop), columns)
         x = self.read(new)
         kept = max(rows.start, self.rows.start)
         held = x if self.held is None else torch.cat([self.held[:, :, kept - self.rows.start :], x], 2)
         if self.settle:
             self.settle(new, x)
-        self.held, self.rows = held, range(kept, rows.stop)  # last: what fails above can be tried again
+        self.held, self.rows = held, range(kept, rows.stop)  # last, so that a failure above can be tried again

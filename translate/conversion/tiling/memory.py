@@ -1,7 +1,9 @@
 """Memory that an image takes, whole or in tiles, and the choice of the tile size.
 
-Nothing here knows a class of network: the generator runs once on a small image, and once on a small part of each stage, under
-the memory meter that training uses. The memory of maps is proportional to their area, so that any other size follows.
+Nothing here knows a class of network: the generator runs once on a small image, and on a small part of each stage, under the
+memory meter that training uses. The memory of maps is proportional to their area, so the memory for other sizes follows.
+Peaks measured on the CPU were 0.85 to 1.3 times the estimate for whole images (float32 and float64, widths 8 to 64, ResNets
+and U-Nets, a quarter of a megapixel to one), and 0.3 to 0.9 times for tiles.
 """
 
 import math
@@ -34,7 +36,7 @@ HEAP_BYTES = 64 << 20
 USABLE_FRACTION = 0.8
 """Share of the free memory that a conversion may use: other work runs beside it."""
 MAX_TILE = {"cpu": 512, "cuda": 2048, "mps": 1024}
-"""Tile size that is tried first, by device. On the CPU larger ones are slower: the heap does not keep such blocks for the next."""
+"""Tile size that is tried first, by device. On the CPU larger ones are slower: the heap does not keep blocks of that size."""
 MEASURED_SIDE = 64
 """Pixels a side of the image, and of the tile, that memory is measured with."""
 _MEASURED_IMAGE = 4 * MEASURED_SIDE, 4 * MEASURED_SIDE  # the image that the tile is from

@@ -1,7 +1,7 @@
-"""A chain of layers computed in part: which input a part of the output needs, and that part from that input.
+"""Layers computed in part: the region of the input that a region of the output depends on, and the output from it.
 
-Coordinates are those of the whole maps. What lies beyond a border is made as the layer makes it (zeros, a reflection), and
-only there: inside, a part gets its surroundings from the map, so it has the very values that the whole would have.
+Coordinates are those of the whole maps. Padding beyond a border is made as the layer makes it (zeros, a reflection), and only
+there: inside, a region gets its surroundings from the map, so it has exactly the values of the whole.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,39 +18,40 @@ from translate.nn.fast_conv import WinogradConv2d
 
 
 class Region(NamedTuple):
-    """A rectangle of a map."""
+    """Rectangle of a map."""
 
     rows: range
     columns: range
 
     @property
     def area(self) -> int:
+        """Number of pixels."""
         return len(self.rows) * len(self.columns)
 
 
 Size = tuple[int, int]
 """Height and width."""
 RegionSource = Callable[[Region], Tensor]
-"""Gives a part of a map, (1, C, h, w); it is not written to."""
+"""Returns a region of a map, (1, C, h, w), which is not written to."""
 NormStatistics = dict[nn.Module, Moments]
-"""Of the whole map in front of each norm that divides by them."""
+"""Norm → moments of its whole input, for each norm that uses them."""
 
 
 class PartialLayer(Protocol):
-    """One layer. Methods with `axis` speak of one axis of the map, of `output_length` before the layer."""
+    """Layer that can be computed on a region. In methods with `axis`, `length` is the input's on that axis (0: rows)."""
 
     def output_length(self, length: int, axis: int) -> int:
-        """After the layer."""
+        """Return the length of the output."""
 
     def input_range(self, out: range, length: int, axis: int) -> range:
-        """What of its input a part of its output is made of."""
+        """Return the range of the input that a range of the output depends on."""
 
     def compute(self, x: Tensor, given: Region, wanted: Region, size: Size) -> Tensor:
-        """The wanted part of the output; x is the `given` part of an input of this size, as `input_range` asked for."""
+        """Compute the region `wanted` of the output from x, the region `given` (see `input_range`) of an input of `size`."""
 
 
 class _Pointwise:
-    """Steps that make each place of its own value alone."""
+    """Layers whose output at a pixel depends on the input at that pixel alone."""
 
     def output_length(self, length: int, axis: int) -> int:
         return length
@@ -88,7 +89,7 @@ class _Dropout(_Pointwise):
 
 
 @dataclass
-class _Reflect:
+class _ReflectionPad:
     layer: nn.ReflectionPad2d
 
     def _by(self, axis: int) -> int:
@@ -99,7 +100,7 @@ class _Reflect:
 
     def input_range(self, out: range, length: int, axis: int) -> range:
         first, last = out.start - self._by(axis), out.stop - 1 - self._by(axis)
-        mirrored = -first, 2 * (length - 1) - last  # of places beyond the near and the far border
+        mirrored = -first, 2 * (length - 1) - last  # of pixels beyond the near and the far border
         low, high = max(min(first, mirrored[1]), 0), min(max(last, mirrored[0]), length - 1)
         return range(low, high + 1)
 
@@ -113,16 +114,16 @@ class _Reflect:
 
 
 @dataclass
-class _Convolve:
+class _Conv:
     layer: nn.Conv2d
 
     def output_length(self, length: int, axis: int) -> int:
-        kernel, stride, padding = _taps(self.layer, axis)
+        kernel, stride, padding = _geometry(self.layer, axis)
         return (length + 2 * padding - kernel) // stride + 1
 
     def _reach(self, out: range, axis: int) -> range:
-        """Of the padded input, from −padding on."""
-        kernel, stride, padding = _taps(self.layer, axis)
+        """Return the range of the input with its padding, which begins at −padding."""
+        kernel, stride, padding = _geometry(self.layer, axis)
         return range(out.start * stride - padding, (out.stop - 1) * stride - padding + kernel)
 
     def input_range(self, out: range, length: int, axis: int) -> range:
@@ -140,17 +141,17 @@ class _Convolve:
 
 
 @dataclass
-class _Spread:
-    """A transposed convolution: input i adds to the outputs from i · stride − padding on, as many as the kernel has."""
+class _ConvTranspose:
+    """Transposed convolution: input i adds to the outputs from i · stride − padding on, as many as the kernel has."""
 
     layer: nn.ConvTranspose2d
 
     def output_length(self, length: int, axis: int) -> int:
-        kernel, stride, padding = _taps(self.layer, axis)
+        kernel, stride, padding = _geometry(self.layer, axis)
         return (length - 1) * stride - 2 * padding + kernel + self.layer.output_padding[axis]
 
     def input_range(self, out: range, length: int, axis: int) -> range:
-        kernel, stride, padding = _taps(self.layer, axis)
+        kernel, stride, padding = _geometry(self.layer, axis)
         first = -((kernel - 1 - out.start - padding) // stride)  # rounded up
         last = (out.stop - 1 + padding) // stride
         return range(max(first, 0), min(last + 1, length))
@@ -158,67 +159,69 @@ class _Spread:
     def compute(self, x: Tensor, given: Region, wanted: Region, size: Size) -> Tensor:
         x = F.conv_transpose2d(x, self.layer.weight, self.layer.bias, self.layer.stride)
         starts = [
-            given[axis].start * stride - padding for axis in (0, 1) for _, stride, padding in [_taps(self.layer, axis)]
+            given[axis].start * stride - padding
+            for axis in (0, 1)
+            for _, stride, padding in [_geometry(self.layer, axis)]
         ]
         return _crop(x, starts, wanted)
 
 
-def _taps(layer: nn.Conv2d | nn.ConvTranspose2d, axis: int) -> tuple[int, int, int]:
-    """Kernel, stride and padding on one axis."""
+def _geometry(layer: nn.Conv2d | nn.ConvTranspose2d, axis: int) -> tuple[int, int, int]:
+    """Return kernel, stride and padding on one axis."""
     padding = layer.padding[axis]
     assert isinstance(padding, int), "a plain layer"
     return layer.kernel_size[axis], layer.stride[axis], padding
 
 
 def _crop(x: Tensor, starts: Sequence[int], wanted: Region) -> Tensor:
-    """The wanted part of x, whose first row and column are at `starts`."""
+    """Cut the region `wanted` out of x, whose first row and column are at `starts`."""
     top, left = wanted.rows.start - starts[0], wanted.columns.start - starts[1]
     return x[:, :, top : top + len(wanted.rows), left : left + len(wanted.columns)]
 
 
-_MAKERS = nn.Conv2d, nn.ConvTranspose2d, BatchNorm2d, InstanceNorm2d
+_ALLOCATING = nn.Conv2d, nn.ConvTranspose2d, BatchNorm2d, InstanceNorm2d
 """Layers whose output is a new tensor."""
 
 
-def _step(layer: nn.Module, statistics: NormStatistics, ours: bool) -> PartialLayer | None:
-    """How a layer is computed in part; None for one that does nothing. `ours`: its input may be written over.
+def _partial_layer(layer: nn.Module, statistics: NormStatistics, owned: bool) -> PartialLayer | None:
+    """Return a layer in the form that can be computed on a region; None for a layer that does nothing.
 
-    TypeError for a layer that is not known.
+    `owned`: its input may be overwritten. TypeError for a layer of an unknown class.
     """
     match layer:
         case nn.Identity():
             return None
         case nn.Conv2d() if _plain(layer) and _reaches(layer):
-            return _Convolve(layer)
+            return _Conv(layer)
         case nn.ConvTranspose2d() if _plain(layer) and _covers(layer):
-            return _Spread(layer)
+            return _ConvTranspose(layer)
         case nn.ReflectionPad2d() if len(set(layer.padding)) == 1:
-            return _Reflect(layer)
+            return _ReflectionPad(layer)
         case BatchNorm2d() | InstanceNorm2d():
             return _Norm(layer, statistics) if uses_map_statistics(layer) else _Function(layer)
         case Dropout():
             return _Dropout(layer)
         case nn.ReLU():
-            return _Function(torch.relu_ if ours else torch.relu)
+            return _Function(torch.relu_ if owned else torch.relu)
         case nn.Tanh():
-            return _Function(torch.tanh_ if ours else torch.tanh)
+            return _Function(torch.tanh_ if owned else torch.tanh)
     raise TypeError(f"{type(layer).__name__} cannot be computed in part")
 
 
 def _plain(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    """Whether it is padded with zeros, dense and in one group."""
+    """Return True if a convolution is padded with zeros, dense and in one group."""
     by_number = not isinstance(layer.padding, str)
     return by_number and layer.padding_mode == "zeros" and layer.groups == 1 and set(layer.dilation) == {1}
 
 
 def _reaches(layer: nn.Conv2d) -> bool:
-    """Whether every output reaches an input."""
-    return all(padding < kernel for kernel, _, padding in (_taps(layer, 0), _taps(layer, 1)))
+    """Return True if every output depends on an input."""
+    return all(padding < kernel for kernel, _, padding in (_geometry(layer, 0), _geometry(layer, 1)))
 
 
 def _covers(layer: nn.ConvTranspose2d) -> bool:
-    """Whether every output is touched by an input."""
-    taps = _taps(layer, 0), _taps(layer, 1)
+    """Return True if every output depends on an input."""
+    taps = _geometry(layer, 0), _geometry(layer, 1)
     return all(
         more <= padding and kernel >= stride
         for more, (kernel, stride, padding) in zip(layer.output_padding, taps, strict=True)
@@ -226,42 +229,45 @@ def _covers(layer: nn.ConvTranspose2d) -> bool:
 
 
 class LayerChain:
-    """Layers in a row on a map of the given size, computable in part.
+    """Layers in a row, computed on regions of a map.
 
-    `statistics` are looked up when a part is computed, so they may be found after the chain is made.
+    Args:
+        layers: The layers. TypeError for one of an unknown class.
+        size: Height and width of the input.
+        statistics: Moments for norms. They are looked up when a region is computed, so they may be added later.
     """
 
     def __init__(self, layers: Iterable[nn.Module], size: Size, statistics: NormStatistics) -> None:
         self.layers: list[nn.Module] = []
-        self.steps: list[PartialLayer] = []
+        self.partial_layers: list[PartialLayer] = []
         self.sizes = [size]
-        ours = False  # a source's tensor is not
+        owned = False  # the tensor of a source may not be overwritten
         for layer in layers:
-            if step := _step(layer, statistics, ours):
+            if partial := _partial_layer(layer, statistics, owned):
                 height, width = self.sizes[-1]
                 self.layers.append(layer)
-                self.steps.append(step)
-                self.sizes.append((step.output_length(height, 0), step.output_length(width, 1)))
-                ours = ours or isinstance(layer, _MAKERS)
+                self.partial_layers.append(partial)
+                self.sizes.append((partial.output_length(height, 0), partial.output_length(width, 1)))
+                owned = owned or isinstance(layer, _ALLOCATING)
 
     @property
     def size(self) -> Size:
-        """Of the whole output."""
+        """Height and width of the whole output."""
         return self.sizes[-1]
 
     def regions(self, wanted: Region) -> list[Region]:
-        """What a part of the output is made of: of the input, and of what each layer gives."""
+        """Return the regions that a region of the output depends on: of the input, and of the output of each layer."""
         regions = [wanted]
-        for step, (height, width) in zip(reversed(self.steps), reversed(self.sizes[:-1]), strict=True):
+        for partial, (height, width) in zip(reversed(self.partial_layers), reversed(self.sizes[:-1]), strict=True):
             rows, columns = regions[-1]
-            regions.append(Region(step.input_range(rows, height, 0), step.input_range(columns, width, 1)))
+            regions.append(Region(partial.input_range(rows, height, 0), partial.input_range(columns, width, 1)))
         return regions[::-1]
 
     def __call__(self, wanted: Region, source: RegionSource) -> Tensor:
-        """A part of the output, (1, C, h, w)."""
+        """Compute a region of the output, (1, C, h, w)."""
         given, *outs = self.regions(wanted)
         x = source(given)
-        for step, out, size in zip(self.steps, outs, self.sizes[:-1], strict=True):
-            x = step.compute(x, given, out, size)
+        for partial, out, size in zip(self.partial_layers, outs, self.sizes[:-1], strict=True):
+            x = partial.compute(x, given, out, size)
             given = out
         return x

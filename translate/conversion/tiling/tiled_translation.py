@@ -1,6 +1,7 @@
-"""Pictures in tiles: what `Translator.translate_pixels` does, for one picture of any size."""
+"""Translation in tiles: `Translator.translate_pixels` for one image of any size."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,72 +12,86 @@ from translate import images
 from translate.conversion.tiling.feature_maps import allocate_array, feature_map_factory
 from translate.conversion.tiling.memory import tileable_stages
 from translate.conversion.tiling.partial_layers import Region, RegionSource
-from translate.conversion.tiling.tiled_forward import MIN_TILE, ShareCallback, TiledForward
+from translate.conversion.tiling.tiled_forward import MIN_TILE, RegionSink, ShareCallback, TiledForward
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
 from translate.trained.translator import Translator, arithmetic_mode, check_pixel_mode, pixel_key
 
 
-def translate_pixels(
-    translator: Translator,
-    picture: np.ndarray,
-    to: str,
-    *,
-    tile: int,
-    scratch: Path | None = None,
-    seed: int = 0,
-    pixels: str = "rounded",
-    allowed_depths: Sequence[str] = images.DEPTHS,
-    progress: ShareCallback = lambda share: None,
-) -> np.ndarray:
-    """An (H, W, C) array of any depth in domain `to`, as (H, W, C'), in tiles of `tile` pixels a side.
+@dataclass(frozen=True)
+class TiledTranslation:
+    """Function that translates an (H, W, C) array of any bit depth to an (H, W, C') array of domain `to`, in tiles.
 
     The values in [-1, 1] are those of the whole image to 1e-4 in float32 and 1e-12 in float64, so a rounded integer differs
-    only where a value is that close to the middle between two. The picture may be memory-mapped and is read in part. With
-    `scratch` the kept maps and the result are memory-mapped files of that folder, without names, so that nothing is left of
-    them; the result's goes with the array. `seed`, `pixels` and `allowed_depths` are those of `Translator.translate_pixels`.
+    only where a value is that close to the middle between two. Tiles are halved when memory runs out.
 
-    UsageError if the network cannot be tiled; StorageError if scratch has no room. Tiles are halved where memory runs out;
-    DoesNotFitError if the least are still too large. What `progress` raises ends the work.
+    UsageError if the network cannot be tiled, or an argument is not possible.
     """
-    translator.check_target(to)
-    check_pixel_mode(pixels)
-    if tile < MIN_TILE:
-        raise UsageError(f"--tile {tile}: must be at least {MIN_TILE}")
-    stages = tileable_stages(translator, to)
-    height, width = picture.shape[:2]
-    shape = height, width, translator.output_channels(to)
-    result = allocate_array(scratch, shape, translator.output_depth(picture.dtype, to, allowed_depths))
 
-    def sink(region: Region, x: Tensor) -> None:
-        rows, columns = (range(r.start, min(r.stop, length)) for r, length in zip(region, shape[:2], strict=True))
-        stored = translator.to_stored_array(
-            x[0, :, : len(rows), : len(columns)], picture.dtype, to, allowed_depths, pixels == "reference"
+    translator: Translator
+    to: str
+    tile: int
+    """Tile size in pixels."""
+    scratch: Path | None = None
+    """Folder for the kept maps and the result, as memory-mapped files without names: nothing is left of them, and the file of
+    the result vanishes with the array. None: main memory."""
+    seed: int = 0
+    pixels: str = "rounded"
+    allowed_depths: Sequence[str] = images.DEPTHS
+    """Bit depths that the result may have. This, `seed` and `pixels` as in `Translator.translate_pixels`."""
+    progress: ShareCallback = lambda share: None
+    """Called with the share that is done, from 0 to 1; an exception of it ends the translation."""
+
+    def __post_init__(self) -> None:
+        self.translator.check_target(self.to)
+        check_pixel_mode(self.pixels)
+        if self.tile < MIN_TILE:
+            raise UsageError(f"--tile {self.tile}: must be at least {MIN_TILE}")
+        tileable_stages(self.translator, self.to)
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """Translate an array, which may be memory-mapped and is read in part.
+
+        StorageError if the scratch folder has no room; DoesNotFitError if even the smallest tiles are too large.
+        """
+        translator, to = self.translator, self.to
+        shape = *picture.shape[:2], translator.output_channels(to)
+        result = allocate_array(self.scratch, shape, translator.output_depth(picture.dtype, to, self.allowed_depths))
+        forward = TiledForward(
+            stages=tileable_stages(translator, to),
+            size=translator.padded_size(*picture.shape[:2]),
+            source=_source(translator, picture, to),
+            make_map=feature_map_factory(self.scratch, translator.precision.weights, translator.device),
+            tile=self.tile,
+            progress=self.progress,
         )
-        result[rows.start : rows.stop, columns.start : columns.stop] = stored
+        translator.set_memory_format(to, channels_last=False)  # parts are cut from maps whose channels do not lie last
+        key = torch.tensor([pixel_key(picture, self.seed)], device=translator.device)
+        with (
+            arithmetic_mode(exact=self.pixels == "reference"),
+            torch.inference_mode(),
+            translator.precision.autocast(translator.device),
+            keyed_dropout(translator.generator_for(to), key),
+        ):
+            forward.run(self._sink(result, picture.dtype))
+        return result
 
-    passes = TiledForward(
-        stages=stages,
-        size=translator.padded_size(height, width),
-        source=_source(translator, picture, to),
-        make_map=feature_map_factory(scratch, translator.precision.weights, translator.device),
-        tile=tile,
-        progress=progress,
-    )
-    translator.set_memory_format(to, channels_last=False)  # parts are cut from maps whose channels do not lie last
-    key = torch.tensor([pixel_key(picture, seed)], device=translator.device)
-    with (
-        arithmetic_mode(exact=pixels == "reference"),
-        torch.inference_mode(),
-        translator.precision.autocast(translator.device),
-        keyed_dropout(translator.generator_for(to), key),
-    ):
-        passes.run(sink)
-    return result
+    def _sink(self, result: np.ndarray, given: np.dtype) -> RegionSink:
+        """Return the sink that stores regions of the padded output in the result."""
+
+        def store(region: Region, x: Tensor) -> None:
+            rows, columns = (
+                range(r.start, min(r.stop, length)) for r, length in zip(region, result.shape[:2], strict=True)
+            )
+            result[rows.start : rows.stop, columns.start : columns.stop] = self.translator.to_stored_array(
+                x[0, :, : len(rows), : len(columns)], given, self.to, self.allowed_depths, self.pixels == "reference"
+            )
+
+        return store
 
 
 def _source(translator: Translator, picture: np.ndarray, to: str) -> RegionSource:
-    """The padded picture, in part."""
+    """Return the source of regions of the padded image."""
     size = translator.padded_size(*picture.shape[:2])
     indices = [padded_indices(length, padded) for length, padded in zip(picture.shape[:2], size, strict=True)]
     values = translator.value_range(translator.source_domain(to))
@@ -92,5 +107,5 @@ def _source(translator: Translator, picture: np.ndarray, to: str) -> RegionSourc
 
 
 def padded_indices(length: int, padded: int) -> np.ndarray:
-    """Of each place of a padded row the place it is a copy of, as `translator.pad` makes it: (padded,)."""
+    """Return for each pixel of a padded row the index of the pixel that it copies, as `pad_to_size_rule` does: (padded,)."""
     return np.pad(np.arange(length), (0, padded - length), "reflect" if padded < 2 * length else "edge")

@@ -37,7 +37,7 @@ class BlurUp(nn.Module):
 
 
 class AntialiasGenerator(Generator):
-    """ResNet generator of CUT: `ResnetGenerator` with blurs after convolutions on the way down and before those on the way up."""
+    """ResNet generator of CUT: `ResnetGenerator` with a blur after each convolution down and before each one up."""
 
     multiple_of = 4
     minimum = 8  # at 4×4 the innermost instance norm would see one pixel

@@ -34,7 +34,7 @@ class ScaledSigmoid(nn.Module):
 
 
 class DiscoGenerator(Generator):
-    """DiscoGAN's generator: four 4×4 convolutions of stride 2 and four transposed ones, without biases (sec. 3.2).
+    """DiscoGAN's generator: four 4×4 convolutions of stride 2 and four transposed ones, without biases (sec. 2.2).
 
     Dropout (0.5), of which the paper has none, follows the two innermost blocks of the decoder.
     """
@@ -58,7 +58,7 @@ class DiscoGenerator(Generator):
 
 
 class DiscoDiscriminator(FeatureDiscriminator):
-    """DiscoGAN's discriminator: downsamplings to 4×4, then one convolution over all of it, for one logit an image (sec. 3.2).
+    """DiscoGAN's discriminator: downsamplings to 4×4, then one convolution over all of it, for one logit an image (sec. 2.2).
 
     Four downsamplings for a crop of 64 as in the paper, as many as needed for another power of two; for other sizes the logits
     are a small map, up to 4×4, each of which sees most of the image.

@@ -1,6 +1,6 @@
-"""What the discriminators say of the fixed sample images: of real ones and of made ones, apart.
+"""Mean outputs of the discriminators on the fixed sample images, for real and for generated images apart.
 
-A loss mixes the two; here a discriminator that gives all it sees the same number is told from one that is fooled.
+A loss mixes the two. Apart, they tell a discriminator that gives every image the same value from one that is fooled.
 """
 
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from translate.training.monitors.health_checks import at_least_float32
 
 
 class DiscriminatorOutputMonitor:
-    """Watches the discriminators. `sample` is the fixed batch of the sample grids: images (N, C, H, W) in [-1, 1] by domain.
+    """Monitor of the discriminators' outputs on `sample`, the batch of the sample grids: domain → (N, C, H, W) in [-1, 1].
 
-    Evaluation mode, at the precision of the training; nothing of the training is changed by it.
+    It runs in evaluation mode, at the precision of the training, and changes nothing of the training.
     """
 
     def __init__(self, sample: Batch) -> None:
         self.sample = sample
 
     def on_log(self, values: Mapping[str, float]) -> None:
-        """Log points tell it nothing."""
+        """Ignore the log point."""
 
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
-        """The mean output on each set of images, by "judge/name", and no advice."""
+        """Return the mean output on each set of images, by "judge/name", and no advice."""
         with engine.evaluation_mode():
             outputs = engine.method.discriminator_outputs(engine.with_keys(self.sample))
         if not outputs:

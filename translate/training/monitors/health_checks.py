@@ -1,7 +1,7 @@
-"""Sentinels: numbers that say whether a training goes wrong, and one line of advice when one of them says so.
+"""Health checks ("sentinels" for users): scalars that show that a training goes wrong, and one line of advice for each.
 
-They look at the fixed sample images whenever a grid is shown, and at the mean losses whenever these are logged. Nothing of
-what they do changes a weight, a buffer or a random draw. docs/monitoring.md says what each number means.
+They are computed from the fixed sample images with each sample grid, and from the mean losses of each log point. They change
+no weight, buffer or random draw of the training. docs/monitoring.md explains each scalar.
 """
 
 from collections import deque
@@ -9,114 +9,117 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from statistics import fmean
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from translate import keyed_random
+from translate.config import TrainConfig
 from translate.methods.base import Batch, Method
 from translate.methods.configs import AdversarialConfig
 from translate.nn.losses import ADVERSARIAL
 from translate.training.engine import Engine
 from translate.training.monitors import health_rules
 from translate.training.monitors.health_rules import ScalarKey
+from translate.training.stats_file import D_ADVERSARIAL, G_ADVERSARIAL
 
 PROBE_STD = 4 / 255
-"""Standard deviation of the noise laid over the middle image, two levels of 255: less than a person sees, more than the signals
-of some levels' height by which generators pass the source on (Chu et al., "CycleGAN, a Master of Steganography", 2017)."""
+"""Standard deviation of the noise added to the intermediate image, two levels of 255: less than a person sees, more than the
+signals of some levels' height by which generators pass the source on (Chu et al., "CycleGAN, a Master of Steganography",
+2017)."""
 
 PERSISTENT_POINTS = 10
-"""Log points in a row that must show it: a discriminator wins for a while in every training."""
+"""Log points in a row that a discriminator must win for a warning: it wins for a while in every training."""
 
 LEVELS = 127.5
 """Levels of 255 in a difference of 1."""
 
 FLAT_VARIANCE = 1 / LEVELS**2
-"""Variance of one level: below it an image is flat, and correlations with it are of noise."""
+"""Variance of one level: an image below it is flat, and its correlations are those of noise."""
 
 SOURCE_OF = {"b": "a", "a": "b"}
 """Target domain → the domain whose images are translated to it."""
 
 
 class HealthMonitor:
-    """Watches a training. `sample` is the fixed batch of the sample grids: images (N, C, H, W) in [-1, 1] by domain.
+    """Monitor of a training's health on `sample`, the batch of the sample grids: images (N, C, H, W) in [-1, 1] by domain.
 
-    Each trouble gives one line, when it is first seen; again only after it was gone.
+    Each problem gives one line when it is first seen, and again only after it was gone.
     """
 
     def __init__(self, sample: Batch) -> None:
         self.sample = sample
         self._points: deque[dict[str, float]] = deque(maxlen=PERSISTENT_POINTS)
-        self._told: set[ScalarKey] = set()
+        self._active: set[ScalarKey] = set()
 
     def on_log(self, values: Mapping[str, float]) -> None:
-        """Takes one log point: scalars by "loss/update/name" and others."""
+        """Take the scalars of a log point; those by "loss/d/…" and "loss/g/…" count."""
         self._points.append({name: value for name, value in values.items() if name.startswith(("loss/d/", "loss/g/"))})
 
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
-        """The scalars of this moment, by "watch/name", and a line of advice for each trouble that is new."""
+        """Return the current scalars, by "watch/name", and a line of advice for each new problem."""
         method = engine.method
         values = measure_samples(engine, self.sample) | discriminator_gaps(self._points, method.cfg)
-        troubles = [key for key in values if self._is_trouble(key, values, method)]
+        problems = [key for key in values if self._is_problem(key, values, method)]
         if not health_rules.is_settled(engine.images, engine.clock.progress):
-            troubles = []
-        new = [key for key in troubles if key not in self._told]
+            problems = []
+        new = [key for key in problems if key not in self._active]
         advice = [health_rules.warning_line(key, values[key], method.cfg, has_ground_truth(method)) for key in new]
-        self._told = set(troubles)
+        self._active = set(problems)
         return {f"watch/{'_'.join(filter(None, key))}": value for key, value in values.items()}, advice
 
-    def _is_trouble(self, key: ScalarKey, values: Mapping[ScalarKey, float], method: Method) -> bool:
+    def _is_problem(self, key: ScalarKey, values: Mapping[ScalarKey, float], method: Method) -> bool:
         kind, domain = key
         limit = health_rules.limit_for(
             kind, values["error", domain] if kind == "change" and has_ground_truth(method) else None
         )
-        lasts = len(self._points) == PERSISTENT_POINTS and not is_discriminator_fooled(self._points, method.cfg)
-        return limit is not None and limit.is_exceeded(values[key]) and (kind != "d_gap" or lasts)
+        is_persistent = len(self._points) == PERSISTENT_POINTS and not is_discriminator_fooled(self._points, method.cfg)
+        return limit is not None and limit.is_exceeded(values[key]) and (kind != "d_gap" or is_persistent)
 
 
 def has_ground_truth(method: Method) -> bool:
-    """Whether the method's data show what each output should be."""
+    """Return True if the method's data are paired, so that the true output of each image is known."""
     return method.layout == "paired"
 
 
-# What the sample images tell.
+# Scalars of the sample images.
 
 
 def measure_samples(engine: Engine, sample: Batch) -> dict[ScalarKey, float]:
-    """The scalars of the sample images, by one copy from the device. For domain b and, where the method makes it, a:
+    """Return the scalars of the sample images, by one copy from the device, for domain b and, where it is translated to, a.
 
-    inversion: mean correlation (−1 to 1) of each output with its input, with the truth where it is known ·
-    change: mean difference between output and input, of 255, where they have as many channels ·
-    error: the same to the truth, where it is known · variety: see `variety` · hidden: see `hidden_signal`.
+    inversion: mean correlation (−1 to 1) of each output with its input, or with the truth where it is known.
+    change: mean absolute difference of output and input, of 255, where they have as many channels.
+    error: mean absolute difference of output and truth, of 255, where it is known.
+    variety: see `variety`. hidden: see `hidden_signal`.
     """
     method = engine.method
-    keys = engine.with_keys(sample)["key"]  # the noise that the grid is shown with
+    keys = engine.with_keys(sample)["key"]  # the noise of the sample grid
     values: dict[ScalarKey, Tensor] = {}
     with engine.evaluation_mode():
-        made = {
+        outputs = {
             to: at_least_float32(method.translate(sample[source], to, keys))
             for to, source in SOURCE_OF.items()
             if to in method.generator_names and sample.keys() >= SOURCE_OF.keys()
         }
-        for to, output in made.items():
+        for to, output in outputs.items():
             values |= {
                 (kind, to): value
                 for kind, value in compare_outputs(output, to, sample, has_ground_truth(method)).items()
             }
-        for source in SOURCE_OF if len(made) == len(SOURCE_OF) else ():
-            values["hidden", source] = hidden_signal(method, sample[source], made[SOURCE_OF[source]], source, keys)
+        for source in SOURCE_OF if len(outputs) == len(SOURCE_OF) else ():
+            values["hidden", source] = hidden_signal(method, sample[source], outputs[SOURCE_OF[source]], source, keys)
     numbers = torch.stack(list(values.values())).tolist() if values else []
     return dict(zip(values, numbers, strict=True))
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """At least in float32, whatever autocast gave."""
+    """Return x in float32, or in its own type if that is wider: autocast gives half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def compare_outputs(output: Tensor, to: str, sample: Batch, truth: bool) -> dict[str, Tensor]:
-    """The scalars of outputs (N, C, H, W) for domain `to`: kind → 0-dim tensor."""
+    """Return the scalars of outputs (N, C, H, W) for domain `to`: kind → 0-dim tensor."""
     source, real = sample[SOURCE_OF[to]], sample[to]
     values = {"inversion": correlation(output, real if truth else source).mean()}
     if output.shape == source.shape:
@@ -129,7 +132,7 @@ def compare_outputs(output: Tensor, to: str, sample: Batch, truth: bool) -> dict
 
 
 def correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson's correlation of the brightness (mean of the channels) of images (N, C, H, W): (N,); 0 with a flat one."""
+    """Return Pearson's correlation (N,) of the brightness (mean of the channels) of images (N, C, H, W); 0 if one is flat."""
     x, y = (image.mean(1).flatten(1) for image in (x, y))
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
     variances = (image.square().mean(1).clamp_min(FLAT_VARIANCE) for image in (x, y))
@@ -137,53 +140,58 @@ def correlation(x: Tensor, y: Tensor) -> Tensor:
 
 
 def mean_absolute_difference(x: Tensor, y: Tensor) -> Tensor:
-    """Mean absolute difference, in levels of 255."""
+    """Return the mean absolute difference of images in [-1, 1], in levels of 255."""
     return LEVELS * (x - y).abs().mean()
 
 
-def variety(made: Tensor, *real: Tensor) -> Tensor:
-    """Variance of each value between made images (N, C, H, W), as a share of that between real ones: of the sets given, the one
-    that varies least, for a few inputs may happen to be much alike. 1 is as it should be."""
-    return made.var(0).mean() / torch.stack([images.var(0).mean() for images in real]).min().clamp_min(FLAT_VARIANCE)
+def variety(generated: Tensor, *real: Tensor) -> Tensor:
+    """Return the variance between generated images (N, C, H, W), as a share of that between real ones; 1 is ideal.
+
+    Of several sets of real images the one that varies least counts, for a few inputs may happen to be much alike.
+    """
+    return generated.var(0).mean() / torch.stack([images.var(0).mean() for images in real]).min().clamp_min(
+        FLAT_VARIANCE
+    )
 
 
 def hidden_signal(method: Method, image: Tensor, middle: Tensor, domain: str, key: Tensor) -> Tensor:
-    """How much worse images come back to their domain when noise that nobody sees is laid over the image between.
+    """Return how much worse the cycle reconstructs images when invisible noise is added to the intermediate image.
 
-    The error with noise, over the error without plus the noise. At most 1 if the way back passes noise on no larger than it
-    came (triangle inequality); many times that if it lives from a signal as faint as the noise.
+    The error with noise, over the sum of the error without and the noise. At most 1 if the way back does not amplify noise
+    (triangle inequality); many times that if it depends on a signal as faint as the noise. `middle`: `image` translated to the
+    other domain; `domain`: the domain of `image`; `key`: (N,).
     """
-    grain = keyed_random.normal(key, "sentinels: hidden", *middle.shape[1:]).to(middle.dtype)
-    noisy = (middle + PROBE_STD * grain).clamp(-1, 1)
+    noise = keyed_random.normal(key, "sentinels: hidden", *middle.shape[1:]).to(middle.dtype)
+    noisy = (middle + PROBE_STD * noise).clamp(-1, 1)
     plain, disturbed = (at_least_float32(method.translate(x, domain, key)) for x in (middle, noisy))
     return mean_absolute_difference(disturbed, image) / (
         mean_absolute_difference(plain, image) + mean_absolute_difference(noisy, middle)
     )
 
 
-# What the losses tell. By custom, adversarial losses are called adv or adv_<what it is about>, in updates d and g.
-
-D_ADVERSARIAL, G_ADVERSARIAL = "loss/d/adv", "loss/g/adv"
+# Scalars of the losses.
 
 
 @dataclass(frozen=True)
 class ChanceLevels:
-    """Values of an adversarial cost: the discriminator's if it cannot tell (`lost`) and if it always can (`won`), and the
-    generator's where the discriminator cannot tell (`fooling`)."""
+    """Values of an adversarial cost where the discriminator is at chance, and where it never errs."""
 
     lost: float
+    """Discriminator's cost at chance."""
     won: float
+    """Discriminator's cost where it never errs."""
     fooling: float
+    """Generator's cost where the discriminator is at chance."""
 
     def gap(self, loss: float) -> float:
-        """0: the discriminator is at chance; 1: it never errs. Below 0: worse than a coin."""
+        """Return the lead of a discriminator with this loss: 0 at chance, 1 where it never errs, below 0 worse than chance."""
         return (self.lost - loss) / (self.lost - self.won)
 
 
-def discriminator_gaps(points: Sequence[Mapping[str, float]], cfg: Any) -> dict[ScalarKey, float]:
-    """How far each discriminator is ahead, in the mean of the log points that have its loss: see `ChanceLevels.gap`.
+def discriminator_gaps(points: Sequence[Mapping[str, float]], cfg: TrainConfig) -> dict[ScalarKey, float]:
+    """Return the lead of each discriminator, as `ChanceLevels.gap`, in the mean of the log points that have its loss.
 
-    Key: ("d_gap", what it judges).
+    The key is ("d_gap", its domain or ""). Empty where the method's cost has no chance level.
     """
     chance = chance_levels(cfg)
     if chance is None:
@@ -197,19 +205,19 @@ def discriminator_gaps(points: Sequence[Mapping[str, float]], cfg: Any) -> dict[
     }
 
 
-def is_discriminator_fooled(points: Sequence[Mapping[str, float]], cfg: Any) -> bool:
-    """Whether the generators' adversarial loss is no higher than where nobody can tell, in the mean of the log points.
+def is_discriminator_fooled(points: Sequence[Mapping[str, float]], cfg: TrainConfig) -> bool:
+    """Return True if the mean adversarial loss of the generators is no higher than with a discriminator at chance.
 
-    With the maximum-likelihood cost, minus the mean of the odds, this says less: that the generators' slope, which is those
-    very odds, is as strong as there. So they are still taught, if perhaps by a few of their images alone.
+    With the maximum-likelihood cost, minus the mean of the odds, this means less: the generators' gradient, which is those
+    odds, is as strong as there, so that they still learn, if perhaps from a few of their images alone.
     """
     chance = chance_levels(cfg)
     losses = [value for point in points for name, value in point.items() if name.startswith(G_ADVERSARIAL)]
     return chance is not None and bool(losses) and fmean(losses) <= chance.fooling
 
 
-def chance_levels(cfg: Any) -> ChanceLevels | None:
-    """The values for a method's cost; None if it has no such: no shared cost, or a critic's, whose gap has no end."""
+def chance_levels(cfg: TrainConfig) -> ChanceLevels | None:
+    """Return the levels of a method's adversarial cost; None for a cost of its own, or a critic's, which has no bound."""
     if not isinstance(cfg, AdversarialConfig) or not ADVERSARIAL[cfg.adversarial].bounded_below:
         return None
     return _chance_levels(cfg.adversarial, cfg.real_label)
@@ -217,7 +225,7 @@ def chance_levels(cfg: Any) -> ChanceLevels | None:
 
 @cache
 def _chance_levels(adversarial: str, real_label: float) -> ChanceLevels:
-    """Found on a grid of logits: at chance the discriminator gives real and fake the same one, the best for it."""
+    """Find the levels on a grid of logits: at chance the discriminator gives real and fake the same logit, the best for it."""
     cost = ADVERSARIAL[adversarial]
     d = torch.func.vmap(
         partial(cost.discriminator_loss, target=real_label)

@@ -1,14 +1,16 @@
-"""What the numbers of the sentinels mean: their limits, and what is said and advised beyond them. Without torch."""
+"""Health rules: the limits of the health checks' scalars, and the warning and advice beyond them. Imports no torch."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from translate.config import TrainConfig
+from translate.text import flag_name
 
 MIN_PROGRESS = 0.1
-"""Share of the plan before which nothing trips: an untrained generator's outputs are grey, alike, and as often negatives of
-their inputs as not."""
+"""Share of the plan before which nothing warns: the outputs of an untrained generator are grey, alike, and as often negatives
+of their inputs as not."""
 
 MIN_IMAGES = 1000
-"""Images before which nothing trips either, however short the plan: pix2pix's outputs have passed 0.05 of the variety of real
+"""Images before which nothing warns either, however short the plan: pix2pix's outputs have passed 0.05 of the variety of real
 images after 250, 0.2 after 500 (measured on datasets/earth_map)."""
 
 INVERTED = -0.3
@@ -16,21 +18,21 @@ INVERTED = -0.3
 over four pairs of unrelated satellite photographs has a standard deviation of 0.15 (measured on datasets/): this is two."""
 
 COPIED = 2.0
-"""Mean difference, in levels of 255, below which an output is its input. Saving a photograph as JPEG changes it as much: by 1.2
-to 1.6 levels at quality 90, by 2.7 to 3.3 at 75 (measured on datasets/)."""
+"""Mean difference, in levels of 255, below which an output is a copy of its input. Saving a photograph as JPEG
+changes it as much: by 1.2 to 1.6 levels at quality 90, by 2.7 to 3.3 at 75 (measured on datasets/)."""
 
 COPIED_SHARE = 0.25
-"""Where the truth is known: the output is a copy if it is this many times nearer to the input than to the truth."""
+"""Share of the distance to the truth, where that is known, below which the distance to the input makes an output a copy."""
 
 COLLAPSED = 0.05
-"""`variety` below which outputs are all one image. Differences are then a fifth of the usual size; those of photographs of 64
-pixels that are blurred to 2×2 blocks still have 0.4 (measured on datasets/)."""
+"""`variety` below which all outputs count as one image. Differences are then a fifth of the usual size; those of photographs
+of 64 pixels that are blurred to 2×2 blocks still have 0.4 (measured on datasets/)."""
 
 HIDDEN = 2.0
-"""`hidden` above which the way back reads what nobody sees. At most 1 where it passes noise on no larger than it came."""
+"""`hidden` above which the cycle reads an invisible signal. At most 1 where it does not amplify noise."""
 
 SATURATED = 0.95
-"""Gap above which the discriminator has nothing left to learn, and its slope nothing left to teach (Arjovsky and Bottou,
+"""Lead above which the discriminator has nothing left to learn, and its gradient nothing left to teach (Arjovsky and Bottou,
 "Towards Principled Methods for Training GANs", 2017, sec. 2)."""
 
 ScalarKey = tuple[str, str]
@@ -39,18 +41,19 @@ ScalarKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Limit:
-    """A bound that a healthy number does not pass."""
+    """Bound of a scalar of a healthy training."""
 
     side: str
-    """Of the bound that is trouble: "below" or "above"."""
+    """Side of the bound that is a problem: "below" or "above"."""
     bound: float
 
     def is_exceeded(self, value: float) -> bool:
+        """Return True if the value lies on the wrong side."""
         return value < self.bound if self.side == "below" else value > self.bound
 
 
 def limit_for(kind: str, error: float | None = None) -> Limit | None:
-    """The limit of a kind of number; None where there is none. `error`: distance to the truth, where that is known."""
+    """Return the limit of a kind of scalar; None without. `error`: distance to the truth, where that is known."""
     match kind:
         case "inversion":
             return Limit("below", INVERTED)
@@ -67,33 +70,36 @@ def limit_for(kind: str, error: float | None = None) -> Limit | None:
 
 
 def is_settled(images: int, progress: float) -> bool:
-    """Whether a training is far enough for its numbers to mean something."""
+    """Return True if a training has come far enough for its scalars to mean something."""
     return progress >= MIN_PROGRESS and images >= MIN_IMAGES
 
 
 @dataclass(frozen=True)
 class HealthRule:
-    """What is said when a scalar trips, and which settings may mend it: (name, one of CHANGES or a value)."""
+    """Warning for a scalar beyond its limit, and the settings that may fix it."""
 
     message: str
+    """Template with {domain}, {of_domain}, {origin} and {value}."""
     action: str
+    """RESTART_WITH or RESUME_WITH."""
     remedies: tuple[tuple[str, str], ...]
+    """(name of a setting, one of CHANGES or a value)."""
 
 
 CHANGES = ("another", "a smaller", "a larger")
 RESTART_WITH = "start again with"
 CYCLE_WEIGHTS = ("lambda_cycle", "lambda_a", "lambda_b", "default_rate")
-"""What methods call the weight of coming back to where one started."""
-RESUME_WITH = "stop and go on (translate resume) with"
+"""Names that methods give to the weight of the cycle consistency loss."""
+RESUME_WITH = "stop, and resume (translate resume) with"
 
-HEALTH_RULES: dict[str, HealthRule] = {
+HEALTH_RULES: dict[str, HealthRule] = {  # kind of scalar → its rule
     "inversion": HealthRule(
-        "images made for domain {domain} look like negatives of {origin} (correlation {value:.2f})",
+        "images translated to domain {domain} look like negatives of {origin} (correlation {value:.2f})",
         RESTART_WITH,
         (("seed", "another"), ("lambda_identity", "a larger"), ("lambda_l1", "a larger")),
     ),
     "change": HealthRule(
-        "images made for domain {domain} are copies of their inputs (mean difference {value:.1f} of 255)",
+        "images translated to domain {domain} are copies of their inputs (mean difference {value:.1f} of 255)",
         RESUME_WITH,
         (
             ("lambda_identity", "a smaller"),
@@ -103,45 +109,46 @@ HEALTH_RULES: dict[str, HealthRule] = {
         ),
     ),
     "variety": HealthRule(
-        "images made for domain {domain} are nearly all the same ({value:.1%} of the variance of real ones)",
+        "images translated to domain {domain} are nearly all the same ({value:.1%} of the variance of real ones)",
         RESTART_WITH,
         (("seed", "another"), ("lr", "a smaller"), ("pool_size", "a larger")),
     ),
     "hidden": HealthRule(
-        "the way from {domain} and back lives from a signal that nobody sees in the image between: faint noise there makes it "
-        "{value:.1f} times worse than it may",
+        "the cycle from domain {domain} and back depends on an invisible signal in the intermediate image: faint noise there "
+        "makes the reconstruction {value:.1f} times worse than the noise itself can",
         RESUME_WITH,
         tuple((name, "a smaller") for name in CYCLE_WEIGHTS),
     ),
     "d_gap": HealthRule(
-        "the discriminator{of_domain} tells real from made images without fail ({value:.1%}) and teaches nothing any more",
+        "the discriminator{of_domain} never mistakes a generated image for a real one ({value:.1%}), so the generator learns "
+        "nothing from it",
         RESUME_WITH,
         (("diffaugment", "color,translation,cutout"), ("lr", "a smaller")),
     ),
 }
 
 
-def warning_line(key: ScalarKey, value: float, settings: Any, truth: bool) -> str:
-    """What is wrong, in one line, and which of the settings (an object with them as attributes) may mend it.
+def warning_line(key: ScalarKey, value: float, cfg: TrainConfig, truth: bool) -> str:
+    """Return a warning in one line, with the settings that may fix the problem.
 
-    `truth`: whether the data show what each output should be.
+    `truth`: the true output of each image is known.
     """
     kind, domain = key
-    sign = HEALTH_RULES[kind]
+    rule = HEALTH_RULES[kind]
     words = {
         "origin": "the true ones" if truth else "their inputs",
         "of_domain": f" of domain {domain}" if domain else "",
     }
-    flags = remedy_flags(sign, settings)
-    advice = f"; {sign.action} {' or '.join(flags)}" if flags else ""
-    return f"warning: {sign.message.format(domain=domain, value=value, **words)}{advice}"
+    flags = remedy_flags(rule, cfg)
+    advice = f"; {rule.action} {' or '.join(flags)}" if flags else ""
+    return f"warning: {rule.message.format(domain=domain, value=value, **words)}{advice}"
 
 
-def remedy_flags(sign: HealthRule, settings: Any) -> list[str]:
-    """The flags that may mend it, as far as the method has them and they can be changed that way."""
+def remedy_flags(rule: HealthRule, cfg: TrainConfig) -> list[str]:
+    """Return the flags that may fix the problem, as far as the method has them and they can be changed that way."""
     flags = []
-    for name, change in sign.remedies:
-        now, flag = getattr(settings, name, None), "--" + name.replace("_", "-")
+    for name, change in rule.remedies:
+        now, flag = getattr(cfg, name, None), flag_name(name)
         if now is None or now == change or (change == "a smaller" and now == 0):
             continue
         flags.append(f"{change} {flag} (now {now})" if change in CHANGES else f"{flag} {change}")

@@ -1,6 +1,6 @@
 """The exact wording of messages: messages.txt has commands, their exit codes and all that they print.
 
-After a change of wording, `UPDATE_MESSAGES=1 uv run pytest -n 0 tests/cli/test_messages.py` writes the file anew; read its
+After a change of wording, `UPDATE_MESSAGES=1 uv run pytest -n 0 tests/cli/test_app_messages.py` writes the file anew; read its
 difference as a user would. Other tests match the exception or the exit code, and the thing that a message names.
 """
 
@@ -39,7 +39,7 @@ def read_golden() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def answers() -> Iterator[dict[str, str]]:
-    """What the commands print, which is written to the golden file if that is asked for."""
+    """Command → its output; written to the golden file if UPDATE_MESSAGES is set."""
     printed: dict[str, str] = {}
     yield printed
     if os.environ.get("UPDATE_MESSAGES"):

@@ -1,4 +1,4 @@
-"""Labels in batches: of the image that is really shown, the same from every tier."""
+"""Labels in batches: those of the images that are really shown, the same from every tier."""
 
 from itertools import islice
 

@@ -1,0 +1,89 @@
+"""Training session: its phases, what they check before the folder is touched, and when nothing is left to train."""
+
+from dataclasses import replace
+
+import pytest
+
+from translate import atomic
+from translate.api.session import TrainingSession
+from translate.config import resolve
+from translate.errors import BusyError, UsageError
+from translate.methods import METHODS
+from translate.run_folder import CONFIG_FILE, MODEL, list_checkpoints
+
+CYCLEGAN = METHODS["cyclegan"]
+SMALL = {
+    "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "generator": "resnet_3blocks", "device": "cpu",
+    "watch": False, "images": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def session(unpaired_root, tmp_path):
+    """A function that makes the session of a run of two images, and the lines that it says."""
+
+    def make(**settings):
+        cfg = CYCLEGAN.resolve_config(resolve(CYCLEGAN.Config, ("test", {**SMALL, **settings})))
+        lines: list[str] = []
+        return TrainingSession(CYCLEGAN, cfg, unpaired_root, tmp_path / "run", lines.append), lines
+
+    return make
+
+
+def test_a_run_leaves_its_record_a_checkpoint_and_a_model(session, tmp_path):
+    run, lines = session()
+    assert run.run() == 2
+    assert {CONFIG_FILE, MODEL} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert [path.name for path in list_checkpoints(tmp_path / "run")] == ["state-2.ckpt"]
+    assert lines[-1].startswith("trained on 2 images")
+
+
+def test_a_finished_run_builds_no_networks_and_changes_nothing(session, tmp_path):
+    session()[0].run()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    run, lines = session()
+    assert run.run() == 2
+    assert not hasattr(run, "engine")
+    assert "finished after 2 images" in lines[-1]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_a_longer_plan_resumes(session):
+    session()[0].run()
+    run, lines = session(images=4)
+    assert run.run() == 4
+    assert any("resuming after 2 images" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"background": "no colour"}, "--background"),
+        ({"decoder": "nvjpeg"}, "--decoder"),
+        ({"range_a": "2:1"}, "range '2:1'"),
+        ({"augment": "nothing"}, "--augment"),
+        ({"images": None, "epochs": 0, "decay_epochs": 0}, "--epochs"),
+        ({"auto_batch": True, "norm": "batch"}, "--auto-batch"),
+        ({"hold_out": 0.0, "evaluate_every": 1, "evaluate_metrics": "beauty"}, "beauty"),
+    ],
+)
+def test_wrong_settings_leave_no_folder(session, tmp_path, settings, named):
+    with pytest.raises(UsageError, match=named):
+        session(**settings)[0].run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_another_run_holds_is_left_alone(session, tmp_path):
+    (tmp_path / "run").mkdir()
+    with atomic.lock_folder(tmp_path / "run", "wait"), pytest.raises(BusyError):
+        session()[0].run()
+
+
+@pytest.mark.parametrize(("before", "given", "now"), [(4, 1, 4), (4, 8, 8), (3, 2, 2)])
+def test_automatic_batches_are_split_at_least_as_far_as_before(session, before, given, now):
+    """A number of micro-batches that does not divide the batch is not taken over."""
+    run, _ = session(batch_size=8, auto_batch=True, accumulate=given)
+    run.state = {"accumulate": before}
+    assert run.accumulate == now
+    run.cfg = replace(run.cfg, auto_batch=False)
+    assert run.accumulate == given

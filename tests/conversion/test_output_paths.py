@@ -1,0 +1,138 @@
+"""Names of outputs: each input has its own, whatever is converted when."""
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from translate.conversion import output_paths as names_of
+from translate.conversion.job import ConversionResult
+
+from .output_folder import last, save, tree
+
+Draw = Callable[..., np.ndarray]
+Convert = Callable[..., ConversionResult]
+
+
+STEMS = ["a", "a.png", "a.bmp", "a.bmp.png", "a.jpg", "b", "a.png/x", "a.png/a"]
+LISTING = st.sets(
+    st.builds("{}.{}".format, st.sampled_from(STEMS), st.sampled_from(["png", "jpg", "bmp", "eps", "JPG"])), min_size=1
+)
+
+
+FORMAT = st.sampled_from(["keep", "png", "jpg", "jpeg"])
+
+
+def names(inputs: list[str], fmt: str, kept: dict[str, str] | None = None) -> dict[str, str]:
+    return {item.input: item.output for item in names_of.plan_outputs(sorted(inputs), fmt, kept or {})}
+
+
+@pytest.mark.parametrize(("fmt", "expected"), [
+    ("png", {"a.jpg": "a.png"}),
+    ("png", {"a.JPG": "a.png", "b.Png": "b.png", "c.d.jpg": "c.d.png"}),
+    ("png", {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "sub/a.jpg": "sub/a.png"}),
+    ("png", {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "sub/a.jpg": "sub/a.png", "a.jpg.png": "a.jpg.png.png"}),
+    ("png", {"a.eps": "a.eps.png", "a.jpg": "a.jpg.png"}),
+    ("jpg", {"a.jpeg": "a.jpeg.jpg", "a.jpg": "a.jpg.jpg", "a.JPG": "a.JPG.jpg"}),
+    ("keep", {"a.jpg": "a.jpg", "a.png": "a.png", "a.JPG": "a.JPG", "a.tif": "a.tif", "a.tiff": "a.tiff"}),
+    ("keep", {"a.bmp": "a.bmp.png", "a.png": "a.png", "a.ppm": "a.ppm.png"}),
+    ("keep", {"a.bmp": "a.png", "b.npy": "b.npy"}),
+])  # fmt: skip
+def test_inputs_that_would_share_a_name_keep_their_extension(fmt: str, expected: dict[str, str]) -> None:
+    assert names(list(expected), fmt) == expected
+
+
+def folders(names: Iterable[str]) -> set[str]:
+    return {parent.as_posix() for name in names for parent in Path(name).parents}
+
+
+def possible(inputs: set[str]) -> set[str]:
+    """A listing without files that are called like a folder of others."""
+    return inputs - folders(inputs)
+
+
+@settings(deadline=None)
+@given(inputs=LISTING, fmt=FORMAT)
+def test_every_input_has_an_output_of_its_own(inputs: set[str], fmt: str) -> None:
+    inputs = possible(inputs)
+    outputs = names(list(inputs), fmt)
+    assert outputs.keys() == inputs
+    assert len(set(outputs.values())) == len(inputs)
+    assert not folders(outputs.values()) & set(outputs.values())  # a name cannot be a file and a folder
+    done = dict(sorted(outputs.items())[::2])
+    assert names(list(inputs), fmt, done) == outputs  # stopped half-way, a run goes on as if it had not been
+
+
+@settings(deadline=None)
+@given(before=LISTING, more=LISTING, fmt=FORMAT)
+def test_what_is_done_keeps_its_name_and_nobody_else_gets_it(before: set[str], more: set[str], fmt: str) -> None:
+    more = possible(before | more)
+    before = before & more
+    kept = names(list(before), fmt)
+    outputs = names(list(more), fmt, kept)
+    assert {name: outputs[name] for name in before} == kept
+    assert len(set(outputs.values())) == len(outputs)
+    assert names(list(more), fmt, outputs) == outputs
+
+
+def test_a_clash_is_decided_over_the_whole_listing(convert: Convert, draw: Draw, tmp_path: Path) -> None:
+    for seed, name in enumerate(("a.jpg", "a.png", "b.png", "sub/a.jpg")):
+        save(tmp_path / "in" / name, draw(seed))
+    convert(tmp_path / "in", tmp_path / "whole", format="png")
+    assert tree(tmp_path / "whole").keys() == {"a.jpg.png", "a.png.png", "b.png", "sub/a.png"}
+    for _ in range(4):
+        assert convert(tmp_path / "in", tmp_path / "parts", format="png", limit=1).done == 1
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+
+
+def test_a_new_input_does_not_take_the_name_of_an_older_one(convert: Convert, draw: Draw, tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.bmp", draw(1))
+    convert(tmp_path / "in", tmp_path / "out")
+    first = tree(tmp_path / "out")
+    save(tmp_path / "in" / "a.png", draw(2))
+    result = convert(tmp_path / "in", tmp_path / "out")
+    assert (result.done, result.skipped, result.failures) == (1, 1, {})
+    assert tree(tmp_path / "out").items() > first.items()
+    assert convert(tmp_path / "in", tmp_path / "out").skipped == 2
+
+
+def test_a_folder_that_is_called_like_an_image(convert: Convert, draw: Draw, tmp_path: Path) -> None:
+    for seed, name in enumerate(("x.bmp", "x.png/y.png", "z.png")):
+        save(tmp_path / "in" / name, draw(seed))
+    result = convert(tmp_path / "in", tmp_path / "out")
+    assert (result.done, result.failures) == (3, {})
+    assert {"x.png/y.png", "z.png"} < tree(tmp_path / "out").keys()
+
+
+def test_a_file_in_the_way_of_a_folder_fails_that_image_only(convert: Convert, draw: Draw, tmp_path: Path) -> None:
+    for seed, name in enumerate(("a.png", "sub/b.png", "z.png")):
+        save(tmp_path / "in" / name, draw(seed))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").write_bytes(b"mine")
+    result = convert(tmp_path / "in", tmp_path / "out")
+    assert result.failures.keys() == {"sub/b.png"}
+    assert tree(tmp_path / "out").keys() == {"a.png", "sub", "z.png"}
+
+
+@pytest.mark.parametrize("name", ["ü ñ 猫.png", "-rf.png", "new\nline.png", "\x1b[31mred.png", "%s{}.png", b"\xff.png"])
+def test_strange_names(convert: Convert, draw: Draw, tmp_path: Path, name: str | bytes) -> None:
+    name = os.fsdecode(name)
+    save(tmp_path / "in" / "x.png", draw(8)).rename(tmp_path / "in" / name)
+    assert convert(tmp_path / "in", tmp_path / "out").done == 1
+    assert list(tree(tmp_path / "out")) == [name]
+    assert convert(tmp_path / "in", tmp_path / "out").skipped == 1
+
+
+def test_a_name_that_grows_too_long_fails_alone(convert: Convert, draw: Draw, tmp_path: Path) -> None:
+    long = "n" * 249
+    for seed, name in enumerate((f"{long}.jpg", f"{long}.png", "short.png")):
+        save(tmp_path / "in" / name, draw(seed))
+    result = convert(tmp_path / "in", tmp_path / "out", format="png")
+    assert result.failures == dict.fromkeys((f"{long}.jpg", f"{long}.png"), os.strerror(errno.ENAMETOOLONG))
+    assert list(tree(tmp_path / "out")) == ["short.png"]
+    assert {line["status"] for name, line in last(tmp_path / "out").items() if name != "short.png"} == {"failed"}

@@ -1,0 +1,89 @@
+"""Files that a conversion does not overwrite: inputs, and files that it has not written."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from translate.conversion.job import ConversionResult
+from translate.errors import UsageError
+
+from .output_folder import lines, save, tree
+
+Draw = Callable[..., np.ndarray]
+Convert = Callable[..., ConversionResult]
+
+
+def test_an_output_of_somebody_else_is_left_alone(convert: Convert, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1.png").write_bytes(b"mine")
+    for _ in range(2):
+        result = convert(source, tmp_path / "out")
+        assert result.failures.keys() == {"1.png"}
+        assert result.failures["1.png"].startswith("exists")
+        assert (tmp_path / "out" / "1.png").read_bytes() == b"mine"
+    assert (result.done, result.skipped) == (0, 4)
+    assert convert(source, tmp_path / "out", overwrite=True).done == 5
+    assert convert(source, tmp_path / "out").skipped == 5
+
+
+def test_overwrite_makes_all_anew(convert: Convert, source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "out")
+    good = tree(tmp_path / "out")
+    result = convert(source, tmp_path / "out", overwrite=True)
+    assert (result.done, result.skipped) == (5, 0)
+    assert tree(tmp_path / "out") == good
+    assert len(lines(tmp_path / "out")) == 10
+
+
+@pytest.mark.parametrize("kind", ["the same", "a link", "by another way"])
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}, {"format": "webp"}, {"dry_run": True}], ids=str)
+def test_the_input_folder_is_no_output_folder(
+    convert: Convert, source: Path, tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    (tmp_path / "link").symlink_to(source)
+    output = {"the same": source, "a link": tmp_path / "link"}.get(kind, source / "deep" / "..")
+    before = tree(source)
+    with pytest.raises(UsageError):
+        convert(source, output, **options)
+    assert tree(source) == before
+
+
+@pytest.mark.parametrize("kind", ["the same", "a link", "a hard link"])
+def test_the_input_file_is_no_output_file(convert: Convert, source: Path, tmp_path: Path, kind: str) -> None:
+    path = source / "1.png"
+    output = {"the same": path}.get(kind, tmp_path / "x.png")
+    if kind == "a link":
+        output.symlink_to(path)
+    elif kind == "a hard link":
+        os.link(path, output)
+    before = path.read_bytes()
+    try:
+        convert(path, output, overwrite=True)
+    except UsageError:
+        assert kind != "a hard link"
+    assert path.read_bytes() == before
+
+
+def test_links_from_the_output_into_the_input_lead_nowhere(convert: Convert, source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "deep").mkdir(parents=True)
+    (out / "1.png").symlink_to(source / "1.png")
+    os.link(source / "2.jpg", out / "2.jpg")
+    (out / "deep" / "er").symlink_to(source / "deep" / "er")
+    assert convert(source, out).failures.keys() == {"1.png", "2.jpg", "deep/er/3.webp"}
+    convert(source, out, overwrite=True)
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_linked_folder_in_the_output_replaces_no_input(
+    convert: Convert, draw: Draw, tmp_path: Path, limit: int | None
+) -> None:
+    for seed, name in enumerate(("a/x.png", "b/x.png")):
+        save(tmp_path / "in" / name, draw(seed))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").symlink_to(tmp_path / "in" / "b")
+    assert "a/x.png" in convert(tmp_path / "in", tmp_path / "out", overwrite=True, limit=limit).failures

@@ -1,0 +1,100 @@
+"""pix2pix: a step by hand, the pairs that its discriminator sees, and its recipe."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from translate import config, keyed_random
+from translate.errors import UsageError
+from translate.methods.base import Clock
+from translate.methods.pix2pix import Pix2Pix, Pix2PixConfig
+
+from ..helpers import SIZE, small_config
+
+START = Clock(images=0, step=0, epoch=0, progress=0.0)
+
+
+def method_of(**flags):
+    """Return a small pix2pix in float64, without what would make two passes differ."""
+    flags = {"norm": "instance", "dropout": False, "generator": "unet_32", **flags}
+    return Pix2Pix(small_config("pix2pix", **flags)).double()
+
+
+def batch_of(count=2):
+    key = keyed_random.image_keys(3, torch.arange(count))
+    images = {side: keyed_random.uniform(key, side, 3, SIZE, SIZE).double() * 2 - 1 for side in "ab"}
+    return {**images, "key": key}
+
+
+def test_a_step_by_hand():
+    """eq. 1 and 4: cross-entropy of pairs, halved for the discriminator, and 100 times the L1 distance."""
+    method, batch = method_of(), batch_of()
+    a, b = batch["a"], batch["b"]
+    (first, d_losses), (second, g_losses) = method.step(batch, START)
+    fake = method.g(a)
+    on_real, on_fake = (method.d(torch.cat([a, image], 1)) for image in (b, fake))
+    assert (first, second) == ("d", "g")
+    expected = 0.5 * (F.softplus(-on_real).mean() + F.softplus(on_fake).mean())
+    torch.testing.assert_close(d_losses["adv"], expected)
+    torch.testing.assert_close(g_losses["adv"], F.softplus(-on_fake).mean())
+    torch.testing.assert_close(g_losses["l1"], 100 * (fake - b).abs().mean())
+    assert (set(d_losses), set(g_losses)) == ({"adv"}, {"adv", "l1"})
+
+
+def test_the_discriminators_loss_does_not_reach_the_generator():
+    method = method_of()
+    _, losses = next(method.step(batch_of(), START))
+    losses["adv"].backward()
+    assert all(p.grad is None for p in method.g.parameters())
+    assert any(p.grad.abs().max() > 0 for p in method.d.parameters())
+
+
+def test_a_gradient_penalty_is_of_the_pair():
+    method, batch = method_of(adversarial="wgan-gp"), batch_of()
+    _, losses = next(method.step(batch, START))
+    fake = method.g(batch["a"]).detach()
+    pairs = [torch.cat([batch["a"], image], 1) for image in (batch["b"], fake)]
+    torch.testing.assert_close(
+        losses["penalty"], method.adversarial_loss.penalty(method.d.forward, *pairs, batch["key"])
+    )
+
+
+def test_augmentation_moves_both_images_of_a_pair_and_leaves_the_inputs_colours():
+    batch = batch_of()
+    plain = torch.cat([batch["a"], batch["b"]], 1)
+    coloured = method_of(diffaugment="color").pair(batch, batch["b"], "real")
+    assert torch.equal(coloured[:, :3], plain[:, :3])
+    assert not torch.equal(coloured[:, 3:], plain[:, 3:])
+    cut = method_of(diffaugment="cutout").pair(batch, batch["b"], "real")
+    assert torch.equal((cut == 0).all(1), (cut[:, :3] == 0).all(1))
+    assert (cut == 0).any()
+
+
+def test_the_grid_shows_input_output_and_truth():
+    method, batch = method_of().eval(), batch_of()
+    columns = method.preview(batch)
+    assert list(columns) == ["input", "output", "truth"]
+    assert torch.equal(columns["output"], method.translate(batch["a"], "b", batch["key"]))
+
+
+def test_the_discriminator_is_monitored_on_real_and_fake_pairs():
+    method, batch = method_of().eval(), batch_of()
+    outputs = method.discriminator_outputs(batch)
+    assert torch.equal(outputs["real"], method.d(torch.cat([batch["a"], batch["b"]], 1)))
+    assert outputs.keys() == {"real", "fake"}
+
+
+def test_the_default_recipe_is_the_references():
+    cfg = Pix2Pix.resolve_config(Pix2PixConfig())
+    assert (cfg.generator, cfg.discriminator, cfg.norm, cfg.dropout) == ("unet_256", "basic", "batch", True)
+    assert (cfg.adversarial, cfg.lambda_l1, cfg.lr, cfg.batch_size) == ("non-saturating", 100, 2e-4, 1)
+    assert (cfg.epochs, cfg.decay_epochs, cfg.crop_size, cfg.default_load_size) == (100, 100, 256, 286)
+    method = Pix2Pix.on_meta(cfg)
+    assert {name: update.networks for name, update in method.updates.items()} == {"d": ("d",), "g": ("g",)}
+    assert {tuple(update.options["betas"]) for update in method.updates.values()} == {(0.5, 0.999)}
+
+
+@pytest.mark.parametrize("crop", [33, 250])
+def test_a_crop_that_no_u_net_takes_is_refused(crop):
+    with pytest.raises(UsageError, match=f"--crop-size {crop}.*--crop-size"):
+        Pix2Pix.resolve_config(config.resolve(Pix2PixConfig, ("test", {"crop_size": crop})))
