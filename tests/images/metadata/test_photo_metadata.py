@@ -14,8 +14,8 @@ from PIL import ExifTags, Image, ImageOps
 from translate import images
 from translate.images import Metadata, Picture, encode, supported_by
 from translate.images.metadata.icc import srgb_profile
-from translate.images.metadata.photo_metadata import apply_orientation
 from translate.images.metadata.png_chunks import HEADER_END, make_chunk
+from translate.images.orientation import apply_orientation
 
 from .. import photos
 
