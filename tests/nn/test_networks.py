@@ -11,7 +11,7 @@ from translate.nn.blocks import Dropout
 from translate.nn.init import normal_
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
-from ...helpers import on_meta, random_tensor, small_generator
+from ..helpers import on_meta, random_tensor, small_generator
 
 NORMS = ["batch", "instance", "none"]
 SMALL = ["resnet_3blocks", "unet_16"]
