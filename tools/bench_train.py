@@ -93,7 +93,8 @@ class Ours:
         self.engine = Engine(
             cls(cfg), Schedule(10**6, 1, 0), seed=0, device=device, precision=precision, batch_size=cfg.batch_size,
             channels_last=use_channels_last(case.channels_last, device, precision), compiled=case.compile,
-            fixed_size=True, runner=cuda_graphs.build_runner(case.graph, device, precision, say=lambda line: print(line, file=sys.stderr)),
+            fixed_size=True,
+            runner=cuda_graphs.build_runner(case.graph, device, precision, lambda line: print(line, file=sys.stderr)),
         )  # fmt: skip
         self.optimizers = self.engine.optimizers
 

@@ -24,7 +24,7 @@ SAMPLES = "samples"
 STATS_FILE = "stats.jsonl"
 """One JSON object for each log point."""
 METRICS_FILE = "metrics.json"
-"""Results of the last evaluation, in a run folder; of a validation, in its model folder."""
+"""Results of the last evaluation, in a run folder; results of a validation, in a model folder."""
 EVENT_FILES = "events.out.tfevents.*"
 """Pattern of the TensorBoard files."""
 

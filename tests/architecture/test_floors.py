@@ -1,4 +1,4 @@
-"""The structure of the package: imports go downwards only, siblings do not know each other, names are unique, files stay small."""
+"""The structure of the package: imports go downwards only, names are unique, files stay small, and tests mirror the tree."""
 
 import ast
 import re

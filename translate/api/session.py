@@ -63,7 +63,7 @@ class TrainingSession:
     split: Split = field(init=False)
     """The training images."""
     evaluator: ValidationEvaluator | None = field(init=False)
-    """Of the first process; None without validation."""
+    """Metrics of the validation, in the first process; None without validation."""
     schedule: Schedule = field(init=False)
     initial_weights: dict[str, Weights] = field(init=False)
     """Weights by network that a new run starts from instead of random ones."""
@@ -72,9 +72,9 @@ class TrainingSession:
     method: Method = field(init=False)
     engine: Engine = field(init=False)
     fingerprint: str = field(init=False)
-    """Of the training images and what is done to them."""
+    """Digest of the list of training images and of the recipe of albumentations."""
     environment: dict[str, str | int | bool] = field(init=False)
-    """What the last bits of the weights depend on, such as the device."""
+    """Versions, device and threads: the last bits of the weights depend on them."""
     loader: Loader = field(init=False)
     later: training_data.LaterLoader | None = field(init=False)
     sample: Batch = field(init=False)
