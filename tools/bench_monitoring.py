@@ -43,7 +43,7 @@ def main() -> None:
     batch = {domain: picture(1, shape, engine) for domain in "ab"}
     with tempfile.TemporaryDirectory() as folder:
         found: dict[str, list[float]] = {}
-        parts = dict(looks(engine, sample, Log(Path(folder), 0, lambda line: None)))
+        parts = dict(monitoring_parts(engine, sample, Log(Path(folder), 0, lambda line: None)))
         for _ in range(options.rounds + 1):  # the first one warms up
             for name, part in {"step": lambda: engine.step([batch]), **parts}.items():
                 found.setdefault(name, []).append(seconds(part, device))
@@ -77,8 +77,10 @@ def picture(count: int, shape: tuple[int, ...], engine: Engine) -> torch.Tensor:
     return ((coarse + grain).clamp(0, 1) * 2 - 1).to(engine.device, engine.precision.weights)
 
 
-def looks(engine: Engine, sample: dict[str, torch.Tensor], log: Log) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is done beside the steps."""
+def monitoring_parts(
+    engine: Engine, sample: dict[str, torch.Tensor], log: Log
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield the parts of monitoring that are done beside the steps."""
     means, sentinels, judge = ScalarMeans(), HealthMonitor(sample), DiscriminatorOutputMonitor(sample)
 
     def point() -> None:
