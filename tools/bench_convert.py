@@ -43,7 +43,7 @@ from translate.trained.translator import Translator
 class ConversionRow:
     title: str
     pixels: int
-    """Of a side."""
+    """Pixels of a side."""
     images: int
     blocks: int
     """0: no network."""

@@ -1,4 +1,4 @@
-"""How time and memory grow: fitted slopes of a training step, of conversion and of the loaders, over their sizes.
+"""Growth of time and memory: fitted slopes of a training step, of conversion and of the loaders, over their sizes.
 
     uv run python tools/bench_growth.py [--cases step,files,image,loader] [--quick] [--json FILE]
 
@@ -46,12 +46,12 @@ from translate.training.schedule import Schedule
 CPU = torch.device("cpu")
 FORK = multiprocessing.get_context("fork")
 WIDTH = 16
-"""Of the networks that train, where it is not what grows."""
+"""Width of the networks that train, where it is not what grows."""
 
 
 @dataclass(frozen=True)
 class GrowthCase:
-    """What grows, in which sizes, and what is measured at each."""
+    """Quantity that grows, its sizes, and the measurement at each."""
 
     name: str
     unit: str
@@ -61,16 +61,16 @@ class GrowthCase:
     row of that size."""
     rounds: int = 5
     against: str = ""
-    """What else seconds are fitted against, a key of what `start` yields."""
+    """Other quantity that seconds are fitted against, a key of what `start` yields."""
     grows: Callable[[int], float] = float
-    """What the slope is taken against, of a size."""
+    """Return the quantity of a size that the slope is taken against."""
 
 
 # A training step.
 
 
 def steps(method, **flags):
-    """Of the engine, on random images."""
+    """Measure steps of the engine on random images."""
     cls = METHODS[method]
     small = {"generator": "resnet_6blocks", "g_width": WIDTH, "d_width": WIDTH, "load_size": flags["crop_size"]}
     cfg = cls.resolve_config(config.resolve(cls.Config, ("growth", small | flags)))
@@ -137,7 +137,7 @@ def links(folder, count, files=8, side=16):
 
 
 def conversions(count, again):
-    """Of a folder of that many files; `again`: once all is done, so that nothing is left to do."""
+    """Measure the conversion of a folder of that many files; `again`: once more, when nothing is left to do."""
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         source, translator = links(place / "in", count), models.load(untrained(place / "model"), device="cpu")
@@ -151,7 +151,7 @@ def conversions(count, again):
 
 
 def enlargements(side, tile):
-    """Of one image."""
+    """Measure the conversion of one image."""
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         source, translator = picture(place / "a.jpg", side), models.load(untrained(place / "model"), device="cpu")

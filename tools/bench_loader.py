@@ -195,7 +195,7 @@ def peak(pid):
 
 
 def memory(variant, split, device):
-    """Of a loader in a process of its own: MiB above what the imports took, and of its largest worker."""
+    """Measure a loader in a process of its own: MiB above what the imports took, and of its largest worker."""
     asked = json.dumps({"variant": asdict(variant), "root": str(split.a[0].path.parents[1]), "device": str(device)})
     done = subprocess.run([sys.executable, __file__, "--memory", asked], capture_output=True, text=True, check=True)
     return [size for size in json.loads(done.stdout.splitlines()[-1]) if size]

@@ -1,4 +1,4 @@
-"""What watching a training costs: log points, sample grids, sentinels and the judge's look, beside the steps they watch.
+"""Cost of monitoring a training: log points, sample grids, sentinels and the monitor of discriminator outputs.
 
     uv run python tools/bench_monitoring.py [--method cyclegan] [--size 256] [--width 16] [--rounds 5] [--device cpu]
 

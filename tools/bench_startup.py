@@ -1,4 +1,4 @@
-"""How long commands take from start to end, each in a process of its own, beside what `import torch` alone takes.
+"""Time of commands from start to end, each in a process of its own, beside that of `import torch` alone.
 
     uv run python tools/bench_startup.py [--rounds 7] [--no-bytecode] [--json FILE]
 
@@ -52,7 +52,7 @@ def environment(folder, bytecode):
 
 
 def seconds(words, env):
-    """Of the clock and of the processor."""
+    """Seconds of the clock and of the processor."""
     before, started = os.times(), time.perf_counter()
     subprocess.run(words, env=env, cwd=CHECKOUT, check=True, capture_output=True)
     elapsed, after = time.perf_counter() - started, os.times()

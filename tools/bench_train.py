@@ -180,7 +180,7 @@ def first_step(trainer, batch):
 
 
 def difference(got, expected):
-    """Of gradients: ‖got − expected‖ / ‖expected‖ over all weights of each update."""
+    """Relative error of gradients: ‖got − expected‖ / ‖expected‖ over all weights of each update."""
     found = {}
     for update in "gd":
         keys = [key for key in expected if key.startswith(update)]

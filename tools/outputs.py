@@ -41,7 +41,7 @@ def without(values: Values, *patterns: str) -> Values:
 
 
 def weights(place: Path) -> Values:
-    """Of model folders, and of the reference's files."""
+    """Return the weights of model folders and of the reference's files."""
     found: Values = {}
     for path in sorted(place.rglob("*.safetensors")):
         found |= {f"{path.relative_to(place)}: {key}": tensor for key, tensor in load_file(path).items()}
@@ -51,7 +51,7 @@ def weights(place: Path) -> Values:
 
 
 def state(place: Path) -> Values:
-    """Of the checkpoints: after a line with their hash comes what torch saved."""
+    """Return the tensors of checkpoints, in which a line with the hash precedes what torch saved."""
     found: Values = {}
     for path in sorted(place.glob("state-*.ckpt")):
         data = path.read_bytes()
@@ -140,11 +140,11 @@ def plain(value: Any) -> Any:
 
 ASPECTS = {"weights": weights, "state": state, "losses": losses, "TensorBoard": events, "settings": settings,
            "metrics": metrics, "pictures": pictures, "files": manifests}  # fmt: skip
-"""What there is to compare of a folder or file: name → how it is read."""
+"""Parts of a folder or file that are compared: name → function that reads them."""
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values have the same type, shape and bits."""
+    """Return whether two values have the same type, shape and bits."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         raw = [x.contiguous().flatten().view(torch.uint8) for x in (one, other)]
         return (one.dtype, one.shape) == (other.dtype, other.shape) and torch.equal(*raw)
@@ -154,7 +154,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def apart(one: Any, other: Any) -> str:
-    """How two values differ, in a few words."""
+    """Return the difference of two values in a few words."""
     if isinstance(one, (torch.Tensor, np.ndarray)) and getattr(one, "shape", None) == getattr(other, "shape", None):
         distance = np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max()
         return f"by at most {distance:.3g}" if one.dtype == other.dtype else f"{one.dtype}, now {other.dtype}"
