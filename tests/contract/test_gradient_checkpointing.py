@@ -22,6 +22,7 @@ def all_equal(xs, ys):
     return len(xs) == len(ys) and all(torch.equal(x, y) for x, y in zip(xs, ys, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", distinct_methods())
 def test_training_gives_the_same_weights_to_the_bit(method):
     """Two steps of two micro-batches, with batch norm and dropout; where a graph outlives a yield too."""

@@ -80,6 +80,7 @@ def distance(left, right):
     return torch.cat([(x.double() - y.double()).flatten() for x, y in pairs]).square().mean().sqrt().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", distinct_methods())
 def test_two_processes_equal_one_with_twice_the_batch(name, norm, tiny, tmp_path):

@@ -18,6 +18,7 @@ def run(tiny, name, engine, steps, parts):
         engine.step(tiny.engine_batch(name, engine, parts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
 @pytest.mark.parametrize("name", distinct_methods())
@@ -55,6 +56,7 @@ def test_a_coupling_that_no_flag_takes_away_is_said(name, tiny):
     assert tiny.method(name, **UNCOUPLED).coupled == COUPLED[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in COUPLED])
 def test_micro_batches_are_one_large_batch(name, tiny):
     """k · b = k b in float64, where images of a batch do not influence each other."""
@@ -86,6 +88,7 @@ def test_that_dropout_couples_a_batch_is_said(name, tiny):
     assert_couples("dropout", name, tiny.method(name, norm="instance", dropout=True).coupled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("name", distinct_methods())
 def test_mixed_precision_resumes_and_keeps_its_weights_in_float32(name, precision, tiny, tmp_path):

@@ -104,6 +104,7 @@ def test_methods_do_not_extend_one_another():
         assert method.name in METHODS and METHODS[method.name] is method
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo looks at it itself
 @pytest.mark.parametrize("name", METHODS)
 def test_compiled_networks_give_the_same_losses(name, tiny):

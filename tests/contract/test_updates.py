@@ -71,6 +71,7 @@ def test_every_parameter_belongs_to_an_update_and_gets_a_gradient(name, tiny):
     assert reached == {n for n, _ in method.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSLATING)
 def test_losses_fall_on_a_tiny_set(name, tiny):
     """On two smooth images and their negatives, 60 steps lower the losses that are no game between networks."""

@@ -248,6 +248,7 @@ def test_pairs_of_which_none_is_whole_are_a_data_error(tier, tmp_path):
         loader(split, tier=tier)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(tmp_path):
     """The one test that starts worker processes, which takes some seconds."""
     split = bad_files(tmp_path, {1}, {2}, "unpaired")

@@ -127,6 +127,7 @@ def test_it_grows_with_noise_and_sees_the_scale_of_a_change():
     assert sliced_wasserstein(x, coarser, halves=0)["swd_16"].value > 1.5 * figures[0]["swd_16"].value
 
 
+@pytest.mark.slow
 def test_its_error_is_about_what_other_images_would_change():
     pairs = [(photos(8, 32, seed=2 * n), photos(8, 32, seed=2 * n + 1)) for n in range(6)]
     estimates = [sliced_wasserstein(x, y)["swd"] for x, y in pairs]

@@ -164,6 +164,7 @@ def test_without_labels_keys_decide_the_class():
     assert ((counts - 100).abs() < 4 * math.sqrt(300 / 3 * 2 / 3)).all()
 
 
+@pytest.mark.slow
 def test_classes_are_learnt():
     """Bright images of one class, dark ones of another: after 80 steps samples are told apart by their class."""
     engine = engine_of("fp32", classes="dark,bright", batch_size=8, g_width=4, d_width=4, lr=2e-3)

@@ -251,6 +251,7 @@ def test_it_runs_without_memory():
     assert (y.device.type, y.shape) == ("meta", x.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo looks at it itself
 def test_compiled_as_one_graph_it_gives_the_same_values_and_gradients(monkeypatch):
     """aot_eager traces forward and backward as a compiler does, and then runs the same kernels."""

@@ -106,6 +106,7 @@ def of_the_double():
     return history(pool.query(torch.arange(QUERIES)).tolist())
 
 
+@pytest.mark.slow
 def test_until_the_pool_is_full_images_are_returned_as_they_are(given):
     assert given[:POOL] == list(range(POOL))
 
@@ -152,6 +153,7 @@ def test_each_epoch_goes_round_a(a, b):
     assert len(set(map(tuple, epochs))) == 5
 
 
+@pytest.mark.slow
 def test_every_image_of_a_is_as_likely_at_every_place():
     order = Sampler(some(6, 4), seed=0)
     table = np.zeros((6, 6))
@@ -160,6 +162,7 @@ def test_every_image_of_a_is_as_likely_at_every_place():
     assert stats.chi2_contingency(table).pvalue > SURPRISING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(5, 8), (8, 5)])
 def test_unpaired_b_is_uniform_and_independent_of_a_and_of_the_b_before(a, b):
     of_a, of_b = zip(*map(Sampler(some(a, b), seed=0), range(8000)), strict=True)

@@ -118,6 +118,7 @@ def test_discriminators_of_other_channels_give_the_same_numbers(channels):
     assert_equal_numbers(discriminators("basic", channels=channels), images(2, channels, (32, 32)), training=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "norm", "dropout", "side"), [("resnet_9blocks", "instance", False, 64), ("unet_256", "batch", True, 256)]
 )

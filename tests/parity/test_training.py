@@ -156,6 +156,7 @@ def test_the_default_recipe_is_the_reference_s(name):
     assert cls.presets["paper"] == {}
 
 
+@pytest.mark.slow
 @recipes
 def test_training_in_float64_goes_the_same_way(name, settings):
     engine = engine_of(name, **settings)

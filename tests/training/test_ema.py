@@ -93,6 +93,7 @@ def train(name, request, run, **flags):
     return translate.train(name, root, run=run, **small_settings(name, **{**QUIET, **flags}))
 
 
+@pytest.mark.slow
 def test_they_are_exported_and_the_raw_weights_train_on(name, request, tmp_path):
     """Training itself is bit for bit that without averages; the model folder holds the averages."""
     for run, half_life in (("with", 3), ("without", 0)):
@@ -107,6 +108,7 @@ def test_they_are_exported_and_the_raw_weights_train_on(name, request, tmp_path)
     assert any(not torch.equal(x, raw[key]) for key, x in exported.items())
 
 
+@pytest.mark.slow
 def test_a_run_may_begin_to_keep_them_on_purpose(name, request, tmp_path):
     train(name, request, tmp_path, images=4)
     api.resume(tmp_path, images=8, ema_half_life=3, say=lambda line: None)

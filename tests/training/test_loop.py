@@ -92,6 +92,7 @@ def test_a_finished_run_is_left_as_it_is(name, root, tmp_path):
     assert before == {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_longer_plan_goes_on_and_equals_one_run(name, root, tmp_path):
     train(name, root, tmp_path / "whole", images=10)
@@ -220,6 +221,7 @@ COMMAND = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_signal_saves_and_the_same_command_goes_on_to_the_same_weights(unpaired_root, tmp_path):
     """Ctrl-C, in a process of its own; other signals and kills: test_faults.py."""
 
@@ -246,6 +248,7 @@ def test_a_signal_saves_and_the_same_command_goes_on_to_the_same_weights(unpaire
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once_and_leaves_no_half_file(unpaired_root, tmp_path):
     words = {"ROOT": str(unpaired_root), "RUN": str(tmp_path / "run"), "60": "100000"}
     process = subprocess.Popen([words.get(word, word) for word in COMMAND], stderr=subprocess.PIPE, text=True)

@@ -65,6 +65,7 @@ def test_after_a_roll_back_the_order_dropout_and_keys_are_others(unpaired_root, 
     assert weights(tmp_path / "spared") != weights(tmp_path / "met")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_after_its_roll_back_ends_with_the_same_bits(unpaired_root, tmp_path, monkeypatch):
     poison(monkeypatch, lambda n, seed: n == 5 and seed == SEED)
     train(unpaired_root, tmp_path / "whole", images=10)
@@ -73,6 +74,7 @@ def test_a_run_that_is_cut_after_its_roll_back_ends_with_the_same_bits(unpaired_
     assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_its_roll_back_ends_with_the_same_bits(unpaired_root, tmp_path, monkeypatch):
     poison(monkeypatch, lambda n, seed: n == 5 and seed == SEED)
     train(unpaired_root, tmp_path / "whole", images=10)

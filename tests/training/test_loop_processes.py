@@ -97,6 +97,7 @@ def poison(batch, seed):
     return {name: x * float("nan") for name, x in batch.items()} if seed == 0 else batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_process_ends_the_others_with_one_line_and_all_go_on_exactly(killed, unpaired_root, tmp_path):
     words = flags(unpaired_root, tmp_path / "whole", 24)

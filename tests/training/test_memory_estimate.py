@@ -118,6 +118,7 @@ def test_weights_optimizers_buffers_and_averages_are_exact():
     assert found.batch == 2 * images + 2 * keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "flags"),
     [
@@ -181,6 +182,7 @@ def test_the_phase_that_takes_most_counts(method, monkeypatch):
     assert alone[0] < 0.9 * max(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", distinct_methods())
 def test_checkpointing_lowers_it(method):
     plain = estimate(method, batch_size=16)
@@ -220,6 +222,7 @@ def test_what_fits_is_accepted_with_a_line():
     assert memory_estimate.check_memory(cls, cfg, colour("cyclegan"), CPU, FP32).startswith("memory: about 0.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "flags"), [("cyclegan", {"batch_size": 16}), ("pix2pix", {"batch_size": 16})])
 def test_a_refusal_names_flags_that_fit(method, flags):
     cls, cfg = settings(method, **flags)
@@ -237,6 +240,7 @@ def test_a_refusal_names_flags_that_fit(method, flags):
         assert found.total <= most
 
 
+@pytest.mark.slow
 def test_training_is_refused_before_its_first_step(unpaired_root, tmp_path):
     with pytest.raises(
         UsageError, match=r"--max-memory 0.01: training takes about .* GiB .*no batch size or crop size fits"

@@ -119,6 +119,7 @@ def test_other_precisions_say_the_same(precision):
     assert found[1] == pytest.approx(found[0], rel=0.05, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_logs_it_with_the_point_after_each_look(name, request, tmp_path):
     root = request.getfixturevalue(f"{METHODS[name].layout}_root")

@@ -159,6 +159,7 @@ def stats(run):
     return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", distinct_methods())
 def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
     root = request.getfixturevalue(f"{METHODS[name].layout}_root")
