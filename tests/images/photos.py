@@ -73,7 +73,7 @@ def riff_chunks(data):
 
 
 def insert_png(data, *chunks):
-    """A PNG with chunks behind its header."""
+    """Insert chunks after the header of a PNG."""
     added = b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )

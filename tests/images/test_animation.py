@@ -203,7 +203,7 @@ def test_pages_of_tiff_and_single_pictures_are_no_animations(tmp_path):
 
 
 def tiny_gif(count, width=1, height=1):
-    """A GIF of so many frames of one pixel each, in 18 bytes a frame, on a screen of this size."""
+    """Return a GIF of this number of frames of one pixel each, in 18 bytes a frame, on a screen of this size."""
     frame = b"\x21\xf9\x04\x04\x01\0\0\0" + b"\x2c" + bytes(4) + struct.pack("<HH", 1, 1) + b"\0\x02\x02\x44\x01\0"
     return b"GIF89a" + struct.pack("<HH", width, height) + b"\x80\0\0" + b"\0\0\0\xff\xff\xff" + frame * count + b";"
 

@@ -223,7 +223,7 @@ def test_what_is_transparent_is_white_whatever_colour_it_hides():
 
 
 def png16(values):
-    """The bytes of a PNG of 16 bits for each of 1 to 4 channels, which Pillow cannot write."""
+    """Return the bytes of a PNG of 16 bits for each of 1 to 4 channels, which Pillow cannot write."""
     height, width, channels = values.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)

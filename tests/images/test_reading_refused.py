@@ -140,7 +140,7 @@ def test_more_pixels_than_allowed(ext, tmp_path):
 
 
 def claim(path, side):
-    """A PNG of a few bytes that claims to be a grey square."""
+    """Write a PNG of a few bytes that claims to be a grey square."""
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     path.write_bytes(build_png((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")))
 

@@ -28,7 +28,7 @@ def opened(data):
 
 
 def carrying(fmt, orientation=6):
-    """A file of Pillow's making that carries all that its format holds."""
+    """Encode with Pillow a file that holds all metadata of its format."""
     image, block = Image.fromarray(photos.smooth()), photos.exif(orientation)
     packet = photos.xmp().replace(b'Orientation="6"', b'Orientation="%d"' % orientation)
     made = Image.Exif()
