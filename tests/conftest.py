@@ -19,6 +19,8 @@ from translate.trained import translator
 from translate.trained.folder import write_trained_model
 from translate.trained.translator import Translator
 
+from .helpers import smooth_image
+
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
@@ -36,12 +38,6 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def photo(seed: int, width: int = 40, height: int = 40) -> Image.Image:
-    """A smooth RGB image with some structure, the same for the same seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
 @pytest.fixture(scope="session")
 def unpaired_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """trainA with 5 images, trainB with 7, testA and testB with 2 each; 40×40 pixels."""
@@ -49,7 +45,7 @@ def unpaired_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder, count in (("trainA", 5), ("trainB", 7), ("testA", 2), ("testB", 2)):
         (root / folder).mkdir()
         for i in range(count):
-            photo(hash_of(folder) + i).save(root / folder / f"{i}.png")
+            smooth_image(hash_of(folder) + i).save(root / folder / f"{i}.png")
     return root
 
 
@@ -60,7 +56,7 @@ def paired_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder, count in (("train", 6), ("test", 2)):
         (root / folder).mkdir()
         for i in range(count):
-            a = np.asarray(photo(hash_of(folder) + i))
+            a = np.asarray(smooth_image(hash_of(folder) + i))
             Image.fromarray(np.concatenate([a, 255 - a], axis=1)).save(root / folder / f"{i}.png")
     return root
 
@@ -74,7 +70,7 @@ def domains_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder = root / split / domain
             folder.mkdir(parents=True)
             for i in range(count):
-                photo(hash_of(split + domain) + i).save(folder / f"{i}.png")
+                smooth_image(hash_of(split + domain) + i).save(folder / f"{i}.png")
     return root
 
 
@@ -85,7 +81,7 @@ def images_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder, count in (("train", 6), ("test", 2)):
         (root / folder).mkdir()
         for i in range(count):
-            photo(hash_of(folder) + i).save(root / folder / f"{i}.png")
+            smooth_image(hash_of(folder) + i).save(root / folder / f"{i}.png")
     return root
 
 

@@ -1,8 +1,15 @@
-"""Every method with small networks and batches, by what the method itself says of its settings and data."""
+"""Helpers of tests in several rooms: small methods, images and their files, comparisons, records of a training."""
 
+import json
+import struct
+import zlib
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tifffile
 import torch
+from PIL import Image
 from torch import Tensor
 
 from translate import config
@@ -20,6 +27,9 @@ LARGEST_BATCH = 2
 
 TWO_DOMAINS = ("paired", "unpaired")
 """Layouts whose batches show a domain b."""
+
+
+# Methods with small networks and batches, by what the method itself says of its settings and data.
 
 
 def distinct_methods() -> list[str]:
@@ -107,3 +117,83 @@ def on_meta(build, *args, **kwargs):
 
 def parameter_count(net):
     return sum(p.numel() for p in net.parameters())
+
+
+# Images and their files.
+
+
+def smooth_image(seed, height=40, width=40, channels=3):
+    """Return a smooth image with some structure, the same for the same seed and unlike that of any other."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, channels), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def write_smooth_image(path, height, width, seed, **options):
+    """Write a smooth image, into a new folder if need be; options are those of Pillow's `save`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    smooth_image(seed, height, width).save(path, **options)
+
+
+def random_values(channels, dtype=np.uint16, height=5, width=7):
+    """Return random values (H, W, C) of the whole range of the type, floats in [0, 1), the same for the same channels."""
+    rng = np.random.default_rng(channels)
+    if dtype == np.float32:
+        return rng.random((height, width, channels), dtype=np.float32)
+    return rng.integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype=dtype)
+
+
+def encode_png16(array, *extra):
+    """Return the bytes of a 16-bit PNG of any colour type, encoded by hand; `extra`: chunks before the pixels."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[array.shape[2]]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, kind, 0, 0, 0)
+    chunks = [
+        chunk(b"IHDR", header),
+        *(chunk(*e) for e in extra),
+        chunk(b"IDAT", zlib.compress(rows)),
+        chunk(b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def write_tiff(path, array, **options):
+    """Write a TIFF with tifffile; `planarconfig="separate"`: one plane after another."""
+    n = array.shape[2]
+    stored = np.moveaxis(array, 2, 0) if options.get("planarconfig") == "separate" else array
+    stored = np.ascontiguousarray(stored[:, :, 0] if n == 1 else stored)
+    if n > 1:
+        options.setdefault("planarconfig", "contig")
+    tifffile.imwrite(path, stored, photometric="rgb" if n == 3 else "minisblack", metadata=None, **options)
+
+
+def write_array(path, array):
+    """Write an array (H, W, C) of any depth in the format that the suffix names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".tif":
+        write_tiff(path, array)
+    elif array.dtype == np.uint16:
+        path.write_bytes(encode_png16(array))
+    else:
+        Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(path)
+
+
+# Comparisons.
+
+
+def same_tensors(first, second):
+    """Are two lists of tensors equal, bit for bit?"""
+    return len(first) == len(second) and all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
+
+
+# Records of a training.
+
+
+def read_stats(run: Path) -> list[dict[str, Any]]:
+    """Return the rows of stats.jsonl in a run folder."""
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]

@@ -7,6 +7,8 @@ from scipy.stats import chisquare
 from translate import images, keyed_random
 from translate.data import crop_flip
 
+from .helpers import draw_square_cuts
+
 # Random crops. The stored image tells its coordinates: red is the row, green the column.
 
 ROWS, COLUMNS = torch.meshgrid(torch.arange(7), torch.arange(9), indexing="ij")
@@ -38,15 +40,10 @@ def by_flat_gather(stored, cuts, index, size):
 CUTTERS = [by_slices, by_gather, by_flat_gather]
 
 
-def drawn(stored, key, name, size, flip):
-    heights, widths = (torch.full((len(key),), n) for n in stored.shape[2:])
-    return crop_flip.draw_cuts(key, name, heights, widths, size, flip)
-
-
 def cuts(cutter, count, size, flip, name="a"):
     """Top, left and whether it is flipped of `count` crops."""
     key, index = keyed_random.image_keys(0, torch.arange(count)), torch.zeros(count, dtype=torch.int64)
-    crops = cutter(COORDINATES, drawn(COORDINATES, key, name, size, flip), index, size).long()
+    crops = cutter(COORDINATES, draw_square_cuts(COORDINATES, key, name, size, flip), index, size).long()
     top, first, last = crops[:, 0, 0, 0], crops[:, 1, 0, 0], crops[:, 1, 0, -1]
     left = torch.minimum(first, last)
     along = torch.arange(size)
@@ -89,7 +86,7 @@ def test_a_crop_of_all_rows_starts_at_the_first(cutter):
 def test_crops_are_of_the_images_that_the_index_names(cutter, depth):
     stored = torch.arange(4).to(depth)[:, None, None, None].expand(4, 1, 8, 8).contiguous()
     index = torch.tensor([3, 0, 2, 2])
-    crops = cutter(stored, drawn(stored, torch.arange(4), "a", 4, True), index, 4)
+    crops = cutter(stored, draw_square_cuts(stored, torch.arange(4), "a", 4, True), index, 4)
     assert torch.equal(crops, stored[index][:, :, :4, :4])
 
 

@@ -5,17 +5,11 @@ import pytest
 from translate.data import layouts
 from translate.errors import DataError, UsageError
 
-
-def make(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"no image")
-    return root
+from .helpers import write_empty_images
 
 
 def table(root, *rows, images=("1.png", "2.png", "sub/3.png"), split="train"):
-    make(root, *(f"{split}/{name}" for name in images))
+    write_empty_images(root, *(f"{split}/{name}" for name in images))
     (root / "attributes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root
 
@@ -38,8 +32,10 @@ def refused(root, layout, split="train"):
 
 
 def test_domains_are_the_folders_of_train_in_sorted_order(tmp_path):
-    make(tmp_path, "train/b/2.png", "train/b/deep/er/1.JPG", "train/a/9.webp", "train/c/1.npy", "train/.x/1.png")
-    make(tmp_path, "train/readme.txt", "train/.hidden.png")
+    write_empty_images(
+        tmp_path, "train/b/2.png", "train/b/deep/er/1.JPG", "train/a/9.webp", "train/c/1.npy", "train/.x/1.png"
+    )
+    write_empty_images(tmp_path, "train/readme.txt", "train/.hidden.png")
     found = layouts.find_split(tmp_path, "domains")
     assert found.label_names == ("a", "b", "c")
     assert labelled(tmp_path, found) == {
@@ -51,17 +47,17 @@ def test_domains_are_the_folders_of_train_in_sorted_order(tmp_path):
 
 
 def test_domains_of_other_splits_have_the_numbers_of_train(tmp_path):
-    make(tmp_path, "train/a/1.png", "train/b/1.png", "train/c/1.png", "test/c/2.png", "test/b/3.png")
+    write_empty_images(tmp_path, "train/a/1.png", "train/b/1.png", "train/c/1.png", "test/c/2.png", "test/b/3.png")
     found = layouts.find_split(tmp_path, "domains", "test")
     assert found.label_names == ("a", "b", "c")
     assert labelled(tmp_path, found) == {"test/b/3.png": 1, "test/c/2.png": 2}
     assert layouts.held_out_split(tmp_path, "domains") == found
-    make(tmp_path, "val/a/4.png")
+    write_empty_images(tmp_path, "val/a/4.png")
     assert labelled(tmp_path, layouts.held_out_split(tmp_path, "domains")) == {"val/a/4.png": 0}
 
 
 def test_a_linked_domain_is_read(tmp_path):
-    make(tmp_path, "else/1.png", "train/b/1.png")
+    write_empty_images(tmp_path, "else/1.png", "train/b/1.png")
     (tmp_path / "train" / "a").symlink_to(tmp_path / "else")
     assert labelled(tmp_path, layouts.find_split(tmp_path, "domains")) == {"train/a/1.png": 0, "train/b/1.png": 1}
 
@@ -82,7 +78,7 @@ def test_a_linked_domain_is_read(tmp_path):
     ],
 )
 def test_folders_that_are_no_domains(tmp_path, names, split, message):
-    assert refused(make(tmp_path, *names), "domains", split).startswith(message)
+    assert refused(write_empty_images(tmp_path, *names), "domains", split).startswith(message)
 
 
 # Domains by table.
@@ -92,7 +88,7 @@ def test_folders_that_are_no_domains(tmp_path, names, split, message):
 def test_a_table_gives_a_value_for_each_attribute(tmp_path, no):
     """In any order of rows; −1 is no, as in CelebA."""
     table(tmp_path, "\ufefffile, Male,Young", f"sub/3.png,1,{no}", "", f"2.png, {no} ,{no}", "1.png,1,1", "4.png,1,1")
-    make(tmp_path, "test/4.png")
+    write_empty_images(tmp_path, "test/4.png")
     found = layouts.find_split(tmp_path, "domains")
     assert found.label_names == ("Male", "Young")
     assert labelled(tmp_path, found) == {
@@ -140,7 +136,7 @@ def test_tables_that_cannot_be(tmp_path, rows, message):
 
 
 def test_a_row_of_two_images_is_refused(tmp_path):
-    make(table(tmp_path, "file,x,y", *ROWS), "test/2.png")
+    write_empty_images(table(tmp_path, "file,x,y", *ROWS), "test/2.png")
     assert "row 3: 2.png is in train/ and in test/; rename one" in refused(tmp_path, "domains")
 
 
@@ -167,7 +163,7 @@ def test_a_table_in_another_encoding(tmp_path):
 )
 @pytest.mark.parametrize("base", ["", "train/"])
 def test_classes_are_the_subfolders_where_all_images_lie_in_two_or_more(tmp_path, names, classes, base):
-    make(tmp_path, *(base + name for name in names))
+    write_empty_images(tmp_path, *(base + name for name in names))
     found = layouts.find_split(tmp_path, "images")
     assert len(found.a) == sum(name.endswith("png") for name in names)
     assert found.label_names == (("cat", "dog") if classes else ())
@@ -178,16 +174,16 @@ def test_classes_are_the_subfolders_where_all_images_lie_in_two_or_more(tmp_path
 
 
 def test_other_splits_of_a_folder_of_images_have_the_classes_of_train(tmp_path):
-    make(tmp_path, "train/a/1.png", "train/b/1.png", "test/b/1.png", "test/c/1.png", "test/2.png")
+    write_empty_images(tmp_path, "train/a/1.png", "train/b/1.png", "test/b/1.png", "test/c/1.png", "test/2.png")
     found = layouts.held_out_split(tmp_path, "images")
     assert found.label_names == ("a", "b")
     assert labelled(tmp_path, found) == {"test/2.png": -1, "test/b/1.png": 1, "test/c/1.png": -1}
-    make(tmp_path, "train/3.png")
+    write_empty_images(tmp_path, "train/3.png")
     assert layouts.held_out_split(tmp_path, "images").labels == ()
 
 
 def test_a_folder_of_images_without_train_has_nothing_held_out(tmp_path):
-    assert layouts.held_out_split(make(tmp_path, "1.png"), "images") is None
+    assert layouts.held_out_split(write_empty_images(tmp_path, "1.png"), "images") is None
 
 
 @pytest.mark.parametrize(
@@ -199,11 +195,11 @@ def test_a_folder_of_images_without_train_has_nothing_held_out(tmp_path):
     ],
 )  # fmt: skip
 def test_a_root_of_several_things_is_no_folder_of_images(tmp_path, names, message):
-    assert refused(make(tmp_path, *names), "images") == f"ROOT: holds {message}"
-    assert len(layouts.find_split(make(tmp_path, "train/5.png"), "images").a) == 1
+    assert refused(write_empty_images(tmp_path, *names), "images") == f"ROOT: holds {message}"
+    assert len(layouts.find_split(write_empty_images(tmp_path, "train/5.png"), "images").a) == 1
 
 
 @pytest.mark.parametrize("layout", ["domains", "images"])
 def test_there_are_no_two_domains_to_swap(tmp_path, layout):
     with pytest.raises(UsageError, match="--direction b2a swaps two domains"):
-        layouts.find_split(make(tmp_path, "train/a/1.png", "train/b/1.png"), layout, direction="b2a")
+        layouts.find_split(write_empty_images(tmp_path, "train/a/1.png", "train/b/1.png"), layout, direction="b2a")

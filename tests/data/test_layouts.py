@@ -8,15 +8,9 @@ from translate.data import layouts
 from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS
 from translate.errors import DataError
 
+from .helpers import write_named_files
+
 # Layouts are decided by names alone, so these files hold a few bytes that are no image.
-
-
-def make(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode("utf-8", "surrogateescape"))
-    return root
 
 
 def shown(root, refs):
@@ -40,7 +34,9 @@ def test_every_layout_says_what_it_expects():
 
 
 def test_unpaired_folders_are_searched_through_and_sorted(tmp_path):
-    make(tmp_path, "trainA/b.png", "trainA/sub/a.JPG", "trainA/a.txt", "trainB/2.webp", "trainB/10.npy", "testA/x.png")
+    write_named_files(
+        tmp_path, "trainA/b.png", "trainA/sub/a.JPG", "trainA/a.txt", "trainB/2.webp", "trainB/10.npy", "testA/x.png"
+    )
     found = layouts.find_split(tmp_path, "unpaired")
     assert shown(tmp_path, found.a) == ["trainA/b.png", "trainA/sub/a.JPG"]
     assert shown(tmp_path, found.b) == ["trainB/10.npy", "trainB/2.webp"]
@@ -48,7 +44,7 @@ def test_unpaired_folders_are_searched_through_and_sorted(tmp_path):
 
 
 def test_twin_folders_are_paired_by_relative_path_without_extension(tmp_path):
-    make(
+    write_named_files(
         tmp_path,
         "trainA/1.png",
         "trainA/s/2.v1.jpg",
@@ -65,7 +61,7 @@ def test_twin_folders_are_paired_by_relative_path_without_extension(tmp_path):
 
 @pytest.mark.parametrize(("layout", "pairs"), [("paired", True), ("unpaired", False)])
 def test_side_by_side_files_are_a_on_the_left_and_b_on_the_right(layout, pairs, tmp_path):
-    make(tmp_path, "train/1.jpg", "train/s/2.png")
+    write_named_files(tmp_path, "train/1.jpg", "train/s/2.png")
     found = layouts.find_split(tmp_path, layout)
     assert shown(tmp_path, found.a) == ["train/1.jpg left", "train/s/2.png left"]
     assert shown(tmp_path, found.b) == ["train/1.jpg right", "train/s/2.png right"]
@@ -74,12 +70,12 @@ def test_side_by_side_files_are_a_on_the_left_and_b_on_the_right(layout, pairs, 
 
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 def test_twin_folders_come_before_side_by_side_files(layout, tmp_path):
-    make(tmp_path, "train/1.jpg", "trainA/2.jpg", "trainB/2.jpg")
+    write_named_files(tmp_path, "train/1.jpg", "trainA/2.jpg", "trainB/2.jpg")
     assert shown(tmp_path, layouts.find_split(tmp_path, layout).a) == ["trainA/2.jpg"]
 
 
 def test_a_folder_of_images_has_one_domain(tmp_path):
-    make(tmp_path, "b.png", "sub/a.gif", "notes.txt")
+    write_named_files(tmp_path, "b.png", "sub/a.gif", "notes.txt")
     found = layouts.find_split(tmp_path, "images")
     assert shown(tmp_path, found.a) == ["b.png", "sub/a.gif"]
     assert found.b == ()
@@ -90,7 +86,7 @@ def test_a_folder_of_images_has_one_domain(tmp_path):
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_splits_are_told_by_their_prefix(layout, split, tmp_path):
     for name in ("train", "val", "test"):
-        make(tmp_path, f"{name}A/{name}.png", f"{name}B/{name}.png")
+        write_named_files(tmp_path, f"{name}A/{name}.png", f"{name}B/{name}.png")
     found = layouts.find_split(tmp_path, layout, split)
     assert shown(tmp_path, (*found.a, *found.b)) == [f"{split}A/{split}.png", f"{split}B/{split}.png"]
 
@@ -98,7 +94,7 @@ def test_splits_are_told_by_their_prefix(layout, split, tmp_path):
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 @pytest.mark.parametrize("names", [("trainA/1.png", "trainB/1.png"), ("train/1.png",)], ids=["twins", "side by side"])
 def test_direction_b2a_swaps_the_domains(layout, names, tmp_path):
-    make(tmp_path, *names)
+    write_named_files(tmp_path, *names)
     there, back = (layouts.find_split(tmp_path, layout, direction=direction) for direction in ("a2b", "b2a"))
     assert (back.a, back.b, back.paired) == (there.b, there.a, there.paired)
     assert there.a != there.b
@@ -106,14 +102,14 @@ def test_direction_b2a_swaps_the_domains(layout, names, tmp_path):
 
 def test_odd_names_are_paired_too(tmp_path):
     names = ["new\nline", os.fsdecode(b"caf\xe9"), " ", "a.b.c", "ünï"]
-    make(tmp_path, *(f"trainA/{name}.png" for name in names), *(f"trainB/{name}.jpg" for name in names))
+    write_named_files(tmp_path, *(f"trainA/{name}.png" for name in names), *(f"trainB/{name}.jpg" for name in names))
     found = layouts.find_split(tmp_path, "paired")
     assert [a.path.stem for a in found.a] == [b.path.stem for b in found.b] == sorted(names)
     assert found.fingerprint() == layouts.find_split(tmp_path, "paired").fingerprint()
 
 
 def test_a_linked_domain_is_read(tmp_path):
-    make(tmp_path, "else/1.png", "root/trainB/1.png")
+    write_named_files(tmp_path, "else/1.png", "root/trainB/1.png")
     (tmp_path / "root" / "trainA").symlink_to(tmp_path / "else")
     assert shown(tmp_path / "root", layouts.find_split(tmp_path / "root", "unpaired").a) == ["trainA/1.png"]
 
@@ -130,14 +126,14 @@ def test_no_such_root(layout, tmp_path):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_file_is_no_root(layout, tmp_path):
-    make(tmp_path, "file.png")
+    write_named_files(tmp_path, "file.png")
     assert str(tmp_path / "file.png") in refused(tmp_path / "file.png", layout)
 
 
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 @pytest.mark.parametrize(("there", "missing"), [("trainA", "trainB"), ("trainB", "trainA")])
 def test_a_missing_domain(layout, there, missing, tmp_path):
-    make(tmp_path, f"{there}/1.png")
+    write_named_files(tmp_path, f"{there}/1.png")
     message = refused(tmp_path, layout)
     assert str(tmp_path / missing) in message
     assert LAYOUT_CONTENTS[layout] in message
@@ -145,7 +141,7 @@ def test_a_missing_domain(layout, there, missing, tmp_path):
 
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 def test_neither_twins_nor_side_by_side(layout, tmp_path):
-    make(tmp_path, "photos/1.png")
+    write_named_files(tmp_path, "photos/1.png")
     message = refused(tmp_path, layout)
     assert str(tmp_path) in message
     assert LAYOUT_CONTENTS[layout] in message
@@ -154,7 +150,7 @@ def test_neither_twins_nor_side_by_side(layout, tmp_path):
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 @pytest.mark.parametrize("empty", ["trainA", "trainB"])
 def test_a_domain_without_images(layout, empty, tmp_path):
-    make(tmp_path, "trainA/1.png", "trainB/1.png", f"{empty}/readme.txt")
+    write_named_files(tmp_path, "trainA/1.png", "trainB/1.png", f"{empty}/readme.txt")
     (tmp_path / empty / "1.png").unlink()
     message = refused(tmp_path, layout)
     assert str(tmp_path / empty) in message
@@ -164,14 +160,14 @@ def test_a_domain_without_images(layout, empty, tmp_path):
 
 @pytest.mark.parametrize(("layout", "folder"), [("paired", "train"), ("unpaired", "train"), ("images", "")])
 def test_a_folder_without_images(layout, folder, tmp_path):
-    make(tmp_path, f"{folder}/readme.txt" if folder else "readme.txt")
+    write_named_files(tmp_path, f"{folder}/readme.txt" if folder else "readme.txt")
     message = refused(tmp_path, layout)
     assert str(tmp_path / folder) in message
     assert "no images" in message
 
 
 def test_images_without_a_partner_are_named(tmp_path):
-    make(tmp_path, "trainA/1.png", "trainA/s/2.png", "trainB/1.png", "trainB/2.png")
+    write_named_files(tmp_path, "trainA/1.png", "trainA/s/2.png", "trainB/1.png", "trainB/2.png")
     message = refused(tmp_path, "paired")
     assert "2 images have no partner" in message
     assert "trainA/s/2, trainB/2" in message
@@ -179,14 +175,14 @@ def test_images_without_a_partner_are_named(tmp_path):
 
 
 def test_of_many_images_without_a_partner_some_are_named(tmp_path):
-    make(tmp_path, "trainB/x.png", "trainA/x.png", *(f"trainA/{i}.png" for i in range(9)))
+    write_named_files(tmp_path, "trainB/x.png", "trainA/x.png", *(f"trainA/{i}.png" for i in range(9)))
     message = refused(tmp_path, "paired")
     assert "9 images have no partner" in message
     assert "trainA/4, …" in message
 
 
 def test_two_images_of_one_name_are_no_pair(tmp_path):
-    make(tmp_path, "trainA/1.png", "trainA/1.jpg", "trainB/1.png")
+    write_named_files(tmp_path, "trainA/1.png", "trainA/1.jpg", "trainB/1.png")
     message = refused(tmp_path, "paired")
     assert "1.png" in message
     assert "1.jpg" in message
@@ -204,7 +200,7 @@ def test_two_images_of_one_name_are_no_pair(tmp_path):
 )
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 def test_held_out_images_are_of_val_then_of_test(layout, folders, expected, tmp_path):
-    make(tmp_path, *(f"{folder}/1.png" for folder in folders))
+    write_named_files(tmp_path, *(f"{folder}/1.png" for folder in folders))
     found = layouts.held_out_split(tmp_path, layout)
     assert (None if found is None else found.a[0].path.parent.name) == expected
     if found is not None:

@@ -8,16 +8,15 @@ import torch
 from PIL import Image
 
 from translate import images
-from translate.data import crop_flip, layouts
+from translate.data import layouts
 from translate.data.loader import Loader, LoaderOptions
-from translate.data.preprocessing import Preprocessing, load_image
+from translate.data.preprocessing import Preprocessing
 from translate.data.sampler import Sampler
 from translate.data.split import Split
 from translate.errors import DataError
 from translate.runtime import memory
 
-CPU = torch.device("cpu")
-TIERS = ["resident", "ram", "stream"]
+from .helpers import CPU, TIERS, find_split_of_squares, load_square, numbers_of_squares, same_batch
 
 
 def loader(
@@ -36,24 +35,6 @@ def take(loader, count, start=0):
     """Images a and b of the first `count` batches, one after another."""
     batches = [{name: x.clone() for name, x in batch.items()} for batch in islice(loader.batches(start), count)]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-
-
-def decode(ref, channels, size):
-    return load_image(ref, Preprocessing(size, size, False, (channels, channels)), 0)
-
-
-def equal(x, y):
-    return x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
-
-
-@pytest.fixture
-def unpaired(unpaired_root):
-    return layouts.find_split(unpaired_root, "unpaired")
-
-
-@pytest.fixture
-def paired(paired_root):
-    return layouts.find_split(paired_root, "paired")
 
 
 @pytest.fixture(params=["unpaired", "paired"])
@@ -86,20 +67,20 @@ def test_images_are_those_of_the_files_in_the_order(unpaired):
 
 def test_tiers_give_the_same_bits(split):
     resident, ram, streamed = (take(loader(split, tier=tier), 5, start=2) for tier in TIERS)
-    assert equal(resident, ram)
-    assert equal(resident, streamed)
+    assert same_batch(resident, ram)
+    assert same_batch(resident, streamed)
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_start_in_the_middle_goes_on_as_the_run_would(split, tier):
     whole = take(loader(split, tier=tier), 6)
     rest = take(loader(split, tier=tier), 3, start=9)
-    assert equal(rest, {name: x[9:] for name, x in whole.items()})
+    assert same_batch(rest, {name: x[9:] for name, x in whole.items()})
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_an_image_does_not_depend_on_its_batch(split, tier):
-    assert equal(take(loader(split, batch_size=4, tier=tier), 3), take(loader(split, batch_size=1, tier=tier), 12))
+    assert same_batch(take(loader(split, batch_size=4, tier=tier), 3), take(loader(split, batch_size=1, tier=tier), 12))
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -165,8 +146,8 @@ def test_a_crop_as_large_as_the_image_is_the_image(split, tier):
     sampler = Sampler(split, seed=0)
     for n in range(12):
         a, b = sampler(n)
-        assert torch.equal(batch["a"][n], images.normalize(decode(split.a[a], 3, 16), torch.float32))
-        assert torch.equal(batch["b"][n], images.normalize(decode(split.b[b], 3, 16), torch.float32))
+        assert torch.equal(batch["a"][n], images.normalize(load_square(split.a[a], 3, 16), torch.float32))
+        assert torch.equal(batch["b"][n], images.normalize(load_square(split.b[b], 3, 16), torch.float32))
 
 
 def test_auto_keeps_images_resident_while_they_take_half_of_the_free_memory(unpaired, monkeypatch):
@@ -183,36 +164,15 @@ def test_auto_keeps_images_resident_while_they_take_half_of_the_free_memory(unpa
 # Files that cannot be read. Image i is a square of grey 20 i.
 
 
-def squares(folder, count, bad=()):
-    folder.mkdir(parents=True)
-    for i in range(count):
-        path = folder / f"{i}.png"
-        Image.new("RGB", (20, 20), (20 * i,) * 3).save(path)
-        if i in bad:
-            path.write_text("no image")
-    return folder
-
-
-def grey_of(x):
-    """Which square each image is."""
-    return [round((value + 1) * 127.5 / 20) for value in x.mean((1, 2, 3)).tolist()]
-
-
-def bad_files(root, bad_a, bad_b, layout):
-    squares(root / "trainA", 5, bad_a)
-    squares(root / "trainB", 5, bad_b)
-    return layouts.find_split(root, layout)
-
-
 @pytest.mark.parametrize("tier", TIERS)
 def test_an_unreadable_file_is_replaced_by_the_next_readable_one_and_said_once(tier, tmp_path):
-    split = bad_files(tmp_path, {1, 2, 4}, {0}, "unpaired")
+    split = find_split_of_squares(tmp_path, {1, 2, 4}, {0}, "unpaired")
     said = []
     batch = take(loader(split, tier=tier, said=said), 20)
     sampler = Sampler(split, seed=0)
     drawn = [sampler(n) for n in range(60)]
-    assert grey_of(batch["a"]) == [[0, 3, 3, 3, 0][a] for a, _ in drawn]
-    assert grey_of(batch["b"]) == [[1, 1, 2, 3, 4][b] for _, b in drawn]
+    assert numbers_of_squares(batch["a"]) == [[0, 3, 3, 3, 0][a] for a, _ in drawn]
+    assert numbers_of_squares(batch["b"]) == [[1, 1, 2, 3, 4][b] for _, b in drawn]
     skipped = sorted(line for line in said if line.startswith("skipped"))
     bad = [tmp_path / "trainA" / f"{i}.png" for i in (1, 2, 4)] + [tmp_path / "trainB" / "0.png"]
     assert [line.split(";")[0] for line in skipped] == [f"skipped {str(path)!r}: not an image" for path in bad]
@@ -220,18 +180,18 @@ def test_an_unreadable_file_is_replaced_by_the_next_readable_one_and_said_once(t
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_pair_with_an_unreadable_file_is_replaced_whole(tier, tmp_path):
-    split = bad_files(tmp_path, {1}, {2}, "paired")
+    split = find_split_of_squares(tmp_path, {1}, {2}, "paired")
     batch = take(loader(split, tier=tier), 10)
     sampler = Sampler(split, seed=0)
     expected = [[0, 3, 3, 3, 4][sampler(n)[0]] for n in range(30)]
-    assert grey_of(batch["a"]) == grey_of(batch["b"]) == expected
+    assert numbers_of_squares(batch["a"]) == numbers_of_squares(batch["b"]) == expected
 
 
 @pytest.mark.parametrize("layout", ["paired", "unpaired"])
 @pytest.mark.parametrize("domain", ["trainA", "trainB"])
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_domain_without_a_readable_file_is_a_data_error(tier, domain, layout, tmp_path):
-    split = bad_files(tmp_path, *((range(5), ()) if domain == "trainA" else ((), range(5))), layout)
+    split = find_split_of_squares(tmp_path, *((range(5), ()) if domain == "trainA" else ((), range(5))), layout)
     with pytest.raises(DataError) as caught:
         loader(split, tier=tier)
     assert caught.value.exit_code == 3
@@ -243,7 +203,7 @@ def test_a_domain_without_a_readable_file_is_a_data_error(tier, domain, layout, 
 @pytest.mark.parametrize("tier", TIERS)
 def test_pairs_of_which_none_is_whole_are_a_data_error(tier, tmp_path):
     """Each domain has good files, but no pair has two: there is nothing to go on to."""
-    split = bad_files(tmp_path, {0, 1}, {2, 3, 4}, "paired")
+    split = find_split_of_squares(tmp_path, {0, 1}, {2, 3, 4}, "paired")
     with pytest.raises(DataError):
         loader(split, tier=tier)
 
@@ -251,13 +211,8 @@ def test_pairs_of_which_none_is_whole_are_a_data_error(tier, tmp_path):
 @pytest.mark.slow
 def test_workers_change_nothing(tmp_path):
     """The one test that starts worker processes, which takes some seconds."""
-    split = bad_files(tmp_path, {1}, {2}, "unpaired")
+    split = find_split_of_squares(tmp_path, {1}, {2}, "unpaired")
     said = []
     expected = take(loader(split), 6)
-    assert equal(take(loader(split, tier="stream", workers=2, said=said), 6), expected)
+    assert same_batch(take(loader(split, tier="stream", workers=2, said=said), 6), expected)
     assert sorted(line.split("/")[-2] for line in said if line.startswith("skipped")) == ["trainA", "trainB"]
-
-
-def drawn(stored, key, name, size, flip):
-    heights, widths = (torch.full((len(key),), n) for n in stored.shape[2:])
-    return crop_flip.draw_cuts(key, name, heights, widths, size, flip)

@@ -1,14 +1,10 @@
 """Images of 16 bits and floats, mixed depths and declared ranges in training batches."""
 
-import struct
-import zlib
 from itertools import islice
 
 import numpy as np
 import pytest
-import tifffile
 import torch
-from PIL import Image
 
 from translate import images
 from translate.data import layouts
@@ -16,46 +12,8 @@ from translate.data.loader import Loader, LoaderOptions, fixed_batch
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.split import ImageRef
 
-CPU = torch.device("cpu")
-TIERS = ["resident", "ram", "stream"]
-H, W = 5, 7
-
-
-def values(channels, dtype=np.uint16, height=H, width=W):
-    """All of the range, in no order."""
-    rng = np.random.default_rng(channels)
-    if dtype == np.float32:
-        return rng.random((height, width, channels), dtype=np.float32)
-    return rng.integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype=dtype)
-
-
-def png16(array, *extra):
-    """A PNG of 16 bits of any colour type, by hand."""
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[array.shape[2]]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, kind, 0, 0, 0)
-    chunks = [
-        chunk(b"IHDR", header),
-        *(chunk(*e) for e in extra),
-        chunk(b"IDAT", zlib.compress(rows)),
-        chunk(b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def tiff(path, array, **options):
-    """By tifffile; `planarconfig="separate"`: one plane after another."""
-    n = array.shape[2]
-    stored = np.moveaxis(array, 2, 0) if options.get("planarconfig") == "separate" else array
-    stored = np.ascontiguousarray(stored[:, :, 0] if n == 1 else stored)
-    if n > 1:
-        options.setdefault("planarconfig", "contig")
-    tifffile.imwrite(path, stored, photometric="rgb" if n == 3 else "minisblack", metadata=None, **options)
-
+from ..helpers import random_values, write_array
+from .helpers import CPU, TIERS
 
 # Into training.
 
@@ -69,25 +27,13 @@ def take(loader, count):
     return [{k: x.clone() for k, x in batch.items()} for batch in islice(loader.batches(0), count)]
 
 
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix == ".tif":
-        tiff(path, array)
-    elif array.dtype == np.uint16:
-        path.write_bytes(png16(array))
-    else:
-        Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(path)
-
-
 @pytest.fixture
 def mixed(tmp_path):
     """A domain of uint8, uint16 and float32; image i is i tenths of the whole range."""
     for i in range(9):
         kind = i % 3
         top, dtype, ext = [(255, np.uint8, "png"), (65535, np.uint16, "png"), (1, np.float32, "tif")][kind]
-        save(tmp_path / f"{i}.{ext}", np.full((20, 20, 3), top * i / 10).astype(dtype))
+        write_array(tmp_path / f"{i}.{ext}", np.full((20, 20, 3), top * i / 10).astype(dtype))
     return layouts.find_split(tmp_path, "images")
 
 
@@ -107,7 +53,7 @@ def test_depths_are_mixed_in_a_domain(mixed, batch_size, dtype):
 def test_depths_are_mixed_with_a_declared_range(tmp_path):
     """Numbers then are what they say: 200 is 200 in a file of 8 bits, of 16, and of floats."""
     for i, (ext, dtype) in enumerate((("png", np.uint8), ("png", np.uint16), ("npy", np.float32))):
-        save(tmp_path / f"{i}.{ext}", np.full((8, 8, 1), 200, dtype))
+        write_array(tmp_path / f"{i}.{ext}", np.full((8, 8, 1), 200, dtype))
     split = layouts.find_split(tmp_path, "images")
     preprocessing = Preprocessing(8, 8, False, (1, 1), value_ranges=((0, 400), None))
     for tier in TIERS:
@@ -120,7 +66,7 @@ def test_depths_are_mixed_with_a_declared_range(tmp_path):
 def test_declared_values_become_minus_one_to_one_and_are_clipped(ext, tier, tmp_path):
     array = np.zeros((4, 4, 1), np.uint16)
     array.reshape(-1)[:6] = [0, 1, 2048, 4095, 4096, 60000]
-    save(tmp_path / f"x.{ext}", array)
+    write_array(tmp_path / f"x.{ext}", array)
     preprocessing = Preprocessing(4, 4, False, (1, 1), value_ranges=((0, 4095), None))
     x = take(loader(layouts.find_split(tmp_path, "images"), preprocessing, tier), 1)[0]["a"].reshape(-1)
     torch.testing.assert_close(x[:6], torch.tensor([-1, 2 / 4095 - 1, 4096 / 4095 - 1, 1, 1, 1]), rtol=0, atol=2e-7)
@@ -128,8 +74,8 @@ def test_declared_values_become_minus_one_to_one_and_are_clipped(ext, tier, tmp_
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_each_domain_has_its_own_range(tier, tmp_path):
-    save(tmp_path / "trainA/x.npy", np.full((4, 4, 1), -300, np.float32))
-    save(tmp_path / "trainB/x.npy", np.full((4, 4, 1), 1000, np.uint16))
+    write_array(tmp_path / "trainA/x.npy", np.full((4, 4, 1), -300, np.float32))
+    write_array(tmp_path / "trainB/x.npy", np.full((4, 4, 1), 1000, np.uint16))
     preprocessing = Preprocessing(4, 4, False, (1, 1), value_ranges=((-400, 0), (0, 4000)))
     batch = take(loader(layouts.find_split(tmp_path, "unpaired"), preprocessing, tier), 1)[0]
     assert torch.equal(batch["a"], torch.full((1, 1, 4, 4), -0.5))
@@ -142,7 +88,7 @@ RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize(("ext", "channels"), [("png", 1), ("png", 3), ("tif", 1), ("tif", 3), ("npy", 1)])
 def test_a_ramp_of_16_bits_keeps_its_levels_into_training(ext, channels, tier, tmp_path):
-    save(tmp_path / f"x.{ext}", RAMP.repeat(channels, 2))
+    write_array(tmp_path / f"x.{ext}", RAMP.repeat(channels, 2))
     split = layouts.find_split(tmp_path, "images")
     x = take(loader(split, Preprocessing(256, 256, False, (channels, 3)), tier), 1)[0]["a"]
     expected = images.normalize(torch.from_numpy(RAMP[:, :, 0]), torch.float32)
@@ -152,25 +98,27 @@ def test_a_ramp_of_16_bits_keeps_its_levels_into_training(ext, channels, tier, t
 
 @pytest.mark.parametrize("resize", ["pillow", "torch"])
 def test_a_ramp_of_16_bits_keeps_its_levels_where_it_is_resized(resize, tmp_path):
-    save(tmp_path / "x.png", RAMP)
+    write_array(tmp_path / "x.png", RAMP)
     image = load_image(ImageRef(tmp_path / "x.png"), Preprocessing(300, 300, False, (1, 1), resize=resize), 0)
     assert image.dtype == torch.uint16
     assert len(image.int().unique()) > 40_000
 
 
 def test_channels_of_any_number_reach_training(tmp_path):
-    save(tmp_path / "trainA/x.tif", values(5, height=16, width=16))
-    save(tmp_path / "trainB/x.npy", values(2, height=16, width=16))
+    write_array(tmp_path / "trainA/x.tif", random_values(5, height=16, width=16))
+    write_array(tmp_path / "trainB/x.npy", random_values(2, height=16, width=16))
     split = layouts.find_split(tmp_path, "unpaired")
     for tier in TIERS:
         batch = take(loader(split, Preprocessing(16, 16, False, (5, 2)), tier), 1)[0]
         for name, n in (("a", 5), ("b", 2)):
-            assert np.array_equal(images.to_array(batch[name][0], np.dtype(np.uint16)), values(n, height=16, width=16))
+            assert np.array_equal(
+                images.to_array(batch[name][0], np.dtype(np.uint16)), random_values(n, height=16, width=16)
+            )
 
 
 def test_the_blank_of_the_fixed_batch_is_white_and_fits(tmp_path):
     for i in range(2):
-        save(tmp_path / f"{i}.png", np.full((40, 40, 1), 4095, np.uint16))
+        write_array(tmp_path / f"{i}.png", np.full((40, 40, 1), 4095, np.uint16))
     (tmp_path / "0.png").write_text("no image")
     split = layouts.find_split(tmp_path, "images")
     preprocessing = Preprocessing(40, 40, False, (1, 1), value_ranges=((0, 4095), None))

@@ -1,6 +1,5 @@
 """The fixed batch of sample grids."""
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -8,26 +7,17 @@ from PIL import Image
 from translate import images
 from translate.data import layouts
 from translate.data.loader import fixed_batch
-from translate.data.preprocessing import Preprocessing, load_image
+from translate.data.preprocessing import Preprocessing
 
-CPU = torch.device("cpu")
-
-
-def photo(path, height, width, seed, *, like=None, **options):
-    """A smooth image; `like` another of another size."""
-    coarse = np.random.default_rng(seed if like is None else like).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path, **options)
-
-
-RULES = ["resize_and_crop", "crop", "scale_width_and_crop", "none"]
+from ..helpers import write_smooth_image
+from .helpers import CPU, RULES, find_split_of_squares, load_square, numbers_of_squares, same_batch
 
 
 @pytest.mark.parametrize("bad", ["trainA", "trainB"])
 @pytest.mark.parametrize("rule", RULES)
 def test_an_unreadable_file_in_the_fixed_batch_is_white_and_as_large_as_its_partner(rule, bad, tmp_path):
     for folder in ("trainA", "trainB"):
-        photo(tmp_path / folder / "0.png", 40, 61, 0)
+        write_smooth_image(tmp_path / folder / "0.png", 40, 61, 0)
     (tmp_path / bad / "0.png").write_text("no image")
     for layout in ("paired", "unpaired"):
         split = layouts.find_split(tmp_path, layout)
@@ -38,7 +28,7 @@ def test_an_unreadable_file_in_the_fixed_batch_is_white_and_as_large_as_its_part
 
 def test_a_fixed_batch_without_a_readable_file_is_white(tmp_path):
     for folder in ("trainA", "trainB"):
-        photo(tmp_path / folder / "0.png", 40, 60, 0)
+        write_smooth_image(tmp_path / folder / "0.png", 40, 60, 0)
         (tmp_path / folder / "0.png").write_text("no image")
     for rule in RULES:
         batch = fixed_batch(
@@ -53,7 +43,7 @@ def test_a_fixed_batch_without_a_readable_file_is_white(tmp_path):
 def test_the_fixed_batch_shows_both_sides_of_a_pair_alike(rule, tmp_path):
     """Twins of other sizes: what B shows beside A is the same part of the same picture."""
     for i, (height, width) in enumerate([(40, 40), (36, 60), (64, 40)]):
-        photo(tmp_path / "trainA" / f"{i}.png", height, width, i)
+        write_smooth_image(tmp_path / "trainA" / f"{i}.png", height, width, i)
         with Image.open(tmp_path / "trainA" / f"{i}.png") as a:
             large = a.resize((2 * width, height * 3), Image.Resampling.BICUBIC)
         (tmp_path / "trainB").mkdir(exist_ok=True)
@@ -64,46 +54,7 @@ def test_the_fixed_batch_shows_both_sides_of_a_pair_alike(rule, tmp_path):
     assert (batch["a"] - batch["b"]).abs().mean() < 0.02
 
 
-def decode(ref, channels, size):
-    return load_image(ref, Preprocessing(size, size, False, (channels, channels)), 0)
-
-
-def equal(x, y):
-    return x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
-
-
-@pytest.fixture
-def unpaired(unpaired_root):
-    return layouts.find_split(unpaired_root, "unpaired")
-
-
-@pytest.fixture
-def paired(paired_root):
-    return layouts.find_split(paired_root, "paired")
-
-
 # Files that cannot be read. Image i is a square of grey 20 i.
-
-
-def squares(folder, count, bad=()):
-    folder.mkdir(parents=True)
-    for i in range(count):
-        path = folder / f"{i}.png"
-        Image.new("RGB", (20, 20), (20 * i,) * 3).save(path)
-        if i in bad:
-            path.write_text("no image")
-    return folder
-
-
-def grey_of(x):
-    """Which square each image is."""
-    return [round((value + 1) * 127.5 / 20) for value in x.mean((1, 2, 3)).tolist()]
-
-
-def bad_files(root, bad_a, bad_b, layout):
-    squares(root / "trainA", 5, bad_a)
-    squares(root / "trainB", 5, bad_b)
-    return layouts.find_split(root, layout)
 
 
 # The batch of the sample grids.
@@ -113,9 +64,9 @@ def test_fixed_batch_is_evenly_spread_over_each_domain(unpaired):
     preprocessing = Preprocessing(20, 16, True, (3, 1))
     batch = fixed_batch(unpaired, preprocessing, 3, CPU, torch.float32)
     for name, refs, channels, places in (("a", unpaired.a, 3, (0, 1, 3)), ("b", unpaired.b, 1, (0, 2, 4))):
-        whole = torch.stack([decode(refs[i], channels, 20) for i in places])
+        whole = torch.stack([load_square(refs[i], channels, 20) for i in places])
         assert torch.equal(batch[name], images.normalize(whole[:, :, 2:18, 2:18], torch.float32))
-    assert equal(batch, fixed_batch(unpaired, preprocessing, 3, CPU, torch.float32))
+    assert same_batch(batch, fixed_batch(unpaired, preprocessing, 3, CPU, torch.float32))
 
 
 def test_fixed_batch_of_pairs_keeps_partners_together(paired):
@@ -136,7 +87,7 @@ def test_fixed_batch_without_b(unpaired_root):
 
 
 def test_fixed_batch_shows_an_unreadable_file_as_white(tmp_path):
-    split = bad_files(tmp_path, {1}, (), "paired")
+    split = find_split_of_squares(tmp_path, {1}, (), "paired")
     batch = fixed_batch(split, Preprocessing(16, 16, True, (3, 3)), 5, CPU, torch.float32)
     assert (batch["a"][1] == 1).all()
-    assert grey_of(batch["b"]) == [0, 1, 2, 3, 4]
+    assert numbers_of_squares(batch["b"]) == [0, 1, 2, 3, 4]

@@ -1,7 +1,5 @@
 """Labels in batches: those of the images that are really shown, the same from every tier."""
 
-from itertools import islice
-
 import pytest
 import torch
 from PIL import Image
@@ -9,13 +7,13 @@ from PIL import Image
 from translate.data import batch_augment, layouts, stream_dataset
 from translate.data.in_memory import InMemorySource
 from translate.data.loader import Loader, LoaderOptions, fixed_batch
-from translate.data.loader_context import LoaderContext, prefetch_to_device
+from translate.data.loader_context import prefetch_to_device
 from translate.data.preprocessing import Preprocessing
-from translate.data.sampler import BatchSampler, Sampler
+from translate.data.sampler import Sampler
 from translate.data.streaming import StreamingSource
 
-CPU = torch.device("cpu")
-TIERS = ["resident", "ram", "stream"]
+from .helpers import CPU, TIERS, first_batches, make_context, same_batches
+
 PREPROCESSING = Preprocessing(20, 16, True, (3, 3))
 BAD = ("x/2", "z/2")
 """The last of x, in whose place an image of y is shown, and the last of all, in whose place that is an image of x."""
@@ -48,28 +46,9 @@ def split(request, tmp_path):
     return layouts.find_split(tmp_path, "images" if request.param == "images" else "domains")
 
 
-def context(split, preprocessing=PREPROCESSING, batch_size=4):
-    sampler = Sampler(split, 0)
-    return LoaderContext(
-        split,
-        preprocessing,
-        sampler,
-        BatchSampler(sampler, batch_size),
-        CPU,
-        torch.float32,
-        lambda line: None,
-        workers=0,
-    )
-
-
 def loader(split, tier, workers=0, **options):
     options = LoaderOptions(batch_size=4, seed=0, tier=tier, workers=workers, **options)
     return Loader(split, PREPROCESSING, options, device=CPU, say=lambda line: None)
-
-
-def take(batches, count=9):
-    taken = (batch[1] if isinstance(batch, tuple) else batch for batch in batches)
-    return [{name: x.clone() for name, x in batch.items()} for batch in islice(taken, count)]
 
 
 def label_shown(split, image):
@@ -87,27 +66,27 @@ def check(split, batches):
 
 
 def same(first, second):
-    return all(
-        x.keys() == y.keys() == {"a", "label"} and all(torch.equal(x[name], y[name]) for name in x)
-        for x, y in zip(first, second, strict=True)
-    )
+    """Are batches equal, and do they hold images and labels and nothing else?"""
+    return all(batch.keys() == {"a", "label"} for batch in first) and same_batches(first, second)
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_the_label_is_that_of_the_image_that_is_shown(split, tier):
-    batches = take(loader(split, tier).batches(3))
+    batches = first_batches(loader(split, tier).batches(3), 9)
     assert check(split, batches)
     shown = sorted(round(float((x.mean() + 1) * 127.5)) for batch in batches for x in batch["a"])
     assert set(shown) == {grey(d, i) for d in "xyz" for i in range(3) if f"{d}/{i}" not in BAD}
-    assert same(batches, take(loader(split, "resident").batches(3)))
+    assert same(batches, first_batches(loader(split, "resident").batches(3), 9))
 
 
 def test_every_way_to_a_device_gives_the_same(split):
-    memory = InMemorySource(context(split), on_device=True)
-    expected = take(loader(split, "resident").batches(4))
-    assert same(take(memory._gathered(4)), expected)
-    assert same(take(prefetch_to_device(memory.context, memory.crop_on_host(4))), expected)
-    assert same(take(prefetch_to_device(memory.context, StreamingSource(memory.context)._stacked(4))), expected)
+    memory = InMemorySource(make_context(split, PREPROCESSING, 4), on_device=True)
+    expected = first_batches(loader(split, "resident").batches(4), 9)
+    assert same(first_batches(memory._gathered(4), 9), expected)
+    assert same(first_batches(prefetch_to_device(memory.context, memory.crop_on_host(4)), 9), expected)
+    assert same(
+        first_batches(prefetch_to_device(memory.context, StreamingSource(memory.context)._stacked(4)), 9), expected
+    )
 
 
 @pytest.mark.parametrize("rule", ["resize_and_crop", "none"])
@@ -123,12 +102,17 @@ def test_workers_hand_labels_over_with_their_images(split, rule):
 
 @pytest.mark.slow
 def test_worker_processes_give_the_same(split):
-    assert same(take(loader(split, "stream", workers=2).batches(0)), take(loader(split, "ram").batches(0)))
+    assert same(
+        first_batches(loader(split, "stream", workers=2).batches(0), 9),
+        first_batches(loader(split, "ram").batches(0), 9),
+    )
 
 
 def test_augmentations_leave_labels_alone(split, monkeypatch):
     monkeypatch.setattr(batch_augment, "apply_augmentations", lambda x, *_: -x)
-    plain, turned = (take(loader(split, "ram", augmentations=chosen).batches(0), 2) for chosen in ((), ("jitter",)))
+    plain, turned = (
+        first_batches(loader(split, "ram", augmentations=chosen).batches(0), 2) for chosen in ((), ("jitter",))
+    )
     assert all(
         torch.equal(x["label"], y["label"]) and torch.equal(x["a"], -y["a"]) for x, y in zip(plain, turned, strict=True)
     )
@@ -156,5 +140,5 @@ def test_what_is_loaded_is_said_with_its_labels(split):
 def test_images_without_labels_have_none_in_their_batches(images_root):
     split = layouts.find_split(images_root, "images")
     for tier in TIERS:
-        assert take(loader(split, tier).batches(0), 1)[0].keys() == {"a"}
+        assert first_batches(loader(split, tier).batches(0), 1)[0].keys() == {"a"}
     assert fixed_batch(split, PREPROCESSING, 2, CPU, torch.float32).keys() == {"a"}

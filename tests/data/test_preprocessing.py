@@ -14,37 +14,15 @@ from translate.data.preprocessing import DECODERS, RESIZERS, Preprocessing, load
 from translate.data.split import ImageRef
 from translate.images import Reading
 
+from ..helpers import write_smooth_image
+from .helpers import load_square
+
 PHOTOS = sorted((Path(__file__).parents[2] / "datasets" / "earth_season").rglob("*.jpg"))
-
-
-def photo(path, height, width, seed, *, like=None, **options):
-    """A smooth image; `like` another of another size."""
-    coarse = np.random.default_rng(seed if like is None else like).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path, **options)
-
-
-SIZES = [(31, 50), (64, 33), (20, 20), (18, 41), (90, 27)]
-"""Heights and widths, upright and across, some with a side below the load size."""
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory):
-    """unpaired: A and B of many sizes. paired: twins of A's sizes and others. halves: side by side, odd widths too."""
-    root = tmp_path_factory.mktemp("sizes")
-    for i, (height, width) in enumerate(SIZES):
-        photo(root / "unpaired/trainA" / f"{i}.png", height, width, i)
-        photo(root / "paired/trainA" / f"{i}.png", height, width, i)
-        photo(root / "paired/trainB" / f"{i}.png", *SIZES[(i + 1) % len(SIZES)], 50 + i)
-        photo(root / "halves/train" / f"{i}.png", height, 2 * width + i % 2, i)
-    for i, (height, width) in enumerate(SIZES[1:]):
-        photo(root / "unpaired/trainB" / f"{i}.png", width, height, 20 + i)
-    return root
 
 
 @pytest.mark.parametrize("size", [(10, 40), (40, 10), (17, 18), (5, 5)])
 def test_crop_enlarges_what_is_smaller_than_the_crop(size, tmp_path):
-    photo(tmp_path / "x.png", *size, 0)
+    write_smooth_image(tmp_path / "x.png", *size, 0)
     image = load_image(ImageRef(tmp_path / "x.png"), Preprocessing(99, 18, False, (3, 3), "crop"), 0)
     height, width = image.shape[1:]
     assert min(height, width) == 18
@@ -52,7 +30,7 @@ def test_crop_enlarges_what_is_smaller_than_the_crop(size, tmp_path):
 
 
 def test_none_rounds_to_what_the_network_takes(tmp_path):
-    photo(tmp_path / "x.png", 47, 130, 0)
+    write_smooth_image(tmp_path / "x.png", 47, 130, 0)
     ref = ImageRef(tmp_path / "x.png")
     shapes = {}
     for multiple in (1, 4, 32, 64, 256):
@@ -129,7 +107,7 @@ def test_torchcodec_decodes_photos_as_pillow_does(torchcodec):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_torchcodec_decodes_jpeg_of_every_mode_as_pillow_does(mode, channels, subsampling, tmp_path, torchcodec):
-    photo(tmp_path / "x.png", 61, 47, 0)
+    write_smooth_image(tmp_path / "x.png", 61, 47, 0)
     options = {} if mode == "L" else {"subsampling": subsampling}
     with Image.open(tmp_path / "x.png") as image:
         image.convert(mode).save(tmp_path / "x.jpg", quality=92, **options)
@@ -166,7 +144,7 @@ def test_torchcodec_sees_rotated_photos_as_pillow_does(orientation, how, tmp_pat
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_torchcodec_skips_what_pillow_skips_and_says_its_reason(share, tmp_path, torchcodec):
-    photo(tmp_path / "x.jpg", 200, 200, 0, quality=95)
+    write_smooth_image(tmp_path / "x.jpg", 200, 200, 0, quality=95)
     data = (tmp_path / "x.jpg").read_bytes()
     (tmp_path / "x.jpg").write_bytes(data[: int(share * len(data))])
     results = [
@@ -180,28 +158,12 @@ def test_torchcodec_skips_what_pillow_skips_and_says_its_reason(share, tmp_path,
 # JPEG finished on a device; here the device is the CPU and nvJPEG is Pillow.
 
 
-def by_pillow(contents, channels):
-    decoded = []
-    for data in contents:
-        try:
-            with Image.open(io.BytesIO(data.numpy().tobytes())) as image:
-                array = np.array(image.convert("RGB" if channels == 3 else "L"))
-        except OSError as e:
-            raise RuntimeError("nvJPEG: damaged") from e
-        decoded.append(torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1))
-    return decoded
-
-
 def test_a_pair_is_decoded_as_its_halves_are(roots):
     split = layouts.find_split(roots / "halves", "paired")
     preprocessing = Preprocessing(22, 18, True, (3, 3))
     for a, b in zip(split.a, split.b, strict=True):
         alone = load_image(a, preprocessing, 0), load_image(b, preprocessing, 1)
         assert all(torch.equal(x, y) for x, y in zip(load_pair(a, b, preprocessing), alone, strict=True))
-
-
-def decode(ref, channels, size):
-    return load_image(ref, Preprocessing(size, size, False, (channels, channels)), 0)
 
 
 # One file.
@@ -215,19 +177,19 @@ def test_halves_meet_at_half_the_width(channels, width, size, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "x.png")
     for half, columns in (("left", slice(0, width // 2)), ("right", slice(width // 2, width))):
         expected = Image.fromarray(pixels[:, columns]).resize((size, size), Image.Resampling.BICUBIC)
-        decoded = decode(ImageRef(tmp_path / "x.png", half), channels, size)
+        decoded = load_square(ImageRef(tmp_path / "x.png", half), channels, size)
         assert torch.equal(decoded, torch.from_numpy(np.array(expected)).expand(channels, -1, -1))
 
 
 @pytest.mark.parametrize("half", ["left", "right"])
 def test_one_pixel_has_no_halves(half, tmp_path):
     Image.new("RGB", (1, 5)).save(tmp_path / "x.png")
-    reason = decode(ImageRef(tmp_path / "x.png", half), 3, 4)
+    reason = load_square(ImageRef(tmp_path / "x.png", half), 3, 4)
     assert isinstance(reason, images.ImageError)
     assert "too narrow" in str(reason)
 
 
 def test_images_of_any_shape_become_squares(tmp_path):
     Image.new("RGB", (3, 50), (9, 8, 7)).save(tmp_path / "x.png")
-    square = decode(ImageRef(tmp_path / "x.png"), 3, 6)
+    square = load_square(ImageRef(tmp_path / "x.png"), 3, 6)
     assert torch.equal(square, torch.tensor([9, 8, 7], dtype=torch.uint8)[:, None, None].expand(3, 6, 6))

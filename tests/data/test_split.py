@@ -10,15 +10,9 @@ import pytest
 from translate.data import layouts
 from translate.data.split import ImageRef, Split, evenly_spaced, next_readable
 
+from .helpers import write_named_files
+
 # Layouts are decided by names alone, so these files hold a few bytes that are no image.
-
-
-def make(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode("utf-8", "surrogateescape"))
-    return root
 
 
 # Splits.
@@ -37,7 +31,7 @@ def fingerprint(root):
 
 
 def test_a_fingerprint_stays_when_the_folder_is_moved_or_touched(tmp_path):
-    root = make(tmp_path / "here", *NAMES)
+    root = write_named_files(tmp_path / "here", *NAMES)
     before = fingerprint(root)
     shutil.move(root, tmp_path / "there")
     os.utime(tmp_path / "there" / "trainA" / "1.png", (1, 1))
@@ -54,7 +48,7 @@ def rename(root):
 
 
 def add(root):
-    make(root, "trainA/3.png", "trainB/3.png")
+    write_named_files(root, "trainA/3.png", "trainB/3.png")
 
 
 def drop(root):
@@ -64,14 +58,14 @@ def drop(root):
 
 @pytest.mark.parametrize("change", [grow, rename, add, drop])
 def test_a_fingerprint_changes_with_the_files(change, tmp_path):
-    root = make(tmp_path, *NAMES)
+    root = write_named_files(tmp_path, *NAMES)
     before = fingerprint(root)
     change(root)
     assert fingerprint(root) != before
 
 
 def test_a_fingerprint_changes_with_the_direction(tmp_path):
-    make(tmp_path, "trainA/1.png", "trainB/1.longer.png", "trainB/1.png")
+    write_named_files(tmp_path, "trainA/1.png", "trainB/1.longer.png", "trainB/1.png")
     found = layouts.find_split(tmp_path, "unpaired")
     assert found.swapped().fingerprint() != found.fingerprint()
 

@@ -9,14 +9,7 @@ from translate.data import layouts
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 
-
-def make(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"no image")
-    return root
-
+from .helpers import write_empty_images
 
 # Splits.
 
@@ -79,7 +72,7 @@ def test_a_subset_shows_every_domain_if_the_count_allows_it(sizes, count, expect
 
 
 def test_a_fingerprint_covers_labels_and_is_as_ever_without(tmp_path):
-    make(tmp_path, "train/a/1.png", "train/b/2.png")
+    write_empty_images(tmp_path, "train/a/1.png", "train/b/2.png")
     found = layouts.find_split(tmp_path, "domains")
     plain = Split(found.a, (), False)
     assert plain.fingerprint() == hashlib.sha256(b"1.png 8\n2.png 8").hexdigest()[:16]

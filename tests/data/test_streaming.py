@@ -4,129 +4,56 @@ import shutil
 import subprocess
 import sys
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from translate.data import albumentations_recipe, layouts
-from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.errors import DataError, UsageError
 
-CPU = torch.device("cpu")
-
-
-def make(
-    split,
-    preprocessing,
-    *,
-    tier="resident",
-    batch_size=1,
-    seed=0,
-    workers=0,
-    said=None,
-    dtype=torch.float32,
-    device=CPU,
-    **options,
-):
-    say = (said if said is not None else []).append
-    options = LoaderOptions(batch_size=batch_size, seed=seed, tier=tier, workers=workers, **options)
-    return Loader(split, preprocessing, options, device=device, dtype=dtype, say=say)
-
-
-def take(batches, count):
-    """The first batches; those of a tier with their numbers, those of a loader without."""
-    taken = (batch[1] if isinstance(batch, tuple) else batch for batch in batches)
-    return [{name: x.clone() for name, x in batch.items()} for batch in islice(taken, count)]
-
-
-def same(first, second):
-    return len(first) == len(second) and all(
-        x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
-        for x, y in zip(first, second, strict=True)
-    )
-
-
-def photo(path, height, width, seed, *, like=None, **options):
-    """A smooth image; `like` another of another size."""
-    coarse = np.random.default_rng(seed if like is None else like).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path, **options)
-
-
-SIZES = [(31, 50), (64, 33), (20, 20), (18, 41), (90, 27)]
-"""Heights and widths, upright and across, some with a side below the load size."""
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory):
-    """unpaired: A and B of many sizes. paired: twins of A's sizes and others. halves: side by side, odd widths too."""
-    root = tmp_path_factory.mktemp("sizes")
-    for i, (height, width) in enumerate(SIZES):
-        photo(root / "unpaired/trainA" / f"{i}.png", height, width, i)
-        photo(root / "paired/trainA" / f"{i}.png", height, width, i)
-        photo(root / "paired/trainB" / f"{i}.png", *SIZES[(i + 1) % len(SIZES)], 50 + i)
-        photo(root / "halves/train" / f"{i}.png", height, 2 * width + i % 2, i)
-    for i, (height, width) in enumerate(SIZES[1:]):
-        photo(root / "unpaired/trainB" / f"{i}.png", width, height, 20 + i)
-    return root
-
-
-@pytest.fixture(params=["unpaired", "paired", "halves"])
-def split(request, roots):
-    return layouts.find_split(roots / request.param, "unpaired" if request.param == "unpaired" else "paired")
-
+from ..helpers import write_smooth_image
+from .helpers import first_batches, make_loader, same_batches, write_numbered_images
 
 # Files that are bad, or go away.
-
-
-def numbered(root, count=6, folders=("trainA", "trainB")):
-    for folder in folders:
-        for i in range(count):
-            photo(root / folder / f"{i}.png", 24, 24, i)
-    return layouts.find_split(root, "unpaired")
 
 
 PREPROCESSING = Preprocessing(20, 16, True, (3, 3))
 
 
 def test_files_that_vanish_are_said_in_one_line_whatever_their_names(tmp_path):
-    photo(tmp_path / "trainA" / "0\n.png", 24, 24, 0)
-    photo(tmp_path / "trainB" / "0.png", 24, 24, 0)
-    batches = make(layouts.find_split(tmp_path, "unpaired"), PREPROCESSING, tier="stream").batches(0)
+    write_smooth_image(tmp_path / "trainA" / "0\n.png", 24, 24, 0)
+    write_smooth_image(tmp_path / "trainB" / "0.png", 24, 24, 0)
+    batches = make_loader(layouts.find_split(tmp_path, "unpaired"), PREPROCESSING, tier="stream").batches(0)
     next(batches)
     shutil.rmtree(tmp_path / "trainA")
     with pytest.raises(DataError) as caught:
-        take(batches, 40)
+        first_batches(batches, 40)
     assert "\n" not in str(caught.value)
     assert repr(str(tmp_path / "trainA" / "0\n.png")) in str(caught.value)
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, id="a worker", marks=pytest.mark.slow)])
 def test_files_that_vanish_are_one_error_and_no_endless_loop(workers, tmp_path):
-    split = numbered(tmp_path)
-    loader = make(split, PREPROCESSING, tier="stream", workers=workers)
+    split = write_numbered_images(tmp_path)
+    loader = make_loader(split, PREPROCESSING, tier="stream", workers=workers)
     batches = loader.batches(0)
     next(batches)
     shutil.rmtree(tmp_path / "trainB")
     with pytest.raises(DataError) as caught:
-        take(batches, 3000)
+        first_batches(batches, 3000)
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "trainB") in str(caught.value)
 
 
 def test_a_file_that_vanishes_is_replaced_and_said(tmp_path):
-    split = numbered(tmp_path)
+    split = write_numbered_images(tmp_path)
     said = []
-    loader = make(split, PREPROCESSING, tier="stream", said=said)
+    loader = make_loader(split, PREPROCESSING, tier="stream", said=said)
     batches = loader.batches(0)
     next(batches)
     (tmp_path / "trainA" / "2.png").unlink()
-    assert len(take(batches, 60)) == 60
+    assert len(first_batches(batches, 60)) == 60
     assert [line for line in said if "2.png" in line and "no such file" in line]
 
 
@@ -167,7 +94,7 @@ if __name__ == "__main__":
 )
 def test_a_worker_that_dies_is_one_line_with_its_number(at, tmp_path):
     """Whether a batch is waited for or a step computes. In a process of its own, for the signal may end it anywhere."""
-    numbered(tmp_path)
+    write_numbered_images(tmp_path)
     (tmp_path / "dying.py").write_text(DYING)
     command = [sys.executable, str(tmp_path / "dying.py"), str(tmp_path), at]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[2])
@@ -190,22 +117,26 @@ def blur(tmp_path):
 
 @pytest.mark.slow
 def test_a_recipe_of_albumentations_gives_the_same_whatever_the_workers_and_the_start(blur, tmp_path):
-    split = numbered(tmp_path)
-    build = partial(make, split, PREPROCESSING, tier="stream", batch_size=2, albumentations=blur)
-    whole = take(build().batches(0), 8)
-    assert same(take(build(workers=2).batches(0), 8), whole)
-    assert same(take(build().batches(6), 5), whole[3:])
-    assert not same(take(make(split, PREPROCESSING, tier="stream", batch_size=2).batches(0), 8), whole)
+    split = write_numbered_images(tmp_path)
+    build = partial(make_loader, split, PREPROCESSING, tier="stream", batch_size=2, albumentations=blur)
+    whole = first_batches(build().batches(0), 8)
+    assert same_batches(first_batches(build(workers=2).batches(0), 8), whole)
+    assert same_batches(first_batches(build().batches(6), 5), whole[3:])
+    assert not same_batches(
+        first_batches(make_loader(split, PREPROCESSING, tier="stream", batch_size=2).batches(0), 8), whole
+    )
 
 
 @pytest.mark.parametrize("tier", ["resident", "ram"])
 def test_a_recipe_of_albumentations_is_refused_where_images_are_kept(tier, blur, tmp_path):
     with pytest.raises(UsageError, match="--loader stream"):
-        make(numbered(tmp_path), PREPROCESSING, tier=tier, albumentations=blur)
+        make_loader(write_numbered_images(tmp_path), PREPROCESSING, tier=tier, albumentations=blur)
 
 
 def test_a_recipe_of_albumentations_streams_by_itself(blur, tmp_path):
-    assert make(numbered(tmp_path), PREPROCESSING, tier="auto", albumentations=blur).tier == "stream"
+    assert (
+        make_loader(write_numbered_images(tmp_path), PREPROCESSING, tier="auto", albumentations=blur).tier == "stream"
+    )
 
 
 @pytest.mark.slow
@@ -213,7 +144,7 @@ def test_what_a_recipe_leaves_too_small_is_one_line_from_a_worker_too(tmp_path):
     """Image 0 is large enough, others are not."""
     for folder in ("trainA", "trainB"):
         for i in range(6):
-            photo(tmp_path / folder / f"{i}.png", 64 if folder == "trainB" else 20 + 20 * i, 64, i)
+            write_smooth_image(tmp_path / folder / f"{i}.png", 64 if folder == "trainB" else 20 + 20 * i, 64, i)
     path = tmp_path / "recipe.yaml"
     path.write_text(
         "transforms:\n  - Crop: {x_min: 0, y_min: 10, x_max: 64, y_max: 64, pad_if_needed: false, p: 0.6}\n"
@@ -221,8 +152,8 @@ def test_what_a_recipe_leaves_too_small_is_one_line_from_a_worker_too(tmp_path):
     split = layouts.find_split(tmp_path, "unpaired")
     preprocessing = Preprocessing(64, 16, False, (3, 3), "crop")
     with pytest.raises((UsageError, DataError)) as caught:
-        take(
-            make(
+        first_batches(
+            make_loader(
                 split, preprocessing, tier="stream", workers=1, albumentations=albumentations_recipe.load_recipe(path)
             ).batches(0),
             40,

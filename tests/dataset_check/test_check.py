@@ -5,48 +5,18 @@ import json
 import os
 import socket
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from translate import api, cli
 from translate.errors import UsageError
 
-
-def noise(seed, height=40, width=40, channels=3):
-    """A coarse pattern, unlike that of any other seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, channels), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def put(root, *names, **how):
-    """Images of different contents; the name decides what each shows."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(list(name.encode("utf-8", "surrogateescape")), **how).save(path)
-    return root
-
-
-def unpaired(root, a=3, b=3):
-    return put(root, *(f"trainA/a{i}.png" for i in range(a)), *(f"trainB/b{i}.png" for i in range(b)))
-
-
-def report_of(root, **settings):
-    return api.check_data(root, **{"crop_size": 32, **settings}, say=lambda line: None)
-
-
-def run(capfd, *arguments):
-    """Exit code, stdout and stderr of the command."""
-    code = cli.run(["data", "check", *map(str, arguments)])
-    return code, *capfd.readouterr()
-
+from ..helpers import smooth_image
+from .helpers import report_of, run_data_check, write_images, write_unpaired
 
 # Counts and layouts.
 
 
 def test_a_sound_set_has_nothing_to_report(tmp_path, capfd):
-    code, out, err = run(capfd, unpaired(tmp_path), "--crop-size", "32", "--json")
+    code, out, err = run_data_check(capfd, write_unpaired(tmp_path), "--crop-size", "32", "--json")
     report = json.loads(out)
     assert (code, err, report["errors"], report["warnings"]) == (0, "", [], [])
 
@@ -55,10 +25,10 @@ def test_a_sound_set_has_nothing_to_report(tmp_path, capfd):
 
 
 def test_bad_files_are_named_with_the_reason(tmp_path):
-    unpaired(tmp_path)
+    write_unpaired(tmp_path)
     folder = tmp_path / "trainA"
     buffer = io.BytesIO()
-    noise(1, 200, 200).save(buffer, "JPEG")
+    smooth_image(1, 200, 200).save(buffer, "JPEG")
     (folder / "cut.jpg").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
     (folder / "empty.png").touch()
     (folder / "text.webp").write_text("no picture")
@@ -79,14 +49,14 @@ def test_bad_files_are_named_with_the_reason(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and such names are those of POSIX")
 def test_what_is_no_file_is_passed_over_and_any_name_can_be_shown(tmp_path, capfd):
-    unpaired(tmp_path)
+    write_unpaired(tmp_path)
     folder = tmp_path / "trainA"
     os.mkfifo(folder / "pipe.png")
     (folder / "gone.png").symlink_to("nowhere.png")
     (folder / "loop.png").symlink_to("loop.png")
     (folder / "device.png").symlink_to("/dev/zero")
     (folder / "folder.jpg").mkdir()
-    put(tmp_path, "trainA/folder.jpg/inside.png")
+    write_images(tmp_path, "trainA/folder.jpg/inside.png")
     (folder / "linked").symlink_to(tmp_path / "trainB")
     line, bytes_ = folder / "two\nlines.jpg", os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.jpg")
     line.touch()
@@ -94,7 +64,7 @@ def test_what_is_no_file_is_passed_over_and_any_name_can_be_shown(tmp_path, capf
     with socket.socket(socket.AF_UNIX) as s:
         os.chdir(folder)  # the name of a socket must be short
         s.bind("socket.png")
-    code, out, err = run(capfd, tmp_path, "--json")
+    code, out, err = run_data_check(capfd, tmp_path, "--json")
     facts = json.loads(out)["splits"]["train"]["a"]
     assert (code, facts["files"], facts["readable"]) == (0, 6, 4)
     assert {row["path"].removeprefix("trainA/"): row["reason"] for row in facts["passed_over"]} == {
@@ -107,7 +77,7 @@ def test_what_is_no_file_is_passed_over_and_any_name_can_be_shown(tmp_path, capf
         "linked": "linked folder, not entered",
     }
     assert {row["path"] for row in facts["unreadable"]} == {"trainA/two\nlines.jpg", "trainA/\udcff\udcfe.jpg"}
-    code, out, err = run(capfd, tmp_path)
+    code, out, err = run_data_check(capfd, tmp_path)
     assert r"trainA/two\nlines.jpg" in out
     assert r"trainA/\udcff\udcfe.jpg" in out
     assert (code, err) == (0, "")
@@ -115,7 +85,7 @@ def test_what_is_no_file_is_passed_over_and_any_name_can_be_shown(tmp_path, capf
 
 @pytest.mark.skipif(os.name != "posix", reason="such names are those of POSIX")
 def test_quarantine_lists_the_bad_files_and_touches_none(tmp_path, capfd):
-    root = unpaired(tmp_path / "data")
+    root = write_unpaired(tmp_path / "data")
     folder = root / "trainB"
     bad = ["plain.png", "two\nlines.png", "\udcff.png", '"quoted.png']
     for name in bad:
@@ -124,7 +94,7 @@ def test_quarantine_lists_the_bad_files_and_touches_none(tmp_path, capfd):
     (folder / "drawing.psd").touch()
     before = sorted(root.rglob("*"))
     target = tmp_path / "list"
-    code, out, err = run(capfd, root, "--quarantine", target, "--json")
+    code, out, err = run_data_check(capfd, root, "--quarantine", target, "--json")
     assert (code, err) == (0, f"{target}: 5 bad files\n")
     json.loads(out)
     lines = target.read_bytes().splitlines()
@@ -135,9 +105,9 @@ def test_quarantine_lists_the_bad_files_and_touches_none(tmp_path, capfd):
 
 @pytest.mark.parametrize("name", ["trainA", "trainA/a0.png"])
 def test_quarantine_takes_the_place_of_no_image_and_no_folder(tmp_path, capfd, name):
-    root = unpaired(tmp_path)
+    root = write_unpaired(tmp_path)
     before = (root / "trainA/a0.png").read_bytes()
-    code, out, err = run(capfd, root, "--quarantine", root / name)
+    code, out, err = run_data_check(capfd, root, "--quarantine", root / name)
     assert (code, out) == (2, "")
     assert name in err
     assert (root / "trainA/a0.png").read_bytes() == before
@@ -149,14 +119,14 @@ def test_quarantine_takes_the_place_of_no_image_and_no_folder(tmp_path, capfd, n
 @pytest.mark.parametrize("json_flag", [[], ["--json"]])
 @pytest.mark.parametrize("defect", ["missing", "empty", "unreadable", "no train"])
 def test_what_makes_training_impossible(tmp_path, capfd, defect, json_flag):
-    root = put(tmp_path, "testA/1.png", "testB/1.png")
+    root = write_images(tmp_path, "testA/1.png", "testB/1.png")
     if defect != "no train":
-        put(root, "trainA/1.png")
+        write_images(root, "trainA/1.png")
     if defect in ("empty", "unreadable"):
         (root / "trainB").mkdir()
     if defect == "unreadable":
         (root / "trainB/1.png").write_text("no picture")
-    code, out, err = run(capfd, root, *json_flag)
+    code, out, err = run_data_check(capfd, root, *json_flag)
     assert code == 3
     assert len(err.splitlines()) == 1
     assert err.startswith("error: ")
@@ -167,12 +137,12 @@ def test_what_makes_training_impossible(tmp_path, capfd, defect, json_flag):
 
 @pytest.mark.parametrize("layout", [None, "unpaired", "paired", "images"])
 def test_an_empty_folder(tmp_path, capfd, layout):
-    code, out, err = run(capfd, tmp_path, "--json", *(["--layout", layout] if layout else []))
+    code, out, err = run_data_check(capfd, tmp_path, "--json", *(["--layout", layout] if layout else []))
     assert (code, len(err.splitlines()), len(json.loads(out)["errors"])) == (3, 1, 1)
 
 
 def test_a_missing_folder(tmp_path, capfd):
-    code, out, err = run(capfd, tmp_path / "no", "--json")
+    code, out, err = run_data_check(capfd, tmp_path / "no", "--json")
     assert (code, out, len(err.splitlines())) == (3, "", 1)
 
 
@@ -181,7 +151,7 @@ def test_a_missing_folder(tmp_path, capfd):
 )
 def test_settings_that_cannot_be(tmp_path, flags):
     with pytest.raises(UsageError, match=next(iter(flags)).replace("load_size", "crop-size").replace("_", "-")):
-        report_of(unpaired(tmp_path), **flags)
+        report_of(write_unpaired(tmp_path), **flags)
 
 
 # The table.
@@ -191,9 +161,9 @@ def test_the_table_fits_80_columns(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     for split in ("train", "val", "test"):
         for d in "AB":
-            put(tmp_path, *(f"{split}{d}/{i}{d}.png" for i in range(3)), height=30, width=2048)
+            write_images(tmp_path, *(f"{split}{d}/{i}{d}.png" for i in range(3)), height=30, width=2048)
             (tmp_path / f"{split}{d}" / "bad.png").touch()
-    code, out, _ = run(capfd, tmp_path, "--crop-size", "32")
+    code, out, _ = run_data_check(capfd, tmp_path, "--crop-size", "32")
     assert code == 0
     paragraphs = out.replace(str(tmp_path), "ROOT").splitlines()
     assert max(map(len, paragraphs)) <= 80

@@ -1,26 +1,12 @@
 """Check of data folders with domains or a table of attributes, and of folders of images."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from translate import api, cli
+from translate import cli
 from translate.data import layouts
 from translate.dataset_check import quick
 
-
-def put(root, *names):
-    """Images of different contents; the name decides what each shows."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        coarse = np.random.default_rng(list(name.encode())).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((40, 40), Image.Resampling.BICUBIC).save(path)
-    return root
-
-
-def report_of(root, **settings):
-    return api.check_data(root, **{"crop_size": 32, **settings}, say=lambda line: None)
+from .helpers import report_of, write_images
 
 
 def counts(report):
@@ -28,14 +14,14 @@ def counts(report):
 
 
 def domains(root, **sizes):
-    return put(root, *(f"train/{name}/{i}.png" for name, count in sizes.items() for i in range(count)))
+    return write_images(root, *(f"train/{name}/{i}.png" for name, count in sizes.items() for i in range(count)))
 
 
 @pytest.mark.parametrize("names", [("x", "y", "z"), ("a", "b"), ("ab", "x")])
 def test_domains_are_told_by_their_folders(tmp_path, names):
     """Their names may be those that two domains have elsewhere."""
     domains(tmp_path, **dict.fromkeys(names, 2))
-    put(tmp_path, f"test/{names[1]}/9.png")
+    write_images(tmp_path, f"test/{names[1]}/9.png")
     report = report_of(tmp_path, load_size=50)
     assert report["layouts"] == ["domains", "images"]
     assert report["side_by_side"] is False
@@ -47,7 +33,7 @@ def test_domains_are_told_by_their_folders(tmp_path, names):
 
 
 def test_a_table_of_attributes_is_checked(tmp_path):
-    put(tmp_path, "train/1.png", "train/2.png")
+    write_images(tmp_path, "train/1.png", "train/2.png")
     (tmp_path / "attributes.csv").write_text("file,x\n1.png,1\n2.png,0\n")
     report = report_of(tmp_path)
     assert (report["layouts"], counts(report), report["errors"]) == (["domains", "images"], {"train": {"a": 2}}, [])
@@ -58,7 +44,7 @@ def test_a_table_of_attributes_is_checked(tmp_path):
 
 def test_what_training_refuses_is_an_error_of_every_split(tmp_path, capfd):
     domains(tmp_path, x=1, y=1)
-    put(tmp_path, "test/w/1.png")
+    write_images(tmp_path, "test/w/1.png")
     (error,) = report_of(tmp_path)["errors"]
     assert "test/w: " in error
     assert cli.run(["data", "check", str(tmp_path), "--crop-size", "32"]) == 3
@@ -73,7 +59,7 @@ def test_a_domain_without_a_good_image(tmp_path):
 
 @pytest.mark.parametrize("layout", ["domains", "images"])
 def test_a_layout_that_the_folder_has_not(tmp_path, layout):
-    put(tmp_path, "trainA/1.png", "trainB/1.png")
+    write_images(tmp_path, "trainA/1.png", "trainB/1.png")
     (error,) = report_of(tmp_path, layout=layout)["errors"]
     assert ("ROOT/train: no such" if layout == "domains" else "two domains; give one") in error.replace(
         str(tmp_path), "ROOT"
@@ -81,9 +67,9 @@ def test_a_layout_that_the_folder_has_not(tmp_path, layout):
 
 
 def test_a_folder_of_images_is_checked_as_it_is_trained_on(tmp_path):
-    put(tmp_path, "train/1.png", "train/2.png", "test/3.png")
+    write_images(tmp_path, "train/1.png", "train/2.png", "test/3.png")
     assert counts(report_of(tmp_path, layout="images")) == {"train": {"a": 2}, "test": {"a": 1}}
-    assert counts(report_of(put(tmp_path / "plain", "1.png"), layout="images")) == {"train": {"a": 1}}
+    assert counts(report_of(write_images(tmp_path / "plain", "1.png"), layout="images")) == {"train": {"a": 1}}
 
 
 def test_domains_that_are_rare(tmp_path):

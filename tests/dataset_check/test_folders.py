@@ -1,34 +1,10 @@
 """Folders and files that the check of a data folder finds."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from translate import api
 from translate.data import layouts
 
-
-def noise(seed, height=40, width=40, channels=3):
-    """A coarse pattern, unlike that of any other seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, channels), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def put(root, *names, **how):
-    """Images of different contents; the name decides what each shows."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(list(name.encode("utf-8", "surrogateescape")), **how).save(path)
-    return root
-
-
-def unpaired(root, a=3, b=3):
-    return put(root, *(f"trainA/a{i}.png" for i in range(a)), *(f"trainB/b{i}.png" for i in range(b)))
-
-
-def report_of(root, **settings):
-    return api.check_data(root, **{"crop_size": 32, **settings}, say=lambda line: None)
+from .helpers import report_of, write_images, write_unpaired
 
 
 @pytest.mark.parametrize(
@@ -43,7 +19,7 @@ def report_of(root, **settings):
     ],
 )
 def test_layouts_are_those_that_training_takes(tmp_path, names, found, side_by_side):
-    put(tmp_path, *(name for name in names if not name.endswith("txt")))
+    write_images(tmp_path, *(name for name in names if not name.endswith("txt")))
     report = report_of(tmp_path)
     assert (report["layouts"], report["side_by_side"]) == (found, side_by_side)
     for layout in found:
@@ -51,13 +27,13 @@ def test_layouts_are_those_that_training_takes(tmp_path, names, found, side_by_s
 
 
 def test_counts_by_split_and_domain(tmp_path):
-    unpaired(tmp_path, 5, 2)
-    put(tmp_path, "testA/x.png", "valB/y.png", "valB/z.png", "valA/w.png")
+    write_unpaired(tmp_path, 5, 2)
+    write_images(tmp_path, "testA/x.png", "valB/y.png", "valB/z.png", "valA/w.png")
     splits = report_of(tmp_path)["splits"]
     counts = {split: {domain: facts["files"] for domain, facts in row.items()} for split, row in splits.items()}
     assert counts == {"train": {"a": 5, "b": 2}, "val": {"a": 1, "b": 2}, "test": {"a": 1, "b": 0}}
 
 
 def test_limit_decodes_so_many_of_each_folder(tmp_path):
-    facts = report_of(unpaired(tmp_path, 7, 3), limit=4)["splits"]["train"]
+    facts = report_of(write_unpaired(tmp_path, 7, 3), limit=4)["splits"]["train"]
     assert [(facts[name]["files"], facts[name]["checked"]) for name in "ab"] == [(7, 4), (3, 3)]

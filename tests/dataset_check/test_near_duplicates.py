@@ -5,39 +5,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import api
 from translate.dataset_check import near_duplicates
 
-
-def noise(seed, height=40, width=40, channels=3):
-    """A coarse pattern, unlike that of any other seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, channels), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def put(root, *names, **how):
-    """Images of different contents; the name decides what each shows."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(list(name.encode("utf-8", "surrogateescape")), **how).save(path)
-    return root
-
-
-def unpaired(root, a=3, b=3):
-    return put(root, *(f"trainA/a{i}.png" for i in range(a)), *(f"trainB/b{i}.png" for i in range(b)))
-
-
-def report_of(root, **settings):
-    return api.check_data(root, **{"crop_size": 32, **settings}, say=lambda line: None)
-
+from ..helpers import smooth_image
+from .helpers import report_of, write_images, write_unpaired
 
 # Near-duplicates.
 
 
 def test_near_duplicates_within_and_across_splits(tmp_path):
-    unpaired(tmp_path, 6, 6)
-    put(tmp_path, "testA/new.png", "testB/other.png")
+    write_unpaired(tmp_path, 6, 6)
+    write_images(tmp_path, "testA/new.png", "testB/other.png")
     image = Image.open(tmp_path / "trainA/a1.png")
     image.save(tmp_path / "trainA/copy.jpg", quality=70)
     image.resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / "testA/larger.png")
@@ -63,7 +41,7 @@ def test_plain_images_of_different_colours_are_no_duplicates(tmp_path):
 
 def test_the_hash_is_the_one_of_the_library():
     for seed in range(5):
-        image = noise(seed, 64, 48)
+        image = smooth_image(seed, 64, 48)
         value, _ = near_duplicates.hash_and_thumbnail(np.asarray(image))
         expected = int.from_bytes(np.packbits(imagehash.phash(image).hash.flatten()).tobytes(), "big")
         assert value == expected

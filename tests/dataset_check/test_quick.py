@@ -1,30 +1,9 @@
 """Notices on the data at the start of a training."""
 
-import numpy as np
-from PIL import Image
-
 from translate.data import layouts
 from translate.dataset_check import quick
 
-
-def noise(seed, height=40, width=40, channels=3):
-    """A coarse pattern, unlike that of any other seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, channels), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def put(root, *names, **how):
-    """Images of different contents; the name decides what each shows."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(list(name.encode("utf-8", "surrogateescape")), **how).save(path)
-    return root
-
-
-def unpaired(root, a=3, b=3):
-    return put(root, *(f"trainA/a{i}.png" for i in range(a)), *(f"trainB/b{i}.png" for i in range(b)))
-
+from .helpers import write_images, write_unpaired
 
 # At the start of training.
 
@@ -34,8 +13,8 @@ def lines_of(root, crop=32, layout="unpaired"):
 
 
 def test_training_says_what_a_person_should_know(tmp_path):
-    assert lines_of(unpaired(tmp_path, 3, 9)) == []
-    put(tmp_path, "trainB/one_more.png")
+    assert lines_of(write_unpaired(tmp_path, 3, 9)) == []
+    write_images(tmp_path, "trainB/one_more.png")
     (tmp_path / "trainA/drawing.psd").touch()
     (tmp_path / "trainA/sub").mkdir()
     (tmp_path / "trainA/sub/photo.HEIC").touch()
@@ -47,7 +26,7 @@ def test_training_says_what_a_person_should_know(tmp_path):
 
 
 def test_halves_are_what_is_compared_with_the_crop(tmp_path):
-    put(tmp_path, "train/1.png", width=80)
+    write_images(tmp_path, "train/1.png", width=80)
     assert lines_of(tmp_path, 40, "paired") == []
     assert len(lines_of(tmp_path, 41, "paired")) == 2
 

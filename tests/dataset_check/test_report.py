@@ -6,45 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import api, cli
-
-
-def noise(seed, height=40, width=40, channels=3):
-    """A coarse pattern, unlike that of any other seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, channels), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def put(root, *names, **how):
-    """Images of different contents; the name decides what each shows."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(list(name.encode("utf-8", "surrogateescape")), **how).save(path)
-    return root
-
-
-def unpaired(root, a=3, b=3):
-    return put(root, *(f"trainA/a{i}.png" for i in range(a)), *(f"trainB/b{i}.png" for i in range(b)))
-
-
-def report_of(root, **settings):
-    return api.check_data(root, **{"crop_size": 32, **settings}, say=lambda line: None)
-
-
-def run(capfd, *arguments):
-    """Exit code, stdout and stderr of the command."""
-    code = cli.run(["data", "check", *map(str, arguments)])
-    return code, *capfd.readouterr()
-
+from ..helpers import smooth_image
+from .helpers import report_of, run_data_check, write_images, write_unpaired
 
 # What images are like.
 
 
 def test_kinds_of_images_are_counted(tmp_path):
-    unpaired(tmp_path, 8, 1)
+    write_unpaired(tmp_path, 8, 1)
     a = tmp_path / "trainA"
-    plain = noise(99)
+    plain = smooth_image(99)
     plain.convert("CMYK").save(a / "cmyk.jpg")
     plain.convert("P").save(a / "palette.png")
     plain.convert("L").save(a / "grey.jpg")
@@ -52,8 +23,8 @@ def test_kinds_of_images_are_counted(tmp_path):
     Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40)).save(a / "deep.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    noise(98, 40, 60).save(a / "turned.jpg", exif=exif)
-    noise(97).save(a / "moving.gif", save_all=True, append_images=[noise(96)])
+    smooth_image(98, 40, 60).save(a / "turned.jpg", exif=exif)
+    smooth_image(97).save(a / "moving.gif", save_all=True, append_images=[smooth_image(96)])
     np.save(a / "five.npy", np.zeros((40, 40, 5), np.float32))
     report = report_of(tmp_path)
     facts = report["splits"]["train"]["a"]
@@ -74,10 +45,10 @@ def test_kinds_of_images_are_counted(tmp_path):
 
 
 def test_sizes_against_the_crop(tmp_path):
-    put(tmp_path, "trainA/1.png", height=32, width=32)
-    put(tmp_path, "trainA/2.png", height=31, width=70)
-    put(tmp_path, "trainA/3.png", height=100, width=60)
-    put(tmp_path, "trainB/4.png", height=100, width=100)
+    write_images(tmp_path, "trainA/1.png", height=32, width=32)
+    write_images(tmp_path, "trainA/2.png", height=31, width=70)
+    write_images(tmp_path, "trainA/3.png", height=100, width=60)
+    write_images(tmp_path, "trainB/4.png", height=100, width=100)
     facts = report_of(tmp_path, crop_size=32, load_size=50)["splits"]["train"]["a"]
     assert facts["size"] == {"min": [32, 31], "median": [60, 32], "max": [70, 100]}
     assert (facts["smaller_than_crop"], facts["smaller_than_load"]) == (1, 2)
@@ -86,7 +57,7 @@ def test_sizes_against_the_crop(tmp_path):
 
 
 def test_imbalance_of_domains(tmp_path):
-    report = report_of(unpaired(tmp_path, 10, 3))
+    report = report_of(write_unpaired(tmp_path, 10, 3))
     assert report["imbalance"] == {"train": 3.33}
     assert [line for line in report["warnings"] if "3.33 times" in line]
     (tmp_path / "trainA/a0.png").unlink()
@@ -97,8 +68,8 @@ def test_imbalance_of_domains(tmp_path):
 
 
 def test_images_without_a_partner_are_named(tmp_path):
-    put(tmp_path, *(f"train{d}/{i}.png" for d in "AB" for i in range(4)), "trainA/x.png", "trainB/sub/0.png")
-    put(tmp_path, "trainB/1.jpg")
+    write_images(tmp_path, *(f"train{d}/{i}.png" for d in "AB" for i in range(4)), "trainA/x.png", "trainB/sub/0.png")
+    write_images(tmp_path, "trainB/1.jpg")
     report = report_of(tmp_path)
     assert report["layouts"] == ["paired", "unpaired"]
     assert report["pairs"]["train"] == {
@@ -112,19 +83,19 @@ def test_images_without_a_partner_are_named(tmp_path):
 
 @pytest.mark.parametrize("partner", ["sub/1.png", "2.png"])
 def test_forced_pairs_that_training_refuses(tmp_path, capfd, partner):
-    put(tmp_path, "trainA/1.png", f"trainB/{partner}")
-    assert run(capfd, tmp_path)[0] == 0
-    code, out, err = run(capfd, tmp_path, "--layout", "paired", "--json")
+    write_images(tmp_path, "trainA/1.png", f"trainB/{partner}")
+    assert run_data_check(capfd, tmp_path)[0] == 0
+    code, out, err = run_data_check(capfd, tmp_path, "--layout", "paired", "--json")
     assert code == 3
     assert len(json.loads(out)["errors"]) == len(err.splitlines()) == 1
 
 
 def test_pairs_whose_sides_differ(tmp_path):
-    put(tmp_path / "twins", "trainA/1.png", "trainA/2.png", "trainB/1.png")
-    put(tmp_path / "twins", "trainB/2.png", height=41)
+    write_images(tmp_path / "twins", "trainA/1.png", "trainA/2.png", "trainB/1.png")
+    write_images(tmp_path / "twins", "trainB/2.png", height=41)
     assert report_of(tmp_path / "twins")["pairs"]["train"]["sizes_differ"] == ["2"]
-    put(tmp_path / "joined", "train/1.png", width=80)
-    put(tmp_path / "joined", "train/2.png", width=81)
+    write_images(tmp_path / "joined", "train/1.png", width=80)
+    write_images(tmp_path / "joined", "train/2.png", width=81)
     report = report_of(tmp_path / "joined")
     assert report["pairs"]["train"]["sizes_differ"] == ["train/2.png"]
     assert report["splits"]["train"]["ab"]["size"]["max"] == [40, 40]
@@ -134,11 +105,11 @@ def test_pairs_whose_sides_differ(tmp_path):
 
 
 def test_memory_is_that_of_the_images_at_load_size(tmp_path):
-    report = report_of(unpaired(tmp_path, 3, 2), load_size=50)
+    report = report_of(write_unpaired(tmp_path, 3, 2), load_size=50)
     assert report["memory"]["resident"]["bytes"] == report["memory"]["ram"]["bytes"] == 5 * 3 * 50 * 50
     Image.fromarray(np.zeros((40, 40), np.uint16)).save(tmp_path / "trainA/deep.png")
     assert report_of(tmp_path, load_size=50)["memory"]["ram"]["bytes"] == 7 * 3 * 50 * 50
-    put(tmp_path / "joined", "train/1.png", width=80)
+    write_images(tmp_path / "joined", "train/1.png", width=80)
     assert report_of(tmp_path / "joined", load_size=50)["memory"]["ram"]["bytes"] == 2 * 3 * 50 * 50
     assert report["decoding"]["timed"] == 5
     assert report["decoding"]["images_per_epoch"] == 3
@@ -147,6 +118,6 @@ def test_memory_is_that_of_the_images_at_load_size(tmp_path):
 @pytest.mark.parametrize(("free", "chosen"), [(30_000, "resident"), (29_998, "stream")])
 def test_the_tier_is_the_one_that_training_chooses(tmp_path, monkeypatch, free, chosen):
     monkeypatch.setattr("translate.runtime.memory.free_memory", lambda device: free)
-    memory = report_of(unpaired(tmp_path, 1, 1), load_size=50, crop_size=50)["memory"]
+    memory = report_of(write_unpaired(tmp_path, 1, 1), load_size=50, crop_size=50)["memory"]
     assert (memory["ram"]["bytes"], memory["ram"]["fits"]) == (15_000, chosen == "resident")
     assert memory["automatic"] == chosen
