@@ -37,6 +37,8 @@ def needs_other_decoder(path: Path, image: Image.Image) -> bool:
         tags = image.tag_v2  # type: ignore[attr-defined]
         if tags.get(_COMPRESSION) in _UNSUPPORTED_COMPRESSIONS:
             return True
+        if image.mode == "L" and tags.get(_SAMPLES, 1) > 1:  # Pillow 13 opens these without their other channels
+            return True
         planes = tags.get(_PLANES, 1) == 2 and tags.get(_SAMPLES, 1) > 1
         return max(tags.get(_BITS, (1,))) > 8 or (planes and image.mode != "RGB")
     return image.format == "PPM" and image.mode in ("I", "RGB") and _pnm_maximum(path) > 255
