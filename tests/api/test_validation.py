@@ -19,6 +19,8 @@ from translate.run_folder import BEST_MODEL
 from translate.trained import translator
 from translate.training import checkpoint
 
+from ..helpers import read_stats
+
 SMALL = {
     "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "log_every": 4, "save_every": 4, "device": "cpu",
     "watch": False, "sample_every": 1000, "say": lambda line: None,
@@ -93,13 +95,9 @@ def train(root, run, **flags):
     return translate.train("cyclegan", root, run=run, **{**SMALL, **flags})
 
 
-def stats(run):
-    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-
-
 def test_metrics_equal_those_of_evaluate_and_the_best_model_has_the_best_of_them(season, tmp_path):
     train(season, tmp_path)
-    points = [point for point in stats(tmp_path) if "val/swd" in point]
+    points = [point for point in read_stats(tmp_path) if "val/swd" in point]
     assert [point["images"] for point in points] == [4, 8, 12]
     assert all(point["val_ema/swd"] != point["val/swd"] for point in points)
     assert {"val/l1", "val/ssim", "val/cycle_psnr", "time/validation_seconds"} <= points[0].keys()  # hidden truth too
@@ -154,7 +152,7 @@ def test_a_signal_during_validation_stops_the_run_and_the_resumed_run_chooses_th
     train(season, tmp_path / "cut")
     whole, cut = (checkpoint.load_newest(tmp_path / run, pytest.fail)["validation"] for run in ("whole", "cut"))
     assert whole == cut
-    assert [p["images"] for p in stats(tmp_path / "cut") if "val/swd" in p] == [4, 8, 12]
+    assert [p["images"] for p in read_stats(tmp_path / "cut") if "val/swd" in p] == [4, 8, 12]
 
 
 @pytest.mark.parametrize(

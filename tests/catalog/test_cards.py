@@ -24,6 +24,8 @@ from translate.cli.app import app
 from translate.data.layouts import LAYOUTS, find_split, held_out_split
 from translate.errors import UsageError
 
+from .helpers import read_card_with_counts, write_card
+
 DATASETS = Path(__file__).parents[2] / "datasets"
 CARDS = read_cards(DATASETS)
 SPLITS = {"unpaired": {"trainA", "trainB", "testA", "testB"}, "paired": {"train", "val", "test"}, "images": set()}
@@ -93,23 +95,11 @@ def test_the_keys_of_cards_stand_in_the_readme():
 
 # Wrong cards.
 
-LINES = {
-    "title": '"T"', "licence": '"L"', "homepage": '"https://example.org"', "layout": '"unpaired"', "description": '"D"',
-    "command": '"translate train cyclegan datasets/x"', "files": '[{ url = "https://example.org/x.zip" }]',
-}  # fmt: skip
 DIGEST = "0" * 64
 
 
-def write(path: Path, **changes: str | None) -> Path:
-    lines = {**LINES, **changes}
-    path.write_text(
-        "".join(f"{key} = {value}\n" for key, value in lines.items() if value is not None), encoding="utf-8"
-    )
-    return path
-
-
 def test_a_card_with_only_what_is_needed(tmp_path):
-    card = read_card(write(tmp_path / "x.toml"))
+    card = read_card(write_card(tmp_path / "x.toml"))
     assert (card.name, card.folder, card.counts, card.files[0].file) == ("x", "x", {}, "x.zip")
 
 
@@ -149,7 +139,7 @@ def test_a_card_with_only_what_is_needed(tmp_path):
     ({"title": "= ="}, ["TOML"]),
 ])  # fmt: skip
 def test_a_wrong_card_is_refused_by_file_and_key(tmp_path, changes, words):
-    path = write(tmp_path / "x.toml", **changes)
+    path = write_card(tmp_path / "x.toml", **changes)
     with pytest.raises(UsageError) as refused:
         read_card(path)
     message = str(refused.value)
@@ -161,7 +151,7 @@ def test_a_wrong_card_is_refused_by_file_and_key(tmp_path, changes, words):
 
 def test_a_card_by_another_name(tmp_path):
     with pytest.raises(UsageError, match="my set"):
-        read_card(write(tmp_path / "my set.toml"))
+        read_card(write_card(tmp_path / "my set.toml"))
     (tmp_path / "latin.toml").write_bytes(b"title = '\xff'")
     with pytest.raises(UsageError, match="TOML"):
         read_card(tmp_path / "latin.toml")
@@ -212,13 +202,8 @@ def test_the_hash_of_a_folder_is_the_one_that_a_shell_gives(tmp_path):
     assert contents_sha256(tmp_path) != shell.stdout.strip()
 
 
-def card_of(tmp_path: Path, **counts: int) -> DatasetCard:
-    numbers = ", ".join(f"{name} = {count}" for name, count in counts.items())
-    return read_card(write(tmp_path / "x.toml", counts=f"{{ {numbers} }}"))
-
-
 def test_what_is_here_is_told_by_the_number_of_files(tmp_path):
-    card, folder = card_of(tmp_path, trainA=2, trainB=1), tmp_path / "x"
+    card, folder = read_card_with_counts(tmp_path, trainA=2, trainB=1), tmp_path / "x"
     assert presence(card, tmp_path) == "no"
     folder.mkdir()
     assert presence(card, tmp_path) == "no"

@@ -11,41 +11,20 @@ import pytest
 
 from translate import cli
 from translate.catalog.cards import (
-    DatasetCard,
     contents_sha256,
-    read_card,
     read_cards,
 )
 from translate.catalog.get import find_mismatch, get_dataset
 from translate.errors import DataError
 
+from .helpers import read_card_with_counts
+
 DATASETS = Path(__file__).parents[2] / "datasets"
 CARDS = read_cards(DATASETS)
 
 
-# Wrong cards.
-
-LINES = {
-    "title": '"T"', "licence": '"L"', "homepage": '"https://example.org"', "layout": '"unpaired"', "description": '"D"',
-    "command": '"translate train cyclegan datasets/x"', "files": '[{ url = "https://example.org/x.zip" }]',
-}  # fmt: skip
-
-
-def write(path: Path, **changes: str | None) -> Path:
-    lines = {**LINES, **changes}
-    path.write_text(
-        "".join(f"{key} = {value}\n" for key, value in lines.items() if value is not None), encoding="utf-8"
-    )
-    return path
-
-
-def card_of(tmp_path: Path, **counts: int) -> DatasetCard:
-    numbers = ", ".join(f"{name} = {count}" for name, count in counts.items())
-    return read_card(write(tmp_path / "x.toml", counts=f"{{ {numbers} }}"))
-
-
 def test_a_folder_differs_by_too_few_too_many_or_other_images(tmp_path):
-    card, folder = card_of(tmp_path, train=2), tmp_path / "set"
+    card, folder = read_card_with_counts(tmp_path, train=2), tmp_path / "set"
     (folder / "train").mkdir(parents=True)
     for name in ("1.png", "2.txt", "3.svg"):
         (folder / "train" / name).touch()

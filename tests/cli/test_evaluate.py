@@ -5,7 +5,6 @@ import json
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from .conftest import (
     Results,
     constant,
     folder,
+    metric_values,
     noise,
     two_folders,
 )
@@ -29,16 +29,12 @@ from .conftest import (
 SIZES = {"g_width": 4, "d_width": 4, "crop_size": 32, "load_size": 32}
 
 
-def values(record: dict[str, Any]) -> dict[str, float]:
-    return {key: figure["value"] for key, figure in record["metrics"].items()}
-
-
 def test_pairs_by_hand(results: Results) -> None:
     """Constant differences of 3 and 5 have a mean of 4 of 255, and a PSNR of 20 log₁₀(255 / d)."""
     folder("real", a=constant(10), b=constant(20))
     folder("fake", a=constant(13), b=constant(15))
     record = results("--real", "real", "--fake", "fake", "--metrics", "l1,psnr")
-    assert values(record) == pytest.approx({"l1": 4.0, "psnr": 20 * math.log10(255) - 10 * math.log10(15)})
+    assert metric_values(record) == pytest.approx({"l1": 4.0, "psnr": 20 * math.log10(255) - 10 * math.log10(15)})
     assert record["images"] == [
         {"name": "a.png", "l1": 3, "psnr": pytest.approx(20 * math.log10(85))},
         {"name": "b.png", "l1": 5, "psnr": pytest.approx(20 * math.log10(51))},
@@ -49,11 +45,11 @@ def test_pairs_by_hand(results: Results) -> None:
 
 def test_folders_that_match_by_name_are_pairs_too(results: Results) -> None:
     apart = results(*two_folders())
-    assert values(apart).keys() == {"swd", "swd_40", "swd_20", "kid"}
+    assert metric_values(apart).keys() == {"swd", "swd_40", "swd_20", "kid"}
     assert not apart["protocol"]["paired"]
     folder("twin", **{str(i): noise(10 + i) for i in range(4)})
     twins = results("--real", "real", "--fake", "twin")
-    assert values(twins).keys() == {"l1", "psnr", "ssim", *values(apart)}
+    assert metric_values(twins).keys() == {"l1", "psnr", "ssim", *metric_values(apart)}
     assert twins["protocol"]["paired"]
 
 
@@ -63,7 +59,7 @@ def test_neither_names_nor_order_nor_format_change_a_figure(results: Results) ->
     for i in range(5):
         Image.fromarray(noise(10 + i)).save(f"other/{9 - i}.bmp")
     again = results("--real", "real", "--fake", "other")
-    assert values(again) == pytest.approx(values(record), rel=1e-9)
+    assert metric_values(again) == pytest.approx(metric_values(record), rel=1e-9)
     assert again["subject"]["sha256"] == record["subject"]["sha256"]
     assert (record["protocol"]["output_format"], again["protocol"]["output_format"]) == ("5 png", "5 bmp")
 
@@ -73,7 +69,7 @@ def test_kid_by_hand(results: Results) -> None:
     folder("real", a=constant(0), b=constant(0), c=constant(0))
     folder("fake", d=constant(255), e=constant(255), f=constant(255))
     record = results("--real", "real", "--fake", "fake", "--metrics", "kid")
-    assert values(record) == {"kid": pytest.approx(1 + (1 + 1) ** 3 - 2 * 1)}
+    assert metric_values(record) == {"kid": pytest.approx(1 + (1 + 1) ** 3 - 2 * 1)}
     known = record["protocol"]
     assert (known["extractor"], known["extractor_sha256"]) == ("efficientnet-lite0", hashlib.sha256(b"").hexdigest())
     assert known["settings"]["kid"]["extractor"] == "efficientnet-lite0"
@@ -96,7 +92,7 @@ def test_the_table_shows_errors_units_and_directions(evaluate: Evaluate) -> None
 def test_a_paired_set(results: Results, one_way_model: Path, paired_root: Path) -> None:
     """Figures are of what `convert` makes of the test images, held against their truths."""
     record = results(one_way_model, paired_root)
-    assert values(record).keys() == {"l1", "psnr", "ssim"}  # KID needs three images
+    assert metric_values(record).keys() == {"l1", "psnr", "ssim"}  # KID needs three images
     known = record["protocol"]
     assert (known["split"], known["layout"], known["paired"], known["size"]) == ("test", "paired", True, 32)
     assert (known["input_images"], known["output_images"], known["real_images"]) == (2, 2, 2)
@@ -112,7 +108,7 @@ def test_an_unpaired_set(evaluate: Evaluate, two_way_model: Path) -> None:
     )
     code, out, err = evaluate(two_way_model, root, "--json")
     assert code == 0
-    assert values(json.loads(out)).keys() == {
+    assert metric_values(json.loads(out)).keys() == {
         "swd", "swd_32", "swd_16", "kid", "edge_correlation", "cycle_psnr", "cycle_psnr_jpeg90"
     }  # fmt: skip
     assert "pairs" not in err
@@ -123,7 +119,7 @@ def test_hidden_truth(evaluate: Evaluate, results: Results, two_way_model: Path,
     _, _, err = evaluate(two_way_model, unpaired_root)
     assert "test holds pairs, which the training did not use" in err
     assert "left out: kid: 2 real images; it needs at least 3" in err
-    assert values(results(two_way_model, unpaired_root)).keys() >= {"l1", "psnr", "ssim", "swd"}
+    assert metric_values(results(two_way_model, unpaired_root)).keys() >= {"l1", "psnr", "ssim", "swd"}
 
 
 def test_a_model_is_judged_by_what_convert_makes(results: Results, two_way_model: Path, unpaired_root: Path) -> None:
@@ -132,7 +128,7 @@ def test_a_model_is_judged_by_what_convert_makes(results: Results, two_way_model
     translate.convert(two_way_model, unpaired_root / "testA", "out", device="cpu", report=False)
     Path("out/manifest.jsonl").unlink()
     converted = results("--real", unpaired_root / "testB", "--fake", "out", "--metrics", "l1,swd")
-    assert values(converted) == pytest.approx(values(direct), rel=1e-9)
+    assert metric_values(converted) == pytest.approx(metric_values(direct), rel=1e-9)
     assert converted["subject"]["sha256"] == direct["subject"]["outputs_sha256"]
 
 
@@ -143,12 +139,12 @@ def test_batches_change_no_figure(
     """Also where a GPU is given many images at a time."""
     from translate.evaluation import cases
 
-    wanted = values(results(two_way_model, unpaired_root, "--metrics", "l1,swd,edge_correlation"))
+    wanted = metric_values(results(two_way_model, unpaired_root, "--metrics", "l1,swd,edge_correlation"))
     batch_by_size = cases.batch_by_size
     monkeypatch.setattr(cases, "batch_by_size", lambda arrays, _: batch_by_size(arrays, batch_size))
-    assert values(results(two_way_model, unpaired_root, "--metrics", "l1,swd,edge_correlation")) == pytest.approx(
-        wanted, rel=1e-4
-    )
+    assert metric_values(
+        results(two_way_model, unpaired_root, "--metrics", "l1,swd,edge_correlation")
+    ) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_other_way(results: Results, two_way_model: Path, unpaired_root: Path) -> None:
@@ -159,7 +155,7 @@ def test_the_other_way(results: Results, two_way_model: Path, unpaired_root: Pat
     )
     swapped = results(two_way_model, unpaired_root, "--to", "a", "--direction", "b2a", "--metrics", "l1")
     assert there["protocol"]["input_sha256"] == back["protocol"]["real_sha256"] == swapped["protocol"]["input_sha256"]
-    assert values(there) != values(back)
+    assert metric_values(there) != metric_values(back)
 
 
 def test_training_images_are_a_last_resort(evaluate: Evaluate, two_way_model: Path) -> None:
@@ -182,7 +178,7 @@ def test_every_metric_can_be_asked_for(results: Results, two_way_model: Path) ->
     )
     names = "l1,psnr,ssim,kid,recall,swd,checkerboard,colour,edge_correlation,cycle_psnr,fgsm_2"
     record = results(two_way_model, root, "--metrics", names)
-    assert values(record).keys() == {
+    assert metric_values(record).keys() == {
         "l1", "psnr", "ssim", "kid", "precision", "recall", "swd", "swd_32", "swd_16", "checkerboard", "colour_shift",
         "colour_spread", "edge_correlation", "cycle_psnr", "cycle_psnr_jpeg90", "fgsm_1", "fgsm_2", "fgsm_4",
     }  # fmt: skip
@@ -268,7 +264,7 @@ def test_classes_are_read_back(results: Results, two_way_model: Path, monkeypatc
         },
     )  # fmt: skip
     record = results(two_way_model, root, "--metrics", "classification", "--size", 16)
-    assert values(record) == {"top1_accuracy": 1.0}
+    assert metric_values(record) == {"top1_accuracy": 1.0}
     assert record["protocol"]["settings"]["classification"]["classes"] == 2
     assert len(record["protocol"]["settings"]["classification"]["sha256"]) == 64
 
@@ -284,18 +280,8 @@ def test_label_maps_are_read_back(results: Results, two_way_model: Path, monkeyp
             folder("data", **{f"{side}__{side}{i}": pixels ^ np.uint8(i)})
             folder("maps", **{f"{side}__{side}{i}": classes})
     record = results(two_way_model, "data", "--metrics", "segmentation", "--labels", "maps", "--size", 16)
-    assert values(record).keys() == {"pixel_accuracy", "class_accuracy", "class_iou"}
-    assert values(record)["pixel_accuracy"] > 0.9
-
-
-@pytest.fixture
-def records(evaluate: Evaluate) -> tuple[str, str]:
-    """Evaluations of a folder near the real one and of one far from it."""
-    folder("real", a=constant(10), b=constant(20), c=constant(30))
-    for name, distance in (("near", 1), ("far", 50)):
-        folder(name, a=constant(10 + distance), b=constant(21 + distance), c=constant(31 + distance))
-        assert evaluate("--real", "real", "--fake", name, "--metrics", "l1,psnr", "--out", f"{name}.json")[0] == 0
-    return "near.json", "far.json"
+    assert metric_values(record).keys() == {"pixel_accuracy", "class_accuracy", "class_iou"}
+    assert metric_values(record)["pixel_accuracy"] > 0.9
 
 
 def test_which_of_two_is_better(evaluate: Evaluate, records: tuple[str, str]) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,8 +15,8 @@ from .conftest import (
     Evaluate,
     Fails,
     Results,
-    constant,
     folder,
+    metric_values,
     noise,
     two_folders,
 )
@@ -32,20 +31,6 @@ def fails(fails: Fails, tiny_extractor: None) -> Fails:
         return fails(["evaluate", *arguments, *device], code, *words, more=more)
 
     return check
-
-
-def values(record: dict[str, Any]) -> dict[str, float]:
-    return {key: figure["value"] for key, figure in record["metrics"].items()}
-
-
-@pytest.fixture
-def records(evaluate: Evaluate) -> tuple[str, str]:
-    """Evaluations of a folder near the real one and of one far from it."""
-    folder("real", a=constant(10), b=constant(20), c=constant(30))
-    for name, distance in (("near", 1), ("far", 50)):
-        folder(name, a=constant(10 + distance), b=constant(21 + distance), c=constant(31 + distance))
-        assert evaluate("--real", "real", "--fake", name, "--metrics", "l1,psnr", "--out", f"{name}.json")[0] == 0
-    return "near.json", "far.json"
 
 
 def test_nothing_to_evaluate(fails: Fails, one_way_model: Path) -> None:
@@ -125,7 +110,7 @@ def test_a_missing_extra(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_extra_the_other_figures_are_given(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extractors, "_lacks_package", lambda kind: True)
     record = results(*two_folders())
-    assert values(record).keys() == {"swd", "swd_40", "swd_20"}
+    assert metric_values(record).keys() == {"swd", "swd_40", "swd_20"}
     assert record["protocol"]["extractor"] is None
 
 

@@ -11,6 +11,8 @@ from translate import atomic, run_folder
 from translate.errors import ModelError, StorageError
 from translate.training import checkpoint
 
+from .helpers import PowerCut
+
 
 def state(images=10):
     return {"images": images, "weights": torch.arange(50.0), "nested": {"name": "x", "list": [1, 2.5, None]}}
@@ -103,10 +105,6 @@ def test_none_is_none_and_all_damaged_is_an_error(tmp_path):
     checkpoint.save(tmp_path, state()).write_bytes(b"")
     with pytest.raises(ModelError, match="none of its 1 checkpoints"):
         checkpoint.load_newest(tmp_path, lambda line: None)
-
-
-class PowerCut(BaseException):
-    pass
 
 
 @pytest.mark.parametrize("call", range(12))

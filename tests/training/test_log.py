@@ -2,7 +2,6 @@
 
 import errno
 import io
-import json
 import math
 import mmap
 import os
@@ -25,6 +24,8 @@ from translate.training import loop, stats_file
 from translate.training.log import Log, format_losses
 from translate.training.tensorboard import Event, EventFileWriter, chart_layout, scalar_stem
 
+from ..helpers import read_stats
+
 CYCLEGAN = [
     "loss/g/adv_ab", "loss/g/adv_ba", "loss/g/cycle_a", "loss/g/cycle_b", "loss/g/identity_a", "loss/g/identity_b",
     "loss/d/adv_a", "loss/d/adv_b", "grad/g", "grad/d",
@@ -33,10 +34,6 @@ CYCLEGAN = [
     "lr/g", "lr/d", "epoch", "progress", "time/images_per_second", "time/data_wait", "memory/gib",
 ]  # fmt: skip
 PIX2PIX = ["loss/d/adv", "loss/g/adv", "loss/g/l1", "watch/error_b", "judge/real", "judge/fake"]
-
-
-def lines(folder):
-    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
 
 
 def read(folder):
@@ -51,7 +48,7 @@ def test_stats_and_tensorboard_hold_the_same_points(tmp_path):
     writer = Log(tmp_path, 0, pytest.fail)
     for images in (10, 20):
         writer.add_scalars(images, {"loss/g/adv": images / 8, "progress": images / 64})
-    assert lines(tmp_path) == [
+    assert read_stats(tmp_path) == [
         {"images": 10, "loss/g/adv": 1.25, "progress": 10 / 64},
         {"images": 20, "loss/g/adv": 2.5, "progress": 20 / 64},
     ]
@@ -84,7 +81,7 @@ def test_curves_do_not_double_back_after_a_resume(tmp_path):
     second = Log(tmp_path, 20, pytest.fail)  # the checkpoint was made at 20
     second.add_scalars(30, {"loss/x": 2.0, "judge/real": 2.0})
     second.add_sample_grid(30, Image.new("RGB", (12, 8), "blue"))
-    assert [(line["images"], line["loss/x"]) for line in lines(tmp_path)] == [(10, 1.0), (20, 1.0), (30, 2.0)]
+    assert [(line["images"], line["loss/x"]) for line in read_stats(tmp_path)] == [(10, 1.0), (20, 1.0), (30, 2.0)]
     page = read(tmp_path)
     for name in ("loss/x", "judge/real"):
         assert points(page, name) == [(10, 1.0), (20, 1.0), (30, 2.0)]
@@ -115,7 +112,7 @@ def test_advice_stands_in_the_next_line_of_the_statistics_alone(tmp_path):
     writer.add_advice(9, "warning: too red")
     writer.add_scalars(10, {"loss/x": 1.0})
     writer.add_scalars(20, {"loss/x": 1.0})
-    assert [line.get("advice") for line in lines(tmp_path)] == [["warning: too red"], None]
+    assert [line.get("advice") for line in read_stats(tmp_path)] == [["warning: too red"], None]
     (event,) = read(tmp_path).Tensors("advice/text_summary")
     assert (event.step, event.tensor_proto.string_val[0]) == (9, b"warning: too red")
 
@@ -233,7 +230,7 @@ def test_a_disk_that_fails_for_a_while_costs_the_points_of_that_while(tmp_path, 
         "warning: TensorBoard cannot be written",
         "warning: samples cannot be written",
     ]
-    assert [line["images"] for line in lines(tmp_path)] == [10, 40]
+    assert [line["images"] for line in read_stats(tmp_path)] == [10, 40]
     assert points(read(tmp_path), "loss/x") == [(10, 1.0), (40, 1.0)]
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
@@ -250,7 +247,7 @@ def test_without_a_board_the_other_logs_are_written(tmp_path, monkeypatch):
     writer.add_scalars(1, {"loss/x": 1.0})
     writer.add_sample_grid(1, Image.new("RGB", (4, 4)))
     assert said == ["warning: TensorBoard cannot be written (disk on fire); training goes on without it"]
-    assert [line["images"] for line in lines(tmp_path)] == [1]
+    assert [line["images"] for line in read_stats(tmp_path)] == [1]
     assert (tmp_path / "samples" / "00000001.png").exists()
 
 

@@ -1,7 +1,6 @@
 """Whole trainings through `translate.train`, and what happens to them."""
 
 import hashlib
-import json
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from translate.training import checkpoint
 from translate.training.log import ScalarMeans
 from translate.training.loop import crosses_multiple
 
-from ..helpers import distinct_methods, small_settings
+from ..helpers import distinct_methods, read_stats, small_settings
 
 FLAGS = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu"}
 
@@ -76,7 +75,7 @@ def test_the_run_folder_holds_what_the_contract_says(name, root, tmp_path):
     assert {path.name for path in (run.path / "model").iterdir()} == {"config.json", "model.safetensors", "README.md"}
     shown = [0, first_at(settings(name)["batch_size"], 3), 6]
     assert sorted(path.name for path in (run.path / "samples").iterdir()) == [f"{images:08}.png" for images in shown]
-    stats = [json.loads(line) for line in (run.path / "stats.jsonl").read_text().splitlines()]
+    stats = read_stats(run.path)
     assert [line["images"] for line in stats] == [2, 4, 6]
     assert {"lr/g", "lr/d", "epoch", "time/images_per_second", "time/data_wait"} <= stats[0].keys()
 

@@ -1,20 +1,17 @@
 """Losses or weights that are no longer finite: the run rolls back once, then ends and names the images."""
 
-import json
 import os
 
 import pytest
 import torch
 
-import translate
 from translate import run_folder
 from translate.data.loader import Loader
 from translate.errors import DivergedError
 from translate.training import checkpoint
 
-SMALL = {"crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "save_every": 4, "device": "cpu"}
-CYCLEGAN = {**SMALL, "generator": "resnet_3blocks", "pool_size": 3, "sample_every": 1000}
-
+from ..helpers import read_stats
+from .helpers import PowerCut, act_before_image, model_bytes, train_cyclegan
 
 SEED = 0
 
@@ -31,18 +28,10 @@ def poison(monkeypatch, when):
     monkeypatch.setattr(Loader, "batches", poisoned)
 
 
-def train(root, run, say=lambda line: None, **flags):
-    return translate.train("cyclegan", root, run=run, say=say, **{**CYCLEGAN, **flags})
-
-
-def weights(run):
-    return (run / "model" / "model.safetensors").read_bytes()
-
-
 def test_a_run_is_rolled_back_once_and_goes_on_with_other_draws(unpaired_root, tmp_path, monkeypatch):
     poison(monkeypatch, lambda n, seed: n == 5 and seed == SEED)
     said = []
-    train(unpaired_root, tmp_path, said.append, images=10)
+    train_cyclegan(unpaired_root, tmp_path, said.append, images=10)
     (line,) = (line for line in said if "rolled back" in line)
     assert "g/cycle_a" in line
     assert "was not finite in step 6 (after 5 images)" in line
@@ -51,40 +40,40 @@ def test_a_run_is_rolled_back_once_and_goes_on_with_other_draws(unpaired_root, t
     state = checkpoint.load_newest(tmp_path, pytest.fail)
     assert (state["images"], state["rollbacks"]) == (10, 1)
     assert all(torch.isfinite(x).all() for x in state["method"].values())
-    stats = [json.loads(line)["images"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    stats = [line["images"] for line in read_stats(tmp_path)]
     assert stats == [2, 4, 6, 8, 10]
 
 
 def test_after_a_roll_back_the_order_dropout_and_keys_are_others(unpaired_root, tmp_path, monkeypatch):
     """The run that met the bad batch and one that did not part at the checkpoint and not before."""
-    train(unpaired_root, tmp_path / "spared", images=10, keep_every=4)
+    train_cyclegan(unpaired_root, tmp_path / "spared", images=10, keep_every=4)
     poison(monkeypatch, lambda n, seed: n == 5 and seed == SEED)
-    train(unpaired_root, tmp_path / "met", images=10, keep_every=4)
+    train_cyclegan(unpaired_root, tmp_path / "met", images=10, keep_every=4)
     left, right = (checkpoint.load(tmp_path / run / "state-4.ckpt")["method"] for run in ("spared", "met"))
     assert all(torch.equal(x, right[name]) for name, x in left.items())
-    assert weights(tmp_path / "spared") != weights(tmp_path / "met")
+    assert model_bytes(tmp_path / "spared") != model_bytes(tmp_path / "met")
 
 
 @pytest.mark.slow
 def test_a_run_that_is_cut_after_its_roll_back_ends_with_the_same_bits(unpaired_root, tmp_path, monkeypatch):
     poison(monkeypatch, lambda n, seed: n == 5 and seed == SEED)
-    train(unpaired_root, tmp_path / "whole", images=10)
+    train_cyclegan(unpaired_root, tmp_path / "whole", images=10)
     for images in (6, 9, 10):
-        train(unpaired_root, tmp_path / "cut", images=images)
-    assert weights(tmp_path / "whole") == weights(tmp_path / "cut")
+        train_cyclegan(unpaired_root, tmp_path / "cut", images=images)
+    assert model_bytes(tmp_path / "whole") == model_bytes(tmp_path / "cut")
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_in_its_roll_back_ends_with_the_same_bits(unpaired_root, tmp_path, monkeypatch):
     poison(monkeypatch, lambda n, seed: n == 5 and seed == SEED)
-    train(unpaired_root, tmp_path / "whole", images=10)
+    train_cyclegan(unpaired_root, tmp_path / "whole", images=10)
     for place in ("fsync", "rename"):  # before the state with the new draws is on disk, and after
         with monkeypatch.context() as patch:
-            at(patch, 5, lambda place=place, patch=patch: patch.setattr(os, place, power_cut))
+            act_before_image(patch, 5, lambda place=place, patch=patch: patch.setattr(os, place, power_cut))
             with pytest.raises(PowerCut):
-                train(unpaired_root, tmp_path / place, images=10)
-        train(unpaired_root, tmp_path / place, images=10)
-        assert weights(tmp_path / "whole") == weights(tmp_path / place)
+                train_cyclegan(unpaired_root, tmp_path / place, images=10)
+        train_cyclegan(unpaired_root, tmp_path / place, images=10)
+        assert model_bytes(tmp_path / "whole") == model_bytes(tmp_path / place)
 
 
 def test_a_second_divergence_ends_the_run_and_names_the_images(unpaired_root, tmp_path, monkeypatch):
@@ -99,7 +88,7 @@ def test_a_second_divergence_ends_the_run_and_names_the_images(unpaired_root, tm
 
     monkeypatch.setattr(Loader, "batches", watched)
     with pytest.raises(DivergedError, match=r"diverged again .*g/adv_ab.* step 8 \(after 7 images\)") as caught:
-        train(unpaired_root, tmp_path, images=10)
+        train_cyclegan(unpaired_root, tmp_path, images=10)
     assert caught.value.exit_code == 7
     assert "\n" not in str(caught.value)
     assert len(seen) == 2
@@ -107,47 +96,30 @@ def test_a_second_divergence_ends_the_run_and_names_the_images(unpaired_root, tm
     state = checkpoint.load_newest(tmp_path, pytest.fail)
     assert (state["images"], state["rollbacks"]) == (4, 1)
     with pytest.raises(DivergedError, match="diverged again"):  # the same command again: the count is in the checkpoint
-        train(unpaired_root, tmp_path, images=10)
+        train_cyclegan(unpaired_root, tmp_path, images=10)
 
 
 def test_a_divergence_before_the_first_checkpoint_ends_the_run(unpaired_root, tmp_path, monkeypatch):
     poison(monkeypatch, lambda n, seed: n == 1)
     with pytest.raises(DivergedError, match="before its first checkpoint"):
-        train(unpaired_root, tmp_path, images=10)
+        train_cyclegan(unpaired_root, tmp_path, images=10)
 
 
 def test_a_checkpoint_that_is_not_finite_is_nothing_to_go_back_to(unpaired_root, tmp_path, monkeypatch):
-    train(unpaired_root, tmp_path, images=4)
+    train_cyclegan(unpaired_root, tmp_path, images=4)
     state = checkpoint.load_newest(tmp_path, pytest.fail)
     state["method"]["g_ab.model.1.weight"].view(-1)[0] = float("inf")
     checkpoint.save(tmp_path, state)
     with pytest.raises(DivergedError, match="the last checkpoint is not finite either"):
-        train(unpaired_root, tmp_path, images=8)
+        train_cyclegan(unpaired_root, tmp_path, images=8)
 
 
 def test_weights_that_are_not_finite_are_never_saved(unpaired_root, tmp_path, monkeypatch):
     """A rate so large that the weights overflow in the step before the save, while its losses were finite."""
     with pytest.raises(DivergedError, match="weights of g, weights of d was not finite in step 1"):
-        train(unpaired_root, tmp_path, images=8, save_every=1, lr=1e39)
+        train_cyclegan(unpaired_root, tmp_path, images=8, save_every=1, lr=1e39)
     assert run_folder.list_checkpoints(tmp_path) == []
-
-
-class PowerCut(BaseException):
-    pass
 
 
 def power_cut(*args):
     raise PowerCut
-
-
-def at(monkeypatch, image, action):
-    """Does something to a running training before the step of an image."""
-    batches = Loader.batches
-
-    def acting(self, start):
-        for n, batch in enumerate(batches(self, start)):
-            if start + n == image:
-                action()
-            yield batch
-
-    monkeypatch.setattr(Loader, "batches", acting)

@@ -9,42 +9,18 @@ import time
 import pytest
 import torch
 
-import translate
 from translate import atomic, run_folder
-from translate.data.loader import Loader
 from translate.errors import BusyError, ModelError, StorageError
 from translate.runtime import devices
 from translate.training import checkpoint
 
-SMALL = {"crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "save_every": 4, "device": "cpu"}
-CYCLEGAN = {**SMALL, "generator": "resnet_3blocks", "pool_size": 3, "sample_every": 1000}
-
-
-def train(root, run, say=lambda line: None, **flags):
-    return translate.train("cyclegan", root, run=run, say=say, **{**CYCLEGAN, **flags})
-
-
-def weights(run):
-    return (run / "model" / "model.safetensors").read_bytes()
-
-
-def at(monkeypatch, image, action):
-    """Does something to a running training before the step of an image."""
-    batches = Loader.batches
-
-    def acting(self, start):
-        for n, batch in enumerate(batches(self, start)):
-            if start + n == image:
-                action()
-            yield batch
-
-    monkeypatch.setattr(Loader, "batches", acting)
+from .helpers import act_before_image, model_bytes, train_cyclegan
 
 
 def test_a_run_folder_that_vanishes_ends_the_run_at_the_next_save(unpaired_root, tmp_path, monkeypatch):
-    at(monkeypatch, 5, lambda: shutil.rmtree(tmp_path / "run"))
+    act_before_image(monkeypatch, 5, lambda: shutil.rmtree(tmp_path / "run"))
     with pytest.raises(StorageError, match=r"run: cannot be written: No such file") as caught:
-        train(unpaired_root, tmp_path / "run", images=10, sample_every=1)
+        train_cyclegan(unpaired_root, tmp_path / "run", images=10, sample_every=1)
     assert caught.value.exit_code == 6
     assert not (tmp_path / "run").exists()
 
@@ -53,9 +29,9 @@ def test_a_run_folder_that_becomes_read_only_ends_the_run_at_the_next_save(unpai
     def refuse(*args):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    at(monkeypatch, 5, lambda: monkeypatch.setattr(os, "replace", refuse))
+    act_before_image(monkeypatch, 5, lambda: monkeypatch.setattr(os, "replace", refuse))
     with pytest.raises(StorageError, match="Read-only file system"):
-        train(unpaired_root, tmp_path, images=10)
+        train_cyclegan(unpaired_root, tmp_path, images=10)
     assert [path.name for path in run_folder.list_checkpoints(tmp_path)] == ["state-4.ckpt"]
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".translate")]
 
@@ -67,54 +43,54 @@ def test_logs_on_a_full_disk_are_said_once_and_the_training_ends_well(unpaired_r
         shutil.rmtree(tmp_path / "samples")
         (tmp_path / "samples").write_bytes(b"")
 
-    at(monkeypatch, 3, fill)
+    act_before_image(monkeypatch, 3, fill)
     said = []
-    assert train(unpaired_root, tmp_path, said.append, images=10, sample_every=2).images == 10
+    assert train_cyclegan(unpaired_root, tmp_path, said.append, images=10, sample_every=2).images == 10
     assert sum("stats.jsonl cannot be written ([Errno 28] No space left on device)" in line for line in said) == 1
     assert sum("samples cannot be written" in line for line in said) == 1
     assert checkpoint.load_newest(tmp_path, pytest.fail)["images"] == 10
 
 
 def test_a_clock_that_is_set_back_and_forth_changes_nothing(unpaired_root, tmp_path, monkeypatch):
-    train(unpaired_root, tmp_path / "steady", images=8)
+    train_cyclegan(unpaired_root, tmp_path / "steady", images=8)
     real, jumps = time.time, iter([0, -3600, 31536000] * 10000)
     monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
-    train(unpaired_root, tmp_path / "jumping", images=5)
-    train(unpaired_root, tmp_path / "jumping", images=8)
-    assert weights(tmp_path / "steady") == weights(tmp_path / "jumping")
+    train_cyclegan(unpaired_root, tmp_path / "jumping", images=5)
+    train_cyclegan(unpaired_root, tmp_path / "jumping", images=8)
+    assert model_bytes(tmp_path / "steady") == model_bytes(tmp_path / "jumping")
 
 
 def test_a_lock_that_a_dead_run_left_is_taken_over(unpaired_root, tmp_path):
     (tmp_path / "run.lock").write_text("process 1 on elsewhere")
-    assert train(unpaired_root, tmp_path, images=2).images == 2
+    assert train_cyclegan(unpaired_root, tmp_path, images=2).images == 2
     with atomic.lock_folder(tmp_path, "wait"), pytest.raises(BusyError, match="in use by process"):
-        train(unpaired_root, tmp_path, images=4)
+        train_cyclegan(unpaired_root, tmp_path, images=4)
 
 
 def test_what_decides_the_last_bits_is_recorded_and_a_difference_said(unpaired_root, tmp_path, monkeypatch):
     said = []
-    train(unpaired_root, tmp_path, images=2)
+    train_cyclegan(unpaired_root, tmp_path, images=2)
     assert checkpoint.load_newest(tmp_path, pytest.fail)["environment"]["threads"] == 1
-    train(unpaired_root, tmp_path, said.append, images=3)
+    train_cyclegan(unpaired_root, tmp_path, said.append, images=3)
     assert not [line for line in said if "last bits" in line]
     known = devices.numerical_environment
     monkeypatch.setattr(
         devices, "numerical_environment", lambda device: {**known(device), "threads": 4, "torch": "9.9"}
     )
-    train(unpaired_root, tmp_path, said.append, images=4)
+    train_cyclegan(unpaired_root, tmp_path, said.append, images=4)
     (line,) = (line for line in said if "last bits" in line)
     differences = f"torch 9.9 instead of {torch.__version__}, threads 4 instead of 1"
     assert line == f"resumed with {differences}: weights may differ in the last bits"
 
 
 def test_checkpoints_at_multiples_are_kept_and_pruning_never_ends_a_run(unpaired_root, tmp_path, monkeypatch):
-    train(unpaired_root, tmp_path, images=24, save_every=3, keep_every=7)
+    train_cyclegan(unpaired_root, tmp_path, images=24, save_every=3, keep_every=7)
     assert [path.name for path in run_folder.list_checkpoints(tmp_path)] == [f"state-{n}.ckpt" for n in (24, 21, 14, 7)]
 
 
 def real_state(root, folder):
     """A checkpoint of a real training, as bytes."""
-    train(root, folder, images=4, pool_size=0)
+    train_cyclegan(root, folder, images=4, pool_size=0)
     return run_folder.list_checkpoints(folder)[0]
 
 

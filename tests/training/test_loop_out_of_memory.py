@@ -8,12 +8,7 @@ from translate.errors import UsageError
 from translate.methods.cyclegan import CycleGAN
 from translate.training import checkpoint
 
-SMALL = {"crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "save_every": 4, "device": "cpu"}
-CYCLEGAN = {**SMALL, "generator": "resnet_3blocks", "pool_size": 3, "sample_every": 1000}
-
-
-def train(root, run, say=lambda line: None, **flags):
-    return translate.train("cyclegan", root, run=run, say=say, **{**CYCLEGAN, **flags})
+from .helpers import SMALL, train_cyclegan
 
 
 class Short:
@@ -40,10 +35,10 @@ def run_short(monkeypatch, short):
 def test_out_of_memory_splits_the_batch_and_changes_nothing_else(
     most, step, parts, unpaired_root, tmp_path, monkeypatch
 ):
-    train(unpaired_root, tmp_path / "roomy", **LARGE)
+    train_cyclegan(unpaired_root, tmp_path / "roomy", **LARGE)
     run_short(monkeypatch, Short(most, step))
     said = []
-    train(unpaired_root, tmp_path / "short", said.append, auto_batch=True, **LARGE)
+    train_cyclegan(unpaired_root, tmp_path / "short", said.append, auto_batch=True, **LARGE)
     lines = [line for line in said if "out of memory" in line]
     assert len(lines) == (2 if most == 1 else 1)
     assert f"after {8 if step else 0} images with --accumulate {parts}" in lines[-1]
@@ -52,7 +47,7 @@ def test_out_of_memory_splits_the_batch_and_changes_nothing_else(
     for name, x in left["method"].items():
         torch.testing.assert_close(x, right["method"][name], rtol=0, atol=1e-6)  # as in tests/contract
     said.clear()
-    train(unpaired_root, tmp_path / "short", said.append, auto_batch=True, **{**LARGE, "images": 20})
+    train_cyclegan(unpaired_root, tmp_path / "short", said.append, auto_batch=True, **{**LARGE, "images": 20})
     assert not [line for line in said if "out of memory" in line]  # what was learnt is kept
 
 
@@ -62,12 +57,12 @@ def test_out_of_memory_is_one_line_of_advice(unpaired_root, tmp_path, monkeypatc
         r"--batch-size 4 --crop-size 32 --accumulate 1: [\d.]+ [GM]iB are free, this process has used [\d.]+ [GM]iB"
     )
     with pytest.raises(UsageError, match=rf"step 4 with {numbers}; use --accumulate 2 or --auto-batch on") as caught:
-        train(unpaired_root, tmp_path, **LARGE)
+        train_cyclegan(unpaired_root, tmp_path, **LARGE)
     assert "\n" not in str(caught.value)
     assert checkpoint.load_newest(tmp_path, pytest.fail)["images"] == 8
     run_short(monkeypatch, Short(0, 0))
     with pytest.raises(UsageError, match="use a smaller --crop-size"):
-        train(unpaired_root, tmp_path / "least", auto_batch=True, **LARGE)
+        train_cyclegan(unpaired_root, tmp_path / "least", auto_batch=True, **LARGE)
 
 
 def test_other_errors_of_a_step_are_not_taken_for_it(unpaired_root, tmp_path, monkeypatch):
@@ -77,7 +72,7 @@ def test_other_errors_of_a_step_are_not_taken_for_it(unpaired_root, tmp_path, mo
 
     monkeypatch.setattr(CycleGAN, "step", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        train(unpaired_root, tmp_path, auto_batch=True, **LARGE)
+        train_cyclegan(unpaired_root, tmp_path, auto_batch=True, **LARGE)
 
 
 def test_a_batch_whose_images_influence_each_other_is_not_split_by_itself(paired_root, tmp_path):
@@ -86,8 +81,8 @@ def test_a_batch_whose_images_influence_each_other_is_not_split_by_itself(paired
 
 
 def test_micro_batches_may_change_where_they_decide_nothing(unpaired_root, paired_root, tmp_path):
-    train(unpaired_root, tmp_path / "a", images=4, batch_size=2)
-    train(unpaired_root, tmp_path / "a", images=8, batch_size=2, accumulate=2)
+    train_cyclegan(unpaired_root, tmp_path / "a", images=4, batch_size=2)
+    train_cyclegan(unpaired_root, tmp_path / "a", images=8, batch_size=2, accumulate=2)
     flags = {**SMALL, "batch_size": 2, "say": lambda line: None}
     translate.train("pix2pix", paired_root, run=tmp_path / "b", images=4, **flags)
     with pytest.raises(UsageError, match="accumulate: 1 in the run, 2 now"):

@@ -17,6 +17,8 @@ from translate.cli import train  # noqa: F401
 from translate.data.loader import Loader
 from translate.training import checkpoint
 
+from .helpers import model_bytes
+
 SIZES = [
     "--crop-size",
     "32",
@@ -85,10 +87,6 @@ def together(words, tmp_path, breaks=(None, None)):
     return [p.exitcode for p in processes], [c.read_text() for c in consoles]
 
 
-def weights(run):
-    return (run / "model" / "model.safetensors").read_bytes()
-
-
 def kill(batch, seed):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -113,7 +111,7 @@ def test_a_killed_process_ends_the_others_with_one_line_and_all_go_on_exactly(ki
     assert "Traceback" not in consoles[1 - killed]
     assert checkpoint.load_newest(tmp_path / "cut", pytest.fail)["images"] == 8
     assert together(words, tmp_path)[0] == [0, 0]
-    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert model_bytes(tmp_path / "cut") == model_bytes(tmp_path / "whole")
 
 
 def test_all_roll_back_where_one_diverges_and_its_images_are_named(unpaired_root, tmp_path):

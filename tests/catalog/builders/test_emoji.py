@@ -3,40 +3,15 @@
 import io
 import json
 import sys
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from translate.catalog.builders import BUILDERS, emoji
+from translate.catalog.builders import emoji
 
-# Packages.
-
-
-def wheel(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return path
-
-
-def tgz(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-def built(name: str, fetched: dict[str, Path], folder: Path) -> Path:
-    folder.mkdir()
-    BUILDERS[name](fetched, folder, lambda *news: None)
-    return folder
-
+from ..helpers import build_dataset, write_tgz, write_wheel
 
 # Emoji.
 
@@ -85,12 +60,12 @@ def emoji_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     Image.new("RGBA", (40, 40), "#0000ff").save(picture, "WEBP", lossless=True)
     three = {f"package/assets/{code}.webp": picture.getvalue() for code in [*codes, "1f1e9-1f1ea"]}
     return {
-        emoji.FLAT: tgz(tmp_path / "flat.tgz", {
+        emoji.FLAT: write_tgz(tmp_path / "flat.tgz", {
             "package/icons.json": json.dumps(icons).encode(),
             "package/chars.json": json.dumps({code: f"i{code}" for code in [*codes, "1f44b-1f3fb"]}).encode(),
         }),
-        emoji.THREE: tgz(tmp_path / "three.tgz", three),
-        emoji.DRAW: wheel(tmp_path / "draw.whl", {"resvg_py/__init__.py": DRAW.encode()}),
+        emoji.THREE: write_tgz(tmp_path / "three.tgz", three),
+        emoji.DRAW: write_wheel(tmp_path / "draw.whl", {"resvg_py/__init__.py": DRAW.encode()}),
     }  # fmt: skip
 
 
@@ -102,7 +77,7 @@ def no_drawer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_emoji_are_drawn_side_by_side_on_white(emoji_packages, tmp_path, no_drawer):
-    folder = built("emoji", emoji_packages, tmp_path / "out")
+    folder = build_dataset("emoji", emoji_packages, tmp_path / "out")
     assert len(list((folder / "train").iterdir())) == 12
     assert {file.parent.name for file in folder.rglob("*.jpg")} <= {"train", "test"}
     for file in folder.rglob("*.jpg"):
@@ -120,5 +95,5 @@ def test_emoji_are_drawn_side_by_side_on_white(emoji_packages, tmp_path, no_draw
 def test_of_two_renderings_of_one_emoji_the_shorter_name_wins(tmp_path):
     """In whatever order the package lists them."""
     for names in (["1f441-fe0f", "1f441"], ["1f441", "1f441-fe0f"]):
-        file = tgz(tmp_path / "x.tgz", {f"package/assets/{name}.webp": name.encode() for name in names})
+        file = write_tgz(tmp_path / "x.tgz", {f"package/assets/{name}.webp": name.encode() for name in names})
         assert emoji.renderings(file) == {"1f441": b"1f441"}

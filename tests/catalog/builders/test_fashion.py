@@ -1,49 +1,15 @@
 """Sneakers and boots from Fashion-MNIST."""
 
 import gzip
-import io
-import shutil
-import subprocess
-import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from translate.catalog.builders import BUILDERS, fashion
+from translate.catalog.builders import fashion
 from translate.errors import DataError
 
-
-def tgz(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-def deb(path: Path, members: dict[str, bytes]) -> Path:
-    if not shutil.which("dpkg-deb"):
-        pytest.skip("needs dpkg-deb")
-    tree = path.with_suffix("")
-    (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "DEBIAN" / "control").write_text(
-        "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"
-    )
-    for name, data in members.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_bytes(data)
-    subprocess.run(["dpkg-deb", "--build", tree, path], check=True, capture_output=True)
-    return path
-
-
-def built(name: str, fetched: dict[str, Path], folder: Path) -> Path:
-    folder.mkdir()
-    BUILDERS[name](fetched, folder, lambda *news: None)
-    return folder
-
+from ..helpers import build_dataset, write_deb, write_tgz
 
 # Fashion.
 
@@ -68,7 +34,7 @@ def test_an_idx_file_by_hand():
             fashion.read_idx(bad)
 
 
-@pytest.mark.parametrize(("make", "name"), [(tgz, "x.tgz"), (deb, "x.deb")])
+@pytest.mark.parametrize(("make", "name"), [(write_tgz, "x.tgz"), (write_deb, "x.deb")])
 def test_shoes_go_to_their_sides_padded_and_in_order(tmp_path, monkeypatch, rng, make, name):
     monkeypatch.setattr(fashion, "SPLITS", {"train": ("train", 3), "test": ("t10k", 2)})
     members, arrays = {}, {}
@@ -77,7 +43,7 @@ def test_shoes_go_to_their_sides_padded_and_in_order(tmp_path, monkeypatch, rng,
         arrays[stem] = images
         members[f"usr/share/datasets/fashion-mnist/{stem}-images-idx3-ubyte.gz"] = idx(images)
         members[f"usr/share/datasets/fashion-mnist/{stem}-labels-idx1-ubyte.gz"] = idx(labels)
-    folder = built("sneaker2boot", {fashion.PACKAGE: make(tmp_path / name, members)}, tmp_path / "out")
+    folder = build_dataset("sneaker2boot", {fashion.PACKAGE: make(tmp_path / name, members)}, tmp_path / "out")
     expected = {"trainA": [7, 17, 27], "trainB": [9, 19, 29], "testA": [7, 17], "testB": [9, 19]}
     assert {side.name: sorted(int(file.stem) for file in side.iterdir()) for side in folder.iterdir()} == expected
     pixels = np.asarray(Image.open(folder / "trainB" / "00019.png"))
@@ -87,6 +53,6 @@ def test_shoes_go_to_their_sides_padded_and_in_order(tmp_path, monkeypatch, rng,
 
 
 def test_a_package_without_its_files(tmp_path):
-    file = tgz(tmp_path / "x.tgz", {"usr/train-images-idx3-ubyte.gz": idx(np.zeros((1, 28, 28), np.uint8))})
+    file = write_tgz(tmp_path / "x.tgz", {"usr/train-images-idx3-ubyte.gz": idx(np.zeros((1, 28, 28), np.uint8))})
     with pytest.raises(DataError, match="train-labels-idx1"):
-        built("sneaker2boot", {fashion.PACKAGE: file}, tmp_path / "out")
+        build_dataset("sneaker2boot", {fashion.PACKAGE: file}, tmp_path / "out")

@@ -1,12 +1,7 @@
 """Registry packages: fetched by their own client, read without being unpacked."""
 
 import hashlib
-import io
 import shutil
-import subprocess
-import tarfile
-import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,38 +11,7 @@ from translate.catalog.builders import packages
 from translate.catalog.cards import Package
 from translate.errors import DataError
 
-# Packages.
-
-
-def wheel(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return path
-
-
-def tgz(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Puts a program of that name on the PATH, before all others; what it is given is in `arguments`."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)  # no pip of our own
-
-    def make(name: str, script: str) -> None:
-        (programs / name).write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/arguments\n{script}\n')
-        (programs / name).chmod(0o755)
-
-    return make
+from ..helpers import write_deb, write_tgz, write_wheel
 
 
 @pytest.mark.parametrize(("package", "program", "words"), [
@@ -121,25 +85,10 @@ def test_a_client_that_never_ends(tmp_path, client, monkeypatch):
     fails(Package("pip", "x", "1"), tmp_path, "more than 0.1 s")
 
 
-def deb(path: Path, members: dict[str, bytes]) -> Path:
-    if not shutil.which("dpkg-deb"):
-        pytest.skip("needs dpkg-deb")
-    tree = path.with_suffix("")
-    (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "DEBIAN" / "control").write_text(
-        "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"
-    )
-    for name, data in members.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_bytes(data)
-    subprocess.run(["dpkg-deb", "--build", tree, path], check=True, capture_output=True)
-    return path
-
-
-@pytest.mark.parametrize(("make", "name"), [(wheel, "x.whl"), (tgz, "x.tgz"), (deb, "x.deb")])
+@pytest.mark.parametrize(("make", "name"), [(write_wheel, "x.whl"), (write_tgz, "x.tgz"), (write_deb, "x.deb")])
 def test_packages_are_read_without_being_unpacked(tmp_path, make, name):
     members = {"a/one.txt": b"1", "a/two.txt": b"22", "../b/three.txt": b"333"}
-    if make is deb:
+    if make is write_deb:
         members.pop("../b/three.txt")
     file = make(tmp_path / name, members)
     before = set(tmp_path.rglob("*"))
@@ -149,7 +98,7 @@ def test_packages_are_read_without_being_unpacked(tmp_path, make, name):
     assert set(tmp_path.rglob("*")) == before
     with pytest.raises(DataError, match="none of the files"):
         packages.read_members(file, lambda name: False)
-    file.write_bytes(file.read_bytes()[:-200] if make is not deb else b"no package")
+    file.write_bytes(file.read_bytes()[:-200] if make is not write_deb else b"no package")
     with pytest.raises(DataError, match=name):
         packages.read_members(file, lambda name: True)
 
@@ -157,4 +106,4 @@ def test_packages_are_read_without_being_unpacked(tmp_path, make, name):
 def test_what_is_read_of_a_package_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(packages, "LARGEST", 100)
     with pytest.raises(DataError, match="exceed 100 bytes"):
-        packages.read_members(tgz(tmp_path / "x.tgz", {"a": bytes(60), "b": bytes(60)}), lambda name: True)
+        packages.read_members(write_tgz(tmp_path / "x.tgz", {"a": bytes(60), "b": bytes(60)}), lambda name: True)

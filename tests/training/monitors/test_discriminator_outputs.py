@@ -1,7 +1,5 @@
 """What is logged of the discriminators: their mean outputs on real and on made images, without a trace in the training."""
 
-import json
-
 import pytest
 import torch
 
@@ -13,7 +11,7 @@ from translate.training.engine import Engine
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.schedule import Schedule
 
-from ...helpers import SIZE, batch_like, small_config, small_settings
+from ...helpers import SIZE, batch_like, read_stats, small_config, small_settings
 
 
 def tiny(name, **flags):
@@ -128,6 +126,6 @@ def test_a_run_logs_it_with_the_point_after_each_look(name, request, tmp_path):
         run = translate.train(
             name, root, run=tmp_path / watch, say=lambda line: None, log_every=1, sample_every=4, watch=watch, **small
         )
-        points = [json.loads(line) for line in (run.path / "stats.jsonl").read_text().splitlines()]
+        points = read_stats(run.path)
         looks = [point["images"] for point in points if any(key.startswith("judge/") for key in point)]
         assert looks == ([small["batch_size"], 4, 6] if watch == "on" else [])

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from translate import config, keyed_random
+from translate import config
 from translate.methods.base import Method, Update
 from translate.methods.configs import GanConfig
 from translate.nn.losses import ADVERSARIAL
@@ -18,17 +17,12 @@ from translate.training.monitors.health_checks import HealthMonitor, chance_leve
 from translate.training.schedule import Schedule
 
 from ...helpers import SIZE
+from ..helpers import smooth_tensors
 
 CPU = torch.device("cpu")
 
 
-def pictures(first, count=4, size=SIZE):
-    """Smooth images (count, 3, size, size) in (-1, 1), the same for the same number."""
-    coarse = keyed_random.uniform(torch.arange(first, first + count), "coarse", 3, 4, 4) * 1.8 - 0.9
-    return F.interpolate(coarse, size=size, mode="bilinear")
-
-
-SAMPLE = {"a": pictures(100), "b": pictures(200)}
+SAMPLE = {"a": smooth_tensors(100), "b": smooth_tensors(200)}
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,7 @@ def test_a_copy_beside_the_truth_is_nearer_to_the_input_by_far():
 
 def test_a_collapsed_generator_is_seen():
     """All outputs one picture, but for a tenth of their differences: 1 % of the variance."""
-    picture = pictures(7, 1)
+    picture = smooth_tensors(7, 1)
     real = {"a": SAMPLE["a"], "b": SAMPLE["a"].flip(2)}
     scalars, advice = watched(Toy(lambda x: picture + 0.1 * x, healthy_to_b), real)
     assert scalars["watch/variety_b"] == pytest.approx(0.01, rel=0.01)

@@ -1,15 +1,12 @@
 """Health checks of real methods and whole trainings: none on healthy ones, and none leaves a trace."""
 
-import json
 import re
 from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 import translate
-from translate import keyed_random
 from translate.methods import METHODS
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
@@ -18,15 +15,10 @@ from translate.training.monitors import health_rules
 from translate.training.monitors.health_checks import HealthMonitor, chance_levels
 from translate.training.schedule import Schedule
 
-from ...helpers import SIZE, batch_like, distinct_methods, small_config, small_settings
+from ...helpers import batch_like, distinct_methods, read_stats, small_config, small_settings
+from ..helpers import smooth_tensors
 
 CPU = torch.device("cpu")
-
-
-def pictures(first, count=4, size=SIZE):
-    """Smooth images (count, 3, size, size) in (-1, 1), the same for the same number."""
-    coarse = keyed_random.uniform(torch.arange(first, first + count), "coarse", 3, 4, 4) * 1.8 - 0.9
-    return F.interpolate(coarse, size=size, mode="bilinear")
 
 
 # Real methods.
@@ -42,7 +34,7 @@ def warm(x):
 def batch(name, first, count=1):
     """Images of domain a and warm ones: of the same pictures where the method learns from pairs, else of others."""
     other = first if METHODS[name].layout == "paired" else first + 1000
-    return batch_like(name, pictures(first, count), warm(pictures(other, count)))
+    return batch_like(name, smooth_tensors(first, count), warm(smooth_tensors(other, count)))
 
 
 def train(name, method, steps, *, watched=True):
@@ -155,19 +147,15 @@ def train_folder(name, root, run, said=None, **flags):
     return translate.train(name, root, run=run, say=say, **{**small, **flags}).path
 
 
-def stats(run):
-    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", distinct_methods())
 def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
     root = request.getfixturevalue(f"{METHODS[name].layout}_root")
     watched, alone = (train_folder(name, root, tmp_path / on, watch=on, sample_every=3) for on in ("on", "off"))
     assert (watched / "model/model.safetensors").read_bytes() == (alone / "model/model.safetensors").read_bytes()
-    assert not [key for line in stats(alone) for key in line if key.startswith("watch/")]
+    assert not [key for line in read_stats(alone) for key in line if key.startswith("watch/")]
     # before the first step, after image 3 and at the end: each in the next line, none in a line of its own
-    points = stats(watched)
+    points = read_stats(watched)
     assert [point["images"] for point in points] == [2, 4, 6]
     names = scalars_of(METHODS[name].on_meta(small_config(name)))
     assert all(names - point.keys() <= {key for key in names if "d_gap" in key} for point in points)
@@ -181,6 +169,6 @@ def test_advice_is_said_once_in_a_run(unpaired_root, tmp_path, monkeypatch):
     train_folder("cyclegan", unpaired_root, tmp_path, said, sample_every=1)
     lines = [line for line in said if line.startswith("warning: images translated to domain")]
     assert [line.split(" look")[0][-1] for line in lines] == ["b", "a"]
-    assert [line for point in stats(tmp_path) for line in point.get("advice", [])] == [
+    assert [line for point in read_stats(tmp_path) for line in point.get("advice", [])] == [
         line for line in said if line.startswith("warning: ") and "domain" in line
     ]
