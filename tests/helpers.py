@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from translate import config
+from translate import config, keyed_random
+from translate.data.split import ImageRef, Split
+from translate.images import Reading, read
 from translate.methods import METHODS
 from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL
@@ -181,6 +186,49 @@ def write_array(path, array):
         path.write_bytes(encode_png16(array))
     else:
         Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(path)
+
+
+def read_deep(path, channels, **options):
+    """Read an image at its own depth."""
+    return read(path, how=Reading(channels, deep=True, **options))
+
+
+def unopened_split(a, b, paired=False):
+    """Return a split of so many images that are never opened."""
+    return Split((ImageRef(None),) * a, (ImageRef(None),) * b, paired)
+
+
+# Tensors.
+
+
+def random_batch(count=2):
+    """Return random images (count, 3, 32, 32) in [-1, 1)."""
+    return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def numbered_keys(count: int = 2, seed: int = 3) -> Tensor:
+    """Return the keys of the images 0 to count - 1."""
+    return keyed_random.image_keys(seed, torch.arange(count))
+
+
+def contrast_locations(query, key, temperature=0.07):
+    """Return the PatchNCE loss of one image: each pair in front, then all pairs, −10 for a location with itself."""
+    key = key.detach()
+    pair = (query * key).sum(1, keepdim=True)
+    others = query @ key.T
+    others = torch.where(torch.eye(len(query), dtype=torch.bool), torch.tensor(-10.0, dtype=torch.float64), others)
+    scores = torch.cat([pair, others], 1) / temperature
+    return F.cross_entropy(scores, torch.zeros(len(query), dtype=torch.int64))
+
+
+class NoHostTensors(TorchDispatchMode):
+    """Fail where a tensor of the host is made or copied; reading a value back fails on fake tensors by itself."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
+        assert all(leaf.device.type == "cuda" for leaf in tensors), f"{func} touches the host"
+        return out
 
 
 # Comparisons.

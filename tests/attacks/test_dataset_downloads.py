@@ -6,10 +6,9 @@ import os
 import shutil
 import signal
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,47 +22,10 @@ from translate.catalog.download import DownloadOptions
 from translate.catalog.get import get_dataset
 from translate.errors import BusyError, DataError
 
+from .behaviours import always_answer, break_off, serve_file
+
 DATA = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
-
-Behaviour = Callable[[Any], None]
-"""What the server does with a request."""
-
-
-def honest(data: bytes, etag: str | None = '"1"', modified: str | None = None) -> Behaviour:
-    """The whole file or, where Range and If-Range ask for it, the rest."""
-
-    def behave(request: Any) -> None:
-        headers = {"ETag": etag} if etag else {}
-        if modified:
-            headers["Last_Modified"] = modified
-        span, condition = request.headers.get("Range"), request.headers.get("If-Range")
-        if span is None or condition not in (None, etag, modified):
-            request.answer(200, data, **headers)
-            return
-        start = int(span.removeprefix("bytes=").removesuffix("-"))
-        if start >= len(data):
-            request.answer(416, Content_Range=f"bytes */{len(data)}", **headers)
-            return
-        request.answer(206, data[start:], Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}", **headers)
-
-    return behave
-
-
-def broken(data: bytes, after: int, etag: str | None = '"1"', reset: bool = True) -> Behaviour:
-    """The head of the whole file and so many bytes of it; then the connection ends."""
-
-    def behave(request: Any) -> None:
-        request.answer(200, data[:after], len(data), **({"ETag": etag} if etag else {}))
-        if reset:
-            request.server.over.wait(0.05)  # what was sent must arrive before it is taken back
-            request.reset()
-
-    return behave
-
-
-def always(status: int, body: bytes = b"", length: int | None = None, **headers: str) -> Behaviour:
-    return lambda request: request.answer(status, body, length, **headers)
 
 
 # Data sets.
@@ -107,7 +69,7 @@ WHOLE = sorted(["tiny.sha256", "tiny/README.txt", *IMAGES])
 
 
 def test_a_data_set_appears_whole_with_the_hash_of_its_archive(server, tmp_path):
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
     lines = []
     assert get_dataset(tiny(server), tmp_path, DownloadOptions(say=lines.append)) == tmp_path / "tiny"
     assert tree(tmp_path) == WHOLE
@@ -122,23 +84,23 @@ def test_a_data_set_appears_whole_with_the_hash_of_its_archive(server, tmp_path)
 
 
 def test_what_was_recorded_at_first_use_is_compared_later(server, tmp_path):
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
     get_dataset(tiny(server), tmp_path)
     (tmp_path / "tiny").rename(tmp_path / "elsewhere")
     changed = packed(more=b"")
-    server.routes["/tiny.zip"] = [honest(changed, etag='"2"')]
+    server.routes["/tiny.zip"] = [serve_file(changed, etag='"2"')]
     first, second = (hashlib.sha256(data).hexdigest() for data in (packed(), changed))
     with pytest.raises(DataError, match=f"{second}, but {first} by .*tiny.sha256.*remove .*tiny.sha256"):
         get_dataset(tiny(server), tmp_path)
     assert not (tmp_path / "tiny").exists()
     assert tree(tmp_path) == ["elsewhere/README.txt", *(f"elsewhere{name[4:]}" for name in IMAGES), "tiny.sha256"]
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
     get_dataset(tiny(server), tmp_path)
     assert (tmp_path / "tiny.sha256").read_text().startswith(first)
 
 
 def test_a_hash_of_the_card_counts_and_is_not_recorded(server, tmp_path):
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
     wrong, right = (
         ArchiveSource(server.url("/tiny.zip"), None, digest)
         for digest in (SHA256, hashlib.sha256(packed()).hexdigest())
@@ -152,7 +114,7 @@ def test_a_hash_of_the_card_counts_and_is_not_recorded(server, tmp_path):
 
 @pytest.mark.parametrize("data", [packed()[:-100], packed(2), b"<html>not here</html>", b""])
 def test_nothing_is_recorded_or_kept_of_a_first_download_that_is_no_data_set(server, tmp_path, data):
-    server.routes["/tiny.zip"] = [always(200, data)]
+    server.routes["/tiny.zip"] = [always_answer(200, data)]
     with pytest.raises(DataError) as refused:
         get_dataset(tiny(server), tmp_path)
     assert "\n" not in str(refused.value)
@@ -168,19 +130,19 @@ def test_a_record_that_is_none(server, tmp_path):
 
 def test_a_download_that_is_given_up_is_resumed_by_the_same_call(server, tmp_path):
     data = packed()
-    server.routes["/tiny.zip"] = [broken(data, 500)]
+    server.routes["/tiny.zip"] = [break_off(data, 500)]
     line = DownloadOptions(attempts=1, pause=lambda seconds: None)
     with pytest.raises(DataError, match="same command again"):
         get_dataset(tiny(server), tmp_path, line)
     assert tree(tmp_path) == [".get-tiny/tiny.zip.part", ".get-tiny/tiny.zip.part.json"]
-    server.routes["/tiny.zip"] = [honest(data)]
+    server.routes["/tiny.zip"] = [serve_file(data)]
     get_dataset(tiny(server), tmp_path, line)
     assert server.ranges() == [None, "bytes=500-"]
     assert tree(tmp_path) == WHOLE
 
 
 def test_an_interrupt_while_unpacking_needs_no_second_download(server, tmp_path):
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
 
     def interrupt(task, done, total, unit):
         if unit == "files" and done == 4:
@@ -197,14 +159,14 @@ def test_an_interrupt_while_unpacking_needs_no_second_download(server, tmp_path)
 def test_what_a_killed_process_left_is_cleared_away(server, tmp_path):
     (tmp_path / ".get-tiny/made/trainA").mkdir(parents=True)
     (tmp_path / ".get-tiny/made/trainA/9.png").write_bytes(b"half")
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
     get_dataset(tiny(server), tmp_path)
     assert tree(tmp_path) == WHOLE
 
 
 def test_an_empty_folder_is_no_data_set(server, tmp_path):
     (tmp_path / "tiny").mkdir()
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
     get_dataset(tiny(server), tmp_path)
     assert tree(tmp_path) == WHOLE
 
@@ -226,7 +188,7 @@ def test_two_at_a_time(server, tmp_path):
 
 def test_another_process_that_was_quicker(server, tmp_path, monkeypatch):
     """It puts the set into its place just before this one holds the lock."""
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
     get_dataset(tiny(server), tmp_path / "other")
 
     @contextmanager
@@ -265,7 +227,7 @@ def run_get(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyte
 
 
 def test_the_command_says_where_it_is_and_what_comes_next(server, run_get, tmp_path):
-    server.routes["/tiny.zip"] = [honest(packed())]
+    server.routes["/tiny.zip"] = [serve_file(packed())]
     code, out, err = run_get()
     assert code == 0
     assert f"folder   {tmp_path}/data/tiny\n" in out
@@ -286,7 +248,7 @@ def test_ctrl_c_and_the_same_command_again(server, run_get, tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
         request.server.over.wait()
 
-    server.routes["/tiny.zip"] = [press, honest(packed())]
+    server.routes["/tiny.zip"] = [press, serve_file(packed())]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code, out, err = run_get()
@@ -302,10 +264,10 @@ def test_ctrl_c_and_the_same_command_again(server, run_get, tmp_path):
 
 
 @pytest.mark.parametrize(("behaviour", "words"), [
-    (always(404), ["HTTP 404", "example.org"]),
-    (always(302, Location="file:///etc/passwd"), ["file:///etc/passwd", "not followed"]),
-    (always(200, b"<html>"), ["tiny.zip", "zip or tar"]),
-    (always(200, packed(2)), ["trainA has 2 images", "3"]),
+    (always_answer(404), ["HTTP 404", "example.org"]),
+    (always_answer(302, Location="file:///etc/passwd"), ["file:///etc/passwd", "not followed"]),
+    (always_answer(200, b"<html>"), ["tiny.zip", "zip or tar"]),
+    (always_answer(200, packed(2)), ["trainA has 2 images", "3"]),
 ])  # fmt: skip
 def test_what_the_command_cannot_use_is_one_line_and_exit_3(server, run_get, tmp_path, behaviour, words):
     server.routes["/tiny.zip"] = [behaviour]
@@ -318,7 +280,7 @@ def test_what_the_command_cannot_use_is_one_line_and_exit_3(server, run_get, tmp
 
 
 def test_the_command_on_a_full_disk(server, run_get, tmp_path):
-    server.routes["/tiny.zip"] = [always(200, b"x", download.LARGEST)]
+    server.routes["/tiny.zip"] = [always_answer(200, b"x", download.LARGEST)]
     code, _, err = run_get()
     assert code == 6
     assert "make room" in err.splitlines()[-1]

@@ -7,7 +7,6 @@ import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,48 +15,11 @@ from translate.catalog import download
 from translate.catalog.download import DownloadOptions, ExpectedFile
 from translate.errors import DataError, StorageError
 
+from .behaviours import always_answer, break_off, serve_file
+
 DATA = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
-
-Behaviour = Callable[[Any], None]
-"""What the server does with a request."""
-
-
-def honest(data: bytes, etag: str | None = '"1"', modified: str | None = None) -> Behaviour:
-    """The whole file or, where Range and If-Range ask for it, the rest."""
-
-    def behave(request: Any) -> None:
-        headers = {"ETag": etag} if etag else {}
-        if modified:
-            headers["Last_Modified"] = modified
-        span, condition = request.headers.get("Range"), request.headers.get("If-Range")
-        if span is None or condition not in (None, etag, modified):
-            request.answer(200, data, **headers)
-            return
-        start = int(span.removeprefix("bytes=").removesuffix("-"))
-        if start >= len(data):
-            request.answer(416, Content_Range=f"bytes */{len(data)}", **headers)
-            return
-        request.answer(206, data[start:], Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}", **headers)
-
-    return behave
-
-
-def broken(data: bytes, after: int, etag: str | None = '"1"', reset: bool = True) -> Behaviour:
-    """The head of the whole file and so many bytes of it; then the connection ends."""
-
-    def behave(request: Any) -> None:
-        request.answer(200, data[:after], len(data), **({"ETag": etag} if etag else {}))
-        if reset:
-            request.server.over.wait(0.05)  # what was sent must arrive before it is taken back
-            request.reset()
-
-    return behave
-
-
-def always(status: int, body: bytes = b"", length: int | None = None, **headers: str) -> Behaviour:
-    return lambda request: request.answer(status, body, length, **headers)
 
 
 @pytest.fixture
@@ -83,7 +45,7 @@ def fetch(server, tmp_path: Path, waits: list[float]) -> Callable[..., bytes]:
 
 
 def test_a_file_and_what_is_told_meanwhile(server, tmp_path):
-    server.routes["/file"] = [honest(DATA)]
+    server.routes["/file"] = [serve_file(DATA)]
     told = []
     options = DownloadOptions(progress=lambda *news: told.append(news))
     expected = ExpectedFile(SHA256, len(DATA))
@@ -103,7 +65,7 @@ def test_a_file_and_what_is_told_meanwhile(server, tmp_path):
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
 @pytest.mark.parametrize("known", [None, SHA256], ids=["first use", "hash known"])
 def test_a_broken_connection_is_resumed(server, fetch, waits, reset, known):
-    server.routes["/file"] = [broken(DATA, 100_000, reset=reset), honest(DATA)]
+    server.routes["/file"] = [break_off(DATA, 100_000, reset=reset), serve_file(DATA)]
     assert fetch(sha256=known) == DATA
     first, second = server.ranges()
     assert first is None
@@ -114,34 +76,34 @@ def test_a_broken_connection_is_resumed(server, fetch, waits, reset, known):
 
 def test_a_date_will_do_where_there_is_no_etag(server, fetch):
     date = "Sun, 02 Sep 2018 08:45:00 GMT"
-    cut = always(200, DATA[:70_000], len(DATA), Last_Modified=date, ETag='W/"1"')
-    server.routes["/file"] = [cut, honest(DATA, etag='W/"1"', modified=date)]
+    cut = always_answer(200, DATA[:70_000], len(DATA), Last_Modified=date, ETag='W/"1"')
+    server.routes["/file"] = [cut, serve_file(DATA, etag='W/"1"', modified=date)]
     assert fetch() == DATA
     assert server.asked[1][1]["If-Range"] == date
     assert server.ranges() == [None, "bytes=70000-"]
 
 
 def test_without_etag_and_date_only_a_known_hash_lets_resume(server, fetch, tmp_path):
-    server.routes["/file"] = [broken(DATA, 100_000, etag=None), honest(DATA, etag=None)]
+    server.routes["/file"] = [break_off(DATA, 100_000, etag=None), serve_file(DATA, etag=None)]
     assert fetch() == DATA
     assert server.ranges() == [None, None]
     (tmp_path / "file").unlink()
     server.asked.clear()
-    server.routes["/file"] = [broken(DATA, 100_000, etag=None), honest(DATA, etag=None)]
+    server.routes["/file"] = [break_off(DATA, 100_000, etag=None), serve_file(DATA, etag=None)]
     assert fetch(sha256=SHA256) == DATA
     assert server.ranges() == [None, "bytes=100000-"]
 
 
 def test_a_server_that_ignores_range_starts_anew(server, fetch):
-    server.routes["/file"] = [broken(DATA, 100_000), always(200, DATA, ETag='"1"')]
+    server.routes["/file"] = [break_off(DATA, 100_000), always_answer(200, DATA, ETag='"1"')]
     assert fetch(sha256=SHA256) == DATA
     assert server.ranges() == [None, "bytes=100000-"]
 
 
 @pytest.mark.parametrize("polite", [True, False], ids=["If-Range heeded", "If-Range ignored"])
 def test_a_file_that_changes_between_two_parts_is_never_mixed(server, fetch, polite):
-    rest = always(206, OTHER[100_000:], ETag='"2"', Content_Range=f"bytes 100000-{len(OTHER) - 1}/{len(OTHER)}")
-    server.routes["/file"] = [broken(DATA, 100_000), *([] if polite else [rest]), honest(OTHER, etag='"2"')]
+    rest = always_answer(206, OTHER[100_000:], ETag='"2"', Content_Range=f"bytes 100000-{len(OTHER) - 1}/{len(OTHER)}")
+    server.routes["/file"] = [break_off(DATA, 100_000), *([] if polite else [rest]), serve_file(OTHER, etag='"2"')]
     assert fetch() == OTHER
     assert server.ranges() == [None, "bytes=100000-"] + ([] if polite else [None])
 
@@ -150,14 +112,17 @@ def test_a_file_that_changes_between_two_parts_is_never_mixed(server, fetch, pol
     "span", ["bytes 90000-299999/300000", "bytes 100000-299999/300001", "bytes */300000", "all", None]
 )
 def test_a_part_that_is_not_the_one_asked_for_is_not_taken(server, fetch, span):
-    wrong = always(206, DATA[100_000:], ETag='"1"', **({"Content_Range": span} if span else {}))
-    server.routes["/file"] = [broken(DATA, 100_000), wrong, honest(DATA)]
+    wrong = always_answer(206, DATA[100_000:], ETag='"1"', **({"Content_Range": span} if span else {}))
+    server.routes["/file"] = [break_off(DATA, 100_000), wrong, serve_file(DATA)]
     assert fetch() == DATA
     assert server.ranges() == [None, "bytes=100000-", None]
 
 
 def test_a_part_nobody_asked_for_is_not_taken(server, fetch):
-    server.routes["/file"] = [always(206, DATA[9:], Content_Range=f"bytes 9-{len(DATA) - 1}/{len(DATA)}"), honest(DATA)]
+    server.routes["/file"] = [
+        always_answer(206, DATA[9:], Content_Range=f"bytes 9-{len(DATA) - 1}/{len(DATA)}"),
+        serve_file(DATA),
+    ]
     assert fetch() == DATA
 
 
@@ -165,7 +130,7 @@ def test_a_file_that_was_whole_when_the_process_was_killed(server, fetch, tmp_pa
     (tmp_path / "file.part").write_bytes(DATA)
     note = {"url": server.url("/file"), "etag": '"1"', "modified": None, "total": len(DATA)}
     (tmp_path / "file.part.json").write_text(json.dumps(note))
-    server.routes["/file"] = [honest(DATA)]
+    server.routes["/file"] = [serve_file(DATA)]
     assert fetch() == DATA
     assert server.ranges() == [f"bytes={len(DATA)}-"]
 
@@ -175,7 +140,7 @@ def test_a_part_without_a_usable_note_is_not_trusted(server, fetch, tmp_path, no
     (tmp_path / "file.part").write_bytes(OTHER[:1000])
     if note is not None:
         (tmp_path / "file.part.json").write_text(note)
-    server.routes["/file"] = [honest(DATA)]
+    server.routes["/file"] = [serve_file(DATA)]
     assert fetch(sha256=SHA256) == DATA
     assert server.ranges() == [None]
 
@@ -184,7 +149,7 @@ def test_a_part_of_another_address_is_not_trusted(server, fetch, tmp_path):
     (tmp_path / "file.part").write_bytes(OTHER[:1000])
     note = {"url": server.url("/other"), "etag": '"1"', "modified": None, "total": len(DATA)}
     (tmp_path / "file.part.json").write_text(json.dumps(note))
-    server.routes["/file"] = [honest(DATA)]
+    server.routes["/file"] = [serve_file(DATA)]
     assert fetch() == DATA
     assert server.ranges() == [None]
 
@@ -193,7 +158,7 @@ def test_a_part_longer_than_the_file_is_not_kept(server, fetch, tmp_path):
     (tmp_path / "file.part").write_bytes(DATA + b"more")
     note = {"url": server.url("/file"), "etag": '"1"', "modified": None, "total": len(DATA) + 4}
     (tmp_path / "file.part.json").write_text(json.dumps(note))
-    server.routes["/file"] = [honest(DATA)]
+    server.routes["/file"] = [serve_file(DATA)]
     assert fetch() == DATA
     assert server.ranges() == [f"bytes={len(DATA) + 4}-", None]
 
@@ -201,10 +166,10 @@ def test_a_part_longer_than_the_file_is_not_kept(server, fetch, tmp_path):
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_servers_that_are_busy_are_asked_again_and_waited_for(server, fetch, waits, status):
     server.routes["/file"] = [
-        always(status),
-        always(status, Retry_After="7"),
-        always(status, Retry_After="1e9"),
-        honest(DATA),
+        always_answer(status),
+        always_answer(status, Retry_After="7"),
+        always_answer(status, Retry_After="1e9"),
+        serve_file(DATA),
     ]
     assert fetch() == DATA
     assert waits == [2, 7, 8]
@@ -225,7 +190,7 @@ def test_a_chunked_body_without_a_length(server, fetch):
 
 def test_a_body_that_ends_early_without_having_said_how_long_it_is(server, fetch):
     """Only the card can tell."""
-    server.routes["/file"] = [always(200, DATA[:5000], -1), always(200, DATA, -1)]
+    server.routes["/file"] = [always_answer(200, DATA[:5000], -1), always_answer(200, DATA, -1)]
     assert fetch(size=len(DATA)) == DATA
 
 
@@ -244,11 +209,11 @@ def gives_up(server, tmp_path: Path, *words: str, timeout: float = 60, attempts:
 
 def test_a_body_that_is_always_short(server, tmp_path):
     """What came is kept, and the next call goes on from there."""
-    server.routes["/file"] = [always(200, DATA[:1000], len(DATA), ETag='"1"')]
+    server.routes["/file"] = [always_answer(200, DATA[:1000], len(DATA), ETag='"1"')]
     gives_up(server, tmp_path, "1000 of 300000", "3 times", "same command")
     assert len(server.asked) == 3
     assert (tmp_path / "file.part").read_bytes() == DATA[:1000]
-    server.routes["/file"] = [honest(DATA)]
+    server.routes["/file"] = [serve_file(DATA)]
     download.download_file(server.url("/file"), tmp_path / "file", ExpectedFile(SHA256))
     assert server.ranges()[-1] == "bytes=1000-"
 
@@ -256,8 +221,8 @@ def test_a_body_that_is_always_short(server, tmp_path):
 def test_a_file_that_changes_for_ever_is_given_up(server, tmp_path, monkeypatch, waits):
     """It gets as far each time, and never further."""
     monkeypatch.setattr(download, "ENOUGH", 1000)
-    rest = always(206, OTHER[5000:], ETag='"2"', Content_Range=f"bytes 5000-{len(OTHER) - 1}/{len(OTHER)}")
-    server.routes["/file"] = [lambda request: (rest if "Range" in request.headers else broken(DATA, 5000))(request)]
+    rest = always_answer(206, OTHER[5000:], ETag='"2"', Content_Range=f"bytes 5000-{len(OTHER) - 1}/{len(OTHER)}")
+    server.routes["/file"] = [lambda request: (rest if "Range" in request.headers else break_off(DATA, 5000))(request)]
 
     def pause(seconds):
         waits.append(seconds)
@@ -303,7 +268,7 @@ def test_nobody_there(server, tmp_path):
 
 
 def test_an_interrupt_leaves_what_can_be_resumed(server, fetch, tmp_path):
-    server.routes["/file"] = [broken(DATA, 100_000), honest(DATA)]
+    server.routes["/file"] = [break_off(DATA, 100_000), serve_file(DATA)]
 
     def interrupt(task, done, total, unit):
         if done:
@@ -322,14 +287,14 @@ def test_an_interrupt_leaves_what_can_be_resumed(server, fetch, tmp_path):
 
 
 def test_a_wrong_hash(server, tmp_path):
-    server.routes["/file"] = [honest(OTHER)]
+    server.routes["/file"] = [serve_file(OTHER)]
     gives_up(server, tmp_path, SHA256, hashlib.sha256(OTHER).hexdigest(), "removed", "ask its publisher", sha256=SHA256)
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451, 501])
 def test_answers_that_do_not_change_are_not_asked_for_twice(server, tmp_path, status):
-    server.routes["/file"] = [always(status, b"<html>Sorry\x1b[31m</html>")]
+    server.routes["/file"] = [always_answer(status, b"<html>Sorry\x1b[31m</html>")]
     gives_up(server, tmp_path, f"HTTP {status}", "ask its publisher")
     assert len(server.asked) == 1
     assert os.listdir(tmp_path) == []
@@ -346,7 +311,7 @@ def test_another_size_than_the_card_says_is_refused_before_it_is_fetched(server,
 
 
 def test_more_than_the_disk_holds_is_refused_before_it_is_fetched(server, tmp_path):
-    server.routes["/file"] = [always(200, b"x", download.LARGEST)]
+    server.routes["/file"] = [always_answer(200, b"x", download.LARGEST)]
     with pytest.raises(StorageError, match="make room"):
         download.download_file(server.url("/file"), tmp_path / "file")
     assert os.listdir(tmp_path) == []
@@ -369,21 +334,21 @@ def test_a_body_without_end(server, tmp_path, monkeypatch):
     "file:///etc/passwd", "ftp://127.0.0.1/file", "data:text/plain,x", "gopher://127.0.0.1/", "jar:http://x/", "//[", "http://",
 ])  # fmt: skip
 def test_redirects_out_of_the_web(server, tmp_path, place):
-    server.routes["/file"] = [always(302, Location=place)]
+    server.routes["/file"] = [always_answer(302, Location=place)]
     gives_up(server, tmp_path, "ask its publisher")
     assert os.listdir(tmp_path) == []
 
 
 def test_a_redirect_in_a_circle(server, tmp_path):
-    server.routes["/file"] = [always(302, Location="/again")]
-    server.routes["/again"] = [always(301, Location="/file")]
+    server.routes["/file"] = [always_answer(302, Location="/again")]
+    server.routes["/again"] = [always_answer(301, Location="/file")]
     gives_up(server, tmp_path, "not followed")
     assert len(server.asked) < 30
 
 
 def test_a_redirect_that_is_good(server, fetch):
-    server.routes["/file"] = [always(302, Location="/new")]
-    server.routes["/new"] = [broken(DATA, 100_000), honest(DATA)]
+    server.routes["/file"] = [always_answer(302, Location="/new")]
+    server.routes["/new"] = [break_off(DATA, 100_000), serve_file(DATA)]
     assert fetch(sha256=SHA256) == DATA
     assert server.ranges() == [None, None, "bytes=100000-", "bytes=100000-"]
 
@@ -417,7 +382,7 @@ def test_a_head_that_is_no_http(server, tmp_path):
 
 def test_a_full_disk(server, tmp_path):
     """A limit on the size of files is met in the middle of the download."""
-    server.routes["/file"] = [honest(DATA)]
+    server.routes["/file"] = [serve_file(DATA)]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:

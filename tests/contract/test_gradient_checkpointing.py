@@ -9,17 +9,9 @@ from translate.training.engine import Engine
 from translate.training.micro_batches import split_batch
 from translate.training.schedule import Schedule
 
-from ..helpers import batch_like, default, distinct_methods, small_config
+from ..helpers import batch_like, default, distinct_methods, random_batch, same_tensors, small_config
 
 CPU = torch.device("cpu")
-
-
-def image(n=2):
-    return torch.rand(n, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-
-
-def all_equal(xs, ys):
-    return len(xs) == len(ys) and all(torch.equal(x, y) for x, y in zip(xs, ys, strict=True))
 
 
 @pytest.mark.slow
@@ -33,6 +25,6 @@ def test_training_gives_the_same_weights_to_the_bit(method):
         precision = PRECISIONS["fp32"]
         engine = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=precision, batch_size=4)
         for _ in range(2):
-            engine.step(split_batch(batch_like(method, image(4), image(4).flip(3)), 2))
+            engine.step(split_batch(batch_like(method, random_batch(4), random_batch(4).flip(3)), 2))
         states.append(list(engine.method.state_dict().values()))
-    assert all_equal(*states)
+    assert same_tensors(*states)

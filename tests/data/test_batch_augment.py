@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import Tensor, tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torchvision.transforms.v2 import functional as tv
 
 from translate import keyed_random
@@ -16,23 +14,21 @@ from translate.data import batch_augment
 from translate.data.batch_augment import BATCH_AUGMENTATIONS, Warp, apply_augmentations, parse_augmentations, resample
 from translate.errors import UsageError
 
+from ..helpers import NoHostTensors, numbered_keys
+
 GEOMETRY = [row for row, augmentation in BATCH_AUGMENTATIONS.items() if augmentation.colour is None]
 WARPS = [row for row, augmentation in BATCH_AUGMENTATIONS.items() if augmentation.warp is not None]
 MOVES = [row for row, augmentation in BATCH_AUGMENTATIONS.items() if augmentation.move is not None]
 
 
-def keys(count: int = 2, seed: int = 3) -> Tensor:
-    return keyed_random.image_keys(seed, torch.arange(count))
-
-
 def images(count: int = 2, channels: int = 3, height: int = 24, width: int = 24) -> Tensor:
     """Noise in [-1, 1)."""
-    return keyed_random.uniform(keys(count, 5), "images", channels, height, width) * 2 - 1
+    return keyed_random.uniform(numbered_keys(count, 5), "images", channels, height, width) * 2 - 1
 
 
 def smooth(count: int = 2, channels: int = 3, height: int = 24, width: int = 24) -> Tensor:
     """Slow waves in [-1, 1], other ones in each image and channel."""
-    phase = keyed_random.uniform(keys(count, 6), "smooth", 2, channels, 1, 1) * 2 * math.pi
+    phase = keyed_random.uniform(numbered_keys(count, 6), "smooth", 2, channels, 1, 1) * 2 * math.pi
     rows, columns = torch.arange(float(height))[:, None] / height, torch.arange(float(width)) / width
     return torch.sin(2 * rows + phase[:, 0]) * torch.cos(2 * columns + phase[:, 1])
 
@@ -77,7 +73,7 @@ def test_an_unknown_augmentation_is_named_with_its_neighbour(text, hint):
 
 def test_nothing_asked_is_nothing_done():
     x = images()
-    assert apply_augmentations(x, keys(), "a", ()) is x
+    assert apply_augmentations(x, numbered_keys(), "a", ()) is x
 
 
 # What a result depends on.
@@ -88,7 +84,7 @@ def test_nothing_asked_is_nothing_done():
 def test_shape_type_and_range_stay(row, channels, height, width):
     x = images(4, channels, height, width).sign()  # the extremes
     for dtype in (torch.float32, torch.float64, torch.float16):
-        y = apply_augmentations(x.to(dtype), keys(4), "a", [row])
+        y = apply_augmentations(x.to(dtype), numbered_keys(4), "a", [row])
         assert (y.shape, y.dtype) == (x.shape, dtype)
         assert y.abs().max() <= 1
 
@@ -97,21 +93,22 @@ def test_half_precision_still_tells_pixels_apart():
     x = images(2, 3, 8, 900).half()
     for rows in (WARPS, ["color"]):
         assert torch.equal(
-            apply_augmentations(x, keys(), "a", rows), apply_augmentations(x.float(), keys(), "a", rows).half()
+            apply_augmentations(x, numbered_keys(), "a", rows),
+            apply_augmentations(x.float(), numbered_keys(), "a", rows).half(),
         )
 
 
 @pytest.mark.parametrize("row", BATCH_AUGMENTATIONS)
 def test_every_augmentation_changes_images_and_does_so_differently(row):
     x = images(1).expand(16, -1, -1, -1)
-    y = apply_augmentations(x, keys(16), "a", [row])
+    y = apply_augmentations(x, numbered_keys(16), "a", [row])
     distinct = {image.numpy().tobytes() for image in y}
     assert len(distinct) == {"flip": 2, "vflip": 2, "turn": 4}.get(row, 16)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_an_image_in_a_batch_is_bit_for_bit_the_image_alone(channels):
-    x, key = images(9, channels), keys(9)
+    x, key = images(9, channels), numbered_keys(9)
     whole = apply_augmentations(x, key, "a", BATCH_AUGMENTATIONS)
     for part in (slice(0, 1), slice(8, 9), slice(2, 7)):
         assert torch.equal(apply_augmentations(x[part], key[part], "a", BATCH_AUGMENTATIONS), whole[part])
@@ -122,26 +119,36 @@ def test_an_image_in_a_batch_is_bit_for_bit_the_image_alone(channels):
 @pytest.mark.parametrize("row", BATCH_AUGMENTATIONS)
 def test_the_same_name_draws_the_same_and_another_anew(row):
     x = images(16)
-    assert torch.equal(apply_augmentations(x, keys(16), "pair", [row]), apply_augmentations(x, keys(16), "pair", [row]))
-    assert not torch.equal(apply_augmentations(x, keys(16), "a", [row]), apply_augmentations(x, keys(16), "b", [row]))
+    assert torch.equal(
+        apply_augmentations(x, numbered_keys(16), "pair", [row]),
+        apply_augmentations(x, numbered_keys(16), "pair", [row]),
+    )
     assert not torch.equal(
-        apply_augmentations(x, keys(16), "a", [row]), apply_augmentations(x, keys(16, seed=4), "a", [row])
+        apply_augmentations(x, numbered_keys(16), "a", [row]), apply_augmentations(x, numbered_keys(16), "b", [row])
+    )
+    assert not torch.equal(
+        apply_augmentations(x, numbered_keys(16), "a", [row]),
+        apply_augmentations(x, numbered_keys(16, seed=4), "a", [row]),
     )
 
 
 def test_two_sides_of_a_pair_stay_a_pair():
     """A negative is still the negative after all geometry, and a grey image still each channel of the coloured one."""
     x = images(8)
-    close(apply_augmentations(-x, keys(8), "pair", GEOMETRY), -apply_augmentations(x, keys(8), "pair", GEOMETRY), 1e-6)
     close(
-        apply_augmentations(x[:, 1:2], keys(8), "pair", GEOMETRY),
-        apply_augmentations(x, keys(8), "pair", GEOMETRY)[:, 1:2],
+        apply_augmentations(-x, numbered_keys(8), "pair", GEOMETRY),
+        -apply_augmentations(x, numbered_keys(8), "pair", GEOMETRY),
+        1e-6,
+    )
+    close(
+        apply_augmentations(x[:, 1:2], numbered_keys(8), "pair", GEOMETRY),
+        apply_augmentations(x, numbered_keys(8), "pair", GEOMETRY)[:, 1:2],
         1e-6,
     )
 
 
 def test_a_row_draws_the_same_whatever_else_is_done():
-    x, key = images(8), keys(8)
+    x, key = images(8), numbered_keys(8)
     assert torch.equal(
         apply_augmentations(apply_augmentations(x, key, "a", ["flip"]), key, "a", ["color"]),
         apply_augmentations(x, key, "a", ["flip", "color"]),
@@ -151,14 +158,14 @@ def test_a_row_draws_the_same_whatever_else_is_done():
 def test_the_order_in_which_augmentations_are_asked_for_does_not_matter():
     x = images()
     assert torch.equal(
-        apply_augmentations(x, keys(), "a", list(BATCH_AUGMENTATIONS)),
-        apply_augmentations(x, keys(), "a", list(BATCH_AUGMENTATIONS)[::-1] * 2),
+        apply_augmentations(x, numbered_keys(), "a", list(BATCH_AUGMENTATIONS)),
+        apply_augmentations(x, numbered_keys(), "a", list(BATCH_AUGMENTATIONS)[::-1] * 2),
     )
 
 
 def test_torchs_generator_is_left_alone():
     before = torch.get_rng_state()
-    apply_augmentations(images(), keys(), "a", BATCH_AUGMENTATIONS)
+    apply_augmentations(images(), numbered_keys(), "a", BATCH_AUGMENTATIONS)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -183,7 +190,7 @@ def test_turns_by_hand():
 @pytest.mark.parametrize("row", MOVES)
 def test_moves_are_as_likely_as_they_should_be(row):
     x = torch.arange(4.0).view(1, 1, 2, 2).expand(4000, -1, -1, -1) / 4
-    counts = apply_augmentations(x, keys(4000), "a", [row]).flatten(1).unique(dim=0, return_counts=True)[1]
+    counts = apply_augmentations(x, numbered_keys(4000), "a", [row]).flatten(1).unique(dim=0, return_counts=True)[1]
     each = 4000 / len(counts)
     assert len(counts) == (4 if row == "turn" else 2)
     assert ((counts - each).abs() < 0.1 * each).all()
@@ -246,7 +253,7 @@ def test_two_warps_at_once_are_one_after_the_other():
 
 
 def test_warps_are_composed_and_resampled_once():
-    x, key = smooth(12, 1, 64, 64), keys(12)
+    x, key = smooth(12, 1, 64, 64), numbered_keys(12)
     one_by_one = x
     for row in WARPS:
         one_by_one = apply_augmentations(one_by_one, key, "a", [row])
@@ -256,7 +263,7 @@ def test_warps_are_composed_and_resampled_once():
 def test_jitter_shows_a_window_inside_the_image():
     """Of a ramp from 0 to 1 it shows a rising part, at most 286/256 times as steep and nothing mirrored."""
     ramp = torch.linspace(0, 1, 64).expand(500, 1, 64, 64)
-    y = apply_augmentations(ramp, keys(500), "a", ["jitter"])[:, 0, 20]
+    y = apply_augmentations(ramp, numbered_keys(500), "a", ["jitter"])[:, 0, 20]
     assert y.diff(dim=1).min() > 0
     zoom = 57 / 63 / (y[:, 60] - y[:, 3])
     close(zoom.min(), tensor(1.0), 2e-3)
@@ -277,7 +284,7 @@ def test_warping_keeps_what_is_sharp():
 
 
 def test_rotations_are_uniform_to_both_sides():
-    turn = BATCH_AUGMENTATIONS["rotate"].warp(keyed_random.uniform(keys(4000), "rotate", 1), 24, 24)
+    turn = BATCH_AUGMENTATIONS["rotate"].warp(keyed_random.uniform(numbered_keys(4000), "rotate", 1), 24, 24)
     degrees = torch.rad2deg(torch.atan2(turn.yx, turn.xx))
     close(turn.xx**2 + turn.yx**2, torch.ones(4000), 1e-5)
     assert degrees.abs().max() <= batch_augment.ROTATION
@@ -286,7 +293,7 @@ def test_rotations_are_uniform_to_both_sides():
 
 
 def test_affine_stays_within_its_limits():
-    w = BATCH_AUGMENTATIONS["affine"].warp(keyed_random.uniform(keys(4000), "affine", 5), 40, 60)
+    w = BATCH_AUGMENTATIONS["affine"].warp(keyed_random.uniform(numbered_keys(4000), "affine", 5), 40, 60)
     area = (w.xx * w.yy - w.xy * w.yx).sqrt()
     for values, most in (
         (area.log(), math.log(1.1)),
@@ -301,14 +308,14 @@ def test_affine_stays_within_its_limits():
 @pytest.mark.parametrize("row", WARPS)
 def test_no_corner_turns_black(row):
     x = torch.full((16, 3, 24, 24), 0.7)
-    close(apply_augmentations(x, keys(16), "a", [row]), x)
+    close(apply_augmentations(x, numbered_keys(16), "a", [row]), x)
 
 
 # Colours.
 
 
 def test_colours_are_those_of_torchvision():
-    x, u = (images(4) + 1) / 2, keyed_random.uniform(keys(4), "u", 4)
+    x, u = (images(4) + 1) / 2, keyed_random.uniform(numbered_keys(4), "u", 4)
     y = batch_augment.color(x, u)
     for image, draws, result in zip(x, u.tolist(), y, strict=True):
         brightness, contrast, saturation = (1 + (2 * draw - 1) * 0.2 for draw in draws[:3])
@@ -333,7 +340,7 @@ def test_other_channels_get_brightness_and_contrast_by_hand():
 
 def test_grey_stays_grey():
     x = images(4, 1).expand(-1, 3, -1, -1)
-    y = apply_augmentations(x, keys(4), "a", ["color"])
+    y = apply_augmentations(x, numbered_keys(4), "a", ["color"])
     close(y[:, 0], y[:, 1], 1e-5)
     close(y[:, 1], y[:, 2], 1e-5)
 
@@ -347,30 +354,20 @@ def test_it_runs_without_memory():
     assert (y.device.type, y.shape) == ("meta", x.shape)
 
 
-class NoHost(TorchDispatchMode):
-    """Fails where a tensor of the host is made or copied; reading a value back fails on fake tensors by itself."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
-        assert all(leaf.device.type == "cuda" for leaf in tensors), f"{func} touches the host"
-        return out
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_host_waits_for_nothing_on_a_gpu(channels):
     """On pretended CUDA tensors, which need no GPU."""
     with FakeTensorMode():
         x = torch.empty(2, channels, 32, 32, device="cuda")
         key = torch.empty(2, dtype=torch.int64, device="cuda")
-        with NoHost():
+        with NoHostTensors():
             y = apply_augmentations(x, key, "a", BATCH_AUGMENTATIONS)
             assert (y.device.type, y.shape) == ("cuda", x.shape)
 
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_cpus_values_without_waiting():
-    x, key = smooth(8, 3, 64, 48), keys(8)
+    x, key = smooth(8, 3, 64, 48), numbered_keys(8)
     cuda = x.cuda(), key.cuda()
     torch.cuda.set_sync_debug_mode("error")
     try:

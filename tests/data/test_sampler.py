@@ -8,6 +8,8 @@ from scipy.stats import chi2_contingency, chisquare
 from translate.data.sampler import Sampler
 from translate.data.split import ImageRef, Split
 
+from ..helpers import unopened_split
+
 # Sampling.
 
 
@@ -33,41 +35,38 @@ def test_permute_both_leaves_a_as_it_is_and_partners_together():
     assert torch.equal(*pairs)
 
 
-def some(a, b, paired=False):
-    """A split of so many images that are never opened."""
-    return Split((ImageRef(None),) * a, (ImageRef(None),) * b, paired)
-
-
 # The order.
 
 
 @pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("epoch", [0, 1, 5])
 def test_an_epoch_has_every_image_of_a_once(epoch, paired):
-    sampler = Sampler(some(9, 9 if paired else 4, paired), seed=0)
+    sampler = Sampler(unopened_split(9, 9 if paired else 4, paired), seed=0)
     assert sorted(sampler(n)[0] for n in range(9 * epoch, 9 * epoch + 9)) == list(range(9))
 
 
 def test_a_smaller_domain_a_goes_round_within_the_epoch():
-    sampler = Sampler(some(3, 8), seed=0)
+    sampler = Sampler(unopened_split(3, 8), seed=0)
     counts = np.bincount([sampler(n)[0] for n in range(8, 16)])
     assert sorted(counts) == [2, 3, 3]
 
 
 def test_partners_stay_together():
-    sampler = Sampler(some(6, 6, paired=True), seed=0)
+    sampler = Sampler(unopened_split(6, 6, paired=True), seed=0)
     assert all(a == b for a, b in map(sampler, range(30)))
 
 
 def test_epochs_and_seeds_have_their_own_order():
     orders = {
-        tuple(Sampler(some(9, 9), seed)(n)[0] for n in range(9 * e, 9 * e + 9)) for seed in (0, 1) for e in (0, 1)
+        tuple(Sampler(unopened_split(9, 9), seed)(n)[0] for n in range(9 * e, 9 * e + 9))
+        for seed in (0, 1)
+        for e in (0, 1)
     }
     assert len(orders) == 4
 
 
 def test_unpaired_b_is_uniform_and_says_nothing_of_a():
-    sampler = Sampler(some(3, 4), seed=0)
+    sampler = Sampler(unopened_split(3, 4), seed=0)
     table = np.zeros((3, 4))
     for n in range(4 * 600):
         table[sampler(n)] += 1
@@ -76,10 +75,10 @@ def test_unpaired_b_is_uniform_and_says_nothing_of_a():
 
 
 def test_the_order_of_asking_does_not_matter():
-    forwards, backwards = Sampler(some(5, 7), seed=3), Sampler(some(5, 7), seed=3)
+    forwards, backwards = Sampler(unopened_split(5, 7), seed=3), Sampler(unopened_split(5, 7), seed=3)
     assert [forwards(n) for n in range(40)] == [backwards(n) for n in reversed(range(40))][::-1]
 
 
 def test_without_b_the_order_is_that_of_a():
-    sampler = Sampler(some(5, 0), seed=0)
+    sampler = Sampler(unopened_split(5, 0), seed=0)
     assert sorted(sampler(n)[0] for n in range(5)) == list(range(5))

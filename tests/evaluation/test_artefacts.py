@@ -10,9 +10,7 @@ from skimage.color import rgb2lab
 from translate.errors import DataError
 from translate.evaluation.artefacts import checkerboard, colour, nyquist_energy
 
-
-def noise(*shape, seed=0):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+from .photos import random_pixels
 
 
 def wave(rows, columns, height=32, width=48):
@@ -56,16 +54,16 @@ def test_the_index_by_hand():
 
 
 def test_1_for_real_images_less_for_blur_more_for_patterns():
-    x = noise(6, 3, 32, 32)
+    x = random_pixels(6, 3, 32, 32)
     assert checkerboard(x, x.flip(0))["checkerboard"].value == pytest.approx(1)
     assert checkerboard(x, F.avg_pool2d(x.float(), 3, 1, 1).byte())["checkerboard"].value < 0.2
-    stepped = F.interpolate(noise(6, 3, 16, 16).float(), scale_factor=2).byte()
-    smooth = F.interpolate(noise(6, 3, 16, 16).float(), scale_factor=2, mode="bilinear").byte()
+    stepped = F.interpolate(random_pixels(6, 3, 16, 16).float(), scale_factor=2).byte()
+    smooth = F.interpolate(random_pixels(6, 3, 16, 16).float(), scale_factor=2, mode="bilinear").byte()
     assert checkerboard(smooth, stepped)["checkerboard"].value > 3
 
 
 def test_order_plays_no_part():
-    x, y = noise(9, 3, 16, 16), noise(8, 3, 16, 16, seed=1)
+    x, y = random_pixels(9, 3, 16, 16), random_pixels(8, 3, 16, 16, seed=1)
     for metric in (checkerboard, colour):
         assert metric(x.flip(0), y.roll(5, 0)) == metric(x, y)
 
@@ -82,7 +80,7 @@ def test_white_lies_100_from_black_and_grey_is_evenly_coloured():
 
 
 def test_colours_are_scikit_image_s():
-    x, y = noise(3, 3, 8, 8), noise(4, 3, 8, 8, seed=1) // 2
+    x, y = random_pixels(3, 3, 8, 8), random_pixels(4, 3, 8, 8, seed=1) // 2
     a, b = (torch.from_numpy(rgb2lab(side.permute(0, 2, 3, 1).numpy())).reshape(-1, 3) for side in (x, y))
     figures = colour(x, y)
     assert figures["colour_shift"].value == pytest.approx(float((a.mean(0) - b.mean(0)).norm()), abs=0.01)
@@ -91,7 +89,7 @@ def test_colours_are_scikit_image_s():
 
 
 def test_unsuitable_images_are_refused():
-    x = noise(2, 3, 16, 16)
+    x = random_pixels(2, 3, 16, 16)
     with pytest.raises(DataError, match=r"\(3, 16, 16\) and \(1, 16, 16\)"):
         checkerboard(x, x[:, :1])
     with pytest.raises(DataError, match="no fine structure"):
@@ -99,7 +97,7 @@ def test_unsuitable_images_are_refused():
     with pytest.raises(DataError, match="at least 16"):
         checkerboard(x[..., :15], x[..., :15])
     with pytest.raises(DataError, match="translated images of 4 channels"):
-        colour(x, noise(2, 4, 16, 16))
+        colour(x, random_pixels(2, 4, 16, 16))
     for metric in (checkerboard, colour):
         with pytest.raises(DataError, match="1 real images; it needs at least 2"):
             metric(x[:1], x)

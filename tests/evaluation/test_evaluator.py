@@ -1,7 +1,6 @@
 """Tests of the evaluator: names of metrics, what each of them needs, and values per image."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +11,7 @@ from translate.evaluation import evaluator, protocol
 from translate.evaluation.evaluator import Evaluator, Subject
 from translate.evaluation.metrics import METRICS, NEEDS
 
-from .photos import random_image, random_images
-
-
-def absent() -> Any:
-    raise AssertionError("no extractor is needed")
+from .photos import no_extractor, random_image, random_images
 
 
 def test_every_row_of_needs_has_a_method() -> None:
@@ -50,7 +45,7 @@ def test_an_unknown_metric_is_refused() -> None:
 
 def test_values_of_pairs_give_rows_per_image_and_a_mean() -> None:
     outputs, truth = random_images(1, 2, 3), random_images(1, 5, 6)
-    done = Evaluator(Subject(outputs, truth, truth), absent)
+    done = Evaluator(Subject(outputs, truth, truth), no_extractor)
     psnr, l1 = done.compute("psnr")["psnr"], done.compute("l1")["l1"]
     by_hand = [np.abs(random_image(i).astype(float) - random_image(j)).mean() for i, j in ((1, 1), (2, 5), (3, 6))]
     assert psnr.value == math.inf
@@ -78,7 +73,7 @@ def test_values_of_pairs_give_rows_per_image_and_a_mean() -> None:
 )
 def test_a_missing_need_is_named(name: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        Evaluator(Subject(random_images(1, 2), random_images(3, 4)), absent).compute(name)
+        Evaluator(Subject(random_images(1, 2), random_images(3, 4)), no_extractor).compute(name)
 
 
 def test_a_round_trip_needs_a_two_way_model() -> None:
@@ -87,9 +82,9 @@ def test_a_round_trip_needs_a_two_way_model() -> None:
 
     subject = Subject(random_images(1), random_images(2), inputs=random_images(1), translate=same)
     with pytest.raises(UsageError, match="cycle_psnr: needs a model that translates both ways"):
-        Evaluator(subject, absent).compute("cycle_psnr")
+        Evaluator(subject, no_extractor).compute("cycle_psnr")
     both = Evaluator(
         Subject(random_images(1), random_images(2), inputs=random_images(1), translate=same, translate_back=same),
-        absent,
+        no_extractor,
     )
     assert both.compute("cycle_psnr")["cycle_psnr"].value == math.inf

@@ -14,9 +14,7 @@ from translate.errors import DataError
 from translate.evaluation.faithfulness import cycle_psnr, edge_correlation, jpeg_round_trip
 from translate.evaluation.paired import psnr
 
-
-def noise(*shape, seed=0):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+from .photos import random_pixels
 
 
 def smooth(count, side, seed=0):
@@ -25,13 +23,13 @@ def smooth(count, side, seed=0):
 
 
 def test_an_image_agrees_with_itself_its_negative_and_its_half():
-    x = noise(2, 3, 20, 30) // 2 * 2
+    x = random_pixels(2, 3, 20, 30) // 2 * 2
     for y in (x, 255 - x, x // 2, x.float() / 127.5 - 1):
         assert edge_correlation(x, y).tolist() == pytest.approx([1, 1], abs=1e-12)
 
 
 def test_it_is_pearson_s_of_scikit_image_s_sobel():
-    x, y = noise(2, 3, 20, 31), noise(2, 1, 20, 31, seed=1)
+    x, y = random_pixels(2, 3, 20, 31), random_pixels(2, 1, 20, 31, seed=1)
     for own, a, b in zip(edge_correlation(x, y), x.double().mean(dim=1).numpy(), y[:, 0].double().numpy(), strict=True):
         edges = [np.hypot(sobel_h(side), sobel_v(side))[1:-1, 1:-1].ravel() for side in (a, b)]
         assert float(own) == pytest.approx(np.corrcoef(*edges)[0, 1], abs=1e-12)
@@ -48,16 +46,16 @@ def test_edges_in_other_places_are_opposed():
 def test_images_without_edges():
     """A flat image and an even slope have none: nothing agrees with an image that has some, all with each other."""
     flat, slope = torch.full((1, 1, 9, 9), 7, dtype=torch.uint8), torch.arange(9).byte().expand(1, 1, 9, 9)
-    assert edge_correlation(flat, noise(1, 1, 9, 9)) == 0
-    assert edge_correlation(noise(1, 1, 9, 9), slope) == 0
+    assert edge_correlation(flat, random_pixels(1, 1, 9, 9)) == 0
+    assert edge_correlation(random_pixels(1, 1, 9, 9), slope) == 0
     assert edge_correlation(flat, slope) == 1
 
 
 def test_different_sizes_and_tiny_images_are_refused():
     with pytest.raises(DataError, match=r"edge_correlation: .*\(1, 3, 8, 8\) and \(1, 3, 8, 9\)"):
-        edge_correlation(noise(1, 3, 8, 8), noise(1, 3, 8, 9))
+        edge_correlation(random_pixels(1, 3, 8, 8), random_pixels(1, 3, 8, 9))
     with pytest.raises(DataError, match="at least 3"):
-        edge_correlation(noise(1, 3, 2, 8), noise(1, 3, 2, 8))
+        edge_correlation(random_pixels(1, 3, 2, 8), random_pixels(1, 3, 2, 8))
 
 
 def test_a_batch_gives_what_singles_give():
@@ -92,7 +90,7 @@ def test_a_cycle_that_hides_its_input_is_found_out():
     def reveal(y):
         return ((y + 1) * 127.5).round().remainder(16) * 16 / 127.5 - 1
 
-    figures = cycle_psnr(noise(2, 3, 32, 32), hide, reveal)
+    figures = cycle_psnr(random_pixels(2, 3, 32, 32), hide, reveal)
     assert figures["cycle_psnr"].min() > 25
     assert figures["cycle_psnr_jpeg90"].max() < 15
 
@@ -109,4 +107,4 @@ def test_jpeg_keeps_grey_images_grey_and_refuses_other_channels():
     assert jpeg_round_trip(grey).shape == grey.shape
     assert psnr(jpeg_round_trip(grey), grey).min() > 35
     with pytest.raises(DataError, match="4 channels"):
-        jpeg_round_trip(noise(1, 4, 8, 8))
+        jpeg_round_trip(random_pixels(1, 4, 8, 8))

@@ -17,11 +17,9 @@ from translate.evaluation import paired
 from translate.evaluation.paired import l1, ms_ssim, psnr, ssim
 from translate.nn.pretrained import PublishedWeights
 
+from .photos import random_pixels
+
 METRICS = [l1, psnr, ssim, ms_ssim]
-
-
-def noise(*shape, seed=0):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
 def constant(value, side=2):
@@ -55,12 +53,15 @@ def test_psnr_by_hand(x, y, decibels):
 
 
 def test_psnr_of_equal_images_is_infinite():
-    assert psnr(noise(2, 3, 4, 5), noise(2, 3, 4, 5)).tolist() == [math.inf, math.inf]
+    assert psnr(random_pixels(2, 3, 4, 5), random_pixels(2, 3, 4, 5)).tolist() == [math.inf, math.inf]
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 20, 31), (1, 1, 11, 11), (1, 3, 12, 40)])
 def test_psnr_and_ssim_are_scikit_image_s(shape):
-    x, y = noise(*shape), (noise(*shape).int() + noise(*shape, seed=1) // 4).clamp(0, 255).byte()
+    x, y = (
+        random_pixels(*shape),
+        (random_pixels(*shape).int() + random_pixels(*shape, seed=1) // 4).clamp(0, 255).byte(),
+    )
     for own_psnr, own_ssim, a, b in zip(psnr(x, y), ssim(x, y), x.numpy(), y.numpy(), strict=True):
         assert float(own_psnr) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), rel=1e-12)
         options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
@@ -99,8 +100,8 @@ def test_opposed_structures_count_as_0():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_symmetric_best_for_equal_images_and_worse_for_more_noise(metric):
-    x = noise(1, 3, 176, 176) // 2 + 64
-    near, far = (x + noise(1, 3, 176, 176, seed=1) % top for top in (4, 40))
+    x = random_pixels(1, 3, 176, 176) // 2 + 64
+    near, far = (x + random_pixels(1, 3, 176, 176, seed=1) % top for top in (4, 40))
     torch.testing.assert_close(metric(x, near), metric(near, x), rtol=1e-12, atol=0)
     best = {l1: 0, psnr: math.inf, ssim: 1, ms_ssim: 1}[metric]
     assert float(metric(x, x)) == pytest.approx(best)
@@ -126,7 +127,7 @@ def test_floats_are_the_images_that_a_file_would_hold(metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_images_of_different_shapes_are_refused_not_broadcast(metric):
     with pytest.raises(DataError, match=r"\(1, 3, 180, 180\) and \(1, 1, 180, 180\)"):
-        metric(noise(1, 3, 180, 180), noise(1, 1, 180, 180))
+        metric(random_pixels(1, 3, 180, 180), random_pixels(1, 1, 180, 180))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -138,11 +139,11 @@ def test_values_that_are_not_finite_are_refused(metric):
 
 @pytest.mark.parametrize(("metric", "least"), [(ssim, 11), (ms_ssim, 176)])
 def test_too_small_images_are_refused_with_the_smallest_size(metric, least):
-    metric(noise(1, 3, least, least + 1), noise(1, 3, least, least + 1))
+    metric(random_pixels(1, 3, least, least + 1), random_pixels(1, 3, least, least + 1))
     with pytest.raises(
         DataError, match=f"{metric.__name__}: images of {least + 9}×{least - 1} pixels; .*at least {least}"
     ):
-        metric(noise(1, 3, least - 1, least + 9), noise(1, 3, least - 1, least + 9))
+        metric(random_pixels(1, 3, least - 1, least + 9), random_pixels(1, 3, least - 1, least + 9))
 
 
 @pytest.fixture

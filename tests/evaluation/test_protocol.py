@@ -14,11 +14,7 @@ from translate.evaluation.evaluator import Evaluator, Subject
 from translate.evaluation.image_sets import ReadOptions
 from translate.evaluation.uncertainty import Estimate
 
-from .photos import random_images
-
-
-def absent() -> Any:
-    raise AssertionError("no extractor is needed")
+from .photos import no_extractor, random_images
 
 
 def record(**figures: tuple[float | None, float | None]) -> dict[str, Any]:
@@ -30,7 +26,7 @@ def record(**figures: tuple[float | None, float | None]) -> dict[str, Any]:
 
 def test_the_protocol_holds_images_settings_and_versions() -> None:
     real, outputs = random_images(1, 2, 3), random_images(4, 5)
-    done = Evaluator(Subject(outputs, real), absent)
+    done = Evaluator(Subject(outputs, real), no_extractor)
     done.compute("colour")
     known = protocol.build_protocol(done, ReadOptions(size=12), code="image-translate 1", seed=3, data="x")
     assert known == {

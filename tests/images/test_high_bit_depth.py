@@ -1,7 +1,6 @@
 """Images of 16 bits and floats: read, composited and written with their values."""
 
 import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -11,49 +10,11 @@ import torch
 from PIL import Image
 
 from translate import images
-from translate.images import ImageError, Picture, Reading, encode, read
+from translate.images import ImageError, Picture, encode
+
+from ..helpers import encode_png16, random_values, read_deep, write_tiff
 
 H, W = 5, 7
-
-
-def deep(path, channels, **options):
-    return read(path, how=Reading(channels, deep=True, **options))
-
-
-def values(channels, dtype=np.uint16, height=H, width=W):
-    """All of the range, in no order."""
-    rng = np.random.default_rng(channels)
-    if dtype == np.float32:
-        return rng.random((height, width, channels), dtype=np.float32)
-    return rng.integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype=dtype)
-
-
-def png16(array, *extra):
-    """A PNG of 16 bits of any colour type, by hand."""
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[array.shape[2]]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, kind, 0, 0, 0)
-    chunks = [
-        chunk(b"IHDR", header),
-        *(chunk(*e) for e in extra),
-        chunk(b"IDAT", zlib.compress(rows)),
-        chunk(b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def tiff(path, array, **options):
-    """By tifffile; `planarconfig="separate"`: one plane after another."""
-    n = array.shape[2]
-    stored = np.moveaxis(array, 2, 0) if options.get("planarconfig") == "separate" else array
-    stored = np.ascontiguousarray(stored[:, :, 0] if n == 1 else stored)
-    if n > 1:
-        options.setdefault("planarconfig", "contig")
-    tifffile.imwrite(path, stored, photometric="rgb" if n == 3 else "minisblack", metadata=None, **options)
 
 
 # Values are read as they are.
@@ -61,9 +22,9 @@ def tiff(path, array, **options):
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_png_of_16_bits(channels, tmp_path):
-    array = values(channels)
-    (tmp_path / "x.png").write_bytes(png16(array))
-    picture = deep(tmp_path / "x.png", channels)
+    array = random_values(channels)
+    (tmp_path / "x.png").write_bytes(encode_png16(array))
+    picture = read_deep(tmp_path / "x.png", channels)
     assert picture.pixels.dtype == np.uint16
     assert np.array_equal(picture.pixels, array)
 
@@ -80,42 +41,42 @@ CASES = [
 
 @pytest.mark.parametrize(("channels", "dtype", "planar", "compression"), CASES)
 def test_tiff_of_any_depth_and_number_of_channels(channels, dtype, planar, compression, tmp_path):
-    array = values(channels, dtype)
+    array = random_values(channels, dtype)
     options = {"planarconfig": planar} if channels > 1 else {}
-    tiff(tmp_path / "x.tif", array, compression=compression, **options)
-    picture = deep(tmp_path / "x.tif", channels)
+    write_tiff(tmp_path / "x.tif", array, compression=compression, **options)
+    picture = read_deep(tmp_path / "x.tif", channels)
     assert picture.pixels.dtype == dtype
     assert np.array_equal(picture.pixels, array)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_tiff_of_the_other_byte_order(channels, tmp_path):
-    tiff(tmp_path / "x.tif", values(channels), byteorder=">")
-    assert np.array_equal(deep(tmp_path / "x.tif", channels).pixels, values(channels))
+    write_tiff(tmp_path / "x.tif", random_values(channels), byteorder=">")
+    assert np.array_equal(read_deep(tmp_path / "x.tif", channels).pixels, random_values(channels))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_npy_of_any_depth_and_number_of_channels(channels, dtype, tmp_path):
-    array = values(channels, dtype)
+    array = random_values(channels, dtype)
     for stored in (array, array.astype(array.dtype.newbyteorder(">")), np.asfortranarray(array)):
         np.save(tmp_path / "x.npy", stored)
-        picture = deep(tmp_path / "x.npy", channels)
+        picture = read_deep(tmp_path / "x.npy", channels)
         assert picture.pixels.dtype == dtype
         assert np.array_equal(picture.pixels, array)
 
 
 @pytest.mark.parametrize(("kind", "channels"), [(b"P5", 1), (b"P6", 3)])
 def test_pnm_of_16_bits(kind, channels, tmp_path):
-    array = values(channels)
+    array = random_values(channels)
     (tmp_path / "x.ppm").write_bytes(kind + b" %d %d 65535\n" % (W, H) + array.astype(">u2").tobytes())
-    assert np.array_equal(deep(tmp_path / "x.ppm", channels).pixels, array)
+    assert np.array_equal(read_deep(tmp_path / "x.ppm", channels).pixels, array)
 
 
 def test_pgm_of_12_bits_with_a_declared_range(tmp_path):
-    array = values(1) % 4096
+    array = random_values(1) % 4096
     (tmp_path / "x.pgm").write_bytes(b"P5 %d %d 4095\n" % (W, H) + array.astype(">u2").tobytes())
-    assert np.array_equal(deep(tmp_path / "x.pgm", 1, preserve_range=True).pixels, array)
+    assert np.array_equal(read_deep(tmp_path / "x.pgm", 1, preserve_range=True).pixels, array)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint32])
@@ -126,42 +87,42 @@ def test_integers_beyond_16_bits_and_below_0_keep_their_values_where_declared(ex
     if ext == "npy":
         np.save(tmp_path / "x.npy", array)
     else:
-        tiff(tmp_path / "x.tif", array)
-    assert np.array_equal(deep(tmp_path / f"x.{ext}", 1, preserve_range=True).pixels.astype(np.float64), array)
+        write_tiff(tmp_path / "x.tif", array)
+    assert np.array_equal(read_deep(tmp_path / f"x.{ext}", 1, preserve_range=True).pixels.astype(np.float64), array)
 
 
 @pytest.mark.parametrize("ext", ["npy", "tif"])
 def test_floats_beyond_1_and_below_0_keep_their_values_where_declared(ext, tmp_path):
-    array = (values(1, np.float32) * 900 - 300).astype(np.float32)
+    array = (random_values(1, np.float32) * 900 - 300).astype(np.float32)
     if ext == "npy":
         np.save(tmp_path / "x.npy", array)
     else:
-        tiff(tmp_path / "x.tif", array)
-    assert np.array_equal(deep(tmp_path / f"x.{ext}", 1, preserve_range=True).pixels, array)
+        write_tiff(tmp_path / "x.tif", array)
+    assert np.array_equal(read_deep(tmp_path / f"x.{ext}", 1, preserve_range=True).pixels, array)
 
 
 def test_white_is_zero_in_tiff_of_16_bits(tmp_path):
-    array = values(1)
+    array = random_values(1)
     tifffile.imwrite(tmp_path / "x.tif", 65535 - array[:, :, 0], photometric="miniswhite", metadata=None)
-    assert np.array_equal(deep(tmp_path / "x.tif", 1).pixels, array)
+    assert np.array_equal(read_deep(tmp_path / "x.tif", 1).pixels, array)
 
 
 def test_12_bits_are_a_share_of_their_own_range_unless_one_is_declared(tmp_path):
-    array = values(1) % 4096
+    array = random_values(1) % 4096
     tifffile.imwrite(tmp_path / "x.tif", array[:, :, 0], bitspersample=12, photometric="minisblack", metadata=None)
-    assert np.array_equal(deep(tmp_path / "x.tif", 1, preserve_range=True).pixels, array)
-    assert np.array_equal(deep(tmp_path / "x.tif", 1).pixels, np.round(array * (65535 / 4095)))
+    assert np.array_equal(read_deep(tmp_path / "x.tif", 1, preserve_range=True).pixels, array)
+    assert np.array_equal(read_deep(tmp_path / "x.tif", 1).pixels, np.round(array * (65535 / 4095)))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_colours_that_alpha_was_multiplied_into(dtype, tmp_path):
     """Composited on black they are as stored."""
-    array = values(4, dtype)
+    array = random_values(4, dtype)
     top = 1 if dtype == np.float32 else 65535
     stored = array.copy()
     stored[:, :, :3] = (array[:, :, :3] * (array[:, :, 3:] / top)).astype(dtype)
     tifffile.imwrite(tmp_path / "x.tif", stored, photometric="rgb", extrasamples=[1], metadata=None)
-    picture = deep(tmp_path / "x.tif", 3, background=(0, 0, 0))
+    picture = read_deep(tmp_path / "x.tif", 3, background=(0, 0, 0))
     np.testing.assert_allclose(picture.pixels, stored[:, :, :3], rtol=0, atol=2e-6 if dtype == np.float32 else 1)
 
 
@@ -171,17 +132,17 @@ def test_inks_of_16_bits_are_the_colours_that_they_leave(tmp_path):
     inks[0, 1], inks[0, 2], inks[0, 3] = (65535, 0, 0, 0), (0, 0, 0, 65535), (0, 32768, 16384, 32768)
     tifffile.imwrite(tmp_path / "x.tif", inks, photometric="separated", metadata=None)
     expected = [(65535, 65535, 65535), (0, 65535, 65535), (0, 0, 0), (32767, 16383, 24575)]
-    assert np.abs(deep(tmp_path / "x.tif", 3).pixels[0] - np.array(expected, int)).max() <= 1
+    assert np.abs(read_deep(tmp_path / "x.tif", 3).pixels[0] - np.array(expected, int)).max() <= 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_packed_as_photoshop_packs_them(channels, orientation, tmp_path):
     """LZW with prediction; the tag is added by hand to what OpenCV writes."""
-    array = values(channels)
+    array = random_values(channels)
     packed = cv2.imencode(".tif", array[:, :, ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])[1].tobytes()
     (tmp_path / "x.tif").write_bytes(with_tag(packed, 274, orientation))
-    assert np.array_equal(deep(tmp_path / "x.tif", channels).pixels, SEEN[orientation](array))
+    assert np.array_equal(read_deep(tmp_path / "x.tif", channels).pixels, SEEN[orientation](array))
 
 
 def with_tag(tiff, tag, value):
@@ -197,14 +158,14 @@ def with_tag(tiff, tag, value):
 
 
 def test_nothing_is_printed_about_damaged_deep_files(tmp_path, capfd):
-    tiff(tmp_path / "x.tif", values(3, height=40, width=40))
-    png = png16(values(3, height=40, width=40))
+    write_tiff(tmp_path / "x.tif", random_values(3, height=40, width=40))
+    png = encode_png16(random_values(3, height=40, width=40))
     (tmp_path / "x.png").write_bytes(png[: len(png) // 2])
     data = (tmp_path / "x.tif").read_bytes()
     (tmp_path / "y.tif").write_bytes(data[: len(data) // 2])
     for name in ("x.png", "y.tif"):
         with pytest.raises(ImageError, match="damaged"):
-            deep(tmp_path / name, 3)
+            read_deep(tmp_path / name, 3)
     assert capfd.readouterr() == ("", "")
 
 
@@ -226,9 +187,9 @@ SEEN = {
 def test_orientation_of_png_of_16_bits_is_applied_once(channels, orientation, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    array = values(channels)
-    (tmp_path / "x.png").write_bytes(png16(array, (b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))))
-    assert np.array_equal(deep(tmp_path / "x.png", channels).pixels, SEEN[orientation](array))
+    array = random_values(channels)
+    (tmp_path / "x.png").write_bytes(encode_png16(array, (b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))))
+    assert np.array_equal(read_deep(tmp_path / "x.png", channels).pixels, SEEN[orientation](array))
 
 
 @pytest.mark.parametrize(
@@ -236,9 +197,9 @@ def test_orientation_of_png_of_16_bits_is_applied_once(channels, orientation, tm
     [(n, dtype, o) for n, dtype in ((1, np.uint16), (3, np.uint16), (3, np.float32), (5, np.uint16)) for o in SEEN],
 )
 def test_orientation_of_deep_tiff_is_applied_once(channels, dtype, orientation, tmp_path):
-    array = values(channels, dtype)
-    tiff(tmp_path / "x.tif", array, extratags=[(274, "H", 1, orientation, True)])
-    assert np.array_equal(deep(tmp_path / "x.tif", channels).pixels, SEEN[orientation](array))
+    array = random_values(channels, dtype)
+    write_tiff(tmp_path / "x.tif", array, extratags=[(274, "H", 1, orientation, True)])
+    assert np.array_equal(read_deep(tmp_path / "x.tif", channels).pixels, SEEN[orientation](array))
 
 
 # Alpha.
@@ -247,17 +208,17 @@ def test_orientation_of_deep_tiff_is_applied_once(channels, dtype, orientation, 
 @pytest.mark.parametrize("ext", ["png", "tif", "npy"])
 @pytest.mark.parametrize("background", [(255, 255, 255), (0, 0, 0), (10, 200, 77)])
 def test_alpha_is_composited_at_depth(ext, background, tmp_path):
-    array = values(4)
+    array = random_values(4)
     array[0, 0, 3], array[0, 1, 3] = 0, 65535
     if ext == "png":
-        (tmp_path / "x.png").write_bytes(png16(array))
+        (tmp_path / "x.png").write_bytes(encode_png16(array))
     elif ext == "tif":
         tifffile.imwrite(tmp_path / "x.tif", array, photometric="rgb", extrasamples=[2])
     else:
         np.save(tmp_path / "x.npy", array)
     share = array[:, :, 3:].astype(np.float64) / 65535
     seen = array[:, :, :3] * share + np.array(background) * 257.0 * (1 - share)
-    picture = deep(tmp_path / f"x.{ext}", 3, background=background)
+    picture = read_deep(tmp_path / f"x.{ext}", 3, background=background)
     assert picture.pixels.dtype == np.uint16
     assert np.abs(picture.pixels - seen).max() <= 0.5 + 1e-6
     assert np.array_equal(picture.pixels[0, 0], np.array(background) * 257)
@@ -272,10 +233,10 @@ def test_alpha_is_composited_at_depth(ext, background, tmp_path):
 def test_what_is_written_deep_is_read_alike(fmt, dtype, channels, transparent, tmp_path):
     if fmt == "png" and dtype == np.float32:
         pytest.skip("PNG holds no floats")
-    array = values(channels, dtype)
-    alpha = values(4, dtype)[:, :, 3] if transparent else None
+    array = random_values(channels, dtype)
+    alpha = random_values(4, dtype)[:, :, 3] if transparent else None
     (tmp_path / f"x.{fmt}").write_bytes(encode(Picture(array, alpha), fmt))
-    picture = deep(tmp_path / f"x.{fmt}", channels)
+    picture = read_deep(tmp_path / f"x.{fmt}", channels)
     if not transparent:
         assert np.array_equal(picture.pixels, array)
         return
@@ -288,6 +249,6 @@ def test_what_is_written_deep_is_read_alike(fmt, dtype, channels, transparent, t
 
 def test_a_file_of_other_channels_is_refused_in_one_line(tmp_path):
     for n in (2, 5):
-        tiff(tmp_path / "x.tif", values(n))
+        write_tiff(tmp_path / "x.tif", random_values(n))
         with pytest.raises(ImageError, match=f"{n} channels, but 4 are wanted"):
-            deep(tmp_path / "x.tif", 4)
+            read_deep(tmp_path / "x.tif", 4)

@@ -15,6 +15,8 @@ from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
+from ..helpers import contrast_locations
+
 CPU = torch.device("cpu")
 SMALL = {"crop_size": 32, "load_size": 32, "g_width": 2, "d_width": 2, "batch_size": 2}
 START = Clock(images=0, step=0, epoch=0, progress=0.0)
@@ -119,16 +121,6 @@ def projected(w, index, x):
     return x / (x.pow(2).sum(1, keepdim=True).pow(0.5) + 1e-7)
 
 
-def contrast(query, key, temperature=0.07):
-    """Of one image: each pair in front, then all pairs, with −10 for those of a place with itself."""
-    key = key.detach()
-    pair = (query * key).sum(1, keepdim=True)
-    others = query @ key.T
-    others = torch.where(torch.eye(len(query), dtype=torch.bool), torch.tensor(-10.0, dtype=torch.float64), others)
-    scores = torch.cat([pair, others], 1) / temperature
-    return F.cross_entropy(scores, torch.zeros(len(query), dtype=torch.int64))
-
-
 class Double:
     """The authors' step for batches of one: its own loop and three optimizers."""
 
@@ -149,7 +141,7 @@ class Double:
             area = q.shape[2] * q.shape[3]
             at = keyed_random.bits(key, f"{name} {index}", area)[0].argsort(descending=True)[: self.cfg.nce_patches]
             q, k = (projected(self.w["f"], index, x[0].flatten(1).T[at]) for x in (q, k))
-            total = total + contrast(q, k) * self.cfg.lambda_nce
+            total = total + contrast_locations(q, k) * self.cfg.lambda_nce
         return total / len(queries)
 
     def step(self, data):

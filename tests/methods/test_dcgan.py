@@ -11,43 +11,8 @@ from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods.base import Clock
 from translate.methods.dcgan import DCGAN, SAMPLE_COLUMNS, DCGANConfig
-from translate.runtime.precision import PRECISIONS
-from translate.training.engine import Engine
-from translate.training.schedule import Schedule
 
-SIZE, COUNT, CLASSES = 32, 4, "cat,dog,owl"
-SMALL = {
-    "crop_size": SIZE, "load_size": SIZE, "g_width": 2, "d_width": 2, "batch_size": COUNT, "noise_size": 6,
-    "reference_size": 5,
-}  # fmt: skip
-VIRTUAL = {"virtual_batch_norm": True, "norm": "none"}
-
-
-def settings(**flags):
-    return DCGAN.resolve_config(config.resolve(DCGANConfig, ("test", {**SMALL, **flags})))
-
-
-def tiny(**flags):
-    return DCGAN(settings(**flags))
-
-
-def engine_of(precision="fp64", **flags):
-    cfg = settings(**flags)
-    schedule = Schedule(10, 0, 0, images=1000)
-    return Engine(
-        DCGAN(cfg), schedule, seed=cfg.seed, device=torch.device("cpu"), precision=PRECISIONS[precision],
-        batch_size=cfg.batch_size, ema_half_life=cfg.ema_half_life,
-    )  # fmt: skip
-
-
-def images(step=0, count=COUNT, dtype=torch.float64):
-    keys = keyed_random.image_keys(3, torch.arange(step * count, (step + 1) * count))
-    return {"a": keyed_random.uniform(keys, "a", 3, SIZE, SIZE).to(dtype) * 2 - 1, "label": torch.arange(count) % 4 - 1}
-
-
-def keyed(step=0, dtype=torch.float32):
-    batch = images(step, dtype=dtype)
-    return {**batch, "key": keyed_random.image_keys(0, torch.arange(COUNT))}
+from .helpers import CLASSES, COUNT, SIZE, dcgan_batch, dcgan_config, dcgan_engine, keyed_dcgan_batch, small_dcgan
 
 
 def at(images_seen):
@@ -55,7 +20,7 @@ def at(images_seen):
 
 
 def yields(method, clock):
-    return [(update, *losses) for update, losses in method.step(keyed(), clock)]
+    return [(update, *losses) for update, losses in method.step(keyed_dcgan_batch(), clock)]
 
 
 # Parity.
@@ -120,11 +85,11 @@ class Double:
 )
 def test_training_is_that_of_a_plain_double(flags, options):
     """Losses, weights and running statistics of each of six steps, and the samples at the end."""
-    engine = engine_of(**flags)
+    engine = dcgan_engine(**flags)
     double = Double(engine.method, **options)
     for number in range(6):
         key = keyed_random.image_keys(0, torch.arange(number * COUNT, (number + 1) * COUNT))
-        ours, theirs = engine.step([images(number)]), double.step(number, images(number), key)
+        ours, theirs = engine.step([dcgan_batch(number)]), double.step(number, dcgan_batch(number), key)
         assert ours.keys() == theirs.keys()
         for name, loss in theirs.items():
             torch.testing.assert_close(ours[name], loss.detach(), rtol=0, atol=1e-10, msg=name)
@@ -150,9 +115,9 @@ def test_the_paper_s_recipe():
         "non-saturating",
     )
     assert cfg.default_load_size == 64
-    method = tiny()
+    method = small_dcgan()
     assert {update.options["betas"] for update in method.updates.values()} == {(0.5, 0.999)}
-    weights = [p for name, p in DCGAN(settings(g_width=16)).named_parameters() if p.ndim == 4]
+    weights = [p for name, p in DCGAN(dcgan_config(g_width=16)).named_parameters() if p.ndim == 4]
     assert torch.cat([p.flatten() for p in weights]).std().item() == pytest.approx(0.02, rel=0.01)
 
 
@@ -160,38 +125,38 @@ def test_the_paper_s_recipe():
 
 
 def test_the_discriminator_is_first_and_both_see_the_same_fakes():
-    method, seen = tiny(), []
+    method, seen = small_dcgan(), []
     method.d.register_forward_hook(lambda _, given, out: seen.append(given[0].detach().clone()))
     assert yields(method, at(0)) == [("d", "adv"), ("g", "adv")]
     real, fake, again = seen
-    assert torch.equal(real, keyed()["a"])
+    assert torch.equal(real, keyed_dcgan_batch()["a"])
     assert torch.equal(fake, again)
-    expected = tiny().g(2 * keyed_random.uniform(keyed()["key"], "z", 6) - 1)
+    expected = small_dcgan().g(2 * keyed_random.uniform(keyed_dcgan_batch()["key"], "z", 6) - 1)
     assert torch.equal(fake, expected)
 
 
 def test_critics_are_steps_on_images_of_their_own():
-    method = tiny(n_critic=3)
+    method = small_dcgan(n_critic=3)
     assert [len(yields(method, at(COUNT * n))) for n in range(6)] == [1, 1, 2, 1, 1, 2]
     assert [method.phase(at(COUNT * n)) for n in range(3)] == ["critic", "critic", ""]
 
 
 def test_the_warm_up_is_counted_in_images():
     """10 images in steps of 4: the first three steps start before the tenth."""
-    method = tiny(d_warmup=10)
+    method = small_dcgan(d_warmup=10)
     assert [method.phase(at(COUNT * n)) for n in range(4)] == ["warm-up", "warm-up", "warm-up", ""]
     assert [len(yields(method, at(COUNT * n))) for n in range(4)] == [1, 1, 1, 2]
-    engine = engine_of(d_warmup=8)
+    engine = dcgan_engine(d_warmup=8)
     before = [p.clone() for p in engine.method.g.parameters()]
     moved = []
     for number in range(3):
-        engine.step([images(number)])
+        engine.step([dcgan_batch(number)])
         moved.append(not all(map(torch.equal, engine.method.g.parameters(), before)))
     assert moved == [False, False, True]
 
 
 def test_a_lazy_penalty_has_a_phase_of_its_own():
-    method = tiny(adversarial="wgan-gp", norm="instance", penalty_every=2, n_critic=2)
+    method = small_dcgan(adversarial="wgan-gp", norm="instance", penalty_every=2, n_critic=2)
     assert [method.phase(at(COUNT * n)) for n in range(2)] == ["critic penalty", ""]
     assert [yields(method, at(COUNT * n)) for n in range(2)] == [
         [("d", "adv", "penalty")],
@@ -216,7 +181,7 @@ class Says(nn.Module):
 @pytest.mark.parametrize("label", [1.0, 0.9])
 def test_label_smoothing_by_hand(label):
     """Images of ½ and a generator of −½ under a weight of 4: logits 2 and −2. One-sided: fakes are asked for 0."""
-    method, batch = tiny(real_label=label), {**keyed(), "a": torch.full((COUNT, 3, SIZE, SIZE), 0.5)}
+    method, batch = small_dcgan(real_label=label), {**keyed_dcgan_batch(), "a": torch.full((COUNT, 3, SIZE, SIZE), 0.5)}
     method.d = Says(4.0)
     method.g.forward = lambda code: torch.full((COUNT, 3, SIZE, SIZE), -0.5, requires_grad=True)
     (_, d), (_, g) = method.step(batch, at(0))
@@ -228,9 +193,9 @@ def test_label_smoothing_by_hand(label):
 
 def test_the_penalty_is_of_the_image_and_not_of_the_class():
     """A mean over 3 planes of the image and 3 of the class under a weight w: slope w / (6·32·32) at each of 3·32·32 values."""
-    method = tiny(adversarial="wgan-gp", norm="none", classes=CLASSES)
+    method = small_dcgan(adversarial="wgan-gp", norm="none", classes=CLASSES)
     method.d = Says(1000.0)
-    _, losses = next(method.step(keyed(), at(0)))
+    _, losses = next(method.step(keyed_dcgan_batch(), at(0)))
     slope = 1000 / (6 * SIZE**2) * math.sqrt(3 * SIZE**2)
     assert losses["penalty"].item() == pytest.approx(10 * (slope - 1) ** 2, rel=1e-4)
 
@@ -238,8 +203,8 @@ def test_the_penalty_is_of_the_image_and_not_of_the_class():
 def test_the_relativistic_cost_shows_the_generator_real_images():
     """softplus(real − fake) of images of 0.5 and −0.5 under a weight of 2."""
     method, batch = (
-        tiny(adversarial="relativistic", norm="none"),
-        {**keyed(), "a": torch.full((COUNT, 3, SIZE, SIZE), 0.5)},
+        small_dcgan(adversarial="relativistic", norm="none"),
+        {**keyed_dcgan_batch(), "a": torch.full((COUNT, 3, SIZE, SIZE), 0.5)},
     )
     method.d = Says(2.0)
     method.g.forward = lambda code: torch.full((COUNT, 3, SIZE, SIZE), -0.5, requires_grad=True)
@@ -249,14 +214,14 @@ def test_the_relativistic_cost_shows_the_generator_real_images():
 
 
 def test_augmentation_changes_images_and_leaves_the_class_alone():
-    method, seen = tiny(diffaugment="color,cutout", classes=CLASSES), []
+    method, seen = small_dcgan(diffaugment="color,cutout", classes=CLASSES), []
     method.d.register_forward_hook(lambda _, given, out: seen.append(given[0].detach()))
     yields(method, at(0))
     hot = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     assert len(seen) == 3
     for x in seen:
         assert torch.equal(x[:, 3:], hot[:, :, None, None].expand(-1, -1, SIZE, SIZE).float())
-    assert not torch.equal(seen[0][:, :3], keyed()["a"])
+    assert not torch.equal(seen[0][:, :3], keyed_dcgan_batch()["a"])
     assert not torch.equal(seen[1], seen[2])  # the same fakes, changed by other draws
 
 
@@ -281,20 +246,20 @@ def test_augmentation_changes_images_and_leaves_the_class_alone():
 )
 def test_settings_that_cannot_work_are_refused(flags, words):
     with pytest.raises(UsageError, match=words) as e:
-        settings(**flags)
+        dcgan_config(**flags)
     assert "\n" not in str(e.value)
 
 
 def test_one_number_of_channels_says_both():
-    cfg = settings(input_channels=1)
+    cfg = dcgan_config(input_channels=1)
     assert cfg.output_channels == 1
-    assert settings(input_channels=1, output_channels=1) == cfg
+    assert dcgan_config(input_channels=1, output_channels=1) == cfg
     assert DCGAN(cfg).eval().sample(torch.arange(2)).shape == (2, 1, SIZE, SIZE)
 
 
 def test_it_translates_nothing():
     with pytest.raises(UsageError, match="use translate sample"):
-        tiny().translate(keyed()["a"], "b")
+        small_dcgan().translate(keyed_dcgan_batch()["a"], "b")
     assert dict(DCGAN.generator_names) == {} and DCGAN.sampling_networks == ("g",)
 
 
@@ -302,11 +267,11 @@ def test_it_translates_nothing():
 
 
 def test_the_grid_shows_real_images_and_samples_of_each_class():
-    method, batch = tiny().eval(), keyed()
+    method, batch = small_dcgan().eval(), keyed_dcgan_batch()
     columns = method.preview(batch)
     assert list(columns) == ["real", *(f"sample {n}" for n in range(1, SAMPLE_COLUMNS + 1))]
     assert len({x.sum().item() for x in columns.values()}) == len(columns)
-    method = tiny(classes=CLASSES).eval()
+    method = small_dcgan(classes=CLASSES).eval()
     columns = method.preview(batch)
     assert list(columns) == ["real", "sample cat", "sample dog", "sample owl"]
     assert torch.equal(columns["sample dog"], method.sample(batch["key"], torch.ones(COUNT, dtype=torch.int64)))
@@ -314,7 +279,7 @@ def test_the_grid_shows_real_images_and_samples_of_each_class():
 
 def test_the_discriminator_is_judged_on_real_and_made_images():
     for flags in ({}, {"classes": CLASSES}):
-        method, batch = tiny(**flags).eval(), keyed()
+        method, batch = small_dcgan(**flags).eval(), keyed_dcgan_batch()
         label = batch["label"] if flags else None
         judged = method.discriminator_outputs(batch)
         assert torch.equal(judged["real"], method.d(method.with_class_planes(batch["a"], label)))

@@ -4,12 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from translate import config, keyed_random
+from translate import config
 from translate.errors import UsageError
 from translate.methods.base import Clock
 from translate.methods.pix2pix import Pix2Pix, Pix2PixConfig
 
-from ..helpers import SIZE, small_config
+from ..helpers import small_config
+from .helpers import noise_batch
 
 START = Clock(images=0, step=0, epoch=0, progress=0.0)
 
@@ -20,15 +21,9 @@ def method_of(**flags):
     return Pix2Pix(small_config("pix2pix", **flags)).double()
 
 
-def batch_of(count=2):
-    key = keyed_random.image_keys(3, torch.arange(count))
-    images = {side: keyed_random.uniform(key, side, 3, SIZE, SIZE).double() * 2 - 1 for side in "ab"}
-    return {**images, "key": key}
-
-
 def test_a_step_by_hand():
     """eq. 1 and 4: cross-entropy of pairs, halved for the discriminator, and 100 times the L1 distance."""
-    method, batch = method_of(), batch_of()
+    method, batch = method_of(), noise_batch()
     a, b = batch["a"], batch["b"]
     (first, d_losses), (second, g_losses) = method.step(batch, START)
     fake = method.g(a)
@@ -43,14 +38,14 @@ def test_a_step_by_hand():
 
 def test_the_discriminators_loss_does_not_reach_the_generator():
     method = method_of()
-    _, losses = next(method.step(batch_of(), START))
+    _, losses = next(method.step(noise_batch(), START))
     losses["adv"].backward()
     assert all(p.grad is None for p in method.g.parameters())
     assert any(p.grad.abs().max() > 0 for p in method.d.parameters())
 
 
 def test_a_gradient_penalty_is_of_the_pair():
-    method, batch = method_of(adversarial="wgan-gp"), batch_of()
+    method, batch = method_of(adversarial="wgan-gp"), noise_batch()
     _, losses = next(method.step(batch, START))
     fake = method.g(batch["a"]).detach()
     pairs = [torch.cat([batch["a"], image], 1) for image in (batch["b"], fake)]
@@ -60,7 +55,7 @@ def test_a_gradient_penalty_is_of_the_pair():
 
 
 def test_augmentation_moves_both_images_of_a_pair_and_leaves_the_inputs_colours():
-    batch = batch_of()
+    batch = noise_batch()
     plain = torch.cat([batch["a"], batch["b"]], 1)
     coloured = method_of(diffaugment="color").pair(batch, batch["b"], "real")
     assert torch.equal(coloured[:, :3], plain[:, :3])
@@ -71,14 +66,14 @@ def test_augmentation_moves_both_images_of_a_pair_and_leaves_the_inputs_colours(
 
 
 def test_the_grid_shows_input_output_and_truth():
-    method, batch = method_of().eval(), batch_of()
+    method, batch = method_of().eval(), noise_batch()
     columns = method.preview(batch)
     assert list(columns) == ["input", "output", "truth"]
     assert torch.equal(columns["output"], method.translate(batch["a"], "b", batch["key"]))
 
 
 def test_the_discriminator_is_monitored_on_real_and_fake_pairs():
-    method, batch = method_of().eval(), batch_of()
+    method, batch = method_of().eval(), noise_batch()
     outputs = method.discriminator_outputs(batch)
     assert torch.equal(outputs["real"], method.d(torch.cat([batch["a"], batch["b"]], 1)))
     assert outputs.keys() == {"real", "fake"}

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from translate import config, keyed_random
+from translate import keyed_random
 from translate.errors import DataError, UsageError
 from translate.methods.base import Clock
 from translate.methods.stargan import PAPER_LENGTH, StarGAN, permute_labels
@@ -16,28 +16,9 @@ from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
-SIZE, COUNT = 32, 4
-NAMES = ("autumn", "summer", "winter")
+from .helpers import COUNT, NAMES, SIZE, labelled_batch, small_stargan, stargan_config
+
 KINDS = {"domains": True, "attributes": False}
-
-
-def config_of(names=NAMES, exclusive=True, **flags):
-    small = {"crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "batch_size": COUNT}
-    cfg = StarGAN.resolve_config(config.resolve(StarGAN.Config, ("test", {**small, **flags})))
-    return StarGAN.resolve_config(StarGAN.with_labels(cfg, names, exclusive))
-
-
-def method_of(names=NAMES, exclusive=True, **flags):
-    return StarGAN(config_of(names, exclusive, **flags))
-
-
-def batch_of(exclusive=True, first=0, count=COUNT, dtype=torch.float64, kinds=3):
-    """Images `first` to `first + count` of an endless set of noise with labels."""
-    numbers = torch.arange(first, first + count)
-    key = keyed_random.image_keys(7, numbers)
-    label = numbers % kinds if exclusive else (keyed_random.uniform(key, "label", kinds) < 0.5).float()
-    image = keyed_random.uniform(key, "image", 3, SIZE, SIZE).to(dtype) * 2 - 1
-    return {"a": image, "label": label, "key": key}
 
 
 def clock_at(step):
@@ -164,12 +145,12 @@ def test_it_trains_as_the_double_does(kind):
     """Six iterations, in two of which the generator learns too: every loss of each, and all weights in the end."""
     exclusive = KINDS[kind]
     engine = Engine(
-        method_of(exclusive=exclusive, n_critic=3), Schedule(1, 0, 0, images=1000), seed=0, device=torch.device("cpu"),
+        small_stargan(exclusive=exclusive, n_critic=3), Schedule(1, 0, 0, images=1000), seed=0, device=torch.device("cpu"),
         precision=PRECISIONS["fp64"], batch_size=COUNT,
     )  # fmt: skip
     double = Double(engine.method, exclusive)
     for step in range(6):
-        batch = batch_of(exclusive, COUNT * step)
+        batch = labelled_batch(exclusive, COUNT * step)
         key = keyed_random.image_keys(0, torch.arange(COUNT * step, COUNT * (step + 1)))
         order = keyed_random.bits(key, "target").argsort()
         share = keyed_random.uniform(key, "gradient penalty", 1, 1, 1).double()
@@ -199,7 +180,7 @@ def test_the_networks_are_as_large_as_in_the_paper():
 
 def test_networks_start_from_torch_s_own_initial_weights():
     """Uniform to ±1/√(fan in), and norms at 1 and 0."""
-    method = method_of()
+    method = small_stargan()
     for conv in (m for m in method.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))):
         bound = conv.weight[0].numel() ** -0.5
         assert 0.9 * bound < conv.weight.abs().max() <= bound
@@ -211,7 +192,7 @@ def test_networks_start_from_torch_s_own_initial_weights():
 
 def test_evaluation_is_as_training():
     """The authors never leave training mode: torch's own norms would go over to running statistics."""
-    method, batch = method_of().double(), batch_of()
+    method, batch = small_stargan().double(), labelled_batch()
     assert torch.equal(
         method.train().translate(batch["a"], "winter").detach(), method.eval().translate(batch["a"], "winter").detach()
     )
@@ -221,24 +202,26 @@ def test_evaluation_is_as_training():
 
 
 def test_the_generator_learns_in_every_fifth_step():
-    method = method_of()
-    order = [[name for name, _ in yields_of(method, batch_of(dtype=torch.float32), step)] for step in range(10)]
+    method = small_stargan()
+    order = [[name for name, _ in yields_of(method, labelled_batch(dtype=torch.float32), step)] for step in range(10)]
     assert order == [["d"]] * 4 + [["d", "g"]] + [["d"]] * 4 + [["d", "g"]]
 
 
 @pytest.mark.parametrize(("n_critic", "phases"), [(1, ["penalty g"] * 3), (2, ["penalty", "penalty g", "penalty"])])
 def test_the_phase_says_whether_it_learns(n_critic, phases):
-    method = method_of(n_critic=n_critic)
+    method = small_stargan(n_critic=n_critic)
     assert [method.phase(clock_at(step)) for step in range(3)] == phases
 
 
 def test_lazy_penalties_and_critic_steps_go_together():
-    method = method_of(n_critic=2, penalty_every=3)
+    method = small_stargan(n_critic=2, penalty_every=3)
     phases = [method.phase(clock_at(step)) for step in range(6)]
     assert phases == ["penalty", "g", "", "penalty g", "", "g"]
     for step, phase in enumerate(phases):
         losses = {
-            f"{name}/{key}" for name, part in yields_of(method, batch_of(dtype=torch.float32), step) for key in part
+            f"{name}/{key}"
+            for name, part in yields_of(method, labelled_batch(dtype=torch.float32), step)
+            for key in part
         }
         assert ("d/penalty" in losses) == ("penalty" in phase)
         assert ("g/adv" in losses) == ("g" in phase.split())
@@ -246,7 +229,7 @@ def test_lazy_penalties_and_critic_steps_go_together():
 
 def test_weights_multiply_their_losses():
     flags = {"lambda_cls": 3.0, "lambda_rec": 7.0, "lambda_penalty": 2.0}
-    plain, other = ({f"{u}/{k}": v.item() for u, part in yields_of(method_of(**f).double(), batch_of(), 4)
+    plain, other = ({f"{u}/{k}": v.item() for u, part in yields_of(small_stargan(**f).double(), labelled_batch(), 4)
                      for k, v in part.items()} for f in ({}, flags))  # fmt: skip
     ratios = {key: other[key] / plain[key] for key in plain}
     wanted = {
@@ -263,7 +246,7 @@ def test_weights_multiply_their_losses():
 @pytest.mark.parametrize("adversarial", ["lsgan", "relativistic"])
 def test_other_costs_see_the_same_images(adversarial):
     """With the costs that pair, too, real images stand beside the fakes."""
-    method, batch = method_of(adversarial=adversarial).double(), batch_of()
+    method, batch = small_stargan(adversarial=adversarial).double(), labelled_batch()
     losses = dict(yields_of(method, batch, 4))["g"]
     target = permute_labels(method.label_vectors(batch["label"], torch.float64), batch["key"])
     on_fake, on_real = method.d(method.generate(batch["a"], target)), method.d(batch["a"])
@@ -296,7 +279,7 @@ def test_targets_are_the_batch_s_own_labels_in_another_order():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_become_vectors(kind):
-    method = method_of(exclusive=KINDS[kind])
+    method = small_stargan(exclusive=KINDS[kind])
     given = torch.tensor([2, 0]) if KINDS[kind] else torch.tensor([[0.0, 1, 1], [0, 0, 0]])
     expected = [[0, 0, 1], [1, 0, 0]] if KINDS[kind] else [[0, 1, 1], [0, 0, 0]]
     assert torch.equal(method.label_vectors(given, torch.float64), torch.tensor(expected, dtype=torch.float64))
@@ -307,7 +290,7 @@ def test_labels_become_vectors(kind):
 
 def test_the_plan_is_the_authors_unless_another_is_asked_for():
     def plan(**flags):
-        cfg = config_of(**flags)
+        cfg = stargan_config(**flags)
         return cfg.images, cfg.decay_images, cfg.epochs, cfg.decay_epochs
 
     assert PAPER_LENGTH["images"] == 200_000 * 16
@@ -318,7 +301,7 @@ def test_the_plan_is_the_authors_unless_another_is_asked_for():
 
 
 def test_the_rate_falls_to_zero_unless_as_released():
-    default, released = config_of(), config_of(schedule="stargan-released")
+    default, released = stargan_config(), stargan_config(schedule="stargan-released")
     assert Schedule.from_config(default, 1).factor(2_400_000) == 0.5
     assert Schedule.from_config(default, 1).factor(3_200_000) == 0
     assert Schedule.from_config(released, 1).factor(3_200_000) == pytest.approx(0.999)
@@ -338,19 +321,19 @@ def test_the_rate_falls_to_zero_unless_as_released():
 )
 def test_what_cannot_be_is_refused_in_a_line(flags, said):
     with pytest.raises(UsageError, match=re.escape(said)) as error:
-        config_of(**flags)
+        stargan_config(**flags)
     assert "\n" not in str(error.value)
 
 
 def test_another_discriminator_is_refused():
     with pytest.raises(UsageError, match="discriminator is 'basic', but must be one of stargan"):
-        config_of(discriminator="basic")
+        stargan_config(discriminator="basic")
 
 
 @pytest.mark.parametrize("crop", [8, 32, 36, 60, 64, 96, 100, 128, 256])
 def test_it_trains_at_any_crop_that_the_generator_takes(crop):
     method = StarGAN.on_meta(
-        config_of(crop_size=crop, load_size=crop, lambda_penalty=0)
+        stargan_config(crop_size=crop, load_size=crop, lambda_penalty=0)
     )  # autocast knows no meta device
     batch = {
         "a": torch.zeros(2, 3, crop, crop),
@@ -363,16 +346,16 @@ def test_it_trains_at_any_crop_that_the_generator_takes(crop):
 
 @pytest.mark.parametrize("generator", ["resnet_3blocks", "unet_32"])
 def test_other_generators_take_the_labels_too(generator):
-    method = method_of(generator=generator)
-    assert [name for name, _ in yields_of(method, batch_of(dtype=torch.float32), 4)] == ["d", "g"]
+    method = small_stargan(generator=generator)
+    assert [name for name, _ in yields_of(method, labelled_batch(dtype=torch.float32), 4)] == ["d", "g"]
 
 
 def test_names_come_from_the_data():
-    cfg = config_of()
+    cfg = stargan_config()
     assert (cfg.domains, cfg.attributes) == ("autumn,summer,winter", False)
     assert StarGAN.with_labels(cfg, NAMES, exclusive=True) == cfg
-    assert config_of(exclusive=False).attributes
-    assert config_of(("smiling",), exclusive=False).domains == "smiling"  # it may be there or not
+    assert stargan_config(exclusive=False).attributes
+    assert stargan_config(("smiling",), exclusive=False).domains == "smiling"  # it may be there or not
 
 
 @pytest.mark.parametrize(
@@ -386,4 +369,4 @@ def test_names_come_from_the_data():
 )
 def test_names_that_cannot_be_are_refused(names, error, said):
     with pytest.raises(error, match=re.escape(said)):
-        StarGAN.with_labels(config_of(), names, exclusive=True)
+        StarGAN.with_labels(stargan_config(), names, exclusive=True)

@@ -3,33 +3,9 @@
 import pytest
 import torch
 
-from translate import config, keyed_random
 from translate.errors import UsageError
-from translate.methods.stargan import StarGAN
 
-SIZE, COUNT = 32, 4
-
-
-NAMES = ("autumn", "summer", "winter")
-
-
-def config_of(names=NAMES, exclusive=True, **flags):
-    small = {"crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "batch_size": COUNT}
-    cfg = StarGAN.resolve_config(config.resolve(StarGAN.Config, ("test", {**small, **flags})))
-    return StarGAN.resolve_config(StarGAN.with_labels(cfg, names, exclusive))
-
-
-def method_of(names=NAMES, exclusive=True, **flags):
-    return StarGAN(config_of(names, exclusive, **flags))
-
-
-def batch_of(exclusive=True, first=0, count=COUNT, dtype=torch.float64, kinds=3):
-    """Images `first` to `first + count` of an endless set of noise with labels."""
-    numbers = torch.arange(first, first + count)
-    key = keyed_random.image_keys(7, numbers)
-    label = numbers % kinds if exclusive else (keyed_random.uniform(key, "label", kinds) < 0.5).float()
-    image = keyed_random.uniform(key, "image", 3, SIZE, SIZE).to(dtype) * 2 - 1
-    return {"a": image, "label": label, "key": key}
+from .helpers import COUNT, NAMES, SIZE, labelled_batch, small_stargan
 
 
 @pytest.mark.parametrize(
@@ -43,7 +19,7 @@ def batch_of(exclusive=True, first=0, count=COUNT, dtype=torch.float64, kinds=3)
     ],
 )
 def test_a_target_is_a_label(exclusive, to, label):
-    method, batch = method_of(exclusive=exclusive).double(), batch_of()
+    method, batch = small_stargan(exclusive=exclusive).double(), labelled_batch()
     assert method.target_label(to).tolist() == label
     assert method.target_domains(to) == (to,)
     planes = torch.tensor(label, dtype=torch.float64).view(1, 3, 1, 1).expand(COUNT, 3, SIZE, SIZE)
@@ -62,16 +38,16 @@ def test_a_target_is_a_label(exclusive, to, label):
 )
 def test_other_targets_are_refused_with_those_that_there_are(exclusive, to, wrong):
     with pytest.raises(UsageError, match=rf"autumn, summer, winter.*, not to '{wrong}'$") as error:
-        method_of(exclusive=exclusive).target_domains(to)
+        small_stargan(exclusive=exclusive).target_domains(to)
     assert "\n" not in str(error.value)
 
 
 def test_all_is_every_domain_in_turn():
-    assert method_of().target_domains("all") == NAMES
+    assert small_stargan().target_domains("all") == NAMES
 
 
 def test_domains_are_alike_and_made_by_one_generator():
-    method = method_of(input_channels=1, output_channels=1, range_a="0:4095")
+    method = small_stargan(input_channels=1, output_channels=1, range_a="0:4095")
     assert set(method.generator_names.values()) == {"g"}
     assert tuple(method.domains) == tuple(method.generator_names) == NAMES
     assert {(domain.channels, domain.range) for domain in method.domains.values()} == {(1, "0:4095")}
@@ -81,7 +57,7 @@ def test_domains_are_alike_and_made_by_one_generator():
 
 
 def test_the_grid_shows_the_input_in_every_domain_and_the_way_back():
-    method, batch = method_of().double().eval(), batch_of()
+    method, batch = small_stargan().double().eval(), labelled_batch()
     columns = method.preview(batch)
     assert list(columns) == ["input", "to autumn", "to summer", "to winter", "cycle"]
     assert torch.equal(columns["to winter"], method.translate(batch["a"], "winter"))
@@ -90,7 +66,7 @@ def test_the_grid_shows_the_input_in_every_domain_and_the_way_back():
 
 
 def test_of_attributes_the_grid_changes_one_at_a_time():
-    method, batch = method_of(exclusive=False).double().eval(), batch_of(exclusive=False)
+    method, batch = small_stargan(exclusive=False).double().eval(), labelled_batch(exclusive=False)
     columns = method.preview(batch)
     assert list(columns) == ["input", "autumn changed", "summer changed", "winter changed", "cycle"]
     changed = batch["label"].double()
@@ -99,12 +75,12 @@ def test_of_attributes_the_grid_changes_one_at_a_time():
 
 
 def test_the_grid_shows_five_domains_at_most():
-    method = method_of(tuple("pqrstuv")).double().eval()
-    assert list(method.preview(batch_of(kinds=7))) == ["input", *(f"to {name}" for name in "pqrst"), "cycle"]
+    method = small_stargan(tuple("pqrstuv")).double().eval()
+    assert list(method.preview(labelled_batch(kinds=7))) == ["input", *(f"to {name}" for name in "pqrst"), "cycle"]
 
 
 def test_the_judge_sees_real_images_and_ones_made_in_the_label_of_another():
-    method, batch = method_of().double().eval(), batch_of(count=2)
+    method, batch = small_stargan().double().eval(), labelled_batch(count=2)
     logits = method.discriminator_outputs(batch)
     assert torch.equal(logits["real"], method.d(batch["a"]))
     first, second = (NAMES[i] for i in batch["label"].tolist())

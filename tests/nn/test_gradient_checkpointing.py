@@ -13,6 +13,8 @@ from translate.nn.networks import GENERATORS
 from translate.nn.networks.resnet import ResnetGenerator
 from translate.runtime.precision import PRECISIONS
 
+from ..helpers import random_batch, same_tensors
+
 CPU = torch.device("cpu")
 SMALL = ["resnet_3blocks", "unet_32"]
 
@@ -25,15 +27,11 @@ def pair(name, norm="batch", dropout=True):
     return net, recomputing
 
 
-def image(n=2):
-    return torch.rand(n, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-
-
 def backward(net, precision="fp32"):
     """Output and gradients for the same image and the same draws."""
     torch.manual_seed(7)
     with PRECISIONS[precision].autocast(CPU):
-        out = net(image())
+        out = net(random_batch())
         loss = out.float().square().mean()
     draws = torch.get_rng_state()
     loss.backward(inputs=list(net.parameters()))
@@ -41,19 +39,15 @@ def backward(net, precision="fp32"):
     return [out.detach(), *(p.grad for p in net.parameters())]
 
 
-def all_equal(xs, ys):
-    return len(xs) == len(ys) and all(torch.equal(x, y) for x, y in zip(xs, ys, strict=True))
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 @pytest.mark.parametrize("name", SMALL)
 def test_output_gradients_and_running_statistics_are_the_same_to_the_bit(name, norm, precision):
     net, recomputing = pair(name, norm)
-    assert all_equal(backward(net, precision), backward(recomputing, precision))
+    assert same_tensors(backward(net, precision), backward(recomputing, precision))
     kept, recomputed = net.state_dict(), recomputing.state_dict()
     assert list(kept) == list(recomputed)
-    assert all_equal(list(kept.values()), list(recomputed.values()))
+    assert same_tensors(list(kept.values()), list(recomputed.values()))
     counts = [x.item() for key, x in recomputed.items() if key.endswith("num_batches_tracked")]
     assert set(counts) == ({1} if norm == "batch" else set())
 
@@ -75,17 +69,17 @@ def test_evaluation_and_no_grad_take_the_layers_as_they_are(name, monkeypatch):
     monkeypatch.setattr(base, "checkpoint_layers", None)
     net, recomputing = pair(name, dropout=False)
     with torch.no_grad():
-        assert torch.equal(net(image()), recomputing(image()))
-    assert torch.equal(net.eval()(image()), recomputing.eval()(image()))
+        assert torch.equal(net(random_batch()), recomputing(random_batch()))
+    assert torch.equal(net.eval()(random_batch()), recomputing.eval()(random_batch()))
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_gradients_may_be_differentiated_again(name):
     grads = []
     for net in pair(name, "instance", dropout=False):
-        gradient_penalty(net, image(), -image(), torch.arange(2)).backward(inputs=list(net.parameters()))
+        gradient_penalty(net, random_batch(), -random_batch(), torch.arange(2)).backward(inputs=list(net.parameters()))
         grads.append([p.grad for p in net.parameters()])
-    assert all_equal(*grads)
+    assert same_tensors(*grads)
     assert any(grad.abs().max() > 0 for grad in grads[0])
 
 

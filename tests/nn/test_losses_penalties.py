@@ -6,20 +6,13 @@ from torch import nn, tensor
 
 from translate.nn.losses import ADVERSARIAL, gradient_penalty, zero_centred_penalty
 
-
-def logits(*shape, seed=0, scale=3.0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
-
-
-def same(value, expected):
-    torch.testing.assert_close(value, torch.as_tensor(expected, dtype=value.dtype), rtol=1e-6, atol=1e-9)
-
+from .helpers import assert_value, random_logits
 
 KEYS = torch.arange(100, 103)
 
 
 def images(count=3, seed=0):
-    return logits(count, 2, 2, 1, seed=seed, scale=1.0)
+    return random_logits(count, 2, 2, 1, seed=seed, scale=1.0)
 
 
 def linear(weight):
@@ -33,19 +26,19 @@ def linear(weight):
 )
 def test_penalty_of_a_linear_critic_by_hand(size, expected):
     weight = torch.full((1, 2, 2, 1), size, dtype=torch.float64)
-    same(gradient_penalty(linear(weight), images(), images(seed=1), KEYS), expected)
+    assert_value(gradient_penalty(linear(weight), images(), images(seed=1), KEYS), expected)
 
 
 def test_penalty_reaches_the_critic_s_weights():
     """d/dw (‖w‖ − 1)² = 2 (‖w‖ − 1) w / ‖w‖ = 2 · 2 · 1.5 / 3 for four weights of 1.5."""
     weight = torch.full((1, 2, 2, 1), 1.5, dtype=torch.float64, requires_grad=True)
     gradient_penalty(linear(weight), images(), images(seed=1), KEYS).backward()
-    same(weight.grad, torch.full((1, 2, 2, 1), 2.0))
+    assert_value(weight.grad, torch.full((1, 2, 2, 1), 2.0))
 
 
 def test_penalty_reaches_the_weights_of_a_deep_critic():
     d = nn.Sequential(nn.Conv2d(2, 4, 2), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1)).double()
-    real, fake = logits(3, 2, 4, 4), logits(3, 2, 4, 4, seed=1)
+    real, fake = random_logits(3, 2, 4, 4), random_logits(3, 2, 4, 4, seed=1)
 
     def penalty(weight):
         d[0].weight.data.copy_(weight)
@@ -53,10 +46,10 @@ def test_penalty_reaches_the_weights_of_a_deep_critic():
 
     start = d[0].weight.detach().clone()
     penalty(start).backward()
-    direction = logits(*start.shape, seed=2, scale=1.0)
+    direction = random_logits(*start.shape, seed=2, scale=1.0)
     step = 1e-6 * direction
     numeric = (penalty(start + step) - penalty(start - step)).item() / 2e-6
-    same((d[0].weight.grad * direction).sum(), numeric)
+    assert_value((d[0].weight.grad * direction).sum(), numeric)
 
 
 def test_penalty_does_not_reach_the_images():
@@ -91,13 +84,13 @@ def test_penalty_of_a_batch_is_the_mean_over_its_images():
         gradient_penalty(half_square, r, f, k)
         for r, f, k in zip(real.split(1), fake.split(1), KEYS.split(1), strict=True)
     ]
-    same(gradient_penalty(half_square, real, fake, KEYS), torch.stack(singles).mean())
+    assert_value(gradient_penalty(half_square, real, fake, KEYS), torch.stack(singles).mean())
 
 
 def test_penalty_where_real_and_fake_are_equal_is_that_of_the_image():
     x = images()
     expected = (x.flatten(1).norm(dim=1) - 1).square().mean()
-    same(gradient_penalty(half_square, x, x, KEYS), expected)
+    assert_value(gradient_penalty(half_square, x, x, KEYS), expected)
 
 
 def test_penalty_is_computed_in_float32_under_autocast():
@@ -110,7 +103,7 @@ def test_penalty_is_computed_in_float32_under_autocast():
         for dtype in (torch.float32, torch.bfloat16):
             penalty = gradient_penalty(d, real.to(dtype), fake.to(dtype), KEYS)
             assert penalty.dtype == torch.float32
-            same(penalty, expected)
+            assert_value(penalty, expected)
 
 
 def test_penalty_keeps_float64():
@@ -119,33 +112,33 @@ def test_penalty_keeps_float64():
 
 def test_zero_centred_penalty_of_a_linear_critic_is_half_its_weights_square():
     """D(x) = w · x has the gradient w everywhere: ½ (‖w‖² + ‖w‖²), at real and at made images."""
-    weight = logits(2, 2, 1, scale=1.0)
+    weight = random_logits(2, 2, 1, scale=1.0)
     penalty = zero_centred_penalty(lambda x: (weight * x).sum((1, 2, 3)), images(), images(seed=1), KEYS)
-    same(penalty, weight.square().sum())
+    assert_value(penalty, weight.square().sum())
 
 
 def test_zero_centred_penalty_takes_the_mean_over_patches():
     """Four logits w · xᵢ an image: the mean's gradient is w/4 at each of 4 pixels, so 4 (w/4)² = w²/4."""
     weight = torch.tensor(3.0, dtype=torch.float64)
-    same(zero_centred_penalty(linear(weight), images(), images(seed=1), KEYS), 9 / 4)
+    assert_value(zero_centred_penalty(linear(weight), images(), images(seed=1), KEYS), 9 / 4)
     repeated = zero_centred_penalty(lambda x: linear(weight)(x).repeat(1, 1, 5, 5), images(), images(seed=1), KEYS)
-    same(repeated, 9 / 4)
+    assert_value(repeated, 9 / 4)
 
 
 def test_zero_centred_penalty_is_half_of_real_and_half_of_made():
     """The gradient of ½ x² over 4 pixels, as their mean: x/4."""
     real, fake = images(), images(seed=1)
     r1, r2 = (x.flatten(1).square().sum(1).mean() / 16 for x in (real, fake))
-    same(zero_centred_penalty(half_square, real, fake, KEYS), 0.5 * (r1 + r2))
-    same(zero_centred_penalty(half_square, fake, real, KEYS), 0.5 * (r1 + r2))
-    same(zero_centred_penalty(half_square, real, torch.zeros_like(fake), KEYS), 0.5 * r1)
+    assert_value(zero_centred_penalty(half_square, real, fake, KEYS), 0.5 * (r1 + r2))
+    assert_value(zero_centred_penalty(half_square, fake, real, KEYS), 0.5 * (r1 + r2))
+    assert_value(zero_centred_penalty(half_square, real, torch.zeros_like(fake), KEYS), 0.5 * r1)
 
 
 @pytest.mark.parametrize("penalty", [gradient_penalty, zero_centred_penalty])
 def test_penalties_reach_the_weights_of_a_deep_critic(penalty):
     """Differentiated twice, and by finite differences."""
     d = nn.Sequential(nn.Conv2d(2, 4, 2), nn.Softplus(), nn.Conv2d(4, 1, 2)).double()
-    real, fake = logits(3, 2, 4, 4), logits(3, 2, 4, 4, seed=1)
+    real, fake = random_logits(3, 2, 4, 4), random_logits(3, 2, 4, 4, seed=1)
 
     def of_weights(*weights):
         critic = dict(zip(dict(d.named_parameters()), weights, strict=True))
@@ -159,10 +152,10 @@ def test_penalties_reach_the_weights_of_a_deep_critic(penalty):
 @pytest.mark.parametrize("penalty", [gradient_penalty, zero_centred_penalty])
 def test_penalties_are_blind_to_a_constant_and_to_how_a_batch_is_split(penalty):
     d = nn.Sequential(nn.Conv2d(2, 4, 2), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 1)).double()
-    real, fake, keys = logits(4, 2, 4, 4), logits(4, 2, 4, 4, seed=1), torch.arange(4)
+    real, fake, keys = random_logits(4, 2, 4, 4), random_logits(4, 2, 4, 4, seed=1), torch.arange(4)
     whole = penalty(d, real, fake, keys)
-    same(penalty(lambda x: d(x) + 5, real, fake, keys), whole)
-    same(sum(penalty(d, *(x[n : n + 2] for x in (real, fake, keys))) for n in (0, 2)) / 2, whole)
+    assert_value(penalty(lambda x: d(x) + 5, real, fake, keys), whole)
+    assert_value(sum(penalty(d, *(x[n : n + 2] for x in (real, fake, keys))) for n in (0, 2)) / 2, whole)
 
 
 @pytest.mark.parametrize("penalty", [gradient_penalty, zero_centred_penalty])
@@ -184,7 +177,7 @@ def test_zero_centred_penalty_is_computed_in_float32_under_autocast():
         for dtype in (torch.float32, torch.bfloat16):
             penalty = zero_centred_penalty(d, real.to(dtype), fake.to(dtype), KEYS)
             assert penalty.dtype == torch.float32
-            same(penalty, expected)
+            assert_value(penalty, expected)
 
 
 def test_zero_centred_penalty_keeps_float64():

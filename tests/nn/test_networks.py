@@ -12,16 +12,11 @@ from translate.nn.init import normal_
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 from ..helpers import on_meta, random_tensor, small_generator
+from .networks.helpers import apply_norm, layer_biases, make_averaging, receptive_rows
 
 NORMS = ["batch", "instance", "none"]
 SMALL = ["resnet_3blocks", "unet_16"]
 LAYERS = range(1, 7)
-
-
-def weights(net):
-    """Names of the layers that have a weight → whether they have a bias too."""
-    keys = net.state_dict().keys()
-    return {k.removesuffix(".weight"): k.removesuffix("weight") + "bias" in keys for k in keys if k.endswith(".weight")}
 
 
 # The reference's networks: sizes and names.
@@ -64,7 +59,7 @@ def test_no_dropout_where_it_is_off(name):
 )
 def test_without_norm_only_the_last_convolution_has_a_bias(name, last):
     """The reference gives a bias to convolutions in front of an instance norm alone."""
-    biased = {layer for layer, bias in weights(on_meta(GENERATORS[name], 3, 3, 64, "none")).items() if bias}
+    biased = {layer for layer, bias in layer_biases(on_meta(GENERATORS[name], 3, 3, 64, "none")).items() if bias}
     assert biased == {last}
 
 
@@ -122,22 +117,6 @@ def test_discriminators_cannot_judge_a_smaller_image(name, layers):
 # How far an input pixel reaches. With positive weights nothing cancels, so a gradient is zero where no path leads.
 
 
-def positive(net):
-    for p in net.parameters():
-        nn.init.constant_(p, 1 / max(1, p[0].numel()))
-    return net.double()
-
-
-def reached(net, x, row, column):
-    """Rows of x on which one output pixel depends: the first and the last; all others have no gradient at all."""
-    x = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(net(x)[0, 0, row, column], x)
-    rows = gradient.abs().sum((0, 1, 3)).nonzero().flatten()
-    columns = gradient.abs().sum((0, 1, 2)).nonzero().flatten()
-    assert torch.equal(rows, columns)
-    return int(rows[0]), int(rows[-1])
-
-
 RADII = {name: on_meta(GENERATORS[name], 3, 3, 1).receptive_radius for name in GENERATORS}
 
 
@@ -146,11 +125,11 @@ def test_receptive_radius_is_exact(name):
     net = GENERATORS[name](1, 1, 1, "none")
     radius = net.receptive_radius
     size = 2 * (radius + 2 * net.multiple_of)  # so far from the border that no padding is seen
-    before_tanh = positive(net.model[:-1])
+    before_tanh = make_averaging(net.model[:-1])
     x = torch.rand(1, 1, size, size, dtype=torch.float64) + 0.5
     reaches = []
     for place in range(size // 2, size // 2 + net.multiple_of):  # pixels of one cell reach unlike far
-        first, last = reached(before_tanh, x, place, place)
+        first, last = receptive_rows(before_tanh, x, place, place)
         reaches += [place - first, last - place]
     assert max(reaches) == radius
 
@@ -159,8 +138,8 @@ def test_receptive_radius_is_exact(name):
 def test_without_a_receptive_radius_all_pixels_depend_on_all(name):
     net = GENERATORS[name](1, 1, 1, "none", False)
     m = net.minimum
-    before_tanh = positive(net.model.model[:-1])
-    assert reached(before_tanh, torch.rand(1, 1, m, m, dtype=torch.float64) + 0.5, 0, 0) == (0, m - 1)
+    before_tanh = make_averaging(net.model.model[:-1])
+    assert receptive_rows(before_tanh, torch.rand(1, 1, m, m, dtype=torch.float64) + 0.5, 0, 0) == (0, m - 1)
 
 
 # Properties of all networks.
@@ -204,18 +183,12 @@ def test_the_input_is_left_as_it_was(name, norm, training):
 # The whole networks again, computed from their weights by torch's functions alone, nothing in place.
 
 
-def norm_of(w, layer, x, norm):
-    if norm == "batch":
-        return F.batch_norm(x, None, None, w[f"{layer}.weight"], w[f"{layer}.bias"], training=True)
-    return F.instance_norm(x) if norm == "instance" else x
-
-
 def resnet(w, x, norm, blocks):
     def conv(layer, x, **options):
         return F.conv2d(x, w[f"model.{layer}.weight"], w.get(f"model.{layer}.bias"), **options)
 
     def finish(layer, x):
-        return F.relu(norm_of(w, f"model.{layer + 1}", x, norm))
+        return F.relu(apply_norm(w, f"model.{layer + 1}", x, norm))
 
     def transposed(layer, x):
         weight, bias = w[f"model.{layer}.weight"], w.get(f"model.{layer}.bias")
@@ -229,9 +202,9 @@ def resnet(w, x, norm, blocks):
     x = finish(7, conv(7, x, stride=2, padding=1))
     for block in range(10, 10 + blocks):
         y = conv(f"{block}.conv_block.1", reflected(x, 1))
-        y = F.relu(norm_of(w, f"model.{block}.conv_block.2", y, norm))
+        y = F.relu(apply_norm(w, f"model.{block}.conv_block.2", y, norm))
         y = conv(f"{block}.conv_block.5", reflected(y, 1))
-        x = x + norm_of(w, f"model.{block}.conv_block.6", y, norm)
+        x = x + apply_norm(w, f"model.{block}.conv_block.6", y, norm)
     for layer in (10 + blocks, 13 + blocks):
         x = finish(layer, transposed(layer, x))
     return torch.tanh(conv(17 + blocks, reflected(x, 3)))
@@ -247,10 +220,10 @@ def unet(w, x, norm, levels):
     def level(prefix, x, depth):
         y = down(f"{prefix}.1", F.leaky_relu(x, 0.2))
         if depth == levels - 1:
-            y = norm_of(w, f"{prefix}.4", up(f"{prefix}.3", F.relu(y)), norm)
+            y = apply_norm(w, f"{prefix}.4", up(f"{prefix}.3", F.relu(y)), norm)
         else:
-            y = level(f"{prefix}.3.model", norm_of(w, f"{prefix}.2", y, norm), depth + 1)
-            y = norm_of(w, f"{prefix}.6", up(f"{prefix}.5", F.relu(y)), norm)
+            y = level(f"{prefix}.3.model", apply_norm(w, f"{prefix}.2", y, norm), depth + 1)
+            y = apply_norm(w, f"{prefix}.6", up(f"{prefix}.5", F.relu(y)), norm)
         return torch.cat([x, y], 1)
 
     y = level("model.model.1.model", down("model.model.0", x), 1)

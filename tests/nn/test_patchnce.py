@@ -21,17 +21,7 @@ from translate.nn.patchnce import (
     sample_locations,
 )
 
-from ..helpers import random_tensor
-
-
-def contrast(query, key, temperature=0.07):
-    """Of one image: each pair in front, then all pairs, with −10 for those of a place with itself."""
-    key = key.detach()
-    pair = (query * key).sum(1, keepdim=True)
-    others = query @ key.T
-    others = torch.where(torch.eye(len(query), dtype=torch.bool), torch.tensor(-10.0, dtype=torch.float64), others)
-    scores = torch.cat([pair, others], 1) / temperature
-    return F.cross_entropy(scores, torch.zeros(len(query), dtype=torch.int64))
+from ..helpers import contrast_locations, random_tensor
 
 
 def test_the_loss_of_equal_vectors_is_the_logarithm_of_their_number():
@@ -49,7 +39,7 @@ def test_the_loss_of_vectors_at_right_angles_by_hand():
 
 def test_negatives_are_of_the_same_image_and_the_pairs_place_among_them_counts_nothing():
     query, key = l2_normalise(random_tensor(3, 9, 5)), l2_normalise(random_tensor(3, 9, 5, seed=1))
-    expected = sum(contrast(q, k) for q, k in zip(query, key, strict=True)) / 3
+    expected = sum(contrast_locations(q, k) for q, k in zip(query, key, strict=True)) / 3
     torch.testing.assert_close(patch_nce(query, key, 0.07), expected, rtol=0, atol=1e-12)
 
 

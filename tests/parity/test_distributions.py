@@ -23,6 +23,7 @@ from translate.methods import METHODS
 from translate.methods.image_pool import ImagePool
 from translate.training.schedule import Schedule
 
+from ..helpers import unopened_split
 from . import double
 
 SURPRISING = 1e-4  # p of the tests of distributions
@@ -137,16 +138,11 @@ def test_images_stay_in_the_pool_as_long_as_the_reference_s(of_ours, of_the_doub
 # The order of the data.
 
 
-def some(a, b, paired=False):
-    """A split of so many images that are never opened."""
-    return Split((ImageRef(None),) * a, (ImageRef(None),) * b, paired)
-
-
 @pytest.mark.parametrize(("a", "b"), [(7, 7), (7, 4), (4, 7), (3, 20)])
 def test_each_epoch_goes_round_a(a, b):
     """Element i of an epoch of max(|A|, |B|) is image i mod |A|, in random order."""
-    order, length = Sampler(some(a, b), seed=0), max(a, b)
-    assert len(some(a, b)) == length
+    order, length = Sampler(unopened_split(a, b), seed=0), max(a, b)
+    assert len(unopened_split(a, b)) == length
     epochs = [[order(e * length + i)[0] for i in range(length)] for e in range(5)]
     for epoch in epochs:
         assert Counter(epoch) == Counter(i % a for i in range(length))
@@ -155,7 +151,7 @@ def test_each_epoch_goes_round_a(a, b):
 
 @pytest.mark.slow
 def test_every_image_of_a_is_as_likely_at_every_place():
-    order = Sampler(some(6, 4), seed=0)
+    order = Sampler(unopened_split(6, 4), seed=0)
     table = np.zeros((6, 6))
     for n in range(6 * 2000):
         table[n % 6, order(n)[0]] += 1
@@ -165,14 +161,14 @@ def test_every_image_of_a_is_as_likely_at_every_place():
 @pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(5, 8), (8, 5)])
 def test_unpaired_b_is_uniform_and_independent_of_a_and_of_the_b_before(a, b):
-    of_a, of_b = zip(*map(Sampler(some(a, b), seed=0), range(8000)), strict=True)
+    of_a, of_b = zip(*map(Sampler(unopened_split(a, b), seed=0), range(8000)), strict=True)
     assert stats.chisquare(np.bincount(of_b, minlength=b)).pvalue > SURPRISING
     for left, right in ((of_a, of_b), (of_b[:-1], of_b[1:])):
         assert stats.chi2_contingency(stats.contingency.crosstab(left, right).count).pvalue > SURPRISING
 
 
 def test_paired_epochs_have_every_pair_once():
-    order = Sampler(some(9, 9, paired=True), seed=0)
+    order = Sampler(unopened_split(9, 9, paired=True), seed=0)
     for epoch in range(3):
         drawn = [order(n) for n in range(9 * epoch, 9 * epoch + 9)]
         assert sorted(drawn) == [(i, i) for i in range(9)]

@@ -30,6 +30,8 @@ from translate.conversion.output_paths import Item
 from translate.errors import StorageError, UsageError
 from translate.trained.translator import Translator
 
+from ..output_folder import tree
+
 Draw = Callable[..., np.ndarray]
 Convert = Callable[..., ConversionResult]
 COUNT = 60
@@ -63,12 +65,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, cyclegan: Translator, folder
     output = tmp_path_factory.mktemp("whole")
     assert job.convert(cyclegan, folder, output).done == COUNT
     return tree(output)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files but the journal: a temporary file that was left would be among them."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.jsonl")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 def lines(output: Path) -> list[dict[str, Any]]:

@@ -3,24 +3,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from translate.nn.init import normal_
 from translate.nn.networks import DISCRIMINATORS
 from translate.nn.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 
 from ...helpers import on_meta, random_tensor
+from .helpers import apply_norm, layer_biases, make_averaging, receptive_rows
 
 NORMS = ["batch", "instance", "none"]
 
 
 LAYERS = range(1, 7)
-
-
-def weights(net):
-    """Names of the layers that have a weight → whether they have a bias too."""
-    keys = net.state_dict().keys()
-    return {k.removesuffix(".weight"): k.removesuffix("weight") + "bias" in keys for k in keys if k.endswith(".weight")}
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -32,7 +26,7 @@ def test_patch_discriminator_layers_are_named_as_in_the_reference(layers, norm):
     if norm == "batch":
         expected |= {f"model.{i + 1}": True for i in inner}
     net = on_meta(PatchDiscriminator, 3, 64, norm, layers)
-    assert weights(net) == expected
+    assert layer_biases(net) == expected
     assert net.state_dict()[f"model.{last}.weight"].shape == (1, 64 * min(2**layers, 8), 4, 4)
 
 
@@ -45,7 +39,7 @@ def test_patch_discriminator_layers_are_named_as_in_the_reference(layers, norm):
     ],
 )
 def test_pixel_discriminator_layers_are_named_as_in_the_reference(norm, expected):
-    assert weights(on_meta(PixelDiscriminator, 3, 64, norm)) == expected
+    assert layer_biases(on_meta(PixelDiscriminator, 3, 64, norm)) == expected
 
 
 @pytest.mark.parametrize(("name", "logits"), [("basic", (1, 1, 30, 30)), ("pixel", (1, 1, 256, 256))])
@@ -55,44 +49,22 @@ def test_logits_for_256_pixels(name, logits):
     )
 
 
-def positive(net):
-    for p in net.parameters():
-        nn.init.constant_(p, 1 / max(1, p[0].numel()))
-    return net.double()
-
-
-def reached(net, x, row, column):
-    """Rows of x on which one output pixel depends: the first and the last; all others have no gradient at all."""
-    x = x.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(net(x)[0, 0, row, column], x)
-    rows = gradient.abs().sum((0, 1, 3)).nonzero().flatten()
-    columns = gradient.abs().sum((0, 1, 2)).nonzero().flatten()
-    assert torch.equal(rows, columns)
-    return int(rows[0]), int(rows[-1])
-
-
 @pytest.mark.parametrize(
     ("name", "layers", "patch"),
     [("n_layers", 1, 16), ("n_layers", 2, 34), ("n_layers", 3, 70), ("n_layers", 5, 286), ("basic", 5, 70)],
 )
 def test_patches_are_as_large_as_in_the_paper(name, layers, patch):
-    net = positive(DISCRIMINATORS[name](1, 1, "none", layers))
+    net = make_averaging(DISCRIMINATORS[name](1, 1, "none", layers))
     size = 2 * patch
     x = torch.rand(1, 1, size, size, dtype=torch.float64)
     middle = net(x).shape[2] // 2
-    first, last = reached(net, x, middle, middle)
+    first, last = receptive_rows(net, x, middle, middle)
     assert last - first + 1 == patch
 
 
 def test_pixel_discriminator_judges_each_pixel_on_its_own():
-    net = positive(PixelDiscriminator(1, 1, "none"))
-    assert reached(net, torch.rand(1, 1, 5, 5, dtype=torch.float64), 3, 3) == (3, 3)
-
-
-def norm_of(w, layer, x, norm):
-    if norm == "batch":
-        return F.batch_norm(x, None, None, w[f"{layer}.weight"], w[f"{layer}.bias"], training=True)
-    return F.instance_norm(x) if norm == "instance" else x
+    net = make_averaging(PixelDiscriminator(1, 1, "none"))
+    assert receptive_rows(net, torch.rand(1, 1, 5, 5, dtype=torch.float64), 3, 3) == (3, 3)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -103,6 +75,6 @@ def test_patch_discriminator_computes_what_its_weights_say(norm):
     y = F.leaky_relu(F.conv2d(x, w["model.0.weight"], w["model.0.bias"], stride=2, padding=1), 0.2)
     for layer, stride in ((2, 2), (5, 2), (8, 1)):
         y = F.conv2d(y, w[f"model.{layer}.weight"], w.get(f"model.{layer}.bias"), stride=stride, padding=1)
-        y = F.leaky_relu(norm_of(w, f"model.{layer + 1}", y, norm), 0.2)
+        y = F.leaky_relu(apply_norm(w, f"model.{layer + 1}", y, norm), 0.2)
     y = F.conv2d(y, w["model.11.weight"], w["model.11.bias"], padding=1)
     torch.testing.assert_close(net(x), y, rtol=0, atol=1e-10)

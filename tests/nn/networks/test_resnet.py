@@ -6,12 +6,7 @@ import torch
 from translate.nn.networks import GENERATORS
 
 from ...helpers import on_meta
-
-
-def weights(net):
-    """Names of the layers that have a weight → whether they have a bias too."""
-    keys = net.state_dict().keys()
-    return {k.removesuffix(".weight"): k.removesuffix("weight") + "bias" in keys for k in keys if k.endswith(".weight")}
+from .helpers import layer_biases
 
 
 def resnet_layers(blocks, batch, dropout):
@@ -33,7 +28,7 @@ def resnet_layers(blocks, batch, dropout):
 @pytest.mark.parametrize("blocks", [9, 6])
 def test_resnet_layers_are_named_as_in_the_reference(blocks, norm, dropout):
     net = on_meta(GENERATORS[f"resnet_{blocks}blocks"], 3, 3, 64, norm, dropout)
-    assert weights(net) == resnet_layers(blocks, norm == "batch", dropout)
+    assert layer_biases(net) == resnet_layers(blocks, norm == "batch", dropout)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,7 @@ from translate.nn.blocks import Dropout
 from translate.nn.networks import GENERATORS, deepest_unet
 
 from ...helpers import on_meta
-
-
-def weights(net):
-    """Names of the layers that have a weight → whether they have a bias too."""
-    keys = net.state_dict().keys()
-    return {k.removesuffix(".weight"): k.removesuffix("weight") + "bias" in keys for k in keys if k.endswith(".weight")}
+from .helpers import layer_biases
 
 
 def unet_layers(levels, batch):
@@ -34,7 +29,7 @@ def unet_layers(levels, batch):
 @pytest.mark.parametrize("levels", range(2, 9))
 def test_unet_layers_are_named_as_in_the_reference(levels, norm, dropout):
     net = on_meta(GENERATORS[f"unet_{2**levels}"], 3, 3, 64, norm, dropout)
-    assert weights(net) == unet_layers(levels, norm == "batch")
+    assert layer_biases(net) == unet_layers(levels, norm == "batch")
 
 
 @pytest.mark.parametrize(
