@@ -1,4 +1,4 @@
-"""What the benchmarks share: their flags, a line on the machine, and the memory of a process (Linux only: it reads /proc)."""
+"""Helpers of the benchmarks: their flags, a line on the machine, and the memory of a process (Linux only: it reads /proc)."""
 
 import argparse
 import json
@@ -14,10 +14,10 @@ import torch
 from translate.runtime import devices
 
 
-def arguments(parser, rounds=7):
-    """Parses the flags of all side-by-side benchmarks, after those that the parser has; also sets torch's threads.
+def parse_arguments(parser, rounds=7):
+    """Parse the flags that all side-by-side benchmarks share, and set the number of torch's threads.
 
-    Returns them with `device` as torch's and `machine` as a line for people.
+    They are added to those of the parser. `device` is returned as torch's, and `machine` as one line of text.
     """
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--device", default="auto")
@@ -37,24 +37,24 @@ def arguments(parser, rounds=7):
     return args
 
 
-def write(args, rows):
-    """All rows so far, where --json asks for them."""
+def write_rows(args, rows):
+    """Write all rows so far to the file of --json, if it is given."""
     if args.json:
         known = {"machine": args.machine, "torch": str(torch.__version__), "rows": rows}
         args.json.write_text(json.dumps(known, indent=2))
 
 
 def run_in_new_process(script, asked):
-    """The number that the script prints last, given --peak and what is asked."""
+    """Return the number that a script prints last when it is given --peak and a request."""
     command = [sys.executable, script, "--peak", json.dumps({**asked, "threads": torch.get_num_threads()})]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
 def reset_peak_memory():
-    """Of the resident set."""
+    """Reset the peak of the resident set size."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def kept(name):
-    """A number of /proc/self/status in bytes."""
+def proc_status_bytes(name):
+    """Return a value of /proc/self/status in bytes."""
     return int(re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024

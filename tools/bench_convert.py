@@ -40,10 +40,10 @@ from translate.trained.translator import Translator
 
 
 @dataclass(frozen=True)
-class Row:
+class ConversionRow:
     title: str
     pixels: int
-    """Of a side."""
+    """Pixels of a side."""
     images: int
     blocks: int
     """0: no network."""
@@ -51,9 +51,9 @@ class Row:
 
 
 ROWS = (
-    Row("256 px, resnet_9blocks, width 64", 256, 12, 9),
-    Row("1,024 px, one block, width 4", 1024, 16, 1, 4),
-    Row("512 px, no network", 512, 120, 0),
+    ConversionRow("256 px, resnet_9blocks, width 64", 256, 12, 9),
+    ConversionRow("1,024 px, one block, width 4", 1024, 16, 1, 4),
+    ConversionRow("512 px, no network", 512, 120, 0),
 )
 
 
@@ -71,7 +71,7 @@ def photos(folder, count, side, seed=0):
     return folder
 
 
-class Nothing(Generator):
+class NoOpGenerator(Generator):
     """Gives back what it is given."""
 
     multiple_of, minimum, receptive_radius = 4, 8, 0
@@ -82,7 +82,7 @@ class Nothing(Generator):
 
 
 def translator_for(row, folder, device):
-    """An untrained CycleGAN generator, or Nothing."""
+    """Return an untrained CycleGAN generator, or a NoOpGenerator."""
     cls = METHODS["cyclegan"]
     cfg = cls.resolve_config(
         cls.Config(generator=f"resnet_{row.blocks or 1}blocks", g_width=row.width if row.blocks else 4)
@@ -91,12 +91,12 @@ def translator_for(row, folder, device):
     write_trained_model(folder, cls(cfg), title="untrained", seen=0)
     loaded = api.load(folder, device=device)
     if not row.blocks:
-        loaded.method.g_ab = Nothing()
+        loaded.method.g_ab = NoOpGenerator()
     return loaded
 
 
 def reference_way(translator: Translator, source, output, level):
-    """Returns the seconds that the network took."""
+    """Return the seconds that the network took."""
     network = copy.deepcopy(translator.method.g_ab).to(memory_format=torch.contiguous_format)
     device = translator.device
     to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])

@@ -1,4 +1,4 @@
-"""How time and memory grow: fitted slopes of a training step, of conversion and of the loaders, over their sizes.
+"""Growth of time and memory: fitted slopes of a training step, of conversion and of the loaders, over their sizes.
 
     uv run python tools/bench_growth.py [--cases step,files,image,loader] [--quick] [--json FILE]
 
@@ -27,7 +27,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 import numpy as np
 import torch
 import torch._dynamo  # optimizers load it when the first one is built
-from bench_common import kept, reset_peak_memory
+from bench_common import proc_status_bytes, reset_peak_memory
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -46,12 +46,12 @@ from translate.training.schedule import Schedule
 CPU = torch.device("cpu")
 FORK = multiprocessing.get_context("fork")
 WIDTH = 16
-"""Of the networks that train, where it is not what grows."""
+"""Width of the networks that train, where it is not what grows."""
 
 
 @dataclass(frozen=True)
-class Case:
-    """What grows, in which sizes, and what is measured at each."""
+class GrowthCase:
+    """Quantity that grows, its sizes, and the measurement at each."""
 
     name: str
     unit: str
@@ -61,16 +61,16 @@ class Case:
     row of that size."""
     rounds: int = 5
     against: str = ""
-    """What else seconds are fitted against, a key of what `start` yields."""
+    """Other quantity that seconds are fitted against, a key of what `start` yields."""
     grows: Callable[[int], float] = float
-    """What the slope is taken against, of a size."""
+    """Return the quantity of a size that the slope is taken against."""
 
 
 # A training step.
 
 
 def steps(method, **flags):
-    """Of the engine, on random images."""
+    """Measure steps of the engine on random images."""
     cls = METHODS[method]
     small = {"generator": "resnet_6blocks", "g_width": WIDTH, "d_width": WIDTH, "load_size": flags["crop_size"]}
     cfg = cls.resolve_config(config.resolve(cls.Config, ("growth", small | flags)))
@@ -89,15 +89,15 @@ def steps(method, **flags):
 def step_cases(quick):
     crops = (64, 96, 128, 192) if quick else (64, 96, 128, 192, 256)
     for method in ("pix2pix", "cyclegan"):
-        yield Case(
+        yield GrowthCase(
             f"{method}: a step, by side of the crop", "px", crops,
             lambda side, method=method: steps(method, crop_size=side, batch_size=1), against="gflop", grows=squared,
         )  # fmt: skip
-        yield Case(
+        yield GrowthCase(
             f"{method}: a step of 64 px, by batch", "images", (1, 2, 4, 8),
             lambda count, method=method: steps(method, crop_size=64, batch_size=count), against="gflop",
         )  # fmt: skip
-        yield Case(
+        yield GrowthCase(
             f"{method}: a step of 64 px, by width of the networks", "channels", (8, 16, 32, 64),
             lambda width, method=method: steps(method, crop_size=64, batch_size=1, g_width=width, d_width=width),
             against="gflop",
@@ -112,7 +112,7 @@ def squared(side):
 
 
 def untrained(folder):
-    """A model folder of a small network."""
+    """Write a model folder of a small network."""
     cls = METHODS["cyclegan"]
     settings = {"generator": "resnet_3blocks", "g_width": 4, "d_width": 4, "crop_size": 64, "load_size": 64}
     folder.mkdir()
@@ -121,14 +121,14 @@ def untrained(folder):
 
 
 def picture(path, side):
-    """A photo-like image file."""
+    """Write a photo-like image file."""
     coarse = np.random.default_rng(side).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(path, quality=90)
     return path
 
 
 def links(folder, count, files=8, side=16):
-    """A folder of links to the same few images."""
+    """Make a folder of links to the same few images."""
     folder.mkdir()
     real = [picture(folder.parent / f"{folder.name}-{i}.jpg", side) for i in range(files)]
     for i in range(count):
@@ -137,7 +137,7 @@ def links(folder, count, files=8, side=16):
 
 
 def conversions(count, again):
-    """Of a folder of that many files; `again`: once all is done, so that nothing is left to do."""
+    """Measure the conversion of a folder of that many files; `again`: once more, when nothing is left to do."""
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         source, translator = links(place / "in", count), models.load(untrained(place / "model"), device="cpu")
@@ -151,7 +151,7 @@ def conversions(count, again):
 
 
 def enlargements(side, tile):
-    """Of one image."""
+    """Measure the conversion of one image."""
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         source, translator = picture(place / "a.jpg", side), models.load(untrained(place / "model"), device="cpu")
@@ -164,8 +164,8 @@ def enlargements(side, tile):
 
 def file_cases(quick):
     counts = (1, 100, 1000) if quick else (1, 100, 1000, 10_000)
-    yield Case("a folder of 16-px images", "files", counts, lambda count: conversions(count, again=False), 1)
-    yield Case(
+    yield GrowthCase("a folder of 16-px images", "files", counts, lambda count: conversions(count, again=False), 1)
+    yield GrowthCase(
         "the same again: nothing is left to do", "files", counts, lambda count: conversions(count, again=True), 3
     )
 
@@ -173,7 +173,7 @@ def file_cases(quick):
 def image_cases(quick):
     sides = (64, 128, 256, 512, 1024) if quick else (64, 128, 256, 512, 1024, 2048)
     for tile, name in (("off", "off"), ("auto", "auto"), (256, "256")):
-        yield Case(
+        yield GrowthCase(
             f"one image, --tile {name}", "px", sides, lambda side, tile=tile: enlargements(side, tile), 3, grows=squared
         )
 
@@ -223,11 +223,13 @@ def opened(root, tier):
 def loader_cases(quick):
     counts = (100, 1000, 10_000) if quick else (100, 1000, 10_000, 100_000)
     for tier in ("resident", "stream"):
-        yield Case(
+        yield GrowthCase(
             f"{tier}: from the listing to the first batch", "images", counts,
             lambda count, tier=tier: first_batches(count, tier), 1 if tier == "resident" else 3,
         )  # fmt: skip
-        yield Case(f"{tier}: 25 batches of 4", "images", counts, lambda count, tier=tier: later_batches(count, tier), 7)
+        yield GrowthCase(
+            f"{tier}: 25 batches of 4", "images", counts, lambda count, tier=tier: later_batches(count, tier), 7
+        )
 
 
 CASES = {"step": step_cases, "files": file_cases, "image": image_cases, "loader": loader_cases}
@@ -236,7 +238,7 @@ CASES = {"step": step_cases, "files": file_cases, "image": image_cases, "loader"
 # Measuring.
 
 
-class Point:
+class GrowthPoint:
     """A size of a case, at work in a process of its own."""
 
     def __init__(self, case, size):
@@ -253,7 +255,7 @@ class Point:
         self.more = more
 
     def row(self):
-        """Ends the process."""
+        """End the process."""
         self.pipe.send("end")
         peak = self.pipe.recv()
         self.process.join()
@@ -263,7 +265,7 @@ class Point:
 def _serve(pipe, case, size):
     torch.set_num_threads(1)
     reset_peak_memory()
-    before = kept("VmRSS")
+    before = proc_status_bytes("VmRSS")
     work = case.start(size)
     next(work)
     pipe.send("ready")
@@ -272,7 +274,7 @@ def _serve(pipe, case, size):
         more = next(work)
         pipe.send((time.process_time() - started, more))
     work.close()
-    pipe.send(kept("VmHWM") - before)
+    pipe.send(proc_status_bytes("VmHWM") - before)
 
 
 def fit(x, y):
@@ -286,7 +288,7 @@ def fit(x, y):
 
 def measured(case, rounds):
     """Rows by size, and slopes by what they are taken against."""
-    points = [Point(case, size) for size in case.sizes]
+    points = [GrowthPoint(case, size) for size in case.sizes]
     for _ in range(rounds):
         for point in points:
             point.work()

@@ -3,8 +3,8 @@
     uv run python tools/bench_infer.py [--generators resnet_9blocks unet_256] [--sizes 256] [--batches 1] [--precisions fp32]
         [--also compile onnxruntime openvino] [--rounds 7] [--device auto] [--threads 1] [--json FILE]
 
-From an array of bytes to an array of bytes. Ours is what `translate convert` runs between reading and writing; the other is the
-double of `tests/parity`, written from the published rules of the reference implementation, in float32, channels first. --also
+From an array of bytes to an array of bytes. "ours" is what `translate convert` runs between reading and writing; "double" is
+that of `tests/parity`, written from the published rules of the reference implementation, in float32, channels first. --also
 shows the double in torch.compile, ONNX Runtime and OpenVINO, where they are installed. The weights are random, scaled so that
 maps keep their variance: a network at its start gives nearly the same for all pixels.
 
@@ -29,7 +29,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench_common import arguments, kept, reset_peak_memory, run_in_new_process, write
+from bench_common import parse_arguments, proc_status_bytes, reset_peak_memory, run_in_new_process, write_rows
 
 from tests.parity import double
 from translate import api, config
@@ -38,7 +38,7 @@ from translate.trained.folder import write_trained_model
 
 
 @dataclass(frozen=True)
-class Case:
+class InferenceCase:
     """One row."""
 
     generator: str
@@ -55,7 +55,7 @@ class Case:
 
 
 def written(case, folder):
-    """A model folder."""
+    """Write a model folder."""
     cls = METHODS[case.method]
     crop = 256 if case.method == "pix2pix" else 64
     cfg = cls.resolve_config(
@@ -79,7 +79,7 @@ def pictures(case):
     return list(((coarse + rng.integers(0, 64, coarse.shape)) % 256).astype(np.uint8))
 
 
-class Ours:
+class OurTranslator:
     def __init__(self, case, folder, device):
         self.translator = api.load(folder, device=str(device), precision=case.precision)
         self.info = self.translator.info
@@ -88,8 +88,8 @@ class Ours:
         return self.translator.translate_pixels(pictures, "b")
 
 
-class Double:
-    """As the reference's test.py has it: a network that was never told to leave training."""
+class ReferenceTranslator:
+    """Network of the reference's test.py, which stays in training mode."""
 
     def __init__(self, case, folder, device):
         given = api.load(folder, device="cpu").method
@@ -106,13 +106,13 @@ class Double:
         return list(((y + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
 
 
-class Compiled(Double):
+class CompiledReference(ReferenceTranslator):
     def __init__(self, case, folder, device):
         super().__init__(case, folder, device)
         self.run = torch.compile(self.net)
 
 
-class Exported(Double):
+class ExportedReference(ReferenceTranslator):
     """Runs an ONNX file of the double."""
 
     def __init__(self, case, folder, device):
@@ -123,7 +123,7 @@ class Exported(Double):
         self.device, self.run = torch.device("cpu"), self.opened(path)
 
 
-class OnnxRuntime(Exported):
+class OnnxRuntime(ExportedReference):
     def opened(self, path):
         import onnxruntime
 
@@ -134,7 +134,7 @@ class OnnxRuntime(Exported):
         return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
 
 
-class OpenVino(Exported):
+class OpenVino(ExportedReference):
     def opened(self, path):
         import openvino
 
@@ -144,7 +144,7 @@ class OpenVino(Exported):
         return lambda x: torch.from_numpy(compiled(x.numpy())[0])
 
 
-ALSO = {"compile": Compiled, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
+ALSO = {"compile": CompiledReference, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
 
 
 def timed(translate, pictures, device):
@@ -157,7 +157,7 @@ def timed(translate, pictures, device):
 
 def compare(case, folder, device, rounds, also):
     given = pictures(case)
-    them = {"double": Double(case, folder, device), "ours": Ours(case, folder, device)}
+    them = {"double": ReferenceTranslator(case, folder, device), "ours": OurTranslator(case, folder, device)}
     them |= {name: ALSO[name](case, folder, device) for name in also}
     results = {name: one(given) for name, one in them.items()}
     for one in them.values():
@@ -176,7 +176,7 @@ def compare(case, folder, device, rounds, also):
 
 
 def values(them, given, device):
-    """The largest difference of the networks' own outputs."""
+    """Return the largest difference of the networks' own outputs."""
     x = torch.from_numpy(np.stack(given)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         expected = them["double"].net.to(device)(x.to(device)).cpu()
@@ -188,21 +188,21 @@ def peak(case, who, device):
     return run_in_new_process(__file__, {"case": asdict(case), "who": who, "device": str(device)})
 
 
-def tell_peak(asked):
+def print_peak(asked):
     torch.set_num_threads(asked["threads"])
-    case, device = Case(**asked["case"]), torch.device(asked["device"])
+    case, device = InferenceCase(**asked["case"]), torch.device(asked["device"])
     with tempfile.TemporaryDirectory() as temporary:
         folder = written(case, Path(temporary) / "model")
-        one = {"ours": Ours, "double": Double}[asked["who"]](case, folder, device)
+        one = {"ours": OurTranslator, "double": ReferenceTranslator}[asked["who"]](case, folder, device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             one(pictures(case))
             print(torch.cuda.max_memory_allocated(device) / 2**20)
             return
         reset_peak_memory()
-        before = kept("VmRSS")
+        before = proc_status_bytes("VmRSS")
         one(pictures(case))
-        print((kept("VmHWM") - before) / 2**20)
+        print((proc_status_bytes("VmHWM") - before) / 2**20)
 
 
 def main():
@@ -212,9 +212,9 @@ def main():
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--also", nargs="*", default=[], choices=ALSO)
-    args = arguments(parser)
+    args = parse_arguments(parser)
     if args.peak is not None:
-        tell_peak(args.peak)
+        print_peak(args.peak)
         return
     device = args.device
     more = "".join(f" {name} |" for name in args.also)
@@ -224,16 +224,16 @@ def main():
     for generator, size, batch, precision in itertools.product(
         args.generators, args.sizes, args.batches, args.precisions
     ):
-        case = Case(generator, size, batch, precision)
+        case = InferenceCase(generator, size, batch, precision)
         with tempfile.TemporaryDirectory() as temporary:
             row = compare(case, written(case, Path(temporary) / "model"), device, args.rounds, args.also)
         row |= {"case": asdict(case), "memory": {who: peak(case, who, device) for who in ("double", "ours")}}
         rows.append(row)
-        print(told(case, row, args.also), flush=True)
-        write(args, rows)
+        print(table_row(case, row, args.also), flush=True)
+        write_rows(args, rows)
 
 
-def told(case, row, also):
+def table_row(case, row, also):
     cells = [
         str(case),
         f"{row['seconds']['double']:.4g}",

@@ -132,7 +132,7 @@ def variants(on_cpu, batch_size, workers):
 
 
 def children():
-    """Processes that this one has started."""
+    """Return the processes that this one has started."""
     tasks = Path("/proc/self/task").iterdir()
     return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
@@ -167,7 +167,7 @@ class Measured:
 
 
 def compare(label, split, rows, device, rounds, count):
-    """Prints the median rate of each variant, measured in turn, and at batch 4 the memory of each."""
+    """Print the median rate of each variant, measured in turn, and at batch 4 the memory of each."""
     measured = [Measured(variant, split, device) for variant in rows]
     for _ in range(rounds):
         for one in measured:
@@ -195,14 +195,14 @@ def peak(pid):
 
 
 def memory(variant, split, device):
-    """Of a loader in a process of its own: MiB above what the imports took, and of its largest worker."""
+    """Measure a loader in a process of its own: MiB above what the imports took, and of its largest worker."""
     asked = json.dumps({"variant": asdict(variant), "root": str(split.a[0].path.parents[1]), "device": str(device)})
     done = subprocess.run([sys.executable, __file__, "--memory", asked], capture_output=True, text=True, check=True)
     return [size for size in json.loads(done.stdout.splitlines()[-1]) if size]
 
 
 def tell_memory(asked):
-    """Prints what `memory` returns."""
+    """Print what `memory` returns."""
     start = peak("self")
     split = layouts.find_split(Path(asked["root"]), "unpaired")
     variant = Variant(**asked["variant"])
@@ -216,7 +216,7 @@ def tell_memory(asked):
 
 
 def share_of_a_step(root):
-    """Prints how much of a small CycleGAN's training on the CPU is waiting for batches."""
+    """Print how much of a small CycleGAN's training on the CPU is waiting for batches."""
     for crop in (128, 256):
         with tempfile.TemporaryDirectory() as run:
             translate.train(

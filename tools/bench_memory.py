@@ -58,7 +58,7 @@ def random_batch(cfg, precision):
 
 
 def estimated(method, flags):
-    """The estimate in bytes and the seconds it took."""
+    """Return the estimate in bytes and the seconds it took."""
     cls, cfg = settings(method, flags)
     precision = resolve_precision(cfg.precision, CPU)
     example = {name: x[:1] for name, x in random_batch(cfg, precision).items()}
@@ -73,22 +73,22 @@ def measured(method, flags, steps):
     cls, cfg = settings(method, flags)
     precision = resolve_precision(cfg.precision, CPU)
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = kept("VmRSS")
+    before = proc_status_bytes("VmRSS")
     engine = Engine(cls(cfg), Schedule(100, 1, 0), seed=0, device=CPU, precision=precision, batch_size=cfg.batch_size)
     for buffer in engine.method.buffers():
         buffer.add_(0)
     for _ in range(steps):
         start = time.process_time()
         engine.step(split_batch(random_batch(cfg, precision), cfg.accumulate))
-    return kept("VmHWM") - before, time.process_time() - start
+    return proc_status_bytes("VmHWM") - before, time.process_time() - start
 
 
-def kept(name):
-    """A number of /proc/self/status in bytes."""
+def proc_status_bytes(name):
+    """Return a value of /proc/self/status in bytes."""
     return int(re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 
-def in_new_process(method, flags, steps):
+def measure_in_new_process(method, flags, steps):
     command = [sys.executable, __file__, "--measure", json.dumps([method, flags, steps])]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
@@ -108,7 +108,7 @@ def main():
     for row in map(int, args.rows.split(",")) if args.rows else range(len(ROWS)):
         method, flags = ROWS[row]
         guess, guessing = estimated(method, flags)
-        found, step = in_new_process(method, flags, args.steps)
+        found, step = measure_in_new_process(method, flags, args.steps)
         name = " ".join([method, *(f"{key} {value}" for key, value in flags.items())])
         print(
             f"| {name} | {guess / 2**20:.0f} | {found / 2**20:.0f} | {guess / found:.2f} | {guessing:.1f} | {step:.1f} |",

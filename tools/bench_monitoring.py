@@ -1,4 +1,4 @@
-"""What watching a training costs: log points, sample grids, sentinels and the judge's look, beside the steps they watch.
+"""Cost of monitoring a training: log points, sample grids, sentinels and the monitor of discriminator outputs.
 
     uv run python tools/bench_monitoring.py [--method cyclegan] [--size 256] [--width 16] [--rounds 5] [--device cpu]
 
@@ -43,7 +43,7 @@ def main() -> None:
     batch = {domain: picture(1, shape, engine) for domain in "ab"}
     with tempfile.TemporaryDirectory() as folder:
         found: dict[str, list[float]] = {}
-        parts = dict(looks(engine, sample, Log(Path(folder), 0, lambda line: None)))
+        parts = dict(monitoring_parts(engine, sample, Log(Path(folder), 0, lambda line: None)))
         for _ in range(options.rounds + 1):  # the first one warms up
             for name, part in {"step": lambda: engine.step([batch]), **parts}.items():
                 found.setdefault(name, []).append(seconds(part, device))
@@ -77,8 +77,10 @@ def picture(count: int, shape: tuple[int, ...], engine: Engine) -> torch.Tensor:
     return ((coarse + grain).clamp(0, 1) * 2 - 1).to(engine.device, engine.precision.weights)
 
 
-def looks(engine: Engine, sample: dict[str, torch.Tensor], log: Log) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is done beside the steps."""
+def monitoring_parts(
+    engine: Engine, sample: dict[str, torch.Tensor], log: Log
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield the parts of monitoring that are done beside the steps."""
     means, sentinels, judge = ScalarMeans(), HealthMonitor(sample), DiscriminatorOutputMonitor(sample)
 
     def point() -> None:

@@ -44,7 +44,7 @@ def drawing():
 
 
 def text():
-    """A page of letters, the same lines again and again."""
+    """Draw a page of letters that repeats the same lines."""
     sheet = Image.new("RGB", (1024, 1024), "white")
     lines = (f"{number % 17} the quick brown fox jumps over the lazy dog " * 4 for number in range(70))
     ImageDraw.Draw(sheet).multiline_text((4, 4), "\n".join(lines), "black", font_size=11)

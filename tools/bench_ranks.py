@@ -1,4 +1,4 @@
-"""What a second process gives on a machine of two cores: two processes of one thread each, against one of two threads.
+"""Speed-up of a second process on a machine of two cores: two processes of one thread each, against one of two threads.
 
 Both take the same images a step. The runs are interleaved, each in fresh processes; a row is a method and a crop, with
 medians over the rounds of the seconds that a step took after the first two.

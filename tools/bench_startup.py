@@ -1,4 +1,4 @@
-"""How long commands take from start to end, each in a process of its own, beside what `import torch` alone takes.
+"""Time of commands from start to end, each in a process of its own, beside that of `import torch` alone.
 
     uv run python tools/bench_startup.py [--rounds 7] [--no-bytecode] [--json FILE]
 
@@ -28,7 +28,7 @@ FLOOR = "import torch"
 
 
 def commands(folder):
-    """What is measured, by name: the words of each command."""
+    """Return the commands to measure: name → words."""
     image, run, model = folder / "image.jpg", folder / "run", CHECKOUT / "checkpoints" / "summer-to-winter"
     Image.linear_gradient("L").convert("RGB").resize((128, 128)).save(image)
     run.mkdir()
@@ -45,14 +45,14 @@ def commands(folder):
 
 
 def environment(folder, bytecode):
-    """That of the processes; two threads would make processor time depend on how they wait for each other."""
+    """Return the environment of the processes; two threads would make processor time depend on how they wait for each other."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     code = {"PYTHONPYCACHEPREFIX": str(folder / "bytecode")} if bytecode else {"PYTHONDONTWRITEBYTECODE": "1"}
     return {**kept, **code, "OMP_NUM_THREADS": "1"}
 
 
 def seconds(words, env):
-    """Of the clock and of the processor."""
+    """Seconds of the clock and of the processor."""
     before, started = os.times(), time.perf_counter()
     subprocess.run(words, env=env, cwd=CHECKOUT, check=True, capture_output=True)
     elapsed, after = time.perf_counter() - started, os.times()

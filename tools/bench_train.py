@@ -3,7 +3,7 @@
     uv run python tools/bench_train.py [--methods cyclegan pix2pix] [--crops 128 256] [--batches 1] [--precisions fp32]
         [--compile off on] [--graphs auto] [--rounds 7] [--inputs 3] [--device auto] [--threads 1] [--json FILE]
 
-Ours is the real engine with a method's default recipe. The other is the double of `tests/parity`, written from the published
+"ours" is the engine with a method's default recipe; "double" is that of `tests/parity`, written from the published
 rules of the reference implementation: eager, float32, channels first; on CUDA as the reference runs it, with cuDNN trying its
 algorithms. Both start with the same weights and see the same images, which lie on the device already.
 
@@ -31,7 +31,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench_common import arguments, kept, reset_peak_memory, run_in_new_process, write
+from bench_common import parse_arguments, proc_status_bytes, reset_peak_memory, run_in_new_process, write_rows
 
 from tests.parity import double
 from translate import config, keyed_random
@@ -46,7 +46,7 @@ STEPS_IN_A_ROW = {"cpu": 1, "cuda": 10}
 
 
 @dataclass(frozen=True)
-class Case:
+class TrainingCase:
     """One row."""
 
     method: str
@@ -83,7 +83,7 @@ def batch_of(case, n, device, dtype):
     return made
 
 
-class Ours:
+class OurTraining:
     """The engine."""
 
     def __init__(self, case, device, **more):
@@ -110,7 +110,7 @@ class Ours:
         return self.engine.step([batch])
 
 
-class Double:
+class ReferenceTraining:
     """The reference's algorithm, with the weights that ours starts with."""
 
     def __init__(self, case, device, dtype=torch.float32, **more):
@@ -152,7 +152,7 @@ class Double:
 
 
 def swaps():
-    """What the reference's pool draws for one image after another."""
+    """Return what the reference's pool draws for one image after another."""
     import random
 
     draw = random.Random(0)
@@ -164,7 +164,7 @@ def swaps():
 
 
 def first_step(trainer, batch):
-    """The losses of a step, and the gradients that its optimizers are given, in float64."""
+    """Return the losses of a step, and the gradients that its optimizers are given, in float64."""
     gradients = {}
     names = {p: f"{name}.{key}" for name, net in trainer.networks().items() for key, p in net.named_parameters()}
 
@@ -180,7 +180,7 @@ def first_step(trainer, batch):
 
 
 def difference(got, expected):
-    """Of gradients: ‖got − expected‖ / ‖expected‖ over all weights of each update."""
+    """Relative error of gradients: ‖got − expected‖ / ‖expected‖ over all weights of each update."""
     found = {}
     for update in "gd":
         keys = [key for key in expected if key.startswith(update)]
@@ -197,16 +197,18 @@ def agreement(case, device, inputs):
     for n in range(inputs):
         more["seed"] = n
         batch = batch_of(case, n, device, torch.float32)
-        expected = first_step(Double(case, device, torch.float64, **more), {x: y.double() for x, y in batch.items()})[1]
-        theirs, their_gradients = first_step(Double(case, device, **more), batch)
-        got, gradients = first_step(Ours(case, device, **more), batch)
+        expected = first_step(
+            ReferenceTraining(case, device, torch.float64, **more), {x: y.double() for x, y in batch.items()}
+        )[1]
+        theirs, their_gradients = first_step(ReferenceTraining(case, device, **more), batch)
+        got, gradients = first_step(OurTraining(case, device, **more), batch)
         losses.append(max(abs(got[name] - loss) / max(abs(loss), 1e-12) for name, loss in theirs.items()))
         ours.append(difference(gradients, expected))
         plain.append(difference(their_gradients, expected))
-    told = {"losses": max(losses)}
+    differences = {"losses": max(losses)}
     for name, found in (("ours", ours), ("double", plain)):
-        told[f"gradients of {name}"] = {x: (sum(one[x] ** 2 for one in found) / inputs) ** 0.5 for x in found[0]}
-    return told
+        differences[f"gradients of {name}"] = {x: (sum(one[x] ** 2 for one in found) / inputs) ** 0.5 for x in found[0]}
+    return differences
 
 
 # Time.
@@ -232,7 +234,7 @@ def wait(device):
 def compare(case, device, rounds):
     """Seconds a step of both."""
     batches = itertools.cycle([batch_of(case, n, device, torch.float32) for n in range(4)])
-    both = {"ours": Ours(case, device), "double": Double(case, device)}
+    both = {"ours": OurTraining(case, device), "double": ReferenceTraining(case, device)}
     seconds = {name: [] for name in both}
     for _ in range(5 if device.type == "cuda" else 1):  # warms up: cuDNN's choice, compilation, the recording of graphs
         for trainer in both.values():
@@ -271,20 +273,20 @@ def peak(case, who, device):
 
 
 def take_steps(case, who, device):
-    trainer = {"ours": Ours, "double": Double}[who](case, device)
+    trainer = {"ours": OurTraining, "double": ReferenceTraining}[who](case, device)
     trainer.fill_pools()
     for n in range(2):
         trainer.step(batch_of(case, n, device, torch.float32))
 
 
-def tell_peak(asked):
+def print_peak(asked):
     import torch._dynamo  # optimizers load it when the first one is built
 
     torch.set_num_threads(asked["threads"])
     reset_peak_memory()
-    before = kept("VmRSS")
-    take_steps(Case(**asked["case"]), asked["who"], torch.device("cpu"))
-    print((kept("VmHWM") - before) / 2**20)
+    before = proc_status_bytes("VmRSS")
+    take_steps(TrainingCase(**asked["case"]), asked["who"], torch.device("cpu"))
+    print((proc_status_bytes("VmHWM") - before) / 2**20)
 
 
 # The table.
@@ -301,9 +303,9 @@ def main():
     parser.add_argument("--channels-last", nargs="+", default=["auto"], choices=("auto", "off", "on"))
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--inputs", type=int, default=3, help="for the comparison of losses and gradients; 0: none")
-    args = arguments(parser)
+    args = parse_arguments(parser)
     if args.peak is not None:
-        tell_peak(args.peak)
+        print_peak(args.peak)
         return
     device = args.device
     print("| step | double, s | ours, s | quartiles | ratio | MiB, double | ours | losses | gradients, double | ours |")
@@ -313,18 +315,18 @@ def main():
         for precision, compiled, graphs, last in itertools.product(
             args.precisions, args.compile, args.graphs, args.channels_last
         ):
-            case = Case(method, crop, batch, precision, compiled == "on", graphs, last, args.width)
+            case = TrainingCase(method, crop, batch, precision, compiled == "on", graphs, last, args.width)
             row = {"case": asdict(case), **compare(case, device, args.rounds)}
             row |= {"memory": {who: peak(case, who, device) for who in ("double", "ours")}}
             if args.inputs and (key := (method, crop, batch)) not in agreed:
                 agreed[key] = agreement(case, device, args.inputs)
                 row |= {"agreement": agreed[key]}
             rows.append(row)
-            print(told(case, row), flush=True)
-            write(args, rows)
+            print(table_row(case, row), flush=True)
+            write_rows(args, rows)
 
 
-def told(case, row):
+def table_row(case, row):
     low, high = row["quartiles"]
     cells = [
         str(case),

@@ -30,7 +30,7 @@ EARTH = ["--load-size", "128", "--crop-size", "64"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExampleRecipe:
     """One method on one set."""
 
     method: str
@@ -45,27 +45,27 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("dualgan", "earth_season", 128, [
+    ExampleRecipe("dualgan", "earth_season", 128, [
         *EARTH, "--images", "2400", "--batch-size", "4", "--g-width", "24", "--d-width", "24", "--adversarial", "lsgan",
         "--lr", "2e-4", "--lambda-a", "10", "--lambda-b", "10", "--discriminator", "dualgan_patch",
     ]),
-    Recipe("discogan", "sneaker2boot", 32, [
+    ExampleRecipe("discogan", "sneaker2boot", 32, [
         *GREY, "--images", "40000", "--batch-size", "32", "--g-width", "24", "--d-width", "24", "--gan-curriculum", "300",
         "--lr", "5e-4",
     ]),
-    Recipe("cut", "earth_season", 128, [
+    ExampleRecipe("cut", "earth_season", 128, [
         *EARTH, "--images", "2500", "--decay-images", "1200", "--batch-size", "1", "--generator", "antialias_4blocks",
         "--g-width", "16", "--d-width", "24", "--lr", "5e-4", "--whole-in-decay", "off",
     ]),
-    Recipe("fastcut", "earth_season", 128, [
+    ExampleRecipe("fastcut", "earth_season", 128, [
         *EARTH, "--images", "1800", "--decay-images", "900", "--batch-size", "1", "--generator", "antialias_4blocks",
         "--g-width", "16", "--d-width", "24", "--lr", "5e-4", "--whole-in-decay", "off",
     ]),
-    Recipe("stargan", "shoes_domains", 32, [
+    ExampleRecipe("stargan", "shoes_domains", 32, [
         *GREY, "--images", "24000", "--decay-images", "12000", "--batch-size", "16", "--g-width", "24", "--d-width", "24",
         "--n-critic", "2", "--lr", "5e-4",
     ]),
-    Recipe("dcgan", "sneakers_and_boots", 32, [
+    ExampleRecipe("dcgan", "sneakers_and_boots", 32, [
         *GREY, "--images", "24000", "--batch-size", "32", "--g-width", "32", "--d-width", "32", "--lr", "5e-4",
         "--real-label", "0.9",
     ]),
@@ -73,7 +73,7 @@ RECIPES = (
 
 
 def prepare(root: Path, out: Path) -> Path:
-    """A data folder with the sets as they are, and two that are put together of them."""
+    """Make a data folder with the sets as they are, and two that are composed of them."""
     data = out / "data"
     shoes = root / "sneaker2boot"
     copies = {
@@ -92,7 +92,7 @@ def prepare(root: Path, out: Path) -> Path:
     return data
 
 
-def train(recipe: Recipe, root: Path, out: Path) -> None:
+def train(recipe: ExampleRecipe, root: Path, out: Path) -> None:
     """In a process of its own; its output goes to a file beside the run."""
     run = out / recipe.method
     env = {**os.environ, "GOMP_SPINCOUNT": "10000", "OMP_NUM_THREADS": "1"}
@@ -101,7 +101,7 @@ def train(recipe: Recipe, root: Path, out: Path) -> None:
         subprocess.run(command, env=env, stdout=log, stderr=log, check=True)
 
 
-def picture(recipe: Recipe, root: Path, out: Path, target: Path) -> None:
+def picture(recipe: ExampleRecipe, root: Path, out: Path, target: Path) -> None:
     """Held-out inputs and what the model makes of them; of dcgan a sheet of samples."""
     run, place = out / recipe.method, target / f"method-{recipe.method}.png"
     if recipe.method == "dcgan":

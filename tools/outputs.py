@@ -25,7 +25,7 @@ Values = dict[str, Any]
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What is in nested dicts and lists, by its path."""
+    """Return the values of nested dicts and lists by path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, f"{name}.{key}" if name else str(key))
@@ -41,7 +41,7 @@ def without(values: Values, *patterns: str) -> Values:
 
 
 def weights(place: Path) -> Values:
-    """Of model folders, and of the reference's files."""
+    """Return the weights of model folders and of the reference's files."""
     found: Values = {}
     for path in sorted(place.rglob("*.safetensors")):
         found |= {f"{path.relative_to(place)}: {key}": tensor for key, tensor in load_file(path).items()}
@@ -51,7 +51,7 @@ def weights(place: Path) -> Values:
 
 
 def state(place: Path) -> Values:
-    """Of the checkpoints: after a line with their hash comes what torch saved."""
+    """Return the tensors of checkpoints, in which a line with the hash precedes what torch saved."""
     found: Values = {}
     for path in sorted(place.glob("state-*.ckpt")):
         data = path.read_bytes()
@@ -60,14 +60,14 @@ def state(place: Path) -> Values:
 
 
 def losses(place: Path) -> Values:
-    """The scalars of stats.jsonl."""
+    """Return the scalars of stats.jsonl."""
     path = place / "stats.jsonl"
     points = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return without(dict(leaves({str(point["images"]): point for point in points})), r"\.(time|memory)/", r"\.advice")
 
 
 def events(place: Path) -> Values:
-    """The scalars of TensorBoard, and the names of all else there."""
+    """Return the scalars of TensorBoard, and the names of all else there."""
     found: Values = {}
     for path in sorted(place.glob("events.out.tfevents.*")):
         for event in map(Event.FromString, RawEventFileLoader(str(path)).Load()):
@@ -76,7 +76,7 @@ def events(place: Path) -> Values:
 
 
 def settings(place: Path) -> Values:
-    """What config.toml and config.json say."""
+    """Return the contents of config.toml and config.json."""
     found: Values = {}
     for path in sorted([*place.glob("config.toml"), *place.rglob("config.json")]):
         text = path.read_text()
@@ -85,7 +85,7 @@ def settings(place: Path) -> Values:
 
 
 def metrics(place: Path) -> Values:
-    """What evaluations and validations say."""
+    """Return the results of evaluations and validations."""
     paths = [place] if place.suffix == ".json" else sorted(place.rglob("metrics.json"))
     found = {str(path.relative_to(place.parent)): json.loads(path.read_text()) for path in paths}
     return without(dict(leaves(found)), r"\.code$", r"subject\.model$")
@@ -105,7 +105,7 @@ def manifests(place: Path) -> Values:
 
 
 def pictures(place: Path) -> Values:
-    """Decoded pixels, sizes, modes, times of frames and metadata of every image file."""
+    """Return decoded pixels, sizes, modes, times of frames and metadata of every image file."""
     found: Values = {}
     for path in sorted(p for p in place.rglob("*.*") if p.is_file()) if place.is_dir() else ():
         name = str(path.relative_to(place))
@@ -140,11 +140,11 @@ def plain(value: Any) -> Any:
 
 ASPECTS = {"weights": weights, "state": state, "losses": losses, "TensorBoard": events, "settings": settings,
            "metrics": metrics, "pictures": pictures, "files": manifests}  # fmt: skip
-"""What there is to compare of a folder or file: name → how it is read."""
+"""Parts of a folder or file that are compared: name → function that reads them."""
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values have the same type, shape and bits."""
+    """Return whether two values have the same type, shape and bits."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         raw = [x.contiguous().flatten().view(torch.uint8) for x in (one, other)]
         return (one.dtype, one.shape) == (other.dtype, other.shape) and torch.equal(*raw)
@@ -154,7 +154,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def apart(one: Any, other: Any) -> str:
-    """How two values differ, in a few words."""
+    """Return the difference of two values in a few words."""
     if isinstance(one, (torch.Tensor, np.ndarray)) and getattr(one, "shape", None) == getattr(other, "shape", None):
         distance = np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max()
         return f"by at most {distance:.3g}" if one.dtype == other.dtype else f"{one.dtype}, now {other.dtype}"

@@ -4,7 +4,7 @@
     uv run --extra metrics python tools/results.py --jobs 2 --out runs
 
 Each line of RECIPES is trained with three seeds, one thread each, `--jobs` at a time, and evaluated on the test images at the
-size that training saw. What is there already is not done again.
+size that training saw. Runs that exist already are not repeated.
 """
 
 import argparse
@@ -42,8 +42,8 @@ GREY = ["--load-size", "32", "--crop-size", "32", "--input-channels", "1", "--ou
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One method on one set."""
+class ResultRecipe:
+    """Settings of one method on one data set."""
 
     method: str
     data: str
@@ -70,18 +70,18 @@ class Recipe:
 
 
 RECIPES = (
-    Recipe("pix2pix", "earth_map", 16000, 8000, [*PIX2PIX, *SIZE_64]),
-    Recipe("pix2pix", "emoji", 16000, 8000, [*PIX2PIX, *SIZE_64]),
-    Recipe("cyclegan", "earth_map", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
-    Recipe("cyclegan", "earth_season", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
-    Recipe("cyclegan", "emoji", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
-    Recipe("cyclegan", "sneaker2boot", 10000, 7000, [*CYCLEGAN, *GREY]),
+    ResultRecipe("pix2pix", "earth_map", 16000, 8000, [*PIX2PIX, *SIZE_64]),
+    ResultRecipe("pix2pix", "emoji", 16000, 8000, [*PIX2PIX, *SIZE_64]),
+    ResultRecipe("cyclegan", "earth_map", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
+    ResultRecipe("cyclegan", "earth_season", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
+    ResultRecipe("cyclegan", "emoji", 4000, 2800, [*CYCLEGAN, *SIZE_64]),
+    ResultRecipe("cyclegan", "sneaker2boot", 10000, 7000, [*CYCLEGAN, *GREY]),
 )
-FIGURES = ("l1", "psnr", "ssim", "kid", "swd", "edge_correlation", "cycle_psnr")
+METRIC_KEYS = ("l1", "psnr", "ssim", "kid", "swd", "edge_correlation", "cycle_psnr")
 
 
-def do(recipe: Recipe, seed: int, root: Path, out: Path) -> None:
-    """One training and its evaluation, in processes of their own."""
+def do(recipe: ResultRecipe, seed: int, root: Path, out: Path) -> None:
+    """Run one training and its evaluation, in processes of their own."""
     run = out / f"{recipe.name}-{seed}"
     record = run / "metrics.json"
     if record.exists():
@@ -90,9 +90,9 @@ def do(recipe: Recipe, seed: int, root: Path, out: Path) -> None:
     began = time.monotonic()
     _translate(recipe.command(root, run, seed), env, run)
     trained = time.monotonic() - began
-    wanted = [name for name in FIGURES if not (recipe.method == "pix2pix" and name in FIGURES[4:])]
+    wanted = [name for name in METRIC_KEYS if not (recipe.method == "pix2pix" and name in METRIC_KEYS[4:])]
     if recipe.data == "sneaker2boot":  # no pairs
-        wanted = [name for name in wanted if name not in FIGURES[:3]]
+        wanted = [name for name in wanted if name not in METRIC_KEYS[:3]]
     figures = ["--metrics", ",".join(wanted), "--device", "cpu"]
     _translate(["evaluate", str(run), str(root / recipe.data), *figures], env, run)
     (run / "seconds.json").write_text(json.dumps({"training": trained}))
@@ -100,21 +100,21 @@ def do(recipe: Recipe, seed: int, root: Path, out: Path) -> None:
 
 
 def _translate(words: list[str], env: dict[str, str], run: Path) -> None:
-    """A command of the program; its output goes to a file beside the run."""
+    """Run a command of the program; its output goes to a file beside the run."""
     with open(run.with_name(f"{run.name}.log"), "ab") as log:
         subprocess.run([sys.executable, "-m", "translate", *words], env=env, stdout=log, stderr=log, check=True)
 
 
 def table(out: Path) -> str:
-    """A row for each run, and below those of a recipe their mean and standard deviation."""
-    head = ["run", "images", "minutes", *FIGURES]
+    """Return a table with a row for each run, and below those of a recipe their mean and standard deviation."""
+    head = ["run", "images", "minutes", *METRIC_KEYS]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for recipe in RECIPES:
         found = [_figures(out / f"{recipe.name}-{seed}") for seed in SEEDS]
         for seed, (minutes, figures) in zip(SEEDS, found, strict=True):
-            cells = [_cell(figures.get(name)) for name in FIGURES]
+            cells = [_cell(figures.get(name)) for name in METRIC_KEYS]
             lines.append(f"| {recipe.name}, seed {seed} | {recipe.images} | {minutes:.1f} | {' | '.join(cells)} |")
-        means = [_spread([figures.get(name) for _, figures in found]) for name in FIGURES]
+        means = [_spread([figures.get(name) for _, figures in found]) for name in METRIC_KEYS]
         lines.append(f"| **{recipe.name}** | | | {' | '.join(means)} |")
     return "\n".join(lines)
 
@@ -134,7 +134,7 @@ def _spread(figures: list[dict[str, float] | None]) -> str:
 
 
 def copying(root: Path) -> str:
-    """What a model that does nothing would score, for sets whose truth is known."""
+    """Return the scores of a model that copies its input, for sets whose truth is known."""
     lines = ["| set | l1 | psnr | ssim |", "|---|---|---|---|"]
     for data in dict.fromkeys(recipe.data for recipe in RECIPES if recipe.data != "sneaker2boot"):
         split = layouts.find_split(root / data, "paired", "test")
@@ -148,12 +148,12 @@ def copying(root: Path) -> str:
 
 
 def pictures(root: Path, out: Path, target: Path) -> None:
-    """A sheet for each recipe: input, what each seed's model makes of it, and the truth if it is known."""
+    """Write a grid for each recipe: input, each seed's translation, and the truth if it is known."""
     for recipe in RECIPES:
         grey = recipe.data == "sneaker2boot"
         split = layouts.find_split(root / recipe.data, "unpaired" if grey else "paired", "test").subsample(SHOWN)
-        way = image_sets.ReadOptions(32, 1) if grey else image_sets.ReadOptions(128)
-        a, b = (image_sets.read_image_set(side, root / recipe.data, way) for side in (split.a, split.b))
+        options = image_sets.ReadOptions(32, 1) if grey else image_sets.ReadOptions(128)
+        a, b = (image_sets.read_image_set(side, root / recipe.data, options) for side in (split.a, split.b))
         x = torch.cat([a.normalized(i) for i in range(len(a))])
         columns = {"input": x}
         for seed in SEEDS:

@@ -95,13 +95,13 @@ print(json.dumps({name: {"layout": m.layout, "flags": {k: f.default for k, f in 
 
 
 def photo(seed: int, width: int = 40, height: int = 40) -> np.ndarray:
-    """A smooth RGB image (H, W, 3), the same for the same seed."""
+    """Return a smooth RGB image (H, W, 3), the same for the same seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def make_data(folder: Path, quick: bool) -> None:
-    """A data set of each layout, `odd/` with files of all kinds (`quick`: ten), and `large/`."""
+    """Write a data set of each layout, `odd/` with files of all kinds (`quick`: ten), and `large/`."""
     kinds = {"paired": [""], "unpaired": ["A", "B"], "domains": ["/black", "/blond"], "images": [""]}
     places = [
         folder / name / f"{split}{kind}" / f"{n}.png"
@@ -218,7 +218,7 @@ def training(known: dict[str, Any], data: Path, method: str, name: str = "", pro
 
 
 def make_jobs(known: dict[str, Any], data: Path, quick: bool) -> list[Job]:
-    """What both sides run, in this order."""
+    """List what both sides run, in this order."""
     jobs = [training(known, data, method) for method in known]
     for name, (method, flags) in VARIANTS.items():
         if method in known and (not quick or name in QUICK_VARIANTS):
@@ -311,7 +311,7 @@ class Side:
 
 
 def report(jobs: list[Job], base: Side, head: Side) -> int:
-    """Prints a line for each comparison; how many are not equal."""
+    """Print a line for each comparison; how many are not equal."""
     count = unequal = 0
     for number, job in enumerate(jobs):
         codes = [side.codes.get(job.name, "none: the process ended before") for side in (base, head)]

@@ -30,7 +30,7 @@ def photo(seed=0, size=24):
 
 
 def start(root, tier, batches=4, within=1.0, **options):
-    """A loader that has given some batches, and what it said."""
+    """Return a loader that has yielded some batches, and its messages."""
     said = []
     loader = Loader(
         layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3)),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
-from translate import config, runtime
+from translate import config
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods import METHODS
@@ -167,8 +167,7 @@ def test_cudnn_tries_its_algorithms_in_steps_on_images_of_one_size(
     work = engine._work
     monkeypatch.setattr(engine, "_work", lambda *given: seen.append(torch.backends.cudnn.benchmark) or work(*given))
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
-    trying = cudnn_benchmark
-    monkeypatch.setattr(runtime, "trying_algorithms", lambda given: trying(device))
+    monkeypatch.setattr("translate.training.engine.cudnn_benchmark", lambda own_device: cudnn_benchmark(device))
     engine.step(tiny.engine_batch("pix2pix", engine))
     assert seen == [tries]
     assert torch.backends.cudnn.benchmark is False

@@ -73,7 +73,7 @@ def riff_chunks(data):
 
 
 def insert_png(data, *chunks):
-    """A PNG with chunks behind its header."""
+    """Insert chunks after the header of a PNG."""
     added = b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
@@ -84,3 +84,10 @@ def as_file(image, format, **options):
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def build_png(*chunks):
+    out = b"\x89PNG\r\n\x1a\n"
+    for name, data in chunks:
+        out += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return out

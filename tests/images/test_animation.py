@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from translate import images
-from translate.images import (  # fmt: skip
+from translate.images import (
     ANIMATED,
     Frame,
     ImageError,
@@ -19,6 +19,7 @@ from translate.images import (  # fmt: skip
     Reading,
     animation_notices,
     encode_animation,
+    from_pil_image,
     is_animated,
     open_animation,
 )
@@ -169,7 +170,7 @@ def test_a_picture_that_stands_in_for_an_animated_png_is_no_frame(tmp_path):
     assert animation.frame_count == 2
     assert [frame.duration for frame in found] == [20, 30]
     assert np.array_equal(found[0].picture.pixels, np.asarray(stills[1]))
-    assert animation.notices == ["the picture that stands in for the animation is left out"]
+    assert animation.notices == ["its still image, which is not part of the animation, is left out"]
 
 
 def test_orientation_and_profile_hold_for_all_frames(tmp_path):
@@ -202,7 +203,7 @@ def test_pages_of_tiff_and_single_pictures_are_no_animations(tmp_path):
 
 
 def tiny_gif(count, width=1, height=1):
-    """A GIF of so many frames of one pixel each, in 18 bytes a frame, on a screen of this size."""
+    """Return a GIF of this number of frames of one pixel each, in 18 bytes a frame, on a screen of this size."""
     frame = b"\x21\xf9\x04\x04\x01\0\0\0" + b"\x2c" + bytes(4) + struct.pack("<HH", 1, 1) + b"\0\x02\x02\x44\x01\0"
     return b"GIF89a" + struct.pack("<HH", width, height) + b"\x80\0\0" + b"\0\0\0\xff\xff\xff" + frame * count + b";"
 
@@ -228,8 +229,9 @@ def test_a_bomb_of_frames_takes_no_memory_and_one_of_pixels_is_refused(tmp_path)
 
 def test_frames_are_decoded_when_they_are_asked_for(tmp_path, monkeypatch):
     decoded = []
-    plain = images.frames.decode
-    monkeypatch.setattr(images.frames, "decode", lambda *args: decoded.append(1) or plain(*args))
+    monkeypatch.setattr(
+        "translate.images.animation.from_pil_image", lambda *args: decoded.append(1) or from_pil_image(*args)
+    )
     for fmt in ANIMATED:
         path = saved(tmp_path, encode_animation(frames(), fmt), f"x.{fmt}")
         decoded.clear()

@@ -259,5 +259,5 @@ def test_the_estimate_is_near_what_a_process_takes(row):
     spec = importlib.util.spec_from_file_location("bench", Path(__file__).parents[2] / "tools/bench_memory.py")
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
-    found, _ = bench.in_new_process(*bench.ROWS[row], 2)
+    found, _ = bench.measure_in_new_process(*bench.ROWS[row], 2)
     assert bench.estimated(*bench.ROWS[row])[0] == pytest.approx(found, rel=0.2)

@@ -16,13 +16,14 @@ from pathlib import Path
 from translate import atomic, images
 from translate.callbacks import ProgressCallback
 from translate.conversion import tiling
+from translate.conversion.committer import Committer
 from translate.conversion.inputs import Listing, Shard, list_inputs, resolve_shard
 from translate.conversion.item import ItemConverter, failure_reason
 from translate.conversion.manifest import Manifest, list_manifests, merge_manifests
 from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
-from translate.conversion.pipeline import Committer, Pipeline
+from translate.conversion.pipeline import Pipeline
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
 from translate.text import file_size

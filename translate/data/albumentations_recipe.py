@@ -140,7 +140,7 @@ def _read(path: Path) -> Any:
     """Read a YAML file; nothing but numbers, strings, lists and mappings is built."""
     import yaml  # type: ignore[import-untyped]  # comes with albumentations
 
-    class Loader(yaml.SafeLoader):
+    class RecipeYamlLoader(yaml.SafeLoader):
         """Safe loader without aliases: a few lines of them can stand for more values than memory holds."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
@@ -154,7 +154,7 @@ def _read(path: Path) -> Any:
             raise UsageError(f"{path}: not a regular file; {remedy}")
         if path.stat().st_size > MAX_RECIPE_BYTES:
             raise UsageError(f"{path}: more than {MAX_RECIPE_BYTES} bytes; {remedy}")
-        return yaml.load(path.read_text(encoding="utf-8"), Loader)  # a subclass of the safe one
+        return yaml.load(path.read_text(encoding="utf-8"), RecipeYamlLoader)  # a subclass of the safe one
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; {remedy}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as e:

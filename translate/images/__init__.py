@@ -1,4 +1,4 @@
-"""The one place that opens and writes image files, and knows how their values map to [-1, 1]."""
+"""Reading and writing of image files, and the mapping of their values to [-1, 1]; no other package opens image files."""
 
 from translate.images.animation import (
     Animation,
@@ -19,7 +19,8 @@ from translate.images.formats import (
     list_files,
     list_images,
 )
-from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, apply_orientation, to_srgb
+from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb
+from translate.images.orientation import apply_orientation
 from translate.images.picture import (
     WHITE,
     Colour,

@@ -1,4 +1,4 @@
-"""Animations (GIF, WebP, PNG, AVIF), one frame at a time: memory holds one frame and what is compressed already.
+"""Animations (GIF, WebP, PNG, AVIF), one frame at a time: memory holds one frame and the encoded ones.
 
 Sources: GIF89a; WebP Container Specification; PNG Specification, third edition, section 11.3.6.
 """
@@ -12,59 +12,61 @@ from PIL import Image
 
 from translate.images.animation_encoders import Frame, FrameSequence
 from translate.images.formats import MAX_PIXELS, ImageError
-from translate.images.metadata.photo_metadata import Metadata, apply_orientation, to_srgb
+from translate.images.metadata.photo_metadata import Metadata, to_srgb
+from translate.images.orientation import apply_orientation
 from translate.images.picture import from_pil_image
 from translate.images.reading import PILLOW_FORMATS, Reading, check_size
 from translate.images.writing import ANIMATED, WRITERS, encode, supported_by
 from translate.text import one_line
 
 MAX_FRAMES = 16
-"""How many frames of the largest allowed size, or as many more as they are smaller, an animation may have."""
+"""Largest number of frames of the largest allowed size; smaller frames may be as many more as they are smaller."""
 
 
 @dataclass
 class Animation:
-    """An opened animation; iterating gives its frames, once."""
+    """Opened animation; iterating yields its frames, once."""
 
     frame_count: int
     play_count: int
-    """How often it is played; 0: for ever."""
+    """Number of times it is played; 0: for ever."""
     metadata: Metadata
     frames: Iterator[Frame]
     notices: list[str] = field(default_factory=list)
-    """What could not be kept, one short line each."""
+    """Parts that could not be kept, one short line each."""
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames
 
 
 def is_animated(path: Path) -> bool:
-    """Whether a file is read as an animation. Pages of TIFF files are no frames. False for what cannot be opened."""
+    """Return whether a file is read as an animation: False for pages of a TIFF, and for files that cannot be opened."""
     if not path.is_file():  # opening a pipe would wait for ever
         return False
     try:
         with Image.open(path, formats=PILLOW_FORMATS) as image:
             return image.format in {WRITERS[fmt].format for fmt in ANIMATED} and getattr(image, "is_animated", False)
-    except Exception:  # reading it will say why
+    except Exception:  # reading the file will say why
         return False
 
 
 @contextmanager
 def open_animation(path: Path, how: Reading | None = None) -> Iterator[Animation]:
-    """Opens an animation, whose frames come in 8 bits and, if it has a colour profile, in sRGB.
+    """Open an animation; its frames are of 8 bits and, if it has a colour profile, in sRGB.
 
-    ImageError if a frame has more pixels than `how.max_pixels`, all together more than 16 times that, or one is damaged.
+    ImageError if a frame has more pixels than `how.max_pixels`, if all together have more than 16 times as many, or if one
+    is damaged.
     """
     how = how or Reading()
     with ExitStack() as stack:
-        with _told():
+        with _decoding_errors():
             if how.max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
                 Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, how.max_pixels)
-            animation = _opened(stack.enter_context(Image.open(path, formats=PILLOW_FORMATS)), how)
+            animation = _animation(stack.enter_context(Image.open(path, formats=PILLOW_FORMATS)), how)
         yield animation
 
 
-def _opened(image: Image.Image, how: Reading) -> Animation:
+def _animation(image: Image.Image, how: Reading) -> Animation:
     check_size(image.height, image.width, how.max_pixels)
     original = metadata = Metadata.from_image(image)
     frame_count = getattr(image, "n_frames", 1)
@@ -78,15 +80,15 @@ def _opened(image: Image.Image, how: Reading) -> Animation:
         _, metadata = to_srgb(image, metadata)  # as for all frames
     notices = list(metadata.notices)
     if first:
-        notices.append("the picture that stands in for the animation is left out")
+        notices.append("its still image, which is not part of the animation, is left out")
     if image.format == "AVIF" and frame_count > 1:
-        notices.append("how often it is played is not known: for ever")
+        notices.append("the file's number of plays is not known; it plays for ever")
     frames = _frames(image, range(first, frame_count), original, how)
-    return Animation(frame_count - first, _plays(image), metadata, frames, notices)
+    return Animation(frame_count - first, _play_count(image), metadata, frames, notices)
 
 
-def _plays(image: Image.Image) -> int:
-    """How often: GIF counts the repetitions, and none is once; PNG and WebP count the times; 0 is for ever."""
+def _play_count(image: Image.Image) -> int:
+    """Return the number of plays; 0: for ever. GIF counts repetitions, and none is once; PNG and WebP count plays."""
     loop = image.info.get("loop")
     if image.format == "GIF":
         return 1 if loop is None else loop + 1 if loop else 0
@@ -95,18 +97,18 @@ def _plays(image: Image.Image) -> int:
 
 def _frames(image: Image.Image, numbers: range, metadata: Metadata, how: Reading) -> Iterator[Frame]:
     for number in numbers:
-        with _told(f"frame {number + 1} of {numbers.stop}: "):
+        with _decoding_errors(f"frame {number + 1} of {numbers.stop}: "):
             image.seek(number)
             image.load()
             check_size(image.height, image.width, how.max_pixels)
-            seen, _ = to_srgb(apply_orientation(image, metadata.orientation), metadata)
-            picture = from_pil_image(seen, how.channels, how.background)
+            upright, _ = to_srgb(apply_orientation(image, metadata.orientation), metadata)
+            picture = from_pil_image(upright, how.channels, how.background)
         yield Frame(picture, float(image.info.get("duration", 0)))
 
 
 @contextmanager
-def _told(where: str = "") -> Iterator[None]:
-    """ImageError instead of the many kinds that decoders raise."""
+def _decoding_errors(where: str = "") -> Iterator[None]:
+    """Raise ImageError instead of the many kinds of errors that decoders raise; `where` begins its message."""
     try:
         yield
     except ImageError:
@@ -116,7 +118,7 @@ def _told(where: str = "") -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ImageError(f"more than {MAX_PIXELS} pixels; raise --max-pixels to allow it") from None
     except MemoryError:
-        raise ImageError("too large for the memory") from None
+        raise ImageError("too large for memory") from None
     except Exception as e:
         raise ImageError(f"damaged image: {where}{one_line(e)}") from None
 
@@ -127,7 +129,8 @@ def encode_animation(
     """Return the bytes of an animation of frames of one size, in 8 bits; `fmt` is one of ANIMATED.
 
     Every frame is kept, equal ones too, and the time at which each begins, to the format's precision (GIF: 10 ms).
-    `play_count` is how often it is played; 0: for ever. Raise ImageError if there is no frame, or the format cannot hold them.
+    `play_count` is the number of plays; 0: for ever. `quality` is from 1 to 100, None the format's own. ImageError if there
+    is no frame, or the format cannot hold them.
     """
     frames = iter(frames)
     first = next(frames, None)
@@ -136,15 +139,15 @@ def encode_animation(
     writer = WRITERS[fmt]
     if writer.encode_animation is None:
         raise ImageError(f"{fmt} holds no animations; use --first-frame, or --format {' or '.join(ANIMATED)}")
-    held, _ = supported_by(metadata or Metadata(), fmt, first.picture.pixels.shape[2])
-    options = writer.save_options_for(held, quality)
+    fitted, _ = supported_by(metadata or Metadata(), fmt, first.picture.pixels.shape[2])
+    options = writer.save_options_for(fitted, quality)
     try:
         return writer.encode_animation(
             FrameSequence(first, frames),
             play_count,
             lambda picture, still: encode(picture, still, quality),
             options,
-            held,
+            fitted,
         )
     except ImageError:
         raise
@@ -153,5 +156,5 @@ def encode_animation(
 
 
 def animation_notices(fmt: str, play_count: int) -> list[str]:
-    """Return a line on what a format does not hold of an animation that is played `play_count` times (0: for ever)."""
+    """Return a notice if a format does not hold the number of plays of an animation; 0: for ever."""
     return [f"{fmt} plays for ever"] if WRITERS[fmt].plays_for_ever and play_count else []

@@ -1,4 +1,4 @@
-"""Encoders of animations (GIF, WebP, PNG, AVIF), one frame at a time: memory holds one frame and what is compressed already.
+"""Encoders of animations (GIF, WebP, PNG, AVIF), one frame at a time: memory holds one frame and the encoded ones.
 
 Sources: GIF89a; WebP Container Specification; PNG Specification, third edition, section 11.3.6.
 """
@@ -22,20 +22,20 @@ from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 from translate.images.picture import Picture, to_uint8
 
 StillEncoder = Callable[[Picture, str], bytes]
-"""Encode a picture as a still image of the format named: `images.writing.encode` at the quality of the animation."""
+"""Encoder of a picture as a still image of the format named: `images.writing.encode` at the quality of the animation."""
 
 
 @dataclass
 class Frame:
-    """A whole picture, composed of all that is seen at its time."""
+    """Frame of an animation, composed of all that is visible at its time."""
 
     picture: Picture
     duration: float
-    """Milliseconds; 0 where the file leaves it to the viewer."""
+    """Duration in milliseconds; 0 where the file leaves it to the viewer."""
 
 
 class FrameSequence:
-    """Frames that must be of one size, as pictures of 8 bits."""
+    """Frames as pictures of 8 bits; iterating raises ImageError if they differ in size or channels."""
 
     def __init__(self, first: Frame, others: Iterator[Frame]) -> None:
         self.first, self.others = first, others
@@ -45,21 +45,25 @@ class FrameSequence:
         for frame in chain([self.first], self.others):
             if frame.picture.pixels.shape != self.first.picture.pixels.shape:
                 raise ImageError("its frames differ in size or channels")
-            yield self._plain(frame.picture), frame.duration
+            yield self._reduce_depth(frame.picture), frame.duration
 
     @staticmethod
-    def _plain(picture: Picture) -> Picture:
+    def _reduce_depth(picture: Picture) -> Picture:
         alpha = None if picture.alpha is None else to_uint8(picture.alpha)
         return Picture(to_uint8(picture.pixels), alpha)
 
-    def ticks(self, unit: float, most: int, fmt: str) -> Iterator[tuple[Picture, int]]:
-        """Durations in whole units: the time at which a frame begins is rounded, so that errors do not add up."""
+    def ticks(self, unit: float, max_ticks: int, fmt: str) -> Iterator[tuple[Picture, int]]:
+        """Yield pictures with durations in whole units of `unit` milliseconds.
+
+        The times at which frames begin are rounded, so that errors do not add up. ImageError for a frame of more than
+        `max_ticks`.
+        """
         time, before = 0.0, 0
         for picture, duration in self:
             time += duration
             now = round(time / unit)
-            if now - before > most:
-                raise ImageError(f"{fmt} holds frames of at most {most * unit / 1000:.0f} s, and one is longer")
+            if now - before > max_ticks:
+                raise ImageError(f"{fmt} holds frames of at most {max_ticks * unit / 1000:.0f} s, and one is longer")
             yield picture, now - before
             before = now
 
@@ -67,7 +71,7 @@ class FrameSequence:
 def encode_gif_animation(
     frames: FrameSequence, play_count: int, still: StillEncoder, options: Mapping[str, Any], metadata: Metadata
 ) -> bytes:
-    """Each frame with a palette of its own, in the place of all before it."""
+    """Encode a GIF in which each frame has a palette of its own and replaces the one before it."""
     parts = [b"GIF89a" + struct.pack("<HH", frames.width, frames.height) + bytes(3)]
     if comment := metadata.text.get(COMMENT_KEYWORD):
         parts.append(gif_blocks.comment_block(comment.encode()))
@@ -85,25 +89,30 @@ def encode_gif_animation(
 def encode_webp_animation(
     frames: FrameSequence, play_count: int, still: StillEncoder, options: Mapping[str, Any], metadata: Metadata
 ) -> bytes:
+    """Encode a WebP in which each frame replaces the one before it."""
     parts, alpha = [], False
     for picture, duration in frames.ticks(1, (1 << 24) - 1, "webp"):
         alpha |= picture.alpha is not None
         size = _u24(frames.width - 1) + _u24(frames.height - 1)
-        place = bytes(6) + size + _u24(duration) + b"\x02"  # replaces what was there, does not blend with it
-        parts.append(_riff(b"ANMF", place + _webp_pixels(still(picture, "webp"))))
+        header = bytes(6) + size + _u24(duration) + b"\x02"  # 2: replace the frame before it, do not blend
+        parts.append(_riff_chunk(b"ANMF", header + _webp_image_chunks(still(picture, "webp"))))
     flags = 0x02 | 0x10 * alpha | 0x20 * bool(metadata.icc) | 0x08 * bool(metadata.exif) | 0x04 * bool(metadata.xmp)
-    head = _riff(b"VP8X", bytes([flags, 0, 0, 0]) + _u24(frames.width - 1) + _u24(frames.height - 1))
+    head = _riff_chunk(b"VP8X", bytes([flags, 0, 0, 0]) + _u24(frames.width - 1) + _u24(frames.height - 1))
     body = b"".join(
         [
-            head, _riff(b"ICCP", metadata.icc), _riff(b"ANIM", bytes(4) + struct.pack("<H", play_count)), *parts,
-            _riff(b"EXIF", metadata.exif), _riff(b"XMP ", metadata.xmp),
+            head,
+            _riff_chunk(b"ICCP", metadata.icc),
+            _riff_chunk(b"ANIM", bytes(4) + struct.pack("<H", play_count)),
+            *parts,
+            _riff_chunk(b"EXIF", metadata.exif),
+            _riff_chunk(b"XMP ", metadata.xmp),
         ]
-    )  # fmt: skip
+    )
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
-def _riff(kind: bytes, data: bytes | None) -> bytes:
-    """A chunk; nothing where there is no data."""
+def _riff_chunk(kind: bytes, data: bytes | None) -> bytes:
+    """Return a chunk; empty where there is no data."""
     return b"" if not data else kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
 
 
@@ -111,8 +120,8 @@ def _u24(value: int) -> bytes:
     return struct.pack("<I", value)[:3]
 
 
-def _webp_pixels(data: bytes) -> bytes:
-    """The chunks of a still image that hold its colours and its alpha."""
+def _webp_image_chunks(data: bytes) -> bytes:
+    """Return the chunks of a still WebP that hold its colours and its alpha."""
     kept, at = [], 12
     while at + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, at)
@@ -126,15 +135,16 @@ def _webp_pixels(data: bytes) -> bytes:
 def encode_png_animation(
     frames: FrameSequence, play_count: int, still: StillEncoder, options: Mapping[str, Any], metadata: Metadata
 ) -> bytes:
+    """Encode an animated PNG in which each frame replaces the one before it."""
     stills = [(still(picture, "png"), duration) for picture, duration in frames]
-    return embed_in_png(_apng(stills, play_count, still), metadata)
+    return embed_in_png(_join_stills(stills, play_count, still), metadata)
 
 
-def _apng(stills: Sequence[tuple[bytes, float]], play_count: int, still: StillEncoder) -> bytes:
-    """Still PNGs of one size, each whole and in the place of the one before it."""
+def _join_stills(stills: Sequence[tuple[bytes, float]], play_count: int, still: StillEncoder) -> bytes:
+    """Join still PNGs of one size into an animated PNG, in which each replaces the one before it."""
     size = stills[0][0][16:24]
-    colours = {data[25] for data, _ in stills}  # of IHDR: all frames must have the same
-    if len(colours) > 1:
+    colour_types = {data[25] for data, _ in stills}  # of IHDR: all frames must have the same
+    if len(colour_types) > 1:
         stills = [(_with_alpha(data, still), duration) for data, duration in stills]
     parts = [
         stills[0][0][: png_chunks.HEADER_END],
@@ -158,7 +168,7 @@ def _apng(stills: Sequence[tuple[bytes, float]], play_count: int, still: StillEn
 
 
 def _delay(milliseconds: float) -> Fraction:
-    """Seconds, as PNG has them: a fraction of two numbers below 65536."""
+    """Return a duration in seconds as PNG holds it: a fraction of two numbers below 65536. ImageError for a longer one."""
     seconds = Fraction(milliseconds) / 1000
     if seconds > 65_535:
         raise ImageError("png holds frames of at most 65535 s, and one is longer")
@@ -166,6 +176,7 @@ def _delay(milliseconds: float) -> Fraction:
 
 
 def _with_alpha(data: bytes, still: StillEncoder) -> bytes:
+    """Return a still PNG with an alpha channel, opaque if it had none."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         if image.mode in ("LA", "RGBA"):
             return data
@@ -177,16 +188,16 @@ def _with_alpha(data: bytes, still: StillEncoder) -> bytes:
 def encode_avif_animation(
     frames: FrameSequence, play_count: int, still: StillEncoder, options: Mapping[str, Any], metadata: Metadata
 ) -> bytes:
-    """From an animated PNG, of which Pillow decodes one frame at a time. Its encoder plays for ever."""
+    """Encode an AVIF from an animated PNG, of which Pillow decodes one frame at a time. It plays for ever."""
     stills = [(still(picture, "png"), duration) for picture, duration in frames.ticks(1, (1 << 31) - 1, "avif")]
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(_apng(stills, play_count, still)), formats=("PNG",)) as image:
+    with Image.open(io.BytesIO(_join_stills(stills, play_count, still)), formats=("PNG",)) as image:
         image.save(buffer, "AVIF", save_all=True, duration=[duration for _, duration in stills], **options)
-    return _undated(buffer.getvalue())
+    return _without_dates(buffer.getvalue())
 
 
-def _undated(data: bytes) -> bytes:
-    """An AVIF file without the times of its making: equal animations give equal files."""
+def _without_dates(data: bytes) -> bytes:
+    """Return an AVIF file with its times of creation set to 0, so that equal animations give equal files."""
     undated = bytearray(data)
     inside = [(0, len(data))]
     while inside:
@@ -205,4 +216,5 @@ def _undated(data: bytes) -> bytes:
 
 
 AnimationEncoder = Callable[[FrameSequence, int, StillEncoder, Mapping[str, Any], Metadata], bytes]
-"""Encode frames: how often they are played (0: for ever), the encoder of stills, Pillow's options, and fitted metadata."""
+"""Encoder of an animation, given its frames, number of plays (0: for ever), encoder of stills, Pillow's options and fitted
+metadata."""

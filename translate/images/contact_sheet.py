@@ -1,4 +1,4 @@
-"""Sheets of images for people to look at."""
+"""Grids of images, and PNG files of them."""
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,10 +15,10 @@ from translate.images.value_ranges import to_uint8_array
 def make_comparison_grid(
     columns: Mapping[str, Tensor | Iterable[np.ndarray]], gap: int = 4, scale_to: int = 128
 ) -> Image.Image:
-    """Named columns of images, one row for each sample, on a white ground with the names on top.
+    """Draw columns of images with their names on top, one row per sample, on a white background.
 
     A column is a tensor (N, C, H, W) in [-1, 1] or N arrays (H, W, C) uint8. Images narrower than `scale_to` pixels are
-    enlarged by a whole factor so that they can be seen.
+    enlarged by a whole factor. `gap` is the distance of images in pixels.
     """
     cells = {name: [_rgb(image) for image in _arrays(column)] for name, column in columns.items()}
     first = next(iter(cells.values()))[0]
@@ -38,14 +38,14 @@ def make_comparison_grid(
 
 
 def make_grid(x: Tensor, columns: int, gap: int = 2) -> Image.Image:
-    """Images (N, C, H, W) in [-1, 1], so many in a row, on a white ground."""
+    """Draw images (N, C, H, W) in [-1, 1] in rows of `columns` images, on a white background, `gap` pixels apart."""
     cells = [_rgb(pixels) for pixels in _arrays(x)]
     height, width = cells[0].shape[:2]
     across, down = min(columns, len(cells)), -(-len(cells) // columns)
-    whole = Image.new("RGB", (across * (width + gap) + gap, down * (height + gap) + gap), "white")
+    sheet = Image.new("RGB", (across * (width + gap) + gap, down * (height + gap) + gap), "white")
     for n, pixels in enumerate(cells):
-        whole.paste(Image.fromarray(pixels), (gap + n % columns * (width + gap), gap + n // columns * (height + gap)))
-    return whole
+        sheet.paste(Image.fromarray(pixels), (gap + n % columns * (width + gap), gap + n // columns * (height + gap)))
+    return sheet
 
 
 def _arrays(column: Tensor | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -54,12 +54,12 @@ def _arrays(column: Tensor | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _rgb(pixels: np.ndarray) -> np.ndarray:
-    """The first three channels, or the first one as grey where there are fewer."""
+    """Return the first three channels, or the first one as grey where there are fewer."""
     return pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1].repeat(3, axis=2)
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """A Pillow image as a PNG file, whole or not at all."""
+    """Write a Pillow image as a PNG file, whole or not at all."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     atomic.write(path, buffer.getvalue())

@@ -1,6 +1,6 @@
-"""Files that Pillow would cut down to 8 bits, or cannot open: more bits, more channels, one plane after another.
+"""Files that Pillow would reduce to 8 bits, or cannot open: more bits, more channels, planar storage.
 
-TIFF is read by tifffile (whose decoders imagecodecs brings), PNG and PNM by OpenCV.
+TIFF is read by tifffile with the decoders of imagecodecs, PNG and PNM by OpenCV.
 """
 
 import logging
@@ -13,28 +13,31 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from translate.images.formats import ImageError, check_size
+from translate.images.orientation import orient_array
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
 _BITS, _COMPRESSION, _SAMPLES, _PLANES = 258, 259, 277, 284
-_PACKED_ANEW = frozenset({34887, 50001, 50002})
+_UNSUPPORTED_COMPRESSIONS = frozenset({34887, 50001, 50002})
 """Compressions of TIFF that Pillow is built without: LERC, WebP, JPEG XL."""
 
 GREY_ALPHA = 4
-"""Colour type of PNG (PNG specification, 11.2.1)."""
+"""Colour type of grey with alpha in PNG (PNG specification, 11.2.1)."""
 
 MAX_CHANNELS = 1024
-"""A TIFF that says that it has more is damaged."""
+"""Largest number of channels; a TIFF that says that it has more is damaged."""
 
 
 def needs_other_decoder(path: Path, image: Image.Image) -> bool:
-    """Whether an opened file holds what Pillow does not give."""
+    """Return whether an opened file holds values or channels that Pillow does not decode."""
     if image.format == "PNG":
         return _png_header(path)[0] == 16
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
-        if tags.get(_COMPRESSION) in _PACKED_ANEW:
+        if tags.get(_COMPRESSION) in _UNSUPPORTED_COMPRESSIONS:
+            return True
+        if image.mode == "L" and tags.get(_SAMPLES, 1) > 1:  # Pillow 13 opens these without their other channels
             return True
         planes = tags.get(_PLANES, 1) == 2 and tags.get(_SAMPLES, 1) > 1
         return max(tags.get(_BITS, (1,))) > 8 or (planes and image.mode != "RGB")
@@ -42,23 +45,26 @@ def needs_other_decoder(path: Path, image: Image.Image) -> bool:
 
 
 def _png_header(path: Path) -> tuple[int, int]:
-    """Bits of a sample and the colour type."""
+    """Return the bits per sample and the colour type."""
     with open(path, "rb") as file:
         header = file.read(26)
     return header[24], header[25]
 
 
 def read_native_depth(path: Path, image: Image.Image, *, preserve_range: bool) -> np.ndarray:
-    """(H, W) or (H, W, C) at the file's own depth, upright. ImageError where nothing can decode it."""
+    """Read an opened file at its own depth, upright: (H, W) or (H, W, C). ImageError if no decoder can.
+
+    With `preserve_range` stored values stay as they are; else values of 9 to 15 bits are scaled to 16.
+    """
     if image.format == "TIFF":
         array = read_tiff(path, max_pixels=None, preserve_range=preserve_range)
         if array is None:
             raise ImageError("damaged image: its values cannot be decoded")
         return array
-    array = _by_opencv(path)
+    array = _decode_by_opencv(path)
     if array is None:
         raise ImageError("damaged image: its 16-bit values cannot be decoded")
-    if image.format == "PNG" and _png_header(path)[1] == GREY_ALPHA:  # OpenCV makes it colour with alpha
+    if image.format == "PNG" and _png_header(path)[1] == GREY_ALPHA:  # OpenCV decodes it as colour with alpha
         array = array[:, :, [0, 3]]
     if image.format == "PPM" and not preserve_range:
         array = np.round(array * (65535 / _pnm_maximum(path))).astype(np.uint16)
@@ -66,10 +72,10 @@ def read_native_depth(path: Path, image: Image.Image, *, preserve_range: bool) -
 
 
 def read_tiff(path: Path, max_pixels: int | None, *, preserve_range: bool) -> np.ndarray | None:
-    """The first page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
+    """Read the first page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
     import tifffile  # takes a while to import, and few files need it
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is told in one line, by us
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]
@@ -78,46 +84,46 @@ def read_tiff(path: Path, max_pixels: int | None, *, preserve_range: bool) -> np
                 check_size(page.imagelength, page.imagewidth, max_pixels)
             if page.imagedepth != 1 or page.samplesperpixel > MAX_CHANNELS:
                 return None
-            return _page(page, preserve_range)
+            return _decode_page(page, preserve_range)
     except ImageError:
         raise
-    except Exception:  # of a damaged file: what the caller says of it is what counts
+    except Exception:  # of a damaged file, which the caller reports
         return None
 
 
-def _page(page: "TiffPage", preserve_range: bool) -> np.ndarray | None:
-    """Upright, more is lighter, colours in RGB."""
+def _decode_page(page: "TiffPage", preserve_range: bool) -> np.ndarray | None:
+    """Return a page upright, with larger values lighter and colours in RGB; None for other colour spaces."""
     from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
-    planes = page.planarconfig == 2 and page.samplesperpixel > 1
-    kind = page.photometric
-    if kind not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.SEPARATED):
+    planar = page.planarconfig == 2 and page.samplesperpixel > 1
+    photometric = page.photometric
+    if photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.SEPARATED):
         return None
     array = page.asarray()
-    if planes:
+    if planar:
         array = np.moveaxis(array, 0, 2)
     if not preserve_range and 8 < page.bitspersample < 16:
         array = np.round(array * (65535 / (2**page.bitspersample - 1))).astype(np.uint16)
     top = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
-    if kind == PHOTOMETRIC.MINISWHITE:
+    if photometric == PHOTOMETRIC.MINISWHITE:
         array = top - array
-    elif kind == PHOTOMETRIC.SEPARATED:
-        array = _rgb_of_cmyk(array)
+    elif photometric == PHOTOMETRIC.SEPARATED:
+        array = _cmyk_to_rgb(array)
     elif EXTRASAMPLE.ASSOCALPHA in page.extrasamples and array.shape[2] in (2, 4):
-        array = _straight(array, top)
+        array = _unpremultiply(array, top)
     return orient_array(array, page.tags.valueof(Base.Orientation, 1))
 
 
-def _straight(array: np.ndarray, top: float) -> np.ndarray:
-    """Colours that their alpha has been multiplied into, without it."""
+def _unpremultiply(array: np.ndarray, top: float) -> np.ndarray:
+    """Convert colours with premultiplied alpha to straight alpha."""
     alpha = np.maximum(array[:, :, -1:].astype(np.float64), 1e-9)
     colours = np.clip(array[:, :, :-1] * (top / alpha), 0, top)
     colours = colours if array.dtype.kind == "f" else np.round(colours)
     return np.concatenate([colours.astype(array.dtype), array[:, :, -1:]], axis=2)
 
 
-def _rgb_of_cmyk(array: np.ndarray) -> np.ndarray:
-    """(H, W, 4) of unsigned integers. As Pillow does without a profile: each ink takes its share of the light."""
+def _cmyk_to_rgb(array: np.ndarray) -> np.ndarray:
+    """Convert CMYK (H, W, 4) of unsigned integers as Pillow does without a profile: each ink absorbs its share of light."""
     if array.ndim != 3 or array.shape[2] != 4:
         raise ImageError(f"its {array.shape[-1]} inks are not cyan, magenta, yellow and black")
     top = np.iinfo(array.dtype).max
@@ -125,11 +131,11 @@ def _rgb_of_cmyk(array: np.ndarray) -> np.ndarray:
     return np.round(light[:, :, :3] * light[:, :, 3:] / top).astype(array.dtype)
 
 
-def _by_opencv(path: Path) -> np.ndarray | None:
-    """(H, W) or (H, W, C) in RGB order, as stored."""
+def _decode_by_opencv(path: Path) -> np.ndarray | None:
+    """Return the stored values in RGB order, (H, W) or (H, W, C); None where they cannot be decoded."""
     import cv2
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # as above
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors of a file are reported by an ImageError
     array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is not None and array.ndim == 3 and array.shape[2] in (3, 4):
         array = array[:, :, [2, 1, 0, 3][: array.shape[2]]]  # OpenCV orders blue, green, red
@@ -137,18 +143,7 @@ def _by_opencv(path: Path) -> np.ndarray | None:
 
 
 def _pnm_maximum(path: Path) -> int:
-    """What a PGM or PPM file gives as its largest value: the third number of its header."""
+    """Return the largest possible value of a PGM or PPM file: the third number of its header."""
     with open(path, "rb") as file:
         head = re.sub(rb"#[^\n]*\n", b" ", file.read(4096))
     return int(head[2:].split(maxsplit=3)[2])
-
-
-def orient_array(array: np.ndarray, orientation: int) -> np.ndarray:
-    """The image as its EXIF orientation (1 to 8) says that it is seen."""
-    if orientation in (5, 6, 7, 8):
-        array = np.swapaxes(array, 0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return array

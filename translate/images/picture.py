@@ -1,4 +1,4 @@
-"""A decoded image, and the ways to it from Pillow's images and from arrays."""
+"""Decoded images, and conversions to and from Pillow's images and arrays."""
 
 import io
 from contextlib import suppress
@@ -12,20 +12,21 @@ from translate.images.metadata.photo_metadata import Metadata
 
 WHITE = (255, 255, 255)
 Colour = tuple[int, ...]
+"""Red, green and blue from 0 to 255."""
 
 
 @dataclass
 class Picture:
-    """A decoded image as a person sees it, EXIF orientation applied."""
+    """Decoded image, upright by its EXIF orientation."""
 
     pixels: np.ndarray
-    """(H, W, C) uint8; uint16 or float32 if it was read at its own depth. Where alpha is given, composited on a colour."""
+    """Pixels (H, W, C) uint8; uint16 or float32 if read at the file's own depth. With alpha they are composited on a colour."""
     alpha: np.ndarray | None = None
-    """(H, W) of the same depth, if the file has transparency."""
+    """Alpha (H, W) of the same depth, if the file has transparency."""
     notices: list[str] = field(default_factory=list)
-    """What could not be kept, one short line each."""
+    """Parts that could not be kept, one short line each."""
     metadata: Metadata | None = None
-    """What the file carries beside its pixels."""
+    """Metadata of the file, if they were read."""
 
     @property
     def height(self) -> int:
@@ -37,23 +38,27 @@ class Picture:
 
 
 def parse_colour(name: str) -> Colour:
-    """A colour by name or #rrggbb. ValueError if there is no such."""
+    """Return a colour by its name or #rrggbb. ValueError for an unknown name."""
     return ImageColor.getcolor(name, "RGB")  # type: ignore[return-value]
 
 
 def from_pil_image(image: Image.Image, channels: int = 3, background: Colour = WHITE, *, deep: bool = False) -> Picture:
-    """A Pillow image of any mode as a Picture, orientation as it is. `deep`: at its own depth, not in 8 bits."""
+    """Convert a Pillow image of any mode to a Picture with `channels` channels, without a change of orientation.
+
+    Transparent images are composited on `background`. With `deep` the depth stays, else it becomes 8 bits. ImageError if the
+    image does not have the channels.
+    """
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return from_array(np.asarray(image), channels, background, deep=deep)
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         if channels not in (1, 3):
             return from_array(np.asarray(image.convert("LA" if channels == 2 else "RGBA")), channels, background)
-        return _composited(image.convert("RGBA"), channels, background)
+        return _composite(image.convert("RGBA"), channels, background)
     if image.mode == "LAB":
-        image = _by_profile(image, ImageCms.createProfile("LAB"))
+        image = _convert_to_srgb(image, ImageCms.createProfile("LAB"))
     elif image.mode == "CMYK" and image.info.get("icc_profile"):
-        with suppress(ImageCms.PyCMSError, OSError):  # a damaged profile: as without one
-            image = _by_profile(image, ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
+        with suppress(ImageCms.PyCMSError, OSError):  # a damaged profile counts as none
+            image = _convert_to_srgb(image, ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
     if channels not in (1, 3):
         return from_array(np.asarray(image.convert("RGB") if image.mode == "P" else image), channels, background)
     mode = "RGB" if channels == 3 else "L"
@@ -62,21 +67,21 @@ def from_pil_image(image: Image.Image, channels: int = 3, background: Colour = W
     return Picture(add_channel_axis(image if image.mode == mode else image.convert(mode)))  # else a copy is made
 
 
-def _composited(rgba: Image.Image, channels: int, background: Colour) -> Picture:
+def _composite(rgba: Image.Image, channels: int, background: Colour) -> Picture:
     ground = Image.new("RGBA", rgba.size, (*background, 255))
     flat = Image.alpha_composite(ground, rgba).convert("RGB" if channels == 3 else "L")
     alpha = np.asarray(rgba.getchannel("A"))
     return Picture(add_channel_axis(flat), None if alpha.min() == 255 else alpha)
 
 
-def _by_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile) -> Image.Image:
-    """The image in sRGB."""
+def _convert_to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile) -> Image.Image:
     converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     assert converted is not None
     return converted
 
 
 def add_channel_axis(image: Image.Image) -> np.ndarray:
+    """Return a Pillow image as an array (H, W, C)."""
     array = np.asarray(image)
     return array[:, :, None] if array.ndim == 2 else array
 
@@ -89,17 +94,18 @@ def from_array(
     deep: bool = False,
     preserve_range: bool = False,
 ) -> Picture:
-    """(H, W) or (H, W, C) as a Picture.
+    """Convert an array (H, W) or (H, W, C) to a Picture with `channels` channels.
 
-    uint8 as it is; other integers as 16-bit values; floats as 0 to 1, or 0 to 255 or 65535 where values exceed that. Where
-    the range is declared, values stay what they are: integers other than 8 and 16 bits without sign become floats.
-    Grey becomes colour and colour grey where 3 or 1 channels are wanted; 2 and 4 channels are then taken for grey or colour
-    with alpha. ImageError for other numbers of channels than wanted.
+    uint8 stays; other integers are taken as 16-bit values; floats as 0 to 1, or as 0 to 255 or 65535 where values exceed
+    that. With `preserve_range` values stay as they are, and integers other than uint8 and uint16 become floats. For 1 or 3
+    channels, grey is converted to colour and colour to grey, and arrays of 2 or 4 channels are taken as grey or colour with
+    alpha, composited on `background`. With `deep` the depth stays, else it becomes 8 bits. ImageError for arrays that are
+    not images and for other numbers of channels.
     """
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or 0 in array.shape:
-        raise ImageError(f"an array of shape {array.shape} is no image; (H, W) or (H, W, C) is")
+        raise ImageError(f"an array of shape {array.shape} is not an image; its shape must be (H, W) or (H, W, C)")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype.kind in "iu" and preserve_range and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
@@ -107,16 +113,16 @@ def from_array(
     elif array.dtype.kind in "iu" and array.dtype != np.uint8:
         array = np.clip(array, 0, 65535).astype(np.uint16)
     elif array.dtype.kind == "f":
-        array = _float_values(array, preserve_range)
+        array = _scale_floats(array, preserve_range)
     elif array.dtype != np.uint8:
-        raise ImageError(f"values of type {array.dtype} are no image")
+        raise ImageError(f"an array of {array.dtype} is not an image; its values must be integers or floats")
     if not deep:
         array = to_uint8(array)
-    return _of_channels(array, channels, background)
+    return _convert_channels(array, channels, background)
 
 
-def _float_values(array: np.ndarray, preserve_range: bool) -> np.ndarray:
-    """float32, from 0 to 1 unless their range is declared; not-a-number is 0."""
+def _scale_floats(array: np.ndarray, preserve_range: bool) -> np.ndarray:
+    """Return floats as float32, from 0 to 1 unless their range is preserved; not-a-number becomes 0."""
     finite = np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=65535.0, neginf=0.0)
     if preserve_range:
         return finite.astype(np.float32)
@@ -125,7 +131,7 @@ def _float_values(array: np.ndarray, preserve_range: bool) -> np.ndarray:
 
 
 def to_uint8(array: np.ndarray) -> np.ndarray:
-    """uint16 or float32 from 0 to 1 as uint8; uint8 as it is."""
+    """Convert uint16, or float32 from 0 to 1, to uint8; uint8 stays."""
     if array.dtype == np.uint16:
         return np.round(array / 257).astype(np.uint8)
     if array.dtype.kind == "f":
@@ -133,8 +139,8 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _of_channels(array: np.ndarray, channels: int, background: Colour) -> Picture:
-    """uint8, uint16 or float32 (H, W, C) with the wanted number of channels."""
+def _convert_channels(array: np.ndarray, channels: int, background: Colour) -> Picture:
+    """Convert uint8, uint16 or float32 (H, W, C) to a number of channels. ImageError where that is not possible."""
     given = array.shape[2]
     if given == channels:
         return Picture(np.ascontiguousarray(array))
@@ -150,26 +156,26 @@ def _of_channels(array: np.ndarray, channels: int, background: Colour) -> Pictur
         ground = np.array(background) * (top / 255)
         share = alpha[:, :, None] / top
         blended = pixels * share + (ground if given == 4 else ground @ _LUMA) * (1 - share)
-        pixels = _as(blended, array.dtype)
+        pixels = _cast(blended, array.dtype)
         alpha = None if alpha.min() >= top else np.ascontiguousarray(alpha)
     if pixels.shape[2] == 3 and channels == 1:
-        pixels = _as(pixels @ _LUMA, array.dtype)[:, :, None]
+        pixels = _cast(pixels @ _LUMA, array.dtype)[:, :, None]
     elif pixels.shape[2] == 1 and channels == 3:
         pixels = np.repeat(pixels, 3, axis=2)
     return Picture(np.ascontiguousarray(pixels), alpha)
 
 
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in Pillow
 
 
-def _as(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return values.astype(dtype) if dtype.kind == "f" else np.round(values).astype(dtype)
 
 
 def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H, W, C) → (height, width, C) of the same depth by Pillow's antialiased bicubic filter, as the reference resizes.
+    """Resize (H, W, C) to (height, width, C) of the same depth by Pillow's antialiased bicubic filter, as the reference does.
 
-    Deeper values than 8 bits are filtered as floats, channel by channel.
+    Values of more than 8 bits are filtered as floats, channel by channel.
     """
     if pixels.shape[:2] == (height, width):
         return pixels
@@ -189,7 +195,7 @@ def resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def to_pil_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image:
-    """(H, W, 1 or 3) and an optional (H, W) alpha as a Pillow image of 8 bits."""
+    """Convert pixels (H, W, 1 or 3) and an optional alpha (H, W) to a Pillow image of 8 bits."""
     pixels = to_uint8(pixels)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if alpha is not None:

@@ -1,4 +1,4 @@
-"""Opening image files of any kind that is allowed, without trusting them."""
+"""Reading of image files of all allowed formats, which may be damaged or hostile."""
 
 import io
 import logging
@@ -13,11 +13,12 @@ from PIL import Image, ImageOps
 from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
 from translate.images.high_bit_depth import needs_other_decoder, read_native_depth, read_tiff
 from translate.images.metadata import png_chunks
-from translate.images.metadata.photo_metadata import Metadata, apply_orientation, to_srgb
+from translate.images.metadata.photo_metadata import Metadata, to_srgb
+from translate.images.orientation import apply_orientation
 from translate.images.picture import WHITE, Colour, Picture, from_array, from_pil_image
 from translate.text import one_line
 
-logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a file is told in one line, by us
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
 
 PILLOW_FORMATS = (
     "JPEG",
@@ -28,28 +29,34 @@ PILLOW_FORMATS = (
     "PPM",
     "AVIF",
     "GIF",
-)  # what Pillow may try, whatever the extension
+)
+"""Formats that Pillow may try, whatever the extension."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are opened."""
+    """Options of reading an image file."""
 
     channels: int = 3
-    """Wanted. 1 and 3 are made of each other; any other number must be that of the file."""
+    """Number of channels. Grey is converted to colour and colour to grey; any other number must be that of the file."""
     max_pixels: int = MAX_PIXELS
+    """Largest number of pixels."""
     background: Colour = WHITE
-    """Behind what is transparent."""
+    """Colour that transparent images are composited on."""
     deep: bool = False
-    """At the file's own depth: uint8, uint16 or float32 (0 to 1). Else all becomes 8 bits."""
+    """True to keep the file's own depth: uint8, uint16 or float32 (0 to 1). Else the depth becomes 8 bits."""
     preserve_range: bool = False
-    """The range of the values is declared: they stay as they are."""
+    """True where the range of the values is declared: stored values stay as they are."""
     metadata: bool = False
-    """What the file carries beside its pixels is read too, and pixels of 8 bits that have a colour profile become sRGB."""
+    """True to read the metadata too, and to convert pixels of 8 bits that have a colour profile to sRGB."""
 
 
 def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Reading | None = None) -> Picture:
-    """Opens a file. 16-bit values are scaled, not clipped. ImageError says why it cannot be."""
+    """Read an image file. `how`, if given, replaces `channels` and `max_pixels`.
+
+    Values of 16 bits are scaled to 8, not clipped. ImageError, whose text is one line without the path, if the file cannot be
+    read.
+    """
     try:
         return _read(path, how or Reading(channels, max_pixels))
     except ImageError:
@@ -58,8 +65,8 @@ def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Readi
         limit = how.max_pixels if how else max_pixels
         raise ImageError(f"more than {limit} pixels; raise --max-pixels to allow it") from None
     except MemoryError:
-        raise ImageError("too large for the memory") from None
-    except Exception as e:  # decoders raise seven kinds, and a bad file must never end the work on the others
+        raise ImageError("too large for memory") from None
+    except Exception as e:  # decoders raise seven kinds, and a bad file must not stop the work on the others
         raise ImageError(_reason(path, e)) from None
 
 
@@ -80,29 +87,29 @@ def _read(path: Path, how: Reading) -> Picture:
         image = Image.open(io.BytesIO(png_chunks.strip_metadata(path.read_bytes())), formats=("PNG",))
     with image:
         check_size(image.height, image.width, how.max_pixels)
-        metadata = Metadata.from_image(image) if how.metadata else None  # before its pixels are loaded
+        metadata = Metadata.from_image(image) if how.metadata else None  # before the pixels are loaded
         frames = getattr(image, "n_frames", 1)
         if needs_other_decoder(path, image):
-            picture = _of_array(read_native_depth(path, image, preserve_range=how.preserve_range), how)
+            picture = _from_array(read_native_depth(path, image, preserve_range=how.preserve_range), how)
         elif metadata is None:
             picture = from_pil_image(ImageOps.exif_transpose(image), how.channels, how.background)
         else:
             image.load()
-            seen, metadata = to_srgb(apply_orientation(image, metadata.orientation), metadata)
-            picture = from_pil_image(seen, how.channels, how.background)
+            upright, metadata = to_srgb(apply_orientation(image, metadata.orientation), metadata)
+            picture = from_pil_image(upright, how.channels, how.background)
     if frames > 1:
         picture.notices.append(f"first of {frames} frames")
-    return _with(picture, metadata)
+    return _with_metadata(picture, metadata)
 
 
-def _with(picture: Picture, metadata: Metadata | None) -> Picture:
+def _with_metadata(picture: Picture, metadata: Metadata | None) -> Picture:
     picture.metadata = metadata
     picture.notices += metadata.notices if metadata else ()
     return picture
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width by the file's header, as stored; (0, 0) where that cannot be read."""
+    """Return height and width as the file's header has them, before any turn; (0, 0) if it cannot be read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return 0, 0
@@ -112,37 +119,37 @@ def read_size(path: Path) -> tuple[int, int]:
             with Image.open(path, formats=PILLOW_FORMATS) as image:
                 width, height = image.size
         return height, width
-    except Exception:  # what is wrong with the file is said when it is read
+    except Exception:  # reading the file will say why
         return 0, 0
 
 
 def _read_array(path: Path, how: Reading) -> Picture:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)  # so far only its header is read
+    array = np.load(path, mmap_mode="r", allow_pickle=False)  # reads only the header
     if array.ndim >= 2:
         check_size(array.shape[0], array.shape[1], how.max_pixels)
-    return _of_array(np.array(array), how)
+    return _from_array(np.array(array), how)
 
 
-def _of_array(array: np.ndarray, how: Reading) -> Picture:
+def _from_array(array: np.ndarray, how: Reading) -> Picture:
     return from_array(array, how.channels, how.background, deep=how.deep, preserve_range=how.preserve_range)
 
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
-    """A TIFF that Pillow cannot open, for its number of channels or its float colours; None for others."""
+    """Read a TIFF that Pillow cannot open, for its number of channels or its float colours; None for other files."""
     if (
         extension(path) not in ("tif", "tiff")
         or (array := read_tiff(path, how.max_pixels, preserve_range=how.preserve_range)) is None
     ):
         return None
-    picture = _of_array(array, how)
+    picture = _from_array(array, how)
     if not how.metadata:
         return picture
     with open(path, "rb") as file:
-        return _with(picture, Metadata.from_tiff(file))
+        return _with_metadata(picture, Metadata.from_tiff(file))
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """One line on why a file could not be opened."""
+    """Return one line that says why a file could not be opened."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, PermissionError):

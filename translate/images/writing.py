@@ -18,6 +18,7 @@ from translate.images.picture import Picture, to_pil_image, to_uint8
 from translate.text import one_line
 
 DEPTHS = ("uint8", "uint16", "float32")
+"""Data types of values, shallowest first."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,17 @@ class Writer:
 
 
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
-"""Extensions that are written by the writer of another name."""
+"""Extension → the row of WRITERS that writes it, where their names differ."""
 
 
 def writer_for(ext: str) -> str | None:
-    """The row of WRITERS that writes files with this extension, if any does."""
+    """Return the row of WRITERS that writes files with this extension; None if there is none."""
     ext = ALIASES.get(ext, ext)
     return ext if ext in WRITERS else None
 
 
 def supported_by(metadata: Metadata, fmt: str, channels: int) -> Fitted:
-    """Return the metadata that a format holds of a picture with so many channels, and a line on each part that it does not."""
+    """Return the metadata that a format holds of a picture with `channels` channels, and a notice for each part it does not."""
     writer = WRITERS[fmt]
     metadata, notices = embedding.drop_unsupported(metadata, fmt, writer.metadata)
     metadata, more = embedding.fit_profile(metadata, channels)
@@ -84,17 +85,18 @@ def supported_by(metadata: Metadata, fmt: str, channels: int) -> Fitted:
 
 
 def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
-    """Return the bytes of an image file; `fmt` is a row of WRITERS. Raise ImageError if the format cannot hold the picture.
+    """Return the bytes of an image file; `fmt` is a row of WRITERS.
 
     Values deeper than the format holds are reduced to its greatest depth. Of the metadata, the parts that `supported_by`
-    keeps are written.
+    keeps are written. `quality` is from 1 to 100, for formats that have one; None is the format's own. ImageError if the
+    format cannot hold the picture.
     """
     writer = WRITERS[fmt]
     channels = picture.pixels.shape[2]
     if writer.channels is not None and channels not in writer.channels:
         raise ImageError(f"{fmt} holds 1 or 3 channels, not {channels}; use --format tiff or npy")
     pixels = reduce_depth(picture.pixels, writer)
-    alpha = _scaled(picture.alpha, pixels.dtype) if picture.alpha is not None and writer.alpha else None
+    alpha = _convert_depth(picture.alpha, pixels.dtype) if picture.alpha is not None and writer.alpha else None
     metadata, _ = supported_by(picture.metadata or Metadata(), fmt, channels)
     by_pillow = writer.format and pixels.dtype == np.uint8 and channels in (1, 3)
     if not by_pillow and writer.encode_array is None:
@@ -113,7 +115,7 @@ def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
 
 
 def reduce_depth(values: np.ndarray, writer: Writer) -> np.ndarray:
-    """The values at the greatest depth that the format holds."""
+    """Return the values at the greatest depth that the format holds."""
     if values.dtype.name in writer.depths:
         return values
     if values.dtype == np.float32 and "uint16" in writer.depths:
@@ -121,8 +123,8 @@ def reduce_depth(values: np.ndarray, writer: Writer) -> np.ndarray:
     return to_uint8(values)
 
 
-def _scaled(alpha: np.ndarray, depth: np.dtype) -> np.ndarray:
-    """Alpha at the depth of the colours that it goes with."""
+def _convert_depth(alpha: np.ndarray, depth: np.dtype) -> np.ndarray:
+    """Scale alpha to the depth of its colours."""
     top = {"uint8": 255, "uint16": 65535, "float32": 1}
     if alpha.dtype == depth:
         return alpha
@@ -130,37 +132,37 @@ def _scaled(alpha: np.ndarray, depth: np.dtype) -> np.ndarray:
     return (scaled if depth.kind == "f" else np.round(scaled)).astype(depth)
 
 
-def _joined(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+def _append_alpha(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
 
 
-def _npy_array(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
+def _encode_npy(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
     buffer = io.BytesIO()
-    joined = _joined(pixels, alpha)
+    joined = _append_alpha(pixels, alpha)
     np.save(buffer, joined[:, :, 0] if joined.shape[2] == 1 else joined, allow_pickle=False)
     return buffer.getvalue()
 
 
-def _png_array(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
-    """16 bits, which Pillow writes for grey only."""
+def _encode_png(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
+    """Encode 16 bits, which Pillow writes for grey only."""
     import cv2
 
     if alpha is not None and pixels.shape[2] == 1:  # OpenCV has no grey with alpha
         pixels = np.repeat(pixels, 3, axis=2)
-    joined = _joined(pixels, alpha)
+    joined = _append_alpha(pixels, alpha)
     ordered = joined[:, :, [2, 1, 0, 3][: joined.shape[2]]] if joined.shape[2] > 1 else joined
-    done, data = cv2.imencode(".png", np.ascontiguousarray(ordered), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not done:
+    succeeded, data = cv2.imencode(".png", np.ascontiguousarray(ordered), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not succeeded:
         raise ImageError("16-bit PNG failed")
     return data.tobytes()
 
 
-def _tiff_array(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
-    """16 bits, floats, or other numbers of channels than 1 and 3."""
+def _encode_tiff(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
+    """Encode 16 bits, floats, or other numbers of channels than 1 and 3."""
     import tifffile
 
     buffer = io.BytesIO()
-    joined = _joined(pixels, alpha)
+    joined = _append_alpha(pixels, alpha)
     colours = 3 if pixels.shape[2] == 3 else 1
     extra = [2] * (alpha is not None) if pixels.shape[2] in (1, 3) else [0] * (pixels.shape[2] - 1)  # 2: alpha
     tifffile.imwrite(
@@ -176,7 +178,7 @@ WRITERS: dict[str, Writer] = {
     "png": Writer(
         "PNG", True,
         {"compress_level": 1, "compress_type": zlib.Z_RLE},  # a third of the time of zlib's level 6 (tools/bench_png.py)
-        depths=DEPTHS[:2], encode_array=_png_array,
+        depths=DEPTHS[:2], encode_array=_encode_png,
         metadata=_PHOTO | {"text", "comment"}, embed=embedding.embed_in_png,
         encode_animation=animations.encode_png_animation,
     ),
@@ -196,7 +198,7 @@ WRITERS: dict[str, Writer] = {
         encode_animation=animations.encode_avif_animation, plays_for_ever=True,
     ),
     "tiff": Writer(
-        "TIFF", True, {"compression": "tiff_deflate"}, depths=DEPTHS, channels=None, encode_array=_tiff_array,
+        "TIFF", True, {"compression": "tiff_deflate"}, depths=DEPTHS, channels=None, encode_array=_encode_tiff,
         metadata=_PHOTO | {"iptc"}, embed=embedding.embed_in_tiff,
     ),
     "gif": Writer(
@@ -204,9 +206,9 @@ WRITERS: dict[str, Writer] = {
         metadata=frozenset({"xmp", "comment"}), save_options=embedding.gif_save_options, embed=embedding.embed_in_gif,
         encode_animation=animations.encode_gif_animation,
     ),
-    "npy": Writer("", True, depths=DEPTHS, channels=None, encode_array=_npy_array),
+    "npy": Writer("", True, depths=DEPTHS, channels=None, encode_array=_encode_npy),
 }  # fmt: skip
-"""Every output format: to add one, add its row."""
+"""Output formats by name: to add one, add its row."""
 
 ANIMATED = tuple(name for name, writer in WRITERS.items() if writer.encode_animation is not None)
 """Formats that hold animations."""

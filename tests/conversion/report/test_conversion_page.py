@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 import json
 import os
 import re
@@ -11,14 +10,12 @@ import subprocess
 import tracemalloc
 from collections.abc import Callable
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from translate import atomic
 from translate.conversion.inputs import WHOLE, Listing
@@ -26,18 +23,16 @@ from translate.conversion.item import ItemConverter
 from translate.conversion.manifest import MANIFEST_NAME, Manifest
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.conversion.report import conversion_page
-from translate.conversion.report.html import PageSection, write_comparison_page
 from translate.errors import StorageError, UsageError
-from translate.images.metadata import icc
 from translate.text import printable
-from translate.trained import translator
 from translate.trained.translator import Translator
+
+from .pages import Page, assert_of_one_piece, policy, save
 
 Build = Callable[..., Path]
 Convert = Callable[..., ConversionResult]
 Draw = Callable[..., np.ndarray]
 
-VOID = {"meta", "link", "img", "input"}
 
 HOSTILE = [
     b"<script>alert(1)<|script>.png", b"\"><img src=x onerror=alert(1)>.png", b"' onmouseover='alert(1).png", b"&amp;.png",
@@ -45,66 +40,6 @@ HOSTILE = [
     b"\xff\xfe.png", "猫 ö.png".encode(), b"#a?b=c%20d;e:f.png", b"plain.png",
 ]  # fmt: skip
 """Names of files that would end a tag or an attribute, steer a terminal, turn the reading direction, or are no text."""
-
-
-class Page(HTMLParser):
-    """What a page says, read by a parser that knows nothing of how it was made. Its tags must be balanced."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.html = path.read_bytes().decode("utf-8")
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[tuple[str, str]] = []
-        """(the classes and tags that a text stands in, the text)."""
-        self._around: list[str] = []
-        self.feed(self.html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        assert len(values) == len(attrs), "an attribute stands there twice"
-        self.tags.append((tag, values))
-        if tag not in VOID:
-            self.open.append(tag)
-            self._around.append(f"{tag}.{values.get('class') or ''}")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-        self._around.pop()
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append((" ".join(self._around), data))
-
-    def named(self, *around: str) -> list[str]:
-        """File names that stand within all of these."""
-        return [text for place, text in self.texts if place.endswith("bdi.name") and all(a in place for a in around)]
-
-    @property
-    def shown(self) -> list[str]:
-        return self.named("article")
-
-    def said(self, *around: str) -> list[str]:
-        return [text for place, text in self.texts if all(a in place for a in around) and text.strip()]
-
-    def counts(self) -> dict[str, str]:
-        return dict(zip(self.said("dl.counts", "dt."), self.said("dl.counts", "dd."), strict=True))
-
-    def values(self, tag: str, attribute: str) -> list[str]:
-        return [values[attribute] or "" for name, values in self.tags if name == tag and attribute in values]
-
-    def pictures(self) -> list[Image.Image]:
-        """The previews, decoded."""
-        uris = [uri.removeprefix("data:image/webp;base64,") for uri in self.values("img", "src")]
-        return [Image.open(io.BytesIO(base64.b64decode(uri, validate=True))) for uri in uris]
-
-
-def save(folder: Path, name: str | bytes, pixels: np.ndarray) -> None:
-    """A PNG of any name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(folder / "x", "PNG")
-    os.rename(folder / "x", os.path.join(os.fsencode(folder), os.fsencode(name)))
 
 
 @pytest.fixture
@@ -304,127 +239,6 @@ def test_nothing_is_asked_from_elsewhere(convert: Convert, source: Path, tmp_pat
     (script,) = page.said("script.")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert policy(page)["script-src"] == [f"'sha256-{digest}'"]
-
-
-def test_the_demos_page_has_the_same_frame(tmp_path: Path, draw: Draw) -> None:
-    pictures = {"before": [draw(0), draw(1)], "<after>": [draw(2), draw(3)]}
-    section = PageSection("a & b", "<i>", [("metric", "value"), ("L1", "3")], pictures)
-    write_comparison_page(tmp_path / "page.html", "<title>", "in'tro", [section], ["translate <x>", "second"])
-    page = Page(tmp_path / "page.html")
-    assert_of_one_piece(page)
-    assert "script" not in [tag for tag, _ in page.tags]
-    assert "script-src" not in policy(page)
-    assert page.said("h1.") == ["<title>"]
-    assert page.said("h2.") == ["a & b", "What to type next"]
-    assert page.said("figcaption.") == ["before", "<after>"] * 2
-    assert page.said("pre.") == ["translate <x>\nsecond"]
-    first = Image.open(io.BytesIO(base64.b64decode(page.values("img", "src")[1].split(",")[1])))
-    assert np.array_equal(first, draw(2))
-
-
-def assert_of_one_piece(page: Page) -> None:
-    assert "http:" not in page.html
-    assert "https:" not in page.html
-    assert "url(" not in page.html
-    assert "@import" not in page.html
-    assert all(uri.startswith("data:image/") for uri in page.values("img", "src"))
-    assert {tag for tag, values in page.tags if "src" in values} == {"img"}
-    assert page.values("link", "href") == ["data:,"]
-    assert policy(page)["default-src"] == ["'none'"]
-    assert policy(page)["img-src"] == ["data:"]
-
-
-def policy(page: Page) -> dict[str, list[str]]:
-    """What the page forbids the browser."""
-    (content,) = [values["content"] for tag, values in page.tags if tag == "meta" and "http-equiv" in values]
-    assert content is not None
-    return {name: sources for name, *sources in (rule.split() for rule in content.split(";"))}
-
-
-# Pictures.
-
-
-def test_previews_are_small(cyclegan: Translator, tmp_path: Path) -> None:
-    converter = ItemConverter(cyclegan, tmp_path, tmp_path, ConversionOptions())
-    for width, height, small in [(1400, 600, (512, 219)), (30, 1200, (13, 512)), (512, 7, (512, 7)), (2, 1, (2, 1))]:
-        save(tmp_path, "x.png", np.zeros((height, width, 3), np.uint8))
-        preview = conversion_page._preview(converter, tmp_path / "x.png", "a")
-        assert preview is not None
-        assert (preview.width, preview.height) == (width, height)
-        assert Image.open(io.BytesIO(base64.b64decode(preview.uri.split(",")[1]))).size == small
-
-
-@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.npy"])
-def test_a_deep_picture_is_shown_in_8_bits(grey: Translator, tmp_path: Path, name: str) -> None:
-    """32,896 of 65,535 is 128 of 255."""
-    pixels = np.full((20, 20), 32896, np.uint16)
-    if name == "x.npy":
-        np.save(tmp_path / name, pixels)
-    else:
-        Image.fromarray(pixels).save(tmp_path / name)
-    assert level(grey, tmp_path / name) == pytest.approx(128, abs=2)
-
-
-def test_a_picture_of_declared_values_is_shown_within_them(build: Build, tmp_path: Path) -> None:
-    """Heights from −100 to 900 metres: 400 is the middle."""
-    folder = build("cyclegan", generator="resnet_3blocks", input_channels=1, output_channels=1, range_b="-100:900")
-    np.save(tmp_path / "x.npy", np.full((20, 20), 400, np.float32))
-    assert level(translator.load(folder, device="cpu"), tmp_path / "x.npy") == pytest.approx(127.5, abs=2)
-
-
-def level(model: Translator, path: Path) -> float:
-    """The mean of a preview."""
-    return float(np.asarray(shown(model, path).convert("L")).mean())
-
-
-def shown(model: Translator, path: Path) -> Image.Image:
-    """The preview of a picture in domain b."""
-    preview = conversion_page._preview(ItemConverter(model, path.parent, path.parent, ConversionOptions()), path, "b")
-    assert preview is not None
-    return Image.open(io.BytesIO(base64.b64decode(preview.uri.split(",")[1])))
-
-
-def test_a_picture_with_a_colour_profile_is_shown_in_srgb(cyclegan: Translator, tmp_path: Path) -> None:
-    """A profile that takes red for blue, and blue for red."""
-    swapped = icc.srgb_profile().replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
-    Image.new("RGB", (20, 20), "red").save(tmp_path / "x.png", icc_profile=swapped)
-    red, green, blue = shown(cyclegan, tmp_path / "x.png").convert("RGB").resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
-    assert max(red, green) < 6
-    assert blue > 249
-
-
-def test_of_an_animation_the_first_frame(cyclegan: Translator, tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (20, 20), colour) for colour in ("black", "white")]
-    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
-    assert level(cyclegan, tmp_path / "x.gif") == pytest.approx(0, abs=2)
-
-
-def test_what_is_no_picture_has_no_preview(build: Build, convert: Convert, tmp_path: Path) -> None:
-    """Five channels become three: the input cannot be shown, its output can."""
-    folder = build("cyclegan", generator="resnet_3blocks", input_channels=5, output_channels=3, lambda_identity=0.0)
-    (tmp_path / "in").mkdir()
-    np.save(tmp_path / "in" / "x.npy", np.zeros((9, 11, 5), np.uint8))
-    path = convert(tmp_path / "in", tmp_path / "out", translator.load(folder, device="cpu"), report=True).report
-    assert path is not None
-    page = Page(path)
-    assert page.said("article.", "div.none") == ["no preview"]
-    assert page.values("img", "class") == ["alone"]
-    assert page.values("input", "type") == []
-
-
-def test_a_file_that_has_gone_has_no_preview(
-    convert: Convert, cyclegan: Translator, source: Path, tmp_path: Path
-) -> None:
-    convert(source, tmp_path / "out")
-    (tmp_path / "out" / "2.jpg").unlink()
-    converter = ItemConverter(cyclegan, source, tmp_path / "out", ConversionOptions())
-    page = Page(
-        conversion_page.write_conversion_page(
-            converter, Listing(source, ("1.png", "2.jpg")), WHOLE, ConversionResult(converter.output)
-        )
-    )
-    assert page.said("div.none") == ["no preview"]
-    assert page.said("small.")[1].endswith("→ gone")
 
 
 # How it is written.

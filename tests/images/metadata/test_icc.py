@@ -34,7 +34,7 @@ def fixed(values):
 
 
 def icc(space, tags):
-    """A profile of version 2 with these tags."""
+    """Return a profile of version 2 with these tags."""
     names = {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", 2) + b"x\0" + bytes(78),
         b"cprt": b"text" + bytes(4) + b"x\0",

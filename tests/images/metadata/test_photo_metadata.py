@@ -14,8 +14,8 @@ from PIL import ExifTags, Image, ImageOps
 from translate import images
 from translate.images import Metadata, Picture, encode, supported_by
 from translate.images.metadata.icc import srgb_profile
-from translate.images.metadata.photo_metadata import apply_orientation
 from translate.images.metadata.png_chunks import HEADER_END, make_chunk
+from translate.images.orientation import apply_orientation
 
 from .. import photos
 
@@ -28,7 +28,7 @@ def opened(data):
 
 
 def carrying(fmt, orientation=6):
-    """A file of Pillow's making that carries all that its format holds."""
+    """Encode with Pillow a file that holds all metadata of its format."""
     image, block = Image.fromarray(photos.smooth()), photos.exif(orientation)
     packet = photos.xmp().replace(b'Orientation="6"', b'Orientation="%d"' % orientation)
     made = Image.Exif()

@@ -23,9 +23,9 @@ import torch
 from translate import atomic
 from translate.conversion.cluster.ray import connect, error_tail
 from translate.conversion.cluster.worker import JobSpec, Worker
+from translate.conversion.committer import Committer
 from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.output_paths import Item
-from translate.conversion.pipeline import Committer
 from translate.errors import TranslateError, UsageError
 from translate.images import ImageError
 from translate.runtime import signals

@@ -1,1 +1,4 @@
-"""What a file carries beside its pixels: EXIF, XMP, ICC profile, resolution and texts, read and embedded."""
+"""Metadata of image files: EXIF, XMP, ICC profile, resolution, IPTC records and texts, read and embedded."""
+
+MAX_BYTES = 4 << 20
+"""Bytes of one part of the metadata that are read: EXIF, an XMP packet, a text. Those of cameras have some KiB."""

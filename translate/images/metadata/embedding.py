@@ -1,4 +1,4 @@
-"""Metadata in encoded files: what of it fits into a format, Pillow's options that write it, and blocks put in afterwards.
+"""Embedding of metadata in encoded files: parts that fit into a format, Pillow's options, and blocks inserted afterwards.
 
 The rows of `images.writing.WRITERS` say which of these functions serve which format.
 """
@@ -14,6 +14,7 @@ from translate.images.metadata.photo_metadata import Metadata
 from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 
 PART_NAMES = {"exif": "EXIF", "xmp": "XMP", "icc": "colour profile", "dpi": "resolution", "iptc": "IPTC records"}
+"""Parts of Metadata → their names in notices."""
 
 JPEG_SEGMENT = 65_533
 """Bytes that one segment of a JPEG file holds."""
@@ -21,24 +22,23 @@ _EXIF_HEAD, _XMP_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _IPTC_HEAD = b"Photoshop 3.0\x008BIM\x04\x04\0\0"
 
 _MARKS = frozenset({xmp.SOURCE_TYPE, xmp.SYSTEM, xmp.SYSTEM_VERSION, xmp.CREATOR_TOOL})
-_TIFF_XMP, _TIFF_IPTC, _TIFF_ICC = 700, 33723, 34675
-
+"""Properties of the mark, which are never dropped."""
 
 Fitted = tuple[Metadata, list[str]]
-"""Metadata that fits, and one short line on each part that does not."""
+"""Metadata that fits, and a notice for each part that does not."""
 
 
 def drop_unsupported(metadata: Metadata, fmt: str, supported: frozenset[str]) -> Fitted:
     """Remove the parts that a format does not hold; `supported` names those that it does."""
-    lost: dict[str, Any] = {part: None for part in PART_NAMES if getattr(metadata, part) and part not in supported}
-    notices = [f"{fmt} holds no {PART_NAMES[part]}" for part in lost]
-    if "xmp" in lost and metadata.mark:
-        notices[list(lost).index("xmp")] += ", so it is not marked as made by a model"
-    return replace(metadata, **lost), notices
+    dropped: dict[str, Any] = {part: None for part in PART_NAMES if getattr(metadata, part) and part not in supported}
+    notices = [f"{fmt} holds no {PART_NAMES[part]}" for part in dropped]
+    if "xmp" in dropped and metadata.mark:
+        notices[list(dropped).index("xmp")] += ", so it is not marked as made by a model"
+    return replace(metadata, **dropped), notices
 
 
 def fit_profile(metadata: Metadata, channels: int) -> Fitted:
-    """Remove a profile of other colours than the picture's; greys without a profile count as those of sRGB."""
+    """Remove a profile of another colour space than the picture's; grey without a profile counts as that of sRGB."""
     if metadata.icc is None or colour_space(metadata.icc) == {1: "GRAY", 3: "RGB "}.get(channels):
         return metadata, []
     notices = [] if channels == 1 and metadata.icc == srgb_profile() else ["its colour profile does not fit the output"]
@@ -54,26 +54,29 @@ def fit_text(metadata: Metadata, fmt: str, supported: frozenset[str], max_commen
     }
     if max_comment is not None and len(kept.get(COMMENT_KEYWORD, "").encode()) > max_comment:
         del kept[COMMENT_KEYWORD]
-    lost = sorted(metadata.text.keys() - kept.keys())
-    return replace(metadata, text=kept), [f"{fmt} does not hold its text {', '.join(lost)}"] if lost else []
+    dropped = sorted(metadata.text.keys() - kept.keys())
+    return replace(metadata, text=kept), [f"{fmt} does not hold its text {', '.join(dropped)}"] if dropped else []
 
 
 def fit_jpeg(metadata: Metadata) -> Fitted:
-    """Shrink metadata to JPEG's segments of 64 KiB: EXIF loses the maker's note, then all; XMP its largest properties, never
-    the mark."""
+    """Shrink metadata to JPEG's segments of 64 KiB.
+
+    EXIF loses the maker's note, or, where that is not enough, is dropped; XMP loses its largest properties, but never the
+    mark.
+    """
     notices = []
-    most = JPEG_SEGMENT - len(_EXIF_HEAD)
-    if metadata.exif and len(metadata.exif) > most:
-        photo = exif.read(io.BytesIO(metadata.exif))
-        photo.photo.pop(exif.MAKER_NOTE, None)
-        block = bytes(photo)
-        fits = 0 < len(block) <= most
+    limit = JPEG_SEGMENT - len(_EXIF_HEAD)
+    if metadata.exif and len(metadata.exif) > limit:
+        parsed = exif.read(io.BytesIO(metadata.exif))
+        parsed.photo.pop(exif.MAKER_NOTE, None)
+        block = bytes(parsed)
+        fits = 0 < len(block) <= limit
         metadata = replace(metadata, exif=block if fits else None)
         notices.append(f"jpg holds 64 KiB of EXIF, so {'the maker’s note' if fits else 'its EXIF'} is not kept")
-    most = JPEG_SEGMENT - len(_XMP_HEAD)
-    if metadata.xmp and len(metadata.xmp) > most:
+    limit = JPEG_SEGMENT - len(_XMP_HEAD)
+    if metadata.xmp and len(metadata.xmp) > limit:
         packet = xmp.XmpPacket(metadata.xmp)
-        packet.shrink(most, _MARKS.__contains__)
+        packet.shrink(limit, _MARKS.__contains__)
         metadata = replace(metadata, xmp=bytes(packet))
         notices.append("jpg holds 64 KiB of XMP, so its largest properties are not kept")
     if metadata.iptc and len(metadata.iptc) > JPEG_SEGMENT - len(_IPTC_HEAD) - 6:
@@ -100,32 +103,32 @@ def jpeg_save_options(metadata: Metadata) -> dict[str, Any]:
         "xmp": metadata.xmp, "icc_profile": metadata.icc, "dpi": metadata.dpi, "comment": comment and comment.encode(),
         "extra": _iptc_segment(metadata.iptc), "exif": metadata.exif and _EXIF_HEAD + metadata.exif,
     }  # fmt: skip
-    return _given(options)
+    return _without_empty(options)
 
 
 def webp_save_options(metadata: Metadata) -> dict[str, Any]:
     """Return Pillow's options that write fitted metadata into WebP."""
-    return _given({"xmp": metadata.xmp, "icc_profile": metadata.icc, "exif": metadata.exif})
+    return _without_empty({"xmp": metadata.xmp, "icc_profile": metadata.icc, "exif": metadata.exif})
 
 
 def avif_save_options(metadata: Metadata) -> dict[str, Any]:
     """Return Pillow's options that write fitted metadata into AVIF."""
     block = metadata.exif and _without_orientation(metadata.exif)
-    return _given({"xmp": metadata.xmp, "icc_profile": metadata.icc, "exif": block and _EXIF_HEAD + block})
+    return _without_empty({"xmp": metadata.xmp, "icc_profile": metadata.icc, "exif": block and _EXIF_HEAD + block})
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def _without_empty(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value}
 
 
 def _without_orientation(block: bytes) -> bytes:
-    """AVIF says in a property of its own how a picture lies; Pillow writes EXIF anew where that speaks of it too.
+    """Return EXIF without its orientation; empty where it holds nothing else.
 
-    Empty where it speaks of nothing else.
+    AVIF holds the orientation in a property of its own, and Pillow rewrites EXIF that holds it too.
     """
-    photo = exif.read(io.BytesIO(block))
-    photo.image.pop(exif.ORIENTATION, None)
-    return bytes(photo)
+    parsed = exif.read(io.BytesIO(block))
+    parsed.image.pop(exif.ORIENTATION, None)
+    return bytes(parsed)
 
 
 def _iptc_segment(records: bytes | None) -> bytes:
@@ -156,31 +159,31 @@ def embed_in_gif(data: bytes, metadata: Metadata) -> bytes:
 
 
 def embed_in_tiff(data: bytes, metadata: Metadata) -> bytes:
-    """Return a TIFF file with fitted metadata: its first directory is written anew at the end, the pixels stay in place."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}[data[:4]]
-    photo = exif.read(io.BytesIO(metadata.exif)) if metadata.exif else exif.Exif(order)
-    added = dict(photo.tree(order))
+    """Return a TIFF file with fitted metadata: its first directory is rewritten at the end, the pixels stay in place."""
+    byte_order = {b"II*\0": "<", b"MM\0*": ">"}[data[:4]]
+    parsed = exif.read(io.BytesIO(metadata.exif)) if metadata.exif else exif.Exif(byte_order)
+    added = dict(parsed.tree(byte_order))
     if metadata.dpi:
-        resolution = exif.Exif(order)
+        resolution = exif.Exif(byte_order)
         resolution.set_dpi(metadata.dpi)
         added |= resolution.image
     for tag, kind, value in (
-        (_TIFF_XMP, exif.BYTE, metadata.xmp),
-        (_TIFF_IPTC, exif.UNDEFINED, metadata.iptc),
-        (_TIFF_ICC, exif.UNDEFINED, metadata.icc),
+        (exif.TIFF_XMP, exif.BYTE, metadata.xmp),
+        (exif.TIFF_IPTC, exif.UNDEFINED, metadata.iptc),
+        (exif.TIFF_ICC, exif.UNDEFINED, metadata.icc),
     ):
         if value:
             added[tag] = exif.IfdEntry(kind, value)
-    return _with_entries(data, order, added) if added else data
+    return _with_entries(data, byte_order, added) if added else data
 
 
-def _with_entries(data: bytes, order: str, added: dict[int, "exif.IfdEntry | exif.Directory | bytes"]) -> bytes:
-    """A TIFF file with more entries in its first directory, or other ones in their place."""
-    (first,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, first)
+def _with_entries(data: bytes, byte_order: str, added: dict[int, "exif.IfdEntry | exif.Directory | bytes"]) -> bytes:
+    """Return a TIFF file with entries added to its first directory; they replace entries of the same tags."""
+    (first,) = struct.unpack_from(byte_order + "I", data, 4)
+    (count,) = struct.unpack_from(byte_order + "H", data, first)
     end = first + 2 + 12 * count
     rows = [data[at : at + 12] for at in range(first + 2, end, 12)]
-    entries = {struct.unpack_from(order + "H", row)[0]: row for row in rows}
-    room = exif.IfdWriter(order, len(data))
-    at = room.directory({**entries, **added}, struct.unpack_from(order + "I", data, end)[0])
-    return data[:4] + struct.pack(order + "I", at) + data[8:] + bytes(room.data)
+    entries = {struct.unpack_from(byte_order + "H", row)[0]: row for row in rows}
+    writer = exif.IfdWriter(byte_order, len(data))
+    at = writer.directory({**entries, **added}, struct.unpack_from(byte_order + "I", data, end)[0])
+    return data[:4] + struct.pack(byte_order + "I", at) + data[8:] + bytes(writer.data)

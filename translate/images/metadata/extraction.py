@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
-from translate.images.metadata import exif, gif_blocks, png_chunks, xmp
+from translate.images.metadata import MAX_BYTES, exif, gif_blocks, png_chunks, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.icc import colour_space
 from translate.images.metadata.png_chunks import COMMENT_KEYWORD
@@ -14,12 +14,15 @@ _IPTC_RESOURCE = 0x0404  # in Photoshop's block of a JPEG file
 
 
 class MetadataExtractor:
-    """Finds what an opened image carries, and notes what it had to leave."""
+    """Extractor of the metadata of an opened image, with notices for the parts that are not kept.
+
+    `format` is Pillow's name of the format, `info` Pillow's info, which is changed, `file` the opened file, and `segments`
+    are a JPEG file's.
+    """
 
     def __init__(
         self, format: str, info: dict[Any, Any], file: BinaryIO | None, segments: Iterable[tuple[str, bytes]]
     ) -> None:
-        """Of Pillow's name of a format, Pillow's info, the opened file, and a JPEG file's segments."""
         self.format, self.info, self.file = format, info, file
         self.notices: list[str] = []
         self.texts: dict[str, str] = {}
@@ -34,19 +37,19 @@ class MetadataExtractor:
             self._note_credentials()
 
     def _scan_png(self, file: BinaryIO) -> None:
-        """Texts, and what Pillow finds only while it decodes: chunks behind the pixels."""
-        left = png_chunks.MAX_TEXT_BYTES
+        """Read texts, and what Pillow finds only while it decodes: chunks after the image data."""
+        left = MAX_BYTES
         for kind, data in png_chunks.read_chunks(file):
             if kind == b"eXIf":
                 self.info["exif"] = data
             elif kind == b"caBX":
                 self._note_credentials()
             elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-                found = png_chunks.decode_text(kind, data, left)
-                if found is None:
+                decoded = png_chunks.decode_text(kind, data, left)
+                if decoded is None:
                     self._drop("text", "is damaged or too long")
                     continue
-                keyword, value = found
+                keyword, value = decoded
                 left -= len(value)
                 if keyword == png_chunks.XMP_KEYWORD:
                     self.info["xmp"] = value
@@ -56,15 +59,16 @@ class MetadataExtractor:
     def _note_credentials(self) -> None:
         self.notices.append("its content credentials (C2PA) are not kept: they are of its old pixels")
 
-    def _drop(self, what: str, why: object) -> None:
-        self.notices.append(f"its {what} {why}; not kept")
+    def _drop(self, part: str, reason: object) -> None:
+        self.notices.append(f"its {part} {reason}; not kept")
 
-    def photo(self) -> Exif | None:
+    def exif(self) -> Exif | None:
+        """Return the EXIF; None if there is none or it is damaged. A TIFF's must be read before its pixels are."""
         try:
             if self.format == "TIFF":
-                photo = self._of_tiff()
+                photo = self._exif_of_tiff()
             else:
-                data = self._block()
+                data = self._exif_block()
                 if not data:
                     return None
                 photo = exif.read(io.BytesIO(data))
@@ -75,35 +79,36 @@ class MetadataExtractor:
             self.notices.append("parts of its EXIF are damaged and not kept")
         return photo
 
-    def _block(self) -> bytes:
+    def _exif_block(self) -> bytes:
         data = self.info.get("exif") or b""
         if not data and (raw := self.texts.get("Raw profile type exif")):
-            data = bytes.fromhex("".join(raw.split("\n")[3:]))  # as ImageMagick writes it: name and length come first
+            data = bytes.fromhex("".join(raw.split("\n")[3:]))  # ImageMagick writes name and length first
         if not isinstance(data, bytes):
             raise ValueError("is text")
         while data.startswith(b"Exif\0\0"):
             data = data[6:]
         return data
 
-    def _of_tiff(self) -> Exif:
+    def _exif_of_tiff(self) -> Exif:
         if self.file is None:
-            raise RuntimeError("what a TIFF file carries must be read before its pixels are")
+            raise RuntimeError("the metadata of a TIFF file must be read before its pixels")
         position = self.file.tell()
         try:
             photo = exif.read(self.file)
         finally:
             self.file.seek(position)
-        photo.maker_note_offset = 0  # no place in a block
+        photo.maker_note_offset = 0  # its offset in the file is none in a block
         return photo
 
-    def packet(self) -> XmpPacket | None:
+    def xmp(self) -> XmpPacket | None:
+        """Return the XMP packet without descriptions of auxiliary images; None if there is none or it is damaged."""
         data = self.info.get("xmp")
         data = data.encode() if isinstance(data, str) else data
         if not data:
             return None
         try:
             if not isinstance(data, bytes):
-                raise ValueError("is no text")
+                raise ValueError("is not text")
             packet = XmpPacket(data)
         except ValueError as e:
             self._drop("XMP", e)
@@ -114,6 +119,7 @@ class MetadataExtractor:
         return packet
 
     def icc(self) -> bytes | None:
+        """Return the colour profile; None if there is none or it is damaged."""
         data = self.info.get("icc_profile")
         if "icc_profile" not in self.info or data == b"":
             return None
@@ -125,8 +131,9 @@ class MetadataExtractor:
         return data
 
     def dpi(self) -> tuple[float, float] | None:
+        """Return pixels per inch across and down as the format stores them outside of EXIF; None if it does not."""
         if self.format in ("JPEG", "MPO") and self.info.get("jfif_unit") not in (1, 2):
-            return None  # Pillow makes up 72
+            return None  # Pillow would assume 72
         try:
             across, down = (float(value) for value in self.info.get("dpi", ()))
         except (TypeError, ValueError, ZeroDivisionError):
@@ -134,12 +141,14 @@ class MetadataExtractor:
         return across, down
 
     def iptc(self) -> bytes | None:
+        """Return the IPTC records (IIM); None if there are none."""
         data = self.info.get("iptc") or self.info.get("photoshop", {}).get(_IPTC_RESOURCE)
         return data if isinstance(data, bytes) and data else None
 
     def text(self) -> dict[str, str]:
+        """Return texts by keyword: PNG's, or the comment of JPEG and GIF."""
         if self.format == "PNG":
-            return {key: value for key, value in self.texts.items() if not key.startswith(_NO_TEXTS)}
+            return {key: value for key, value in self.texts.items() if not key.startswith(_DROPPED_KEYWORDS)}
         comment = self.info.get("comment")
         if not isinstance(comment, bytes) or not comment.strip(b"\0 "):
             return {}
@@ -149,5 +158,5 @@ class MetadataExtractor:
             return {COMMENT_KEYWORD: comment.rstrip(b"\0").decode("latin-1")}
 
 
-_NO_TEXTS = ("Raw profile type ", "Thumb::")
-"""Keywords of texts that hold other metadata once more, or describe a thumbnail."""
+_DROPPED_KEYWORDS = ("Raw profile type ", "Thumb::")
+"""Beginnings of keywords of texts that repeat other metadata, or describe a thumbnail."""

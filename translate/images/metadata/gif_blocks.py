@@ -1,24 +1,26 @@
-"""The blocks of GIF files: how XMP lies in them.
+"""Blocks of GIF files: comments, XMP packets and palettes of frames.
 
 Sources: GIF89a, sections 17 to 26; XMP Specification Part 3, section 1.1.2.
 """
 
 from typing import BinaryIO
 
-MAX_BYTES = 4 << 20
+from translate.images.metadata import MAX_BYTES
+
 XMP_BLOCK = b"\x21\xff\x0bXMP DataXMP"
+"""Head of the application extension that holds XMP."""
 _TRAILER = bytes([1, *range(255, -1, -1), 0])
-"""Whatever byte of the packet a reader takes for a block's length, it ends up at the last zero."""
+"""Trailer of an XMP packet: whichever byte of the packet a reader takes for a block's length, it reaches the last zero."""
 
 
 def header_end(data: bytes) -> int:
-    """Where the header, the screen's description and the global palette end."""
+    """Return the offset of the end of the header, the screen descriptor and the global palette."""
     flags = data[10]
     return 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
 
 
 def read_xmp(file: BinaryIO) -> bytes | None:
-    """The XMP packet that stands before the first frame, if there is one."""
+    """Return the XMP packet that stands before the first frame; None if there is none."""
     file.seek(0)
     head = file.read(13)
     if len(head) < 13:
@@ -41,13 +43,13 @@ def _block(file: BinaryIO) -> bytes:
 
 
 def comment_block(comment: bytes) -> bytes:
-    """A comment extension."""
+    """Return a comment extension."""
     parts = [comment[at : at + 255] for at in range(0, len(comment), 255)]
     return b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
 
 
 def with_local_palette(still: bytes) -> bytes:
-    """The image of a file of one frame, with its global palette as its own."""
+    """Return the image of a file of one frame, with its global palette as a local one."""
     at = palette_end = header_end(still)
     while still[at] == 0x21:  # extensions
         at += 2
@@ -59,6 +61,6 @@ def with_local_palette(still: bytes) -> bytes:
 
 
 def insert_xmp(data: bytes, xmp: bytes) -> bytes:
-    """A GIF file with an XMP packet."""
+    """Return a GIF file with an XMP packet before its first frame."""
     end = header_end(data)
     return b"GIF89a" + data[6:end] + XMP_BLOCK + xmp + _TRAILER + data[end:]

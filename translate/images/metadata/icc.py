@@ -1,4 +1,4 @@
-"""Colour profiles (ICC): pixels of 8 bits are brought to sRGB; deeper ones stay in the profile that they have."""
+"""Colour profiles (ICC): pixels of 8 bits are converted to sRGB; deeper ones stay in the profile that they have."""
 
 import io
 from collections.abc import Callable
@@ -10,19 +10,19 @@ from PIL import Image, ImageCms
 from translate.text import one_line
 
 COLOUR_SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
-"""The colour space of the profiles that belong to an image's mode (ICC.1:2022, table 20)."""
+"""Mode of a Pillow image → colour space of its profiles (ICC.1:2022, table 20)."""
 
 
 @cache
 def srgb_profile() -> bytes:
-    """The profile of sRGB, without the date of its making: equal images give equal files."""
+    """Return the profile of sRGB with its date of creation set to 0, so that equal images give equal files."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[24:36] = bytes(12)
     return bytes(profile)
 
 
 def colour_space(icc: bytes) -> str:
-    """The colour space of a profile, four characters. ValueError if it is damaged."""
+    """Return the colour space of a profile, four characters. ValueError if the profile is damaged."""
     try:
         return ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space
     except OSError:
@@ -30,13 +30,13 @@ def colour_space(icc: bytes) -> str:
 
 
 def convert_to_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]:
-    """An image of a profile as sRGB, and the profile that it has then.
+    """Convert an image to sRGB; return it with the profile that it then has.
 
-    Its pixels stay as they are where the profile is sRGB already, and where there are more than 8 bits, which cannot be
-    converted. ValueError if the profile is damaged or belongs to other colours.
+    The pixels stay as they are where the profile is sRGB already, and where they have more than 8 bits, which cannot be
+    converted. ValueError if the profile is damaged or of another colour space.
     """
-    image = _plain(image)
-    if image.mode == "LAB":  # decoding brings it to sRGB without a profile
+    image = _to_convertible_mode(image)
+    if image.mode == "LAB":  # decoding converts it to sRGB without a profile
         return image, srgb_profile()
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     mode = {"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode)
@@ -53,8 +53,8 @@ def convert_to_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]
     return converted, srgb_profile()
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The image without a palette, a transparent colour or premultiplied alpha, none of which survives a conversion."""
+def _to_convertible_mode(image: Image.Image) -> Image.Image:
+    """Return an image without palette, transparent colour and premultiplied alpha, none of which survives a conversion."""
     if image.mode in ("PA", "RGBa") or (image.mode in ("P", "RGB") and "transparency" in image.info):
         return image.convert("RGBA")
     if image.mode == "L" and "transparency" in image.info:
@@ -64,7 +64,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 @lru_cache(16)
 def _conversion(icc: bytes, mode: str) -> Callable[[Image.Image], Image.Image] | None:
-    """From a profile to sRGB; None where it is sRGB itself, since no colour changes by more than two steps of 255."""
+    """Return the conversion of a profile to sRGB; None for sRGB itself, where no colour changes by more than 2 of 255."""
     exact = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
@@ -80,14 +80,14 @@ def _conversion(icc: bytes, mode: str) -> Callable[[Image.Image], Image.Image] |
         return None
     if (
         mode == "L"
-    ):  # its 256 values, exactly: where it converts at once, the colour engine is 10 steps off in the darks
+    ):  # each of its 256 values exactly: on whole images the colour engine is up to 10 of 255 off in the darks
         table = np.asarray(converted)[0, :, 1].tolist()
         return lambda image: image.point(table)
     return transform.apply
 
 
 def _probes(mode: str) -> Image.Image:
-    """All greys, and colours evenly over the cube."""
+    """Return an image of all greys, and of colours evenly spaced in the cube."""
     greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     steps = np.linspace(0, 255, 9).round().astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)

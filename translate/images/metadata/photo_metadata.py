@@ -1,4 +1,4 @@
-"""What a photo carries beside its pixels: EXIF, XMP, colour profile, resolution, texts; and the mark of a conversion."""
+"""Metadata of a photo: EXIF, XMP, colour profile, resolution, texts; and the mark of an image made by a model."""
 
 import io
 import math
@@ -18,97 +18,98 @@ COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrained
 """IPTC's term for media that were changed by a generative model."""
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media that a generative model made."""
-_TIFF_XMP, _TIFF_IPTC, _TIFF_ICC = 700, 33723, 34675
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What says that an image was made by a model."""
+    """Mark of an image that was made by a model."""
 
     tool: str
     """Name and version of the program."""
     system: str
     """Name of the model."""
     version: str
-    """Of the model."""
+    """Version of the model."""
     source_type: str = COMPOSITE
-    """A term of IPTC's Digital Source Type NewsCodes."""
+    """Term of IPTC's Digital Source Type NewsCodes."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a photo carries. Its pixels count as upright: what speaks of an orientation says so."""
+    """Metadata of a photo. Its pixels are upright, and every orientation in the metadata is set so."""
 
     exif: bytes | None = None
-    """A TIFF header and directories, without thumbnail."""
+    """TIFF header and directories, without thumbnail."""
     xmp: bytes | None = None
-    """A packet, UTF-8 as a rule."""
+    """XMP packet, usually in UTF-8."""
     icc: bytes | None = None
-    """The colour profile that the pixels have."""
+    """Colour profile of the pixels."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch across and down."""
     iptc: bytes | None = None
     """IPTC's older records (IIM)."""
     text: Mapping[str, str] = field(default_factory=dict)
-    """Keyword → text, as PNG has them."""
+    """Keyword → text, as in PNG."""
     mark: Mark | None = None
-    """The mark that was added to the XMP packet."""
+    """Mark that was added to the XMP packet."""
     orientation: int = 1
-    """From 1 to 8: how the pixels lay in the file."""
+    """Orientation of the pixels in the file, from 1 to 8."""
     notices: tuple[str, ...] = ()
-    """What could not be kept, one short line each."""
+    """Parts that could not be kept, one short line each."""
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Metadata":
-        """Of an image as it was opened, before its pixels are loaded. Damaged parts are left out, with a notice."""
-        info = {
-            key: value for key, value in image.info.items() if not isinstance(value, str)
-        }  # PNG's texts are found anew
+        """Read the metadata of an opened image, before its pixels are loaded. Damaged parts are left out, with a notice."""
+        # PNG's texts are read by the extractor itself
+        info = {key: value for key, value in image.info.items() if not isinstance(value, str)}
         if image.format == "TIFF":
-            info["iptc"] = image.tag_v2.get(_TIFF_IPTC)  # type: ignore[attr-defined]
+            info["iptc"] = image.tag_v2.get(exif.TIFF_IPTC)  # type: ignore[attr-defined]
         segments = getattr(image, "applist", ())
-        return cls._found(MetadataExtractor(image.format or "", info, getattr(image, "fp", None), segments))
+        return cls._from_extractor(MetadataExtractor(image.format or "", info, getattr(image, "fp", None), segments))
 
     @classmethod
     def from_tiff(cls, file: BinaryIO) -> "Metadata":
-        """Of a TIFF file that Pillow does not open, for its number of channels or their depth."""
+        """Read the metadata of a TIFF file that Pillow does not open, for its number of channels or their depth."""
         try:
-            held = exif.read_tags(file, frozenset({_TIFF_XMP, _TIFF_IPTC, _TIFF_ICC}))
+            values = exif.read_tags(file, frozenset({exif.TIFF_XMP, exif.TIFF_IPTC, exif.TIFF_ICC}))
         except (ValueError, OSError) as e:
             return cls(notices=(f"its metadata are damaged: {e}; not kept",))
-        names = {_TIFF_XMP: "xmp", _TIFF_IPTC: "iptc", _TIFF_ICC: "icc_profile"}
-        return cls._found(MetadataExtractor("TIFF", {names[tag]: data for tag, data in held.items()}, file, ()))
+        names = {exif.TIFF_XMP: "xmp", exif.TIFF_IPTC: "iptc", exif.TIFF_ICC: "icc_profile"}
+        info = {names[tag]: data for tag, data in values.items()}
+        return cls._from_extractor(MetadataExtractor("TIFF", info, file, ()))
 
     @classmethod
-    def _found(cls, found: "MetadataExtractor") -> "Metadata":
-        photo = found.photo()
-        packet = found.packet()
-        told = found.format == "AVIF" or (photo is not None and exif.ORIENTATION in photo.image)
-        turned = photo.reset_orientation() if photo else 1
+    def _from_extractor(cls, extractor: "MetadataExtractor") -> "Metadata":
+        photo = extractor.exif()
+        packet = extractor.xmp()
+        known = extractor.format == "AVIF" or (photo is not None and exif.ORIENTATION in photo.image)
+        orientation = photo.reset_orientation() if photo else 1
         if packet:
-            turned = _turn_upright(packet, turned if told else None)
-        told_dpi = found.dpi()
-        dpi = told_dpi[::-1] if told_dpi and turned >= 5 else told_dpi or (photo.dpi() if photo else None)
+            orientation = _reset_xmp_orientation(packet, orientation if known else None)
+        dpi = extractor.dpi()
+        if dpi and orientation >= 5:
+            dpi = dpi[::-1]
+        dpi = dpi or (photo.dpi() if photo else None)
         return cls(
             exif=bytes(photo) or None if photo else None,
             xmp=bytes(packet) if packet else None,
-            icc=found.icc(),
-            dpi=dpi if dpi and _sensible(dpi) else None,
-            iptc=found.iptc(),
-            text=found.text(),
-            orientation=turned,
-            notices=tuple(found.notices),
+            icc=extractor.icc(),
+            dpi=dpi if dpi and _is_valid_dpi(dpi) else None,
+            iptc=extractor.iptc(),
+            text=extractor.text(),
+            orientation=orientation,
+            notices=tuple(extractor.notices),
         )
 
     def without_gps(self) -> "Metadata":
-        """Without coordinates: no GPS directory in EXIF, no coordinates in XMP. Makers' notes stay as they are."""
+        """Return the metadata without coordinates in EXIF's GPS directory and in XMP. Makers' notes stay as they are."""
         return self._changed(lambda photo: photo.gps.clear(), XmpPacket.drop_gps)
 
     def with_mark(self, mark: Mark) -> "Metadata":
-        """With a mark in XMP.
+        """Return the metadata with a mark in XMP.
 
-        What already says that a model made or changed the picture stays; a source type of a camera, a scanner or a hand no
-        longer holds, since IPTC's property has one value, and gives way. The first tool that made the picture stays.
+        A source type that says that a model made or changed the image stays. Another one, as of a camera or a scanner, is
+        replaced: it no longer holds, and IPTC's property has one value. The first tool that made the image stays.
         """
         packet = XmpPacket(self.xmp)
         marks = {xmp.SOURCE_TYPE: mark.source_type}
@@ -122,7 +123,7 @@ class Metadata:
         return replace(self, xmp=bytes(packet), mark=mark)
 
     def with_profile(self, icc: bytes | None) -> "Metadata":
-        """Of the same photo, whose pixels now have another profile: sRGB, or none."""
+        """Return the metadata of the same photo with pixels of another profile: sRGB, or none."""
         if icc != srgb_profile():
             return replace(self, icc=icc)
         colour_space = xmp.PropertyName(xmp.EXIF, "ColorSpace")
@@ -132,7 +133,7 @@ class Metadata:
         )
 
     def with_dpi_in_exif(self) -> "Metadata":
-        """With the resolution in EXIF, unless EXIF has one, for formats that have no other place for it."""
+        """Return the metadata with the resolution in EXIF, unless EXIF has one, for formats that hold it nowhere else."""
         if self.dpi is None:
             return self
         photo = exif.read(io.BytesIO(self.exif)) if self.exif else Exif()
@@ -154,7 +155,7 @@ class Metadata:
 
 
 def to_srgb(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata]:
-    """An image of 8 bits in sRGB, with what it carries; deeper ones, and those without a profile, as they are.
+    """Convert an image of 8 bits to sRGB, with its metadata; deeper images and those without a profile stay as they are.
 
     A profile that cannot be used counts as none, with a notice.
     """
@@ -167,31 +168,17 @@ def to_srgb(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metada
     return image, metadata if icc == metadata.icc else metadata.with_profile(icc)
 
 
-def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
-    """An image as its orientation (1 to 8) says that it is seen. TIFF files are opened that way already."""
-    method = _TURNS.get(orientation)
-    return image if method is None or image.format == "TIFF" else image.transpose(method)
+def _reset_xmp_orientation(packet: XmpPacket, orientation: int | None) -> int:
+    """Set XMP's orientation to upright and return the one before.
 
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _turn_upright(packet: XmpPacket, turned: int | None) -> int:
-    """Says in XMP too that the pixels are upright. `turned` is EXIF's orientation, or AVIF's own, which go before XMP's."""
+    `orientation` is that of EXIF or AVIF, which take precedence over XMP's; None if they have none.
+    """
     name = xmp.PropertyName(xmp.TIFF, "Orientation")
     own = packet.value(name)
-    if turned is None:
-        turned = int(own) if own in set("12345678") else 1
+    if orientation is None:
+        orientation = int(own) if own in set("12345678") else 1
     packet.replace(name, "1")
-    if turned >= 5:
+    if orientation >= 5:
         for namespace, width, height in (
             (xmp.EXIF, "PixelXDimension", "PixelYDimension"),
             (xmp.TIFF, "ImageWidth", "ImageLength"),
@@ -202,9 +189,9 @@ def _turn_upright(packet: XmpPacket, turned: int | None) -> int:
             if values[0] is not None and values[1] is not None:
                 packet.replace(across, values[1])
                 packet.replace(down, values[0])
-    return turned
+    return orientation
 
 
-def _sensible(dpi: tuple[float, float]) -> bool:
-    """Whether this can be a resolution; what JPEG holds is from 1 to 65535."""
+def _is_valid_dpi(dpi: tuple[float, float]) -> bool:
+    """Return whether this can be a resolution; JPEG holds 1 to 65535."""
     return all(math.isfinite(value) and 1 <= value <= 65535 for value in dpi)

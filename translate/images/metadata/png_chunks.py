@@ -1,4 +1,4 @@
-"""The chunks of PNG files: what they hold beside pixels, and how to put more of it in.
+"""Chunks of PNG files: metadata read from them and inserted.
 
 Source: Portable Network Graphics (PNG) Specification, third edition, sections 5 and 11.
 """
@@ -8,23 +8,27 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from translate.images.metadata import MAX_BYTES
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = "XML:com.adobe.xmp"
-MAX_TEXT_BYTES = 4 << 20
-"""Bytes of a text, once inflated."""
+"""Keyword of the text that holds an XMP packet."""
+COMMENT_KEYWORD = "Comment"
+"""Keyword of the comment, a text that JPEG and GIF hold too."""
 HEADER_END = len(SIGNATURE) + 25
-"""Where IHDR, always the first chunk, ends."""
+"""Offset of the end of IHDR, which is always the first chunk."""
 
-_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT"})
+_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT"})
+"""Chunks that are needed to decode the pixels."""
 
 
 def make_chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk with its length and check sum."""
+    """Return a chunk with its length and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
 def read_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and data of each chunk; of image data, and of what is longer than the limit, only the kind."""
+    """Yield the kind and the data of each chunk; empty data for image data and for chunks of more than MAX_BYTES."""
     at = len(SIGNATURE)
     while True:
         file.seek(at)
@@ -32,57 +36,60 @@ def read_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         if len(head) < 8:
             return
         length, kind = struct.unpack(">I4s", head)
-        yield kind, file.read(length) if length <= MAX_TEXT_BYTES and kind not in (b"IDAT", b"fdAT") else b""
+        yield kind, file.read(length) if length <= MAX_BYTES and kind not in (b"IDAT", b"fdAT") else b""
         at += 12 + length
 
 
-def decode_text(kind: bytes, data: bytes, most: int = MAX_TEXT_BYTES) -> tuple[str, bytes] | None:
-    """Keyword and text (UTF-8) of a tEXt, zTXt or iTXt chunk. None if it is damaged or has more bytes than allowed."""
+def decode_text(kind: bytes, data: bytes, max_bytes: int = MAX_BYTES) -> tuple[str, bytes] | None:
+    """Return the keyword and the text (UTF-8) of a tEXt, zTXt or iTXt chunk.
+
+    None if it is damaged, or if the text has more than `max_bytes` when decompressed.
+    """
     keyword, _, rest = data.partition(b"\0")
     try:
         if kind == b"tEXt":
             value = rest.decode("latin-1").encode()
         elif kind == b"zTXt":
-            value = _inflated(rest[1:], most).decode("latin-1").encode()
+            value = _decompress(rest[1:], max_bytes).decode("latin-1").encode()
         else:
             _, _, value = rest[2:].split(b"\0", 2)  # language and translated keyword come first
-            value = _inflated(value, most) if rest[0] else value
+            value = _decompress(value, max_bytes) if rest[0] else value
     except (ValueError, IndexError, zlib.error):
         return None
-    return (keyword.decode("latin-1"), value) if keyword and len(value) <= most else None
+    return (keyword.decode("latin-1"), value) if keyword and len(value) <= max_bytes else None
 
 
-def _inflated(data: bytes, most: int) -> bytes:
-    inflater = zlib.decompressobj()
-    inflated = inflater.decompress(data, max(most, 1))
-    if not inflater.eof:
+def _decompress(data: bytes, max_bytes: int) -> bytes:
+    decompressor = zlib.decompressobj()
+    decompressed = decompressor.decompress(data, max(max_bytes, 1))
+    if not decompressor.eof:
         raise ValueError("ends early or is too long")
-    return inflated
+    return decompressed
 
 
 def text_chunk(keyword: str, value: bytes) -> bytes:
-    """An iTXt chunk, uncompressed, of UTF-8. Keywords have 1 to 79 characters of Latin-1."""
+    """Return an uncompressed iTXt chunk of UTF-8. A keyword is cut to 79 characters of Latin-1."""
     return make_chunk(b"iTXt", keyword.encode("latin-1", "replace")[:79] + bytes(5) + value)
 
 
 def iccp_chunk(icc: bytes) -> bytes:
-    """An iCCP chunk."""
+    """Return an iCCP chunk: a colour profile."""
     return make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
 
 
 def phys_chunk(dpi: tuple[float, float]) -> bytes:
-    """A pHYs chunk: pixels per metre."""
+    """Return a pHYs chunk: the resolution in pixels per metre."""
     return make_chunk(b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), 1))
 
 
 def insert_chunks(data: bytes, added: bytes) -> bytes:
-    """A PNG file with more chunks, before its image data."""
-    whole = memoryview(data)  # of which slices are no copies: it may be large
-    return b"".join([whole[:HEADER_END], added, whole[HEADER_END:]])
+    """Return a PNG file with chunks inserted before its image data."""
+    view = memoryview(data)  # its slices are no copies: the file may be large
+    return b"".join([view[:HEADER_END], added, view[HEADER_END:]])
 
 
 def image_data(data: bytes) -> bytes:
-    """The compressed image data of a PNG file."""
+    """Return the compressed image data of a PNG file."""
     parts, at = [], len(SIGNATURE)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -93,15 +100,11 @@ def image_data(data: bytes) -> bytes:
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """A PNG file with nothing but what its pixels need: what damaged metadata cannot keep from being opened."""
+    """Return a PNG file with only the chunks that its pixels need, so that damaged metadata do not stop a decoder."""
     kept, at = [data[: len(SIGNATURE)]], len(SIGNATURE)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind in _NEEDED:
+        if kind in _PIXEL_CHUNKS:
             kept.append(data[at : at + 12 + length])
         at += 12 + length
     return b"".join(kept)
-
-
-COMMENT_KEYWORD = "Comment"
-"""The text that JPEG and GIF hold too; PNG's keyword for it."""

@@ -1,4 +1,4 @@
-"""XMP packets: reading them without trusting them, and changing some of their properties while all others stay.
+"""XMP packets: parsing of untrusted ones, and changes to some of their properties while all others stay.
 
 Sources: ISO 16684-1 (XMP), sections 7.3 to 7.9; IPTC Photo Metadata Standard 2025.1.
 """
@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 from xml.dom.minidom import Attr, Document, Element
 
+from translate.images.metadata import MAX_BYTES
 from translate.text import one_line
 
-MAX_BYTES, MAX_TAGS, MAX_DEPTH = 4 << 20, 100_000, 100
-"""Bytes, tags and depth of the packets that are read; those of cameras and editors have some KiB."""
+MAX_TAGS, MAX_DEPTH = 100_000, 100
+"""Largest number of tags and depth of the packets that are read."""
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMLNS = "http://www.w3.org/2000/xmlns/"
 META = "adobe:ns:meta/"
 EXIF, TIFF = "http://ns.adobe.com/exif/1.0/", "http://ns.adobe.com/tiff/1.0/"
 XMP, XMP_NOTE = "http://ns.adobe.com/xap/1.0/", "http://ns.adobe.com/xmp/note/"
-PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
+
 IPTC_EXTENSION = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 CAMERA = "http://ns.google.com/photos/1.0/camera/"
 
 PREFIXES = {XMP: "xmp", IPTC_EXTENSION: "Iptc4xmpExt"}
-"""Of the namespaces that are written."""
+"""Prefixes of the namespaces that are written."""
 
 AUXILIARY_IMAGES = (
     "http://ns.google.com/photos/1.0/container/",
@@ -31,7 +32,7 @@ AUXILIARY_IMAGES = (
     "http://ns.google.com/photos/1.0/image/",
     "http://ns.adobe.com/hdr-gain-map/1.0/",
 )
-"""Namespaces that describe pictures beside the main one (depth, gain map, video), which a converted file does not hold."""
+"""Namespaces that describe images beside the main one (depth, gain map, video), which a converted file does not hold."""
 
 _PLACE = re.compile(r"gps|.*(latitude|longt?itude)", re.IGNORECASE)
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -39,7 +40,7 @@ _END = '\n<?xpacket end="w"?>'
 
 
 class PropertyName(NamedTuple):
-    """A property's namespace and name."""
+    """Namespace and name of a property."""
 
     namespace: str
     name: str
@@ -54,26 +55,28 @@ CREATOR_TOOL = PropertyName(XMP, "CreatorTool")
 
 
 class XmpPacket:
-    """An XMP packet whose properties may be attributes or elements of its descriptions."""
+    """XMP packet, whose properties are attributes or elements of its descriptions.
+
+    Without `data` it is empty. ValueError, which says why, if `data` cannot be parsed.
+    """
 
     def __init__(self, data: bytes | None = None) -> None:
-        """Of a packet's bytes, or an empty one. ValueError says why it cannot be read."""
-        self.document = _parsed(data) if data is not None else _empty()
+        self.document = _parse(data) if data is not None else _empty()
         (self.rdf, *_) = [*_elements(self.document, RDF, "RDF"), None]
         if self.rdf is None:
             raise ValueError("holds no RDF")
 
     def value(self, name: PropertyName) -> str | None:
-        """A property's text, or the address that it refers to."""
-        for node in self._properties(lambda found: found == name):
+        """Return a property's text, or the URI that it refers to; None if there is no such property."""
+        for node in self._properties(lambda other: other == name):
             if isinstance(node, Attr):
                 return node.value
             return node.getAttributeNS(RDF, "resource") or _text(node)
         return None
 
     def replace(self, name: PropertyName, value: str) -> None:
-        """Gives a property that is there already another value, in the form that it has."""
-        for node in self._properties(lambda found: found == name):
+        """Replace the value of a property, if the packet has it; it stays an attribute or element."""
+        for node in self._properties(lambda other: other == name):
             if isinstance(node, Attr):
                 node.value = value
             else:
@@ -82,12 +85,12 @@ class XmpPacket:
                 node.appendChild(self.document.createTextNode(value))
 
     def drop(self, unwanted: Callable[[PropertyName], bool]) -> None:
-        """Removes properties."""
+        """Remove properties."""
         for node in self._properties(unwanted):
             _remove(node)
 
     def drop_gps(self) -> None:
-        """Removes coordinates, wherever they are: exif:GPS…, those of locations, and drones' own."""
+        """Remove all coordinates: exif:GPS…, those of locations, and those of drones."""
         for element in list(_walk(self.document)):
             for attribute in _attributes(element):
                 if _PLACE.match(attribute.localName):
@@ -96,17 +99,17 @@ class XmpPacket:
                 _remove(element)
 
     def drop_auxiliary_images(self) -> None:
-        """Removes what shows or describes pictures that a converted file does not hold: thumbnails, depth, videos."""
+        """Remove properties of images that a converted file does not hold: thumbnails, depth, videos."""
         self.drop(
-            lambda found: (
-                found.namespace in AUXILIARY_IMAGES
-                or found in (PropertyName(XMP, "Thumbnails"), PropertyName(XMP_NOTE, "HasExtendedXMP"))
-                or (found.namespace == CAMERA and found.name.startswith(("MotionPhoto", "MicroVideo")))
+            lambda name: (
+                name.namespace in AUXILIARY_IMAGES
+                or name in (PropertyName(XMP, "Thumbnails"), PropertyName(XMP_NOTE, "HasExtendedXMP"))
+                or (name.namespace == CAMERA and name.name.startswith(("MotionPhoto", "MicroVideo")))
             )
         )
 
     def add(self, values: Mapping[PropertyName, str]) -> None:
-        """Sets properties, in a description of their own."""
+        """Set properties, in a description of their own."""
         self.drop(values.__contains__)
         others = self._descriptions()
         about = others[0].getAttributeNS(RDF, "about") if others else ""  # all of a packet are about the same
@@ -116,14 +119,14 @@ class XmpPacket:
         for namespace in sorted({name.namespace for name in values}):
             description.setAttributeNS(XMLNS, f"xmlns:{PREFIXES[namespace]}", namespace)
         for name, value in values.items():
-            printable = "".join(sign for sign in value if sign.isprintable())
+            printable = "".join(character for character in value if character.isprintable())
             description.setAttributeNS(name.namespace, f"{PREFIXES[name.namespace]}:{name.name}", printable)
         self.rdf.appendChild(description)
 
     def shrink(self, size: int, keep: Callable[[PropertyName], bool]) -> None:
-        """Removes the largest properties, but those to keep, until the packet is no larger than `size` bytes."""
+        """Remove the largest properties, except those to keep, until the packet is no larger than `size` bytes."""
         excess = len(bytes(self)) - size
-        sizes = [(_size(node), node) for node in self._properties(lambda found: not keep(found))]
+        sizes = [(_size(node), node) for node in self._properties(lambda name: not keep(name))]
         for own, node in sorted(sizes, key=lambda pair: pair[0], reverse=True):
             if excess <= 0:
                 return
@@ -134,20 +137,20 @@ class XmpPacket:
         return [node for node in self.rdf.childNodes if isinstance(node, Element)]
 
     def _properties(self, wanted: Callable[[PropertyName], bool]) -> list[Attr | Element]:
-        """The properties whose name is wanted."""
-        found: list[Attr | Element] = []
+        """Return the properties whose names are wanted."""
+        nodes: list[Attr | Element] = []
         for description in self._descriptions():
-            found += [node for node in _attributes(description) if node.namespaceURI not in (XMLNS, RDF)]
-            found += [node for node in description.childNodes if isinstance(node, Element)]
-        return [node for node in found if wanted(PropertyName(node.namespaceURI or "", node.localName))]
+            nodes += [node for node in _attributes(description) if node.namespaceURI not in (XMLNS, RDF)]
+            nodes += [node for node in description.childNodes if isinstance(node, Element)]
+        return [node for node in nodes if wanted(PropertyName(node.namespaceURI or "", node.localName))]
 
     def __bytes__(self) -> bytes:
         assert self.document.documentElement is not None
         return (_BEGIN + self.document.documentElement.toxml() + _END).encode()
 
 
-def _parsed(data: bytes) -> Document:
-    """ValueError if this is no XML, or more than an XMP packet ever holds. Nothing in it is expanded or fetched."""
+def _parse(data: bytes) -> Document:
+    """Parse a packet without expanding or fetching anything. ValueError if it is not XML or exceeds the limits."""
     from defusedxml import minidom  # type: ignore[import-untyped]
 
     data = data.strip(b"\0 \t\r\n")
@@ -157,8 +160,8 @@ def _parsed(data: bytes) -> Document:
         document: Document = minidom.parseString(data, forbid_dtd=True)
         for _ in _walk(document):
             pass
-    except Exception as e:  # of XML's parser, of its text's encoding, of defusedxml
-        raise ValueError(f"is no XML: {one_line(e, 80)}") from None
+    except Exception as e:  # of the XML parser, of the text's encoding, of defusedxml
+        raise ValueError(f"is not XML: {one_line(e, 80)}") from None
     return document
 
 
@@ -173,7 +176,7 @@ def _empty() -> Document:
 
 
 def _walk(document: Document) -> Iterator[Element]:
-    """All elements, from the outside in. ValueError where they are nested too deep."""
+    """Yield all elements, outer ones first. ValueError if they are nested too deep."""
     level: list[Element] = [node for node in document.childNodes if isinstance(node, Element)]
     depth = 0
     while level:
@@ -196,7 +199,7 @@ def _remove(node: Attr | Element) -> None:
     if isinstance(node, Attr):
         assert node.ownerElement is not None
         node.ownerElement.removeAttributeNode(node)
-    elif node.parentNode is not None:  # not removed already with what it was in
+    elif node.parentNode is not None:  # not yet removed with its parent
         node.parentNode.removeChild(node)
 
 
@@ -207,5 +210,5 @@ def _text(element: Element) -> str:
 
 
 def _size(node: Attr | Element) -> int:
-    """The bytes that a property takes, or fewer."""
+    """Return a lower bound of the bytes that a property takes."""
     return len((node.value if isinstance(node, Attr) else node.toxml()).encode())

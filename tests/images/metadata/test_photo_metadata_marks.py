@@ -1,4 +1,4 @@
-"""The mark that says that a picture was made by a model."""
+"""Tests of the mark of an image that was made by a model."""
 
 import io
 from xml.etree import ElementTree
@@ -9,6 +9,7 @@ from PIL import Image
 
 from translate import images
 from translate.images import COMPOSITE, GENERATED, Mark, Metadata, Picture, encode, supported_by
+from translate.images.metadata import icc
 
 from .. import photos
 
@@ -152,8 +153,8 @@ def test_a_packet_whose_rdf_has_no_prefix_or_other_ones_can_be_marked():
 
 
 def test_equal_pictures_give_equal_bytes():
-    carried = images.Metadata(icc=images.profiles.srgb()).with_mark(MARK)
-    assert images.profiles.srgb()[24:36] == bytes(12)
+    carried = images.Metadata(icc=icc.srgb_profile()).with_mark(MARK)
+    assert icc.srgb_profile()[24:36] == bytes(12)
     for fmt in ("jpg", "png", "tiff", "webp"):
         assert encode(Picture(photos.smooth(), metadata=carried), fmt) == encode(
             Picture(photos.smooth(), metadata=carried), fmt

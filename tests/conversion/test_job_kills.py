@@ -32,7 +32,7 @@ def run(place):
     if child == 0:
         code = 1
         try:
-            job.convert(loaded, source, place, job.Options(format="png"))
+            job.convert(loaded, source, place, job.ConversionOptions(format="png"))
             code = 0
         finally:
             os._exit(code)

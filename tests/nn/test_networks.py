@@ -11,8 +11,8 @@ from translate.nn.blocks import Dropout
 from translate.nn.init import normal_
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
-from ...helpers import on_meta, random_tensor, small_generator
-from .helpers import apply_norm, layer_biases, make_averaging, receptive_rows
+from ..helpers import on_meta, random_tensor, small_generator
+from .networks.helpers import apply_norm, layer_biases, make_averaging, receptive_rows
 
 NORMS = ["batch", "instance", "none"]
 SMALL = ["resnet_3blocks", "unet_16"]
