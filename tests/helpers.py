@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -273,3 +275,11 @@ def list_files(folder: Path) -> list[str]:
 def read_files(folder: Path, pattern: str = "*") -> dict[str, bytes]:
     """Return the contents of the files below a folder by relative path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob(pattern) if path.is_file()}
+
+
+# Child processes.
+
+
+def run_python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a new process, which must succeed, and return what it printed."""
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)

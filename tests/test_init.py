@@ -3,8 +3,6 @@
 import ast
 import inspect
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +11,8 @@ import pytest
 import translate
 from translate import api, config
 from translate.methods import METHODS
+
+from .helpers import run_python
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +39,7 @@ def examples() -> dict[str, str]:
 
 def test_importing_the_package_loads_no_torch():
     code = "import sys, translate; print('torch' in sys.modules, translate.__version__)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    found = run_python(code).stdout
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert found.split() == ["False", project["version"]]
 

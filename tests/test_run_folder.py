@@ -1,11 +1,11 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from translate import atomic, run_folder
 from translate.errors import UsageError
+
+from .helpers import run_python
 
 
 def make_run(folder: Path, *files: str) -> Path:
@@ -18,7 +18,7 @@ def make_run(folder: Path, *files: str) -> Path:
 
 def test_it_imports_neither_torch_nor_config():
     code = "import sys, translate.run_folder; print([m for m in ('torch', 'translate.config') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    found = run_python(code).stdout
     assert found.strip() == "[]"
 
 

@@ -14,7 +14,7 @@ CYCLEGAN = METHODS["cyclegan"]
 SIZES = {"g_width": 4, "d_width": 4, "crop_size": 32, "load_size": 32}
 
 
-def small_config(**settings):
+def cyclegan_config(**settings):
     return CYCLEGAN.resolve_config(
         resolve(CYCLEGAN.Config, ("test", {**SIZES, "generator": "resnet_3blocks", **settings}))
     )
@@ -22,7 +22,7 @@ def small_config(**settings):
 
 def test_the_generators_are_those_of_the_model(cyclegan_folder):
     lines = []
-    weights = read_initial_weights(CYCLEGAN, small_config(init_from=str(cyclegan_folder)), lines.append)
+    weights = read_initial_weights(CYCLEGAN, cyclegan_config(init_from=str(cyclegan_folder)), lines.append)
     model = translator.read_model(cyclegan_folder).method
     assert set(weights) == {"g_ab", "g_ba"}
     for network, tensors in weights.items():
@@ -34,7 +34,7 @@ def test_the_generators_are_those_of_the_model(cyclegan_folder):
 
 
 def test_other_networks_are_refused_with_the_flags_that_differ(cyclegan_folder):
-    cfg = small_config(init_from=str(cyclegan_folder), g_width=8, norm="batch")
+    cfg = cyclegan_config(init_from=str(cyclegan_folder), g_width=8, norm="batch")
     with pytest.raises(UsageError) as caught:
         read_initial_weights(CYCLEGAN, cfg, lambda line: None)
     assert "--g-width" in str(caught.value)
@@ -46,6 +46,6 @@ def test_a_new_run_takes_the_networks_of_the_model_and_a_started_one_its_own(cyc
     settings = initial_network_settings(CYCLEGAN, str(cyclegan_folder), tmp_path)
     assert (settings["generator"], settings["g_width"]) == ("resnet_3blocks", 4)
     assert set(settings) <= set(CYCLEGAN.network_settings)
-    RunRecord("cyclegan", tmp_path, 1, to_dict(small_config(g_width=8))).write(tmp_path)
+    RunRecord("cyclegan", tmp_path, 1, to_dict(cyclegan_config(g_width=8))).write(tmp_path)
     (tmp_path / "state-2.ckpt").write_bytes(b"")
     assert initial_network_settings(CYCLEGAN, "no_such_model", tmp_path)["g_width"] == 8

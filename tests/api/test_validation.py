@@ -30,14 +30,14 @@ SMALL = {
 # The validation set.
 
 
-def small_config(**flags):
+def cyclegan_config(**flags):
     return CycleGAN.resolve_config(config.resolve(CycleGAN.Config, ("test", {"evaluate_every": 4, **flags})))
 
 
 def divide(root, **flags):
     said = []
     train = layouts.find_split(root, "unpaired")
-    return train, *split_for_validation(root, "unpaired", small_config(**flags), train, said.append), said
+    return train, *split_for_validation(root, "unpaired", cyclegan_config(**flags), train, said.append), said
 
 
 def test_val_images_are_used_first(unpaired_root, tmp_path):

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from translate.catalog.cards import (
 from translate.catalog.get import find_mismatch, get_dataset
 from translate.errors import DataError
 
+from ..helpers import run_python
 from .helpers import read_card_with_counts
 
 DATASETS = Path(__file__).parents[2] / "datasets"
@@ -82,7 +81,7 @@ def test_help_and_list_need_no_torch(tmp_path):
         "    assert run(words) == 0",
         "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))",
     ])  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    done = run_python(code, tmp_path)
     assert done.stdout.splitlines()[-1] == "[]"
     assert all(word in done.stdout for word in ("list", "get", "NAME", "--root"))
 

@@ -11,6 +11,7 @@ import translate
 from translate import cli
 from translate.methods import METHODS
 
+from ..helpers import run_python
 from .conftest import (
     Fails,
 )
@@ -110,7 +111,7 @@ from translate.cli import run
 assert translate.__version__ and run(["--help"]) == run(["--version"]) == 0
 print(sorted({"torch", "numpy", "PIL"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout.splitlines()[-2:] == [translate.__version__, "[]"]
 
 

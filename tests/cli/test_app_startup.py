@@ -1,11 +1,11 @@
 """Commands load only the modules that they need: torch takes seconds, many others tenths of one."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from ..helpers import run_python
 
 MODEL = Path(__file__).parents[2] / "checkpoints" / "summer-to-winter"
 
@@ -39,7 +39,7 @@ COMMANDS = [
 
 def in_a_fresh_process(code: str, *words: str) -> str:
     """The last line of what it prints."""
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    done = run_python(code, *words)
     assert done.stderr == "" or " converted in " in done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -68,7 +68,7 @@ def test_what_is_not_needed_is_not_loaded(tmp_path: Path, words: list[str], unne
 )
 def test_a_wrong_command_is_told_without_loading_the_others(word: str, told: str) -> None:
     code = "import sys; from translate.cli import run; code = run(sys.argv[1:]); print(code, 'torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True, check=True)
+    done = run_python(code, word)
     assert done.stdout == "2 False\n"
     assert done.stderr.startswith(f"error: {told}")
     assert len(done.stderr.splitlines()) == 1
@@ -95,7 +95,7 @@ def told(model, /):
 status.status = told
 cli.main(["status", "any"])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout == "True True\ncollected\n"
 
 
@@ -114,5 +114,5 @@ status.status = told
 import triton._C.libtriton
 cli.main(["status", "any"])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert (done.stdout, done.stderr) == ("", "")

@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from translate.data import layouts
 from translate.data.split import ImageRef, Split, evenly_spaced, next_readable
 
+from ..helpers import run_python
 from .helpers import write_named_files
 
 # Layouts are decided by names alone, so these files hold a few bytes that are no image.
@@ -99,5 +98,5 @@ def test_there_may_be_no_readable_image():
 
 def test_splits_import_no_torch():
     code = "import sys, translate.data.split; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code)
     assert done.stdout == "False\n"

@@ -8,15 +8,15 @@ from translate.evaluation.label_scorers import train_classifier, train_segmenter
 from translate.evaluation.metrics import METRICS, NEEDS
 from translate.evaluation.uncertainty import Estimate
 
+from .photos import random_pixels
+
 SIDE = 32
 ON_SETS = [name for name, row in METRICS.items() if row.needs in ("features", "logits", "images")]
 EACH_IMAGE = [name for name, row in METRICS.items() if row.needs in ("pairs", "inputs", "round trip", "translator")]
 
 
 def images(count, seed=0, side=SIDE):
-    return torch.randint(
-        0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
-    )
+    return random_pixels(count, 3, side, side, seed=seed)
 
 
 def call(name, count=12, order=slice(None)):
