@@ -128,6 +128,7 @@ def test_a_config_file_may_name_the_model(tmp_path: Path, unpaired_root: Path) -
     assert equal(part(state_of(tmp_path / "run"), "d_b"), nets["D_A"].state_dict())
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_without_the_model_it_started_from(tmp_path: Path, unpaired_root: Path) -> None:
     """The record of the run says what its networks are; its weights are those of the checkpoint."""
     translate.import_weights(save_all(tmp_path / "ref", **four()), tmp_path / "model")
@@ -143,6 +144,7 @@ def test_the_same_command_goes_on_without_the_model_it_started_from(tmp_path: Pa
     assert not torch.equal(state_of(tmp_path / "run")["g_ab.model.1.weight"], trained["g_ab.model.1.weight"])
 
 
+@pytest.mark.slow
 def test_going_on_is_not_starting_again(tmp_path: Path, unpaired_root: Path) -> None:
     """Two images at once, or one and one more: the same weights, so the model was not read again in between."""
     start = save_all(tmp_path / "ref", **four())

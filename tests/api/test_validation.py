@@ -121,6 +121,7 @@ def test_validation_does_not_change_the_weights_of_whole_or_resumed_runs(season,
     assert whole["best"] == cut["best"]
 
 
+@pytest.mark.slow
 def test_a_run_without_improvement_stops_early_until_patience_grows(season, tmp_path, monkeypatch):
     monkeypatch.setattr("translate.api.validation.ValidationEvaluator.__call__", lambda *words: {"swd": 1.0})
     said = []
@@ -132,6 +133,7 @@ def test_a_run_without_improvement_stops_early_until_patience_grows(season, tmp_
     assert train(season, tmp_path, images=100, patience=3, say=said.append).images == 16
 
 
+@pytest.mark.slow
 def test_a_signal_during_validation_stops_the_run_and_the_resumed_run_chooses_the_same_model(
     season, tmp_path, monkeypatch
 ):

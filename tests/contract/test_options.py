@@ -82,6 +82,7 @@ def test_channels_last_lies_so(name, tiny):
     assert all(x.is_contiguous(memory_format=torch.channels_last) for pair in wide for x in pair)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at inputs
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def test_two_processes_equal_one_with_twice_the_batch(name, norm, tiny, tmp_path
     assert largest(ends(alone), whole) < 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(
     "name",

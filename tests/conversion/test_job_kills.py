@@ -102,6 +102,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "kills"), [(100, 8), pytest.param(1000, 100, marks=pytest.mark.hours)])
 def test_killed_again_and_again(cyclegan_folder: Path, tmp_path: Path, images: int, kills: int) -> None:
     source, output = tmp_path / "in", tmp_path / "out"

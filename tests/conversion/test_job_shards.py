@@ -124,6 +124,7 @@ def test_a_part_leaves_the_half_written_files_of_others(convert: Convert, source
     assert list((tmp_path / "out").glob(".translate-*")) == []
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(convert: Convert, cyclegan_folder: Path, source: Path, tmp_path: Path) -> None:
     """As torchrun starts them."""
     convert(source, tmp_path / "whole", format="png")

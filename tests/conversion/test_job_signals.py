@@ -44,6 +44,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, cyclegan: Translator, folder
     return tree(output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_and_run_again(
     cyclegan_folder: Path, convert: Callable[..., ConversionResult], folder: Path, whole: dict[str, bytes], tmp_path: Path,

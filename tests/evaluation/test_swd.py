@@ -116,6 +116,7 @@ def test_brightness_and_contrast_of_a_whole_set_are_scaled_away(monkeypatch):
     assert sliced_wasserstein(x, y, halves=0)["swd"].value > 0.05
 
 
+@pytest.mark.slow
 def test_it_grows_with_noise_and_sees_the_scale_of_a_change():
     x, other = photos(10, 64), photos(10, 64, seed=1)
     draw = torch.Generator().manual_seed(0)

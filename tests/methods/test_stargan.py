@@ -135,6 +135,7 @@ class Double:
         return losses | own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_trains_as_the_double_does(kind):
     """Six iterations, in two of which the generator learns too: every loss of each, and all weights in the end."""

@@ -22,6 +22,7 @@ torch.set_num_threads(1)
 from translate import api, cli
 from translate.cli import train
 from translate.data.loader import Loader
+from translate.run_folder import list_checkpoints
 from translate.training import checkpoint
 
 
@@ -56,15 +57,15 @@ def digest(value, sha):
 
 
 def final(run):
-    state = checkpoint.newest(run, print)
+    state = checkpoint.load_newest(run, print)
     wanted = ("images", "steps", "rollbacks", "method", "averages", "buffers", "optimizers")
     return digest({name: state[name] for name in wanted}, hashlib.sha256()).hexdigest()
 
 
 def wait_for(checkpoints, run, child):
     """Until so many more have been made, or the training has ended."""
-    before = {path.name for path in checkpoint.saved(run)}
-    while len({path.name for path in checkpoint.saved(run)} - before) < checkpoints:
+    before = {path.name for path in list_checkpoints(run)}
+    while len({path.name for path in list_checkpoints(run)} - before) < checkpoints:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             return
         time.sleep(0.005)
@@ -84,7 +85,7 @@ def stopped(number, stops, folder, command, more):
         os.kill(child, number)
         codes.append(code_of(child))
         slowest = max(slowest, time.monotonic() - asked)
-        for path in checkpoint.saved(folder / "run"):
+        for path in list_checkpoints(folder / "run"):
             checkpoint.load(path)
     codes.append(code_of(start(command, folder / "run")))
     return {
@@ -179,6 +180,7 @@ LOADERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "loader", "kills", "images"),
     [
@@ -202,6 +204,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(
     assert 137 in told["codes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "stops", "images"),
     [(signal.SIGTERM, 5, 40), (signal.SIGHUP, 2, 40), pytest.param(signal.SIGTERM, 50, 500, marks=pytest.mark.hours)],

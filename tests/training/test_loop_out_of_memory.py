@@ -31,6 +31,7 @@ def run_short(monkeypatch, short):
     monkeypatch.setattr(CycleGAN, "step", lambda method, batch, clock: short(method, batch, clock))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "step", "parts"), [(2, 3, 2), (1, 0, 4)])
 def test_out_of_memory_splits_the_batch_and_changes_nothing_else(
     most, step, parts, unpaired_root, tmp_path, monkeypatch

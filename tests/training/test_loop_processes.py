@@ -125,6 +125,7 @@ def test_all_roll_back_where_one_diverges_and_its_images_are_named(unpaired_root
     assert (state["images"], state["rollbacks"]) == (16, 1)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(unpaired_root, tmp_path):
     """As many images a step: nothing is refused, and the first loss after the change is that of an unchanged run."""
     run = tmp_path / "run"

@@ -199,6 +199,7 @@ def peaks(folder: Path, model: Path, *sides: int) -> list[int]:
     return [int(line) for line in told.stdout.split()]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_picture(build: Build, tmp_path: Path) -> None:
     """16 times the pixels: a whole-image map of one channel alone would be 67 MB more. Half of that leaves room for what an
     allocator holds back."""

@@ -89,6 +89,7 @@ def test_what_is_watched_in_words():
 HEALTHY = {"discogan": 200}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_healthy_training_trips_nothing(name, monkeypatch):
     monkeypatch.setattr(health_rules, "MIN_IMAGES", 0)
