@@ -49,7 +49,7 @@ ROWS = [
 
 def settings(method, flags):
     cls = METHODS[method]
-    return cls, cls.check(config.resolve(cls.Config, ("row", flags)))
+    return cls, cls.resolve_config(config.resolve(cls.Config, ("row", flags)))
 
 
 def random_batch(cfg, precision):

@@ -95,6 +95,7 @@ def train(root, run, **flags):
     return translate.train("cyclegan", root, run=run, **{**SMALL, **flags})
 
 
+@pytest.mark.slow
 def test_metrics_equal_those_of_evaluate_and_the_best_model_has_the_best_of_them(season, tmp_path):
     train(season, tmp_path)
     points = [point for point in read_stats(tmp_path) if "val/swd" in point]
@@ -109,6 +110,7 @@ def test_metrics_equal_those_of_evaluate_and_the_best_model_has_the_best_of_them
         assert again["metrics"][name]["value"] == pytest.approx(best["metrics"][name]["value"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_validation_does_not_change_the_weights_of_whole_or_resumed_runs(season, tmp_path):
     train(season, tmp_path / "with")
     train(season, tmp_path / "without", evaluate_every=None)

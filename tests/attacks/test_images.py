@@ -149,6 +149,7 @@ def test_a_closed_file_is_skipped_with_its_reason(root):
     assert any("no permission" in line for line in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tier", ["resident", "stream"])
 def test_a_bomb_is_skipped(tier, root):
     """20,000² pixels in some kilobytes."""

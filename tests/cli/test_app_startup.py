@@ -44,6 +44,7 @@ def in_a_fresh_process(code: str, *words: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "unneeded"), COMMANDS, ids=lambda part: " ".join(part[:2]) if isinstance(part, list) else ""
 )

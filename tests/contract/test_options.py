@@ -56,6 +56,7 @@ def assert_agree(left, right, tolerance):
     assert torch.cosine_similarity(gradients, exact, dim=0) > least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", METHODS)
 def test_it_agrees_with_plain_float32(name, way, tiny):
@@ -84,7 +85,7 @@ def test_channels_last_lies_so(name, tiny):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at inputs
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.hours)])
 @pytest.mark.parametrize(
     ("name", "adversarial"), [*((name, "wgan-gp") for name in distinct_methods()), ("cyclegan", "relativistic")]
 )

@@ -151,6 +151,7 @@ def test_an_output_that_cannot_be_made(convert: Convert, source: Path, tmp_path:
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_a_broken_output(convert: Convert, draw: Draw, tmp_path: Path) -> None:
     for seed in range(100):
         save(tmp_path / "in" / f"{seed}.png", draw(seed, 30, 30))

@@ -142,6 +142,7 @@ pickle.dump([recipe({"a": x, "b": x}, key) for key in range(4)], open(sys.argv[2
 """
 
 
+@pytest.mark.slow
 def test_a_new_process_gives_the_same_images_and_opens_no_socket(recipe, tmp_path):
     """A recipe travels by pickle, as to a spawned worker; without our setting the import would ask the network."""
     r, x = recipe(RICH), image().copy()

@@ -253,6 +253,7 @@ def modules(net, kind):
     return [module for module in net.modules() if isinstance(module, kind)]
 
 
+@pytest.mark.slow
 def test_initial_weights_are_normal_with_deviation_0_02(networks):
     assert len(networks) in (2, 4)
     for net in networks.values():

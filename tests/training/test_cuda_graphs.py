@@ -31,6 +31,7 @@ def captured(said=None, recorder=None):
     return GraphRunner(CPU, recorder or TapeRecorder(), pytest.fail if said is None else said.append)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "flags"), [(1, {}), (2, PENALTY)], ids=["recipe", "penalty in 2 parts"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_replayed_training_is_the_launched_one(name, parts, flags):
@@ -47,6 +48,7 @@ def test_a_replayed_training_is_the_launched_one(name, parts, flags):
     assert launched.find_divergence(weights=True) is None is replayed.find_divergence(weights=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cyclegan", "dualgan"])
 def test_a_roll_back_and_a_checkpoint_put_a_replayed_training_where_they_put_a_launched_one(name):
     """Optimizers' moments are other tensors afterwards, and the draws other ones."""
@@ -91,6 +93,7 @@ def test_a_look_at_the_method_between_steps_leaves_no_trace():
     assert_equal_state(launched.state(), replayed.state())
 
 
+@pytest.mark.slow
 def test_each_shape_is_recorded_and_too_many_are_not(monkeypatch):
     monkeypatch.setattr(cuda_graphs, "MAX_SHAPES", 2)
     said, recorder = [], TapeRecorder()

@@ -246,7 +246,7 @@ def test_without_a_board_the_other_logs_are_written(tmp_path, monkeypatch):
     writer.add_settings("lr = 1", "cyclegan", METHODS["cyclegan"].Config())
     writer.add_scalars(1, {"loss/x": 1.0})
     writer.add_sample_grid(1, Image.new("RGB", (4, 4)))
-    assert said == ["warning: TensorBoard cannot be written (disk on fire); training goes on without it"]
+    assert said == ["warning: TensorBoard cannot be written (disk on fire); training continues without it"]
     assert [line["images"] for line in read_stats(tmp_path)] == [1]
     assert (tmp_path / "samples" / "00000001.png").exists()
 

@@ -100,6 +100,7 @@ def test_a_longer_plan_goes_on_and_equals_one_run(name, root, tmp_path):
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_the_loader_and_its_workers_change_nothing(root, tmp_path):
     train("cyclegan", root, tmp_path / "resident", images=6, loader="resident")
     train("cyclegan", root, tmp_path / "stream", images=6, loader="stream", workers=0)

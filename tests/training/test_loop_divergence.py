@@ -44,6 +44,7 @@ def test_a_run_is_rolled_back_once_and_goes_on_with_other_draws(unpaired_root, t
     assert stats == [2, 4, 6, 8, 10]
 
 
+@pytest.mark.slow
 def test_after_a_roll_back_the_order_dropout_and_keys_are_others(unpaired_root, tmp_path, monkeypatch):
     """The run that met the bad batch and one that did not part at the checkpoint and not before."""
     train_cyclegan(unpaired_root, tmp_path / "spared", images=10, keep_every=4)

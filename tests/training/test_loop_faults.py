@@ -51,6 +51,7 @@ def test_logs_on_a_full_disk_are_said_once_and_the_training_ends_well(unpaired_r
     assert checkpoint.load_newest(tmp_path, pytest.fail)["images"] == 10
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_and_forth_changes_nothing(unpaired_root, tmp_path, monkeypatch):
     train_cyclegan(unpaired_root, tmp_path / "steady", images=8)
     real, jumps = time.time, iter([0, -3600, 31536000] * 10000)

@@ -219,6 +219,7 @@ def test_a_training_that_is_asked_to_stop_saves_and_ends_with_the_same_bits(
     assert set(told["codes"]) <= {128 + number, 0}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 @pytest.mark.parametrize(("steps", "most"), [(500, 60), pytest.param(5000, 4, marks=pytest.mark.hours)])
 def test_a_long_run_holds_no_more_memory_or_files_than_a_short_one(steps, most, paired_root, tmp_path, ask):

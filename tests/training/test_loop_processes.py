@@ -114,6 +114,7 @@ def test_a_killed_process_ends_the_others_with_one_line_and_all_go_on_exactly(ki
     assert model_bytes(tmp_path / "cut") == model_bytes(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_all_roll_back_where_one_diverges_and_its_images_are_named(unpaired_root, tmp_path):
     codes, consoles = together(flags(unpaired_root, tmp_path / "run", 16), tmp_path, (None, (12, poison)))
     assert codes == [0, 0]

@@ -169,6 +169,7 @@ def test_each_phase_is_found_and_the_first_step_is_first(method, flags, steps):
     assert all(clock.images == 2 * clock.step for clock in clocks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["discogan", "stargan"])
 def test_the_phase_that_takes_most_counts(method, monkeypatch):
     """Their generators do not learn in the first step, and take more than what does."""
@@ -189,6 +190,7 @@ def test_checkpointing_lowers_it(method):
     assert estimate(method, batch_size=16, gradient_checkpointing=True).activations < 0.85 * plain.activations
 
 
+@pytest.mark.slow
 def test_half_precision_lowers_it():
     assert estimate("cyclegan", precision="bf16").activations < 0.8 * estimate("cyclegan").activations
 

@@ -96,13 +96,13 @@ class Log:
         self.say(" · ".join(filter(None, parts)))
 
     def _safely(self, name: str, action: Callable[[], Any]) -> None:
-        """Write to the log called `name`; if that fails, warn once and go on: training is worth more."""
+        """Write to the log called `name`; if that fails, warn once and continue: training matters more."""
         try:
             action()
         except Exception as e:
             if name not in self._warned:
                 self._warned.add(name)
-                self.say(f"warning: {name} cannot be written ({e}); training goes on without it")
+                self.say(f"warning: {name} cannot be written ({e}); training continues without it")
 
 
 def format_losses(values: Mapping[str, float]) -> list[str]:

@@ -92,6 +92,7 @@ def test_a_method_without_discriminators_says_nothing():
     assert DiscriminatorOutputMonitor(sample("pix2pix"))(at(Silent())) == ({}, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_look_leaves_no_trace(name):
     """Buffers (batch norm's, the pool's), the generator of dropout, the mode and gradients: as before, bit for bit."""

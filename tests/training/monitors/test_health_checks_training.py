@@ -99,6 +99,7 @@ def test_a_healthy_training_trips_nothing(name, monkeypatch):
     assert not advice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversarial", ["non-saturating", "lsgan", "hinge"])
 def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
     """The generator does not move, so its few images are soon told from the real ones."""
@@ -110,6 +111,7 @@ def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
     assert scalars["watch/d_gap"] > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_look_leaves_no_trace(name):
     """Weights, buffers, optimizers and the generator of dropout: bit for bit what they are without."""
