@@ -129,7 +129,7 @@ def read_plain_jpeg(path: Path, how: Reading) -> bytes | None:
 
 
 def _may_be_plain(path: Path, how: Reading) -> bool:
-    return how.channels in (1, 3) and images.extension(path) in ("jpg", "jpeg") and path.is_file()
+    return how.channels in (1, 3) and images.format_of(path) == "jpg" and path.is_file()
 
 
 def _is_plain(image: Image.Image, how: Reading) -> bool:

@@ -17,6 +17,8 @@ PAIRED_FROM = 0.5
 """Fraction of the larger domain's images with a partner, from which two folders are taken for pairs."""
 TIMED = 64
 """Files of each folder whose decoding is timed."""
+IMAGE_OF_OTHER_NAME = "image without an image's extension"
+"""Reason for passing over a file that looks like an image, but has another name."""
 BLOCK = 256
 """Files that are decoded before Ctrl-C is answered and progress reported."""
 
@@ -92,7 +94,8 @@ def _looks_like_domains(root: Path) -> bool:
 
 def list_files(folder: DomainFolder) -> None:
     """Fill `files` and `passed_over` with what lies in the folder."""
-    for path in images.list_files(folder.path, irregular=True):
+    notes = images.WalkNotes()
+    for path in images.list_files(folder.path, irregular=True, notes=notes):
         if images.extension(path) in images.REFUSED_EXTENSIONS:
             folder.passed_over.append((path, "format not allowed"))
         elif images.extension(path) in images.READABLE_EXTENSIONS:
@@ -100,13 +103,12 @@ def list_files(folder: DomainFolder) -> None:
                 folder.passed_over.append((path, reason))
             else:
                 folder.files.append(path)
-    for place, names, _ in os.walk(folder.path):
-        names[:] = [name for name in names if not name.startswith(".")]
-        for path in (Path(place, name) for name in names):
-            if path.is_symlink():
-                folder.passed_over.append((path, "linked folder, not entered"))
-            elif images.extension(path) in images.IMAGE_EXTENSIONS:
-                folder.passed_over.append((path, "folder named like an image"))
+        elif images.looks_like_image(path):
+            folder.passed_over.append((path, IMAGE_OF_OTHER_NAME))
+    folder.passed_over += [(folder.path / name, "linked folder that is listed already") for name in notes.repeated]
+    for name in notes.folders:
+        if images.extension(name) in images.IMAGE_EXTENSIONS:
+            folder.passed_over.append((folder.path / name, "folder named like an image"))
 
 
 def probe_files(folder: DomainFolder, load_size: int, limit: int | None, say: Callable[[str], None]) -> None:

@@ -129,8 +129,8 @@ def batch_by_size(arrays: Iterable[ImageArray], batch_size: int) -> Iterator[lis
 
 
 def _formats(refs: Sequence[ImageRef]) -> str:
-    """Return the numbers of files by format, as "120 jpg, 3 png"; jpeg counts as jpg, tif as tiff."""
-    counts = Counter(images.ALIASES.get(images.extension(ref.path), images.extension(ref.path)) for ref in refs)
+    """Return the numbers of files by format, as "120 jpg, 3 png"; jpeg and jfif count as jpg, tif as tiff."""
+    counts = Counter(images.format_of(ref.path) for ref in refs)
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 

@@ -16,9 +16,10 @@ from translate.images.formats import (
     REFUSED_EXTENSIONS,
     ImageError,
     extension,
-    list_files,
-    list_images,
+    format_of,
+    looks_like_image,
 )
+from translate.images.listing import WalkNotes, list_files, list_images, walk_files
 from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb
 from translate.images.orientation import apply_orientation
 from translate.images.picture import (
@@ -68,17 +69,20 @@ __all__ = [
     "Picture",
     "Reading",
     "ValueRange",
+    "WalkNotes",
     "Writer",
     "animation_notices",
     "apply_orientation",
     "encode",
     "encode_animation",
     "extension",
+    "format_of",
     "from_array",
     "from_pil_image",
     "is_animated",
     "list_files",
     "list_images",
+    "looks_like_image",
     "make_comparison_grid",
     "make_grid",
     "normalize",
@@ -96,6 +100,7 @@ __all__ = [
     "to_tensor",
     "to_uint8",
     "to_uint8_array",
+    "walk_files",
     "write_png",
     "writer_for",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from translate.images import animation_encoders as animations
 from translate.images.animation_encoders import AnimationEncoder
-from translate.images.formats import ImageError
+from translate.images.formats import FORMATS, ImageError
 from translate.images.metadata import embedding
 from translate.images.metadata.embedding import Fitted
 from translate.images.metadata.photo_metadata import Metadata
@@ -61,13 +61,13 @@ class Writer:
 
 
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
-"""Extension → the row of WRITERS that writes it, where their names differ."""
+"""Other names of rows of WRITERS, for `--format`."""
 
 
 def writer_for(ext: str) -> str | None:
     """Return the row of WRITERS that writes files with this extension; None if there is none."""
-    ext = ALIASES.get(ext, ext)
-    return ext if ext in WRITERS else None
+    row = FORMATS.get(ext)
+    return row if row in WRITERS else None
 
 
 def supported_by(metadata: Metadata, fmt: str, channels: int) -> Fitted:
