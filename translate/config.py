@@ -200,6 +200,9 @@ class TrainConfig:
         group="Speed",
     )
     workers: int = option(2, "processes that decode images for the stream loader", low=0, resumable=True, group="Speed")
+    skip_unmatched: bool = option(
+        False, "leave out images without a partner instead of refusing them; for paired methods", group="Data"
+    )
     strict: bool = option(
         False,
         "stop at the first file that cannot be read, instead of using another image in its place",

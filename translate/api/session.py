@@ -129,7 +129,9 @@ class TrainingSession:
     def divide_data(self) -> None:
         """Find the training images, set images aside for validation, and count what the plan takes."""
         cls, cfg = self.method_class, self.cfg
-        split = layouts.find_split(self.root, cls.layout, "train", cfg.direction)
+        split = layouts.find_split(self.root, cls.layout, "train", cfg.direction, skip_unmatched=cfg.skip_unmatched)
+        for line in split.notices:
+            self.say(line)
         is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:
@@ -255,7 +257,8 @@ class TrainingSession:
         if getattr(cfg, "whole_in_decay", False) and preprocessing.load_size != cfg.crop_size:
             whole = replace(preprocessing, load_size=cfg.crop_size)
             self.later = training_data.LaterLoader(self.schedule.decays_from, lambda: build(whole))
-        shown = layouts.held_out_split(self.root, cls.layout, cfg.direction) or self.split
+        held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
+        shown = held_out or self.split
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
 
     # The last checks, and the loop.

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from translate.cli.flags import JSON
 from translate.errors import DataError
-from translate.text import memory_size, printable
+from translate.text import join_names, memory_size, printable
 
 
 def check(
@@ -138,7 +138,15 @@ def _span(min: float, max: float) -> str:
 
 def _notes(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for split, pairs in report["pairs"].items():
-        yield f"pairs, {split}", f"{pairs['matched']}, {len(pairs['unmatched'])} images unmatched"
+        rule = f", matched {pairs['rule']}" if pairs["rule"] else ""
+        yield f"pairs, {split}", f"{pairs['matched']}{rule}, {len(pairs['unmatched'])} images unmatched"
+    domains = [facts["folder"] for facts in report["splits"].get("train", {}).values()]
+    if len(domains) == 2 and all(name.startswith("train/") for name in domains):
+        names = join_names(name.removeprefix("train/") for name in domains)
+        yield (
+            "two domains",
+            f"{names} are read as such by stargan; cyclegan, pix2pix and kin need them as trainA/ and trainB/",
+        )
     memory, decoding = report["memory"], report["decoding"]
     needs = [f"{name} {memory_size(memory[name]['bytes'])}" for name in ("resident", "ram", "stream")]
     free = f"{memory_size(memory['resident']['free'])} free ({memory['device']})"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from translate import images
 from translate.data import labels
-from translate.data.layouts import SPLITS, group_by_stem
+from translate.data.layouts import SPLITS
+from translate.data.pairing import NameMatch, match_names
 from translate.data.split import evenly_spaced
 from translate.dataset_check.probe import ProbedImage, probe_image, why_not_regular
 
@@ -52,9 +53,9 @@ class DomainFolder:
         """Width and height of one image of a domain: of half the file where files hold both."""
         return (item.width // 2 if self.side_by_side else item.width), item.height
 
-    def stems(self) -> dict[str, list[Path]]:
-        """Map each relative path without extension to its files."""
-        return group_by_stem(self.files, self.path)
+    def match(self, other: "DomainFolder") -> NameMatch:
+        """Match the files with those of another folder by name, as paired methods do."""
+        return match_names(self.files, other.files, (self.path, other.path))
 
 
 def find_folders(root: Path, layout: str | None) -> list[DomainFolder]:
@@ -144,7 +145,7 @@ def detect_layouts(root: Path, folders: list[DomainFolder]) -> list[str]:
     if any(folder.side_by_side for folder in folders):
         return ["paired", "unpaired"]
     for _, a, b in twin_folders(folders):
-        matched = len(a.stems().keys() & b.stems().keys())
+        matched = len(a.match(b).pairs)
         paired = matched and matched >= PAIRED_FROM * max(len(a.files), len(b.files))
         return ["paired", "unpaired"] if paired else ["unpaired"]
     if _looks_like_domains(root):

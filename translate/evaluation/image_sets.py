@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from translate import images
-from translate.data.layouts import relative_stem
+from translate.data.pairing import relative_stem
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.split import ImageRef
 from translate.errors import DataError
