@@ -257,6 +257,14 @@ class TrainConfig:
         resumable=True,
         group="Validation",
     )
+    truth: str | None = option(
+        None,
+        "names: files of one name in valA and valB (or testA and testB) show the same, so that metrics against the true "
+        "image are computed; none: leave these metrics out; for unpaired methods [default: as the data set's card says]",
+        choices=("names", "none"),
+        resumable=True,
+        group="Validation",
+    )
     hold_out: float = option(
         0.0,
         "share of the training images to set aside for validation if there is no val folder",

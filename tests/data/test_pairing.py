@@ -68,7 +68,9 @@ def test_the_rule_with_most_pairs_is_used_where_none_fits_all(tmp_path):
     assert pairs(tmp_path, found) == {"1_A": "1_B", "2_A": "2_B"}
     assert not found.is_one_to_one
     folders = tmp_path / "trainA", tmp_path / "trainB"
-    assert pairing.unmatched_names(found, folders) == ["trainA/3_A", "trainB/4_B"]
+    assert "2 images have no partner of the same name: trainA/3_A, trainB/4_B;" in pairing.describe_mismatch(
+        found, folders
+    )
     first, second = pairing.describe_match(found, folders)
     assert "2 pairs, matched without the endings '_A' and '_B'" in first
     assert "2 images without a partner of their own are left out: trainA/3_A.png, trainB/4_B.png" in second

@@ -123,8 +123,22 @@ class TrainingSession:
 
     def check_options(self) -> None:
         """Check the settings that depend on the device."""
+        self.check_layout_options()
         self.precision = resolve_precision(self.cfg.precision, self.device)
         self.loader_options = training_data.check_data_options(self.cfg, self.device)
+
+    def check_layout_options(self) -> None:
+        """Check the settings that belong to one layout of the data. Raises UsageError for a method of another one."""
+        name, layout, cfg = self.method_class.name, self.method_class.layout, self.cfg
+        if cfg.truth is not None and layout != "unpaired":
+            raise UsageError(
+                f"--truth {cfg.truth}: is for unpaired methods of two domains, not for {name}; leave it out"
+            )
+        if cfg.skip_unmatched and layout != "paired" and cfg.truth != "names":
+            raise UsageError(
+                f"--skip-unmatched: is for paired methods, and {name} needs no partners; leave it out, or give --truth names "
+                f"too"
+            )
 
     def divide_data(self) -> None:
         """Find the training images, set images aside for validation, and count what the plan takes."""

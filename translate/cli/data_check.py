@@ -31,6 +31,13 @@ def check(
     limit: Annotated[
         int | None, Parameter(help="decode at most N evenly spaced files of each folder [default: all]")
     ] = None,
+    truth: Annotated[
+        str | None,
+        Parameter(
+            help="names: held-out files of one name show the same, though the set is unpaired; none: they do not "
+            "[default: as the data set's card says]"
+        ),
+    ] = None,
     quarantine: Annotated[
         Path | None,
         Parameter(
@@ -47,7 +54,7 @@ def check(
 
     report = api.check_data(
         root, layout=layout, load_size=load_size, crop_size=crop_size, distance=distance, limit=limit,
-        quarantine=quarantine,
+        truth=truth, quarantine=quarantine,
     )  # fmt: skip
     if json:
         print(json_module.dumps(report))
@@ -140,6 +147,8 @@ def _notes(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for split, pairs in report["pairs"].items():
         rule = f", matched {pairs['rule']}" if pairs["rule"] else ""
         yield f"pairs, {split}", f"{pairs['matched']}{rule}, {len(pairs['unmatched'])} images unmatched"
+    for split, truth in report["truth"].items():
+        yield f"truth, {split}", printable(truth["why"] if truth["known"] else f"not known: {truth['why']}")
     domains = [facts["folder"] for facts in report["splits"].get("train", {}).values()]
     if len(domains) == 2 and all(name.startswith("train/") for name in domains):
         names = join_names(name.removeprefix("train/") for name in domains)

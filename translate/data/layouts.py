@@ -6,7 +6,6 @@ from pathlib import Path
 
 from translate import images
 from translate.data import labels, pairing
-from translate.data.pairing import NameMatch
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 from translate.text import join_names, nfc
@@ -44,6 +43,11 @@ def has_split(root: Path, split: str) -> bool:
     return (root / split).is_dir() or (root / f"{split}A").is_dir()
 
 
+def has_twin_folders(root: Path, split: str) -> bool:
+    """Return whether A and B of a split are in folders of their own, rather than side by side in each file."""
+    return (root / f"{split}A").is_dir() or (root / f"{split}B").is_dir()
+
+
 def _list_nonempty(path: Path, layout: str) -> list[Path]:
     """List the images of a folder; DataError where there are none."""
     if not path.is_dir():
@@ -60,7 +64,7 @@ def _halves(paths: list[Path], paired: bool) -> Split:
 
 def _side_by_side(root: Path, split: str, layout: str) -> list[Path] | None:
     """List the files of root/split with A on the left and B on the right; None where there are folders for A and B."""
-    if (root / f"{split}A").is_dir() or (root / f"{split}B").is_dir() or not (root / split).is_dir():
+    if has_twin_folders(root, split) or not (root / split).is_dir():
         return None
     _check_side_by_side(root, split)
     return _list_nonempty(root / split, layout)
@@ -103,22 +107,11 @@ def read_paired(root: Path, split: str, skip_unmatched: bool = False) -> Split:
     a, b = (_list_nonempty(folder, "paired") for folder in folders)
     match = pairing.match_names(a, b, folders)
     if not match.is_one_to_one and not (skip_unmatched and match.pairs):
-        raise DataError(f"{root}: {_mismatch(match, folders)}")
+        raise DataError(
+            f"{root}: {pairing.describe_mismatch(match, folders)}, or use an unpaired method such as cyclegan"
+        )
     refs_a, refs_b = (tuple(ImageRef(pair[side]) for pair in match.pairs) for side in (0, 1))
     return Split(refs_a, refs_b, paired=True, notices=tuple(pairing.describe_match(match, folders)))
-
-
-def _mismatch(match: NameMatch, folders: tuple[Path, Path]) -> str:
-    """Return why files are no pairs, with the remedy."""
-    if match.ambiguous:
-        first, second = match.ambiguous[0][:2]
-        return f"{second} and {first.name} would be the same pair; rename one of them, or leave both out with --skip-unmatched"
-    unmatched = pairing.unmatched_names(match, folders)
-    skip = ", leave them out with --skip-unmatched" if match.pairs else ""
-    return (
-        f"{len(unmatched)} images have no partner of the same name: {join_names(unmatched, 5)}; rename or remove them{skip}, "
-        f"or use an unpaired method such as cyclegan"
-    )
 
 
 def read_domains(root: Path, split: str) -> Split:

@@ -77,7 +77,18 @@ def match_names(a: Sequence[Path], b: Sequence[Path], folders: tuple[Path, Path]
     return replace(best, pairs=tuple(ordered))
 
 
-def unmatched_names(match: NameMatch, folders: tuple[Path, Path]) -> list[str]:
+def describe_mismatch(match: NameMatch, folders: tuple[Path, Path]) -> str:
+    """Return why files are no pairs, with the remedy, in one line."""
+    if match.ambiguous:
+        first, second = match.ambiguous[0][:2]
+        skip = " or leave them out with --skip-unmatched" if match.pairs else ""
+        return f"{second} and {first.name} would be the same pair; rename one of them{skip}"
+    unmatched = _unmatched_names(match, folders)
+    skip = ", leave them out with --skip-unmatched" if match.pairs else ""
+    return f"{len(unmatched)} images have no partner of the same name: {join_names(unmatched, 5)}; rename or remove them{skip}"
+
+
+def _unmatched_names(match: NameMatch, folders: tuple[Path, Path]) -> list[str]:
     """Return the names of the files without a partner, with those of their folders, sorted."""
     return sorted(
         f"{folder.name}/{relative_stem(path, folder)}"

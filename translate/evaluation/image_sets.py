@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from translate import images
-from translate.data.pairing import relative_stem
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.split import ImageRef
 from translate.errors import DataError
@@ -108,17 +107,6 @@ def list_images(folder: Path) -> tuple[ImageRef, ...]:
     if not paths:
         raise DataError(f"{folder}: no images in it; readable: {', '.join(sorted(images.READABLE_EXTENSIONS))}")
     return tuple(map(ImageRef, paths))
-
-
-def match_by_name(
-    fake: Sequence[ImageRef], real: Sequence[ImageRef], folders: tuple[Path, Path]
-) -> list[ImageRef] | None:
-    """Return for each fake the real image of the same relative path without extension; None unless each has exactly one."""
-    stems = [[relative_stem(ref.path, root) for ref in refs] for refs, root in zip((fake, real), folders, strict=True)]
-    if sorted(stems[0]) != sorted(stems[1]) or len(set(stems[1])) < len(real):
-        return None
-    by_stem = dict(zip(stems[1], real, strict=True))
-    return [by_stem[stem] for stem in stems[0]]
 
 
 def batch_by_size(arrays: Iterable[ImageArray], batch_size: int) -> Iterator[list[ImageArray]]:
