@@ -31,8 +31,18 @@ def test_training_says_what_a_person_should_know(tmp_path):
 
 def test_halves_are_what_is_compared_with_the_crop(tmp_path):
     write_images(tmp_path, "train/1.png", width=80)
-    assert lines_of(tmp_path, 40, "paired") == []
-    assert len(lines_of(tmp_path, 41, "paired")) == 2
+    (halves,) = lines_of(tmp_path, 40, "paired")
+    assert "its left half is an image of A, its right half one of B" in halves
+    assert len(lines_of(tmp_path, 41, "paired")) == 3
+
+
+def test_whole_images_are_compared_with_what_the_networks_take(tmp_path):
+    root = write_unpaired(tmp_path)
+    split = layouts.find_split(root, "unpaired")
+    assert quick.quick_check(root, split, None, 40) == []
+    first, second = quick.quick_check(root, split, None, 41)
+    assert "all of the images of domain a are smaller than 41 px, the least that the networks take" in first
+    assert "domain b" in second
 
 
 def test_the_quick_check_reads_a_bounded_number_of_headers(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from translate.config import TrainConfig, to_dict
 from translate.data import layouts, loader
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.split import Split
-from translate.dataset_check import quick
+from translate.dataset_check import one_size, quick
 from translate.errors import DataError, ProcessLostError, UsageError
 from translate.methods import Method
 from translate.methods.base import Batch
@@ -259,8 +259,9 @@ class TrainingSession:
         """Check the training images quickly, and build their loaders and the sample batch."""
         cfg, cls = self.cfg, self.method_class
         preprocessing = training_data.build_preprocessing(cfg, self.method)
+        one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
-            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size):
+            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size, preprocessing.minimum):
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(

@@ -16,25 +16,40 @@ HEADERS_READ, NAMES_READ = 32, 20_000
 """Headers of each domain, and file names of each folder, that are read at most."""
 
 
-def quick_check(root: Path, split: Split, crop_size: int | None) -> list[str]:
-    """Return notices on the training images, one line each; `crop_size` is None where images stay whole."""
-    return [*_small_images(split, crop_size), *_imbalance(split), *_passed_over(root)]
+def quick_check(root: Path, split: Split, crop_size: int | None, minimum: int = 1) -> list[str]:
+    """Return notices on the training images, one line each.
+
+    `crop_size` is None where images stay whole; these are at least of `minimum` pixels a side when they are trained on.
+    """
+    return [
+        *_side_by_side(split),
+        *_small_images(split, crop_size, minimum),
+        *_imbalance(split),
+        *_passed_over(root),
+    ]
 
 
-def _small_images(split: Split, crop_size: int | None) -> Iterator[str]:
-    if crop_size is None:
-        return
+def _side_by_side(split: Split) -> Iterator[str]:
+    if split.a[0].half:
+        yield "data: each file holds A and B side by side: its left half is an image of A, its right half one of B"
+
+
+def _small_images(split: Split, crop_size: int | None, minimum: int) -> Iterator[str]:
+    least = minimum if crop_size is None else crop_size
     for domain in split.domains:
         refs = split.refs(domain)
         sides = [_shorter_side(refs[i]) for i in evenly_spaced(len(refs), HEADERS_READ)]
         known = [side for side in sides if side is not None]
-        if small := sum(side < crop_size for side in known):
+        if small := sum(side < least for side in known):
             share = "all" if small == len(known) else f"about {100 * small / len(known):.0f} %"
             which = f" of domain {domain}" if split.b else ""
-            yield (
-                f"data: {share} of the images{which} are smaller than the crop of {crop_size} px and are enlarged; "
-                f"a smaller --crop-size shows them as they are"
-            )
+            images_of = f"data: {share} of the images{which} are smaller than"
+            if crop_size is None:
+                yield f"{images_of} {least} px, the least that the networks take, and are enlarged to it"
+            else:
+                yield (
+                    f"{images_of} the crop of {crop_size} px and are enlarged; a smaller --crop-size shows them as they are"
+                )
 
 
 def _shorter_side(ref: ImageRef) -> int | None:
