@@ -55,7 +55,7 @@ def list_inputs(source: str | Path, output: Path) -> Listing:
     found = _without_outputs(found, root, output)
     inputs = tuple(name for name in found if images.extension(name) in images.IMAGE_EXTENSIONS)
     if not inputs and not notes.unreadable:
-        raise DataError(f"{source}: no images to convert; readable: {', '.join(sorted(images.READABLE_EXTENSIONS))}")
+        raise DataError(f"{source}: no images to convert; readable: {images.READABLE_FORMATS}")
     others = [name for name in found if images.extension(name) not in images.IMAGE_EXTENSIONS]
     return Listing(root, inputs, len(others), notes.unreadable, (*_notices(root, others, notes),))
 

@@ -54,7 +54,7 @@ def _list_nonempty(path: Path, layout: str) -> list[Path]:
         raise DataError(f"{path}: no such folder; {path.parent} must hold {LAYOUT_CONTENTS[layout]}")
     paths = images.list_images(path)
     if not paths:
-        raise DataError(f"{path}: no images in it; put some there ({', '.join(sorted(images.READABLE_EXTENSIONS))})")
+        raise DataError(f"{path}: no images in it; put some there ({images.READABLE_FORMATS})")
     return paths
 
 

@@ -56,7 +56,7 @@ def _missing_folders(root: Path, train: Collection[dict[str, Any]], layout: str 
         if not (root / facts["folder"]).is_dir():
             yield f"{place}: no such folder; both domains need one"
         elif not facts["files"]:
-            yield f"{place}: no images in it; put some there ({', '.join(sorted(images.READABLE_EXTENSIONS))})"
+            yield f"{place}: no images in it; put some there ({images.READABLE_FORMATS})"
 
 
 def warning_messages(report: dict[str, Any]) -> Iterator[str]:

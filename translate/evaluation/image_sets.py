@@ -105,7 +105,7 @@ def list_images(folder: Path) -> tuple[ImageRef, ...]:
         raise DataError(f"{folder}: no such folder; give a folder of images")
     paths = images.list_images(folder)
     if not paths:
-        raise DataError(f"{folder}: no images in it; readable: {', '.join(sorted(images.READABLE_EXTENSIONS))}")
+        raise DataError(f"{folder}: no images in it; readable: {images.READABLE_FORMATS}")
     return tuple(map(ImageRef, paths))
 
 

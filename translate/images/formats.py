@@ -19,6 +19,9 @@ FORMATS = {
 READABLE_EXTENSIONS = frozenset(FORMATS)
 """Extensions, in lower case, of files that are opened."""
 
+READABLE_FORMATS = ", ".join(dict.fromkeys(FORMATS.values()))
+"""Formats of these files by their usual extensions, for messages."""
+
 REFUSED_EXTENSIONS = frozenset(
     {
         "eps", "ps", "pdf", "ai", "fits", "fit", "psd", "psb", "xcf", "blp", "wmf", "emf", "hdf", "h5", "grib",
