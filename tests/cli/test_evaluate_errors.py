@@ -1,6 +1,7 @@
 """`translate evaluate`: usage, data, images and weights that it refuses."""
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,6 +74,26 @@ def test_fewer_or_smaller_images_than_a_metric_can_bear(
     fails: Fails, paired_root: Path, one_way_model: Path, metric: str, words: str
 ) -> None:
     fails([one_way_model, paired_root, "--metrics", metric], 3, words)
+
+
+def test_flags_of_pairs_and_of_models_that_have_none(
+    fails: Fails,
+    evaluate: Evaluate,
+    one_way_model: Path,
+    two_way_model: Path,
+    paired_root: Path,
+    unpaired_root: Path,
+) -> None:
+    fails([one_way_model, paired_root, "--truth", "names"], 2, "--truth names: is for models of unpaired methods")
+    fails([two_way_model, unpaired_root, "--skip-unmatched"], 2, "--skip-unmatched", "give --truth names too")
+    shutil.copytree(unpaired_root / "testA", "data/testA")
+    shutil.copytree(unpaired_root / "testB", "data/testB")
+    Path("data/testB/1.png").rename("data/testB/other.png")
+    arguments = [two_way_model, "data", "--metrics", "l1", "--truth", "names"]
+    fails(arguments, 3, "no partner of the same name", "testA/1", "testB/other")
+    code, _, err = evaluate(*arguments, "--skip-unmatched")
+    assert code == 0
+    assert "1 pairs are used, 2 images without a partner of their own are left out" in err
 
 
 def test_sets_of_unlike_number_where_pairs_are_needed(fails: Fails) -> None:

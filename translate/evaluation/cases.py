@@ -19,7 +19,7 @@ from translate.evaluation.evaluator import Subject
 from translate.evaluation.image_sets import ImageSet, ReadOptions, batch_by_size
 from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_data import LabelTask
-from translate.evaluation.truth import TRUTH, find_truth, resolve_truth, truth_kind
+from translate.evaluation.truth import TRUTH, TruthRule, find_truth, resolve_truth, truth_kind
 from translate.run_folder import run_of_model
 from translate.trained.folder import TrainedModel
 from translate.trained.model_info import ModelInfo
@@ -223,6 +223,8 @@ def _held_out(
 ) -> HeldOutData:
     """Return the split asked for, else the held-out one, else that of training; as pairs where its truth is known."""
     layout, direction = model.method.layout, options.direction or model.info.direction or "a2b"
+    rule = resolve_truth(options.truth, root, run)
+    _check_truth_options(options, layout, rule)
     present = [name for name in HELD_OUT_SPLITS if layouts.has_split(root, name)]
     name = options.split or next(iter(present), "train")
     split = layouts.find_split(root, layout, name, direction, skip_unmatched=options.skip_unmatched)
@@ -232,15 +234,23 @@ def _held_out(
         )
     why_no_truth = "" if layout == "paired" else "images of domains have none"
     if layout == "unpaired":
-        truth = find_truth(
-            root, name, direction, resolve_truth(options.truth, root, run), skip_unmatched=options.skip_unmatched
-        )
+        truth = find_truth(root, name, direction, rule, skip_unmatched=options.skip_unmatched)
         split, why_no_truth = truth.pairs or split, truth.missing
         if truth.notice:
             say(truth.notice)
     for line in split.notices:
         say(line)
     return HeldOutData(root, name, split, direction, why_no_truth)
+
+
+def _check_truth_options(options: EvaluationOptions, layout: str, rule: TruthRule) -> None:
+    """Raise UsageError for flags that have no meaning for the model's layout."""
+    if options.truth is not None and layout != "unpaired":
+        raise UsageError(f"--truth {options.truth}: is for models of unpaired methods with two domains; leave it out")
+    if options.skip_unmatched and layout != "paired" and not rule.by_names:
+        raise UsageError(
+            "--skip-unmatched: this model's method needs no partners; leave it out, or give --truth names too"
+        )
 
 
 def split_by_domain(split: Split, to: str) -> Split:
