@@ -14,6 +14,17 @@ def test_no_extension_is_both_readable_and_not_allowed():
     assert not images.READABLE_EXTENSIONS & images.REFUSED_EXTENSIONS
 
 
+@pytest.mark.parametrize(
+    ("form", "extensions"),
+    {
+        "jpg": "jpg jpeg jpe jif jfi jfif", "png": "png apng", "bmp": "bmp dib", "tiff": "tif tiff btf tf8",
+        "avif": "avif avifs",
+    }.items(),
+)  # fmt: skip
+def test_a_format_goes_by_many_extensions(form, extensions):
+    assert {images.format_of(f"a.{ext.upper()}") for ext in extensions.split()} == {form}
+
+
 SAVED_AS = {"jpg": "JPEG", "tiff": "TIFF", "bmp": "BMP", "png": "PNG", "gif": "GIF", "webp": "WEBP", "avif": "AVIF"}
 """Usual extension of a format → Pillow's name of it; the others are kinds of PPM."""
 MODES = {"pgm": "L", "pbm": "1"}
