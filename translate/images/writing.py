@@ -3,7 +3,7 @@
 import io
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,13 @@ class Writer:
     """True if its animations hold no number of plays."""
 
     def save_options_for(self, metadata: Metadata, quality: int | None) -> dict[str, Any]:
-        """Return all options for Pillow: of the format, of fitted metadata, and the quality where it applies."""
-        asked = {"quality": quality} if quality is not None and self.quality else {}
-        return {**self.options, **self.save_options(metadata), **asked}
+        """Return all options for Pillow: of the format, of fitted metadata, and the quality where it applies.
+
+        A quality that is asked for replaces all of the source's encoding.
+        """
+        if quality is None or not self.quality:
+            return {**self.options, **self.save_options(metadata)}
+        return {**self.options, **self.save_options(replace(metadata, jpeg=None)), "quality": quality}
 
 
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
@@ -88,8 +92,8 @@ def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
     """Return the bytes of an image file; `fmt` is a row of WRITERS.
 
     Values deeper than the format holds are reduced to its greatest depth. Of the metadata, the parts that `supported_by`
-    keeps are written. `quality` is from 1 to 100, for formats that have one; None is the format's own. ImageError if the
-    format cannot hold the picture.
+    keeps are written. `quality` is from 1 to 100, for formats that have one; None is that of the JPEG which the picture was
+    read from, with its metadata (at least 85), else the format's own. ImageError if the format cannot hold the picture.
     """
     writer = WRITERS[fmt]
     channels = picture.pixels.shape[2]
