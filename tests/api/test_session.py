@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from translate import atomic
+from translate import locks
 from translate.api.session import TrainingSession
 from translate.config import resolve
 from translate.errors import BusyError, UsageError
@@ -75,7 +75,7 @@ def test_wrong_settings_leave_no_folder(session, tmp_path, settings, named):
 
 def test_a_folder_that_another_run_holds_is_left_alone(session, tmp_path):
     (tmp_path / "run").mkdir()
-    with atomic.lock_folder(tmp_path / "run", "wait"), pytest.raises(BusyError):
+    with locks.lock_folder(tmp_path / "run", "wait"), pytest.raises(BusyError):
         session()[0].run()
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import atomic, cli
-from translate.atomic import lock_folder
+from translate import cli, locks
 from translate.catalog import cards, download
 from translate.catalog.cards import ArchiveSource, DatasetCard
 from translate.catalog.download import DownloadOptions
 from translate.catalog.get import get_dataset
 from translate.errors import BusyError, DataError
+from translate.locks import lock_folder
 
 from ..helpers import list_files
 from .behaviours import always_answer, break_off, serve_file
@@ -194,7 +194,7 @@ def test_another_process_that_was_quicker(server, tmp_path, monkeypatch):
             shutil.copytree(tmp_path / "other" / "tiny", tmp_path / "tiny")
             yield
 
-    monkeypatch.setattr(atomic, "lock_folder", late)
+    monkeypatch.setattr(locks, "lock_folder", late)
     assert get_dataset(tiny(server), tmp_path) == tmp_path / "tiny"
     assert len(server.asked) == 1
     assert not (tmp_path / ".get-tiny").exists()

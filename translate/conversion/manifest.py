@@ -84,8 +84,7 @@ class Manifest:
             if file.tell() and not self._ends_whole():
                 file.write(b"\n")
             file.writelines(map(_encoded, lines))
-            file.flush()
-            os.fsync(file.fileno())
+            atomic.sync(file)
 
     def _ends_whole(self) -> bool:
         with open(self.path, "rb") as file:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import atomic, config, images, keyed_random
+from translate import atomic, config, images, keyed_random, locks
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion.options import make_mark
@@ -127,7 +127,7 @@ def sample_images(
         result = _sheet(sampler, output, options)
     else:
         atomic.check_writable(output)
-        with atomic.lock_folder(output, "wait for it or use another folder"):
+        with locks.lock_folder(output, "wait for it or use another folder"):
             atomic.remove_temporaries(output)
             result = _folder(sampler, output, options, progress)
     result.seconds = time.monotonic() - began

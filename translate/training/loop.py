@@ -181,6 +181,7 @@ class Training:
         if due.checkpoint or stop_signal:
             self.save()
         if stop_signal:
+            self.stop.accept(stop_signal)  # another process may have received it first
             done, planned = self.engine.images, self.engine.schedule.planned
             raise Interrupted(
                 f"stopped at {done} of {planned} images; run the same command again to resume", stop_signal
