@@ -18,6 +18,7 @@ from translate import atomic, config, images, keyed_random, locks
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion.options import make_mark
+from translate.conversion.overwrite_guard import linked_folder
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
@@ -152,6 +153,9 @@ def _folder(
 ) -> SamplingResult:
     _check_record(sampler, output, options)
     names = {n: output / _name(sampler, n, options) for n in range(options.count)}
+    for path in names.values():
+        if (link := linked_folder(output, path)) is not None:
+            raise UsageError(f"{link}: is a link, which samples do not follow; remove it, or use another folder")
     todo = [n for n, path in names.items() if options.overwrite or not path.exists()]
     result = SamplingResult(output, skipped=options.count - len(todo))
     for n in names if sampler.classes else ():
