@@ -92,6 +92,20 @@ def test_another_signal_ends_the_process_at_once(first, second, codes):
     assert codes == [128 + second]
 
 
+@pytest.mark.parametrize(
+    ("second", "seconds", "ends"),
+    [(signal.SIGTERM, 1, False), (signal.SIGTERM, 3, True), (signal.SIGHUP, 1, True)],
+)
+def test_torchrun_sends_sigterm_after_another_signal_that_it_gets_twice(second, seconds, ends, codes, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    clock = Clock()
+    stop = signals.StopRequest(clock)
+    stop._receive(signal.SIGINT, None)
+    clock.now += seconds
+    stop._receive(second, None)
+    assert codes == ([128 + second] if ends else [])
+
+
 def test_the_signal_of_another_process_is_the_same_request(codes):
     """torchrun signals one process after the other; by the second signal all may be stopping already."""
     clock = Clock()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from translate.cli import streams
-from translate.errors import StorageError, TranslateError, UsageError
+from translate.errors import TranslateError, UsageError
 from translate.runtime import signals
 from translate.text import suggest
 from translate.version import __version__
@@ -77,10 +77,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     `ready` is called once the command is imported and its flags are parsed.
     """
     try:
-        code = _run_reporting_errors(arguments, ready)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a failure can still be told
-        return code
+        return _run_reporting_errors(arguments, ready)
     except KeyboardInterrupt as e:
         number = e.signal if isinstance(e, signals.SignalReceived) else signal.SIGINT
         print(f"error: interrupted by {signals.signal_name(number)}; run the same command again", file=sys.stderr)
@@ -88,21 +85,6 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     except BrokenPipeError:
         streams.to_devnull(sys.stdout)  # or Python reports it again at exit
         return 141
-    except OSError as e:
-        if not _is_stdout_failure():
-            raise
-        streams.to_devnull(sys.stdout)
-        print_error(f"standard output cannot be written: {e.strerror}")
-        return StorageError.exit_code
-
-
-def _is_stdout_failure() -> bool:
-    """Return True if stdout cannot be written: then that is what an OSError was about."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
 
 
 def _run_reporting_errors(arguments: list[str], ready: Callable[[], None]) -> int:
@@ -119,6 +101,8 @@ def _run_reporting_errors(arguments: list[str], ready: Callable[[], None]) -> in
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # on odd metadata in files that are readable all the same
             result = _run(arguments, ready)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a failure is still told
     except CycloptsError as e:
         words = " ".join(["translate", *(e.command_chain or ())])
         text = " ".join(str(e).split())

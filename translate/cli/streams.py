@@ -2,6 +2,7 @@
 
 * A character that the encoding of stdout or stderr lacks is written in ASCII: on Windows a file or pipe gets the code page.
 * What cannot be written to stderr is dropped: the reader of the log may be gone (`2>&1 | head`), or its disk full.
+* What cannot be written to stdout is an error of the command, in one line.
 """
 
 import codecs
@@ -11,10 +12,12 @@ import os
 import sys
 from typing import Any, TextIO
 
+from translate.errors import StorageError
+
 ASCII = {
     "→": "->", "←": "<-", "↑": "^", "↓": "v", "−": "-", "–": "-", "—": "-", "×": "x", "·": "-", "…": "...", "±": "+-",
-    "≈": "~", "≤": "<=", "≥": ">=", "²": "2", "³": "3", "µ": "u", "λ": "lambda", "Δ": "Delta", "°": " degrees",
-    "█": "#", "━": "-", "╸": "-", "╺": "-",
+    "≈": "~", "≤": "<=", "≥": ">=", "²": "2", "³": "3", "µ": "u", "°": " degrees", "β": "beta", "γ": "gamma",
+    "Δ": "Delta", "ε": "epsilon", "λ": "lambda", "σ": "sigma", "•": "*", "█": "#", "━": "-", "╸": "-", "╺": "-",
     "“": '"', "”": '"', "‘": "'", "’": "'",
 } | dict(zip("▁▂▃▄▅▆▇", "_.:-=+*", strict=True))  # fmt: skip
 """Characters of our own messages → what stands for them in ASCII."""
@@ -35,6 +38,8 @@ def prepare() -> None:
     if sys.stderr is None:  # closed by the caller: a print to None goes to stdout
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for the rest of the process)
     sys.stderr = LossyStream(sys.stderr)
+    if sys.stdout is not None:
+        sys.stdout = ResultStream(sys.stdout)
 
 
 def replace_by_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -46,30 +51,31 @@ def replace_by_ascii(error: UnicodeError) -> tuple[str, int]:
     return encoded, error.end
 
 
-class LossyStream(io.TextIOBase):
-    """Text stream that drops what its target does not take."""
+class _Wrapper(io.TextIOBase):
+    """Text stream that hands what its target does not take to `failed`."""
 
     def __init__(self, target: TextIO) -> None:
         self.target = target
 
+    def failed(self, error: OSError) -> None:
+        """Take note of text that was not written."""
+        raise NotImplementedError
+
     def write(self, text: str) -> int:
-        """Write the text, or drop it; return its length."""
+        """Write the text; return its length."""
         try:
             self.target.write(text)
-        except (OSError, ValueError) as e:  # ValueError: the target is closed
-            self._dropped(e)
+        except OSError as e:
+            self.failed(e)
         return len(text)
 
     def flush(self) -> None:
-        """Flush what can be written."""
+        """Flush what was written."""
         try:
-            self.target.flush()
-        except (OSError, ValueError) as e:
-            self._dropped(e)
-
-    def _dropped(self, error: OSError | ValueError) -> None:
-        if isinstance(error, OSError) and error.errno in GONE:
-            to_devnull(self.target)
+            if not self.target.closed:
+                self.target.flush()
+        except OSError as e:
+            self.failed(e)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -97,8 +103,28 @@ class LossyStream(io.TextIOBase):
         return getattr(self.target, name)
 
 
+class LossyStream(_Wrapper):
+    """Text stream for messages: what its target does not take is dropped."""
+
+    def failed(self, error: OSError) -> None:
+        """Drop the text, and whatever follows where nobody will ever read it."""
+        if error.errno in GONE:
+            to_devnull(self.target)
+
+
+class ResultStream(_Wrapper):
+    """Text stream for results: what its target does not take is an error of the command."""
+
+    def failed(self, error: OSError) -> None:
+        """Raise StorageError; BrokenPipeError where the reader has gone, who had enough."""
+        to_devnull(self.target)  # or Python reports it again at exit
+        if error.errno == errno.EPIPE:
+            raise error
+        raise StorageError(f"standard output cannot be written: {error.strerror}") from None
+
+
 def to_devnull(stream: TextIO) -> None:
-    """Let a stream lead nowhere: Python would report again at exit what it could not write, and child processes fail."""
+    """Let a stream lead nowhere, also for what Python writes at exit and for child processes."""
     handle = os.open(os.devnull, os.O_WRONLY)
     os.dup2(handle, stream.fileno())
     os.close(handle)

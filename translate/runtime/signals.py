@@ -51,8 +51,13 @@ class StopRequest:
             self.accept(number)
             if self.raises:
                 raise SignalReceived(number)
-        elif number != self.signal or self._clock() - self._received_at > REPEAT_SECONDS:
+        elif not self._is_repeat(number):
             os._exit(128 + number)  # files are written under a temporary name first, so those that exist are whole
+
+    def _is_repeat(self, number: int) -> bool:
+        """Return True for what a wrapper sends after the first signal; torchrun, signalled twice, sends SIGTERM after any."""
+        same = number == self.signal or (number == signal.SIGTERM and "TORCHELASTIC_RUN_ID" in os.environ)
+        return same and self._clock() - self._received_at <= REPEAT_SECONDS
 
 
 _of_process: StopRequest | None = None
