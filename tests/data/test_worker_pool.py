@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from translate.data import worker_pool
+from translate.errors import DataError
 
 
 def reset_while_handing_over(question: str) -> str:
@@ -81,6 +82,17 @@ def test_workers_without_shared_memory_say_so_once() -> None:
     (line,) = told
     assert "no shared memory" in line
     assert "--shm-size" in line
+
+
+def end_by_bus_error(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGBUS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="Windows has no such signal")
+def test_a_worker_that_dies_of_shared_memory_is_told_from_one_that_dies_of_memory() -> None:
+    with pytest.raises(DataError, match=r"shared memory ran out.*--shm-size"):
+        next(worker_pool.map_in_order(end_by_bus_error, itertools.count(), 1))
 
 
 # Signals.

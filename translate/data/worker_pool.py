@@ -6,6 +6,7 @@ happens to be, in the middle of a step or of a checkpoint. Here a death is notic
 
 import itertools
 import pickle
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,12 @@ from translate.text import one_line
 
 PREFETCH_FACTOR = 2
 """Questions that each worker is sent before its first answer is received."""
+
+DEATH_SECONDS = 5
+"""Seconds to wait for the exit code of a worker whose pipe has ended."""
+
+BUS_ERROR = getattr(signal, "SIGBUS", 0)
+"""Signal that a process gets that writes into shared memory beyond its end; Windows has none."""
 
 Answer = Callable[[Any], Any]
 """Function of a question that a worker runs."""
@@ -65,9 +72,12 @@ class _Worker:
         self.pipe.close()
 
     def _death(self) -> DataError:
+        self.process.join(DEATH_SECONDS)
+        cause = "if memory ran out, use fewer --workers"
+        if self.process.exitcode == -BUS_ERROR:
+            cause = "shared memory ran out: give the container a larger /dev/shm (docker run --shm-size=1g), or use --workers 0"
         return DataError(
-            f"data worker (process {self.process.pid}) died; if memory ran out, use fewer --workers. The same command resumes "
-            f"from the last checkpoint"
+            f"data worker (process {self.process.pid}) died; {cause}. The same command resumes from the last checkpoint"
         )
 
 
