@@ -170,6 +170,7 @@ def test_a_lock_file_that_is_a_link_is_refused_and_not_followed(target, tmp_path
     with pytest.raises(StorageError, match=r"run\.lock: is a link"), locks.lock_folder(folder, "wait"):
         pass
     assert victim.read_text() == "precious"
+    assert (folder / "run.lock").is_symlink()
     assert names(tmp_path) == ["folder", "victim"]
 
 

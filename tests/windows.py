@@ -23,7 +23,6 @@ def as_on_windows(monkeypatch):
     monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
     for name in ("SIGHUP", "pthread_sigmask"):
         monkeypatch.delattr(signal, name)
-    monkeypatch.delattr(os, "O_NOFOLLOW")
     monkeypatch.setattr(shutil, "_use_fd_functions", False)
     monkeypatch.setattr(os, "fsync", only_where_writable(os.fsync))
     monkeypatch.setattr(os, "open", no_folders(os.open))

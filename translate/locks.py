@@ -44,6 +44,7 @@ LOCK_BYTE = 1 << 30
 NO_LOCKS = ", without file locks"
 """End of the text in a lock file that is the lock itself, on a file system without locks."""
 
+_FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)  # a link would lead to somebody's file; Windows has no such flag
 _HELD_ELSEWHERE = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
 
@@ -95,13 +96,12 @@ class _LockFile:
                 self._discard()
 
     def _open(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # a link would lead to somebody's file
         try:
-            self.handle, self.is_new = os.open(self.path, flags | os.O_EXCL, 0o666), True
+            self.handle, self.is_new = os.open(self.path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666), True
         except FileExistsError:
             if self.path.is_symlink():
                 raise StorageError(f"{self.path}: is a link; remove it") from None
-            self.handle, self.is_new = os.open(self.path, flags, 0o666), False
+            self.handle, self.is_new = os.open(self.path, _FLAGS | os.O_CREAT, 0o666), False
 
     def _take(self) -> bool:
         """Lock the open file; True if this process holds the lock now."""
@@ -157,7 +157,7 @@ class _LockFile:
         with suppress(OSError):
             if self.is_wanted and not self.is_held:
                 if self.handle is None:
-                    self.handle = os.open(self.path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+                    self.handle = os.open(self.path, _FLAGS)
                 self.is_held = self._take() and self._is_current()
             if self.is_held and atomic.POSIX:
                 os.unlink(self.path)  # while it is locked, so that it is not another's by now
