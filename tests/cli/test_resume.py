@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from translate import atomic, cli
+from translate import cli, locks
 
 from .conftest import (
     SMALL,
@@ -44,9 +44,9 @@ def test_resume_with_wrong_flags(fails: Fails, run_folder: Path) -> None:
 def test_a_run_that_is_in_use(
     fails: Fails, run_folder: Path, paired_root: Path, mixed_photos: Path, one_way_model: Path
 ) -> None:
-    with atomic.lock_folder(run_folder, ""):
+    with locks.lock_folder(run_folder, ""):
         fails(["resume", run_folder], 5, str(run_folder), f"process {os.getpid()}", "--run")
         fails(["train", "pix2pix", paired_root, *SMALL, "--images", "9", "--run", run_folder], 5, str(run_folder))
     Path("out").mkdir()
-    with atomic.lock_folder(Path("out"), ""):
+    with locks.lock_folder(Path("out"), ""):
         fails(["convert", one_way_model, mixed_photos, "out"], 5, "out", f"process {os.getpid()}")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from translate.trained.translator import Translator
 
 
 def say_to_stderr(line: str) -> None:
-    """Print a line of progress or advice on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line of progress or advice on stderr, at once; drop it where it cannot be written."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def load(

@@ -12,9 +12,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from translate import run_folder
-from translate.atomic import file_sha256, lock_holder
+from translate.atomic import file_sha256
 from translate.data.split import evenly_spaced
 from translate.errors import ModelError
+from translate.locks import lock_holder
 from translate.run_folder import STATS_FILE, find_run
 from translate.text import one_line
 from translate.trained.description import DTYPES, StoredTensor, describe

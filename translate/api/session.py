@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from translate import atomic
+from translate import atomic, locks
 from translate.api import training_data
 from translate.api.initial_weights import read_initial_weights
 from translate.api.run_record import RunRecord, check_same_settings
@@ -174,7 +174,7 @@ class TrainingSession:
             yield
             return
         remedy = "wait for it or use another --run"
-        with atomic.remove_empty_folders_on_error(self.folder), atomic.lock_folder(self.folder, remedy):
+        with atomic.remove_empty_folders_on_error(self.folder), locks.lock_folder(self.folder, remedy):
             atomic.check_writable(self.folder)
             atomic.remove_temporaries(self.folder)
             for model in (MODEL, BEST_MODEL):

@@ -51,8 +51,7 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
                 torch.save(state, hashing)  # type: ignore[arg-type]
                 file.seek(0)
                 file.write(_HEADER + hashing.sha256.hexdigest().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+                atomic.sync(file)
             os.replace(temporary, path)
             atomic.sync_folder(folder)
         finally:

@@ -185,6 +185,7 @@ class Training:
             self.save()
         self.write_report(now=due.validation or bool(stop_signal))
         if stop_signal:
+            self.stop.accept(stop_signal)  # another process may have received it first
             done, planned = self.engine.images, self.engine.schedule.planned
             raise Interrupted(
                 f"stopped at {done} of {planned} images; run the same command again to resume", stop_signal
