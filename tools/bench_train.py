@@ -36,7 +36,7 @@ from bench_common import parse_arguments, proc_status_bytes, reset_peak_memory, 
 from tests.parity import double
 from translate import config, keyed_random
 from translate.methods import METHODS
-from translate.runtime.precision import PRECISIONS, use_channels_last
+from translate.runtime.precision import PRECISIONS
 from translate.training import cuda_graphs
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
@@ -92,7 +92,7 @@ class OurTraining:
         self.device = device
         self.engine = Engine(
             cls(cfg), Schedule(10**6, 1, 0), seed=0, device=device, precision=precision, batch_size=cfg.batch_size,
-            channels_last=use_channels_last(case.channels_last, device, precision), compiled=case.compile,
+            channels_last=case.channels_last == "on", compiled=case.compile,
             fixed_size=True,
             runner=cuda_graphs.build_runner(case.graph, device, precision, lambda line: print(line, file=sys.stderr)),
         )  # fmt: skip
@@ -299,7 +299,7 @@ def main():
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--compile", nargs="+", default=["off"], choices=("off", "on"))
-    parser.add_argument("--graphs", nargs="+", default=["auto"], choices=("auto", "off"))
+    parser.add_argument("--graphs", nargs="+", default=["auto"], choices=("auto", "off", "on"))
     parser.add_argument("--channels-last", nargs="+", default=["auto"], choices=("auto", "off", "on"))
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--inputs", type=int, default=3, help="for the comparison of losses and gradients; 0: none")
