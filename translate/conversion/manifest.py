@@ -35,6 +35,8 @@ class Manifest:
         self.convolutions: ConvolutionRecord | None = {}
         """Convolutions of the job, of which this manifest's own count more than those of other shards. None for a job of
         version 0.1, which recorded none."""
+        self.has_record = False
+        """True if a line has a record of convolutions, even an empty one."""
         self._offsets: dict[str, tuple[Path, int]] = {}
         """Input → manifest file, and offset of its last line in bytes."""
         self._lock = threading.Lock()
@@ -45,12 +47,12 @@ class Manifest:
 
     def _read(self, name: str) -> None:
         found: ConvolutionRecord = {}
-        is_recorded = has_done = False
+        has_done = False
         for path in list_manifests(self.folder, last=name):
             for offset, line in _lines(path):
                 self._offsets[line["input"]] = path, offset
                 if (record := _convolutions(line)) is not None:
-                    is_recorded, found = True, found | record
+                    self.has_record, found = True, found | record
                     if path == self.path:
                         self._own_convolutions = record
                 has_done = has_done or self._is_of_this_job(line)
@@ -59,7 +61,7 @@ class Manifest:
                     self.output_names[line["input"]] = line["output"]
                 else:
                     self.output_names.pop(line["input"], None)
-        self.convolutions = found if is_recorded or not has_done else None
+        self.convolutions = found if self.has_record or not has_done else None
 
     def _is_of_this_job(self, line: ManifestLine) -> bool:
         """Return True if an output was made by this model with these settings."""
@@ -138,8 +140,9 @@ def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
     """
     manifest = Manifest(folder, "", {})
     lines = [line for name in sorted(manifest.known_inputs()) if (line := manifest.last_line(name)) is not None]
-    if lines and manifest.convolutions:
-        lines[0] = {**lines[0], "convolutions": manifest.convolutions}
+    lines = [{key: value for key, value in line.items() if key != "convolutions"} for line in lines]
+    if lines and manifest.has_record:
+        lines[0]["convolutions"] = manifest.convolutions
     others = [path for path in list_manifests(folder) if path != manifest.path]
     atomic.write(manifest.path, b"".join(map(_encoded, lines)))
     for path in others:
