@@ -15,15 +15,7 @@ from translate.api.initial_weights import read_initial_weights
 from translate.api.run_record import RunRecord, check_same_settings
 from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.config import TrainConfig, to_dict
-from translate.convolution_choice import (
-    PROBE_SIDE,
-    TRAINING,
-    ConvolutionRecord,
-    Probe,
-    copy_convolutions,
-    resolve_convolution,
-    set_convolutions,
-)
+from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts, loader
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.split import Split
@@ -36,7 +28,7 @@ from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision, configure_tf32, resolve_precision
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
-from translate.training import checkpoint, cuda_graphs, loop, memory_estimate
+from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
 from translate.training.engine import Engine
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.monitors.health_checks import HealthMonitor
@@ -274,30 +266,9 @@ class TrainingSession:
 
     def choose_convolutions(self) -> None:
         """Choose how convolutions are computed: as the checkpoint says, else as is faster by the first process's clock."""
-        self.convolutions = set_convolutions(
-            self.method,
-            resolve_convolution(self.cfg.convolution, self.precision),
-            {} if self.state is None else self.state.get("convolutions"),
-            self._convolution_probe,
-            self.say,
-            distributed.broadcast_object,
-        )
-        for name, average in self.engine.ema.networks.items():
-            copy_convolutions(self.method.get_submodule(name), average)
-
-    def _convolution_probe(self) -> Probe:
-        """Return a probe of all generators: a small part of the first sample, as in a sample grid."""
-        multiple, minimum = self.method.size_rule.values()
-        wanted = -(-max(PROBE_SIDE, minimum) // multiple) * multiple
-        side = min(wanted, *(length for x in self.sample.values() if x.ndim == 4 for length in x.shape[2:]))
-        small = {name: x[:1, :, :side, :side] if x.ndim == 4 else x[:1] for name, x in self.sample.items()}
-
-        def run() -> None:
-            with self.engine.evaluation_mode():
-                self.method.preview(self.engine.with_keys(small))
-
-        batch = self.cfg.batch_size // self.accumulate
-        return Probe(run, TRAINING, batch, self.cfg.crop_size / side)
+        recorded = {} if self.state is None else self.state.get("convolutions")
+        micro_batch = self.cfg.batch_size // self.accumulate
+        self.convolutions = convolutions.choose_convolutions(self.engine, self.sample, micro_batch, recorded, self.say)
 
     @property
     def accumulate(self) -> int:
