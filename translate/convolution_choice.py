@@ -58,8 +58,8 @@ class ConvolutionShape:
     in_channels: int
     out_channels: int
     height: int
-    """Of the output, as the width."""
     width: int
+    """Size of the output."""
     padding: int
     channels_last: bool
     """The memory format of the input."""
