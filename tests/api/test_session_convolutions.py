@@ -40,7 +40,9 @@ def weights(state):
     return {key: state[key] for key in ("images", "method", "averages", "optimizers")}
 
 
-@pytest.mark.parametrize(("algorithm", "other"), [("direct", "winograd"), ("winograd", "direct")])
+@pytest.mark.parametrize(
+    ("algorithm", "other"), [("direct", "winograd"), pytest.param("winograd", "direct", marks=pytest.mark.slow)]
+)
 def test_a_run_is_resumed_as_it_was_begun(train, faster, algorithm, other):
     faster(algorithm)
     session, state = train("cut", 2, ema_half_life=4)
@@ -98,6 +100,7 @@ def test_all_processes_take_the_choice_of_the_first(train, faster, monkeypatch):
     assert ways(session.method) == {True}
 
 
+@pytest.mark.slow
 def test_the_validation_is_recorded_too(train, faster):
     """So that metrics that choose the best model are the same after a restart."""
     faster("direct")
