@@ -226,6 +226,7 @@ def test_what_does_not_decide_the_weights_is_free():
     free |= {
         "channels_last",
         "compile",
+        "convolution",
         "graph",
         "gradient_checkpointing",
         "max_memory",

@@ -165,15 +165,23 @@ class TrainConfig:
     compile: bool = option(False, "compile the networks with torch.compile", resumable=True, group="Speed")
     graph: str = option(
         "auto",
-        "record each kind of step as a CUDA graph and replay it; auto is on with CUDA",
+        "record each kind of step as a CUDA graph and replay it; auto is off, as its speed on a GPU is not measured yet",
         choices=AUTO_ON_OFF,
         resumable=True,
         group="Speed",
     )
     channels_last: str = option(
         "auto",
-        "keep images and weights in memory format channels_last; auto is on with CUDA in bf16 and fp16",
+        "keep images and weights in memory format channels_last; auto is off, as its speed on a GPU is not measured yet",
         choices=AUTO_ON_OFF,
+        resumable=True,
+        group="Speed",
+    )
+    convolution: str = option(
+        "auto",
+        "how 3×3 convolutions are computed on a CPU in fp32; auto takes what the run has recorded, and in a new run times "
+        "both and takes the faster",
+        choices=("auto", "direct", "winograd"),
         resumable=True,
         group="Speed",
     )

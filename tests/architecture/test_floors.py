@@ -14,7 +14,7 @@ TESTS = ROOT / "tests"
 FLOORS = [
     {"errors", "version", "text", "atomic", "locks", "keyed_random", "callbacks"},
     {"nn", "images", "runtime", "run_folder", "html"},
-    {"config"},
+    {"config", "convolution_choice"},
     {"methods", "data", "dataset_check", "catalog"},
     {"training", "trained"},
     {"conversion", "evaluation"},

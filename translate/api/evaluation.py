@@ -39,6 +39,7 @@ def evaluate(
     weights: str | Path | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    convolution: str = "auto",
     out: str | Path | None = None,
     progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = say_to_stderr,
@@ -63,7 +64,7 @@ def evaluate(
     load_extractor = partial(extractors.load_extractor, extractor_name, extractor_weights, device_used)
     is_needed = any(map(uses_features, asked)) if asked else extractor or weights
     ready = load_extractor() if is_needed else None  # a missing package is reported before the work, not after it
-    load_model = partial(_load_model, device=device, precision=precision, say=say)
+    load_model = partial(_load_model, device=device, precision=precision, convolution=convolution, say=say)
     case = _build_case(EvaluationInputs(model, root, real, fake), chosen, load_model, progress, say)
     for line in case.notices:
         say(line)
@@ -141,7 +142,7 @@ def _build_case(
 
 
 def _load_model(
-    model: str | Path | Translator, *, device: str, precision: str, say: Callable[[str], None]
+    model: str | Path | Translator, *, device: str, precision: str, convolution: str, say: Callable[[str], None]
 ) -> tuple[Translator, TrainedModel | None]:
     """Return a translator, and the model that it was read from; None for one that is loaded already."""
     if isinstance(model, Translator):
@@ -149,7 +150,9 @@ def _load_model(
     source = translator.read_model(model)
     for notice in source.notices:
         say(notice)
-    return Translator(source, devices.resolve_device(device), precision), source
+    ready = Translator(source, devices.resolve_device(device), precision, convolution)
+    ready.choose_convolutions({}, say)
+    return ready, source
 
 
 def compute_metrics(evaluator: Evaluator, names: Iterable[str]) -> dict[str, Estimate]:

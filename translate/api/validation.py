@@ -16,6 +16,7 @@ from translate.api.evaluation import (
     truth_left_out,
 )
 from translate.config import TrainConfig
+from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts
 from translate.data.split import Split
 from translate.errors import UsageError
@@ -101,6 +102,8 @@ class ValidationEvaluator:
         not among them.
         """
         self.root, self.validation_set, self.cfg, self.device = root, validation_set, cfg, device
+        self.convolutions: ConvolutionRecord | None = {}
+        """Record of the run, to which the first validation adds how it computes convolutions."""
         asked = [name.strip() for name in cfg.evaluate_metrics.split(",") if name.strip()]
         self.metrics = list(dict.fromkeys(resolve_metric(name) for name in asked))
         for name in self.metrics:
@@ -134,7 +137,10 @@ class ValidationEvaluator:
             if is_stopping():
                 raise ValidationDeferred
 
-        ready = Translator(translator.read_model(model), self.device)
+        ready = Translator(translator.read_model(model), self.device, convolution=self.cfg.convolution)
+        chosen = ready.choose_convolutions(self.convolutions)
+        if self.convolutions is not None and chosen is not None:
+            self.convolutions.update(chosen)
         case = case_from_split(
             ready,
             None,

@@ -41,6 +41,12 @@ class DeviceOptions:
 
     device: str = option("auto", "device to run on: auto, cpu, cuda, cuda:N or mps", group="Speed")
     precision: str = option("fp32", "arithmetic: auto, fp32, bf16, fp16 or fp64", group="Speed")
+    convolution: str = option(
+        "auto",
+        "how 3×3 convolutions are computed on a CPU in fp32; auto times both once on each machine and takes the faster",
+        choices=("auto", "direct", "winograd"),
+        group="Speed",
+    )
 
 
 def flag_parameters(

@@ -314,6 +314,8 @@ def _translate_fn(model: Translator, to: str, seed: int) -> TranslateFn:
 def _translate_with_grad(model: Translator, to: str, seed: int) -> TranslateFn:
     """Return the model with gradients. Its noise depends on the seed alone: it stays the same when an image changes."""
 
+    model.ensure_convolutions()
+
     def translate(x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         key = torch.full((len(x),), seed, device=model.device)
