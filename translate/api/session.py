@@ -144,7 +144,7 @@ class TrainingSession:
 
     def find_initial_weights(self) -> None:
         """Read the weights of `--init-from`, if the run is a new one."""
-        is_new = not list_checkpoints(self.folder)
+        is_new = distributed.broadcast_object(lambda: not list_checkpoints(self.folder))
         self.initial_weights = (
             read_initial_weights(self.method_class, self.cfg, self.say) if self.cfg.init_from and is_new else {}
         )
@@ -206,8 +206,8 @@ class TrainingSession:
             channels_last=use_channels_last(cfg.channels_last, device, precision),
             runner=cuda_graphs.build_runner(cfg.graph, device, precision, self.say),
         )
-        for network, weights in self.initial_weights.items():  # now that they are kept at the precision of the training
-            self.method.get_submodule(network).load_state_dict(weights)
+        if self.initial_weights:
+            self.engine.load_weights(self.initial_weights)
 
     def identify_data(self) -> None:
         """Take the fingerprint of the data, which must be the same for all processes, and note the environment."""
@@ -317,6 +317,7 @@ class TrainingSession:
             write_model=self.write_model,
             extra_state={"data": self.fingerprint, "version": __version__, "environment": self.environment},
             say=self.say,
+            log_state=self.state.get("log", {}) if self.state else {},
         )
 
 
