@@ -211,7 +211,8 @@ class TrainConfig:
     )
     keep_every: int | None = option(
         None,
-        "keep a checkpoint every N images for good [default: only the two newest are kept]",
+        "keep a checkpoint and its model (RUN@N) every N images for good [default: only the two newest checkpoints and "
+        "the newest model are kept]",
         low=1,
         resumable=True,
         group="Logging",

@@ -19,7 +19,7 @@ from translate.data import layouts, preprocessing, split
 from translate.errors import DataError, ModelError
 from translate.evaluation import paired
 from translate.methods import METHODS
-from translate.trained import translator
+from translate.trained import find
 
 ImageList = list[np.ndarray]
 MetricTable = dict[str, dict[str, float]]
@@ -160,7 +160,7 @@ def _run_task(
 
 def _shipped_model(name: str) -> Path:
     """Return the folder of a model that ships with the project. ModelError if it is missing."""
-    if (folder := translator.find_named_model(name)) is None:
+    if (folder := find.find_named_model(name)) is None:
         raise ModelError(f"checkpoints/{name}: missing; install the project from its repository")
     return folder
 

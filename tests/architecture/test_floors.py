@@ -25,6 +25,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {  # within a floor, who may import whom
     "atomic": {"errors"},
     "dataset_check": {"data"},
+    "trained": {"training"},  # reads the model in a checkpoint
     "demo": {"api"},
 }
 REPEATED_FILES = {"__init__.py", "base.py", "memory.py"}

@@ -23,7 +23,7 @@ from translate.evaluation.cases import EvaluationOptions, HeldOutData, case_from
 from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
 from translate.evaluation.metrics import METRICS
 from translate.run_folder import METRICS_FILE
-from translate.trained import translator
+from translate.trained import find
 from translate.trained.translator import Translator
 from translate.training.validation import ValidationDeferred
 
@@ -115,7 +115,7 @@ class ValidationEvaluator:
             if is_stopping():
                 raise ValidationDeferred
 
-        ready = Translator(translator.read_model(model), self.device)
+        ready = Translator(find.read_model(model), self.device)
         case = case_from_split(
             ready,
             None,

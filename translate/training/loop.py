@@ -36,7 +36,7 @@ class Cadence:
     save_every: int | None
     sample_every: int | None
     keep_every: int | None = None
-    """Interval of the checkpoints that are kept; None: only the newest are."""
+    """Interval of the checkpoints that are kept, each with its model; None: only the newest are."""
     evaluate_every: int | None = None
     """Interval of the validations; None: there are none."""
 
@@ -332,9 +332,13 @@ class Training:
                 "monitors": {type(monitor).__name__: monitor.state() for monitor in self.monitors},
             }
             state |= {"validation": self.validation.state()} if self.validation else {}
-            checkpoint.save(self.folder, state, self.cadence.keep_every)
+            path = checkpoint.save(self.folder, state, self.cadence.keep_every)
+            models = [self.folder / MODEL]
+            if path in checkpoint.kept_for_good(run_folder.list_checkpoints(self.folder), self.cadence.keep_every):
+                models.append(run_folder.kept_model_path(self.folder, self.engine.images))
             with self.engine.ema.swapped_in():
-                atomic.replace_folder(self.folder / MODEL, self.write_model)
+                for model in models:
+                    atomic.replace_folder(model, self.write_model)
         self.last_save, self.saved_at = time.monotonic(), self.engine.images
 
     def restore_checkpoint(self) -> bool:
