@@ -142,7 +142,9 @@ class TrainConfig:
     )
     lr: float = option(2e-4, "learning rate of all networks", low=0, group="Length")
     init_from: str | None = option(
-        None, "start from the generators of this trained model [default: new random weights]", group="Run"
+        None,
+        "start from the generators of this trained model: RUN, RUN@N, a model folder or a .pth [default: new random weights]",
+        group="Run",
     )
     seed: int = option(0, "seed of every random draw", group="Run")
     precision: str = option(

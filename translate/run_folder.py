@@ -78,6 +78,14 @@ def run_of_model(model: Path) -> Path | None:
     return model.parent if is_ours and (model.parent / CONFIG_FILE).is_file() else None
 
 
+def results_folder(model: Path) -> Path | None:
+    """Return the folder for the metrics of a run's model: its own where it is kept for good, else that of the run.
+
+    None for a model that lies in no run.
+    """
+    return model if re.fullmatch(rf"{MODEL}-[0-9]+", model.name) and run_of_model(model) else run_of_model(model)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the settings of a run as they stand in its config.toml, unchecked; empty if there is no such file.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from translate import atomic, run_folder
-from translate.api.run_record import read_started_run
+from translate.api.run_record import read_started_run, relative_path
 from translate.errors import ModelError, UsageError
 from translate.run_folder import BEST_MODEL, STATS_FILE
 from translate.text import format_number
@@ -25,10 +25,9 @@ class ForkPoint:
     images: int
     """Training images seen."""
 
-    @property
-    def name(self) -> str:
-        """RUN@N with the absolute path of the run."""
-        return f"{self.run.resolve()}@{self.images}"
+    def name_from(self, folder: Path) -> str:
+        """Return RUN@N with the path of the run from a new run's folder, so that both can be moved together."""
+        return f"{relative_path(self.run, folder) or self.run.resolve()}@{self.images}"
 
     def has_begun(self, folder: Path) -> bool:
         """Return True if the new run in a folder has begun here. UsageError if the folder holds another run.
@@ -36,7 +35,7 @@ class ForkPoint:
         ModelError, which lists what there is, if it has not begun and there is no such checkpoint.
         """
         record = read_started_run(folder)
-        if record is not None and record.forked_from == self.name:
+        if record is not None and record.forked_from == self.name_from(folder):
             return True
         others = [
             path for path in run_folder.list_checkpoints(folder) if run_folder.checkpoint_images(path) != self.images

@@ -27,7 +27,7 @@ class RunRecord:
     root_from_run: str | None = None
     """Path of the data folder from the run folder, with `/`; None where ROOT was given as an absolute path."""
     forked_from: str | None = None
-    """The run and the images after which it began, as RUN@N with an absolute path; None for a run of its own."""
+    """Run and images that it began with, as RUN@N with the path from the run folder; None for a run of its own."""
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":

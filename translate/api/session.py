@@ -292,7 +292,7 @@ class TrainingSession:
         """Write the resolved settings into the run folder."""
         if distributed.rank() == 0:
             before = read_started_run(self.folder)
-            forked_from = self.fork.name if self.fork else before.forked_from if before else None
+            forked_from = self.fork.name_from(self.folder) if self.fork else before.forked_from if before else None
             from_run = None if self.root.is_absolute() else relative_path(self.root, self.folder)
             processes, settings = distributed.world_size(), to_dict(self.cfg)
             record = RunRecord(self.method_class.name, self.root.resolve(), processes, settings, from_run, forked_from)

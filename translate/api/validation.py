@@ -128,5 +128,6 @@ class ValidationEvaluator:
         if self._best_metric not in names:
             names = [*names, self._best_metric]
         estimates = compute_metrics(evaluator, names)
-        protocol.write_results(model / METRICS_FILE, build_results(case, evaluator, estimates, seed=0))
+        results = build_results(case, evaluator, estimates, seed=0) | {"best_by": self.best_by}
+        protocol.write_results(model / METRICS_FILE, results)
         return {key: estimate.value for key, estimate in estimates.items()}
