@@ -1,6 +1,7 @@
 """Contents of a run folder: metrics of its models, the best one, and disk use by kind."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_what_a_real_run_holds(kept_run):
         assert row["checkpoint_bytes"] == Path(row["checkpoint"]).stat().st_size
         assert row["model_bytes"] == sum(p.stat().st_size for folder in row["models"] for p in Path(folder).iterdir())
     assert [bool(row["models"]) for row in found] == [True, True, False, True]
+    assert run_contents.read_results(kept_run / "model-best/metrics.json")["best_by"] == "l1"
     best = min((row for row in found if row["metrics"]), key=lambda row: row["metrics"]["validation"]["l1"])
     assert [row["images"] for row in found if row["best"]] == [best["images"]]
     assert find_best_metric(kept_run, {}) == {
@@ -84,6 +86,18 @@ def test_damaged_results_are_none(tmp_path, text):
     write(tmp_path / "metrics.json", text)
     assert run_contents.read_results(tmp_path / "metrics.json") == {}
     assert find_best_metric(tmp_path, {}) is None
+
+
+def test_values_of_another_kind_are_left_out(tmp_path):
+    record = json.loads(results(8, swd=1.0))
+    record["metrics"] |= {"kid": {"value": "x"}, "fid": 3, "l1": {"value": True}, "psnr": {"value": 10**400}}
+    record |= {"best_by": ["swd"], "subject": {"trained_on": {"images": "x"}}}
+    record["protocol"]["split"] = ["test"]
+    (tmp_path / "state-8.ckpt").touch()
+    write(tmp_path / "metrics.json", json.dumps(record))
+    assert find_best_metric(tmp_path, {}) == {"metric": "swd", "value": 1.0, "images": None, "split": "['test']"}
+    (row,) = describe_saved_models(tmp_path, [{"images": 8, "val/l1": "x", "val/swd": math.nan, "val/kid": 2.0}])
+    assert row["metrics"] == {"validation": {"kid": 2.0}}
 
 
 def test_disk_use_by_kind(tmp_path):

@@ -37,7 +37,7 @@ def test_the_record_comes_before_the_settings(run):
 
 
 def test_what_is_not_known_is_not_written(run, cfg):
-    record = RunRecord("cyclegan", run / "data", 2, to_dict(cfg), "../data", "../night@8")
+    record = RunRecord("cyclegan", run / "data", 2, to_dict(cfg), root_from_run="../data", forked_from="../night@8")
     record.write(run)
     assert RunRecord.read(run) == record
     assert "root_from_run" in (run / "config.toml").read_text()
@@ -45,11 +45,19 @@ def test_what_is_not_known_is_not_written(run, cfg):
     assert not {"root_from_run", "forked_from"} & config.read_toml(run / "config.toml").keys()
 
 
+@pytest.mark.parametrize("line", ["root_from_run = 5", "forked_from = ['x']"])
+def test_keys_of_another_kind_are_named(run, line):
+    path = run / "config.toml"
+    path.write_text(line + "\n" + path.read_text())
+    with pytest.raises(ModelError, match=line.split()[0]):
+        RunRecord.read(run)
+
+
 def test_a_relative_root_is_relative_to_the_run_and_told_from_here(run, cfg, tmp_path, monkeypatch):
     """So that it is recorded as relative again when the run has been resumed."""
     monkeypatch.chdir(tmp_path.parent)
     (run / "data").mkdir()
-    record = RunRecord("cyclegan", Path("/nowhere/data"), 1, to_dict(cfg), "data")
+    record = RunRecord("cyclegan", Path("/nowhere/data"), 1, to_dict(cfg), root_from_run="data")
     assert record.find_root(run) == Path(tmp_path.name, "data")
     assert replace(record, root=run / "data", root_from_run=None).find_root(run) == run / "data"
     with pytest.raises(DataError, match=r"/nowhere/data.*--root DIR"):

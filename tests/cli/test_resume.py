@@ -59,6 +59,9 @@ def test_resume_of_moved_data(run: Run, fails: Fails, paired_root: Path) -> None
     assert not any("has changed" in line for line in said)
     shutil.move("moved/checkpoints/night", "night")
     run("resume", "night", "--images", 5)  # moved alone: the data is where it was
+    run(
+        "train", "pix2pix", "pairs", "--config", "night/config.toml", "--images", 1, "--run", "day"
+    )  # its record is no setting
 
 
 def test_resume_from_a_kept_checkpoint(run: Run, fails: Fails, kept_run: Path) -> None:

@@ -17,6 +17,7 @@ from translate.methods import METHODS
 from translate.training import checkpoint
 from translate.training.log import ScalarMeans
 from translate.training.loop import crosses_multiple
+from translate.training.monitors.health_checks import HealthMonitor
 
 from ..helpers import distinct_methods, read_stats, small_settings
 from .helpers import PowerCut, act_before_image
@@ -288,7 +289,13 @@ OF_THE_CLOCK = ("time/", "memory/")
 
 
 def test_log_points_after_a_kill_are_those_of_a_run_without_one(root, tmp_path, monkeypatch):
-    """Means, sentinels and discriminator outputs: of the points before the checkpoint, and of what waits for the next one."""
+    """Means, sentinels, discriminator outputs and advice: of the points before the checkpoint, and what waits for the next."""
+    measure = HealthMonitor.__call__
+
+    def advising(self, engine):
+        return measure(self, engine)[0], ["always the same", f"after {engine.images} images"]
+
+    monkeypatch.setattr(HealthMonitor, "__call__", advising)
     flags = {"images": 12, "log_every": 3, "save_every": 4}
     whole = train("cyclegan", root, tmp_path / "whole", **flags)
 
@@ -305,3 +312,5 @@ def test_log_points_after_a_kill_are_those_of_a_run_without_one(root, tmp_path, 
     )
     assert found == expected
     assert any("watch/d_gap_b" in point for point in found)
+    advice = [line for point in found for line in point.get("advice", ())]
+    assert advice == ["always the same", *(f"after {n} images" for n in (0, 4, 8, 12))]

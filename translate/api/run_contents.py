@@ -2,10 +2,11 @@
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from translate import run_folder
 from translate.run_folder import BEST_MODEL, METRICS_FILE, MODEL, SAMPLES, STATS_FILE
@@ -51,7 +52,7 @@ def _metrics(saved: SavedModel, points: Sequence[LogPoint], evaluation: dict[str
             for point in points
             if point["images"] == saved.images
             for name, value in point.items()
-            if name.startswith(f"{group}/")
+            if name.startswith(f"{group}/") and is_number(value)
         }
         found |= {"validation": scalars} if scalars else {}
     results = [read_results(path / METRICS_FILE) for path in saved.folders if path.name != BEST_MODEL]
@@ -78,13 +79,19 @@ def read_results(path: Path) -> dict[str, Any]:
 def evaluated_images(results: dict[str, Any]) -> int | None:
     """Return the training images that the model of an evaluation had seen; None if that is not known."""
     trained = results.get("subject", {}).get("trained_on")
-    return trained.get("images") if isinstance(trained, dict) else None
+    images = trained.get("images") if isinstance(trained, dict) else None
+    return images if isinstance(images, int) else None
 
 
 def metric_values(results: dict[str, Any]) -> Metrics:
     """Return the values of an evaluation by name; those that are not finite are left out."""
     values = {name: row.get("value") for name, row in results.get("metrics", {}).items() if isinstance(row, dict)}
-    return {name: value for name, value in values.items() if isinstance(value, (int, float))}
+    return {name: value for name, value in values.items() if is_number(value)}
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return True for a finite number; a file may hold anything."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def find_best_metric(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -94,11 +101,12 @@ def find_best_metric(folder: Path, settings: dict[str, Any]) -> dict[str, Any] |
     """
     best, last = (read_results(place / METRICS_FILE) for place in (folder / BEST_MODEL, folder))
     layout = best.get("protocol", {}).get("layout")
-    chosen = best.get("best_by") or settings.get("best_by") or ("l1" if layout == "paired" else "swd")
+    chosen = str(best.get("best_by") or settings.get("best_by") or ("l1" if layout == "paired" else "swd"))
     for results, name in ((best, chosen), (last, next(iter(metric_values(last)), ""))):
         if (value := metric_values(results).get(name)) is not None:
-            images, split = evaluated_images(results), results["protocol"].get("split")
-            return {"metric": name, "value": value, "images": images, "split": split}
+            split = results["protocol"].get("split")
+            images, named = evaluated_images(results), str(split) if split else None
+            return {"metric": name, "value": value, "images": images, "split": named}
     return None
 
 

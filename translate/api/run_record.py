@@ -1,7 +1,7 @@
 """Record of a run: the settings, method, data folder and number of processes in its config.toml."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ class RunRecord:
     processes: int
     settings: dict[str, Any]
     """Settings by name, as they were resolved."""
-    root_from_run: str | None = None
+    root_from_run: str | None = field(default=None, kw_only=True)
     """Path of the data folder from the run folder, with `/`; None where ROOT was given as an absolute path."""
-    forked_from: str | None = None
+    forked_from: str | None = field(default=None, kw_only=True)
     """Run and images that it began with, as RUN@N with the path from the run folder; None for a run of its own."""
 
     @classmethod
@@ -38,7 +38,11 @@ class RunRecord:
             raise ModelError(
                 f"{folder / CONFIG_FILE}: not the record of a run: its method, root or processes are missing or unknown"
             )
-        return cls(method, Path(root), processes, settings, root_from_run, forked_from)
+        if not all(isinstance(value, str | None) for value in (root_from_run, forked_from)):
+            raise ModelError(
+                f"{folder / CONFIG_FILE}: not the record of a run: root_from_run or forked_from is no text"
+            )
+        return cls(method, Path(root), processes, settings, root_from_run=root_from_run, forked_from=forked_from)
 
     def write(self, folder: Path) -> None:
         """Write the record into a run folder. Raises StorageError if that fails."""

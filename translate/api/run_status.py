@@ -78,7 +78,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
         "watch": _judge_health(points),
         "advice": [{"images": point["images"], "line": line} for point in points for line in point.get("advice", [])],
         "checkpoint": _newest_checkpoint(folder),
-        "forked_from": settings.get("forked_from"),
+        "forked_from": str(settings["forked_from"]) if "forked_from" in settings else None,
         "saved": describe_saved_models(folder, points),
         "best": find_best_metric(folder, settings),
         "disk": describe_disk_use(folder),

@@ -294,8 +294,14 @@ class TrainingSession:
             before = read_started_run(self.folder)
             forked_from = self.fork.name_from(self.folder) if self.fork else before.forked_from if before else None
             from_run = None if self.root.is_absolute() else relative_path(self.root, self.folder)
-            processes, settings = distributed.world_size(), to_dict(self.cfg)
-            record = RunRecord(self.method_class.name, self.root.resolve(), processes, settings, from_run, forked_from)
+            record = RunRecord(
+                self.method_class.name,
+                self.root.resolve(),
+                distributed.world_size(),
+                to_dict(self.cfg),
+                root_from_run=from_run,
+                forked_from=forked_from,
+            )
             record.write(self.folder)
 
     def write_model(self, folder: Path) -> None:

@@ -63,4 +63,4 @@ def format_best(best: dict[str, Any] | None) -> str:
         return "–"
     at = "" if best["images"] is None else f" at {best['images']:,}"
     split = f" ({best['split']})" if best["split"] else ""
-    return f"{best['metric']} {format_number(best['value'])}{at}{split}"
+    return printable(f"{best['metric']} {format_number(best['value'])}{at}{split}")

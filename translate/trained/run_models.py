@@ -56,7 +56,7 @@ def _preference(folder: Path) -> bool:
 
 def _images_seen(model: Path) -> int | None:
     """Return the training images that a model folder says it has seen; None if it does not say so."""
-    with suppress(OSError, ValueError, RecursionError, KeyError):
+    with suppress(OSError, ValueError, TypeError, RecursionError, KeyError):
         info = ModelInfo.read(model / "config.json")
         return int(info.trained_on["images"]) if info.trained_on else None
     return None
