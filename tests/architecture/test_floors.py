@@ -26,6 +26,7 @@ NEIGHBOURS = {  # within a floor, who may import whom
     "atomic": {"errors"},
     "locks": {"atomic", "errors"},
     "dataset_check": {"data"},
+    "trained": {"training"},  # reads the model in a checkpoint
     "demo": {"api", "demo_page"},
 }
 REPEATED_FILES = {"__init__.py", "base.py", "memory.py"}

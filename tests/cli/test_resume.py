@@ -1,6 +1,8 @@
 """`translate resume RUN`: runs, folders and flags that it refuses."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from translate import cli, locks
 from .conftest import (
     SMALL,
     Fails,
+    Run,
     contents,
 )
 
@@ -39,6 +42,37 @@ def test_resume_with_wrong_flags(fails: Fails, run_folder: Path) -> None:
     fails(["resume", run_folder, "--crop-sise", "32"], 2, "--crop-sise", "--crop-size")
     fails(["resume", run_folder, "--lr", "small"], 2, "--lr", "small")
     fails(["resume", run_folder, "--crop-size", "30", "--load-size", "30"], 2, "--crop-size 30")
+
+
+def test_resume_of_moved_data(run: Run, fails: Fails, paired_root: Path) -> None:
+    """Run and data that are moved together are found; data that is moved alone is named, and found with --root."""
+    shutil.copytree(paired_root, "project/data")
+    os.chdir("project")
+    run("train", "pix2pix", "data", *SMALL, "--images", 2, "--run", "checkpoints/night")
+    os.chdir("..")
+    shutil.move("project", "moved")
+    run("resume", "moved/checkpoints/night", "--images", 3)
+    assert json.loads(run("status", "moved/checkpoints/night", "--json")[0][0])["run"]["data"].endswith("/moved/data")
+    shutil.move("moved/data", "pairs")
+    fails(["resume", "moved/checkpoints/night", "--images", 4], 3, "--root DIR", "moved/data")
+    _, said = run("resume", "moved/checkpoints/night", "--images", 4, "--root", "pairs")
+    assert not any("has changed" in line for line in said)
+    shutil.move("moved/checkpoints/night", "night")
+    run("resume", "night", "--images", 5)  # moved alone: the data is where it was
+    run(
+        "train", "pix2pix", "pairs", "--config", "night/config.toml", "--images", 1, "--run", "day"
+    )  # its record is no setting
+
+
+def test_resume_from_a_kept_checkpoint(run: Run, fails: Fails, kept_run: Path) -> None:
+    shutil.copytree(kept_run, "checkpoints/night")
+    fails(["resume", "night", "--from", 8], 2, "--run NEW")
+    fails(["resume", "night", "--run", "day"], 2, "--from N")
+    fails(["resume", "night", "--from", 5, "--run", "day"], 4, "night@4", "night@8", "night@9", "night@10")
+    fails(["resume", "night@8"], 4, "translate resume night --from 8 --run NEW")
+    run("resume", "night", "--from", 8, "--run", "day", "--images", 9)
+    lines, _ = run("status", "day")
+    assert any(line.split() == ["forked", "from", "night@8"] for line in lines)
 
 
 def test_a_run_that_is_in_use(

@@ -107,6 +107,7 @@ def test_before_the_first_point(shown, tmp_path):
         "progress": "0 of 4,000 images (0%)",
         "last log": "none yet",
         "checkpoint": "none yet",
+        "disk": f"{len(CONFIG)} B (other {len(CONFIG)} B)",
     }
 
 

@@ -13,7 +13,7 @@ from translate import api
 from translate.conversion import sampling
 from translate.conversion.sampling import ImageSampler, SamplingOptions
 from translate.errors import Interrupted, ModelError, UsageError
-from translate.trained import translator
+from translate.trained import find, translator
 
 from ..helpers import list_files
 
@@ -32,7 +32,7 @@ def classy(build) -> Path:
 
 
 def sampler(folder: Path) -> ImageSampler:
-    return ImageSampler(translator.read_model(folder), CPU)
+    return ImageSampler(find.read_model(folder), CPU)
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -15,8 +15,8 @@ from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
+from translate.trained import find, reference_pth, translator
 from translate.trained import folder as model_folder
-from translate.trained import reference_pth, translator
 from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
 from translate.trained.folder import TrainedModel
 from translate.trained.translator import Translator
@@ -163,9 +163,7 @@ def sample(
     images from noise, UsageError if the folder holds images of other samples.
     """
     chosen = resolve(sampling.SamplingOptions, (FLAGS, options))
-    sampler = sampling.ImageSampler(
-        translator.read_model(model), devices.resolve_device(device), precision, convolution
-    )
+    sampler = sampling.ImageSampler(find.read_model(model), devices.resolve_device(device), precision, convolution)
     return sampling.sample_images(sampler, Path(output), chosen, progress)
 
 
@@ -185,7 +183,7 @@ def export(
     already, ModelError if there is no usable model.
     """
     path = Path(target)
-    given = translator.read_model(model)
+    given = find.read_model(model)
     if path.suffix == ".pth":
         if dtype is not None:
             raise UsageError(
@@ -233,7 +231,7 @@ def describe_model(model: str | Path) -> dict[str, Any]:
 
     Raises ModelError if there is no usable model.
     """
-    given = translator.read_model(model)
+    given = find.read_model(model)
     tensors = {
         key: StoredTensor(str(tensor.dtype).removeprefix("torch."), tensor.shape)
         for key, tensor in given.generators().items()

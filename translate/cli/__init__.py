@@ -35,7 +35,8 @@ COMMANDS = {
         "translate.cli.evaluate:evaluate",
         "Compute quality metrics of a model, or between two folders of images.",
     ),
-    "status": ("translate.cli.status:status", "Show the progress of a training, or describe a model."),
+    "status": ("translate.cli.status:status", "Show a training and what it has kept, or describe a model."),
+    "runs": ("translate.cli.runs:runs", "List the runs, with their progress and best metric."),
     "import-weights": (
         "translate.cli.import_weights:import_weights",
         "Import a checkpoint of pytorch-CycleGAN-and-pix2pix as a model folder.",
