@@ -13,6 +13,11 @@ def printable(name: str | Path) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(name))
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of one or more lines, each of them safe to print as by `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def one_line(error: object, limit: int = 200) -> str:
     """Return the text of an error, of an OSError its `strerror`, on one line of at most `limit` characters.
 

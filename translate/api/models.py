@@ -14,6 +14,7 @@ from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
+from translate.text import printable_lines
 from translate.trained import folder as model_folder
 from translate.trained import reference_pth, translator
 from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
@@ -22,8 +23,8 @@ from translate.trained.translator import Translator
 
 
 def say_to_stderr(line: str) -> None:
-    """Print a line of progress or advice on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line of progress or advice on stderr, at once, with control characters escaped."""
+    print(printable_lines(line), file=sys.stderr, flush=True)
 
 
 def load(

@@ -66,6 +66,7 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
     if flags.get("init_from") is not None:
         raise UsageError("--init-from: is for a new run; this one has begun")
     record = RunRecord.read(folder)
+    record.resolve(folder)
     cls = METHODS[record.method]
     layers = (str(folder / CONFIG_FILE), record.settings), (config.FLAGS, flags)
     cfg = _with_sizes(cls.resolve_config(config.resolve(cls.Config, *layers)))

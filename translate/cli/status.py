@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.flags import JSON
-from translate.text import duration, file_size, format_number, memory_size
+from translate.text import duration, file_size, format_number, memory_size, printable
 
 SPARKS = "▁▂▃▄▅▆▇█"
 """Characters of a sparkline, from the lowest value to the highest."""
@@ -53,7 +53,7 @@ def print_status(description: dict[str, Any]) -> None:
 def _print(rows: dict[str, str]) -> None:
     """Print a line for each row: name, value."""
     for name, value in rows.items():
-        print(f"{name:<16}{value}")
+        print(f"{name:<16}{printable(value)}")
 
 
 # Runs.
@@ -64,13 +64,16 @@ def print_run(run: dict[str, Any]) -> None:
     _print(_run_rows(run))
     if not run["curves"]:
         return
-    width = max(map(len, run["curves"]))
+    shown = {name: printable(name) for name in run["curves"]}
+    width = max(map(len, shown.values()))
     print(f"\n{'':<{width}}{'now':>10}{'halfway':>10}  curve")
     for name, curve in run["curves"].items():
         now, half = (_number(curve[when]) for when in ("now", "half"))
-        print(f"{name:<{width}}{now:>10}{half:>10}  {sparkline(curve['shape']):<24}{_verdict(run, name)}".rstrip())
+        print(
+            f"{shown[name]:<{width}}{now:>10}{half:>10}  {sparkline(curve['shape']):<24}{_verdict(run, name)}".rstrip()
+        )
     for advice in run["advice"][-MAX_ADVICE:]:
-        print(f"\nafter {advice['images']:,} images: {advice['line']}")
+        print(f"\nafter {advice['images']:,} images: {printable(advice['line'])}")
 
 
 def _run_rows(run: dict[str, Any]) -> dict[str, str]:

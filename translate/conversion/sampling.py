@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import atomic, config, images, keyed_random
+from translate import atomic, config, images, keyed_random, records
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion.options import make_mark
@@ -192,8 +192,8 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
     if path.exists() and not options.overwrite:
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            known = records.read_json(path)
+        except (OSError, ValueError):
             known = None
         if known != wanted:
             raise UsageError(

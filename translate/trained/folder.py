@@ -109,7 +109,7 @@ def build_method(source: Path, info: ModelInfo, weights: Mapping[str, Tensor]) -
             method.generator_names = info.directions
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, UsageError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise ModelError(f"{source}: its description and its weights do not fit together: {reason}") from None
+        raise ModelError(f"{source}: its description and its weights do not fit together: {one_line(reason)}") from None
     return method
 
 
@@ -140,10 +140,6 @@ def _check_info(info: ModelInfo, method: Method) -> None:
     """Raise ValueError where a field that conversion relies on differs from what the method's networks say."""
     if missing := set(REQUIRED_SETTINGS) & set(method.network_settings) - info.networks.keys():
         raise ValueError(f"networks lacks {min(missing)}")
-    possible = {"dropout": ("on", "off"), "norm_statistics": ("sample", "running")}
-    for name, values in possible.items():
-        if getattr(info, name) not in values:
-            raise ValueError(f"{name} is {getattr(info, name)!r}, but must be {' or '.join(values)}")
     if not info.directions.items() <= method.generator_names.items():
         raise ValueError(f"directions are {info.directions}, but {method.name} has {dict(method.generator_names)}")
     if info.size != method.size_rule:
@@ -246,7 +242,7 @@ def read_model_folder(folder: Path) -> TrainedModel:
         weights = load_weights(data)
         extra = folder / "discriminators.safetensors"
         discriminators = load_weights(extra.read_bytes()) if extra.exists() else {}
-    except (OSError, ValueError, RecursionError, SafetensorError) as e:
+    except (OSError, ValueError, SafetensorError) as e:
         raise ModelError(f"{folder}: not a usable model: {one_line(e)}") from None
     method = build_method(folder, info, weights)
     info = _with_run_settings(info, folder)
@@ -259,13 +255,13 @@ def _with_run_settings(info: ModelInfo, folder: Path) -> ModelInfo:
     if run is None or None not in (info.direction, info.preprocess):
         return info
     settings: dict[str, Any] = {}
-    with suppress(UsageError):  # a damaged run does not make its model unusable
+    with suppress(ModelError):  # a damaged run does not make its model unusable
         settings = read_config(run)
-    texts = {name: value for name, value in settings.items() if isinstance(value, str)}
+    direction, preprocess = (settings.get(name) for name in ("direction", "preprocess"))
     return replace(
         info,
-        direction=info.direction or texts.get("direction"),
-        preprocess=info.preprocess or texts.get("preprocess"),
+        direction=info.direction or (direction if direction in ("a2b", "b2a") else None),
+        preprocess=info.preprocess or (preprocess if isinstance(preprocess, str) else None),
     )
 
 
