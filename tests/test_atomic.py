@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from translate import atomic
-from translate.errors import BusyError, StorageError
+from translate.errors import BusyError, NonFiniteError, StorageError
 
 # Writing.
 
@@ -361,3 +361,8 @@ def test_a_lock_file_that_its_holder_removes_meanwhile_is_not_mistaken_for_the_l
         assert names(tmp_path) == ["run.lock"]
         with pytest.raises(BusyError), atomic.lock_folder(tmp_path, "wait"):
             pass
+
+
+def test_an_error_of_ours_is_no_storage_error(tmp_path):
+    with pytest.raises(NonFiniteError, match="mine"), atomic.storage_errors(tmp_path):
+        raise NonFiniteError("mine")

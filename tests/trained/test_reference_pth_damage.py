@@ -182,3 +182,10 @@ def test_nothing_but_the_error_is_said(tmp_path):
 
 def test_complex_numbers_are_no_weights(tmp_path):
     refusal(save(tmp_path / "x.pth", {k: t.to(torch.complex64) for k, t in generator().state_dict().items()}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, value: float) -> None:
+    state = generator().state_dict()
+    state["model.7.bias"][-1] = value
+    assert "model.7.bias is not finite" in refusal(save(tmp_path / "x.pth", state))

@@ -23,6 +23,7 @@ from translate.images import Metadata, Picture
 from translate.runtime import signals
 from translate.runtime.precision import resolve_precision
 from translate.trained.folder import TrainedModel
+from translate.trained.translator import check_finite
 
 RECORD = "samples.json"
 COLUMNS = 8
@@ -62,7 +63,9 @@ class ImageSampler:
         if self.classes:
             label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
         with torch.inference_mode(), self.precision.autocast(self.device):
-            return self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
+            made = self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
+        check_finite(made, self.precision)
+        return made
 
     def class_of(self, number: int, of_class: str | None) -> int:
         """Return the index of the class of an image."""

@@ -22,7 +22,8 @@ from translate import config
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.run_folder import model_folders, read_config, run_of_model
-from translate.text import one_line
+from translate.text import one_line, printable
+from translate.trained.description import DTYPES
 from translate.trained.detect import Weights
 from translate.trained.model_info import DomainInfo, ModelInfo, TrainingInfo
 from translate.version import __version__
@@ -108,9 +109,29 @@ def build_method(source: Path, info: ModelInfo, weights: Mapping[str, Tensor]) -
         if len(info.directions) < len(method.generator_names):  # some were not imported
             method.generator_names = info.directions
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, UsageError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        reason = (
+            " ".join(str(e).splitlines()[:2]) or type(e).__name__
+        )  # torch says in the second line which tensor it is
         raise ModelError(f"{source}: its description and its weights do not fit together: {one_line(reason)}") from None
     return method
+
+
+def check_weights(source: Path, weights: Weights) -> None:
+    """Raise ModelError, which names `source` and the tensor, unless all weights are finite floating-point numbers."""
+    for key, tensor in weights.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        name = str(tensor.dtype).removeprefix("torch.")
+        if name not in _FLOATING:
+            raise ModelError(f"{source}: not a usable model: {printable(key)} holds {name}, not weights")
+        if not torch.isfinite(tensor).all():
+            raise ModelError(
+                f"{source}: not a usable model: {printable(key)} is not finite (it holds NaN or infinite values); "
+                f"use an earlier checkpoint"
+            )
+
+
+_FLOATING = {dtype.torch for dtype in DTYPES.values()}
 
 
 def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[str], **origin: Any) -> ModelInfo:
@@ -182,12 +203,26 @@ def write_trained_model(folder: Path, method: Method, *, title: str, seen: int) 
 
 
 def write_model_copy(folder: Path, model: TrainedModel, dtype: torch.dtype | None = None) -> None:
-    """Write a model into an empty folder, its floating-point weights as `dtype`; None: as they are."""
+    """Write a model into an empty folder, its floating-point weights as `dtype`; None: as they are.
+
+    UsageError where a weight is too large for `dtype`.
+    """
 
     def stored(weights: Weights) -> Weights:
-        return {key: x.to(dtype) if dtype and x.is_floating_point() else x for key, x in weights.items()}
+        return {key: _cast(key, x, dtype) if dtype and x.is_floating_point() else x for key, x in weights.items()}
 
     write_model_folder(folder, model.info, stored(model.generators()), stored(model.discriminators))
+
+
+def _cast(key: str, x: Tensor, dtype: torch.dtype) -> Tensor:
+    cast = x.to(dtype)
+    if not torch.isfinite(cast).all():
+        name = next(flag for flag, known in DTYPES.items() if known.torch == str(dtype).removeprefix("torch."))
+        raise UsageError(
+            f"--dtype {name}: {printable(key)} has values up to {x.abs().max():.3g}, but the largest number of this type is "
+            f"{torch.finfo(dtype).max:.3g}; use another --dtype"
+        )
+    return cast
 
 
 def write_model_folder(
@@ -244,6 +279,8 @@ def read_model_folder(folder: Path) -> TrainedModel:
         discriminators = load_weights(extra.read_bytes()) if extra.exists() else {}
     except (OSError, ValueError, SafetensorError) as e:
         raise ModelError(f"{folder}: not a usable model: {one_line(e)}") from None
+    check_weights(folder, weights)
+    check_weights(folder, discriminators)
     method = build_method(folder, info, weights)
     info = _with_run_settings(info, folder)
     return TrainedModel(folder, method, info, hashlib.sha256(data).hexdigest(), discriminators)

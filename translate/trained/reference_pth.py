@@ -22,7 +22,7 @@ from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
 from translate.methods.configs import DISCRIMINATOR_SETTINGS, GENERATOR_SETTINGS
 from translate.trained.detect import Architecture, UnknownArchitecture, Weights, clean_state_dict, detect_architecture
-from translate.trained.folder import TrainedModel, build_method, make_info
+from translate.trained.folder import TrainedModel, build_method, check_weights, make_info
 
 NETWORK_ATTRIBUTES = {"G": "g", "D": "d", "G_A": "g_ab", "G_B": "g_ba", "D_A": "d_b", "D_B": "d_a"}
 """Name of a network in the reference → attribute of our method. Its netD_A judges the results of netG_A: images of domain b."""
@@ -127,9 +127,11 @@ def _read(path: Path) -> tuple[Weights, Architecture, str]:
         raise ModelError(f"{path}: holds {type(state).__name__}, not weights by name")
     try:
         weights = clean_state_dict(state)
-        return weights, detect_architecture(weights), hashlib.sha256(data).hexdigest()
+        architecture = detect_architecture(weights)
     except UnknownArchitecture as e:
         raise ModelError(f"{path}: not a network of the reference: {e}") from None
+    check_weights(path, weights)
+    return weights, architecture, hashlib.sha256(data).hexdigest()
 
 
 def _refusal(message: str) -> str:

@@ -13,13 +13,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from translate import config, images, keyed_random
-from translate.errors import ModelError, UsageError
+from translate.errors import ModelError, NonFiniteError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.fast_conv import direct_convolution
 from translate.run_folder import CHECKPOINTS
 from translate.runtime import devices
-from translate.runtime.precision import resolve_precision, use_channels_last
+from translate.runtime.precision import Precision, resolve_precision, use_channels_last
 from translate.trained import reference_pth
 from translate.trained.folder import TrainedModel, find_model_folder, read_model_folder
 from translate.trained.model_info import DomainInfo
@@ -148,7 +148,8 @@ class Translator:
     ) -> list[np.ndarray]:
         """Translate (H, W, C) arrays of any bit depth, all of one `padded_size`, to (H, W, C') arrays of domain `to`.
 
-        `allowed_depths`: for each array, the bit depths that its output may have.
+        `allowed_depths`: for each array, the bit depths that its output may have. NonFiniteError where an output holds NaN or
+        infinite values.
         """
         check_pixel_mode(pixels)
         keys = [pixel_key(picture, seed) for picture in pictures]
@@ -183,6 +184,9 @@ class Translator:
             [y[:, : x.shape[1], : x.shape[2]] for y in each]
             for x, each in zip(given, zip(*outputs, strict=True), strict=True)
         ]
+        for each in results:
+            for y in each:
+                check_finite(y, self.precision)
         return [concatenate_images(x, each) for x, each in zip(given, results, strict=True)]
 
     def set_memory_format(self, to: str, *, channels_last: bool) -> torch.memory_format:
@@ -199,6 +203,18 @@ class Translator:
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width that an image of this size is padded to."""
         return _padded(height, **self.info.size), _padded(width, **self.info.size)
+
+
+def check_finite(output: Tensor, precision: Precision) -> None:
+    """Raise NonFiniteError, with a remedy, if the output of a network holds NaN or infinite values."""
+    if torch.isfinite(output).all():
+        return
+    remedy = (
+        "use --precision fp32, whose numbers reach further"
+        if precision.compute is not None
+        else "its weights are damaged or its training has diverged: use an earlier checkpoint"
+    )
+    raise NonFiniteError(f"the network's output is not finite (it holds NaN or infinite values); {remedy}")
 
 
 def _depth_of_range(low: float, high: float) -> str:
