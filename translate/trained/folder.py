@@ -77,7 +77,8 @@ class TrainedModel:
             info = replace(info, norm_statistics=norm_statistics)
         info = replace(info, networks=networks)
         method = build_method(self.source, info, self.generators())
-        return replace(self, method=method, info=info, notices=self.notices if dropout is None else [])
+        notices = [line for line in self.notices if dropout is None or "--dropout" not in line]
+        return replace(self, method=method, info=info, notices=notices)
 
 
 def exported_networks(info: ModelInfo, method: Method) -> tuple[str, ...]:
