@@ -106,6 +106,8 @@ def test_values_slightly_beyond_the_range_are_clipped(cyclegan: Translator, draw
     pixels = draw(8, 9, 7) / 255
     pixels[0, 0], pixels[1, 1] = 1 + TOLERANCE / 2, -TOLERANCE / 2
     assert np.array_equal(cyclegan(pixels), cyclegan(pixels.clip(0, 1)))
+    (prepared,) = prepare_array(pixels, 3, None).pixels
+    assert (prepared.min(), prepared.max()) == (0, 1)
     cyclegan(torch.full((1, 3, 8, 8), 1 + TOLERANCE))
 
 
