@@ -109,7 +109,7 @@ def find_data_folder(folder: Path, settings: Mapping[str, Any]) -> Path | None:
     where it was when the run last trained (`root`).
     """
     places = (settings.get(key) for key in ("root_from_run", "root"))
-    found = ((folder / place).resolve() for place in places if isinstance(place, str))
+    found = [(folder / place).resolve() for place in places if isinstance(place, str) and "\0" not in place]
     return next((place for place in found if place.is_dir()), None)
 
 
