@@ -59,6 +59,11 @@ def test_merged_journals_are_one(convert: Convert, source: Path, tmp_path: Path)
     assert (result.done, result.skipped, result.failures) == (0, 14, {"bad.png": "not an image"})
     assert [path.name for path in out.glob("*.jsonl")] == ["manifest.jsonl"]
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert ["convolutions" in line for line in lines] == [True] + [
+        False
+    ] * 14  # each part's stood in its own first line
+    for line in (*lines, *expected.values()):
+        line.pop("convolutions", None)
     assert {line["input"]: line for line in lines} == expected
     assert len(lines) == 15
     assert convert(source, out, format="png").skipped == 14

@@ -9,8 +9,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from translate import atomic, images, locks
@@ -24,6 +24,7 @@ from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, Con
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Pipeline
+from translate.convolution_choice import torch_threads
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
 from translate.text import file_size
@@ -52,6 +53,8 @@ def convert(
     if options.merge:
         return _merge(target)
     listing = list_inputs(source, target)
+    for line in listing.notices:
+        say(line)
     shard, origin = resolve_shard(options.shard)
     if shard.name and origin != "--shard":
         say(f"converting part {shard.index} of {shard.count}, from {origin}")
@@ -116,7 +119,7 @@ def _convert_items(
     converter: ItemConverter, guard: OverwriteGuard, todo: list[Item], committer: Committer, say: Callable[[str], None]
 ) -> None:
     """Convert all items, in this process or on a cluster. Interrupted after a clean stop."""
-    with signals.stop_on_signal() as stop:
+    with signals.stop_on_signal() as stop, _chosen_convolutions(converter, committer.manifest, todo, say):
         committer.report_progress()
         if converter.options.cluster is None:
             Pipeline(converter, guard.check, todo, committer).run(stop)
@@ -127,6 +130,27 @@ def _convert_items(
     if stop:
         left = len(todo) - committer.result.done - committer.failed
         raise Interrupted(f"stopped with {left} images left; run the same command again to resume", stop.signal)
+
+
+@contextmanager
+def _chosen_convolutions(
+    converter: ItemConverter, manifest: Manifest, todo: list[Item], say: Callable[[str], None]
+) -> Iterator[None]:
+    """Choose for the block how convolutions are computed: as the manifest says, else as is faster, which it then records.
+
+    For a cluster, by the time that one thread takes, as its workers have one.
+    """
+    options = converter.options
+    if not todo or options.pixels == "reference":
+        yield
+        return
+    recorded = {} if options.overwrite else manifest.convolutions
+    with (
+        torch_threads(None if options.cluster is None else 1),
+        converter.translator.convolutions_of(recorded, say) as record,
+    ):
+        manifest.record_convolutions(record)
+        yield
 
 
 def _merge(output: Path) -> ConversionResult:

@@ -9,6 +9,7 @@ from typing import Any
 
 from translate import atomic
 from translate.conversion.output_paths import Item, plan_outputs
+from translate.convolution_choice import DIRECT, WINOGRAD, ConvolutionRecord
 from translate.errors import UsageError
 
 MANIFEST_NAME = "manifest.jsonl"
@@ -20,6 +21,9 @@ class Manifest:
 
     The lines stay on the disk: only the names and the offsets of their last lines are in memory. Every shard writes a
     manifest of its own and reads all.
+
+    The first line that a job writes also has the field "convolutions": how they are computed (`convolution_choice`). It does
+    not decide whether an output is done.
     """
 
     def __init__(self, folder: Path, model: str, settings: Mapping[str, Any], name: str = MANIFEST_NAME) -> None:
@@ -33,17 +37,45 @@ class Manifest:
         """Input → output, for the inputs that are done."""
         self.outputs: set[str] = set()
         """Names of the outputs that this job has written, relative to the folder."""
+        self.convolutions: ConvolutionRecord | None = {}
+        """Convolutions of the job, of which this manifest's own count more than those of other shards. None for a job of
+        version 0.1, which recorded none."""
+        self.has_record = False
+        """True if a line has a record of convolutions, even an empty one."""
         self._offsets: dict[str, tuple[Path, int]] = {}
         """Input → manifest file, and offset of its last line in bytes."""
         self._lock = threading.Lock()
-        for path in list_manifests(folder, last=name):
+        self._own_convolutions: ConvolutionRecord | None = None
+        self._unwritten: dict[str, ConvolutionRecord] = {}
+        """Fields of the next line."""
+        self._read(name)
+
+    def _read(self, name: str) -> None:
+        found: ConvolutionRecord = {}
+        has_done = False
+        for path in list_manifests(self.folder, last=name):
             for offset, line in _lines(path):
                 self._offsets[line["input"]] = path, offset
+                if (record := _convolutions(line)) is not None:
+                    self.has_record, found = True, found | record
+                    if path == self.path:
+                        self._own_convolutions = record
+                has_done = has_done or self._is_of_this_job(line)
                 if line["status"] == "done":
                     self.outputs.add(line["output"])
                     self.output_names[line["input"]] = line["output"]
                 else:
                     self.output_names.pop(line["input"], None)
+        self.convolutions = found if self.has_record or not has_done else None
+
+    def _is_of_this_job(self, line: ManifestLine) -> bool:
+        """Return True if an output was made by this model with these settings."""
+        return line["status"] == "done" and line.get("model") == self.model and line.get("settings") == self.settings
+
+    def record_convolutions(self, record: ConvolutionRecord | None) -> None:
+        """Write this record with the next line, unless the manifest has it already; None is not written."""
+        if record is not None and record != self._own_convolutions:
+            self._own_convolutions, self._unwritten = record, {"convolutions": record}
 
     def plan(self, inputs: Sequence[str], fmt: str) -> list[Item]:
         """Return the output of every input; an input that is done keeps its name."""
@@ -54,7 +86,7 @@ class Manifest:
         if self.output_names.get(item.input) != item.output:
             return False
         line = self.last_line(item.input)
-        if line is None or line.get("model") != self.model or line.get("settings") != self.settings:
+        if line is None or not self._is_of_this_job(line):
             return False
         try:
             output, source = os.stat(self.folder / item.output), os.stat(root / item.input)
@@ -88,7 +120,9 @@ class Manifest:
         with self._lock, open(self.path, "ab") as file:
             if file.tell() and not self._ends_whole():
                 file.write(b"\n")
-            file.writelines(map(_encoded, lines))
+            for line in lines:
+                file.write(_encoded({**line, **self._unwritten}))
+                self._unwritten = {}
             atomic.sync(file)
 
     def _ends_whole(self) -> bool:
@@ -110,6 +144,9 @@ def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
     """
     manifest = Manifest(folder, "", {})
     lines = [line for name in sorted(manifest.known_inputs()) if (line := manifest.last_line(name)) is not None]
+    lines = [{key: value for key, value in line.items() if key != "convolutions"} for line in lines]
+    if lines and manifest.has_record:
+        lines[0]["convolutions"] = manifest.convolutions
     others = [path for path in list_manifests(folder) if path != manifest.path]
     atomic.write(manifest.path, b"".join(map(_encoded, lines)))
     for path in others:
@@ -124,6 +161,13 @@ def _has_sha256(path: Path, sha256: str) -> bool:
         return atomic.file_sha256(path) == sha256
     except OSError:
         return False
+
+
+def _convolutions(line: ManifestLine) -> ConvolutionRecord | None:
+    """Return the record of convolutions in a line; None if it has none that can be read."""
+    record = line.get("convolutions")
+    is_valid = isinstance(record, dict) and all(value in (DIRECT, WINOGRAD) for value in record.values())
+    return record if is_valid else None
 
 
 def _encoded(line: ManifestLine) -> bytes:

@@ -19,6 +19,7 @@ from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion.options import make_mark
 from translate.conversion.overwrite_guard import linked_folder
+from translate.convolution_choice import CONVERSION, Probe, resolve_convolution, set_convolutions
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
@@ -36,16 +37,21 @@ class ImageSampler:
     ModelError if the model does not generate images from noise.
     """
 
-    def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
+    def __init__(
+        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
+    ) -> None:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         if not self.method.sampling_networks:
             raise ModelError(
                 f"{model.source}: translates images and does not generate them from noise; use translate convert"
             )
         self.precision = resolve_precision(precision, device)
+        setting = resolve_convolution(convolution, self.precision)
         for attribute in self.method.sampling_networks:
             self.method.get_submodule(attribute).to(device, self.precision.weights)
         self.method.eval()
+        probe = Probe(lambda: self([0]), CONVERSION, batch=1, scale=1.0)
+        set_convolutions(self.method, setting, {}, lambda: probe, lambda line: None)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,7 +88,7 @@ class SamplingOptions:
     format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
     quality: int | None = option(
         None,
-        "quality of jpg, webp and avif, from 1 to 100 [default: that of the format's encoder]",
+        "quality of jpg, webp and avif, from 1 to 100 [default: jpg 95, webp 90, avif 85]",
         low=1,
         high=100,
         group="Output",

@@ -1,8 +1,8 @@
 """Translator: a trained model as a function of images. And what a model's name stands for."""
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import overload
 
@@ -13,13 +13,23 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from translate import config, images, keyed_random
+from translate.convolution_choice import (
+    CONVERSION,
+    NOMINAL_SIDE,
+    PROBE_SIDE,
+    ConvolutionRecord,
+    Probe,
+    convolutions_restored,
+    resolve_convolution,
+    set_convolutions,
+)
 from translate.errors import ModelError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.fast_conv import direct_convolution
 from translate.run_folder import CHECKPOINTS
 from translate.runtime import devices
-from translate.runtime.precision import resolve_precision, use_channels_last
+from translate.runtime.precision import resolve_precision
 from translate.trained import reference_pth
 from translate.trained.folder import TrainedModel, find_model_folder, read_model_folder
 from translate.trained.model_info import DomainInfo
@@ -35,12 +45,20 @@ class Translator:
         model: The trained model. ModelError if it has no generator that translates.
         device: Device to compute on; the generators move there.
         precision: "fp32", "bf16", "fp16", "fp64" or "auto".
+        convolution: "direct" or "winograd"; or "auto", the faster of both for each shape: they are timed when the first image
+            comes, if this machine has not timed them before.
     """
 
-    def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
+    def __init__(
+        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
+    ) -> None:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         self.notices = model.notices
         self.precision = resolve_precision(precision, device)
+        self.convolution = resolve_convolution(convolution, self.precision)
+        self.convolutions: ConvolutionRecord | None = {}
+        """Convolutions that were chosen."""
+        self._has_chosen = False
         self.directions: tuple[str, ...] = tuple(self.info.directions)
         """Target domains: "b", or "b" and "a", or those that a model of many domains was trained on."""
         if not self.directions and self.method.sampling_networks:
@@ -117,8 +135,8 @@ class Translator:
             image: Image or batch. UsageError if the model takes other channels.
             to: Target domain. UsageError if the model does not translate to it.
             seed: Seed of the noise of models that have it (dropout); the same image gets the same noise each time.
-            pixels: "rounded": integers rounded to the nearest, and convolutions computed in the fastest way. "reference":
-                integers truncated as the reference does, and convolutions computed to the reference's last bits.
+            pixels: "rounded": integers rounded to the nearest, and convolutions computed as chosen. "reference": integers
+                truncated as the reference does, and convolutions computed directly, to the reference's last bits.
         """
         check_pixel_mode(pixels)
         self.check_target(to)
@@ -172,7 +190,53 @@ class Translator:
         )  # else scaled to what the format holds
         return images.to_array(x, depth, values, truncate=truncate)
 
+    def choose_convolutions(
+        self, recorded: Mapping[str, str] | None, say: Callable[[str], None] = lambda line: None
+    ) -> ConvolutionRecord | None:
+        """Choose how convolutions are computed, as far as `recorded` does not say it, and return the record of all choices.
+
+        recorded: Record of the work that is resumed: empty for new work, None for that of version 0.1. `say` gets a line if
+        something had to be timed.
+        """
+        known = None if recorded is None else {**(self.convolutions or {}), **recorded}
+        self.convolutions = set_convolutions(self.method, self.convolution, known, self._probe, say)
+        self._has_chosen = True
+        return self.convolutions
+
+    def ensure_convolutions(self) -> None:
+        """Choose how convolutions are computed, unless that was done before."""
+        if not self._has_chosen:
+            self.choose_convolutions({})
+
+    @contextmanager
+    def convolutions_of(
+        self, recorded: Mapping[str, str] | None, say: Callable[[str], None]
+    ) -> Iterator[ConvolutionRecord | None]:
+        """Choose for the block alone; arguments and yielded record as in `choose_convolutions`."""
+        before = self.convolutions, self._has_chosen
+        try:
+            with convolutions_restored(self.method):
+                yield self.choose_convolutions(recorded, say)
+        finally:
+            self.convolutions, self._has_chosen = before
+
+    def _probe(self) -> Probe:
+        """Return a probe of all generators."""
+        height, width = self.padded_size(PROBE_SIDE, PROBE_SIDE)
+        key = torch.zeros(1, dtype=torch.int64, device=self.device)
+
+        def run() -> None:
+            for to in {attribute: to for to, attribute in self.info.directions.items()}.values():
+                layout = self.set_memory_format(to, channels_last=self.prefers_channels_last)
+                x = torch.zeros(1, self.input_channels(to), height, width, dtype=self.precision.weights)
+                with torch.inference_mode():
+                    self.method.translate(x.to(self.device).contiguous(memory_format=layout), to, key)
+
+        return Probe(run, CONVERSION, batch=1, scale=NOMINAL_SIDE / height)
+
     def _run(self, pictures: Sequence[Tensor], to: str, keys: Sequence[int], *, exact: bool = False) -> list[Tensor]:
+        if not exact:
+            self.ensure_convolutions()
         key = torch.tensor(keys, device=self.device)
         layout = self.set_memory_format(to, channels_last=self.prefers_channels_last and not exact)
         with arithmetic_mode(exact=exact), torch.inference_mode(), self.precision.autocast(self.device):
@@ -193,8 +257,8 @@ class Translator:
 
     @property
     def prefers_channels_last(self) -> bool:
-        """True where channels last is faster: by measurement on CPUs, by publication for half precision on CUDA."""
-        return self.device.type == "cpu" or use_channels_last("auto", self.device, self.precision)
+        """True where channels last is faster by measurement: on CPUs."""
+        return self.device.type == "cpu"
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width that an image of this size is padded to."""
@@ -215,7 +279,7 @@ def check_pixel_mode(pixels: str) -> None:
 
 
 def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
-    """Return a context in which convolutions are computed to the reference's last bits (`exact`), or in the fastest way."""
+    """Return a context in which convolutions are computed to the reference's last bits (`exact`), or as they were chosen."""
     return direct_convolution() if exact else nullcontext()
 
 
@@ -265,6 +329,7 @@ def load(
     precision: str = "fp32",
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
+    convolution: str = "auto",
 ) -> Translator:
     """Load a Translator from a run folder, a model folder, a `.pth` or folder of the reference, or `checkpoints/<model>`.
 
@@ -273,7 +338,10 @@ def load(
     """
     target = devices.resolve_device(device)
     return Translator(
-        read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics), target, precision
+        read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics),
+        target,
+        precision,
+        convolution,
     )
 
 

@@ -65,6 +65,8 @@ class TiledTranslation:
             tile=self.tile,
             progress=self.progress,
         )
+        if self.pixels != "reference":
+            translator.ensure_convolutions()
         translator.set_memory_format(to, channels_last=False)  # parts are cut from maps whose channels do not lie last
         key = torch.tensor([pixel_key(picture, self.seed)], device=translator.device)
         with (
