@@ -15,6 +15,7 @@ from translate.api.initial_weights import read_initial_weights
 from translate.api.run_fork import ForkPoint
 from translate.api.run_record import RunRecord, check_same_settings, read_started_run, relative_path
 from translate.api.validation import ValidationEvaluator, split_for_validation
+from translate.callbacks import ProgressCallback, ignore_line
 from translate.config import TrainConfig, to_dict
 from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts, loader
@@ -30,6 +31,7 @@ from translate.runtime.precision import Precision, configure_tf32, resolve_preci
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
 from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
+from translate.training.callback_list import CallbackList, StepProgress
 from translate.training.engine import Engine
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.monitors.health_checks import HealthMonitor
@@ -60,6 +62,10 @@ class TrainingSession:
     """A run in the folder is resumed even if settings that decide the weights differ from its own."""
     fork: ForkPoint | None = None
     """Run and checkpoint that a new run in the folder begins with."""
+    callbacks: tuple[Any, ...] = ()
+    """Callbacks of the caller, for the first process."""
+    progress: ProgressCallback | None = None
+    """Progress callback of the caller, likewise."""
 
     device: torch.device = field(init=False)
     precision: Precision = field(init=False)
@@ -108,13 +114,15 @@ class TrainingSession:
 
     def _run(self) -> int:
         if distributed.rank() > 0:
-            self.say = lambda line: None
+            self.say, self.callbacks, self.progress = ignore_line, (), None
         self.check_options()
         self.divide_data()
         self.find_initial_weights()
         with self.locked_folder():
             self.load_checkpoint()
-            if self.state is not None and self.is_finished(self.state):
+            if self.state is not None and (outcome := self.find_outcome(self.state)):
+                end = {"images": self.state["images"], "planned": self.schedule.planned, "outcome": outcome}
+                CallbackList(self.callbacks, self.say).call("on_end", end)
                 return self.state["images"]
             self.build_engine()
             self.identify_data()
@@ -197,20 +205,20 @@ class TrainingSession:
         """Read the newest checkpoint, in all processes the same."""
         self.state = distributed.broadcast_object(lambda: checkpoint.load_newest(self.folder, self.say))
 
-    def is_finished(self, state: dict[str, Any]) -> bool:
-        """Return whether the run has fulfilled its plan, or has stopped early; a message says so."""
+    def find_outcome(self, state: dict[str, Any]) -> str:
+        """Return how the run has ended, "finished" or "stopped early", and say so; empty if it has not."""
         has_model = distributed.broadcast_object(lambda: model_folder.is_model_folder(self.folder / MODEL))
         images, misses = state["images"], state.get("validation", {}).get("misses", 0)
         if images >= self.schedule.planned and has_model:
             self.say(f"{self.folder}: finished after {images} images; a larger --images or --epochs continues it")
-            return True
+            return "finished"
         if self.cfg.patience is not None and misses >= self.cfg.patience:
             self.say(
                 f"{self.folder}: stopped early after {images} images, {misses} validations without improvement; a larger "
                 f"--patience continues it"
             )
-            return True
-        return False
+            return "stopped early"
+        return ""
 
     # The networks.
 
@@ -351,6 +359,7 @@ class TrainingSession:
     def build_loop(self) -> loop.Training:
         """Return the training loop, with its monitors and validation."""
         cfg = self.cfg
+        progress = () if self.progress is None else (StepProgress(self.progress, self.schedule.planned),)
         return loop.Training(
             self.engine,
             training_data.loop_data(self.loader, self.sample, self.later),
@@ -369,6 +378,7 @@ class TrainingSession:
             },
             say=self.say,
             log_state=self.state.get("log", {}) if self.state else {},
+            callbacks=CallbackList((*self.callbacks, *progress), self.say),
         )
 
 

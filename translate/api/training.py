@@ -1,6 +1,6 @@
 """Training of a method on a data folder: start a run, resume it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ from translate.api.models import load, say_to_stderr
 from translate.api.run_fork import ForkPoint
 from translate.api.run_record import RunRecord
 from translate.api.session import TrainingSession
+from translate.callbacks import ProgressCallback, SayCallback, TrainingCallback, ignore_line
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
-from translate.run_folder import CONFIG_FILE, RECORD_KEYS
+from translate.run_folder import CONFIG_FILE, RECORD_KEYS, STATS_FILE
 from translate.trained.translator import Translator
+from translate.training import stats_file
+from translate.training.callback_list import check_callbacks
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Run:
         """Load the trained model onto a device."""
         return load(self.path, device=device)
 
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Log points in order, as `stats.jsonl` has them: `images`, and losses, metrics, rates and speed by name."""
+        return stats_file.read(self.path / STATS_FILE)
+
 
 def train(
     method: str,
@@ -39,21 +47,29 @@ def train(
     run: str | Path | None = None,
     config: str | Path | None = None,
     preset: str = "paper",
-    say: Callable[[str], None] = say_to_stderr,
+    callbacks: Sequence[TrainingCallback] = (),
+    progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
     **flags: Any,
 ) -> Run:
     """Train a method on a data folder, or resume where an earlier call with the same arguments stopped.
 
     `method` is a row of METHODS, `run` the run folder or a name in checkpoints/ (METHOD-ROOT if not given), `config` a TOML
     file of settings, `preset` the defaults; `flags` are settings by the names of their flags (`batch_size=4`), which win.
+    `callbacks` are told of steps, log points, samples and validations, `progress` of images seen; they change nothing of the
+    training. `say` gets each line of progress and advice; None: silence.
     Raises a TranslateError (one line, with an exit code) for anything a user can fix, before any long work starts;
     Interrupted after a clean save on a signal; DivergedError if losses are no longer finite.
     """
+    check_callbacks(callbacks)
     cls = _find_method(method)
     folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
     layers = _config_layers(cls, preset, config)
     cfg = _resolve_settings(cls, layers, flags, folder)
-    return Run(folder, TrainingSession(cls, cfg, Path(root), folder, say).run())
+    session = TrainingSession(
+        cls, cfg, Path(root), folder, say or ignore_line, callbacks=tuple(callbacks), progress=progress
+    )
+    return Run(folder, session.run())
 
 
 def resume(
@@ -62,15 +78,18 @@ def resume(
     from_images: int | None = None,
     new_run: str | Path | None = None,
     root: str | Path | None = None,
-    say: Callable[[str], None] = say_to_stderr,
+    callbacks: Sequence[TrainingCallback] = (),
+    progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
     **flags: Any,
 ) -> Run:
     """Resume a run; `flags` change its settings on purpose.
 
     `from_images` begins a new run, `new_run`, with the checkpoint after so many images and leaves `run` as it is; the same call
-    again resumes the new run. `root` is where the data folder is now. Raises ModelError if there is no such run or checkpoint,
-    else what `train` raises.
+    again resumes the new run. `root` is where the data folder is now; `callbacks`, `progress` and `say` are those of `train`.
+    Raises ModelError if there is no such run or checkpoint, else what `train` raises.
     """
+    check_callbacks(callbacks)
     folder = run_folder.resolve_run(run)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(_no_run(folder, run))
@@ -86,7 +105,11 @@ def resume(
     layers = (str(source / CONFIG_FILE), record.settings), (config.FLAGS, flags)
     cfg = _with_sizes(cls.resolve_config(config.resolve(cls.Config, *layers)))
     data = record.find_root(source) if root is None else Path(root)
-    return Run(folder, TrainingSession(cls, cfg, data, folder, say, may_change=True, fork=fork).run())
+    session = TrainingSession(
+        cls, cfg, data, folder, say or ignore_line, may_change=True, fork=fork, callbacks=tuple(callbacks),
+        progress=progress,
+    )  # fmt: skip
+    return Run(folder, session.run())
 
 
 def _no_run(folder: Path, run: str | Path) -> str:
