@@ -33,8 +33,10 @@ from translate.images.picture import (
     to_uint8,
 )
 from translate.images.reading import PILLOW_FORMATS, Reading, read, read_size
+from translate.images.stored_values import MAX_SHARE_OUTSIDE, StoredValues, nodata_for, put_nodata
 from translate.images.value_ranges import (
     FULL_RANGES,
+    StoredType,
     ValueRange,
     normalize,
     quantize,
@@ -42,6 +44,8 @@ from translate.images.value_ranges import (
     to_array,
     to_tensor,
     to_uint8_array,
+    type_for_range,
+    type_range,
 )
 from translate.images.writing import ALIASES, ANIMATED, DEPTHS, WRITERS, Writer, encode, supported_by, writer_for
 
@@ -57,6 +61,7 @@ __all__ = [
     "PILLOW_FORMATS",
     "READABLE_EXTENSIONS",
     "REFUSED_EXTENSIONS",
+    "MAX_SHARE_OUTSIDE",
     "WHITE",
     "WRITERS",
     "Animation",
@@ -67,6 +72,8 @@ __all__ = [
     "Metadata",
     "Picture",
     "Reading",
+    "StoredType",
+    "StoredValues",
     "ValueRange",
     "Writer",
     "animation_notices",
@@ -81,9 +88,11 @@ __all__ = [
     "list_images",
     "make_comparison_grid",
     "make_grid",
+    "nodata_for",
     "normalize",
     "open_animation",
     "parse_colour",
+    "put_nodata",
     "quantize",
     "read",
     "read_size",
@@ -96,6 +105,8 @@ __all__ = [
     "to_tensor",
     "to_uint8",
     "to_uint8_array",
+    "type_for_range",
+    "type_range",
     "write_png",
     "writer_for",
 ]
