@@ -83,6 +83,6 @@ def test_a_map_of_a_declared_depth_becomes_a_map_of_another(tmp_path, monkeypatc
     net = identity(tmp_path, monkeypatch, input_channels=1, output_channels=1, range_a="0:4095", range_b="-1:3")
     depths = (RAMP[:64, :64] % 4096).astype(np.uint16)
     write_array(tmp_path / "in/x.npy", depths)
-    picture = read_deep(convert(net, tmp_path / "in", tmp_path / "out"), 1, preserve_range=True)
+    picture = read_deep(convert(net, tmp_path / "in", tmp_path / "out"), 1, value_range=(-1, 3))
     assert picture.pixels.dtype == np.float32
     np.testing.assert_allclose(picture.pixels, depths / 4095 * 4 - 1, rtol=0, atol=1e-6)

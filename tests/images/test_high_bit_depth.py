@@ -88,7 +88,9 @@ def test_integers_beyond_16_bits_and_below_0_keep_their_values_where_declared(ex
         np.save(tmp_path / "x.npy", array)
     else:
         write_tiff(tmp_path / "x.tif", array)
-    assert np.array_equal(read_deep(tmp_path / f"x.{ext}", 1, value_range=(-1024, 200_000)).pixels.astype(np.float64), array)
+    assert np.array_equal(
+        read_deep(tmp_path / f"x.{ext}", 1, value_range=(-1024, 200_000)).pixels.astype(np.float64), array
+    )
 
 
 @pytest.mark.parametrize("ext", ["npy", "tif"])

@@ -22,7 +22,16 @@ from translate.images.stored_values import StoredValues
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT, _EXTRA, _NODATA = 258, 259, 262, 277, 284, 339, 338, 42113
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT, _EXTRA, _NODATA = (
+    258,
+    259,
+    262,
+    277,
+    284,
+    339,
+    338,
+    42113,
+)
 _WHITE_IS_ZERO, _RGB = 0, 2
 """Smallest and largest of the photometric interpretations in which NoData is a stored value: grey and RGB."""
 _UNSUPPORTED_COMPRESSIONS = frozenset({34887, 50001, 50002})

@@ -86,7 +86,9 @@ def from_pil_image(image: Image.Image, channels: int = 3, background: Colour = W
 def _sixteen_bits(array: np.ndarray) -> np.ndarray:
     """Return the values of Pillow's mode I, in which it keeps 16 bits. ImageError if there are others."""
     if array.min() < 0 or array.max() > 65535:
-        raise ImageError(f"an image of mode I with values from {array.min()} to {array.max()}, but it must hold 16 bits")
+        raise ImageError(
+            f"an image of mode I with values from {array.min()} to {array.max()}, but it must hold 16 bits"
+        )
     return array.astype(np.uint16)
 
 

@@ -54,7 +54,7 @@ class Reading:
     deep: bool = False
     """True to keep the file's own depth: uint8, uint16 or float32 (0 to 1). Else the depth becomes 8 bits."""
     value_range: ValueRange | None = None
-    """Values that black and white stand for, where they are declared: stored values stay as they are. None: those of the type."""
+    """Values that black and white stand for, where they are declared: stored values stay. None: those of the type."""
     require_scale: bool = False
     """True to refuse files whose values have no known scale; else it is that of their type, with a notice (`from_stored`)."""
     metadata: bool = False
@@ -145,16 +145,18 @@ def _read_array(path: Path, how: Reading) -> Picture:
 
 def _from_stored(stored: StoredValues, how: Reading) -> Picture:
     return from_stored(
-        stored, how.channels, how.background, deep=how.deep, value_range=how.value_range, require_scale=how.require_scale
+        stored,
+        how.channels,
+        how.background,
+        deep=how.deep,
+        value_range=how.value_range,
+        require_scale=how.require_scale,
     )
 
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """Read a TIFF that Pillow cannot open, for its number of channels or its float colours; None for other files."""
-    if (
-        extension(path) not in ("tif", "tiff")
-        or (stored := read_tiff(path, how.max_pixels)) is None
-    ):
+    if extension(path) not in ("tif", "tiff") or (stored := read_tiff(path, how.max_pixels)) is None:
         return None
     picture = _from_stored(stored, how)
     if not how.metadata:

@@ -94,7 +94,7 @@ class StoredValues:
 
 @dataclass(frozen=True)
 class ScaledValues:
-    """Channels as networks take them: uint8 or uint16 of their full range, float32 from 0 to 1, or of a declared range as stored.
+    """Channels as networks take them: uint8 or uint16 of their full range, float32 from 0 to 1, or numbers of a declared range.
 
     Pixels without a value are in the middle of the range.
     """
@@ -201,9 +201,9 @@ def nodata_for(declared: float | None, dtype: np.dtype) -> float | None:
 
 
 def put_nodata(pixels: np.ndarray, empty: np.ndarray | None, value: float | None) -> np.ndarray:
-    """Return pixels (H, W, C) with `value` where `empty`, and nowhere else: a translated pixel that equals it moves by one step.
+    """Return pixels (H, W, C) with `value` where `empty`, and nowhere else: other pixels that equal it move by one step.
 
-    None as the value stands for 0, for types that hold no NoData.
+    Without a value, as of types that hold no NoData, empty pixels are 0.
     """
     result = pixels.copy()
     if value is not None and not np.isnan(value):

@@ -199,7 +199,7 @@ WRITERS: dict[str, Writer] = {
     ),
     "tiff": Writer(
         "TIFF", True, {"compression": "tiff_deflate"}, depths=DEPTHS, channels=None, encode_array=_encode_tiff,
-        metadata=_PHOTO | {"iptc", "georeference"}, embed=embedding.embed_in_tiff,
+        metadata=_PHOTO | {"iptc", "georeference", "nodata"}, embed=embedding.embed_in_tiff,
     ),
     "gif": Writer(
         "GIF", False,

@@ -16,7 +16,7 @@ from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 
 PART_NAMES = {
     "exif": "EXIF", "xmp": "XMP", "icc": "colour profile", "dpi": "resolution", "iptc": "IPTC records",
-    "georeference": "georeference",
+    "georeference": "georeference", "nodata": "NoData",
 }  # fmt: skip
 """Parts of Metadata → their names in notices."""
 

@@ -62,12 +62,10 @@ def read_georeference(file: BinaryIO) -> Georeference | None:
     finally:
         file.seek(position)
     if GDAL_METADATA in entries:
-        entries[GDAL_METADATA] = entries[GDAL_METADATA]._replace(
-            data=_STATISTICS.sub(b"", entries[GDAL_METADATA].data)
-        )
+        entries[GDAL_METADATA] = entries[GDAL_METADATA]._replace(data=_STATISTICS.sub(b"", entries[GDAL_METADATA].data))
     return Georeference(byte_order, entries) if entries else None
 
 
-def nodata_entry(value: float) -> IfdEntry:
+def nodata_entry(value: str) -> IfdEntry:
     """Return GDAL's entry for the value that stands for no value."""
-    return IfdEntry(ASCII, f"{value:.17g}".encode() + b"\0")
+    return IfdEntry(ASCII, value.encode() + b"\0")

@@ -51,8 +51,8 @@ class Metadata:
     """IPTC's older records (IIM)."""
     georeference: Georeference | None = None
     """Place of the pixels on Earth, by the tags of GeoTIFF."""
-    nodata: float | None = None
-    """Value of the pixels of an output that stands for no value (NoData)."""
+    nodata: str | None = None
+    """Value that stands for no value (NoData) in an output, as a number in text."""
     text: Mapping[str, str] = field(default_factory=dict)
     """Keyword → text, as in PNG."""
     mark: Mark | None = None
