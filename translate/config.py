@@ -134,12 +134,11 @@ class TrainConfig:
     output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1, group="Data")
     range_a: str | None = option(
         None,
-        "LOW:HIGH, the pixel values that map to −1 and 1 in domain a [default: the full range of the file's bit depth]",
+        "LOW:HIGH, the pixel values that map to −1 and 1 in domain a [default: 0:255 or 0:65535 by the bit depth, 0:1 of "
+        "floats; of other values those of the whole set]",
         group="Data",
     )
-    range_b: str | None = option(
-        None, "the same for domain b [default: the full range of the file's bit depth]", group="Data"
-    )
+    range_b: str | None = option(None, "the same for domain b [default: as for domain a]", group="Data")
     lr: float = option(2e-4, "learning rate of all networks", low=0, group="Length")
     init_from: str | None = option(
         None, "start from the generators of this trained model [default: new random weights]", group="Run"

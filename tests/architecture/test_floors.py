@@ -12,7 +12,7 @@ PACKAGE = ROOT / "translate"
 TESTS = ROOT / "tests"
 
 FLOORS = [
-    {"errors", "version", "text", "atomic", "keyed_random", "callbacks"},
+    {"errors", "version", "text", "atomic", "keyed_random", "callbacks", "user_cache"},
     {"nn", "images", "runtime", "run_folder"},
     {"config"},
     {"methods", "data", "dataset_check", "catalog"},
@@ -24,6 +24,7 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {  # within a floor, who may import whom
     "atomic": {"errors"},
+    "user_cache": {"atomic", "errors"},
     "dataset_check": {"data"},
     "demo": {"api"},
 }
