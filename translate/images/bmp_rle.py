@@ -1,4 +1,4 @@
-"""Run-length encoding of BMP files of 4 bits (RLE4), whose absolute runs of odd length Pillow misreads.
+"""BMP files in run-length encoding of 4 bits (RLE4), whose absolute runs of odd length Pillow misreads.
 
 Source: Microsoft, Windows GDI, "Bitmap Compression".
 """
@@ -22,7 +22,7 @@ def is_rle4(path: Path) -> bool:
     """Return whether a BMP file is encoded by RLE4."""
     with open(path, "rb") as file:
         head = file.read(_HEADER + 20)
-    return len(head) >= _HEADER + 20 and struct.unpack_from("<HI", head, _HEADER + 14) == (4, _RLE4)
+    return len(head) == _HEADER + 20 and struct.unpack_from("<HI", head, _HEADER + 14) == (4, _RLE4)
 
 
 def read_rle4(path: Path) -> np.ndarray:
@@ -42,6 +42,8 @@ def _decode(data: bytes, width: int, height: int) -> np.ndarray:
     row = column = at = 0
     while row < height:
         if at + 2 > len(data):
+            if row == height - 1 and column >= width:
+                break  # all that is missing is the mark of the end
             raise ImageError("damaged image: its run-length encoding ends early")
         count, value = data[at], data[at + 1]
         at += 2

@@ -109,7 +109,7 @@ def read_native_depth(path: Path, image: Image.Image) -> StoredValues:
         return StoredValues.from_array(read_rle4(path))
     array = _decode_by_opencv(path)
     if array is None:
-        raise ImageError("damaged image: its 16-bit values cannot be decoded")
+        raise ImageError("damaged image: its values cannot be decoded")
     if image.format == "PNG":
         array = _with_png_transparency(path, array)
     oriented = orient_array(array, image.getexif().get(Base.Orientation, 1))
@@ -163,6 +163,8 @@ def _decode_page(page: "TiffPage") -> StoredValues | None:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     bits = page.bitspersample
+    if bits == 24 and array.dtype == np.uint32 and page.parent.byteorder == "<":
+        array = _swap_three_bytes(array)
     is_part = array.dtype.kind == "u" and 1 < bits < 8 * array.dtype.itemsize
     top = 2**bits - 1 if is_part else 1 if array.dtype.kind == "f" else int(np.iinfo(array.dtype).max)
     nodata = _nodata(page)
@@ -179,6 +181,11 @@ def _decode_page(page: "TiffPage") -> StoredValues | None:
         stored, top=top if is_part else None, has_alpha=stored.has_alpha and not is_unspecified,
         has_unspecified=is_unspecified, nodata=nodata,
     )  # fmt: skip
+
+
+def _swap_three_bytes(array: np.ndarray) -> np.ndarray:
+    """Return integers of 24 bits in the file's byte order, as libtiff reads them: tifffile takes them for big-endian."""
+    return (array & 0xFF) << 16 | array & 0xFF00 | array >> 16
 
 
 def _nodata(page: "TiffPage") -> float | None:

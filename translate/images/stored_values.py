@@ -168,7 +168,7 @@ def _equals(array: np.ndarray, value: float) -> np.ndarray:
     if array.dtype.kind == "f":
         return array == array.dtype.type(value)
     limits = np.iinfo(array.dtype)
-    whole = value.is_integer() and limits.min <= value <= limits.max
+    whole = float(value).is_integer() and limits.min <= value <= limits.max
     return array == int(value) if whole else np.zeros(array.shape, bool)
 
 
@@ -192,7 +192,7 @@ def nodata_for(declared: float | None, dtype: np.dtype) -> float | None:
     None where integers do not hold it.
     """
     if dtype.kind == "f":
-        if declared is None or np.isnan(declared) or abs(declared) > np.finfo(dtype).max:
+        if declared is None or np.isnan(declared) or abs(declared) > float(np.finfo(dtype).max):
             return float("nan")
         return declared
     limits = np.iinfo(dtype)
