@@ -19,7 +19,13 @@ from translate import images, user_cache
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 from translate.images import ImageError
-from translate.images.value_statistics import DeclaredType, ValueStatistics, measure_values, read_declared_type
+from translate.images.value_statistics import (
+    TYPED_EXTENSIONS,
+    DeclaredType,
+    ValueStatistics,
+    measure_values,
+    read_declared_type,
+)
 from translate.text import printable
 
 OVERSHOOT = 0.1
@@ -86,11 +92,11 @@ def find_ranges(
     for domain in split.domains:
         refs = split.refs(domain)
         types = _declared_types(refs)
-        name = f"domain {domain}" if split.b else "the images"
+        name = f"domain {domain}" if split.b else "the set"
         if (count := sum(kind.has_nodata for kind in types.values())) > 0:
             say(
-                f"data: {count} files of {name} declare NoData; pixels without a value are left out of the range of the set, "
-                f"and enter training as the middle of the range"
+                f"data: NoData is declared in {count} of {len(refs)} files of {name}; pixels without a value are left out of "
+                f"the range of the set, and enter training as the middle of the range"
             )
         if declared[domain] is None:
             found[domain] = _find_range(refs, types, domain, name, say)
@@ -116,7 +122,7 @@ def _find_range(
     span = range_of_set(values)
     if span is None:
         return None
-    fixed = [ref.path for ref in refs if ref.path not in open_types]
+    fixed = [ref.path for ref in refs if ref.path not in open_types and not _is_damaged(ref.path, types)]
     kinds = " and ".join(f"{count} {kind}" for kind, count in values.types.items())
     low, high = (format_value(end) for end in span)
     if fixed:
@@ -130,6 +136,11 @@ def _find_range(
         f"model{empty}; --range-{domain} declares another"
     )
     return span
+
+
+def _is_damaged(path: Path, types: Mapping[Path, DeclaredType]) -> bool:
+    """Return whether the header of a file should say the type of its values, but cannot be read."""
+    return images.extension(path) in TYPED_EXTENSIONS and path not in types
 
 
 def measure_set(refs: Sequence[ImageRef], say: Callable[[str], None]) -> DomainValues:

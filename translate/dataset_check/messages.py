@@ -112,7 +112,7 @@ def _folder_warnings(split: str, facts: dict[str, Any], report: dict[str, Any]) 
             f"to a square; --preprocess scale_width_and_crop or crop keeps their shape"
         )
     if facts["values"]:
-        yield from _value_warnings(place, facts["folder"], facts["values"], split)
+        yield from _value_warnings(place, facts, split)
     if 0 < facts["kinds"].get("grey", 0) < count:
         yield f"{place}: {facts['kinds']['grey']} of {count} images are grey, the others are in colour"
     if report["side_by_side"] and facts["size"] and facts["size"]["median"][0] < 0.6 * facts["size"]["median"][1]:
@@ -122,9 +122,10 @@ def _folder_warnings(split: str, facts: dict[str, Any], report: dict[str, Any]) 
         )
 
 
-def _value_warnings(place: str, folder: str, values: dict[str, Any], split: str) -> Iterator[str]:
+def _value_warnings(place: str, facts: dict[str, Any], split: str) -> Iterator[str]:
     """Yield the warnings on the range of values in a folder, and on pixels without a value."""
-    flag = {"A": "--range-a", "B": "--range-b"}.get(folder.removeprefix(split), "--range-a and --range-b")
+    values, count = facts["values"], facts["readable"]
+    flag = {"A": "--range-a", "B": "--range-b"}.get(facts["folder"].removeprefix(split), "--range-a")
     low, high, span = values["low"], values["high"], values["type_range"]
     if low is None:
         yield f"{place}: no pixel has a value"
@@ -148,11 +149,11 @@ def _value_warnings(place: str, folder: str, values: dict[str, Any], split: str)
         )
     if values["without_value"]:
         yield (
-            f"{place}: {values['without_value']} files have pixels without a value (NoData or not a number), "
+            f"{place}: pixels without a value (NoData or not a number) in {values['without_value']} of {count} files, "
             f"{values['share_without_value']:.2%} of all; they enter training as the middle of the range"
         )
     if values["mostly_without_value"]:
         yield (
-            f"{place}: {values['mostly_without_value']} files are mostly NoData, so most of their crops teach nothing; remove "
-            f"them, or cut other tiles"
+            f"{place}: mostly NoData in {values['mostly_without_value']} of {count} files, most of whose crops teach nothing; "
+            f"remove them, or cut other tiles"
         )
