@@ -347,14 +347,17 @@ def _refusal(name: str, value: Any, source: str, possible: str) -> UsageError:
     return UsageError(f"{source}: {name} is {value!r}, but must be {possible}")
 
 
-def parse_range(text: str) -> tuple[float, float]:
-    """Return the two numbers of LOW:HIGH. Raises UsageError if the text is not two finite numbers, the lower first."""
+def parse_range(text: str, flag: str = "range") -> tuple[float, float]:
+    """Return the two numbers of LOW:HIGH.
+
+    Raises UsageError, which names the flag, if the text is not two finite numbers, the lower first.
+    """
     try:
         low, high = (float(part) for part in text.split(":"))
     except ValueError:
-        raise UsageError(f"range {text!r}: must be LOW:HIGH, such as 0:65535") from None
+        raise UsageError(f"{flag} {text!r}: must be LOW:HIGH, such as 0:65535") from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"range {text!r}: the first number must be less than the second")
+        raise UsageError(f"{flag} {text!r}: the first number must be less than the second")
     return low, high
 
 

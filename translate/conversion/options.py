@@ -103,7 +103,7 @@ class ConversionOptions:
         if self.scratch is not None and not Path(self.scratch).is_dir():
             raise UsageError(f"--scratch {self.scratch}: no such folder")
         if self.input_range is not None:
-            config.parse_range(self.input_range)
+            config.parse_range(self.input_range, "--input-range")
         try:
             images.parse_colour(self.background)
         except ValueError:
