@@ -20,9 +20,9 @@ from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 from translate.images import ImageError
 from translate.images.value_statistics import (
-    TYPED_EXTENSIONS,
     DeclaredType,
     ValueStatistics,
+    is_of_open_type,
     measure_values,
     read_declared_type,
 )
@@ -140,7 +140,7 @@ def _find_range(
 
 def _is_damaged(path: Path, types: Mapping[Path, DeclaredType]) -> bool:
     """Return whether the header of a file should say the type of its values, but cannot be read."""
-    return images.extension(path) in TYPED_EXTENSIONS and path not in types
+    return is_of_open_type(path) and path not in types
 
 
 def measure_set(refs: Sequence[ImageRef], say: Callable[[str], None]) -> DomainValues:

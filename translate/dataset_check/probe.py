@@ -14,7 +14,7 @@ from PIL.ExifTags import Base
 from translate import images
 from translate.dataset_check import near_duplicates
 from translate.images import ImageError, Reading
-from translate.images.value_statistics import TYPED_EXTENSIONS, ValueStatistics, measure_values
+from translate.images.value_statistics import ValueStatistics, is_of_open_type, measure_values
 
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _MODES = {"CMYK": "cmyk", "LAB": "lab", "P": "palette", "PA": "palette"}
@@ -67,7 +67,7 @@ def read_header(path: Path, *, frames: bool = True) -> ImageHeader | None:
         with Image.open(path, formats=images.PILLOW_FORMATS) as image:
             return _image_header(image, frames)
     except Exception:
-        if images.extension(path) not in ("tif", "tiff"):
+        if images.format_of(path) != "tiff":
             return None
     import tifffile
 
@@ -114,7 +114,7 @@ def probe_image(path: Path, resize_to: int | None, half: bool = False) -> Probed
     header = read_header(path)
     channels, kinds = (header.channels, list(header.kinds)) if header else (3, [])
     try:
-        values = measure_values(path) if images.extension(path) in TYPED_EXTENSIONS else None
+        values = measure_values(path) if is_of_open_type(path) else None
         start = time.thread_time()
         picture = images.read(path, how=Reading(channels, deep=True, value_range=_own_range(values)))
     except ImageError as e:

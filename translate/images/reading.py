@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
+from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension, format_of
 from translate.images.high_bit_depth import (
     has_unspecified_channel,
     needs_other_decoder,
@@ -156,7 +156,7 @@ def _from_stored(stored: StoredValues, how: Reading) -> Picture:
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """Read a TIFF that Pillow cannot open, for its number of channels or its float colours; None for other files."""
-    if extension(path) not in ("tif", "tiff") or (stored := read_tiff(path, how.max_pixels)) is None:
+    if format_of(path) != "tiff" or (stored := read_tiff(path, how.max_pixels)) is None:
         return None
     picture = _from_stored(stored, how)
     if not how.metadata:

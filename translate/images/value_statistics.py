@@ -5,14 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from translate.images.formats import MAX_PIXELS, extension
+from translate.images.formats import MAX_PIXELS, format_of
 from translate.images.high_bit_depth import read_tiff
 from translate.images.reading import Reading, read
 from translate.images.stored_values import StoredValues
 from translate.images.value_ranges import ValueRange
 
-TYPED_EXTENSIONS = frozenset({"tif", "tiff", "npy"})
-"""Extensions of formats that hold floats, signed integers, more than 16 bits, or NoData; others hold 8 or 16 bits."""
+_OPEN_FORMATS = frozenset({"tiff", "npy"})
+
+
+def is_of_open_type(path: Path) -> bool:
+    """Return whether a file's format holds floats, signed integers, more than 16 bits or NoData; others hold 8 or 16 bits."""
+    return format_of(path) in _OPEN_FORMATS
 
 
 @dataclass(frozen=True)
@@ -50,27 +54,26 @@ def measure_values(path: Path, half: str = "") -> ValueStatistics:
 
 def _read_stored(path: Path) -> StoredValues:
     """Return the values of a file as it stores them; of a file that Pillow decodes, those of its decoded pixels."""
-    if extension(path) == "npy":
+    if format_of(path) == "npy":
         try:
             return StoredValues.from_array(np.load(path, allow_pickle=False))
         except (OSError, ValueError, EOFError):
             pass  # reading it below gives the reason
-    elif extension(path) in TYPED_EXTENSIONS and (stored := read_tiff(path, MAX_PIXELS)) is not None:
+    elif is_of_open_type(path) and (stored := read_tiff(path, MAX_PIXELS)) is not None:
         return stored
     return StoredValues(read(path, how=Reading(deep=True)).pixels)
 
 
 def may_hold_16_bits(path: Path) -> bool:
     """Return whether a file may hold unsigned 16 bits, by its extension and header."""
-    ext = extension(path)
-    if ext == "png":
+    if format_of(path) == "png":
         try:
             with open(path, "rb") as file:
                 return file.read(25)[24:] == b"\x10"
         except OSError:
             return False
     declared = read_declared_type(path)
-    return ext in ("ppm", "pgm") or (declared is not None and declared.dtype == np.uint16)
+    return format_of(path) in ("ppm", "pgm") or (declared is not None and declared.dtype == np.uint16)
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ class DeclaredType:
 def read_declared_type(path: Path) -> DeclaredType | None:
     """Return the type of the values of a TIFF or npy file; None for other files, and where the header cannot be read."""
     try:
-        if extension(path) == "npy":
+        if format_of(path) == "npy":
             return DeclaredType(np.load(path, mmap_mode="r", allow_pickle=False).dtype, False)
-        if extension(path) not in TYPED_EXTENSIONS:
+        if not is_of_open_type(path):
             return None
         import tifffile
 

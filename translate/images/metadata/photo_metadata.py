@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from translate.images.jpeg_quality import JpegEncoding
 from translate.images.metadata import exif, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.extraction import MetadataExtractor
@@ -61,6 +62,8 @@ class Metadata:
     """Orientation of the pixels in the file, from 1 to 8."""
     notices: tuple[str, ...] = ()
     """Parts that could not be kept, one short line each."""
+    jpeg: JpegEncoding | None = None
+    """Encoding of a JPEG file, which one made from it has too."""
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Metadata":
@@ -72,7 +75,8 @@ class Metadata:
         segments = getattr(image, "applist", ())
         extractor = MetadataExtractor(image.format or "", info, getattr(image, "fp", None), segments)
         is_placed = image.format == "TIFF" and not TAGS.isdisjoint(image.tag_v2)  # type: ignore[attr-defined]
-        return cls._from_extractor(extractor, extractor.georeference() if is_placed else None)
+        metadata = cls._from_extractor(extractor, extractor.georeference() if is_placed else None)
+        return replace(metadata, jpeg=JpegEncoding.from_image(image))
 
     @classmethod
     def from_tiff(cls, file: BinaryIO) -> "Metadata":
