@@ -73,7 +73,7 @@ def may_hold_16_bits(path: Path) -> bool:
         except OSError:
             return False
     declared = read_declared_type(path)
-    return format_of(path) in ("ppm", "pgm") or (declared is not None and declared.dtype == np.uint16)
+    return format_of(path) in ("ppm", "pgm", "pnm") or (declared is not None and declared.dtype == np.uint16)
 
 
 @dataclass(frozen=True)
