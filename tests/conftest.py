@@ -200,12 +200,14 @@ def convert(cyclegan: Translator) -> Convert:
         output: Path,
         model: Translator | None = None,
         progress: ProgressCallback | None = None,
+        said: list[str] | None = None,
         **options: Any,
     ) -> ConversionResult:
         before = fingerprint(Path(source), output)
         try:
-            shown = () if progress is None else (progress,)
-            return job.convert(model or cyclegan, source, output, ConversionOptions(**options), *shown)
+            shown = {} if progress is None else {"progress": progress}
+            say = ([] if said is None else said).append
+            return job.convert(model or cyclegan, source, output, ConversionOptions(**options), say=say, **shown)
         finally:
             assert fingerprint(Path(source), output) == before, "an input was changed"
 

@@ -231,7 +231,14 @@ def test_what_does_not_decide_the_weights_is_free():
         "gradient_checkpointing",
         "max_memory",
     }  # the same numbers in another way
-    free |= {"evaluate_every", "evaluate_metrics", "evaluate_images", "best_by", "patience"}  # looks, and when to stop
+    free |= {
+        "evaluate_every",
+        "evaluate_metrics",
+        "evaluate_images",
+        "truth",
+        "best_by",
+        "patience",
+    }  # looks, and a stop
     assert {f.name for f in fields(TrainConfig) if f.metadata["resumable"]} == free
 
 

@@ -45,17 +45,20 @@ def option(
     low: float | None = None,
     high: float = math.inf,
     resumable: bool = False,
+    switch: bool = False,
     group: str | None = None,
 ) -> Any:
     """Return a dataclass field with its help text, limits (`low` and `high` included) and choices.
 
     `accepts` is asked about a value that is not among the choices: it returns something true if the value is possible.
-    `resumable` settings do not decide the weights: an unfinished run resumes when they have changed. `group`: heading of the
-    flag in the help.
+    `resumable` settings do not decide the weights: an unfinished run resumes when they have changed. A `switch` is on or off,
+    and its flag takes no word. `group`: heading of the flag in the help.
     """
     names = tuple(choices) if choices is not None else None
     limits = {"choices": names, "accepts": accepts, "low": low, "high": high}
-    return field(default=default, metadata={"help": help, "resumable": resumable, "group": group, **limits})
+    return field(
+        default=default, metadata={"help": help, "resumable": resumable, "switch": switch, "group": group, **limits}
+    )
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,12 @@ class TrainConfig:
         group="Speed",
     )
     workers: int = option(2, "processes that decode images for the stream loader", low=0, resumable=True, group="Speed")
+    skip_unmatched: bool = option(
+        False,
+        "leave out images without a partner instead of refusing them; for paired methods",
+        switch=True,
+        group="Data",
+    )
     strict: bool = option(
         False,
         "stop at the first file that cannot be read, instead of using another image in its place",
@@ -259,6 +268,14 @@ class TrainConfig:
         None,
         "stop after N validations in a row without improvement [default: never]",
         low=1,
+        resumable=True,
+        group="Validation",
+    )
+    truth: str | None = option(
+        None,
+        "names: files of one name in valA and valB (or testA and testB) show the same, so that metrics against the true "
+        "image are computed; none: leave these metrics out; for unpaired methods [default: as the data set's card says]",
+        choices=("names", "none"),
         resumable=True,
         group="Validation",
     )

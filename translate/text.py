@@ -1,6 +1,7 @@
 """Names, durations, rates, sizes and numbers as a person reads them."""
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,6 +12,11 @@ def printable(name: str | Path) -> str:
     Characters that would steer a terminal, turn the reading direction or cannot be encoded are escaped as in Python's strings.
     """
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(name))
+
+
+def nfc(name: str) -> str:
+    """Return a name with composed letters (Unicode's form NFC), as é in one character: equal names then compare equal."""
+    return unicodedata.normalize("NFC", name)
 
 
 def one_line(error: object, limit: int = 200) -> str:

@@ -19,7 +19,7 @@ from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts, loader
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.split import Split
-from translate.dataset_check import quick
+from translate.dataset_check import one_size, quick
 from translate.errors import DataError, ProcessLostError, UsageError
 from translate.methods import Method
 from translate.methods.base import Batch
@@ -127,13 +127,29 @@ class TrainingSession:
 
     def check_options(self) -> None:
         """Check the settings that depend on the device."""
+        self.check_layout_options()
         self.precision = resolve_precision(self.cfg.precision, self.device)
         self.loader_options = training_data.check_data_options(self.cfg, self.device)
+
+    def check_layout_options(self) -> None:
+        """Check the settings that belong to one layout of the data. Raises UsageError for a method of another one."""
+        name, layout, cfg = self.method_class.name, self.method_class.layout, self.cfg
+        if cfg.truth is not None and layout != "unpaired":
+            raise UsageError(
+                f"--truth {cfg.truth}: is for unpaired methods of two domains, not for {name}; leave it out"
+            )
+        if cfg.skip_unmatched and layout != "paired" and cfg.truth != "names":
+            raise UsageError(
+                f"--skip-unmatched: is for paired methods, and {name} needs no partners; leave it out, or give --truth names "
+                f"too"
+            )
 
     def divide_data(self) -> None:
         """Find the training images, set images aside for validation, and count what the plan takes."""
         cls, cfg = self.method_class, self.cfg
-        split = layouts.find_split(self.root, cls.layout, "train", cfg.direction)
+        split = layouts.find_split(self.root, cls.layout, "train", cfg.direction, skip_unmatched=cfg.skip_unmatched)
+        for line in split.notices:
+            self.say(line)
         is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:
@@ -247,8 +263,9 @@ class TrainingSession:
         """Check the training images quickly, and build their loaders and the sample batch."""
         cfg, cls = self.cfg, self.method_class
         preprocessing = training_data.build_preprocessing(cfg, self.method)
+        one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
-            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size):
+            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size, preprocessing.minimum):
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(
@@ -259,7 +276,8 @@ class TrainingSession:
         if getattr(cfg, "whole_in_decay", False) and preprocessing.load_size != cfg.crop_size:
             whole = replace(preprocessing, load_size=cfg.crop_size)
             self.later = training_data.LaterLoader(self.schedule.decays_from, lambda: build(whole))
-        shown = layouts.held_out_split(self.root, cls.layout, cfg.direction) or self.split
+        held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
+        shown = held_out or self.split
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
 
     # The last choices and checks, and the loop.

@@ -73,6 +73,8 @@ class DatasetCard:
     """Hash of its contents: see `contents_sha256`."""
     expect: str | None = None
     """Metrics to expect, with their source."""
+    truth: str | None = None
+    """ "names" where held-out files of one name in two folders show the same, though the set is unpaired."""
     ships: bool = False
     """True where its images are part of the project."""
     folder: str = ""
@@ -95,6 +97,7 @@ CARD_KEYS: dict[str, type] = {  # key → type of its value
     "bytes": int,
     "sha256": str,
     "expect": str,
+    "truth": str,
     "ships": bool,
     "folder": str,
 }
@@ -174,6 +177,10 @@ def _check(card: DatasetCard, path: Path) -> None:
         raise UsageError(f"{path}: has {' and '.join(origins) or 'no origin'}; give one of files, build and by_hand")
     if bool(card.packages) != bool(card.build):
         raise UsageError(f"{path}: build and packages go together; give both or neither")
+    if card.truth is not None and (card.truth != "names" or card.layout != "unpaired" or not card.counts):
+        raise UsageError(
+            f'{path}: truth = {card.truth!r}: must be "names", of an unpaired set whose counts are known; else leave it out'
+        )
     for name in (card.name, card.folder):
         if not _is_plain(name):
             raise UsageError(f"{path}: {name!r}: names may have letters, digits and _ only")

@@ -59,17 +59,19 @@ def flag_parameters(
 ) -> list[inspect.Parameter]:
     """Return a keyword parameter for each option of a dataclass; None, its default, means that the flag was not given.
 
-    Options that are on or off take that word (`--flip off`), or none as `switches` (`--overwrite`, `--no-mark`). Those in
-    `common` are shown first in the help, which leaves defaults out unless `with_defaults`. `names`: flags that differ from the
-    option's name.
+    Options that are on or off take that word (`--flip off`), or none if they are switches, as all are with `switches`
+    (`--overwrite`, `--no-mark`). Those in `common` are shown first in the help, which leaves defaults out unless
+    `with_defaults`. `names`: flags that differ from the option's name.
     """
     hints = typing.get_type_hints(options)
     parameters = []
     for f in fields(options):
         group = "Common" if f.name in common else f.metadata["group"]
         flag = (names or {}).get(f.name, flag_name(f.name))
-        hint: Any = _flag_type(f, hints[f.name], switches)
-        negative = "--no-" + flag.removeprefix("--") if switches and f.default is True else ()
+        is_switch = switches or f.metadata["switch"]
+        hint: Any = _flag_type(f, hints[f.name], is_switch)
+        has_negative = f.default is True if switches else f.metadata["switch"]
+        negative = "--no-" + flag.removeprefix("--") if is_switch and has_negative else ()
         described = Parameter(
             flag,
             help=_help_text(f, with_defaults),

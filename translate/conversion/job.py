@@ -53,6 +53,8 @@ def convert(
     if options.merge:
         return _merge(target)
     listing = list_inputs(source, target)
+    for line in listing.notices:
+        say(line)
     shard, origin = resolve_shard(options.shard)
     if shard.name and origin != "--shard":
         say(f"converting part {shard.index} of {shard.count}, from {origin}")

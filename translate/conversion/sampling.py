@@ -87,7 +87,7 @@ class SamplingOptions:
     format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
     quality: int | None = option(
         None,
-        "quality of jpg, webp and avif, from 1 to 100 [default: that of the format's encoder]",
+        "quality of jpg, webp and avif, from 1 to 100 [default: jpg 95, webp 90, avif 85]",
         low=1,
         high=100,
         group="Output",

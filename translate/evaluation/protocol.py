@@ -17,8 +17,9 @@ from translate.text import one_line
 SIGNIFICANT = 2
 """Standard errors beyond which a difference is significant, at a level of about 95 %."""
 
-NOT_COMPARED = ("data", "extractor", "extractor_sha256", "extractor_resize", "settings")
-"""Keys of a protocol that may differ: fingerprints say more than a folder's name, and settings belong to a metric."""
+NOT_COMPARED = ("data", "extractor", "extractor_sha256", "extractor_resize", "settings", "paired", "truth")
+"""Keys of a protocol that may differ: fingerprints say more than a folder's name, settings belong to a metric, and how the
+truth is known concerns only metrics that both evaluations have."""
 
 
 def build_protocol(
