@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import translate
 from translate import convolution_choice
 from translate.callbacks import ProgressCallback
 from translate.conversion import job
@@ -24,7 +25,7 @@ from translate.trained import translator
 from translate.trained.folder import write_trained_model
 from translate.trained.translator import Translator
 
-from .helpers import smooth_image
+from .helpers import SIZE, smooth_image
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -114,6 +115,23 @@ def images_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(count):
             smooth_image(hash_of(folder) + i).save(root / folder / f"{i}.png")
     return root
+
+
+KEEPING = {
+    "images": 10, "save_every": 3, "keep_every": 4, "evaluate_every": 4, "evaluate_metrics": "l1", "ema_half_life": 20,
+    "crop_size": SIZE, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "sample_every": 1000, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def kept_run(tmp_path_factory: pytest.TempPathFactory, paired_root: Path) -> Path:
+    """A pix2pix with batch norm and EMA that has seen 10 images: checkpoints after 4, 8, 9 and 10, models after 4, 8 and 10.
+
+    Tests may not change it.
+    """
+    folder = tmp_path_factory.mktemp("kept") / "night"
+    translate.train("pix2pix", paired_root, run=folder, say=lambda line: None, **KEEPING)
+    return folder
 
 
 def hash_of(name: str) -> int:

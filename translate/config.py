@@ -145,7 +145,9 @@ class TrainConfig:
     )
     lr: float = option(2e-4, "learning rate of all networks", low=0, group="Length")
     init_from: str | None = option(
-        None, "start from the generators of this trained model [default: new random weights]", group="Run"
+        None,
+        "start from the generators of this trained model: RUN, RUN@N, a model folder or a .pth [default: new random weights]",
+        group="Run",
     )
     seed: int = option(0, "seed of every random draw", group="Run")
     precision: str = option(
@@ -228,7 +230,8 @@ class TrainConfig:
     )
     keep_every: int | None = option(
         None,
-        "keep a checkpoint every N images for good [default: only the two newest are kept]",
+        "keep a checkpoint and its model (RUN@N) every N images for good [default: only the two newest checkpoints and "
+        "the newest model are kept]",
         low=1,
         resumable=True,
         group="Logging",

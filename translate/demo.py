@@ -21,7 +21,7 @@ from translate.demo_page import PageSection, write_demo_page
 from translate.errors import DataError, ModelError
 from translate.evaluation import paired
 from translate.methods import METHODS
-from translate.trained import translator
+from translate.trained import find
 
 ImageList = list[np.ndarray]
 MetricTable = dict[str, dict[str, float]]
@@ -178,7 +178,7 @@ def _best(metrics: MetricTable) -> int:
 
 def _shipped_model(name: str) -> Path:
     """Return the folder of a model that ships with the project. ModelError if it is missing."""
-    if (folder := translator.find_named_model(name)) is None:
+    if (folder := find.find_named_model(name)) is None:
         raise ModelError(f"checkpoints/{name}: missing; install the project from its repository")
     return folder
 

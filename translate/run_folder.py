@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ REPORT = "report.html"
 """Page of the run: samples, metrics, curves and settings."""
 METRICS_FILE = "metrics.json"
 """Results of the last evaluation, in a run folder; results of a validation, in a model folder."""
+RECORD_KEYS = ("method", "root", "processes", "root_from_run", "forked_from")
+"""Keys of config.toml that are no settings."""
 EVENT_FILES = "events.out.tfevents.*"
 """Pattern of the TensorBoard files."""
 
@@ -59,11 +62,30 @@ def find_run(run: str | Path) -> Path | None:
     return folder if is_run and not Path(run).is_file() else None
 
 
+def split_checkpoint_name(name: str | Path) -> tuple[str, int] | None:
+    """Return run and images of a name RUN@N, the run after N training images; None for any other name."""
+    found = re.fullmatch(r"(.+)@([0-9]+)", str(name))
+    return (found[1], int(found[2])) if found else None
+
+
+def run_name(folder: Path) -> str:
+    """Return what names a run in commands: its name where it lies in checkpoints/, else its path."""
+    return folder.name if folder.parent == CHECKPOINTS else str(folder)
+
+
 def run_of_model(model: Path) -> Path | None:
     """Return the run folder that a model folder (model, model-best, model-<images>) lies in; None if it lies in none."""
     name = re.fullmatch(r"\.(.+)-old", model.name)  # as atomic.previous_folder names one that is being replaced
     is_ours = re.fullmatch(rf"{MODEL}|{BEST_MODEL}|{MODEL}-[0-9]+", name[1] if name else model.name)
     return model.parent if is_ours and (model.parent / CONFIG_FILE).is_file() else None
+
+
+def results_folder(model: Path) -> Path | None:
+    """Return the folder for the metrics of a run's model: its own where it is kept for good, else that of the run.
+
+    None for a model that lies in no run.
+    """
+    return model if re.fullmatch(rf"{MODEL}-[0-9]+", model.name) and run_of_model(model) else run_of_model(model)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -80,6 +102,17 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a readable TOML file: {e}") from None
 
 
+def find_data_folder(folder: Path, settings: Mapping[str, Any]) -> Path | None:
+    """Return the data folder of a run with these settings; None if it is not found.
+
+    A relative one is relative to the run folder (`root_from_run`), so that both can be moved together; then it is looked for
+    where it was when the run last trained (`root`).
+    """
+    places = (settings.get(key) for key in ("root_from_run", "root"))
+    found = ((folder / place).resolve() for place in places if isinstance(place, str))
+    return next((place for place in found if place.is_dir()), None)
+
+
 # What is in it.
 
 
@@ -87,6 +120,18 @@ def model_folders(folder: Path) -> tuple[Path, Path]:
     """Return where the newest model of a run is: its folder, and where that is for the instant in which it is replaced."""
     model = folder / MODEL
     return model, atomic.previous_folder(model)
+
+
+def kept_model_path(folder: Path, images: int) -> Path:
+    """Return the folder of the model that is kept for good after so many images seen."""
+    return folder / f"{MODEL}-{images}"
+
+
+def list_model_folders(folder: Path) -> list[Path]:
+    """Return the paths of all models of a run: model, model-best and model-<images>, those being replaced included."""
+    named = re.compile(rf"(\.?)({MODEL}|{BEST_MODEL}|{MODEL}-[0-9]+)(-old|-new)?")
+    found = [named.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted({folder / match[2] for match in found if match and bool(match[1]) == bool(match[3])})
 
 
 def sample_path(folder: Path, images: int) -> Path:

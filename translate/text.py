@@ -1,8 +1,9 @@
 """Names, durations, rates, sizes and numbers as a person reads them."""
 
 import difflib
+import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
@@ -44,6 +45,13 @@ def suggest(name: str, known: Iterable[str], spell: Callable[[str], str] = str) 
     return f"did you mean {spell(near[0])}?" if near else f"possible: {', '.join(map(spell, known))}"
 
 
+def align_columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines, with their cells aligned in columns two spaces apart."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def flag_name(setting: str) -> str:
     """Return the command-line flag of a setting: "--batch-size" for "batch_size"."""
     return "--" + setting.replace("_", "-")
@@ -71,6 +79,11 @@ def duration(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(minutes / 60)
     return f"{hours // 24} days {hours % 24} h"
+
+
+def ago(seconds_since_1970: float) -> str:
+    """Return a moment of the past as "5 min ago"."""
+    return f"{duration(time.time() - seconds_since_1970)} ago"
 
 
 def rate(count: float, seconds: float) -> str:

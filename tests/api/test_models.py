@@ -1,6 +1,7 @@
 """Use of trained models from Python: what load, convert, export and import check, and what describe knows."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -88,3 +89,12 @@ def test_a_missing_model_is_named():
 def test_unknown_options_are_refused_with_the_nearest(cyclegan, tmp_path):
     with pytest.raises(UsageError, match="qualty"):
         translate.convert(cyclegan, tmp_path, tmp_path / "out", qualty=90)
+
+
+def test_a_training_in_python_does_not_end_with_the_reader_of_its_log(monkeypatch):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w", buffering=1) as gone:
+        monkeypatch.setattr("sys.stderr", gone)
+        models.say_to_stderr("line")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), theirs)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from translate import atomic
+from translate import locks
 from translate.api.run_record import RunRecord, check_same_settings
 from translate.api.session import TrainingSession
 from translate.config import resolve
@@ -126,7 +126,7 @@ def test_whole_images_that_do_not_fit_together_are_found_before_the_first_step(s
 
 def test_a_folder_that_another_run_holds_is_left_alone(session, tmp_path):
     (tmp_path / "run").mkdir()
-    with atomic.lock_folder(tmp_path / "run", "wait"), pytest.raises(BusyError):
+    with locks.lock_folder(tmp_path / "run", "wait"), pytest.raises(BusyError):
         session()[0].run()
 
 

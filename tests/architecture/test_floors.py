@@ -12,7 +12,7 @@ PACKAGE = ROOT / "translate"
 TESTS = ROOT / "tests"
 
 FLOORS = [
-    {"errors", "version", "text", "atomic", "keyed_random", "callbacks"},
+    {"errors", "version", "text", "atomic", "locks", "keyed_random", "callbacks"},
     {"nn", "images", "runtime", "run_folder", "html"},
     {"config", "convolution_choice"},
     {"methods", "data", "dataset_check", "catalog"},
@@ -24,7 +24,9 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {  # within a floor, who may import whom
     "atomic": {"errors"},
+    "locks": {"atomic", "errors"},
     "dataset_check": {"data"},
+    "trained": {"training"},  # reads the model in a checkpoint
     "demo": {"api", "demo_page"},
 }
 REPEATED_FILES = {"__init__.py", "base.py", "memory.py"}

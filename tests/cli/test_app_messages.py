@@ -57,6 +57,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, trained: Path, paired_ro
     place = tmp_path_factory.mktemp("workspace")
     shutil.copytree(paired_root, place / "pairs")
     shutil.copytree(trained, place / "run")
+    shutil.copytree(trained, place / "other")
     write_model(place / "one-way", "pix2pix")
     write_model(place / "two-way", "cyclegan", generator="resnet_1blocks")
     shutil.copytree(place / "one-way", place / "damaged")

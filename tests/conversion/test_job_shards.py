@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import atomic
+from translate import atomic, locks
 from translate.conversion.inputs import WHOLE, Shard, resolve_shard
 from translate.conversion.manifest import Manifest
 from translate.conversion.options import ConversionResult
@@ -110,7 +110,7 @@ def test_parts_that_cannot_be(text: str) -> None:
 
 def test_parts_run_beside_each_other_but_not_beside_the_whole(convert: Convert, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with atomic.lock_folder(out, "", "0-of-2"):
+    with locks.lock_folder(out, "", "0-of-2"):
         assert convert(source, out, shard="1/2").done > 0
         for options in ({}, {"shard": "0/2"}):
             with pytest.raises(BusyError):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import translate
 from translate.errors import ModelError
-from translate.trained import translator
+from translate.trained import find
 
 from .reference_files import discriminator, four, generator, refusal, save, save_all
 
@@ -108,7 +108,7 @@ def test_flipped_bits_end_in_a_refusal_or_in_other_numbers(tmp_path: Path, zippe
         changed[place] ^= 1 << int(rng.integers(0, 8))
         path.write_bytes(bytes(changed))
         try:
-            assert translator.read_model(path).info.networks["generator"] == "resnet_1blocks"
+            assert find.read_model(path).info.networks["generator"] == "resnet_1blocks"
         except ModelError as e:
             assert "\n" not in str(e)
 

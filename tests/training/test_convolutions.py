@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from translate.training.convolutions import choose_convolutions
 
 from translate.methods import METHODS
 from translate.nn import fast_conv
 from translate.nn.fast_conv import WinogradConv2d
 from translate.runtime.precision import PRECISIONS
+from translate.training.convolutions import choose_convolutions
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 

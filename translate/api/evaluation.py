@@ -16,7 +16,7 @@ from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_m
 from translate.evaluation.uncertainty import Estimate
 from translate.run_folder import METRICS_FILE
 from translate.runtime import devices
-from translate.trained import translator
+from translate.trained import find
 from translate.trained.folder import TrainedModel
 from translate.trained.translator import Translator
 from translate.version import __version__
@@ -147,7 +147,7 @@ def _load_model(
     """Return a translator, and the model that it was read from; None for one that is loaded already."""
     if isinstance(model, Translator):
         return model, None
-    source = translator.read_model(model)
+    source = find.read_model(model)
     for notice in source.notices:
         say(notice)
     ready = Translator(source, devices.resolve_device(device), precision, convolution)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
+from translate.trained import find, reference_pth, translator
 from translate.trained import folder as model_folder
-from translate.trained import reference_pth, translator
 from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
 from translate.trained.folder import TrainedModel
 from translate.trained.translator import Translator
 
 
 def say_to_stderr(line: str) -> None:
-    """Print a line of progress or advice on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line of progress or advice on stderr, at once; drop it where it cannot be written."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def load(
@@ -161,9 +163,7 @@ def sample(
     images from noise, UsageError if the folder holds images of other samples.
     """
     chosen = resolve(sampling.SamplingOptions, (FLAGS, options))
-    sampler = sampling.ImageSampler(
-        translator.read_model(model), devices.resolve_device(device), precision, convolution
-    )
+    sampler = sampling.ImageSampler(find.read_model(model), devices.resolve_device(device), precision, convolution)
     return sampling.sample_images(sampler, Path(output), chosen, progress)
 
 
@@ -183,7 +183,7 @@ def export(
     already, ModelError if there is no usable model.
     """
     path = Path(target)
-    given = translator.read_model(model)
+    given = find.read_model(model)
     if path.suffix == ".pth":
         if dtype is not None:
             raise UsageError(
@@ -231,7 +231,7 @@ def describe_model(model: str | Path) -> dict[str, Any]:
 
     Raises ModelError if there is no usable model.
     """
-    given = translator.read_model(model)
+    given = find.read_model(model)
     tensors = {
         key: StoredTensor(str(tensor.dtype).removeprefix("torch."), tensor.shape)
         for key, tensor in given.generators().items()

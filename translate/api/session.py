@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from translate import atomic
+from translate import atomic, locks
 from translate.api import training_data
 from translate.api.initial_weights import read_initial_weights
-from translate.api.run_record import RunRecord, check_same_settings
+from translate.api.run_fork import ForkPoint
+from translate.api.run_record import RunRecord, check_same_settings, read_started_run, relative_path
 from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.config import TrainConfig, to_dict
 from translate.convolution_choice import ConvolutionRecord
@@ -23,7 +24,7 @@ from translate.dataset_check import one_size, quick
 from translate.errors import DataError, ProcessLostError, UsageError
 from translate.methods import Method
 from translate.methods.base import Batch
-from translate.run_folder import BEST_MODEL, MODEL, list_checkpoints
+from translate.run_folder import MODEL, list_checkpoints, list_model_folders
 from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision, configure_tf32, resolve_precision
 from translate.trained import folder as model_folder
@@ -57,6 +58,8 @@ class TrainingSession:
     say: Callable[[str], None]
     may_change: bool = False
     """A run in the folder is resumed even if settings that decide the weights differ from its own."""
+    fork: ForkPoint | None = None
+    """Run and checkpoint that a new run in the folder begins with."""
 
     device: torch.device = field(init=False)
     precision: Precision = field(init=False)
@@ -164,9 +167,11 @@ class TrainingSession:
 
     def find_initial_weights(self) -> None:
         """Read the weights of `--init-from`, if the run is a new one."""
-        is_new = not list_checkpoints(self.folder)
+        is_new = distributed.broadcast_object(lambda: not list_checkpoints(self.folder))
         self.initial_weights = (
-            read_initial_weights(self.method_class, self.cfg, self.say) if self.cfg.init_from and is_new else {}
+            read_initial_weights(self.method_class, self.cfg, self.say)
+            if self.cfg.init_from and is_new and self.fork is None
+            else {}
         )
 
     # The folder, and what is in it.
@@ -178,11 +183,13 @@ class TrainingSession:
             yield
             return
         remedy = "wait for it or use another --run"
-        with atomic.remove_empty_folders_on_error(self.folder), atomic.lock_folder(self.folder, remedy):
+        with atomic.remove_empty_folders_on_error(self.folder), locks.lock_folder(self.folder, remedy):
             atomic.check_writable(self.folder)
             atomic.remove_temporaries(self.folder)
-            for model in (MODEL, BEST_MODEL):
-                atomic.recover_folder(self.folder / model)
+            for model in list_model_folders(self.folder):
+                atomic.recover_folder(model)
+            if self.fork is not None:
+                self.fork.begin(self.folder, self.say)
             check_same_settings(self.folder, self.method_class.name, self.cfg, may_change=self.may_change)
             yield
 
@@ -226,8 +233,8 @@ class TrainingSession:
             channels_last=cfg.channels_last == "on",
             runner=cuda_graphs.build_runner(cfg.graph, device, precision, self.say),
         )
-        for network, weights in self.initial_weights.items():  # now that they are kept at the precision of the training
-            self.method.get_submodule(network).load_state_dict(weights)
+        if self.initial_weights:
+            self.engine.load_weights(self.initial_weights)
 
     def identify_data(self) -> None:
         """Take the fingerprint of the data, which must be the same for all processes, and note the environment."""
@@ -312,7 +319,17 @@ class TrainingSession:
     def write_config(self) -> None:
         """Write the resolved settings into the run folder."""
         if distributed.rank() == 0:
-            record = RunRecord(self.method_class.name, self.root.resolve(), distributed.world_size(), to_dict(self.cfg))
+            before = read_started_run(self.folder)
+            forked_from = self.fork.name_from(self.folder) if self.fork else before.forked_from if before else None
+            from_run = None if self.root.is_absolute() else relative_path(self.root, self.folder)
+            record = RunRecord(
+                self.method_class.name,
+                self.root.resolve(),
+                distributed.world_size(),
+                to_dict(self.cfg),
+                root_from_run=from_run,
+                forked_from=forked_from,
+            )
             record.write(self.folder)
 
     def write_model(self, folder: Path) -> None:
@@ -351,6 +368,7 @@ class TrainingSession:
                 "convolutions": self.convolutions,
             },
             say=self.say,
+            log_state=self.state.get("log", {}) if self.state else {},
         )
 
 

@@ -26,7 +26,7 @@ from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_m
 from translate.evaluation.metrics import METRICS
 from translate.evaluation.truth import find_truth, resolve_truth
 from translate.run_folder import METRICS_FILE
-from translate.trained import translator
+from translate.trained import find
 from translate.trained.translator import Translator
 from translate.training.validation import ValidationDeferred
 
@@ -137,7 +137,7 @@ class ValidationEvaluator:
             if is_stopping():
                 raise ValidationDeferred
 
-        ready = Translator(translator.read_model(model), self.device, convolution=self.cfg.convolution)
+        ready = Translator(find.read_model(model), self.device, convolution=self.cfg.convolution)
         chosen = ready.choose_convolutions(self.convolutions)
         if self.convolutions is not None and chosen is not None:
             self.convolutions.update(chosen)
@@ -159,5 +159,6 @@ class ValidationEvaluator:
         if self._best_metric not in names:
             names = [*names, self._best_metric]
         estimates = compute_metrics(evaluator, names)
-        protocol.write_results(model / METRICS_FILE, build_results(case, evaluator, estimates, seed=0))
+        results = build_results(case, evaluator, estimates, seed=0) | {"best_by": self.best_by}
+        protocol.write_results(model / METRICS_FILE, results)
         return {key: estimate.value for key, estimate in estimates.items()}

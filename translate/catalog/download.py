@@ -171,7 +171,7 @@ class _PartialFile:
         """Write the whole file to disk and give it its name."""
         with atomic.storage_errors(self.path.parent):
             with open(self.path, "rb+") as file:
-                os.fsync(file.fileno())
+                atomic.sync(file)
             os.replace(self.path, self.target)
             atomic.sync_folder(self.target.parent)
         self.note_path.unlink(missing_ok=True)

@@ -34,6 +34,12 @@ JSON = Parameter(
 )
 """The flag of the commands that print for programs."""
 
+MODEL_HELP = (
+    "run (RUN: its newest model; RUN@N: the one kept after N images; RUN/model-best: the best), model folder, .pth of the "
+    "reference; names are looked up in checkpoints/"
+)
+"""Help of the argument MODEL."""
+
 
 @dataclass(frozen=True)
 class DeviceOptions:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from translate import atomic, images
+from translate import atomic, images, locks
 from translate.callbacks import ProgressCallback
 from translate.conversion import tiling
 from translate.conversion.committer import Committer
@@ -64,7 +64,7 @@ def convert(
         result.planned = _plan(converter, listing, shard, result)[1]
         return result
     atomic.check_writable(target)
-    with atomic.lock_folder(target, "wait for it or use another output folder", shard.name):
+    with locks.lock_folder(target, "wait for it or use another output folder", shard.name):
         atomic.remove_temporaries(target, converter.tag)
         manifest, todo = _plan(converter, listing, shard, result, atomic.name_folding(target))
         _check_scratch(converter, todo, say)
@@ -157,7 +157,7 @@ def _merge(output: Path) -> ConversionResult:
     """Join the manifests of shards, without converting anything."""
     if not list_manifests(output):
         raise UsageError(f"{output}: no manifests to merge; give the output folder of the shards")
-    with atomic.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
+    with locks.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
         done, failures = merge_manifests(output)
     return ConversionResult(output, skipped=done, failures=failures)
 

@@ -10,6 +10,7 @@ from typing import Any
 from translate import atomic
 from translate.conversion.output_paths import Item, plan_outputs
 from translate.convolution_choice import DIRECT, WINOGRAD, ConvolutionRecord
+from translate.errors import UsageError
 
 MANIFEST_NAME = "manifest.jsonl"
 ManifestLine = dict[str, Any]
@@ -27,6 +28,10 @@ class Manifest:
 
     def __init__(self, folder: Path, model: str, settings: Mapping[str, Any], name: str = MANIFEST_NAME) -> None:
         self.folder, self.path = folder, folder / name
+        if self.path.is_symlink():
+            raise UsageError(
+                f"{self.path}: is a link, which manifests do not follow; remove it, or use another output folder"
+            )
         self.model, self.settings = model, dict(settings)
         self.output_names: dict[str, str] = {}
         """Input → output, for the inputs that are done."""
@@ -118,8 +123,7 @@ class Manifest:
             for line in lines:
                 file.write(_encoded({**line, **self._unwritten}))
                 self._unwritten = {}
-            file.flush()
-            os.fsync(file.fileno())
+            atomic.sync(file)
 
     def _ends_whole(self) -> bool:
         with open(self.path, "rb") as file:

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import atomic, config, images, keyed_random
+from translate import atomic, config, images, keyed_random, locks
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion.options import make_mark
+from translate.conversion.overwrite_guard import linked_folder
 from translate.convolution_choice import CONVERSION, Probe, resolve_convolution, set_convolutions
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
@@ -133,7 +134,7 @@ def sample_images(
         result = _sheet(sampler, output, options)
     else:
         atomic.check_writable(output)
-        with atomic.lock_folder(output, "wait for it or use another folder"):
+        with locks.lock_folder(output, "wait for it or use another folder"):
             atomic.remove_temporaries(output)
             result = _folder(sampler, output, options, progress)
     result.seconds = time.monotonic() - began
@@ -158,6 +159,9 @@ def _folder(
 ) -> SamplingResult:
     _check_record(sampler, output, options)
     names = {n: output / _name(sampler, n, options) for n in range(options.count)}
+    for path in names.values():
+        if (link := linked_folder(output, path)) is not None:
+            raise UsageError(f"{link}: is a link, which samples do not follow; remove it, or use another folder")
     todo = [n for n, path in names.items() if options.overwrite or not path.exists()]
     result = SamplingResult(output, skipped=options.count - len(todo))
     for n in names if sampler.classes else ():

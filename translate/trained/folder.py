@@ -173,8 +173,14 @@ def write_trained_model(folder: Path, method: Method, *, title: str, seen: int) 
         title: Name of the data set.
         seen: Training images seen.
     """
+    info = info_of_training(method, title=title, seen=seen)
+    write_model_folder(folder, info, collect_weights(method, exported_networks(info, method)))
+
+
+def info_of_training(method: Method, *, title: str, seen: int) -> ModelInfo:
+    """Describe the model of a training on the data set `title` after `seen` images."""
     cfg = method.cfg
-    info = make_info(
+    return make_info(
         method,
         method.generator_names,
         method.network_settings,
@@ -182,7 +188,6 @@ def write_trained_model(folder: Path, method: Method, *, title: str, seen: int) 
         direction=cfg.direction,
         preprocess=cfg.preprocess,
     )
-    write_model_folder(folder, info, collect_weights(method, exported_networks(info, method)))
 
 
 def write_model_copy(folder: Path, model: TrainedModel, dtype: torch.dtype | None = None) -> None:

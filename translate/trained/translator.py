@@ -1,4 +1,4 @@
-"""Translator: a trained model as a function of images. And what a model's name stands for."""
+"""Translator: a trained model as a function of images."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,11 +27,10 @@ from translate.errors import ModelError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.fast_conv import direct_convolution
-from translate.run_folder import CHECKPOINTS
 from translate.runtime import devices
 from translate.runtime.precision import resolve_precision
-from translate.trained import reference_pth
-from translate.trained.folder import TrainedModel, find_model_folder, read_model_folder
+from translate.trained.find import read_model
+from translate.trained.folder import TrainedModel
 from translate.trained.model_info import DomainInfo
 
 PIXEL_MODES = ("rounded", "reference")
@@ -319,7 +318,7 @@ def pad_to_size_rule(x: Tensor, multiple_of: int, minimum: int) -> Tensor:
     return x
 
 
-# MODEL: a path or a name.
+# Loading.
 
 
 def load(
@@ -331,7 +330,7 @@ def load(
     norm_statistics: str | None = None,
     convolution: str = "auto",
 ) -> Translator:
-    """Load a Translator from a run folder, a model folder, a `.pth` or folder of the reference, or `checkpoints/<model>`.
+    """Load a Translator from what MODEL names (`trained.find`).
 
     `dropout` ("on", "off") and `norm_statistics` ("sample", "running") replace the model's own settings. ModelError if there
     is no usable model, UsageError if it cannot have these settings.
@@ -342,34 +341,6 @@ def load(
         target,
         precision,
         convolution,
-    )
-
-
-def find_named_model(name: str) -> Path | None:
-    """Return the folder of a named model, in checkpoints/ or among those that ship with the project; None if there is none."""
-    package = Path(__file__).parents[1]
-    folders = (CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints")
-    return next((folder / name for folder in folders if (folder / name).exists()), None)
-
-
-def read_model(model: str | Path) -> TrainedModel:
-    """Read the model that MODEL names: a path, else a name in checkpoints/. ModelError if there is none."""
-    path = Path(model)
-    if not path.exists():
-        path = find_named_model(str(model)) or CHECKPOINTS / path
-    if path.is_file():
-        return reference_pth.read_pth(path)
-    folder = find_model_folder(path)
-    if folder is not None:
-        return read_model_folder(folder)
-    if reference_pth.list_networks(path):
-        return reference_pth.read_pth_folder(path)
-    if not path.exists():
-        raise ModelError(
-            f"{model}: no such model; give a run folder, a model folder, a .pth file or a name in checkpoints/"
-        )
-    raise ModelError(
-        f"{path}: holds no model (config.json and model.safetensors); has the training saved a checkpoint yet?"
     )
 
 

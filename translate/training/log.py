@@ -32,7 +32,8 @@ class Log:
         self._warned: set[str] = set()
         self._last_images, self._speed = images_seen, stats_file.SpeedMeter()
         self._names: list[str] = []
-        self._advice: list[str] = []
+        self.pending_advice: list[str] = []
+        """Lines of advice for the next line of stats.jsonl."""
         self._events: EventFileWriter | None = None
         self._discriminator_events: EventFileWriter | None = None
         self._safely(
@@ -63,13 +64,13 @@ class Log:
 
     def add_advice(self, images_seen: int, line: str) -> None:
         """Add a line of advice; it also stands in the next line of stats.jsonl."""
-        self._advice.append(line)
+        self.pending_advice.append(line)
         self._to_tensorboard(lambda events: events.add_text(images_seen, "advice", line))
 
     def add_scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
         """Add one point to every curve, and one line to stats.jsonl."""
-        point = {"images": images_seen, **values} | ({"advice": self._advice} if self._advice else {})
-        self._advice = []
+        point = {"images": images_seen, **values} | ({"advice": self.pending_advice} if self.pending_advice else {})
+        self.pending_advice = []
         self._safely("stats.jsonl", lambda: atomic.append(self.stats, stats_file.to_line(point)))
         if new := [name for name in values if name not in self._names]:
             self._names += new
@@ -149,6 +150,19 @@ class ScalarMeans:
         self._sums.clear()
         self._counts.clear()
         return means
+
+    def state(self) -> dict[str, Any]:
+        """Return what has been added since the last `read`, a mean over all processes, for `load_state`."""
+        if not self._sums:
+            return {}
+        sums = distributed.all_reduce_mean(torch.stack(list(self._sums.values()))).cpu()
+        return {"names": list(self._sums), "sums": sums, "counts": [self._counts[name] for name in self._sums]}
+
+    def load_state(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Restore what `state` returned; nothing where it is empty."""
+        if state:
+            self._sums = dict(zip(state["names"], state["sums"].to(device), strict=True))
+            self._counts = Counter(dict(zip(state["names"], state["counts"], strict=True)))
 
 
 class LogInterval:
