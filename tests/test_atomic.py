@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from translate import atomic
-from translate.errors import StorageError
+from translate.errors import NonFiniteError, StorageError
 
 from .helpers import python_that_is_ready
 from .windows import as_on_windows
@@ -266,3 +266,8 @@ def test_a_folder_that_takes_no_files_is_a_storage_error():
 )
 def test_one_bad_name_is_no_failure_of_the_disk(number, disk):
     assert atomic.is_storage_failure(OSError(number, os.strerror(number))) == disk
+
+
+def test_an_error_of_ours_is_no_storage_error(tmp_path):
+    with pytest.raises(NonFiniteError, match="mine"), atomic.storage_errors(tmp_path):
+        raise NonFiniteError("mine")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from translate.errors import StorageError
+from translate.errors import StorageError, TranslateError
 
 TEMPORARY_PREFIX = ".translate-"
 """Prefix of the names of half-written files."""
@@ -113,6 +113,8 @@ def storage_errors(folder: Path) -> Iterator[None]:
     """Turn a failure to write within the block into a StorageError that names the folder."""
     try:
         yield
+    except TranslateError:  # some are RuntimeErrors, but none of these is of the disk
+        raise
     except (OSError, RuntimeError) as e:  # torch.save raises RuntimeError on a full disk
         cause = e if isinstance(e, OSError) else e.__cause__ or e.__context__ or e
         raise StorageError(f"{folder}: cannot be written: {getattr(cause, 'strerror', None) or cause}") from e

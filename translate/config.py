@@ -6,7 +6,6 @@ A setting is declared once, by `option`, with its help text and its limits. Late
 
 import math
 import numbers
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tomli_w
 
+from translate import records
 from translate.errors import UsageError
-from translate.text import flag_name, suggest
+from translate.text import flag_name, one_line, suggest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -354,10 +354,12 @@ def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
         value = ON_OFF[value]
     if isinstance(value, bool) and choices == AUTO_ON_OFF:  # as Python and TOML say on and off
         value = next(name for name, is_on in ON_OFF.items() if is_on == value)
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if int in kinds and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         value = int(value)  # integers of numpy too
+        if abs(value) > records.LARGEST_COUNT:
+            raise _refusal(f.name, value, source, f"at most {records.LARGEST_COUNT}")
+        if float in kinds:
+            value = float(value)
     limits = "" if low is None else f"at least {low}" if high == math.inf else f"from {low} to {high}"
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise _refusal(f.name, value, source, _KINDS[kinds[0]])
@@ -372,8 +374,9 @@ def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
 
 def _refusal(name: str, value: Any, source: str, possible: str) -> UsageError:
     if source == FLAGS:
-        return UsageError(f"{flag_name(name)} {value}: must be {possible}")
-    return UsageError(f"{source}: {name} is {value!r}, but must be {possible}")
+        given = value if isinstance(value, str) else records.shown(value)
+        return UsageError(f"{flag_name(name)} {given}: must be {possible}")
+    return UsageError(f"{source}: {name} is {records.shown(value)}, but must be {possible}")
 
 
 def parse_range(text: str) -> tuple[float, float]:
@@ -390,11 +393,11 @@ def parse_range(text: str) -> tuple[float, float]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the settings in a TOML file, unchecked. Raises UsageError if it is missing or cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return records.read_toml(path)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; --config takes a TOML file of settings") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path}: not a readable TOML file: {e}") from None
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{path}: not a readable TOML file: {one_line(e)}") from None
 
 
 def to_dict(cfg: TrainConfig) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Run folder: the names of everything in it, and the way from RUN to the folder. Imports no torch and no config."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from translate import atomic
-from translate.errors import UsageError
+from translate import atomic, records
+from translate.errors import ModelError
+from translate.text import one_line
 
 CHECKPOINTS = Path("checkpoints")
 """Folder of the runs and models that are given by name, in the current directory."""
@@ -91,15 +91,15 @@ def results_folder(model: Path) -> Path | None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the settings of a run as they stand in its config.toml, unchecked; empty if there is no such file.
 
-    Raises UsageError if the file cannot be read.
+    Raises ModelError if the file cannot be read.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path}: not a readable TOML file: {e}") from None
+        return records.read_toml(path)
+    except (OSError, ValueError) as e:
+        raise ModelError(f"{path}: not the record of a run: {one_line(e)}") from None
 
 
 def find_data_folder(folder: Path, settings: Mapping[str, Any]) -> Path | None:

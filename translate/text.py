@@ -20,6 +20,11 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of one or more lines, each of them safe to print as by `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def one_line(error: object, limit: int = 200) -> str:
     """Return the text of an error, of an OSError its `strerror`, on one line of at most `limit` characters.
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "translate"
 TESTS = ROOT / "tests"
 
 FLOORS = [
-    {"errors", "version", "text", "atomic", "locks", "keyed_random", "callbacks"},
+    {"errors", "version", "text", "records", "atomic", "locks", "keyed_random", "callbacks"},
     {"nn", "images", "runtime", "run_folder", "html"},
     {"config", "convolution_choice"},
     {"methods", "data", "dataset_check", "catalog"},
@@ -25,6 +25,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {  # within a floor, who may import whom
     "atomic": {"errors"},
     "locks": {"atomic", "errors"},
+    "records": {"text"},
     "dataset_check": {"data"},
     "trained": {"training"},  # reads the model in a checkpoint
     "demo": {"api", "demo_page"},

@@ -15,6 +15,7 @@ from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
+from translate.text import printable_lines
 from translate.trained import find, reference_pth, translator
 from translate.trained import folder as model_folder
 from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
@@ -23,9 +24,9 @@ from translate.trained.translator import Translator
 
 
 def say_to_stderr(line: str) -> None:
-    """Print a line of progress or advice on stderr, at once; drop it where it cannot be written."""
+    """Print a line of progress or advice on stderr, at once, control characters escaped; drop it where that fails."""
     with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(printable_lines(line), file=sys.stderr, flush=True)
 
 
 def load(

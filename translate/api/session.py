@@ -252,7 +252,7 @@ class TrainingSession:
             return
         try:
             self.engine.load_state(self.state)
-        except (RuntimeError, ValueError, KeyError):
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
             raise UsageError(
                 f"{self.folder}: its checkpoint does not fit these networks; leave out the flags that change them, or start a "
                 f"new --run with --init-from {self.folder}"

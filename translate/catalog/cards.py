@@ -7,13 +7,13 @@ import difflib
 import hashlib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from translate import records
 from translate.errors import UsageError
 from translate.text import one_line, suggest
 
@@ -134,7 +134,7 @@ def find_card(name: str, known: Mapping[str, DatasetCard]) -> DatasetCard:
 def read_card(path: Path) -> DatasetCard:
     """Read a card; UsageError names the file and the key that is wrong."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = records.read_toml(path)
     except (OSError, ValueError) as e:
         raise UsageError(f"{path}: not a readable TOML file: {one_line(e)}") from None
     _check_keys(values, CARD_KEYS, str(path))
@@ -185,7 +185,7 @@ def _check(card: DatasetCard, path: Path) -> None:
         if not _is_plain(name):
             raise UsageError(f"{path}: {name!r}: names may have letters, digits and _ only")
     for url in (card.homepage, *(source.url for source in card.files)):
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not _is_web_address(url):
             raise UsageError(f"{path}: {url!r}: must be an http or https address")
     names = [source.file for source in card.files]
     if len(set(names)) < len(names) or not all(re.fullmatch(r"\w[\w.+-]*", name) for name in names):
@@ -194,6 +194,15 @@ def _check(card: DatasetCard, path: Path) -> None:
     for digest in hashes:
         if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
             raise UsageError(f"{path}: sha256 = {digest!r}: must be 64 digits 0-9, a-f")
+
+
+def _is_web_address(url: str) -> bool:
+    """Return whether a URL has the scheme http or https, and a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # a host in brackets that is no IPv6 address
+        return False
 
 
 def _is_plain(name: str) -> bool:

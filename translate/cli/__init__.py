@@ -14,7 +14,7 @@ from typing import Any
 from translate.cli import streams
 from translate.errors import TranslateError, UsageError
 from translate.runtime import signals
-from translate.text import suggest
+from translate.text import printable_lines, suggest
 from translate.version import __version__
 
 __all__ = ["main", "run"]
@@ -142,7 +142,7 @@ def _overview() -> str:
 
 
 def print_error(line: str) -> None:
-    """Print one line on stderr, marked as an error."""
+    """Print one line, or several, on stderr, marked as an error; control characters are escaped."""
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {line}", markup=False)
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {printable_lines(line)}", markup=False)

@@ -61,7 +61,7 @@ def check(
     else:
         width = min(shutil.get_terminal_size((80, 0)).columns, 100)
         for line in report_lines(report, width):
-            print(line)
+            print(printable(line))
     if report["errors"]:
         raise DataError("; ".join(report["errors"]))
 

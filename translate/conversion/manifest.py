@@ -3,14 +3,15 @@
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from translate import atomic
+from translate import atomic, records
 from translate.conversion.output_paths import Item, plan_outputs
 from translate.convolution_choice import DIRECT, WINOGRAD, ConvolutionRecord
 from translate.errors import UsageError
+from translate.records import is_list_of, is_text
 
 MANIFEST_NAME = "manifest.jsonl"
 ManifestLine = dict[str, Any]
@@ -96,11 +97,11 @@ class Manifest:
             return False
         try:
             size, time, digest = line["made_from"]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):  # no list of three
             return False
         if size != source.st_size or (time != source.st_mtime_ns and not _has_sha256(root / item.input, digest)):
             return False
-        return line.get("written") == output.st_mtime_ns or _has_sha256(self.folder / item.output, line["sha256"])
+        return line.get("written") == output.st_mtime_ns or _has_sha256(self.folder / item.output, line.get("sha256"))
 
     def last_line(self, name: str) -> ManifestLine | None:
         """Return the last line of an input; None if it has none."""
@@ -155,7 +156,7 @@ def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
     return len(manifest.output_names), failures
 
 
-def _has_sha256(path: Path, sha256: str) -> bool:
+def _has_sha256(path: Path, sha256: str | None) -> bool:
     """Return True if the file can be read and its content has this SHA-256."""
     try:
         return atomic.file_sha256(path) == sha256
@@ -188,8 +189,26 @@ def _lines(path: Path) -> Iterator[tuple[int, ManifestLine]]:
 def _parsed(raw: bytes) -> ManifestLine | None:
     """Parse a line; None for the incomplete last line of a killed run, and for lines of other programs."""
     try:
-        line = json.loads(raw)
-        known = all(isinstance(line[key], str) for key in ("input", "output", "status"))
-    except (ValueError, KeyError, TypeError):
+        line = records.parse_json(raw)
+        if not isinstance(line, dict) or not {"input", "output", "status"} <= line.keys():
+            return None
+        records.check_kinds(line, _KINDS)
+    except ValueError:
         return None
-    return line if known else None
+    return line
+
+
+def _is_optional_text(value: Any) -> bool:
+    return value is None or is_text(value)
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "input": (is_text, "a text"),
+    "output": (is_text, "a text"),
+    "status": (is_text, "a text"),
+    "error": (_is_optional_text, "a text"),
+    "sha256": (_is_optional_text, "a text"),
+    "model": (_is_optional_text, "a text"),
+    "notices": (lambda value: is_list_of(value, is_text), "a list of texts"),
+}
+"""Entries of a line whose kinds are relied on; all others are compared with what they should be."""

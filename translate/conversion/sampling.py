@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import atomic, config, images, keyed_random, locks
+from translate import atomic, config, images, keyed_random, locks, records
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion.options import make_mark
@@ -25,6 +25,7 @@ from translate.images import Metadata, Picture
 from translate.runtime import signals
 from translate.runtime.precision import resolve_precision
 from translate.trained.folder import TrainedModel
+from translate.trained.translator import check_finite
 
 RECORD = "samples.json"
 COLUMNS = 8
@@ -69,7 +70,9 @@ class ImageSampler:
         if self.classes:
             label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
         with torch.inference_mode(), self.precision.autocast(self.device):
-            return self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
+            made = self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
+        check_finite(made, self.precision)
+        return made
 
     def class_of(self, number: int, of_class: str | None) -> int:
         """Return the index of the class of an image."""
@@ -202,8 +205,8 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
     if path.exists() and not options.overwrite:
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            known = records.read_json(path)
+        except (OSError, ValueError):
             known = None
         if known != wanted:
             raise UsageError(

@@ -13,7 +13,7 @@ from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.data import layouts, pairing
 from translate.data.split import ImageRef, Split
-from translate.errors import DataError, UsageError
+from translate.errors import DataError, NonFiniteError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject
 from translate.evaluation.image_sets import ImageSet, ReadOptions, batch_by_size
@@ -21,6 +21,7 @@ from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_data import LabelTask
 from translate.evaluation.truth import TRUTH, TruthRule, find_truth, resolve_truth, truth_kind
 from translate.run_folder import results_folder, run_of_model
+from translate.text import join_names
 from translate.trained.folder import TrainedModel
 from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator, pad_to_size_rule
@@ -301,7 +302,11 @@ def _translate_all(
     progress(0, 0, len(inputs))
     normalized = (inputs.normalized(i) for i in range(len(inputs)))
     for batch in batch_by_size(normalized, options.batch_size if model.device.type == "cuda" else 1):
-        translated = model(torch.cat(batch), options.to, seed=options.seed)
+        try:
+            translated = model(torch.cat(batch), options.to, seed=options.seed)
+        except NonFiniteError as e:
+            names = inputs.names[len(outputs) : len(outputs) + len(batch)]
+            raise NonFiniteError(f"{join_names(names)}: {e}") from None
         outputs.extend(images.quantize(x) for x in translated)
         progress(len(outputs), 0, len(inputs))
     return ImageSet(inputs.names, tuple(outputs), formats="8 bits, lossless")
