@@ -19,7 +19,7 @@ from translate.evaluation.evaluator import Subject
 from translate.evaluation.image_sets import ImageSet, ReadOptions, batch_by_size
 from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_data import LabelTask
-from translate.run_folder import results_folder
+from translate.run_folder import run_of_model
 from translate.trained.folder import TrainedModel
 from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator, pad_to_size_rule
@@ -174,8 +174,8 @@ def case_from_split(
         "data": data.root.resolve().name, "split": data.name, "layout": model.method.layout, "direction": data.direction,
         "to": to, "paired": split.paired, "precision": model.precision.name,
     }  # fmt: skip
-    place = results_folder(source.source) if source else None
-    return EvaluationCase(subject, read_options[to], described, _provenance(model, source, outputs), place)
+    run_folder = run_of_model(source.source) if source else None
+    return EvaluationCase(subject, read_options[to], described, _provenance(model, source, outputs), run_folder)
 
 
 def _provenance(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
