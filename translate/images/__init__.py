@@ -19,7 +19,16 @@ from translate.images.formats import (
     list_files,
     list_images,
 )
-from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb
+from translate.images.jpeg_end import is_ended
+from translate.images.metadata.icc import changes_colours
+from translate.images.metadata.photo_metadata import (
+    COMPOSITE,
+    GENERATED,
+    Mark,
+    Metadata,
+    read_orientation,
+    to_srgb,
+)
 from translate.images.orientation import apply_orientation
 from translate.images.picture import (
     WHITE,
@@ -32,7 +41,7 @@ from translate.images.picture import (
     to_pil_image,
     to_uint8,
 )
-from translate.images.reading import PILLOW_FORMATS, Reading, read, read_size
+from translate.images.reading import PILLOW_FORMATS, Reading, from_opened, read, read_size
 from translate.images.value_ranges import (
     FULL_RANGES,
     ValueRange,
@@ -71,12 +80,15 @@ __all__ = [
     "Writer",
     "animation_notices",
     "apply_orientation",
+    "changes_colours",
     "encode",
     "encode_animation",
     "extension",
     "from_array",
+    "from_opened",
     "from_pil_image",
     "is_animated",
+    "is_ended",
     "list_files",
     "list_images",
     "make_comparison_grid",
@@ -86,6 +98,7 @@ __all__ = [
     "parse_colour",
     "quantize",
     "read",
+    "read_orientation",
     "read_size",
     "resize",
     "spans_full_range",

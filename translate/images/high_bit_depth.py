@@ -14,6 +14,7 @@ from PIL.ExifTags import Base
 
 from translate.images.formats import ImageError, check_size
 from translate.images.orientation import orient_array
+from translate.images.tiff_pages import TiffPages
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -51,13 +52,17 @@ def _png_header(path: Path) -> tuple[int, int]:
     return header[24], header[25]
 
 
-def read_native_depth(path: Path, image: Image.Image, *, preserve_range: bool) -> np.ndarray:
+def read_native_depth(
+    path: Path, image: Image.Image, pages: TiffPages | None, orientation: int, *, preserve_range: bool
+) -> np.ndarray:
     """Read an opened file at its own depth, upright: (H, W) or (H, W, C). ImageError if no decoder can.
+
+    `pages` are those of a TIFF, `orientation` is that of any other file, from 1 to 8.
 
     With `preserve_range` stored values stay as they are; else values of 9 to 15 bits are scaled to 16.
     """
-    if image.format == "TIFF":
-        array = read_tiff(path, max_pixels=None, preserve_range=preserve_range)
+    if pages is not None:
+        array = read_tiff(path, None, pages, preserve_range=preserve_range)
         if array is None:
             raise ImageError("damaged image: its values cannot be decoded")
         return array
@@ -68,17 +73,20 @@ def read_native_depth(path: Path, image: Image.Image, *, preserve_range: bool) -
         array = array[:, :, [0, 3]]
     if image.format == "PPM" and not preserve_range:
         array = np.round(array * (65535 / _pnm_maximum(path))).astype(np.uint16)
-    return orient_array(array, image.getexif().get(Base.Orientation, 1))
+    return orient_array(array, orientation)
 
 
-def read_tiff(path: Path, max_pixels: int | None, *, preserve_range: bool) -> np.ndarray | None:
-    """Read the first page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
+def read_tiff(path: Path, max_pixels: int | None, pages: TiffPages, *, preserve_range: bool) -> np.ndarray | None:
+    """Read the main page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
     import tifffile  # takes a while to import, and few files need it
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
     try:
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
+            page = tiff.pages[pages.main]
+            if pages.sub_directory is not None:
+                assert page.pages is not None
+                page = page.pages[pages.sub_directory]
             assert isinstance(page, tifffile.TiffPage)
             if max_pixels is not None:
                 check_size(page.imagelength, page.imagewidth, max_pixels)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
 from translate.images.high_bit_depth import needs_other_decoder, read_native_depth, read_tiff
-from translate.images.metadata import png_chunks
 from translate.images.metadata.photo_metadata import Metadata, to_srgb
 from translate.images.orientation import apply_orientation
 from translate.images.picture import WHITE, Colour, Picture, from_array, from_pil_image
+from translate.images.repair import repair
+from translate.images.tiff_pages import TiffPages, find_pages
 from translate.text import one_line
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
@@ -48,7 +49,8 @@ class Reading:
     preserve_range: bool = False
     """True where the range of the values is declared: stored values stay as they are."""
     metadata: bool = False
-    """True to read the metadata too, and to convert pixels of 8 bits that have a colour profile to sRGB."""
+    """True to keep the metadata. With and without, pixels of 8 bits that have a colour profile are converted to sRGB, unless
+    the range of their values is declared."""
 
 
 def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Reading | None = None) -> Picture:
@@ -78,28 +80,67 @@ def _read(path: Path, how: Reading) -> Picture:
     if how.max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, how.max_pixels)
     try:
-        image = Image.open(path, formats=PILLOW_FORMATS)
-    except Image.UnidentifiedImageError:
-        if (picture := _read_wide_tiff(path, how)) is not None:
-            return picture
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
+            return _read_opened(image, path, how)
+    except (ImageError, Image.DecompressionBombError, MemoryError):
         raise
-    except ValueError:  # a PNG with more text than Pillow takes
-        image = Image.open(io.BytesIO(png_chunks.strip_metadata(path.read_bytes())), formats=("PNG",))
-    with image:
-        check_size(image.height, image.width, how.max_pixels)
-        metadata = Metadata.from_image(image) if how.metadata else None  # before the pixels are loaded
-        frames = getattr(image, "n_frames", 1)
-        if needs_other_decoder(path, image):
-            picture = _from_array(read_native_depth(path, image, preserve_range=how.preserve_range), how)
-        elif metadata is None:
-            picture = from_pil_image(ImageOps.exif_transpose(image), how.channels, how.background)
-        else:
-            image.load()
-            upright, metadata = to_srgb(apply_orientation(image, metadata.orientation), metadata)
-            picture = from_pil_image(upright, how.channels, how.background)
-    if frames > 1:
+    except Exception:  # decoders raise seven kinds
+        if (picture := _read_otherwise(path, how)) is None:
+            raise
+        return picture
+
+
+def _read_otherwise(path: Path, how: Reading) -> Picture | None:
+    """Read a file that Pillow cannot decode: repaired, or by another decoder; None where there is no way to."""
+    repaired = repair(path, how.max_pixels)
+    if repaired is None:
+        return _read_wide_tiff(path, how)
+    with Image.open(io.BytesIO(repaired.data), formats=PILLOW_FORMATS) as image:
+        picture = _read_opened(image, path, how)
+    picture.damage.append(repaired.damage)
+    picture.notices.append(repaired.damage)
+    return picture
+
+
+def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
+    """Decode an opened file. `path` is read by decoders other than Pillow."""
+    file = getattr(image, "fp", None)
+    pages = find_pages(file) if image.format == "TIFF" and file else None
+    if pages and pages.sub_directory is not None:
+        return _read_sub_directory(path, pages, how)
+    if pages and pages.main > 0:
+        image.seek(pages.main)
+    check_size(image.height, image.width, how.max_pixels)
+    metadata = Metadata.from_image(image)  # before the pixels are loaded
+    frames = pages.total if pages else getattr(image, "n_frames", 1)
+    if needs_other_decoder(path, image):
+        picture = _from_array(
+            read_native_depth(path, image, pages, metadata.orientation, preserve_range=how.preserve_range), how
+        )
+    else:
+        picture, metadata = _decode(image, metadata, how)
+    if pages and pages.main > 0:
+        picture.notices.append(f"page {pages.main + 1} of {frames}: those before it are reduced copies or masks")
+    elif frames > 1:
         picture.notices.append(f"first of {frames} frames")
-    return _with_metadata(picture, metadata)
+    return _with_metadata(picture, metadata if how.metadata else None)
+
+
+def from_opened(image: Image.Image, how: Reading) -> Picture:
+    """Convert an opened Pillow image as `read` reads its file: upright by its EXIF, in sRGB if it has a colour profile.
+
+    Damaged metadata count as none. `how.metadata` and `how.max_pixels` are not looked at.
+    """
+    return _decode(image, Metadata.from_image(image), how)[0]
+
+
+def _decode(image: Image.Image, metadata: Metadata, how: Reading) -> tuple[Picture, Metadata]:
+    """Decode an image upright, and in sRGB unless the range of its values is declared; return it with its metadata."""
+    image.load()
+    upright = apply_orientation(image, metadata.orientation)
+    if not how.preserve_range:
+        upright, metadata = to_srgb(upright, metadata)
+    return from_pil_image(upright, how.channels, how.background), metadata
 
 
 def _with_metadata(picture: Picture, metadata: Metadata | None) -> Picture:
@@ -136,16 +177,24 @@ def _from_array(array: np.ndarray, how: Reading) -> Picture:
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """Read a TIFF that Pillow cannot open, for its number of channels or its float colours; None for other files."""
-    if (
-        extension(path) not in ("tif", "tiff")
-        or (array := read_tiff(path, how.max_pixels, preserve_range=how.preserve_range)) is None
-    ):
-        return None
-    picture = _from_array(array, how)
-    if not how.metadata:
-        return picture
     with open(path, "rb") as file:
-        return _with_metadata(picture, Metadata.from_tiff(file))
+        if file.read(2) not in (b"II", b"MM"):
+            return None
+        pages = find_pages(file)
+        array = read_tiff(path, how.max_pixels, pages, preserve_range=how.preserve_range)
+        if array is None:
+            return None
+        metadata = Metadata.from_tiff(file) if how.metadata else None
+    return _with_metadata(_from_array(array, how), metadata)
+
+
+def _read_sub_directory(path: Path, pages: TiffPages, how: Reading) -> Picture:
+    """Read a TIFF file whose pages are reduced copies of a picture in a directory below the first."""
+    picture = _read_wide_tiff(path, how)
+    if picture is None:
+        raise ImageError("damaged image: its values cannot be decoded")
+    picture.notices.append("its pages are reduced copies of the picture that was read")
+    return picture
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from translate import config, images, keyed_random
@@ -125,7 +125,7 @@ class Translator:
         if isinstance(image, Image.Image):
             if not {self.input_channels(to), self.output_channels(to)} <= {1, 3}:
                 raise UsageError("a Pillow image has 1 or 3 channels, but this model works on others; give it a tensor")
-            picture = images.from_pil_image(ImageOps.exif_transpose(image), self.input_channels(to))
+            picture = images.from_opened(image, images.Reading(self.input_channels(to)))
             (result,) = self.translate_pixels(
                 [picture.pixels], to, seed=seed, pixels=pixels, allowed_depths=[("uint8",)]
             )

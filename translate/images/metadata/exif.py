@@ -78,19 +78,23 @@ class Exif:
         """Return an entry of type SHORT."""
         return IfdEntry(SHORT, struct.pack(self.byte_order + "H", value))
 
-    def reset_orientation(self) -> int:
-        """Set the orientation to upright, and return the one before, from 1 to 8."""
+    def orientation(self) -> int:
+        """Return the orientation, from 1 to 8; 1 where it is absent or damaged."""
         orientation = self.number(ORIENTATION) or 1
+        return orientation if 2 <= orientation <= 8 else 1
+
+    def reset_orientation(self) -> None:
+        """Set the orientation to upright."""
+        orientation = self.orientation()
         if ORIENTATION in self.image:
             self.image[ORIENTATION] = self.short(1)
-        if not 2 <= orientation <= 8:
-            return 1
+        if orientation == 1:
+            return
         for tag in (SUBJECT_AREA, SUBJECT_LOCATION):  # in coordinates before the turn
             self.photo.pop(tag, None)
         if orientation >= 5:
             _swap(self.photo, PIXEL_WIDTH, PIXEL_HEIGHT)
             _swap(self.image, X_RESOLUTION, Y_RESOLUTION)
-        return orientation
 
     def dpi(self) -> tuple[float, float] | None:
         """Return pixels per inch across and down; None if they are absent."""

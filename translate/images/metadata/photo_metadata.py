@@ -60,12 +60,7 @@ class Metadata:
     @classmethod
     def from_image(cls, image: Image.Image) -> "Metadata":
         """Read the metadata of an opened image, before its pixels are loaded. Damaged parts are left out, with a notice."""
-        # PNG's texts are read by the extractor itself
-        info = {key: value for key, value in image.info.items() if not isinstance(value, str)}
-        if image.format == "TIFF":
-            info["iptc"] = image.tag_v2.get(exif.TIFF_IPTC)  # type: ignore[attr-defined]
-        segments = getattr(image, "applist", ())
-        return cls._from_extractor(MetadataExtractor(image.format or "", info, getattr(image, "fp", None), segments))
+        return cls._from_extractor(MetadataExtractor.of_image(image))
 
     @classmethod
     def from_tiff(cls, file: BinaryIO) -> "Metadata":
@@ -82,10 +77,11 @@ class Metadata:
     def _from_extractor(cls, extractor: "MetadataExtractor") -> "Metadata":
         photo = extractor.exif()
         packet = extractor.xmp()
-        known = extractor.format == "AVIF" or (photo is not None and exif.ORIENTATION in photo.image)
-        orientation = photo.reset_orientation() if photo else 1
+        orientation = _orientation(extractor, photo, packet)
+        if photo:
+            photo.reset_orientation()
         if packet:
-            orientation = _reset_xmp_orientation(packet, orientation if known else None)
+            _reset_xmp_orientation(packet, orientation)
         dpi = extractor.dpi()
         if dpi and orientation >= 5:
             dpi = dpi[::-1]
@@ -168,16 +164,28 @@ def to_srgb(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metada
     return image, metadata if icc == metadata.icc else metadata.with_profile(icc)
 
 
-def _reset_xmp_orientation(packet: XmpPacket, orientation: int | None) -> int:
-    """Set XMP's orientation to upright and return the one before.
+def read_orientation(image: Image.Image) -> int:
+    """Return the orientation of an opened image, from 1 to 8, as `Metadata.from_image` finds it, in less time."""
+    extractor = MetadataExtractor.of_image(image)
+    photo = extractor.exif()
+    has_own = photo is not None and exif.ORIENTATION in photo.image
+    return _orientation(extractor, photo, None if has_own else extractor.xmp())
 
-    `orientation` is that of EXIF or AVIF, which take precedence over XMP's; None if they have none.
-    """
-    name = xmp.PropertyName(xmp.TIFF, "Orientation")
-    own = packet.value(name)
-    if orientation is None:
-        orientation = int(own) if own in set("12345678") else 1
-    packet.replace(name, "1")
+
+def _orientation(extractor: MetadataExtractor, photo: Exif | None, packet: XmpPacket | None) -> int:
+    """Return the orientation from 1 to 8. That of EXIF, or of AVIF, takes precedence over XMP's."""
+    if extractor.format == "AVIF" or (photo is not None and exif.ORIENTATION in photo.image):
+        return photo.orientation() if photo else 1
+    value = packet.value(_XMP_ORIENTATION) if packet else None
+    return int(value) if value in set("12345678") else 1
+
+
+_XMP_ORIENTATION = xmp.PropertyName(xmp.TIFF, "Orientation")
+
+
+def _reset_xmp_orientation(packet: XmpPacket, orientation: int) -> None:
+    """Set XMP's orientation to upright; `orientation` is the one before."""
+    packet.replace(_XMP_ORIENTATION, "1")
     if orientation >= 5:
         for namespace, width, height in (
             (xmp.EXIF, "PixelXDimension", "PixelYDimension"),
@@ -189,7 +197,6 @@ def _reset_xmp_orientation(packet: XmpPacket, orientation: int | None) -> int:
             if values[0] is not None and values[1] is not None:
                 packet.replace(across, values[1])
                 packet.replace(down, values[0])
-    return orientation
 
 
 def _is_valid_dpi(dpi: tuple[float, float]) -> bool:
