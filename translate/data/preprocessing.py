@@ -226,7 +226,8 @@ def estimate_bytes(ref: ImageRef, preprocessing: Preprocessing, side: int) -> in
             (height, width), depth = array.shape[:2], min(array.dtype.itemsize, 4)
         else:
             with Image.open(ref.path, formats=images.PILLOW_FORMATS) as image:
-                width, height = image.size
+                pages = images.tiff_pages_of(image)
+                height, width = pages.size if pages else image.size[::-1]
                 depth = 4 if image.mode == "F" else 2 if image.mode.startswith("I") else 1
         height, width = PREPROCESS[preprocessing.preprocess](
             height, max(width // 2, 1) if ref.half else width, preprocessing

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.ExifTags import Base
 
 from translate import images
 from translate.dataset_check import near_duplicates
@@ -45,6 +44,8 @@ class ProbedImage:
     bytes_per_pixel: int = 0
     """Bytes of one pixel, all channels, as training stores it."""
     kinds: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
+    """Damage in spite of which the file was read."""
     hash_and_thumbnail: tuple[int, bytes] = (0, b"")
     """Perceptual hash and thumbnail: see `near_duplicates`."""
     seconds: float = 0.0
@@ -87,12 +88,15 @@ def _image_header(image: Image.Image, frames: bool) -> ImageHeader:
         kinds.append("grey")
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         kinds.append("alpha")
-    orientation = image.getexif().get(Base.Orientation, 1)
-    if orientation in range(2, 9):
+    orientation = images.read_orientation(image)
+    if orientation > 1:
         kinds.append("exif-rotated")
-    if frames and getattr(image, "n_frames", 1) > 1:
+    pages = images.tiff_pages_of(image)
+    if frames and (pages.total if pages else getattr(image, "n_frames", 1)) > 1:
         kinds.append("animated")
-    width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+    height, width = pages.size if pages else image.size[::-1]
+    if orientation >= 5:
+        height, width = width, height
     return ImageHeader(width, height, 3, tuple(kinds))
 
 
@@ -107,9 +111,10 @@ def probe_image(path: Path, resize_to: int | None, half: bool = False) -> Probed
     channels, kinds = (header.channels, list(header.kinds)) if header else (3, [])
     start = time.thread_time()
     try:
-        pixels = images.read(path, how=Reading(channels, deep=True)).pixels
+        picture = images.read(path, how=Reading(channels, deep=True))
     except ImageError as e:
         return ProbedImage(path, str(e))
+    pixels = picture.pixels
     if half and pixels.shape[1] < 2:
         return ProbedImage(path, "one pixel wide: too narrow to hold A and B side by side")
     seconds = 0.0
@@ -119,7 +124,8 @@ def probe_image(path: Path, resize_to: int | None, half: bool = False) -> Probed
     kinds += {"uint16": ["16-bit"], "float32": ["float"]}.get(pixels.dtype.name, [])
     height, width, count = pixels.shape
     looks = near_duplicates.hash_and_thumbnail(pixels)
-    return ProbedImage(path, "", width, height, count * pixels.dtype.itemsize, tuple(kinds), looks, seconds)
+    size = count * pixels.dtype.itemsize
+    return ProbedImage(path, "", width, height, size, tuple(kinds), tuple(picture.damage), looks, seconds)
 
 
 def why_not_regular(path: Path) -> str:

@@ -41,7 +41,7 @@ from translate.images.picture import (
     to_pil_image,
     to_uint8,
 )
-from translate.images.reading import PILLOW_FORMATS, Reading, from_opened, read, read_size
+from translate.images.reading import PILLOW_FORMATS, Reading, from_opened, read, read_size, tiff_pages_of
 from translate.images.value_ranges import (
     FULL_RANGES,
     ValueRange,
@@ -103,6 +103,7 @@ __all__ = [
     "resize",
     "spans_full_range",
     "supported_by",
+    "tiff_pages_of",
     "to_array",
     "to_pil_image",
     "to_srgb",

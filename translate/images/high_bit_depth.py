@@ -3,7 +3,6 @@
 TIFF is read by tifffile with the decoders of imagecodecs, PNG and PNM by OpenCV.
 """
 
-import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +79,6 @@ def read_tiff(path: Path, max_pixels: int | None, pages: TiffPages, *, preserve_
     """Read the main page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
     import tifffile  # takes a while to import, and few files need it
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages[pages.main]

@@ -19,7 +19,8 @@ from translate.images.repair import repair
 from translate.images.tiff_pages import TiffPages, find_pages
 from translate.text import one_line
 
-logging.getLogger("PIL").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
+for _library in ("PIL", "tifffile"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
 
 PILLOW_FORMATS = (
     "JPEG",
@@ -104,8 +105,7 @@ def _read_otherwise(path: Path, how: Reading) -> Picture | None:
 
 def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
     """Decode an opened file. `path` is read by decoders other than Pillow."""
-    file = getattr(image, "fp", None)
-    pages = find_pages(file) if image.format == "TIFF" and file else None
+    pages = tiff_pages_of(image)
     if pages and pages.sub_directory is not None:
         return _read_sub_directory(path, pages, how)
     if pages and pages.main > 0:
@@ -124,6 +124,12 @@ def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
     elif frames > 1:
         picture.notices.append(f"first of {frames} frames")
     return _with_metadata(picture, metadata if how.metadata else None)
+
+
+def tiff_pages_of(image: Image.Image) -> TiffPages | None:
+    """Return the pages of an opened TIFF file; None for other formats."""
+    file = getattr(image, "fp", None)
+    return find_pages(file) if image.format == "TIFF" and file else None
 
 
 def from_opened(image: Image.Image, how: Reading) -> Picture:
@@ -158,7 +164,8 @@ def read_size(path: Path) -> tuple[int, int]:
             height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
         else:
             with Image.open(path, formats=PILLOW_FORMATS) as image:
-                width, height = image.size
+                pages = tiff_pages_of(image)
+                height, width = pages.size if pages else image.size[::-1]
         return height, width
     except Exception:  # reading the file will say why
         return 0, 0

@@ -13,7 +13,7 @@ MAX_PAGES = 100_000
 
 _MAX_SEARCH = 64
 """Number of leading pages among which the picture is looked for: to reach a page, decoders read all before it."""
-_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_DIRECTORIES = 254, 255, 330
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _WIDTH, _HEIGHT, _SUB_DIRECTORIES = 254, 255, 256, 257, 330
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType."""
 _OLD_REDUCED = 2
@@ -38,6 +38,8 @@ class _Layout(NamedTuple):
 
 
 class _Page(NamedTuple):
+    size: tuple[int, int]
+    """Height and width in pixels; 0 where they are not given."""
     reduced: bool
     """True for a thumbnail, a reduced copy or a mask."""
     sub_directories: tuple[int, ...]
@@ -51,6 +53,8 @@ class TiffPages(NamedTuple):
     """Number of pages, at most MAX_PAGES."""
     main: int
     """Number of the first page that is no reduced copy and no mask, from 0; that of the first page where all are."""
+    size: tuple[int, int]
+    """Height and width of the picture in pixels, before any turn; (0, 0) where they are not given."""
     sub_directory: int | None
     """Number of the first such directory below page 0, where no page is one and this one is; else None."""
 
@@ -65,21 +69,22 @@ def find_pages(file: BinaryIO) -> TiffPages:
 
 
 def _find_pages(file: BinaryIO) -> TiffPages:
-    count, first, main = 0, None, None
-    for page in _pages(file):
+    if (start := _header(file)) is None:
+        return TiffPages(0, 0, (0, 0), None)
+    layout, offset = start
+    total, first, main, size = 0, None, None, (0, 0)
+    for page in _pages(file, layout, offset):
         first = first or page
-        if main is None and count < _MAX_SEARCH and not page.reduced:
-            main = count
-        count += 1
+        if main is None and total < _MAX_SEARCH and not page.reduced:
+            main, size = total, page.size
+        total += 1
     if main is not None or first is None:
-        return TiffPages(count, main or 0, None)
-    layout_and_offset = _header(file)
-    assert layout_and_offset is not None
-    for number, offset in enumerate(first.sub_directories):
-        below = _directory(file, layout_and_offset[0], offset)
-        if below is not None and not below[0].reduced:
-            return TiffPages(count, 0, number)
-    return TiffPages(count, 0, None)
+        return TiffPages(total, main or 0, size, None)
+    for number, below in enumerate(first.sub_directories):
+        found = _directory(file, layout, below)
+        if found is not None and not found[0].reduced:
+            return TiffPages(total, 0, found[0].size, number)
+    return TiffPages(total, 0, first.size, None)
 
 
 def _header(file: BinaryIO) -> tuple[_Layout, int] | None:
@@ -94,10 +99,7 @@ def _header(file: BinaryIO) -> tuple[_Layout, int] | None:
     return layout, layout.number(layout.offset, head, 8 if version == 43 else 4)
 
 
-def _pages(file: BinaryIO) -> Iterator[_Page]:
-    if (start := _header(file)) is None:
-        return
-    layout, offset = start
+def _pages(file: BinaryIO, layout: _Layout, offset: int) -> Iterator[_Page]:
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) < MAX_PAGES:
         seen.add(offset)
@@ -120,10 +122,12 @@ def _directory(file: BinaryIO, layout: _Layout, offset: int) -> tuple[_Page, int
     entries = {
         layout.number("H", rows, at): rows[at : at + layout.entry_size] for at in range(0, len(rows), layout.entry_size)
     }
-    kind = _values(file, layout, entries.get(_NEW_SUBFILE_TYPE, b""))
-    old_kind = _values(file, layout, entries.get(_SUBFILE_TYPE, b""))
-    reduced = bool(kind and kind[0] & (_REDUCED | _MASK)) or old_kind == (_OLD_REDUCED,)
-    return _Page(reduced, _values(file, layout, entries.get(_SUB_DIRECTORIES, b""))), following
+    kind, old_kind, height, width = (
+        next(iter(_values(file, layout, entries.get(tag, b""))), 0)
+        for tag in (_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _HEIGHT, _WIDTH)
+    )
+    reduced = bool(kind & (_REDUCED | _MASK)) or old_kind == _OLD_REDUCED
+    return _Page((height, width), reduced, _values(file, layout, entries.get(_SUB_DIRECTORIES, b""))), following
 
 
 def _values(file: BinaryIO, layout: _Layout, entry: bytes) -> tuple[int, ...]:

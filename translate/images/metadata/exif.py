@@ -115,6 +115,14 @@ class Exif:
             self.image[tag] = IfdEntry(RATIONAL, struct.pack(self.byte_order + "II", round(value * 10_000), 10_000))
         self.image[RESOLUTION_UNIT] = self.short(2)  # inches
 
+    def drop_place(self) -> list[str]:
+        """Remove where the photo was taken, and the maker's note, which may say it too; return what was removed."""
+        dropped = ["coordinates"] if self.gps else []
+        self.gps.clear()
+        if self.photo.pop(MAKER_NOTE, None):
+            dropped.append("maker’s note")
+        return dropped
+
     def set_srgb(self) -> None:
         """Set the colour space to sRGB, where one is named."""
         if COLOUR_SPACE in self.photo:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from translate.images.metadata import exif, xmp
+from translate.images.metadata import exif, place, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.extraction import MetadataExtractor
 from translate.images.metadata.icc import convert_to_srgb, srgb_profile
@@ -97,9 +97,30 @@ class Metadata:
             notices=tuple(extractor.notices),
         )
 
-    def without_gps(self) -> "Metadata":
-        """Return the metadata without coordinates in EXIF's GPS directory and in XMP. Makers' notes stay as they are."""
-        return self._changed(lambda photo: photo.gps.clear(), XmpPacket.drop_gps)
+    def without_place(self) -> tuple["Metadata", list[str]]:
+        """Return the metadata without where the photo was taken, and a notice for each part from which it was removed.
+
+        These are EXIF's GPS directory and the maker's note, which may hold a place too; properties of XMP, IPTC's records and
+        PNG's texts that are named so. IPTC's records are removed wholly where they are damaged. Free texts stay: title,
+        description, keywords, comment.
+        """
+        dropped: dict[str, list[str]] = {}
+        changed = self._changed(
+            lambda photo: dropped.update(EXIF=photo.drop_place()),
+            lambda packet: dropped.update(XMP=packet.drop_place()),
+        )
+        if self.iptc:
+            try:
+                records, dropped["IPTC records"] = place.drop_from_iim(self.iptc)
+            except ValueError as e:
+                records, dropped["IPTC records"] = b"", [f"all, since they {e}"]
+            changed = replace(changed, iptc=records or None)
+        dropped["texts"] = sorted(key for key in self.text if place.is_place(key))
+        kept = {key: value for key, value in self.text.items() if key not in dropped["texts"]}
+        notices = [
+            f"the place is left out of its {part}: {', '.join(names)}" for part, names in dropped.items() if names
+        ]
+        return replace(changed, text=kept), notices
 
     def with_mark(self, mark: Mark) -> "Metadata":
         """Return the metadata with a mark in XMP.
