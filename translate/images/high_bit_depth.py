@@ -1,6 +1,6 @@
 """Files that Pillow would reduce to 8 bits, or cannot open: more bits, more channels, planar storage.
 
-TIFF is read by tifffile with the decoders of imagecodecs, PNG and PNM by OpenCV.
+TIFF is read by tifffile with the decoders of imagecodecs, PNG by imagecodecs, PNM by OpenCV.
 """
 
 import re
@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from translate.images.formats import ImageError, check_size
+from translate.images.metadata import png_chunks
 from translate.images.orientation import orient_array
 from translate.images.tiff_pages import TiffPages
 
@@ -22,9 +23,6 @@ _BITS, _COMPRESSION, _SAMPLES, _PLANES = 258, 259, 277, 284
 _UNSUPPORTED_COMPRESSIONS = frozenset({34887, 50001, 50002})
 """Compressions of TIFF that Pillow is built without: LERC, WebP, JPEG XL."""
 
-GREY_ALPHA = 4
-"""Colour type of grey with alpha in PNG (PNG specification, 11.2.1)."""
-
 MAX_CHANNELS = 1024
 """Largest number of channels; a TIFF that says that it has more is damaged."""
 
@@ -32,7 +30,7 @@ MAX_CHANNELS = 1024
 def needs_other_decoder(path: Path, image: Image.Image) -> bool:
     """Return whether an opened file holds values or channels that Pillow does not decode."""
     if image.format == "PNG":
-        return _png_header(path)[0] == 16
+        return _png_bits(path) == 16
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         if tags.get(_COMPRESSION) in _UNSUPPORTED_COMPRESSIONS:
@@ -44,11 +42,10 @@ def needs_other_decoder(path: Path, image: Image.Image) -> bool:
     return image.format == "PPM" and image.mode in ("I", "RGB") and _pnm_maximum(path) > 255
 
 
-def _png_header(path: Path) -> tuple[int, int]:
-    """Return the bits per sample and the colour type."""
+def _png_bits(path: Path) -> int:
+    """Return the bits per sample of a PNG file."""
     with open(path, "rb") as file:
-        header = file.read(26)
-    return header[24], header[25]
+        return file.read(25)[24]
 
 
 def read_native_depth(
@@ -65,11 +62,9 @@ def read_native_depth(
         if array is None:
             raise ImageError("damaged image: its values cannot be decoded")
         return array
-    array = _decode_by_opencv(path)
+    array = _decode_png(path) if image.format == "PNG" else _decode_by_opencv(path)
     if array is None:
         raise ImageError("damaged image: its 16-bit values cannot be decoded")
-    if image.format == "PNG" and _png_header(path)[1] == GREY_ALPHA:  # OpenCV decodes it as colour with alpha
-        array = array[:, :, [0, 3]]
     if image.format == "PPM" and not preserve_range:
         array = np.round(array * (65535 / _pnm_maximum(path))).astype(np.uint16)
     return orient_array(array, orientation)
@@ -103,9 +98,18 @@ def _decode_page(page: "TiffPage", preserve_range: bool) -> np.ndarray | None:
 
     planar = page.planarconfig == 2 and page.samplesperpixel > 1
     photometric = page.photometric
-    if photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.SEPARATED):
+    if photometric not in (
+        PHOTOMETRIC.MINISBLACK,
+        PHOTOMETRIC.MINISWHITE,
+        PHOTOMETRIC.RGB,
+        PHOTOMETRIC.SEPARATED,
+        PHOTOMETRIC.PALETTE,
+    ):
         return None
     array = page.asarray()
+    if photometric == PHOTOMETRIC.PALETTE:
+        assert page.colormap is not None
+        array = np.moveaxis(page.colormap[:, array], 0, 2)
     if planar:
         array = np.moveaxis(array, 0, 2)
     if not preserve_range and 8 < page.bitspersample < 16:
@@ -114,7 +118,7 @@ def _decode_page(page: "TiffPage", preserve_range: bool) -> np.ndarray | None:
     if photometric == PHOTOMETRIC.MINISWHITE:
         array = top - array
     elif photometric == PHOTOMETRIC.SEPARATED:
-        array = _cmyk_to_rgb(array)
+        array = _cmyk_to_rgb(array, len(page.extrasamples), top)
     elif EXTRASAMPLE.ASSOCALPHA in page.extrasamples and array.shape[2] in (2, 4):
         array = _unpremultiply(array, top)
     return orient_array(array, page.tags.valueof(Base.Orientation, 1))
@@ -128,13 +132,24 @@ def _unpremultiply(array: np.ndarray, top: float) -> np.ndarray:
     return np.concatenate([colours.astype(array.dtype), array[:, :, -1:]], axis=2)
 
 
-def _cmyk_to_rgb(array: np.ndarray) -> np.ndarray:
-    """Convert CMYK (H, W, 4) of unsigned integers as Pillow does without a profile: each ink absorbs its share of light."""
-    if array.ndim != 3 or array.shape[2] != 4:
-        raise ImageError(f"its {array.shape[-1]} inks are not cyan, magenta, yellow and black")
-    top = np.iinfo(array.dtype).max
-    light = (top - array).astype(np.float64)
-    return np.round(light[:, :, :3] * light[:, :, 3:] / top).astype(array.dtype)
+def _cmyk_to_rgb(array: np.ndarray, extra: int, top: float) -> np.ndarray:
+    """Convert CMYK (H, W, 4) as Pillow does without a profile: each ink absorbs its share of light. `extra` channels stay."""
+    if array.ndim != 3 or array.shape[2] != 4 + extra:
+        raise ImageError(f"its {array.shape[-1] - extra} inks are not cyan, magenta, yellow and black")
+    light = top - array[:, :, :4].astype(np.float64)
+    rgb = light[:, :, :3] * light[:, :, 3:] / top
+    rgb = rgb if array.dtype.kind == "f" else np.round(rgb)
+    return np.concatenate([rgb.astype(array.dtype), array[:, :, 4:]], axis=2)
+
+
+def _decode_png(path: Path) -> np.ndarray | None:
+    """Return the stored values of a PNG, (H, W) or (H, W, C), with alpha for a transparent colour; None if it is damaged."""
+    import imagecodecs
+
+    try:  # without metadata, on which the decoder would print its own lines
+        return imagecodecs.png_decode(png_chunks.strip_metadata(path.read_bytes(), keep_seen=False))
+    except imagecodecs.PngError:
+        return None
 
 
 def _decode_by_opencv(path: Path) -> np.ndarray | None:

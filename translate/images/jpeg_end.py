@@ -4,6 +4,7 @@ Source: ITU-T T.81, annexes B (markers) and G (progressive coding).
 """
 
 import io
+import math
 import re
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ _BLOCK = 64
 _CONTINUATIONS = (1, 2)
 """Seeds of the random bytes that stand for those that are missing."""
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]([\x01-\x04])")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_INTERVAL = re.compile(rb"\xff\xdd\x00\x04(..)", re.DOTALL)
 
 
 class Completed(NamedTuple):
@@ -86,22 +89,40 @@ def _first_scan(data: bytes) -> int | None:
 
 
 def _has_all_scans(data: bytes, start: int) -> bool:
-    """Return whether the scans that have begun bring every coefficient of every component to its last bit."""
-    components: set[int] = set()
+    """Return whether the scans that have begun bring every coefficient of every component to its last bit.
+
+    Of the last one, all but the last restart interval must be there.
+    """
     final: set[tuple[int, int]] = set()
+    ids: set[int] = set()
     for found in _SCAN.finditer(data, start):
-        number, at = found[1][0], found.end()
-        rest = data[at : at + 2 * number + 3]
+        number, start = found[1][0], found.end()
+        rest = data[start : start + 2 * number + 3]
         if len(rest) < 2 * number + 3:
             return False
         ids = set(rest[: 2 * number : 2])
         first, last, approximation = rest[2 * number :]
-        components |= ids
         if approximation & 0x0F == 0:
             final |= {(component, k) for component in ids for k in range(first, min(last, 63) + 1)}
-    return len(components) == _component_count(data) and len(final) == 64 * len(components)
-
-
-def _component_count(data: bytes) -> int:
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        return len(image.getbands())
+        layers: list[tuple[int, int, int, int]] = image.layer  # type: ignore[attr-defined]
+        if len(final) != 64 * len(layers):
+            return False
+        return len(_RESTART.findall(data, start)) >= _restart_count(data, image.size, layers, ids)
+
+
+def _restart_count(data: bytes, size: tuple[int, int], layers: list[tuple[int, int, int, int]], scan: set[int]) -> int:
+    """Return the number of restart markers in a scan of some components; `layers`: identifier, sampling across and down, …"""
+    intervals = _INTERVAL.findall(data)
+    interval = int.from_bytes(intervals[-1], "big") if intervals else 0
+    if interval == 0:
+        return 0
+    most = max(layer[1] for layer in layers), max(layer[2] for layer in layers)
+    units = 1
+    for axis in (0, 1):
+        if len(scan) > 1:
+            units *= math.ceil(size[axis] / (8 * most[axis]))
+        else:
+            (sampling,) = (layer[1 + axis] for layer in layers if layer[0] in scan)
+            units *= math.ceil(math.ceil(size[axis] * sampling / most[axis]) / 8)
+    return math.ceil(units / interval) - 1

@@ -1,7 +1,6 @@
 """Reading of image files of all allowed formats, which may be damaged or hostile."""
 
 import io
-import logging
 import os
 import stat
 from dataclasses import dataclass
@@ -10,17 +9,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from translate.images.bmp_bit_fields import read_bit_fields
 from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
 from translate.images.high_bit_depth import needs_other_decoder, read_native_depth, read_tiff
 from translate.images.metadata.photo_metadata import Metadata, to_srgb
 from translate.images.orientation import apply_orientation
 from translate.images.picture import WHITE, Colour, Picture, from_array, from_pil_image
+from translate.images.quiet_decoders import silence_decoders, take_tiff_error
 from translate.images.repair import repair
 from translate.images.tiff_pages import TiffPages, find_pages
 from translate.text import one_line
 
-for _library in ("PIL", "tifffile"):
-    logging.getLogger(_library).setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
+silence_decoders()
 
 PILLOW_FORMATS = (
     "JPEG",
@@ -33,6 +33,10 @@ PILLOW_FORMATS = (
     "GIF",
 )
 """Formats that Pillow may try, whatever the extension."""
+
+
+_COMPRESSION, _PHOTOMETRIC, _STRIP_BYTES, _SUBSAMPLING = 259, 262, 279, 530
+_YCBCR = 6
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,20 @@ def _read(path: Path, how: Reading) -> Picture:
 
 def _read_otherwise(path: Path, how: Reading) -> Picture | None:
     """Read a file that Pillow cannot decode: repaired, or by another decoder; None where there is no way to."""
+    if (array := read_bit_fields(path, how.max_pixels)) is not None:
+        return _from_array(array, how)
     repaired = repair(path, how.max_pixels)
     if repaired is None:
         return _read_wide_tiff(path, how)
     with Image.open(io.BytesIO(repaired.data), formats=PILLOW_FORMATS) as image:
         picture = _read_opened(image, path, how)
-    picture.damage.append(repaired.damage)
-    picture.notices.append(repaired.damage)
+    _add_damage(picture, repaired.damage)
     return picture
+
+
+def _add_damage(picture: Picture, damage: str) -> None:
+    picture.damage.append(damage)
+    picture.notices.append(damage)
 
 
 def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
@@ -110,6 +120,10 @@ def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
         return _read_sub_directory(path, pages, how)
     if pages and pages.main > 0:
         image.seek(pages.main)
+    if pages and _has_subsampled_chroma(image):
+        raise ImageError(
+            "its colours are uncompressed YCbCr of reduced resolution, which is not read; save it anew as RGB"
+        )
     check_size(image.height, image.width, how.max_pixels)
     metadata = Metadata.from_image(image)  # before the pixels are loaded
     frames = pages.total if pages else getattr(image, "n_frames", 1)
@@ -118,7 +132,10 @@ def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
             read_native_depth(path, image, pages, metadata.orientation, preserve_range=how.preserve_range), how
         )
     else:
+        take_tiff_error()  # of a file before
         picture, metadata = _decode(image, metadata, how)
+        if take_tiff_error():
+            _add_damage(picture, "damaged: some of its rows may be wrong")
     if pages and pages.main > 0:
         picture.notices.append(f"page {pages.main + 1} of {frames}: those before it are reduced copies or masks")
     elif frames > 1:
@@ -130,6 +147,15 @@ def tiff_pages_of(image: Image.Image) -> TiffPages | None:
     """Return the pages of an opened TIFF file; None for other formats."""
     file = getattr(image, "fp", None)
     return find_pages(file) if image.format == "TIFF" and file else None
+
+
+def _has_subsampled_chroma(image: Image.Image) -> bool:
+    """Return whether an opened TIFF holds uncompressed YCbCr with fewer values of colour, which Pillow takes for pixels."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if tags.get(_COMPRESSION, 1) != 1 or tags.get(_PHOTOMETRIC) != _YCBCR or tags.get(_SUBSAMPLING) == (1, 1):
+        return False
+    stored: tuple[int, ...] = tags.get(_STRIP_BYTES, ())
+    return sum(stored) < 3 * image.width * image.height
 
 
 def from_opened(image: Image.Image, how: Reading) -> Picture:
@@ -220,5 +246,7 @@ def _reason(path: Path, error: Exception) -> str:
     if head.startswith((b"%!PS", b"%PDF", b"8BPS", b"SIMPLE", b"\xc5\xd0\xd3\xc6")):
         return "format not allowed"
     if isinstance(error, Image.UnidentifiedImageError):
+        if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")):
+            return "damaged, or of a kind that is not read; save it anew as RGB of 8 or 16 bits"
         return "not an image"
     return f"damaged image: {one_line(error)}"

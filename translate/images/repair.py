@@ -43,7 +43,7 @@ def _png(data: bytes, max_pixels: int) -> Repaired | None:
     kept, damaged = png_chunks.drop_damaged(data)
     if damaged:
         return Repaired(kept, f"damaged: wrong checksum of {join_names(damaged)}, which is left out")
-    kept = png_chunks.strip_metadata(data)
+    kept = png_chunks.strip_metadata(data, keep_seen=True)
     return Repaired(kept, "its metadata are damaged or too long; not kept") if kept != data else None
 
 

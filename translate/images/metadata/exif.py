@@ -234,12 +234,15 @@ class _IfdReader:
             return {}
 
     def directory(self, offset: int, tags: Set[int] | None = None) -> dict[int, IfdEntry]:
-        """Read the directory at an offset, or some tags of it. ValueError if it was read before or lies outside."""
+        """Read the directory at an offset, or some tags of it. ValueError if it was read before or lies outside.
+
+        Of a directory that is cut off, the entries that are there are read.
+        """
         if offset in self.read:
             raise ValueError("its directories loop")
         self.read.add(offset)
         (count,) = struct.unpack(self.byte_order + "H", self.bytes_at(offset, 2))
-        rows = self.bytes_at(offset + 2, 12 * count)
+        rows = self._rows_at(offset + 2, count)
         entries: dict[int, IfdEntry] = {}
         for row in (rows[at : at + 12] for at in range(0, len(rows), 12)):
             tag, kind, number = struct.unpack_from(self.byte_order + "HHI", row)
@@ -250,6 +253,15 @@ class _IfdReader:
             except (KeyError, ValueError):
                 self.damaged = True
         return entries
+
+    def _rows_at(self, offset: int, count: int) -> bytes:
+        """Read at most `count` entries of twelve bytes: those that the file and the limit have."""
+        self.file.seek(offset)
+        rows = self.file.read(min(12 * count, self.left))
+        rows = rows[: len(rows) // 12 * 12]
+        self.damaged |= len(rows) < 12 * count
+        self.left -= len(rows)
+        return rows
 
     def _values(self, tag: int, size: int, inside: bytes) -> bytes:
         if size <= 4:

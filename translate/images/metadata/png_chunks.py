@@ -130,14 +130,15 @@ def drop_damaged(data: bytes) -> tuple[bytes, list[str]]:
     return b"".join(kept), damaged
 
 
-def strip_metadata(data: bytes) -> bytes:
-    """Return a PNG file with only the chunks that its pixels need and those that say how they are seen: profile and EXIF.
+def strip_metadata(data: bytes, *, keep_seen: bool) -> bytes:
+    """Return a PNG file with only the chunks that its pixels need, so that damaged metadata do not stop a decoder.
 
-    So damaged metadata do not stop a decoder.
+    With `keep_seen` also those that say how the pixels are seen: profile and EXIF.
     """
     kept = [data[: len(SIGNATURE)]]
     for kind, chunk in _chunks(data):
-        if kind in _PIXEL_CHUNKS or kind == b"eXIf" or (kind == b"iCCP" and _is_profile(chunk[8:-4])):
+        is_seen = kind == b"eXIf" or (kind == b"iCCP" and _is_profile(chunk[8:-4]))
+        if kind in _PIXEL_CHUNKS or (keep_seen and is_seen):
             kept.append(chunk)
     return b"".join(kept)
 
