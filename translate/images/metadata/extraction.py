@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -47,6 +48,9 @@ class MetadataExtractor:
         info = {key: value for key, value in image.info.items() if not isinstance(value, str)}
         if image.format == "TIFF":
             info["iptc"] = image.tag_v2.get(exif.TIFF_IPTC)  # type: ignore[attr-defined]
+        if file is None and image.format != "TIFF":
+            with suppress(Exception):  # decoders raise many kinds; then the block stays as it was in the file
+                info["exif"] = image.getexif().tobytes()  # with changes that were made in memory
         extractor = cls(image.format or "", info, file, getattr(image, "applist", ()))
         if file is None:
             extractor.texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
