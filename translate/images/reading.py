@@ -125,7 +125,7 @@ def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
             "its colours are uncompressed YCbCr of reduced resolution, which is not read; save it anew as RGB"
         )
     check_size(image.height, image.width, how.max_pixels)
-    metadata = Metadata.from_image(image)  # before the pixels are loaded
+    metadata = Metadata.from_image(image) if how.metadata else Metadata.of_pixels(image)  # before the pixels are loaded
     frames = pages.total if pages else getattr(image, "n_frames", 1)
     if needs_other_decoder(path, image):
         picture = _from_array(
@@ -163,7 +163,7 @@ def from_opened(image: Image.Image, how: Reading) -> Picture:
 
     Damaged metadata count as none. `how.metadata` and `how.max_pixels` are not looked at.
     """
-    return _decode(image, Metadata.from_image(image), how)[0]
+    return _decode(image, Metadata.of_pixels(image), how)[0]
 
 
 def _decode(image: Image.Image, metadata: Metadata, how: Reading) -> tuple[Picture, Metadata]:

@@ -12,6 +12,10 @@ from translate.images.metadata import png_chunks
 from translate.text import join_names
 
 
+_MAX_BYTES = 1 << 30
+"""Largest file that is repaired: a copy of it is made in memory."""
+
+
 class Repaired(NamedTuple):
     """Content of a file whose pixels can be decoded, and what was wrong with it."""
 
@@ -25,7 +29,7 @@ def repair(path: Path, max_pixels: int) -> Repaired | None:
     with open(path, "rb") as file:
         head = file.read(8)
     for signature, function in _REPAIRS.items():
-        if head.startswith(signature):
+        if head.startswith(signature) and path.stat().st_size <= _MAX_BYTES:
             return function(path.read_bytes(), max_pixels)
     return None
 

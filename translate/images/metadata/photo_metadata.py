@@ -63,6 +63,12 @@ class Metadata:
         return cls._from_extractor(MetadataExtractor.of_image(image))
 
     @classmethod
+    def of_pixels(cls, image: Image.Image) -> "Metadata":
+        """Read only what decides how the pixels of an opened image are seen, as `from_image` does: orientation and profile."""
+        extractor = MetadataExtractor.of_image(image)
+        return cls(icc=extractor.icc(), orientation=_find_orientation(extractor))
+
+    @classmethod
     def from_tiff(cls, file: BinaryIO) -> "Metadata":
         """Read the metadata of a TIFF file that Pillow does not open, for its number of channels or their depth."""
         try:
@@ -187,7 +193,11 @@ def to_srgb(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metada
 
 def read_orientation(image: Image.Image) -> int:
     """Return the orientation of an opened image, from 1 to 8, as `Metadata.from_image` finds it, in less time."""
-    extractor = MetadataExtractor.of_image(image)
+    return _find_orientation(MetadataExtractor.of_image(image))
+
+
+def _find_orientation(extractor: MetadataExtractor) -> int:
+    """Return the orientation from 1 to 8, without a look at XMP where EXIF has one."""
     photo = extractor.exif()
     has_own = photo is not None and exif.ORIENTATION in photo.image
     return _orientation(extractor, photo, None if has_own else extractor.xmp())
