@@ -72,6 +72,13 @@ def test_a_file_that_lacks_rows_is_not_completed(share, kind):
     assert complete(data[: int(share * len(data))], 10**6) is None
 
 
+def test_a_few_pixels_that_are_a_whole_row_are_too_many():
+    """A strip of one block's width: the last block is 0.4 % of the pixels and all of its rows."""
+    data = jpeg("grey", 2000, 8)
+    assert complete(data[:-2], 10**6).unknown == 0
+    assert complete(data[:-4], 10**6) is None
+
+
 def test_missing_scans_are_seen_though_no_byte_could_follow():
     """A progressive file that is cut between its scans can be decoded: every row is there, coarsely."""
     data = jpeg("progressive")

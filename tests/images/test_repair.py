@@ -35,6 +35,13 @@ def test_a_png_without_a_damaged_ancillary_chunk_is_read(kind, tmp_path):
     assert picture.damage[0] in picture.notices
 
 
+def test_a_damaged_chunk_behind_the_pixels_is_not_believed(tmp_path):
+    (tmp_path / "x.png").write_bytes(PLAIN[:-12] + broken(b"tEXt", b"Title\0wrong") + PLAIN[-12:])
+    picture = images.read(tmp_path / "x.png", how=Reading(3, metadata=True))
+    assert np.array_equal(picture.pixels, PIXELS)
+    assert picture.metadata.text == {}
+
+
 @pytest.mark.parametrize("depth", [8, 16])
 def test_the_other_metadata_of_such_a_file_stay(depth, tmp_path):
     rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else "u1").tobytes() for row in PIXELS)

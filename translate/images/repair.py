@@ -11,7 +11,6 @@ from translate.images import jpeg_end
 from translate.images.metadata import png_chunks
 from translate.text import join_names
 
-
 _MAX_BYTES = 1 << 30
 """Largest file that is repaired: a copy of it is made in memory."""
 
