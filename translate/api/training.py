@@ -8,12 +8,13 @@ from typing import Any
 from translate import config, run_folder
 from translate.api.initial_weights import initial_network_settings
 from translate.api.models import load, say_to_stderr
-from translate.api.run_record import RECORD_KEYS, RunRecord
+from translate.api.run_fork import ForkPoint
+from translate.api.run_record import RunRecord
 from translate.api.session import TrainingSession
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
-from translate.run_folder import CONFIG_FILE
+from translate.run_folder import CONFIG_FILE, RECORD_KEYS
 from translate.trained.translator import Translator
 
 
@@ -55,21 +56,54 @@ def train(
     return Run(folder, TrainingSession(cls, cfg, Path(root), folder, say).run())
 
 
-def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **flags: Any) -> Run:
+def resume(
+    run: str | Path,
+    *,
+    from_images: int | None = None,
+    new_run: str | Path | None = None,
+    root: str | Path | None = None,
+    say: Callable[[str], None] = say_to_stderr,
+    **flags: Any,
+) -> Run:
     """Resume a run; `flags` change its settings on purpose.
 
-    Raises ModelError if there is no such run, else what `train` raises.
+    `from_images` begins a new run, `new_run`, with the checkpoint after so many images and leaves `run` as it is; the same call
+    again resumes the new run. `root` is where the data folder is now. Raises ModelError if there is no such run or checkpoint,
+    else what `train` raises.
     """
     folder = run_folder.resolve_run(run)
     if not (folder / CONFIG_FILE).is_file():
-        raise ModelError(f"{folder}: no run there; translate train starts one")
+        raise ModelError(_no_run(folder, run))
     if flags.get("init_from") is not None:
         raise UsageError("--init-from: is for a new run; this one has begun")
-    record = RunRecord.read(folder)
+    fork = None
+    if from_images is not None or new_run is not None:
+        fork, folder = _fork(folder, from_images, new_run)
+    source = fork.run if fork and not fork.has_begun(folder) else folder
+    record = RunRecord.read(source)
+    record.resolve(folder)
     cls = METHODS[record.method]
-    layers = (str(folder / CONFIG_FILE), record.settings), (config.FLAGS, flags)
+    layers = (str(source / CONFIG_FILE), record.settings), (config.FLAGS, flags)
     cfg = _with_sizes(cls.resolve_config(config.resolve(cls.Config, *layers)))
-    return Run(folder, TrainingSession(cls, cfg, record.root, folder, say, may_change=True).run())
+    data = record.find_root(source) if root is None else Path(root)
+    return Run(folder, TrainingSession(cls, cfg, data, folder, say, may_change=True, fork=fork).run())
+
+
+def _no_run(folder: Path, run: str | Path) -> str:
+    """Return the message that there is no run in a folder."""
+    kept = run_folder.split_checkpoint_name(run)
+    if kept is None or run_folder.find_run(kept[0]) is None:
+        return f"{folder}: no run there; translate train starts one"
+    return f"{run}: is one checkpoint of a run; begin a new run with it: translate resume {kept[0]} --from {kept[1]} --run NEW"
+
+
+def _fork(run: Path, images: int | None, new_run: str | Path | None) -> tuple[ForkPoint, Path]:
+    """Return where a new run begins, and its folder. UsageError unless both are given."""
+    if images is None:
+        raise UsageError(f"--run {new_run}: is for a new run that begins with a checkpoint of {run}; give --from N too")
+    if new_run is None:
+        raise UsageError(f"--from {images}: leaves {run} as it is and begins a new run; give it a name with --run NEW")
+    return ForkPoint(run, images), run_folder.resolve_run(new_run)
 
 
 def _find_method(name: str) -> type[Method]:

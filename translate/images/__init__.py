@@ -13,13 +13,15 @@ from translate.images.formats import (
     IMAGE_EXTENSIONS,
     MAX_PIXELS,
     READABLE_EXTENSIONS,
+    READABLE_FORMATS,
     REFUSED_EXTENSIONS,
     ImageError,
     extension,
-    list_files,
-    list_images,
+    format_of,
+    looks_like_image,
 )
 from translate.images.jpeg_end import is_ended
+from translate.images.listing import WalkNotes, list_files, list_images, walk_files
 from translate.images.metadata.icc import changes_colours
 from translate.images.metadata.photo_metadata import (
     COMPOSITE,
@@ -65,6 +67,7 @@ __all__ = [
     "MAX_PIXELS",
     "PILLOW_FORMATS",
     "READABLE_EXTENSIONS",
+    "READABLE_FORMATS",
     "REFUSED_EXTENSIONS",
     "WHITE",
     "WRITERS",
@@ -77,6 +80,7 @@ __all__ = [
     "Picture",
     "Reading",
     "ValueRange",
+    "WalkNotes",
     "Writer",
     "animation_notices",
     "apply_orientation",
@@ -84,6 +88,7 @@ __all__ = [
     "encode",
     "encode_animation",
     "extension",
+    "format_of",
     "from_array",
     "from_opened",
     "from_pil_image",
@@ -91,6 +96,7 @@ __all__ = [
     "is_ended",
     "list_files",
     "list_images",
+    "looks_like_image",
     "make_comparison_grid",
     "make_grid",
     "normalize",
@@ -110,6 +116,7 @@ __all__ = [
     "to_tensor",
     "to_uint8",
     "to_uint8_array",
+    "walk_files",
     "write_png",
     "writer_for",
 ]

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from translate.images.jpeg_quality import JpegEncoding
 from translate.images.metadata import exif, place, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.extraction import MetadataExtractor
@@ -56,11 +57,14 @@ class Metadata:
     """Orientation of the pixels in the file, from 1 to 8."""
     notices: tuple[str, ...] = ()
     """Parts that could not be kept, one short line each."""
+    jpeg: JpegEncoding | None = None
+    """Encoding of a JPEG file, which one made from it has too."""
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Metadata":
         """Read the metadata of an opened image, before its pixels are loaded. Damaged parts are left out, with a notice."""
-        return cls._from_extractor(MetadataExtractor.of_image(image))
+        found = cls._from_extractor(MetadataExtractor.of_image(image))
+        return replace(found, jpeg=JpegEncoding.from_image(image))
 
     @classmethod
     def of_pixels(cls, image: Image.Image) -> "Metadata":
