@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from translate import atomic, run_folder
-from translate.errors import UsageError
+from translate.errors import ModelError
 
 from .helpers import run_python
 
@@ -128,7 +128,7 @@ def test_the_settings_are_read_as_they_stand(tmp_path):
 @pytest.mark.parametrize("content", [b"lr = ", b"\xff\xfe"], ids=["cut", "binary"])
 def test_settings_that_cannot_be_read_are_named(tmp_path, content):
     (tmp_path / "config.toml").write_bytes(content)
-    with pytest.raises(UsageError, match=r"config\.toml"):
+    with pytest.raises(ModelError, match=r"config\.toml"):
         run_folder.read_config(tmp_path)
 
 

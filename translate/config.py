@@ -6,7 +6,6 @@ A setting is declared once, by `option`, with its help text and its limits. Late
 
 import math
 import numbers
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tomli_w
 
+from translate import records
 from translate.errors import UsageError
-from translate.text import flag_name, suggest
+from translate.text import flag_name, one_line, suggest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -45,17 +45,20 @@ def option(
     low: float | None = None,
     high: float = math.inf,
     resumable: bool = False,
+    switch: bool = False,
     group: str | None = None,
 ) -> Any:
     """Return a dataclass field with its help text, limits (`low` and `high` included) and choices.
 
     `accepts` is asked about a value that is not among the choices: it returns something true if the value is possible.
-    `resumable` settings do not decide the weights: an unfinished run resumes when they have changed. `group`: heading of the
-    flag in the help.
+    `resumable` settings do not decide the weights: an unfinished run resumes when they have changed. A `switch` is on or off,
+    and its flag takes no word. `group`: heading of the flag in the help.
     """
     names = tuple(choices) if choices is not None else None
     limits = {"choices": names, "accepts": accepts, "low": low, "high": high}
-    return field(default=default, metadata={"help": help, "resumable": resumable, "group": group, **limits})
+    return field(
+        default=default, metadata={"help": help, "resumable": resumable, "switch": switch, "group": group, **limits}
+    )
 
 
 @dataclass(frozen=True)
@@ -164,15 +167,23 @@ class TrainConfig:
     compile: bool = option(False, "compile the networks with torch.compile", resumable=True, group="Speed")
     graph: str = option(
         "auto",
-        "record each kind of step as a CUDA graph and replay it; auto is on with CUDA",
+        "record each kind of step as a CUDA graph and replay it; auto is off, as its speed on a GPU is not measured yet",
         choices=AUTO_ON_OFF,
         resumable=True,
         group="Speed",
     )
     channels_last: str = option(
         "auto",
-        "keep images and weights in memory format channels_last; auto is on with CUDA in bf16 and fp16",
+        "keep images and weights in memory format channels_last; auto is off, as its speed on a GPU is not measured yet",
         choices=AUTO_ON_OFF,
+        resumable=True,
+        group="Speed",
+    )
+    convolution: str = option(
+        "auto",
+        "how 3×3 convolutions are computed on a CPU in fp32; auto takes what the run has recorded, and in a new run times "
+        "both and takes the faster",
+        choices=("auto", "direct", "winograd"),
         resumable=True,
         group="Speed",
     )
@@ -202,6 +213,12 @@ class TrainConfig:
         group="Speed",
     )
     workers: int = option(2, "processes that decode images for the stream loader", low=0, resumable=True, group="Speed")
+    skip_unmatched: bool = option(
+        False,
+        "leave out images without a partner instead of refusing them; for paired methods",
+        switch=True,
+        group="Data",
+    )
     strict: bool = option(
         False,
         "stop at the first file that cannot be read, instead of using another image in its place",
@@ -254,6 +271,14 @@ class TrainConfig:
         None,
         "stop after N validations in a row without improvement [default: never]",
         low=1,
+        resumable=True,
+        group="Validation",
+    )
+    truth: str | None = option(
+        None,
+        "names: files of one name in valA and valB (or testA and testB) show the same, so that metrics against the true "
+        "image are computed; none: leave these metrics out; for unpaired methods [default: as the data set's card says]",
+        choices=("names", "none"),
         resumable=True,
         group="Validation",
     )
@@ -329,10 +354,12 @@ def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
         value = ON_OFF[value]
     if isinstance(value, bool) and choices == AUTO_ON_OFF:  # as Python and TOML say on and off
         value = next(name for name, is_on in ON_OFF.items() if is_on == value)
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if int in kinds and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         value = int(value)  # integers of numpy too
+        if abs(value) > records.LARGEST_COUNT:
+            raise _refusal(f.name, value, source, f"at most {records.LARGEST_COUNT}")
+        if float in kinds:
+            value = float(value)
     limits = "" if low is None else f"at least {low}" if high == math.inf else f"from {low} to {high}"
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise _refusal(f.name, value, source, _KINDS[kinds[0]])
@@ -347,8 +374,9 @@ def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
 
 def _refusal(name: str, value: Any, source: str, possible: str) -> UsageError:
     if source == FLAGS:
-        return UsageError(f"{flag_name(name)} {value}: must be {possible}")
-    return UsageError(f"{source}: {name} is {value!r}, but must be {possible}")
+        given = value if isinstance(value, str) else records.shown(value)
+        return UsageError(f"{flag_name(name)} {given}: must be {possible}")
+    return UsageError(f"{source}: {name} is {records.shown(value)}, but must be {possible}")
 
 
 def parse_range(text: str) -> tuple[float, float]:
@@ -365,11 +393,11 @@ def parse_range(text: str) -> tuple[float, float]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the settings in a TOML file, unchecked. Raises UsageError if it is missing or cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return records.read_toml(path)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; --config takes a TOML file of settings") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path}: not a readable TOML file: {e}") from None
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{path}: not a readable TOML file: {one_line(e)}") from None
 
 
 def to_dict(cfg: TrainConfig) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Run folder: the names of everything in it, and the way from RUN to the folder. Imports no torch and no config."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from translate import atomic
-from translate.errors import UsageError
+from translate import atomic, records
+from translate.errors import ModelError
+from translate.text import one_line
 
 CHECKPOINTS = Path("checkpoints")
 """Folder of the runs and models that are given by name, in the current directory."""
@@ -24,6 +24,8 @@ SAMPLES = "samples"
 """Folder of the sample grids."""
 STATS_FILE = "stats.jsonl"
 """One JSON object for each log point."""
+REPORT = "report.html"
+"""Page of the run: samples, metrics, curves and settings."""
 METRICS_FILE = "metrics.json"
 """Results of the last evaluation, in a run folder; results of a validation, in a model folder."""
 RECORD_KEYS = ("method", "root", "processes", "root_from_run", "forked_from")
@@ -81,15 +83,15 @@ def run_of_model(model: Path) -> Path | None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the settings of a run as they stand in its config.toml, unchecked; empty if there is no such file.
 
-    Raises UsageError if the file cannot be read.
+    Raises ModelError if the file cannot be read.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path}: not a readable TOML file: {e}") from None
+        return records.read_toml(path)
+    except (OSError, ValueError) as e:
+        raise ModelError(f"{path}: not the record of a run: {one_line(e)}") from None
 
 
 def find_data_folder(folder: Path, settings: Mapping[str, Any]) -> Path | None:
@@ -99,7 +101,7 @@ def find_data_folder(folder: Path, settings: Mapping[str, Any]) -> Path | None:
     where it was when the run last trained (`root`).
     """
     places = (settings.get(key) for key in ("root_from_run", "root"))
-    found = ((folder / place).resolve() for place in places if isinstance(place, str))
+    found = [(folder / place).resolve() for place in places if isinstance(place, str) and "\0" not in place]
     return next((place for place in found if place.is_dir()), None)
 
 

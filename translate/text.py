@@ -2,6 +2,7 @@
 
 import difflib
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,16 @@ def printable(name: str | Path) -> str:
     Characters that would steer a terminal, turn the reading direction or cannot be encoded are escaped as in Python's strings.
     """
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(name))
+
+
+def nfc(name: str) -> str:
+    """Return a name with composed letters (Unicode's form NFC), as é in one character: equal names then compare equal."""
+    return unicodedata.normalize("NFC", name)
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of one or more lines, each of them safe to print as by `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def one_line(error: object, limit: int = 200) -> str:

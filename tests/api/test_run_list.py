@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from translate import api, atomic
+from translate import api, locks
 from translate.errors import DataError
 
 from ..helpers import write_run_folder
@@ -46,7 +46,7 @@ def test_the_last_active_run_comes_first_and_what_is_no_run_last(place):
 def test_a_run_at_work(place):
     run = write_run_folder(place / "night", [POINT])
     assert listed()["night"]["state"] == "stopped"
-    with atomic.lock_folder(run, "wait"):
+    with locks.lock_folder(run, "wait"):
         assert listed()["night"]["state"] == "running"
 
 

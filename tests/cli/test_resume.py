@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from translate import atomic, cli
+from translate import cli, locks
 
 from .conftest import (
     SMALL,
@@ -78,9 +78,9 @@ def test_resume_from_a_kept_checkpoint(run: Run, fails: Fails, kept_run: Path) -
 def test_a_run_that_is_in_use(
     fails: Fails, run_folder: Path, paired_root: Path, mixed_photos: Path, one_way_model: Path
 ) -> None:
-    with atomic.lock_folder(run_folder, ""):
+    with locks.lock_folder(run_folder, ""):
         fails(["resume", run_folder], 5, str(run_folder), f"process {os.getpid()}", "--run")
         fails(["train", "pix2pix", paired_root, *SMALL, "--images", "9", "--run", run_folder], 5, str(run_folder))
     Path("out").mkdir()
-    with atomic.lock_folder(Path("out"), ""):
+    with locks.lock_folder(Path("out"), ""):
         fails(["convert", one_way_model, mixed_photos, "out"], 5, "out", f"process {os.getpid()}")

@@ -107,6 +107,15 @@ def test_pictures_of_somebody_else_are_not_replaced(plain, tmp_path):
     assert (tmp_path / "000001.png").read_bytes() == b"mine"
 
 
+def test_a_linked_folder_of_a_class_is_not_followed(classy, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dog").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="dog: is a link"):
+        sampling.sample_images(sampler(classy), tmp_path / "out", SamplingOptions(count=5))
+    assert list_files(tmp_path) == ["out/samples.json"]
+
+
 def test_a_sheet_has_all_of_them(plain, tmp_path):
     made = sampling.sample_images(sampler(plain), tmp_path / "sheet.png", SamplingOptions(count=10))
     assert made.done == 10

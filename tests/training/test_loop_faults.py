@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import translate
-from translate import atomic, run_folder
+from translate import locks, run_folder
 from translate.errors import BusyError, ModelError, StorageError
 from translate.runtime import devices
 from translate.training import checkpoint
@@ -65,7 +65,7 @@ def test_a_clock_that_is_set_back_and_forth_changes_nothing(unpaired_root, tmp_p
 def test_a_lock_that_a_dead_run_left_is_taken_over(unpaired_root, tmp_path):
     (tmp_path / "run.lock").write_text("process 1 on elsewhere")
     assert train_cyclegan(unpaired_root, tmp_path, images=2).images == 2
-    with atomic.lock_folder(tmp_path, "wait"), pytest.raises(BusyError, match="in use by process"):
+    with locks.lock_folder(tmp_path, "wait"), pytest.raises(BusyError, match="in use by process"):
         train_cyclegan(unpaired_root, tmp_path, images=4)
 
 

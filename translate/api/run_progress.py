@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from translate import run_folder
-from translate.atomic import lock_holder
+from translate.locks import lock_holder
 from translate.run_folder import STATS_FILE
 from translate.training.stats_file import LogPoint
 
@@ -36,5 +36,5 @@ def _planned_images(settings: dict[str, Any], last: LogPoint) -> int | None:
     """Return the images of the whole plan: as set, or from the progress of the last point if epochs are counted."""
     if settings.get("images") is not None:
         return int(settings["images"])
-    progress = last.get("progress")
-    return round(last["images"] / progress) if progress else None
+    progress = last.get("progress", 0)
+    return round(last["images"] / progress) if 0 < progress <= 1 else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from translate import atomic, config, run_folder
+from translate import atomic, config, records, run_folder
 from translate.config import TrainConfig
 from translate.errors import DataError, ModelError, UsageError
 from translate.methods import METHODS
@@ -31,10 +31,11 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
-        """Read the record of a run. Raises ModelError if it is not one, UsageError if the file is no TOML."""
+        """Read the record of a run. Raises ModelError if it is not one."""
         settings = run_folder.read_config(folder)
         method, root, processes, root_from_run, forked_from = (settings.pop(key, None) for key in RECORD_KEYS)
-        if method not in METHODS or not isinstance(root, str) or not isinstance(processes, int):
+        is_known = isinstance(method, str) and method in METHODS
+        if not is_known or not isinstance(root, str) or not records.is_count(processes) or processes == 0:
             raise ModelError(
                 f"{folder / CONFIG_FILE}: not the record of a run: its method, root or processes are missing or unknown"
             )
@@ -43,6 +44,13 @@ class RunRecord:
                 f"{folder / CONFIG_FILE}: not the record of a run: root_from_run or forked_from is no text"
             )
         return cls(method, Path(root), processes, settings, root_from_run=root_from_run, forked_from=forked_from)
+
+    def resolve(self, folder: Path) -> TrainConfig:
+        """Return the checked settings. Raises ModelError, which names the run's config.toml, if its method has no such."""
+        try:
+            return config.resolve(METHODS[self.method].Config, (str(folder / CONFIG_FILE), self.settings))
+        except UsageError as e:
+            raise ModelError(str(e)) from None
 
     def write(self, folder: Path) -> None:
         """Write the record into a run folder. Raises StorageError if that fails."""
@@ -91,7 +99,7 @@ def check_same_settings(folder: Path, method: str, cfg: TrainConfig, *, may_chan
         return
     lines = [f"method: {record.method} in the run, {method} now"] if record.method != method else []
     if not lines and not may_change:
-        old = config.resolve(type(cfg), (str(folder / CONFIG_FILE), record.settings))
+        old = record.resolve(folder)
         resumable = () if METHODS[method].on_meta(cfg).coupled else ("accumulate",)
         lines = config.differences(old, cfg, record.processes, distributed.world_size(), resumable)
     if lines:

@@ -11,14 +11,14 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from translate import run_folder
+from translate import records, run_folder
 from translate.api.run_contents import describe_disk_use, describe_saved_models, find_best_metric
 from translate.api.run_list import runs
 from translate.api.run_progress import describe_progress
 from translate.atomic import file_sha256
 from translate.data.split import evenly_spaced
 from translate.errors import ModelError
-from translate.run_folder import STATS_FILE, find_run
+from translate.run_folder import CONFIG_FILE, STATS_FILE, find_run
 from translate.text import one_line
 from translate.trained.description import DTYPES, StoredTensor, describe
 from translate.trained.model_info import ModelInfo
@@ -59,10 +59,10 @@ def status(model: str | Path | None = None) -> dict[str, Any]:
 def describe_run(folder: Path) -> dict[str, Any]:
     """Return how a training goes and what it has kept, by name.
 
-    Times are in seconds, `seen_at` and `saved_at` in seconds since 1970. What is not known is None.
+    Times are in seconds, `seen_at` and `saved_at` in seconds since 1970. What is not known is None. Raises ModelError if the
+    record of the run is damaged.
     """
-    settings = run_folder.read_config(folder)
-    points = stats_file.read(folder / STATS_FILE)
+    settings, points = _read_records(folder)
     progress = describe_progress(folder, settings, points)
     images, planned = progress["images"], progress["planned"]
     seconds_left = None
@@ -85,12 +85,33 @@ def describe_run(folder: Path) -> dict[str, Any]:
     }
 
 
+def _read_records(folder: Path) -> tuple[dict[str, Any], list[LogPoint]]:
+    """Return the settings and the log points of a run. ModelError if they cannot be read, or a setting is of another kind."""
+    settings = run_folder.read_config(folder)
+    try:
+        records.check_kinds(settings, _SETTINGS)
+    except ValueError as e:
+        raise ModelError(f"{folder / CONFIG_FILE}: not the record of a run: {e}") from None
+    try:
+        return settings, stats_file.read(folder / STATS_FILE)
+    except OSError as e:
+        raise ModelError(f"{folder / STATS_FILE}: cannot be read: {one_line(e)}") from None
+
+
+_SETTINGS = {
+    "method": (records.is_text, "a text"),
+    "root": (records.is_text, "a text"),
+    "images": (records.is_count, "a whole number"),
+}
+"""Settings of a run that its status shows."""
+
+
 def _measure_speed(points: Sequence[LogPoint]) -> stats_file.SpeedMeter:
     """Return a speed meter that has seen all points."""
     meter, before = stats_file.SpeedMeter(), 0
     for point in points:
-        speed, new = point.get("time/images_per_second"), point["images"] - before
-        if speed and new > 0:
+        speed, new = stats_file.scalar(point, "time/images_per_second"), point["images"] - before
+        if speed is not None and 0 < speed < math.inf and new > 0:
             meter.add(new, new / speed)
         before = point["images"]
     return meter
@@ -155,6 +176,14 @@ def _newest_checkpoint(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def _check_shown(info: ModelInfo) -> None:
+    """Raise ValueError where a description lacks what is shown of every model, whose networks are not built here."""
+    if missing := {"generator", "norm", "g_width"} - info.networks.keys() if info.directions else set():
+        raise ValueError(f"networks lacks {min(missing)}")
+    if not info.directions and not ("a" in info.domains and isinstance(info.networks.get("classes", ""), str)):
+        raise ValueError("it has no domain a, or its classes are not a text")
+
+
 def _describe_model(folder: Path) -> dict[str, Any]:
     """Return the description of the run's model, as of any other; empty before the first checkpoint."""
     place = next((path for path in run_folder.model_folders(folder) if (path / "config.json").is_file()), None)
@@ -164,6 +193,7 @@ def _describe_model(folder: Path) -> dict[str, Any]:
     names = {dtype.safetensors: dtype.torch for dtype in DTYPES.values()}
     try:
         info = ModelInfo.read(place / "config.json")
+        _check_shown(info)
         with safe_open(weights, "np") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
             tensors = {

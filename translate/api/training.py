@@ -81,6 +81,7 @@ def resume(
         fork, folder = _fork(folder, from_images, new_run)
     source = fork.run if fork and not fork.has_begun(folder) else folder
     record = RunRecord.read(source)
+    record.resolve(folder)
     cls = METHODS[record.method]
     layers = (str(source / CONFIG_FILE), record.settings), (config.FLAGS, flags)
     cfg = _with_sizes(cls.resolve_config(config.resolve(cls.Config, *layers)))

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 
 from translate.catalog.cards import DatasetCard, find_card, presence, read_cards
 from translate.cli.flags import APP_GROUPS, JSON
+from translate.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -43,7 +44,7 @@ def list_sets(
     width_left = shutil.get_terminal_size((120, 0)).columns - sum(widths) - 2 * len(widths)
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, _short(row[-1], max(width_left, 30))]))
+        print(printable("  ".join([*cells, _short(row[-1], max(width_left, 30))])))
 
 
 def _counts(card: DatasetCard) -> str:
@@ -72,10 +73,10 @@ def get(
     card = find_card(name, read_cards())
     with _display() as options:
         folder = get_dataset(card, root, options)
-    print(f"folder   {folder}")
-    print(f"images   {_counts(card)}")
-    print(f"licence  {card.licence}")
-    print(f"next     {card.command.replace(f'datasets/{card.folder}', str(folder))}")
+    command = card.command.replace(f"datasets/{card.folder}", str(folder))
+    rows = {"folder": str(folder), "images": _counts(card), "licence": card.licence, "next": command}
+    for title, value in rows.items():
+        print(f"{title:<9}{printable(value)}")
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def _display() -> Iterator["DownloadOptions"]:
         tasks: dict[str, TaskID] = {}
 
         def say(text: str) -> None:
-            console.print(text, markup=False, highlight=False)
+            console.print(printable(text), markup=False, highlight=False)
 
         def progress(task: str, done: int, total: int | None, unit: str) -> None:
             if task not in tasks:

@@ -78,7 +78,7 @@ def _evaluate(
         protocol = results["protocol"]
         lines = [*_protocol_lines(protocol), "", *_metric_rows(results["metrics"], protocol["extractor"])]
     for line in [json_module.dumps(results, allow_nan=False)] if json else lines:
-        print(line)
+        print(printable(line))
 
 
 evaluate = with_flags(
@@ -143,6 +143,8 @@ def _verdict(key: str, row: Mapping[str, Any]) -> str:
         return "error unknown: cannot tell"
     if not row["exceeds"]:
         return "no significant difference"
+    if evaluator.metric_of_key(key) not in METRICS:
+        return "unknown metric: cannot tell which is better"
     lower = METRICS[evaluator.metric_of_key(key)].better == "lower"
     return "the second is better" if (row["difference"] < 0) == lower else "the first is better"
 

@@ -56,7 +56,7 @@ def print_status(description: dict[str, Any]) -> None:
 def _print(rows: dict[str, str]) -> None:
     """Print a line for each row: name, value."""
     for name, value in rows.items():
-        print(f"{name:<16}{value}")
+        print(f"{name:<16}{printable(value)}")
 
 
 # Runs.
@@ -95,13 +95,16 @@ def _metrics(name: str, values: Mapping[str, float], first: str) -> str:
 
 def _print_curves(run: dict[str, Any]) -> None:
     """Print a table of a run's curves, and its newest warnings."""
-    width = max(map(len, run["curves"]))
+    shown = {name: printable(name) for name in run["curves"]}
+    width = max(map(len, shown.values()))
     print(f"\n{'':<{width}}{'now':>10}{'halfway':>10}  curve")
     for name, curve in run["curves"].items():
         now, half = (_number(curve[when]) for when in ("now", "half"))
-        print(f"{name:<{width}}{now:>10}{half:>10}  {sparkline(curve['shape']):<24}{_verdict(run, name)}".rstrip())
+        print(
+            f"{shown[name]:<{width}}{now:>10}{half:>10}  {sparkline(curve['shape']):<24}{_verdict(run, name)}".rstrip()
+        )
     for advice in run["advice"][-MAX_ADVICE:]:
-        print(f"\nafter {advice['images']:,} images: {advice['line']}")
+        print(f"\nafter {advice['images']:,} images: {printable(advice['line'])}")
 
 
 def _run_rows(run: dict[str, Any]) -> dict[str, str]:

@@ -88,6 +88,8 @@ class Method(nn.Module, Generic[C]):
     batch_multiple: ClassVar[int] = 1
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
+    one_size: ClassVar[str] = ""
+    """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
     """Optimizers by name, in the order of their parameters in a checkpoint."""
     ema: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from translate import atomic
+from translate import atomic, records
 from translate.errors import ModelError
 from translate.run_folder import checkpoint_images, checkpoint_path, list_checkpoints
 from translate.text import one_line
@@ -51,8 +51,7 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
                 torch.save(state, hashing)  # type: ignore[arg-type]
                 file.seek(0)
                 file.write(_HEADER + hashing.sha256.hexdigest().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+                atomic.sync(file)
             os.replace(temporary, path)
             atomic.sync_folder(folder)
         finally:
@@ -88,9 +87,12 @@ def load(path: Path) -> dict[str, Any]:
     if data[:_LENGTH] != _HEADER + hashlib.sha256(content).hexdigest().encode() + b"\n":
         raise ModelError(f"{path}: damaged checkpoint: its content does not match its SHA-256")
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as e:  # whole, but not a training state: a pickle with code, or a file of another version
         raise ModelError(f"{path}: not a training state: {one_line(e)}") from None
+    if not isinstance(state, dict) or not records.is_count(state.get("images")):
+        raise ModelError(f"{path}: not a training state: it does not say after how many images it was saved")
+    return state
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:

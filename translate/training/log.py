@@ -16,7 +16,8 @@ from translate import atomic, run_folder
 from translate.config import TrainConfig
 from translate.runtime import distributed
 from translate.text import duration, format_number
-from translate.training import stats_file
+from translate.training import run_report, stats_file
+from translate.training.charts import DISCRIMINATORS, discriminator_scalar
 
 if TYPE_CHECKING:
     from translate.training.tensorboard import EventFileWriter
@@ -34,6 +35,7 @@ class Log:
         self.pending_advice: list[str] = []
         """Lines of advice for the next line of stats.jsonl."""
         self._events: EventFileWriter | None = None
+        self._discriminator_events: EventFileWriter | None = None
         self._safely(
             "stats.jsonl",
             lambda: self._names.extend(stats_file.scalar_names(stats_file.truncate_after(self.stats, images_seen))),
@@ -44,6 +46,8 @@ class Log:
         from translate.training.tensorboard import EventFileWriter  # here, where an import that fails is only warned of
 
         self._events = EventFileWriter(self.folder, images_seen)
+        (self.folder / DISCRIMINATORS).mkdir(exist_ok=True)
+        self._discriminator_events = EventFileWriter(self.folder / DISCRIMINATORS, images_seen)
         if self._names:
             self._events.add_custom_scalars(self._names)
 
@@ -72,6 +76,9 @@ class Log:
             self._names += new
             self._to_tensorboard(lambda events: events.add_custom_scalars(self._names))
         self._to_tensorboard(lambda events: events.add_scalars(images_seen, values))
+        learnt = {own: value for name, value in values.items() if (own := discriminator_scalar(name)) is not None}
+        if learnt and (events := self._discriminator_events) is not None:
+            self._safely("TensorBoard", lambda: events.add_scalars(images_seen, learnt))
 
     def add_sample_grid(self, images_seen: int, grid: Image.Image) -> None:
         """Add a sample grid, as samples/<images seen>.png and to TensorBoard."""
@@ -80,6 +87,10 @@ class Log:
         path = self.folder / run_folder.SAMPLES / f"{images_seen:08d}.png"
         self._safely("samples", lambda: atomic.write(path, buffer.getvalue()))
         self._to_tensorboard(lambda events: events.add_image(images_seen, "samples", grid, buffer.getvalue()))
+
+    def write_report(self) -> None:
+        """Write report.html from what the run has logged so far."""
+        self._safely("report.html", lambda: run_report.write_run_report(self.folder))
 
     def print_progress(self, images_seen: int, planned: int, values: Mapping[str, float]) -> None:
         """Print one line: images seen, speed, time left, and the losses."""

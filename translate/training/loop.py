@@ -24,6 +24,8 @@ CHECKPOINT_SECONDS = 300.0
 """Longest time between checkpoints where `--save-every` is not given."""
 SAMPLE_TIME_SHARE = 0.02
 """Share of the time that sample grids and monitors may take where neither `--sample-every` nor `--save-every` is given."""
+REPORT_SECONDS = 300.0
+"""Longest time between reports where there are no validations."""
 MAX_ROLLBACKS = 1
 """Times that a run may roll back to a checkpoint because its numbers were no longer finite."""
 
@@ -118,6 +120,7 @@ class Training:
         self.is_main_process = distributed.rank() == 0
         self.last_save = time.monotonic()
         self.samples_written_at, self.sample_seconds = time.monotonic(), 0.0
+        self.reported_at = time.monotonic()
         self.advised: set[str] = set()
         self.stops_early = False
         self.stop = StopRequest()
@@ -202,7 +205,9 @@ class Training:
             self.write_log()
         if due.checkpoint or stop_signal:
             self.save()
+        self.write_report(now=due.validation or bool(stop_signal))
         if stop_signal:
+            self.stop.accept(stop_signal)  # another process may have received it first
             done, planned = self.engine.images, self.engine.schedule.planned
             raise Interrupted(
                 f"stopped at {done} of {planned} images; run the same command again to resume", stop_signal
@@ -237,6 +242,7 @@ class Training:
         no_model = self.is_main_process and not (self.folder / MODEL).is_dir()
         if self.saved_at != self.engine.images or distributed.all_reduce_max(no_model):
             self.save()
+        self.write_report(now=True)
 
     def summary(self) -> str:
         """Return the line that is printed at the end."""
@@ -285,6 +291,13 @@ class Training:
             monitor.on_log(values)
         self.monitor_scalars = {}
         self.interval.restart(now)
+
+    def write_report(self, *, now: bool) -> None:
+        """Write the report of the run: `now`, or if the last one is REPORT_SECONDS old."""
+        is_due = now or time.monotonic() - self.reported_at > REPORT_SECONDS
+        if self.log is not None and is_due and self.folder.is_dir():
+            self.log.write_report()
+            self.reported_at = time.monotonic()
 
     def write_sample_grid(self) -> None:
         """Write a sample grid, and run the monitors."""
