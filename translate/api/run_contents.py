@@ -123,7 +123,8 @@ def describe_disk_use(folder: Path) -> dict[str, int]:
     """Return the bytes of a run folder by kind: checkpoints, models, samples, logs, other; largest first, and their total."""
     kinds = dict.fromkeys(("checkpoints", "models", "samples", "logs", "other"), 0)
     checkpoints, models = run_folder.list_checkpoints(folder), run_folder.list_model_folders(folder)
-    logs = {folder / STATS_FILE, *folder.glob(run_folder.EVENT_FILES)}
+    names = (STATS_FILE, run_folder.REPORT, run_folder.DISCRIMINATORS)
+    logs = {*(folder / name for name in names), *folder.glob(run_folder.EVENT_FILES)}
     for path in folder.iterdir():
         kind = (
             "checkpoints"
