@@ -27,6 +27,12 @@ AUTO_ON_OFF = ("auto", *ON_OFF)
 FLAGS = "flags"
 """Source of the settings that are given as flags or keyword arguments: messages name these as flags are typed."""
 
+PRESETS = {
+    "paper": "the authors' settings",
+    "quick": "small networks, images of 128 px: minutes to an hour on a laptop's CPU",
+}
+"""Presets and what they are for. The settings of each are with the method: `Method.presets`."""
+
 LOAD_TO_CROP = 286 / 256
 """Ratio of the load size to the crop size: images are resized to 286 for crops of 256 (Isola et al., 2017, sec. 6.2)."""
 

@@ -12,7 +12,7 @@ import torch
 from translate import atomic
 from translate.api import training_data
 from translate.api.initial_weights import read_initial_weights
-from translate.api.run_record import RunRecord, check_same_settings
+from translate.api.run_record import Preset, RunRecord, check_same_settings
 from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.config import TrainConfig, to_dict
 from translate.data import layouts, loader
@@ -54,6 +54,8 @@ class TrainingSession:
     folder: Path
     """The run folder."""
     say: Callable[[str], None]
+    preset: Preset | None = None
+    """Preset that the settings are based on, for the record."""
     may_change: bool = False
     """A run in the folder is resumed even if settings that decide the weights differ from its own."""
 
@@ -284,7 +286,8 @@ class TrainingSession:
     def write_config(self) -> None:
         """Write the resolved settings into the run folder."""
         if distributed.rank() == 0:
-            record = RunRecord(self.method_class.name, self.root.resolve(), distributed.world_size(), to_dict(self.cfg))
+            name, root = self.method_class.name, self.root.resolve()
+            record = RunRecord(name, root, distributed.world_size(), to_dict(self.cfg), self.preset)
             record.write(self.folder)
 
     def write_model(self, folder: Path) -> None:

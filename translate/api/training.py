@@ -8,7 +8,8 @@ from typing import Any
 from translate import config, run_folder
 from translate.api.initial_weights import initial_network_settings
 from translate.api.models import load, say_to_stderr
-from translate.api.run_record import RECORD_KEYS, RunRecord
+from translate.api.presets import find_preset, preset_settings, without_replaced_length
+from translate.api.run_record import RECORD_KEYS, Preset, RunRecord
 from translate.api.session import TrainingSession
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
@@ -50,9 +51,10 @@ def train(
     """
     cls = _find_method(method)
     folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
-    layers = _config_layers(cls, preset, config)
-    cfg = _resolve_settings(cls, layers, flags, folder)
-    return Run(folder, TrainingSession(cls, cfg, Path(root), folder, say).run())
+    chosen = find_preset(cls, preset, folder)
+    file = _read_config_file(cls, config)
+    cfg = _resolve_settings(cls, chosen, (str(config), file), flags, folder)
+    return Run(folder, TrainingSession(cls, cfg, Path(root), folder, say, preset=chosen).run())
 
 
 def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **flags: Any) -> Run:
@@ -67,9 +69,11 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
         raise UsageError("--init-from: is for a new run; this one has begun")
     record = RunRecord.read(folder)
     cls = METHODS[record.method]
-    layers = (str(folder / CONFIG_FILE), record.settings), (config.FLAGS, flags)
+    recorded = without_replaced_length(record.settings, flags)
+    layers = (str(folder / CONFIG_FILE), recorded), (config.FLAGS, flags)
     cfg = _with_sizes(cls.resolve_config(config.resolve(cls.Config, *layers)))
-    return Run(folder, TrainingSession(cls, cfg, record.root, folder, say, may_change=True).run())
+    session = TrainingSession(cls, cfg, record.root, folder, say, preset=record.preset, may_change=True)
+    return Run(folder, session.run())
 
 
 def _find_method(name: str) -> type[Method]:
@@ -82,29 +86,29 @@ _Layers = list[tuple[str, dict[str, Any]]]
 """Settings with their sources, of which the last one wins."""
 
 
-def _config_layers(cls: type[Method], preset: str, file: str | Path | None) -> _Layers:
-    """Return the settings of the preset and of the `--config` file. Raises UsageError if either is not the method's."""
-    if preset not in cls.presets:
-        raise UsageError(f"--preset {preset}: unknown; possible: {', '.join(cls.presets)}")
-    layers: _Layers = [(f"preset {preset}", dict(cls.presets[preset]))]
-    if file is not None:
-        values = config.read_toml(Path(file))
-        method = values.get("method", cls.name)
-        if method != cls.name:
-            raise UsageError(f"{file}: is for method {method}, not {cls.name}")
-        for key in RECORD_KEYS:  # a run's own config.toml may serve as a --config file
-            values.pop(key, None)
-        layers.append((str(file), {name.replace("-", "_"): value for name, value in values.items()}))
-    return layers
+def _read_config_file(cls: type[Method], file: str | Path | None) -> dict[str, Any]:
+    """Return the settings of the `--config` file, if there is one. Raises UsageError if it is not the method's."""
+    if file is None:
+        return {}
+    values = config.read_toml(Path(file))
+    method = values.get("method", cls.name)
+    if method != cls.name:
+        raise UsageError(f"{file}: is for method {method}, not {cls.name}")
+    # A run's own config.toml may serve as a --config file.
+    return {name.replace("-", "_"): value for name, value in values.items() if name not in RECORD_KEYS}
 
 
-def _resolve_settings(cls: type[Method], layers: _Layers, flags: dict[str, Any], folder: Path) -> TrainConfig:
+def _resolve_settings(
+    cls: type[Method], preset: Preset, file: tuple[str, dict[str, Any]], flags: dict[str, Any], folder: Path
+) -> TrainConfig:
     """Return the checked settings: preset < networks of the model to start from < config file < flags."""
-    start = flags.get("init_from") or layers[-1][1].get("init_from")
-    if start is not None:
-        networks = initial_network_settings(cls, start, folder)
-        layers = [layers[0], (f"--init-from {start}", networks), *layers[1:]]
-    return cls.resolve_config(_with_sizes(config.resolve(cls.Config, *layers, (config.FLAGS, flags))))
+    source, values = file
+    given = values | {name: value for name, value in flags.items() if value is not None}
+    layers: _Layers = [(f"preset {preset.name}", preset_settings(preset, given))]
+    if (start := given.get("init_from")) is not None:
+        layers.append((f"--init-from {start}", initial_network_settings(cls, start, folder)))
+    layers += [(source, without_replaced_length(values, flags)), (config.FLAGS, flags)]
+    return cls.resolve_config(_with_sizes(config.resolve(cls.Config, *layers)))
 
 
 def _with_sizes(cfg: TrainConfig) -> TrainConfig:

@@ -19,7 +19,7 @@ from translate.methods.building import (
     coupling_reason,
     discriminator_losses,
 )
-from translate.methods.configs import GanConfig
+from translate.methods.configs import QUICK, GanConfig
 from translate.nn import networks
 from translate.nn.init import xavier_
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
@@ -90,6 +90,7 @@ class CUT(Method[CUTConfig]):
     summary = "unpaired translation from a to b alone; less memory than cyclegan, and shapes of the input are kept"
     layout = "unpaired"
     Config = CUTConfig
+    presets = {"paper": {}, "quick": QUICK | {"images": 8_000, "decay_images": 4_000, "lr": 5e-4}}
     generator_names = {"b": "g"}
     ema = ("g",)
 

@@ -7,7 +7,7 @@ from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import Batch, Clock, Step, Update
 from translate.methods.building import check_gan_config, forward_concatenated
-from translate.methods.configs import GanConfig
+from translate.methods.configs import QUICK, GanConfig
 from translate.methods.image_pool import ImagePool
 from translate.methods.two_way import TwoWayMethod
 from translate.nn.losses import cycle_consistency, identity_loss
@@ -34,6 +34,21 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
     name = "cyclegan"
     summary = "unpaired translation in both directions; the default choice where there are no pairs and shapes stay"
     Config = CycleGANConfig
+    presets = {
+        "paper": {},
+        "quick": QUICK
+        | {
+            "images": 10_000,
+            "decay_images": 5_000,
+            "norm": "batch",
+            "norm_statistics": "running",  # averages over batches of several images, unlike the paper's of one
+            "discriminator": "n_layers",
+            "d_layers": 2,
+            "lr": 1e-3,
+            "lambda_cycle": 5.0,
+            "lambda_identity": 0.0,  # a third less work for each image
+        },
+    }
 
     def __init__(self, cfg: CycleGANConfig) -> None:
         super().__init__(cfg)

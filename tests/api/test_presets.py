@@ -1,0 +1,128 @@
+"""Presets: which a method has, and what of them gives way to settings that are given."""
+
+import pytest
+
+import translate
+from translate.api.presets import find_preset, preset_settings, without_replaced_length
+from translate.api.run_record import Preset, RunRecord
+from translate.config import PRESETS, resolve, to_dict
+from translate.errors import ModelError, UsageError
+from translate.methods import METHODS
+
+CYCLEGAN = METHODS["cyclegan"]
+QUICK = Preset("quick", {"images": 1000, "decay_images": 400, "load_size": 128, "crop_size": 96, "lr": 1e-3})
+EVERY = [(method, name) for method, cls in METHODS.items() for name in cls.presets]
+
+
+@pytest.mark.parametrize(("method", "name"), EVERY)
+def test_every_preset_is_described_and_makes_a_valid_config(method, name):
+    cls = METHODS[method]
+    cfg = cls.resolve_config(resolve(cls.Config, (name, cls.presets[name])))
+    assert name in PRESETS
+    assert all(getattr(cfg, setting) == value for setting, value in cls.presets[name].items())
+
+
+@pytest.mark.parametrize("method", [method for method, name in EVERY if name == "quick"])
+def test_quick_networks_are_smaller_and_its_images_are_not_those_of_the_papers_size(method):
+    cls = METHODS[method]
+    paper = cls.resolve_config(cls.Config())
+    quick = cls.resolve_config(resolve(cls.Config, ("quick", cls.presets["quick"])))
+
+    def weights(cfg):
+        return sum(p.numel() for p in cls.on_meta(cfg).parameters())
+
+    assert 64 <= quick.crop_size <= 128
+    assert 5 * weights(quick) < weights(paper)
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({"lr": 1.0}, {}),
+        ({"crop_size": 64}, {"load_size": None}),  # then 64 · 286 / 256, as everywhere
+        ({"crop_size": 64, "load_size": 70}, {}),
+        ({"epochs": 5}, {"images": None, "decay_images": None}),
+        ({"decay_epochs": 5}, {"images": None, "decay_images": None}),
+        ({"epochs": 5, "images": 100}, {"decay_images": 40}),
+        ({"images": 100}, {"decay_images": 40}),
+        ({"images": 5000}, {}),  # the decay stays, so that a larger number continues the run
+        ({"epochs": None, "crop_size": None}, {}),
+    ],
+)
+def test_what_is_given_replaces_what_depends_on_it(given, changed):
+    expected = {name: value for name, value in (QUICK.settings | changed).items() if value is not None}
+    assert preset_settings(QUICK, given) == expected
+
+
+def test_epochs_replace_a_number_of_images_in_what_they_override():
+    assert without_replaced_length({"images": 9, "decay_images": 3, "lr": 1.0}, {"epochs": 2}) == {"lr": 1.0}
+    assert without_replaced_length({"images": 9}, {"epochs": 2, "images": 4}) == {"images": 9}
+    assert without_replaced_length({"images": 9}, {"lr": 1.0}) == {"images": 9}
+
+
+def start(folder, preset):
+    """Write a run that has begun."""
+    cfg = CYCLEGAN.resolve_config(CYCLEGAN.Config())
+    RunRecord("cyclegan", folder / "data", 1, to_dict(cfg), preset).write(folder)
+    (folder / "state-8.ckpt").write_bytes(b"")
+
+
+def test_a_run_keeps_the_preset_that_it_was_started_with(tmp_path):
+    start(tmp_path, QUICK)
+    assert RunRecord.read(tmp_path).preset == QUICK
+    assert find_preset(CYCLEGAN, "quick", tmp_path) == QUICK
+    assert find_preset(CYCLEGAN, "paper", tmp_path).settings == {}
+    assert find_preset(METHODS["cut"], "quick", tmp_path).settings == METHODS["cut"].presets["quick"]
+    (tmp_path / "state-8.ckpt").unlink()  # it has not begun
+    assert find_preset(CYCLEGAN, "quick", tmp_path).settings == CYCLEGAN.presets["quick"]
+
+
+def test_a_preset_without_settings_is_not_recorded(tmp_path):
+    start(tmp_path, Preset("paper", {}))
+    assert "[preset" not in (tmp_path / "config.toml").read_text()
+    assert RunRecord.read(tmp_path).preset is None
+
+
+def test_a_damaged_preset_in_a_record_is_refused(tmp_path):
+    start(tmp_path, None)
+    with (tmp_path / "config.toml").open("a") as file:
+        file.write("preset = 3\n")
+    with pytest.raises(ModelError, match="preset"):
+        RunRecord.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "words"),
+    [
+        ("dualgan", "quick", ["dualgan has none", "pix2pix, cyclegan, cut, fastcut", "paper"]),
+        ("cyclegan", "quik", ["did you mean quick?", PRESETS["paper"]]),
+    ],
+)
+def test_a_missing_preset_names_those_that_there_are(tmp_path, method, name, words):
+    with pytest.raises(UsageError, match=f"--preset {name}") as caught:
+        find_preset(METHODS[method], name, tmp_path)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_an_unfinished_run_continues_when_its_preset_has_changed(unpaired_root, tmp_path, monkeypatch):
+    tiny = {"crop_size": 32, "g_width": 4, "d_width": 4, "generator": "resnet_1blocks", "watch": False}
+    lines = []
+
+    def train(images, preset="tiny"):
+        return translate.train(
+            "cyclegan",
+            unpaired_root,
+            run=tmp_path / "run",
+            preset=preset,
+            device="cpu",
+            say=lines.append,
+            images=images,
+        )
+
+    monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "tiny": tiny | {"lr": 1e-3}})
+    train(1)
+    monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "tiny": tiny | {"lr": 5e-4}})
+    assert train(2).images == 2
+    assert RunRecord.read(tmp_path / "run").settings["lr"] == 1e-3
+    with pytest.raises(UsageError, match="--lr: 0.001 in the run"):
+        train(3, "paper")

@@ -1,0 +1,52 @@
+"""Presets: settings of a method by a name, and those of them that give way to what a user asks for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from translate.api.run_record import Preset, read_started_run
+from translate.config import PRESETS
+from translate.errors import UsageError
+from translate.methods import METHODS, Method
+from translate.text import suggest
+
+
+def find_preset(cls: type[Method], name: str, folder: Path) -> Preset:
+    """Return a method's preset of that name, as it was when the run in the folder was started, if that has begun with it.
+
+    So an unfinished run continues with the settings that it was started with, although a later version has better ones.
+    Raises UsageError, naming the presets of the method and the methods that have this one, where the method has none.
+    """
+    if name not in cls.presets:
+        own = "; ".join(f"{preset}, {PRESETS[preset]}" for preset in cls.presets)
+        having = [method for method, other in METHODS.items() if name in other.presets]
+        if having:
+            raise UsageError(f"--preset {name}: {cls.name} has none; {', '.join(having)} have it. {cls.name} has {own}")
+        raise UsageError(f"--preset {name}: unknown; {suggest(name, cls.presets)} ({own})")
+    record = read_started_run(folder)
+    if record is not None and record.preset is not None and record.preset.name == name and record.method == cls.name:
+        return record.preset
+    return Preset(name, cls.presets[name])
+
+
+def preset_settings(preset: Preset, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a preset without those that settings `given` by a file or by flags decide in another way.
+
+    A crop size alone decides the load size, too. A number of images has the rate fall over at most the preset's share of them.
+    """
+    settings = without_replaced_length(preset.settings, given)
+    if given.get("crop_size") is not None and given.get("load_size") is None:
+        settings.pop("load_size", None)
+    images = given.get("images")
+    if "decay_images" in settings and isinstance(images, int):
+        share = settings["decay_images"] / settings["images"]
+        settings["decay_images"] = min(settings["decay_images"], int(images * share))
+    return settings
+
+
+def without_replaced_length(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without their number of images, where `given`, which win, count epochs instead."""
+    counts_epochs = any(given.get(name) is not None for name in ("epochs", "decay_epochs"))
+    if counts_epochs and given.get("images") is None:
+        return {name: value for name, value in settings.items() if name not in ("images", "decay_images")}
+    return dict(settings)
