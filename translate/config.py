@@ -10,7 +10,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -275,6 +275,22 @@ class TrainConfig:
     def default_load_size(self) -> int:
         """Side in pixels that images are resized to if `load_size` is not given."""
         return default_load_size(self.crop_size)
+
+
+T = TypeVar("T", bound=TrainConfig)
+
+
+def with_load_size(cfg: T) -> T:
+    """Return the settings with a load size. Raises UsageError if the crop size is larger than that."""
+    if cfg.load_size is None:
+        cfg = replace(cfg, load_size=cfg.default_load_size)
+    assert cfg.load_size is not None
+    if cfg.crop_size > cfg.load_size:
+        raise UsageError(
+            f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
+            f"and then cropped: lower the first or raise the second"
+        )
+    return cfg
 
 
 C = TypeVar("C", bound="DataclassInstance")

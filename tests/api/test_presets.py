@@ -124,5 +124,5 @@ def test_an_unfinished_run_continues_when_its_preset_has_changed(unpaired_root, 
     monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "tiny": tiny | {"lr": 5e-4}})
     assert train(2).images == 2
     assert RunRecord.read(tmp_path / "run").settings["lr"] == 1e-3
-    with pytest.raises(UsageError, match="--lr: 0.001 in the run"):
+    with pytest.raises(UsageError, match=r"--lr: 0\.001 in the run"):
         train(3, "paper")

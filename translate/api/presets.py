@@ -1,14 +1,26 @@
 """Presets: settings of a method by a name, and those of them that give way to what a user asks for."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from translate.api import training_data
 from translate.api.run_record import Preset, read_started_run
-from translate.config import PRESETS
+from translate.config import PRESETS, TrainConfig, resolve, with_load_size
+from translate.data.loader import fixed_batch
+from translate.data.split import Split
 from translate.errors import UsageError
 from translate.methods import METHODS, Method
+from translate.runtime.precision import resolve_precision
 from translate.text import suggest
+from translate.training.engine import Engine
+from translate.training.schedule import Schedule
+
+IMAGE_SETTINGS = ("input_channels", "output_channels", "range_a", "range_b", "background", "direction")
+"""Settings that follow from the images, whatever the preset."""
 
 
 def find_preset(cls: type[Method], name: str, folder: Path) -> Preset:
@@ -42,6 +54,31 @@ def preset_settings(preset: Preset, given: Mapping[str, Any]) -> dict[str, Any]:
         share = settings["decay_images"] / settings["images"]
         settings["decay_images"] = min(settings["decay_images"], int(images * share))
     return settings
+
+
+def forecast_preset(cls: type[Method], cfg: TrainConfig, split: Split, name: str, device: torch.device) -> float | None:
+    """Return the seconds that a training by a preset would take on the device and images of another training.
+
+    It runs two of its steps, of which the second is timed, and changes nothing of the other training, whose draws are functions
+    of its seed and of image numbers. None where the method has no such preset, or where it does not go with the images.
+    """
+    if name not in cls.presets:
+        return None
+    images = {setting: getattr(cfg, setting) for setting in IMAGE_SETTINGS}
+    try:
+        cfg = cls.resolve_config(with_load_size(resolve(cls.Config, (name, cls.presets[name]), (name, images))))
+    except UsageError:
+        return None
+    precision = resolve_precision(cfg.precision, device)
+    method = cls(cfg)
+    schedule = Schedule.from_config(cfg, len(split))
+    engine = Engine(method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size)
+    preprocessing = training_data.build_preprocessing(cfg, method)
+    batch = fixed_batch(split, preprocessing, cfg.batch_size, device, precision.weights)
+    engine.step([batch])
+    started = time.perf_counter()
+    engine.step([batch])
+    return (time.perf_counter() - started) * schedule.planned / len(next(iter(batch.values())))
 
 
 def without_replaced_length(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

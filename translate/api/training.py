@@ -1,7 +1,7 @@
 """Training of a method on a data folder: start a run, resume it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from translate.api.models import load, say_to_stderr
 from translate.api.presets import find_preset, preset_settings, without_replaced_length
 from translate.api.run_record import RECORD_KEYS, Preset, RunRecord
 from translate.api.session import TrainingSession
+from translate.callbacks import ProgressCallback
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
@@ -40,12 +41,15 @@ def train(
     config: str | Path | None = None,
     preset: str = "paper",
     say: Callable[[str], None] = say_to_stderr,
+    progress: ProgressCallback | None = None,
     **flags: Any,
 ) -> Run:
     """Train a method on a data folder, or resume where an earlier call with the same arguments stopped.
 
     `method` is a row of METHODS, `run` the run folder or a name in checkpoints/ (METHOD-ROOT if not given), `config` a TOML
     file of settings, `preset` the defaults; `flags` are settings by the names of their flags (`batch_size=4`), which win.
+    `say` gets lines for a person; `progress` the images seen, 0 and the images planned after each step, and no lines come by
+    the clock then.
     Raises a TranslateError (one line, with an exit code) for anything a user can fix, before any long work starts;
     Interrupted after a clean save on a signal; DivergedError if losses are no longer finite.
     """
@@ -54,10 +58,16 @@ def train(
     chosen = find_preset(cls, preset, folder)
     file = _read_config_file(cls, config)
     cfg = _resolve_settings(cls, chosen, (str(config), file), flags, folder)
-    return Run(folder, TrainingSession(cls, cfg, Path(root), folder, say, preset=chosen).run())
+    return Run(folder, TrainingSession(cls, cfg, Path(root), folder, say, preset=chosen, progress=progress).run())
 
 
-def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **flags: Any) -> Run:
+def resume(
+    run: str | Path,
+    *,
+    say: Callable[[str], None] = say_to_stderr,
+    progress: ProgressCallback | None = None,
+    **flags: Any,
+) -> Run:
     """Resume a run; `flags` change its settings on purpose.
 
     Raises ModelError if there is no such run, else what `train` raises.
@@ -71,8 +81,10 @@ def resume(run: str | Path, *, say: Callable[[str], None] = say_to_stderr, **fla
     cls = METHODS[record.method]
     recorded = without_replaced_length(record.settings, flags)
     layers = (str(folder / CONFIG_FILE), recorded), (config.FLAGS, flags)
-    cfg = _with_sizes(cls.resolve_config(config.resolve(cls.Config, *layers)))
-    session = TrainingSession(cls, cfg, record.root, folder, say, preset=record.preset, may_change=True)
+    cfg = config.with_load_size(cls.resolve_config(config.resolve(cls.Config, *layers)))
+    session = TrainingSession(
+        cls, cfg, record.root, folder, say, preset=record.preset, progress=progress, may_change=True
+    )
     return Run(folder, session.run())
 
 
@@ -108,17 +120,4 @@ def _resolve_settings(
     if (start := given.get("init_from")) is not None:
         layers.append((f"--init-from {start}", initial_network_settings(cls, start, folder)))
     layers += [(source, without_replaced_length(values, flags)), (config.FLAGS, flags)]
-    return cls.resolve_config(_with_sizes(config.resolve(cls.Config, *layers)))
-
-
-def _with_sizes(cfg: TrainConfig) -> TrainConfig:
-    """Return the settings with a load size. Raises UsageError if the crop size is larger than that."""
-    if cfg.load_size is None:
-        cfg = replace(cfg, load_size=cfg.default_load_size)
-    assert cfg.load_size is not None
-    if cfg.crop_size > cfg.load_size:
-        raise UsageError(
-            f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
-            f"and then cropped: lower the first or raise the second"
-        )
-    return cfg
+    return cls.resolve_config(config.with_load_size(config.resolve(cls.Config, *layers)))

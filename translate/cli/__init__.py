@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from translate.cli.console import take_quiet
 from translate.errors import TranslateError, UsageError
 from translate.text import suggest
 from translate.version import __version__
@@ -70,15 +71,17 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
 
     `ready` is called once the command is imported and its flags are parsed.
     """
+    arguments = take_quiet(arguments)
     if arguments in ([], ["--help"], ["-h"]):
         print(_overview())
         return 0
-    if arguments == ["--version"]:
+    if arguments in (["--version"], ["-V"]):
         print(__version__)
         return 0
     from cyclopts import CycloptsError, UnusedCliTokensError
 
     try:
+        _check_known(arguments[0])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # on odd metadata in files that are readable all the same
             result = _run(arguments, ready)
@@ -103,8 +106,9 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
 
 def _run(arguments: list[str], ready: Callable[[], None]) -> Any:
     from translate.cli.app import app
+    from translate.cli.unknown_flags import check_flags
 
-    _check_known(arguments[0])
+    check_flags(app, arguments)
     command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     ready()
     return command(*bound.args, **bound.kwargs)
@@ -121,7 +125,11 @@ def _overview() -> str:
     """Return the text of `translate --help`."""
     width = max(map(len, COMMANDS))
     rows = [f"  {name:<{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()]
-    more = "translate COMMAND --help lists the options of a command; translate --version prints the version."
+    more = (
+        "translate COMMAND --help lists the options of a command; translate --version prints the version.\n"
+        "translate --install-completion has the shell complete commands and flags.\n"
+        "--quiet (-q), with any command, prints results and errors only."
+    )
     return "\n".join(["Usage: translate COMMAND", "", ABOUT, "", *rows, "", more])
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from translate.catalog.cards import DatasetCard, find_card, presence, read_cards
+from translate.cli.console import open_console
 from translate.cli.flags import APP_GROUPS, JSON
 
 if TYPE_CHECKING:
@@ -81,18 +82,17 @@ def get(
 @contextmanager
 def _display() -> Iterator["DownloadOptions"]:
     """Show lines and, on a terminal, a progress bar on stderr; yields the options of a download that report to them."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from translate.catalog.download import DownloadOptions
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = open_console()
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
 
         def say(text: str) -> None:
-            console.print(text, markup=False, highlight=False)
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
 
         def progress(task: str, done: int, total: int | None, unit: str) -> None:
             if task not in tasks:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from translate.api import say_to_stderr
+from translate.cli.console import say
 from translate.demo import next_commands, run_demo
 from translate.errors import UsageError
 
@@ -18,7 +18,7 @@ def demo(
     """Train pix2pix (satellite photos → maps) and CycleGAN (summer → winter) on real photos, and write a report."""
     if not minutes > 0:
         raise UsageError(f"--minutes {minutes}: must be more than 0")
-    run_demo(out, minutes, say_to_stderr)
+    run_demo(out, minutes, say)
     print(f"\nreport      {(out / 'report.html').resolve()}")
     print(f"TensorBoard {out.resolve()}")
     print("\nNext:")

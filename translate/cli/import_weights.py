@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from translate import api
+from translate.cli.console import say
 from translate.cli.status import print_status
 
 
@@ -33,6 +34,6 @@ def import_weights(
     The architecture is detected from the weights.
     """
     api.import_weights(
-        source, folder, epoch=epoch, dropout=dropout, norm_statistics=norm_statistics, overwrite=overwrite
+        source, folder, epoch=epoch, dropout=dropout, norm_statistics=norm_statistics, overwrite=overwrite, say=say
     )
     print_status(api.status(folder))

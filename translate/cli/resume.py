@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.flags import flag_parameters, with_flags
+from translate.cli.progress import show_training
 from translate.methods import METHODS
 
 
@@ -15,7 +16,8 @@ def _resume(run: Annotated[str, Parameter(help="run folder, or a name below chec
 
     A flag that is not given leaves its setting as it is in the run. Flags that the method of the run does not have are refused.
     """
-    api.resume(run, **flags)
+    with show_training() as (say, progress):
+        api.resume(run, say=say, progress=progress, **flags)
 
 
 def _flags_of_all_methods() -> list[inspect.Parameter]:

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from translate import api
 from translate.cli.flags import APP_GROUPS, GROUPS, flag_parameters, with_flags
+from translate.cli.progress import show_training
 from translate.config import PRESETS
 from translate.methods import METHODS
 
@@ -58,7 +59,8 @@ def _command(name: str) -> Callable[..., Any]:
         preset: Annotated[str, Parameter(help=_preset_help(name), group=GROUPS["Common"])] = "paper",
         **flags: Any,
     ) -> None:
-        api.train(name, root, run=run, config=config, preset=preset, **flags)
+        with show_training() as (say, progress):
+            api.train(name, root, run=run, config=config, preset=preset, say=say, progress=progress, **flags)
 
     summary = METHODS[name].summary
     train.__doc__ = f"{summary[:1].upper()}{summary[1:]}.\n\n{inspect.getdoc(METHODS[name])}"

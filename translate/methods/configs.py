@@ -80,15 +80,3 @@ class GanConfig(AdversarialConfig):
         choices=("sample", "running"),
         group="Networks",
     )
-
-
-QUICK = {
-    "batch_size": 4,
-    "load_size": 128,
-    "crop_size": 96,
-    "generator": "antialias_3blocks",  # upsampling without transposed convolutions, whose checkerboard short runs keep
-    "g_width": 16,
-    "d_width": 32,
-    "ema_half_life": 500,
-}
-"""Settings that the preset quick has in common for methods without pairs."""

@@ -32,6 +32,14 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all that was launched on it; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def numerical_environment(device: torch.device) -> dict[str, str | int | bool]:
     """Return what the last bits of the weights depend on beside the settings: versions, device and its arithmetic."""
     environment: dict[str, str | int | bool] = {"torch": str(torch.__version__), "processes": world_size()}
