@@ -24,6 +24,7 @@ from .helpers import smooth_image
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
+    os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # printed commands do not depend on how the tests were started
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

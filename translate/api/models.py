@@ -9,6 +9,7 @@ import torch
 
 from translate import atomic
 from translate.callbacks import ProgressCallback
+from translate.catalog.shipped import find_images
 from translate.config import FLAGS, resolve
 from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
@@ -73,7 +74,7 @@ def convert(
         model = load(
             model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics, say=say
         )
-    return job.convert(model, source, output, chosen, progress, say)
+    return job.convert(model, find_images(source, say), output, chosen, progress, say)
 
 
 def import_weights(

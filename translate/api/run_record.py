@@ -8,6 +8,7 @@ from typing import Any
 from translate import atomic, config, run_folder
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
+from translate.invocation import command_line
 from translate.methods import METHODS
 from translate.run_folder import CONFIG_FILE
 from translate.runtime import distributed
@@ -92,5 +93,5 @@ def check_same_settings(folder: Path, method: str, cfg: TrainConfig, *, may_chan
         raise UsageError(
             f"{folder}: holds a run with other settings:\n  "
             + "\n  ".join(lines)
-            + "\nuse another --run, or change them on purpose with translate resume RUN"
+            + f"\nuse another --run, or change them on purpose, as flags of {command_line('resume', folder)}"
         )

@@ -12,10 +12,12 @@ from translate.api.presets import find_preset, preset_settings, without_replaced
 from translate.api.run_record import RECORD_KEYS, Preset, RunRecord
 from translate.api.session import TrainingSession
 from translate.callbacks import ProgressCallback
+from translate.catalog.shipped import find_data
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS, Method
 from translate.run_folder import CONFIG_FILE
+from translate.text import suggest
 from translate.trained.translator import Translator
 
 
@@ -54,11 +56,12 @@ def train(
     Interrupted after a clean save on a signal; DivergedError if losses are no longer finite.
     """
     cls = _find_method(method)
+    data = find_data(root, say)
     folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
     chosen = find_preset(cls, preset, folder)
     file = _read_config_file(cls, config)
     cfg = _resolve_settings(cls, chosen, (str(config), file), flags, folder)
-    return Run(folder, TrainingSession(cls, cfg, Path(root), folder, say, preset=chosen, progress=progress).run())
+    return Run(folder, TrainingSession(cls, cfg, data, folder, say, preset=chosen, progress=progress).run())
 
 
 def resume(
@@ -90,7 +93,7 @@ def resume(
 
 def _find_method(name: str) -> type[Method]:
     if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}; possible: {', '.join(METHODS)}")
+        raise UsageError(f"unknown method {name!r}; {suggest(name, METHODS)}")
     return METHODS[name]
 
 

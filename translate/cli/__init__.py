@@ -12,6 +12,7 @@ from typing import Any
 
 from translate.cli.console import take_quiet
 from translate.errors import TranslateError, UsageError
+from translate.invocation import command_line
 from translate.text import suggest
 from translate.version import __version__
 
@@ -86,11 +87,11 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
             warnings.filterwarnings("ignore", module="PIL")  # on odd metadata in files that are readable all the same
             result = _run(arguments, ready)
     except CycloptsError as e:
-        words = " ".join(["translate", *(e.command_chain or ())])
+        words = command_line(*(e.command_chain or ()), "--help")
         text = " ".join(str(e).split())
         if isinstance(e, UnusedCliTokensError) and e.unused_tokens:
             text = f"unexpected argument {e.unused_tokens[0]!r}"
-        print_error(f"{text} (see {words} --help)")
+        print_error(f"{text} (see {words})")
         return 2
     except TranslateError as e:
         print_error(str(e))
@@ -118,7 +119,7 @@ def _check_known(command: str) -> None:
     """Raise UsageError for an unknown command; cyclopts would import all commands to say so."""
     if command in COMMANDS or command.startswith("-"):
         return
-    raise UsageError(f"unknown command {command!r}; {suggest(command, COMMANDS)} (see translate --help)")
+    raise UsageError(f"unknown command {command!r}; {suggest(command, COMMANDS)} (see {command_line('--help')})")
 
 
 def _overview() -> str:

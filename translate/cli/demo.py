@@ -18,9 +18,9 @@ def demo(
     """Train pix2pix (satellite photos → maps) and CycleGAN (summer → winter) on real photos, and write a report."""
     if not minutes > 0:
         raise UsageError(f"--minutes {minutes}: must be more than 0")
-    run_demo(out, minutes, say)
+    metrics = run_demo(out, minutes, say)
     print(f"\nreport      {(out / 'report.html').resolve()}")
     print(f"TensorBoard {out.resolve()}")
     print("\nNext:")
-    for command in next_commands(out):
-        print(f"  {command}")
+    for purpose, command in next_commands(out, metrics):
+        print(f"  {purpose}:\n    {command}")

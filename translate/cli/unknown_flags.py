@@ -8,6 +8,7 @@ from cyclopts import App
 
 from translate.cli.reference_flags import LEAVE_OUT, NO_FLAG, REFERENCE_FLAGS, SAME_FLAGS
 from translate.errors import UsageError
+from translate.invocation import command_line
 
 
 def check_flags(app: App, arguments: Sequence[str]) -> None:
@@ -24,7 +25,7 @@ def check_flags(app: App, arguments: Sequence[str]) -> None:
     if is_group:
         words = [name for name in apps[-1] if not name.startswith("-")]
         lines = {f"{command} needs one of {', '.join(words)} before the flags": None, **lines}
-    more = f"(see {command} --help)"
+    more = f"(see {command_line(*chain, '--help')})"
     if len(lines) == 1:
         raise UsageError(f"{next(iter(lines))} {more}")
     raise UsageError(f"flags that are different here {more}:\n  " + "\n  ".join(lines))

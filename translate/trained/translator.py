@@ -1,5 +1,6 @@
 """Translator: a trained model as a function of images. And what a model's name stands for."""
 
+import difflib
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -279,9 +280,19 @@ def load(
 
 def find_named_model(name: str) -> Path | None:
     """Return the folder of a named model, in checkpoints/ or among those that ship with the project; None if there is none."""
+    return next((folder / name for folder in _model_homes() if (folder / name).exists()), None)
+
+
+def _model_homes() -> tuple[Path, ...]:
+    """Return the folders whose models are given by name: that of the runs, and those of the models that ship."""
     package = Path(__file__).parents[1]
-    folders = (CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints")
-    return next((folder / name for folder in folders if (folder / name).exists()), None)
+    return CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints"
+
+
+def _known_models() -> list[str]:
+    """Return the names of all models that can be given by name."""
+    places = (place for home in _model_homes() if home.is_dir() for place in home.iterdir())
+    return sorted({place.name for place in places if find_model_folder(place) is not None})
 
 
 def read_model(model: str | Path) -> TrainedModel:
@@ -297,8 +308,10 @@ def read_model(model: str | Path) -> TrainedModel:
     if reference_pth.list_networks(path):
         return reference_pth.read_pth_folder(path)
     if not path.exists():
+        close = difflib.get_close_matches(str(model), _known_models(), n=1)
+        hint = f"did you mean {close[0]}? Or " if close else ""
         raise ModelError(
-            f"{model}: no such model; give a run folder, a model folder, a .pth file or a name in checkpoints/"
+            f"{model}: no such model; {hint}give a run folder, a model folder, a .pth file or a name in checkpoints/"
         )
     raise ModelError(
         f"{path}: holds no model (config.json and model.safetensors); has the training saved a checkpoint yet?"

@@ -346,7 +346,8 @@ class Training:
 
         DivergedError where the run has rolled back before, or there is no checkpoint whose weights are finite.
         """
-        engine, remedy = self.engine, recovery.DIVERGENCE_REMEDY
+        engine = self.engine
+        remedy = recovery.divergence_remedy(self.folder, engine.method.cfg.lr)
         step_images = range(divergence.images, divergence.images + engine.batch_size)
         cause = recovery.describe_divergence(divergence, self.data.files(step_images))
         if engine.rollbacks >= MAX_ROLLBACKS:
