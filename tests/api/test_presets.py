@@ -1,13 +1,17 @@
 """Presets: which a method has, and what of them gives way to settings that are given."""
 
 import pytest
+import torch
 
 import translate
-from translate.api.presets import find_preset, preset_settings, without_replaced_length
+from translate.api import session
+from translate.api.presets import find_preset, forecast_preset, preset_settings, without_replaced_length
 from translate.api.run_record import Preset, RunRecord
 from translate.config import PRESETS, resolve, to_dict
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
+
+from ..helpers import unopened_split
 
 CYCLEGAN = METHODS["cyclegan"]
 QUICK = Preset("quick", {"images": 1000, "decay_images": 400, "load_size": 128, "crop_size": 96, "lr": 1e-3})
@@ -126,3 +130,37 @@ def test_an_unfinished_run_continues_when_its_preset_has_changed(unpaired_root, 
     assert RunRecord.read(tmp_path / "run").settings["lr"] == 1e-3
     with pytest.raises(UsageError, match=r"--lr: 0\.001 in the run"):
         train(3, "paper")
+
+
+def test_a_long_training_is_told_of_a_faster_preset_and_keeps_its_bits(unpaired_root, tmp_path, monkeypatch):
+    """Two steps of the preset are run between two of the training."""
+    tiny = {"crop_size": 32, "g_width": 4, "d_width": 4, "generator": "resnet_1blocks", "watch": False, "device": "cpu"}
+    quick = {"crop_size": 32, "g_width": 2, "d_width": 2, "generator": "resnet_1blocks", "images": 4, "batch_size": 2}
+    monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "quick": quick})
+
+    def forecast_soon(*arguments):
+        assert forecast_preset(*arguments) > 0
+        return 0.0
+
+    monkeypatch.setattr(session, "forecast_preset", forecast_soon)
+
+    def train(name, long_seconds):
+        lines = []
+        monkeypatch.setattr(session, "LONG_SECONDS", long_seconds)
+        run = translate.train("cyclegan", unpaired_root, run=tmp_path / name, say=lines.append, images=4, **tiny)
+        return lines, (run.path / "model" / "model.safetensors").read_bytes()
+
+    lines, weights = train("long", 0)
+    (advice,) = [line for line in lines if line.startswith("--preset quick ≈ ")]
+    assert f"translate train cyclegan {unpaired_root} --preset quick --run {tmp_path / 'long'}-quick" in advice
+    lines, others = train("short", 1e9)
+    assert not any("--preset" in line for line in lines)
+    assert weights == others
+
+
+def test_a_forecast_of_a_preset_needs_one_that_goes_with_the_images(monkeypatch):
+    monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "quick": {"crop_size": 32, "lambda_identity": 0.5}})
+    cpu = torch.device("cpu")
+    grey = CYCLEGAN.Config(input_channels=1, lambda_identity=0.0)
+    assert forecast_preset(CYCLEGAN, grey, unopened_split(3, 3), "quick", cpu) is None
+    assert forecast_preset(METHODS["dualgan"], grey, unopened_split(3, 3), "quick", cpu) is None

@@ -1,5 +1,6 @@
 """Presets: settings of a method by a name, and those of them that give way to what a user asks for."""
 
+import difflib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,6 @@ from translate.data.split import Split
 from translate.errors import UsageError
 from translate.methods import METHODS, Method
 from translate.runtime.precision import resolve_precision
-from translate.text import suggest
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -30,11 +30,12 @@ def find_preset(cls: type[Method], name: str, folder: Path) -> Preset:
     Raises UsageError, naming the presets of the method and the methods that have this one, where the method has none.
     """
     if name not in cls.presets:
-        own = "; ".join(f"{preset}, {PRESETS[preset]}" for preset in cls.presets)
+        own = f"{cls.name} has " + " and ".join(f"{preset} ({PRESETS[preset]})" for preset in cls.presets)
         having = [method for method, other in METHODS.items() if name in other.presets]
         if having:
-            raise UsageError(f"--preset {name}: {cls.name} has none; {', '.join(having)} have it. {cls.name} has {own}")
-        raise UsageError(f"--preset {name}: unknown; {suggest(name, cls.presets)} ({own})")
+            raise UsageError(f"--preset {name}: {cls.name} has none; {', '.join(having)} have it; {own}")
+        close = difflib.get_close_matches(name, cls.presets, n=1)
+        raise UsageError(f"--preset {name}: unknown; " + (f"did you mean {close[0]}? " if close else "") + own)
     record = read_started_run(folder)
     if record is not None and record.preset is not None and record.preset.name == name and record.method == cls.name:
         return record.preset
