@@ -12,7 +12,7 @@ PACKAGE = ROOT / "translate"
 TESTS = ROOT / "tests"
 
 FLOORS = [
-    {"errors", "version", "text", "atomic", "keyed_random", "callbacks"},
+    {"errors", "version", "text", "atomic", "keyed_random", "callbacks", "invocation"},
     {"nn", "images", "runtime", "run_folder"},
     {"config"},
     {"methods", "data", "dataset_check", "catalog"},
