@@ -41,10 +41,8 @@ class DiskEstimate:
 
     def __str__(self) -> str:
         models = "model" if self.models == 1 else f"{self.models:,} models of"
-        size = file_size(self.sample_grid)
-        grids = (
-            f"sample grids of {size}" if self.sample_grids is None else f"{self.sample_grids:,} sample grids of {size}"
-        )
+        number = "" if self.sample_grids is None else f"{self.sample_grids:,} "
+        grids = f"{number}sample grid{'' if self.sample_grids == 1 else 's'} of {file_size(self.sample_grid)}"
         return (
             f"about {file_size(self.total)} on disk ({models} {file_size(self.model)}, {self.checkpoints:,} checkpoints of "
             f"{file_size(self.checkpoint)}, {grids})"

@@ -148,6 +148,8 @@ class TrainingSession:
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:
             self.cfg = cfg = cls.resolve_config(with_labels)
+        if cfg.auto_batch:
+            _check_auto_batch(cls.on_meta(cfg))
         self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
         self.evaluator = None
         if validation_set and distributed.rank() == 0:
@@ -221,7 +223,6 @@ class TrainingSession:
         cfg, device, precision = self.cfg, self.device, self.precision
         configure_tf32(device, precision)
         self.method = self.method_class(cfg)
-        _check_auto_batch(cfg, self.method)
         self.engine = Engine(
             self.method,
             self.schedule,
@@ -363,10 +364,8 @@ class TrainingSession:
         return [f"--preset quick ≈ {duration(quick)}: {command}"]
 
 
-def _check_auto_batch(cfg: TrainConfig, method: Method) -> None:
+def _check_auto_batch(method: Method) -> None:
     """Check that splitting batches further changes nothing but the memory. Raises UsageError if it would."""
-    if not cfg.auto_batch:
-        return
     if method.coupled:
         raise UsageError(
             f"--auto-batch on: the images of a batch influence each other ({method.coupled}), so that a batch in more parts "
