@@ -170,3 +170,12 @@ def test_discriminators_alone_can_be_kept_but_translate_nothing(run: Run, fails:
     for model in ("model", "ref", "ref/latest_net_D_A.pth"):
         fails(["convert", model, photos, "out"], 4, "discriminators only")
         fails(["export", model, "x.pth"], 2, "discriminators only")
+
+
+def test_bare_names_are_found(run: Run, pth_folder: Path) -> None:
+    """The source in checkpoints/, where the reference has it, and the model here, where it was written to."""
+    Path("checkpoints").mkdir()
+    pth_folder.rename(Path("checkpoints", "horse2zebra"))
+    out, _ = run("import-weights", "horse2zebra", "horses")
+    assert out[-1] == "use it          translate convert horses photos out"
+    assert row(run("status", "horses")[0], "model") == "horses"

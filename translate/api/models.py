@@ -94,6 +94,8 @@ def import_weights(
     """
     path, target = Path(source), Path(folder).resolve()  # a link stays, and leads to the new model
     if not path.exists():
+        path = translator.find_named_model(str(source)) or path
+    if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
     if epoch is not None and not path.is_dir():
         raise UsageError(f"--epoch {epoch}: {path} is a single file; give the folder")
