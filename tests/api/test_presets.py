@@ -5,7 +5,7 @@ import torch
 
 import translate
 from translate.api import session
-from translate.api.presets import find_preset, forecast_preset, preset_settings, without_replaced_length
+from translate.api.presets import find_preset, forecast_preset, preset_settings, shorten_preset, without_replaced_length
 from translate.api.run_record import Preset, RunRecord
 from translate.config import PRESETS, resolve, to_dict
 from translate.errors import ModelError, UsageError
@@ -47,15 +47,24 @@ def test_quick_networks_are_smaller_and_its_images_are_not_those_of_the_papers_s
         ({"crop_size": 64, "load_size": 70}, {}),
         ({"epochs": 5}, {"images": None, "decay_images": None}),
         ({"decay_epochs": 5}, {"images": None, "decay_images": None}),
-        ({"epochs": 5, "images": 100}, {"decay_images": 40}),
-        ({"images": 100}, {"decay_images": 40}),
-        ({"images": 5000}, {}),  # the decay stays, so that a larger number continues the run
+        ({"epochs": 5, "images": 100}, {}),
         ({"epochs": None, "crop_size": None}, {}),
     ],
 )
 def test_what_is_given_replaces_what_depends_on_it(given, changed):
     expected = {name: value for name, value in (QUICK.settings | changed).items() if value is not None}
     assert preset_settings(QUICK, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "planned", "decay"),
+    [(100, 100, 40), (1000, 1000, 400), (5000, 1000, 400), (None, 1000, 400), (-1, 1000, 400)],
+)
+def test_fewer_images_keep_the_share_of_the_decay(images, planned, decay):
+    shorter = shorten_preset(QUICK, {"images": images})
+    assert shorter.settings == QUICK.settings | {"images": planned, "decay_images": decay}
+    longer = shorten_preset(shorter, {"images": 20 * planned})  # so that a larger number continues the run
+    assert longer == shorter
 
 
 def test_epochs_replace_a_number_of_images_in_what_they_override():
@@ -123,13 +132,16 @@ def test_an_unfinished_run_continues_when_its_preset_has_changed(unpaired_root, 
             images=images,
         )
 
-    monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "tiny": tiny | {"lr": 1e-3}})
-    train(1)
-    monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "tiny": tiny | {"lr": 5e-4}})
-    assert train(2).images == 2
+    length = {"images": 40, "decay_images": 20}
+    monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "tiny": tiny | length | {"lr": 1e-3}})
+    train(2)
+    monkeypatch.setattr(CYCLEGAN, "presets", {"paper": {}, "tiny": tiny | length | {"lr": 5e-4}})
+    assert train(3).images == 3
+    assert train(3).images == 3
+    assert RunRecord.read(tmp_path / "run").settings["decay_images"] == 1
     assert RunRecord.read(tmp_path / "run").settings["lr"] == 1e-3
     with pytest.raises(UsageError, match=r"--lr: 0\.001 in the run"):
-        train(3, "paper")
+        train(4, "paper")
 
 
 def test_a_long_training_is_told_of_a_faster_preset_and_keeps_its_bits(unpaired_root, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import difflib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,24 @@ def find_preset(cls: type[Method], name: str, folder: Path) -> Preset:
 def preset_settings(preset: Preset, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a preset without those that settings `given` by a file or by flags decide in another way.
 
-    A crop size alone decides the load size, too. A number of images has the rate fall over at most the preset's share of them.
+    A crop size alone decides the load size, too; epochs replace the number of images.
     """
     settings = without_replaced_length(preset.settings, given)
     if given.get("crop_size") is not None and given.get("load_size") is None:
         settings.pop("load_size", None)
-    images = given.get("images")
-    if "decay_images" in settings and isinstance(images, int):
-        share = settings["decay_images"] / settings["images"]
-        settings["decay_images"] = min(settings["decay_images"], int(images * share))
     return settings
+
+
+def shorten_preset(preset: Preset, given: Mapping[str, Any]) -> Preset:
+    """Return a preset whose learning rate falls over the same share of fewer images, if fewer are `given`.
+
+    A run records the preset so: when more images are given later, the decay stays as long as it is, and the run continues.
+    """
+    planned, images = preset.settings.get("images"), given.get("images")
+    if planned is None or not isinstance(images, int) or not 0 < images < planned:
+        return preset
+    decay = int(images * preset.settings.get("decay_images", 0) / planned)
+    return replace(preset, settings={**preset.settings, "images": images, "decay_images": decay})
 
 
 def forecast_preset(cls: type[Method], cfg: TrainConfig, split: Split, name: str, device: torch.device) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 from translate import config, run_folder
 from translate.api.initial_weights import initial_network_settings
 from translate.api.models import load, say_to_stderr
-from translate.api.presets import find_preset, preset_settings, without_replaced_length
+from translate.api.presets import find_preset, preset_settings, shorten_preset, without_replaced_length
 from translate.api.run_record import RECORD_KEYS, Preset, RunRecord
 from translate.api.session import TrainingSession
 from translate.callbacks import ProgressCallback
@@ -58,8 +58,9 @@ def train(
     cls = _find_method(method)
     data = find_data(root, say)
     folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
-    chosen = find_preset(cls, preset, folder)
     file = _read_config_file(cls, config)
+    given = file | {name: value for name, value in flags.items() if value is not None}
+    chosen = shorten_preset(find_preset(cls, preset, folder), given)
     cfg = _resolve_settings(cls, chosen, (str(config), file), flags, folder)
     return Run(folder, TrainingSession(cls, cfg, data, folder, say, preset=chosen, progress=progress).run())
 
