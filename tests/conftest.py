@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,20 +13,33 @@ import pytest
 import torch
 from PIL import Image
 
+import translate
+from translate import convolution_choice
 from translate.callbacks import ProgressCallback
 from translate.conversion import job
 from translate.conversion.job import ConversionOptions, ConversionResult
+from translate.convolution_choice import Timing
 from translate.methods import METHODS
+from translate.nn import fast_conv
 from translate.trained import translator
 from translate.trained.folder import write_trained_model
 from translate.trained.translator import Translator
 
-from .helpers import smooth_image
+from .helpers import SIZE, smooth_image
 
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
     os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # printed commands do not depend on how the tests were started
+    cache = tempfile.mkdtemp(prefix="translate-tests-")
+    os.environ["XDG_CACHE_HOME"] = cache  # not that of the user
+    config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
+
+
+@pytest.fixture(autouse=True)
+def _winograd_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the times of the machine that it runs on."""
+    monkeypatch.setattr(convolution_choice, "time_algorithms", lambda shape: Timing(direct=2.0, winograd=1.0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +47,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+
+
+Faster = Callable[[str], None]
+
+
+@pytest.fixture
+def faster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Faster:
+    """Says which convolutions are faster on this machine from now on, as on another machine; 16 channels are wide enough."""
+    monkeypatch.setattr(fast_conv, "MIN_CHANNELS", 16)
+    monkeypatch.setattr(fast_conv, "MIN_PIXELS", 1)
+
+    def use(algorithm: str) -> None:
+        timing = Timing(direct=1.0, winograd=2.0) if algorithm == "direct" else Timing(direct=2.0, winograd=1.0)
+        monkeypatch.setattr(convolution_choice, "time_algorithms", lambda shape: timing)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+    return use
 
 
 @pytest.fixture
@@ -84,6 +116,23 @@ def images_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(count):
             smooth_image(hash_of(folder) + i).save(root / folder / f"{i}.png")
     return root
+
+
+KEEPING = {
+    "images": 10, "save_every": 3, "keep_every": 4, "evaluate_every": 4, "evaluate_metrics": "l1", "ema_half_life": 20,
+    "crop_size": SIZE, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "sample_every": 1000, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def kept_run(tmp_path_factory: pytest.TempPathFactory, paired_root: Path) -> Path:
+    """A pix2pix with batch norm and EMA that has seen 10 images: checkpoints after 4, 8, 9 and 10, models after 4, 8 and 10.
+
+    Tests may not change it.
+    """
+    folder = tmp_path_factory.mktemp("kept") / "night"
+    translate.train("pix2pix", paired_root, run=folder, say=lambda line: None, **KEEPING)
+    return folder
 
 
 def hash_of(name: str) -> int:
@@ -170,12 +219,14 @@ def convert(cyclegan: Translator) -> Convert:
         output: Path,
         model: Translator | None = None,
         progress: ProgressCallback | None = None,
+        said: list[str] | None = None,
         **options: Any,
     ) -> ConversionResult:
         before = fingerprint(Path(source), output)
         try:
-            shown = () if progress is None else (progress,)
-            return job.convert(model or cyclegan, source, output, ConversionOptions(**options), *shown)
+            shown = {} if progress is None else {"progress": progress}
+            say = ([] if said is None else said).append
+            return job.convert(model or cyclegan, source, output, ConversionOptions(**options), say=say, **shown)
         finally:
             assert fingerprint(Path(source), output) == before, "an input was changed"
 

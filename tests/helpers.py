@@ -1,10 +1,12 @@
 """Helpers of tests in several rooms: small methods, images and their files, comparisons, records of a training."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +285,16 @@ def read_files(folder: Path, pattern: str = "*") -> dict[str, bytes]:
 def run_python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run Python code in a new process, which must succeed, and return what it printed."""
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+
+
+@contextmanager
+def python_that_is_ready(script, *args):
+    """Start another Python, wait for its line "ready", and kill it at the end."""
+    root = str(Path(__file__).parents[1])
+    env = {**os.environ, "PYTHONPATH": root}
+    with subprocess.Popen([sys.executable, "-c", script, *map(str, args)], stdout=subprocess.PIPE, env=env) as other:
+        try:
+            assert other.stdout.readline() == b"ready\n"
+            yield other
+        finally:
+            other.kill()

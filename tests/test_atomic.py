@@ -1,16 +1,16 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager, nullcontext
-from multiprocessing import get_context
+import stat
 from pathlib import Path
 
 import pytest
 
 from translate import atomic
-from translate.errors import BusyError, StorageError
+from translate.errors import NonFiniteError, StorageError
+
+from .helpers import python_that_is_ready
+from .windows import as_on_windows
 
 # Writing.
 
@@ -60,28 +60,6 @@ def test_an_interrupted_write_leaves_everything_as_it_was(before, tmp_path, monk
     assert names(tmp_path) == (["file"] if before is not None else [])
     if before is not None:
         assert path.read_bytes() == before
-
-
-def test_parts_of_a_folder_are_held_side_by_side_but_not_beside_the_whole(tmp_path, monkeypatch):
-    with atomic.lock_folder(tmp_path, "wait", "0-of-2"), atomic.lock_folder(tmp_path, "wait", "1-of-2"):
-        for part in ("", "0-of-2"):
-            with (
-                pytest.raises(BusyError, match=f"in use by process {os.getpid()}"),
-                atomic.lock_folder(tmp_path, "wait", part),
-            ):
-                pass
-    with atomic.lock_folder(tmp_path, "wait"):
-        monkeypatch.setattr(atomic, "LOCK_WAIT_SECONDS", 0)
-        with pytest.raises(BusyError), atomic.lock_folder(tmp_path, "wait", "0-of-2"):
-            pass
-    assert names(tmp_path) == []
-
-
-def test_a_lock_left_over_by_a_dead_part_is_in_nobodys_way(tmp_path):
-    (tmp_path / "run-3-of-8.lock").write_text("process 1 on mars")
-    with atomic.lock_folder(tmp_path, "wait"):
-        assert names(tmp_path) == ["run.lock"]
-    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -143,23 +121,10 @@ while True:
 """
 
 
-@contextmanager
-def process(script, *args):
-    """Another Python that has just printed a line; it is killed at the end."""
-    root = str(Path(atomic.__file__).parents[1])
-    env = {**os.environ, "PYTHONPATH": root}
-    with subprocess.Popen([sys.executable, "-c", script, *map(str, args)], stdout=subprocess.PIPE, env=env) as other:
-        try:
-            assert other.stdout.readline() == b"ready\n"
-            yield other
-        finally:
-            other.kill()
-
-
 def test_a_killed_writer_leaves_a_whole_file(tmp_path):
     path = tmp_path / "file"
     atomic.write(path, bytes(300_000))
-    with process(WRITE_UNTIL_KILLED, path) as other:
+    with python_that_is_ready(WRITE_UNTIL_KILLED, path) as other:
         inode = path.stat().st_ino
         while path.stat().st_ino == inode and other.poll() is None:
             pass
@@ -177,6 +142,63 @@ def test_sync_folder_takes_any_folder(folder, tmp_path):
     handles = len(os.listdir("/proc/self/fd"))
     atomic.sync_folder(tmp_path / folder)
     assert len(os.listdir("/proc/self/fd")) == handles
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES], ids=errno.errorcode.get
+)
+def test_a_share_that_syncs_no_folders_is_written_all_the_same(number, tmp_path, monkeypatch):
+    """SMB, 9p and vboxsf."""
+    fsync, synced = os.fsync, []
+
+    def of_files(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        synced.append(fsync(handle))
+
+    monkeypatch.setattr(os, "fsync", of_files)
+    atomic.sync_folder(tmp_path)
+    atomic.replace_folder(tmp_path / "model", lambda folder: atomic.write(folder / "file", b"data"))
+    assert (tmp_path / "model" / "file").read_bytes() == b"data"
+    assert len(synced) == 2  # when it is written, and before the folder has its name
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+def test_a_folder_that_fails_to_reach_the_disk_is_an_error(number, tmp_path, monkeypatch):
+    def fails(handle):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        atomic.sync_folder(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_not_synced(tmp_path, monkeypatch):
+    def refused(*args):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", refused)
+    atomic.sync_folder(tmp_path)
+
+
+def test_on_windows_files_and_folders_are_replaced(tmp_path, monkeypatch):
+    as_on_windows(monkeypatch)
+    for data in (b"old", b"new"):
+        atomic.write(tmp_path / "file", data)
+        with atomic.open_for_writing(tmp_path / "pieces") as file:
+            file.write(data)
+        atomic.append(tmp_path / "log", data)
+        atomic.replace_folder(tmp_path / "model", lambda folder, data=data: atomic.write(folder / "weights", data))
+    atomic.recover_folder(tmp_path / "model")
+    atomic.check_writable(tmp_path)
+    atomic.name_folding(tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in ("file", "pieces", "log", "model/weights")} == {
+        "file": b"new",
+        "pieces": b"new",
+        "log": b"oldnew",
+        "model/weights": b"new",
+    }
+    assert names(tmp_path) == ["file", "log", "model", "pieces"]
 
 
 # Disks that fail.
@@ -216,26 +238,6 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError) as caught:
         atomic.check_writable(folder)
     assert str(folder) in str(caught.value)
-    with pytest.raises(StorageError), atomic.lock_folder(folder, "wait"):
-        pass
-
-
-LOCK_ON_A_FULL_DISK = """
-import resource, sys
-from pathlib import Path
-from translate import atomic, errors
-resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # files can be made, but nothing written into them
-try:
-    with atomic.lock_folder(Path(sys.argv[1]), "wait"):
-        pass
-except errors.StorageError as e:
-    print("ready", flush=True)
-"""
-
-
-def test_a_lock_that_cannot_be_written_is_a_storage_error(tmp_path):
-    with process(LOCK_ON_A_FULL_DISK, tmp_path):
-        pass
 
 
 def test_check_writable_makes_the_folder_and_leaves_it_empty(tmp_path):
@@ -266,98 +268,6 @@ def test_one_bad_name_is_no_failure_of_the_disk(number, disk):
     assert atomic.is_storage_failure(OSError(number, os.strerror(number))) == disk
 
 
-# Locks.
-
-HOLD_THE_LOCK = """
-import sys, time
-from pathlib import Path
-from translate import atomic
-with atomic.lock_folder(Path(sys.argv[1]), "wait"):
-    print("ready", flush=True)
-    time.sleep(600)
-"""
-
-
-def test_a_locked_folder_is_refused_and_its_holder_named(tmp_path):
-    with process(HOLD_THE_LOCK, tmp_path) as other:
-        with pytest.raises(BusyError) as caught, atomic.lock_folder(tmp_path, "wait for it"):
-            pass
-        assert str(tmp_path) in str(caught.value)
-        assert f"process {other.pid} " in str(caught.value)
-        assert "wait for it" in str(caught.value)
-        assert caught.value.exit_code == 5
-
-
-def test_a_refusal_takes_nothing_from_the_holder(tmp_path):
-    with atomic.lock_folder(tmp_path, "wait"):
-        for _ in range(2):
-            with pytest.raises(BusyError, match=f"process {os.getpid()} "), atomic.lock_folder(tmp_path, "wait"):
-                pass
-        assert names(tmp_path) == ["run.lock"]
-
-
-RACES = 200
-
-
-def race(folder, together, told):
-    """Tries to lock each of RACES folders at the same moment as others; says who got it."""
-    for n in range(RACES):
-        together.wait()
-        try:
-            with atomic.lock_folder(folder / str(n), "wait"):
-                told.put((n, True))
-                together.wait()
-        except BusyError:
-            told.put((n, False))
-            together.wait()
-
-
-@pytest.mark.skipif(os.name != "posix", reason="forks")
-def test_of_two_that_come_at_once_one_gets_the_lock(tmp_path):
-    fork = get_context("fork")
-    together, told = fork.Barrier(2), fork.Queue()
-    racers = [fork.Process(target=race, args=(tmp_path, together, told)) for _ in range(2)]
-    for racer in racers:
-        racer.start()
-    answers = [told.get(timeout=600) for _ in range(2 * RACES)]
-    for racer in racers:
-        racer.join()
-    assert sorted(answers) == [(n, got) for n in range(RACES) for got in (False, True)]
-
-
-def test_a_killed_holder_frees_the_lock(tmp_path):
-    with process(HOLD_THE_LOCK, tmp_path) as other:
-        other.send_signal(signal.SIGKILL)
-        other.wait()
-    assert names(tmp_path) == ["run.lock"]  # its file stays, but holds nobody up
-    with atomic.lock_folder(tmp_path, "wait"):
-        assert f"process {os.getpid()} " in (tmp_path / "run.lock").read_text()
-
-
-@pytest.mark.parametrize("error", [None, ValueError])
-def test_the_lock_ends_with_the_block(error, tmp_path):
-    folder = tmp_path / "new"
-    with pytest.raises(error) if error else nullcontext(), atomic.lock_folder(folder, "wait"):
-        assert names(folder) == ["run.lock"]
-        if error:
-            raise error
-    assert names(folder) == []
-    with atomic.lock_folder(folder, "wait"):
-        pass
-
-
-def test_a_lock_file_that_its_holder_removes_meanwhile_is_not_mistaken_for_the_lock(tmp_path, monkeypatch):
-    """Opened while another run held it, taken after that run had removed it: then nobody else would see the lock."""
-    take, lost = atomic._try_lock, []
-
-    def remove_first(handle):
-        if not lost:
-            lost.append(True)
-            (tmp_path / "run.lock").unlink()
-        return take(handle)
-
-    monkeypatch.setattr(atomic, "_try_lock", remove_first)
-    with atomic.lock_folder(tmp_path, "wait"):
-        assert names(tmp_path) == ["run.lock"]
-        with pytest.raises(BusyError), atomic.lock_folder(tmp_path, "wait"):
-            pass
+def test_an_error_of_ours_is_no_storage_error(tmp_path):
+    with pytest.raises(NonFiniteError, match="mine"), atomic.storage_errors(tmp_path):
+        raise NonFiniteError("mine")

@@ -226,11 +226,19 @@ def test_what_does_not_decide_the_weights_is_free():
     free |= {
         "channels_last",
         "compile",
+        "convolution",
         "graph",
         "gradient_checkpointing",
         "max_memory",
     }  # the same numbers in another way
-    free |= {"evaluate_every", "evaluate_metrics", "evaluate_images", "best_by", "patience"}  # looks, and when to stop
+    free |= {
+        "evaluate_every",
+        "evaluate_metrics",
+        "evaluate_images",
+        "truth",
+        "best_by",
+        "patience",
+    }  # looks, and a stop
     assert {f.name for f in fields(TrainConfig) if f.metadata["resumable"]} == free
 
 
@@ -253,3 +261,12 @@ def test_each_difference_has_its_line():
 
 def test_every_setting_has_a_help_text():
     assert all(f.metadata["help"] for f in fields(Settings))
+
+
+@pytest.mark.parametrize("name", ["images", "lr"])
+@pytest.mark.parametrize("source", ["flags", "x.toml"])
+def test_whole_numbers_beyond_64_bits_are_refused(name, source):
+    """Floats cannot hold them all, and Python does not print them all."""
+    for value in (2**63, 10**400, 10**5000):
+        with pytest.raises(UsageError, match="must be at most 9223372036854775807"):
+            resolve(TrainConfig, (source, {name: value}))

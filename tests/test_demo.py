@@ -64,6 +64,6 @@ def test_it_trains_converts_and_reports(tmp_path: Path, tiny: demo.DemoTask) -> 
 
 
 def test_a_model_that_does_not_ship(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo.translator, "find_named_model", lambda name: None)
+    monkeypatch.setattr(demo.find, "find_named_model", lambda name: None)
     with pytest.raises(ModelError, match="checkpoints/some"):
         demo._shipped_model("some")

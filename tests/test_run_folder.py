@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from translate import atomic, run_folder
-from translate.errors import UsageError
+from translate.errors import ModelError
 
 from .helpers import run_python
 
@@ -79,6 +79,55 @@ def test_any_other_folder_belongs_to_no_run(tmp_path, name):
     assert run_folder.run_of_model(tmp_path / name) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("night@800", ("night", 800)),
+        ("a/b@0", ("a/b", 0)),
+        (Path("a", "b@08"), ("a/b", 8)),
+        ("x@8@9", ("x@8", 9)),
+        ("night", None),
+        ("@8", None),
+        ("night@", None),
+        ("night@8x", None),
+        ("night@-8", None),
+        ("night@٨", None),  # a digit of another script
+        ("night@8/model", None),
+    ],
+)
+def test_a_run_at_so_many_images(name, parts):
+    assert run_folder.split_checkpoint_name(name) == parts
+
+
+def test_a_run_is_named_as_it_is_typed():
+    assert run_folder.run_name(Path("checkpoints/night")) == "night"
+    assert run_folder.run_name(Path("checkpoints/a/night")) == "checkpoints/a/night"
+    assert run_folder.run_name(Path("/x/night")) == "/x/night"
+
+
+def test_metrics_of_a_kept_model_stand_beside_it_and_others_in_the_run(tmp_path):
+    assert run_folder.results_folder(tmp_path / "model-8") is None
+    make_run(tmp_path, "config.toml")
+    assert run_folder.results_folder(tmp_path / "model-8") == tmp_path / "model-8"
+    for name in ("model", "model-best", ".model-old"):
+        assert run_folder.results_folder(tmp_path / name) == tmp_path
+    assert run_folder.results_folder(tmp_path / "copy") is None
+
+
+def test_data_is_found_beside_the_run_before_where_it_was(tmp_path):
+    """A copy of a project, with run and data, uses its own data; a run that was moved alone finds that of before."""
+    run, own, old = tmp_path / "copy" / "run", tmp_path / "copy" / "data", tmp_path / "data"
+    run.mkdir(parents=True)
+    settings = {"root": str(old), "root_from_run": "../data"}
+    assert run_folder.find_data_folder(run, settings) is None
+    old.mkdir()
+    assert run_folder.find_data_folder(run, settings) == old
+    own.mkdir()
+    assert run_folder.find_data_folder(run, settings) == own
+    assert run_folder.find_data_folder(run, {"root": "../data"}) == own
+    assert run_folder.find_data_folder(run, {"root": 3}) is None
+
+
 def test_the_settings_are_read_as_they_stand(tmp_path):
     assert run_folder.read_config(tmp_path) == {}
     (tmp_path / "config.toml").write_text('method = "cut"\nlr = 1\n')
@@ -88,7 +137,7 @@ def test_the_settings_are_read_as_they_stand(tmp_path):
 @pytest.mark.parametrize("content", [b"lr = ", b"\xff\xfe"], ids=["cut", "binary"])
 def test_settings_that_cannot_be_read_are_named(tmp_path, content):
     (tmp_path / "config.toml").write_bytes(content)
-    with pytest.raises(UsageError, match=r"config\.toml"):
+    with pytest.raises(ModelError, match=r"config\.toml"):
         run_folder.read_config(tmp_path)
 
 
@@ -100,6 +149,21 @@ def test_the_model_is_found_while_it_is_replaced(tmp_path):
     newest, previous = run_folder.model_folders(tmp_path)
     assert newest == tmp_path / "model"
     assert previous == atomic.previous_folder(newest)
+
+
+def test_models_are_found_also_while_they_are_replaced(tmp_path):
+    for name in (
+        "model", "model-best", "model-8", ".model-16-new", ".model-best-old", "model-x", ".model-8", "model-old", "models",
+        ".validated",
+    ):  # fmt: skip
+        (tmp_path / name).mkdir()
+    assert [path.name for path in run_folder.list_model_folders(tmp_path)] == [
+        "model",
+        "model-16",
+        "model-8",
+        "model-best",
+    ]
+    assert run_folder.kept_model_path(tmp_path, 16) in run_folder.list_model_folders(tmp_path)
 
 
 def test_checkpoints_come_newest_first_and_nothing_else_is_one(tmp_path):

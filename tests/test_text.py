@@ -106,3 +106,14 @@ def test_an_unknown_name_gets_the_nearest_known_one_or_all_of_them():
     assert text.suggest("colour", ["flip", "color"]) == "did you mean color?"
     assert text.suggest("batch_sizes", ["batch_size"], text.flag_name) == "did you mean --batch-size?"
     assert text.suggest("xyzzy", ["flip", "color"]) == "possible: flip, color"
+
+
+def test_a_moment_of_the_past(monkeypatch):
+    monkeypatch.setattr(text.time, "time", lambda: 1000.0)
+    assert text.ago(1000 - 300) == "5 min ago"
+    assert text.ago(1001) == "0.0 s ago"  # by the clock of another machine
+
+
+def test_columns_are_two_spaces_apart_and_lines_have_no_trailing_space():
+    assert text.align_columns([("a", "bb", ""), ("ccc", "d", "e")]) == ["a    bb", "ccc  d   e"]
+    assert text.align_columns([]) == []

@@ -29,10 +29,8 @@ def parse_arguments(parser, rounds=7):
         return args
     torch.set_num_threads(args.threads)
     args.device = device = devices.resolve_device(args.device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    args.machine = (
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {where}, {args.threads} threads"
-    )
+    where = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    args.machine = f"{devices.cpu_model()}, {os.cpu_count()} cores{where}, {args.threads} threads"
     print(f"{args.machine}, Python {platform.python_version()}, torch {torch.__version__}; {args.rounds} rounds")
     return args
 

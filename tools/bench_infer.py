@@ -1,7 +1,8 @@
 """Translating pictures: ours against the reference's algorithm in plain PyTorch, interleaved in one process.
 
     uv run python tools/bench_infer.py [--generators resnet_9blocks unet_256] [--sizes 256] [--batches 1] [--precisions fp32]
-        [--also compile onnxruntime openvino] [--rounds 7] [--device auto] [--threads 1] [--json FILE]
+        [--convolution auto direct winograd] [--also compile onnxruntime openvino] [--rounds 7] [--device auto] [--threads 1]
+        [--json FILE]
 
 From an array of bytes to an array of bytes. "ours" is what `translate convert` runs between reading and writing; "double" is
 that of `tests/parity`, written from the published rules of the reference implementation, in float32, channels first. --also
@@ -33,6 +34,7 @@ from bench_common import parse_arguments, proc_status_bytes, reset_peak_memory, 
 
 from tests.parity import double
 from translate import api, config
+from translate.convolution_choice import CONVOLUTIONS
 from translate.methods import METHODS
 from translate.trained.folder import write_trained_model
 
@@ -45,9 +47,12 @@ class InferenceCase:
     size: int
     batch: int
     precision: str = "fp32"
+    convolution: str = "auto"
 
     def __str__(self):
-        return f"{self.generator}, {self.size} px, batch {self.batch}, {self.precision}"
+        return (
+            f"{self.generator}, {self.size} px, batch {self.batch}, {self.precision}, {self.convolution} convolutions"
+        )
 
     @property
     def method(self):
@@ -81,7 +86,7 @@ def pictures(case):
 
 class OurTranslator:
     def __init__(self, case, folder, device):
-        self.translator = api.load(folder, device=str(device), precision=case.precision)
+        self.translator = api.load(folder, device=str(device), precision=case.precision, convolution=case.convolution)
         self.info = self.translator.info
 
     def __call__(self, pictures):
@@ -211,6 +216,7 @@ def main():
     parser.add_argument("--sizes", nargs="+", type=int, default=[256])
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--convolution", nargs="+", default=["auto"], choices=CONVOLUTIONS)
     parser.add_argument("--also", nargs="*", default=[], choices=ALSO)
     args = parse_arguments(parser)
     if args.peak is not None:
@@ -221,10 +227,10 @@ def main():
     print(f"| network | double, s | ours, s | ratio |{more} MiB, double | ours | largest difference | bytes apart |")
     print("|" + "---|" * (8 + len(args.also)), flush=True)
     rows = []
-    for generator, size, batch, precision in itertools.product(
-        args.generators, args.sizes, args.batches, args.precisions
+    for generator, size, batch, precision, way in itertools.product(
+        args.generators, args.sizes, args.batches, args.precisions, args.convolution
     ):
-        case = InferenceCase(generator, size, batch, precision)
+        case = InferenceCase(generator, size, batch, precision, way)
         with tempfile.TemporaryDirectory() as temporary:
             row = compare(case, written(case, Path(temporary) / "model"), device, args.rounds, args.also)
         row |= {"case": asdict(case), "memory": {who: peak(case, who, device) for who in ("double", "ours")}}

@@ -1,11 +1,13 @@
 """A training step of ours against one of the reference's algorithm in plain PyTorch, interleaved in one process.
 
     uv run python tools/bench_train.py [--methods cyclegan pix2pix] [--crops 128 256] [--batches 1] [--precisions fp32]
-        [--compile off on] [--graphs auto] [--rounds 7] [--inputs 3] [--device auto] [--threads 1] [--json FILE]
+        [--compile off on] [--graphs off] [--convolution auto direct winograd] [--rounds 7] [--inputs 3] [--device auto]
+        [--threads 1] [--json FILE]
 
-"ours" is the engine with a method's default recipe; "double" is that of `tests/parity`, written from the published
-rules of the reference implementation: eager, float32, channels first; on CUDA as the reference runs it, with cuDNN trying its
-algorithms. Both start with the same weights and see the same images, which lie on the device already.
+"ours" is the engine with a method's default recipe, once for each value of `--convolution`; "double" is that of
+`tests/parity`, written from the published rules of the reference implementation: eager, float32, channels first; on CUDA as
+the reference runs it, with cuDNN trying its algorithms. All start with the same weights and see the same images, which lie on
+the device already.
 
 A case is timed in rounds of one after the other, whose order alternates; what is shown are medians, the quartiles of ours, and
 the median of the rounds' ratios. On the CPU time is that of the processor, since others may be at work on the machine; on CUDA
@@ -35,9 +37,11 @@ from bench_common import parse_arguments, proc_status_bytes, reset_peak_memory, 
 
 from tests.parity import double
 from translate import config, keyed_random
+from translate.convolution_choice import CONVOLUTIONS
 from translate.methods import METHODS
-from translate.runtime.precision import PRECISIONS, use_channels_last
+from translate.runtime.precision import PRECISIONS
 from translate.training import cuda_graphs
+from translate.training.convolutions import choose_convolutions
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -54,14 +58,14 @@ class TrainingCase:
     batch: int
     precision: str = "fp32"
     compile: bool = False
-    graph: str = "auto"
-    channels_last: str = "auto"
+    graph: str = "off"
+    channels_last: str = "off"
     width: int = 64
 
     def __str__(self):
         parts = [self.method, f"{self.crop} px", f"batch {self.batch}", self.precision]
-        parts += ["compiled"] * self.compile + [f"graph {self.graph}"] * (self.graph != "auto")
-        parts += [f"channels last {self.channels_last}"] * (self.channels_last != "auto")
+        parts += ["compiled"] * self.compile + [f"graph {self.graph}"] * (self.graph != "off")
+        parts += [f"channels last {self.channels_last}"] * (self.channels_last != "off")
         return ", ".join(parts + [f"width {self.width}"] * (self.width != 64))
 
 
@@ -83,20 +87,26 @@ def batch_of(case, n, device, dtype):
     return made
 
 
+def print_to_stderr(line):
+    print(line, file=sys.stderr)
+
+
 class OurTraining:
     """The engine."""
 
-    def __init__(self, case, device, **more):
-        cls, cfg = settings(case, **more)
+    def __init__(self, case, device, convolution="auto", **more):
+        cls, cfg = settings(case, convolution=convolution, **more)
         precision = PRECISIONS[case.precision]
         self.device = device
         self.engine = Engine(
             cls(cfg), Schedule(10**6, 1, 0), seed=0, device=device, precision=precision, batch_size=cfg.batch_size,
-            channels_last=use_channels_last(case.channels_last, device, precision), compiled=case.compile,
+            channels_last=case.channels_last == "on", compiled=case.compile,
             fixed_size=True,
-            runner=cuda_graphs.build_runner(case.graph, device, precision, lambda line: print(line, file=sys.stderr)),
+            runner=cuda_graphs.build_runner(case.graph, device, precision, print_to_stderr),
         )  # fmt: skip
         self.optimizers = self.engine.optimizers
+        sample = batch_of(case, 0, device, torch.float32)
+        self.convolutions = choose_convolutions(self.engine, sample, case.batch, {}, print_to_stderr)
 
     def networks(self):
         return {name: net for name, net in self.engine.method.named_children() if name[0] in "gd"}
@@ -189,7 +199,7 @@ def difference(got, expected):
     return found
 
 
-def agreement(case, device, inputs):
+def agreement(case, device, inputs, convolution):
     """Largest relative difference of a loss, and how far gradients are from float64: ours, and the double in float32."""
     case = replace(case, precision="fp32", compile=False, graph="off")
     losses, ours, plain = [], [], []
@@ -201,7 +211,7 @@ def agreement(case, device, inputs):
             ReferenceTraining(case, device, torch.float64, **more), {x: y.double() for x, y in batch.items()}
         )[1]
         theirs, their_gradients = first_step(ReferenceTraining(case, device, **more), batch)
-        got, gradients = first_step(OurTraining(case, device, **more), batch)
+        got, gradients = first_step(OurTraining(case, device, convolution, **more), batch)
         losses.append(max(abs(got[name] - loss) / max(abs(loss), 1e-12) for name, loss in theirs.items()))
         ours.append(difference(gradients, expected))
         plain.append(difference(their_gradients, expected))
@@ -231,10 +241,11 @@ def wait(device):
         torch.cuda.synchronize(device)
 
 
-def compare(case, device, rounds):
-    """Seconds a step of both."""
+def compare(case, device, rounds, convolutions):
+    """Seconds a step of the double and of ours, for each way to compute convolutions."""
     batches = itertools.cycle([batch_of(case, n, device, torch.float32) for n in range(4)])
-    both = {"ours": OurTraining(case, device), "double": ReferenceTraining(case, device)}
+    ours = {name: OurTraining(case, device, name) for name in convolutions}
+    both = {"double": ReferenceTraining(case, device), **ours}
     seconds = {name: [] for name in both}
     for _ in range(5 if device.type == "cuda" else 1):  # warms up: cuDNN's choice, compilation, the recording of graphs
         for trainer in both.values():
@@ -242,11 +253,15 @@ def compare(case, device, rounds):
     for n in range(rounds):
         for name in list(both)[:: 1 if n % 2 else -1]:
             seconds[name].append(timed(both[name], batches, device))
-    ratios = [theirs / ours for ours, theirs in zip(*seconds.values(), strict=True)]
-    low, _, high = statistics.quantiles(seconds["ours"], n=4) if rounds > 1 else seconds["ours"] * 3
+    return {name: times(seconds["double"], seconds[name], trainer.convolutions) for name, trainer in ours.items()}
+
+
+def times(theirs, ours, convolutions):
+    ratios = [one / other for one, other in zip(theirs, ours, strict=True)]
+    low, _, high = statistics.quantiles(ours, n=4) if len(ours) > 1 else ours * 3
     return {
-        "ours": statistics.median(seconds["ours"]), "quartiles": [low, high],
-        "double": statistics.median(seconds["double"]), "ratio": statistics.median(ratios), "ratios": ratios,
+        "ours": statistics.median(ours), "quartiles": [low, high], "double": statistics.median(theirs),
+        "ratio": statistics.median(ratios), "ratios": ratios, "convolutions": convolutions,
     }  # fmt: skip
 
 
@@ -261,19 +276,19 @@ def cuda_peak(device, found):
     found.append((torch.cuda.max_memory_allocated(device) - before) / 2**20)
 
 
-def peak(case, who, device):
+def peak(case, who, device, convolution):
     """MiB of two steps."""
     if device.type == "cuda":
         found = []
         with cuda_peak(device, found):
-            take_steps(case, who, device)
+            take_steps(case, who, device, convolution)
         torch.cuda.empty_cache()
         return found[0]
-    return run_in_new_process(__file__, {"case": asdict(case), "who": who})
+    return run_in_new_process(__file__, {"case": asdict(case), "who": who, "convolution": convolution})
 
 
-def take_steps(case, who, device):
-    trainer = {"ours": OurTraining, "double": ReferenceTraining}[who](case, device)
+def take_steps(case, who, device, convolution):
+    trainer = ReferenceTraining(case, device) if who == "double" else OurTraining(case, device, convolution)
     trainer.fill_pools()
     for n in range(2):
         trainer.step(batch_of(case, n, device, torch.float32))
@@ -285,7 +300,7 @@ def print_peak(asked):
     torch.set_num_threads(asked["threads"])
     reset_peak_memory()
     before = proc_status_bytes("VmRSS")
-    take_steps(TrainingCase(**asked["case"]), asked["who"], torch.device("cpu"))
+    take_steps(TrainingCase(**asked["case"]), asked["who"], torch.device("cpu"), asked["convolution"])
     print((proc_status_bytes("VmHWM") - before) / 2**20)
 
 
@@ -299,8 +314,9 @@ def main():
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--compile", nargs="+", default=["off"], choices=("off", "on"))
-    parser.add_argument("--graphs", nargs="+", default=["auto"], choices=("auto", "off"))
-    parser.add_argument("--channels-last", nargs="+", default=["auto"], choices=("auto", "off", "on"))
+    parser.add_argument("--graphs", nargs="+", default=["off"], choices=("off", "on"))
+    parser.add_argument("--channels-last", nargs="+", default=["off"], choices=("off", "on"))
+    parser.add_argument("--convolution", nargs="+", default=["auto"], choices=CONVOLUTIONS)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--inputs", type=int, default=3, help="for the comparison of losses and gradients; 0: none")
     args = parse_arguments(parser)
@@ -308,28 +324,32 @@ def main():
         print_peak(args.peak)
         return
     device = args.device
-    print("| step | double, s | ours, s | quartiles | ratio | MiB, double | ours | losses | gradients, double | ours |")
-    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    titles = "step | convolutions | double, s | ours, s | quartiles | ratio | MiB, double | ours | losses"
+    print(f"| {titles} | gradients, double | ours |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     rows, agreed = [], {}
     for method, crop, batch in itertools.product(args.methods, args.crops, args.batches):
         for precision, compiled, graphs, last in itertools.product(
             args.precisions, args.compile, args.graphs, args.channels_last
         ):
             case = TrainingCase(method, crop, batch, precision, compiled == "on", graphs, last, args.width)
-            row = {"case": asdict(case), **compare(case, device, args.rounds)}
-            row |= {"memory": {who: peak(case, who, device) for who in ("double", "ours")}}
-            if args.inputs and (key := (method, crop, batch)) not in agreed:
-                agreed[key] = agreement(case, device, args.inputs)
-                row |= {"agreement": agreed[key]}
-            rows.append(row)
-            print(table_row(case, row), flush=True)
-            write_rows(args, rows)
+            theirs = peak(case, "double", device, "direct")
+            for way, row in compare(case, device, args.rounds, args.convolution).items():
+                row |= {"case": asdict(case), "convolution": way}
+                row |= {"memory": {"double": theirs, "ours": peak(case, "ours", device, way)}}
+                if args.inputs and (key := (method, crop, batch, way)) not in agreed:
+                    agreed[key] = agreement(case, device, args.inputs, way)
+                    row |= {"agreement": agreed[key]}
+                rows.append(row)
+                print(table_row(case, row), flush=True)
+                write_rows(args, rows)
 
 
 def table_row(case, row):
     low, high = row["quartiles"]
     cells = [
         str(case),
+        ": ".join([row["convolution"], *sorted(set(row["convolutions"].values()))]),
         f"{row['double']:.4g}",
         f"{row['ours']:.4g}",
         f"{low:.4g}–{high:.4g}",

@@ -21,7 +21,7 @@ from translate import images
 from translate.conversion import sampling
 from translate.data import layouts
 from translate.evaluation import image_sets
-from translate.trained import translator
+from translate.trained import find
 
 SHOWN = 5
 """Rows of a picture."""
@@ -105,7 +105,7 @@ def picture(recipe: ExampleRecipe, root: Path, out: Path, target: Path) -> None:
     """Held-out inputs and what the model makes of them; of dcgan a sheet of samples."""
     run, place = out / recipe.method, target / f"method-{recipe.method}.png"
     if recipe.method == "dcgan":
-        made = sampling.ImageSampler(translator.read_model(run), torch.device("cpu"))(range(30))
+        made = sampling.ImageSampler(find.read_model(run), torch.device("cpu"))(range(30))
         images.write_png(place, images.make_grid(torch.nn.functional.interpolate(made, scale_factor=3), 10))
         return
     layout = "domains" if recipe.method == "stargan" else "unpaired"

@@ -58,6 +58,9 @@ FORMATS = ("png", "jpg", "webp", "avif", "tiff", "gif", "npy")
 METRICS = "l1,psnr,ssim,swd,checkerboard,colour,edge_correlation,fgsm"
 QUICK, QUICK_VARIANTS = ("pix2pix", "cyclegan", "dcgan"), ("ema, fp64, accumulate", "batch norm")
 
+PIN, PINNED = ["--convolution", "winograd"], ("train", "convert", "evaluate", "sample")
+"""Flag of these commands: else each side would take what is faster by its own clock."""
+
 DRIVER = """
 import json, os, runpy, subprocess, sys
 import translate
@@ -303,8 +306,10 @@ class Side:
         )
         return json.loads(done.stdout)
 
-    def run(self, jobs: list[Job]) -> None:
-        (self.work / "jobs.json").write_text(json.dumps([(job.name, job.words, job.processes) for job in jobs]))
+    def run(self, jobs: list[Job], *, pins: bool) -> None:
+        """Run the jobs; `pins`: this side has `--convolution`, without which a side uses Winograd's algorithm."""
+        words = {job.name: [*job.words, *PIN * (pins and job.words[0] in PINNED)] for job in jobs}
+        (self.work / "jobs.json").write_text(json.dumps([(job.name, words[job.name], job.processes) for job in jobs]))
         subprocess.run([sys.executable, "-c", DRIVER, str(self.code)], check=False, **self.options)
         path = self.work / "codes.json"
         self.codes = json.loads(path.read_text()) if path.exists() else {}
@@ -359,7 +364,8 @@ def main() -> int:
                     print(f"only in {'BASE' if name in methods else 'the working tree'}, not compared: {name}")
                 shared = [name for name in methods if name in now and (name in QUICK or not args.quick)]
                 jobs = make_jobs({name: methods[name] for name in shared}, place / "data", args.quick)
-                list(both.map(lambda side: side.run(jobs), (base, head)))
+                pins = ("convolution" in known["cyclegan"]["flags"] for known in (methods, now))
+                list(both.map(lambda side, pins: side.run(jobs, pins=pins), (base, head), pins))
             unequal = report(jobs, base, head)
         finally:
             subprocess.run([*git, "remove", "--force", str(place / "code")], check=True)

@@ -1,22 +1,26 @@
-"""Atomic writes of files and folders, folder locks, storage errors, and hashes of files."""
+"""Atomic writes of files and folders, storage errors, and hashes of files."""
 
 import errno
 import hashlib
 import os
-import platform
 import secrets
 import shutil
-import time
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
-from translate.errors import BusyError, StorageError
+from translate.errors import StorageError, TranslateError
 
 TEMPORARY_PREFIX = ".translate-"
 """Prefix of the names of half-written files."""
+
+POSIX = os.name == "posix"
+"""False on Windows: other locks, no folder is opened, and no open file is removed or replaced."""
+
+UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK, errno.ENOTTY}
+"""Errors of a file system that cannot lock, or cannot sync."""
 
 
 def write(path: Path, data: bytes) -> None:
@@ -36,8 +40,7 @@ def stage(path: Path, data: bytes, tag: str = "") -> Path:
     try:
         with open(temporary, "xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -52,8 +55,7 @@ def open_for_writing(path: Path, tag: str = "") -> Iterator[BinaryIO]:
     try:
         with open(temporary, "xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -74,14 +76,36 @@ def remove_temporaries(folder: Path, tag: str = "") -> None:
                     os.unlink(os.path.join(parent, name))
 
 
+def sync(file: IO[Any]) -> None:
+    """Sync a file that is open for writing to disk, where its file system can. OSError if it could not be written."""
+    file.flush()
+    _sync_handle(file.fileno(), UNSUPPORTED)
+
+
 def sync_folder(folder: Path) -> None:
-    """Sync a folder to disk, so that a rename in it survives a power cut; does nothing on Windows, which opens no folders."""
-    if os.name == "posix":
+    """Sync a folder to disk, so that a rename in it survives a power cut.
+
+    Does nothing where that is impossible: on Windows, which opens no folders, on shares (SMB, 9p, vboxsf) that sync no folders,
+    and in folders that may be written but not read.
+    """
+    if not POSIX:
+        return
+    try:
         handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    except PermissionError:
+        return
+    try:
+        _sync_handle(handle, UNSUPPORTED | {errno.EBADF, errno.EISDIR, errno.EACCES, errno.EPERM})
+    finally:
+        os.close(handle)
+
+
+def _sync_handle(handle: int, tolerated: Set[int]) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as e:
+        if e.errno not in tolerated:
+            raise
 
 
 @contextmanager
@@ -89,6 +113,8 @@ def storage_errors(folder: Path) -> Iterator[None]:
     """Turn a failure to write within the block into a StorageError that names the folder."""
     try:
         yield
+    except TranslateError:  # some are RuntimeErrors, but none of these is of the disk
+        raise
     except (OSError, RuntimeError) as e:  # torch.save raises RuntimeError on a full disk
         cause = e if isinstance(e, OSError) else e.__cause__ or e.__context__ or e
         raise StorageError(f"{folder}: cannot be written: {getattr(cause, 'strerror', None) or cause}") from e
@@ -148,98 +174,6 @@ def name_folding(folder: Path) -> Callable[[str], str]:
     return fold
 
 
-@contextmanager
-def lock_folder(folder: Path, remedy: str, part: str = "") -> Iterator[None]:
-    """Lock the folder, or a named part of it, for this process within the block; the system frees it when the process dies.
-
-    Parts may be locked side by side, but not beside the whole. BusyError names who else holds the lock, and `remedy`.
-    """
-    with ExitStack() as held:
-        with ExitStack() as gate:
-            gate.enter_context(_lock_file(folder / LOCK_FILE, remedy, wait_seconds=LOCK_WAIT_SECONDS if part else 0))
-            if part:
-                held.enter_context(_lock_file(folder / f"run-{part}.lock", remedy))
-            else:
-                for other in folder.glob("run-*.lock"):
-                    with _lock_file(other, remedy):
-                        pass  # left over: whoever held it is dead
-                held.enter_context(gate.pop_all())
-        yield
-
-
-LOCK_FILE = "run.lock"
-"""Lock file of a whole folder; it names the process that holds it."""
-LOCK_WAIT_SECONDS = 10
-"""Seconds that the lock of a part waits for other parts, which hold the whole for an instant."""
-
-
-@contextmanager
-def _lock_file(path: Path, remedy: str, wait_seconds: float = 0) -> Iterator[None]:
-    """Hold one lock file within the block; it is removed at the end."""
-    folder, deadline = path.parent, time.monotonic() + wait_seconds
-    while True:
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (open as long as the lock is held)
-        with file:
-            if not _try_lock(file.fileno()):
-                if time.monotonic() < deadline:
-                    time.sleep(0.05)
-                    continue
-                file.seek(0)
-                raise BusyError(f"{folder}: in use by {file.read().strip() or 'another run'}; {remedy}")
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                continue  # the run that held it has just ended and removed it
-            with storage_errors(folder):  # unbuffered: a full disk is met here, not again when the file is closed
-                os.ftruncate(file.fileno(), 0)
-                os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    path.unlink()
-            return
-
-
-def _try_lock(handle: int) -> bool:
-    """Lock an open file for this process, without waiting; False if another process holds it."""
-    try:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    except OSError:
-        return False
-    return True
-
-
-def lock_holder(folder: Path) -> str | None:
-    """Return who holds the lock of a folder, as "process 42 on host"; None if nobody does.
-
-    The lock is tried for an instant, and shared with others who try; an unlocked file was left by a run that was killed.
-    """
-    try:
-        with open(folder / LOCK_FILE, "rb") as file:
-            if os.name == "posix":
-                import fcntl
-
-                try:
-                    fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except OSError:
-                    return file.read().decode(errors="replace").strip() or "another process"
-            else:
-                file.read(1)  # PermissionError while it is locked
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        return "another process"
-    return None
-
-
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Replace a folder: `fill` writes the new content into a folder beside it, which is renamed into place.
 
@@ -251,8 +185,8 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         new.mkdir()
         fill(new)
         for path in new.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+            with open(path, "rb+") as file:  # Windows syncs no file that is open for reading alone
+                sync(file)
         sync_folder(new)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)

@@ -7,18 +7,18 @@ A setting is declared once, by `option`, with its help text and its limits. Late
 import difflib
 import math
 import numbers
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tomli_w
 
+from translate import records
 from translate.errors import UsageError
-from translate.text import flag_name, suggest
+from translate.text import flag_name, one_line, suggest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,12 +27,6 @@ ON_OFF = {"on": True, "off": False}
 AUTO_ON_OFF = ("auto", *ON_OFF)
 FLAGS = "flags"
 """Source of the settings that are given as flags or keyword arguments: messages name these as flags are typed."""
-
-PRESETS = {
-    "paper": "the authors' settings",
-    "quick": "small networks, images of 128 px: minutes to an hour on a laptop's CPU",
-}
-"""Presets and what they are for. The settings of each are with the method: `Method.presets`."""
 
 LOAD_TO_CROP = 286 / 256
 """Ratio of the load size to the crop size: images are resized to 286 for crops of 256 (Isola et al., 2017, sec. 6.2)."""
@@ -52,17 +46,20 @@ def option(
     low: float | None = None,
     high: float = math.inf,
     resumable: bool = False,
+    switch: bool = False,
     group: str | None = None,
 ) -> Any:
     """Return a dataclass field with its help text, limits (`low` and `high` included) and choices.
 
     `accepts` is asked about a value that is not among the choices: it returns something true if the value is possible.
-    `resumable` settings do not decide the weights: an unfinished run resumes when they have changed. `group`: heading of the
-    flag in the help.
+    `resumable` settings do not decide the weights: an unfinished run resumes when they have changed. A `switch` is on or off,
+    and its flag takes no word. `group`: heading of the flag in the help.
     """
     names = tuple(choices) if choices is not None else None
     limits = {"choices": names, "accepts": accepts, "low": low, "high": high}
-    return field(default=default, metadata={"help": help, "resumable": resumable, "group": group, **limits})
+    return field(
+        default=default, metadata={"help": help, "resumable": resumable, "switch": switch, "group": group, **limits}
+    )
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,9 @@ class TrainConfig:
     )
     lr: float = option(2e-4, "learning rate of all networks", low=0, group="Length")
     init_from: str | None = option(
-        None, "start from the generators of this trained model [default: new random weights]", group="Run"
+        None,
+        "start from the generators of this trained model: RUN, RUN@N, a model folder or a .pth [default: new random weights]",
+        group="Run",
     )
     seed: int = option(0, "seed of every random draw", group="Run")
     precision: str = option(
@@ -169,15 +168,23 @@ class TrainConfig:
     compile: bool = option(False, "compile the networks with torch.compile", resumable=True, group="Speed")
     graph: str = option(
         "auto",
-        "record each kind of step as a CUDA graph and replay it; auto is on with CUDA",
+        "record each kind of step as a CUDA graph and replay it; auto is off, as its speed on a GPU is not measured yet",
         choices=AUTO_ON_OFF,
         resumable=True,
         group="Speed",
     )
     channels_last: str = option(
         "auto",
-        "keep images and weights in memory format channels_last; auto is on with CUDA in bf16 and fp16",
+        "keep images and weights in memory format channels_last; auto is off, as its speed on a GPU is not measured yet",
         choices=AUTO_ON_OFF,
+        resumable=True,
+        group="Speed",
+    )
+    convolution: str = option(
+        "auto",
+        "how 3×3 convolutions are computed on a CPU in fp32; auto takes what the run has recorded, and in a new run times "
+        "both and takes the faster",
+        choices=("auto", "direct", "winograd"),
         resumable=True,
         group="Speed",
     )
@@ -207,6 +214,12 @@ class TrainConfig:
         group="Speed",
     )
     workers: int = option(2, "processes that decode images for the stream loader", low=0, resumable=True, group="Speed")
+    skip_unmatched: bool = option(
+        False,
+        "leave out images without a partner instead of refusing them; for paired methods",
+        switch=True,
+        group="Data",
+    )
     strict: bool = option(
         False,
         "stop at the first file that cannot be read, instead of using another image in its place",
@@ -218,7 +231,8 @@ class TrainConfig:
     )
     keep_every: int | None = option(
         None,
-        "keep a checkpoint every N images for good [default: only the two newest are kept]",
+        "keep a checkpoint and its model (RUN@N) every N images for good [default: only the two newest checkpoints and "
+        "the newest model are kept]",
         low=1,
         resumable=True,
         group="Logging",
@@ -261,6 +275,14 @@ class TrainConfig:
         resumable=True,
         group="Validation",
     )
+    truth: str | None = option(
+        None,
+        "names: files of one name in valA and valB (or testA and testB) show the same, so that metrics against the true "
+        "image are computed; none: leave these metrics out; for unpaired methods [default: as the data set's card says]",
+        choices=("names", "none"),
+        resumable=True,
+        group="Validation",
+    )
     hold_out: float = option(
         0.0,
         "share of the training images to set aside for validation if there is no val folder",
@@ -276,22 +298,6 @@ class TrainConfig:
     def default_load_size(self) -> int:
         """Side in pixels that images are resized to if `load_size` is not given."""
         return default_load_size(self.crop_size)
-
-
-T = TypeVar("T", bound=TrainConfig)
-
-
-def with_load_size(cfg: T) -> T:
-    """Return the settings with a load size. Raises UsageError if the crop size is larger than that."""
-    if cfg.load_size is None:
-        cfg = replace(cfg, load_size=cfg.default_load_size)
-    assert cfg.load_size is not None
-    if cfg.crop_size > cfg.load_size:
-        raise UsageError(
-            f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
-            f"and then cropped: lower the first or raise the second"
-        )
-    return cfg
 
 
 C = TypeVar("C", bound="DataclassInstance")
@@ -349,10 +355,12 @@ def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
         value = ON_OFF[value]
     if isinstance(value, bool) and choices == AUTO_ON_OFF:  # as Python and TOML say on and off
         value = next(name for name, is_on in ON_OFF.items() if is_on == value)
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if int in kinds and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         value = int(value)  # integers of numpy too
+        if abs(value) > records.LARGEST_COUNT:
+            raise _refusal(f.name, value, source, f"at most {records.LARGEST_COUNT}")
+        if float in kinds:
+            value = float(value)
     limits = "" if low is None else f"at least {low}" if high == math.inf else f"from {low} to {high}"
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise _refusal(f.name, value, source, _KINDS[kinds[0]])
@@ -369,8 +377,9 @@ def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
 
 def _refusal(name: str, value: Any, source: str, possible: str) -> UsageError:
     if source == FLAGS:
-        return UsageError(f"{flag_name(name)} {value}: must be {possible}")
-    return UsageError(f"{source}: {name} is {value!r}, but must be {possible}")
+        given = value if isinstance(value, str) else records.shown(value)
+        return UsageError(f"{flag_name(name)} {given}: must be {possible}")
+    return UsageError(f"{source}: {name} is {records.shown(value)}, but must be {possible}")
 
 
 def parse_range(text: str) -> tuple[float, float]:
@@ -387,11 +396,11 @@ def parse_range(text: str) -> tuple[float, float]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the settings in a TOML file, unchecked. Raises UsageError if it is missing or cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return records.read_toml(path)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; --config takes a TOML file of settings") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path}: not a readable TOML file: {e}") from None
+    except (OSError, ValueError) as e:
+        raise UsageError(f"{path}: not a readable TOML file: {one_line(e)}") from None
 
 
 def to_dict(cfg: TrainConfig) -> dict[str, Any]:

@@ -4,10 +4,12 @@ It runs the same code as `translate train` and `translate convert`, on the image
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -16,13 +18,13 @@ from torch import Tensor
 from translate import api, images, run_folder
 from translate.catalog.cards import cards_folder
 from translate.catalog.shipped import HOME
-from translate.conversion.report import html
 from translate.data import layouts, preprocessing, split
+from translate.demo_page import PageSection, write_demo_page
 from translate.errors import DataError, ModelError
 from translate.evaluation import paired
 from translate.invocation import command_line, tool_line
 from translate.methods import METHODS
-from translate.trained import translator
+from translate.trained import find
 
 ImageList = list[np.ndarray]
 MetricTable = dict[str, dict[str, float]]
@@ -119,7 +121,7 @@ def run_demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str,
     It takes about `minutes`. The same call resumes an interrupted demo. Raises DataError or ModelError where the shipped images
     or models are missing or damaged.
     """
-    sections: list[html.PageSection] = []
+    sections: list[PageSection] = []
     metrics: dict[str, MetricTable] = {}
     for task in TASKS:
         say(f"\n{task.title}")
@@ -133,13 +135,11 @@ def run_demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str,
     )
     commands = [command for _, command in next_commands(out, metrics)]
     title = "Image-to-image translation, trained on this machine"
-    html.write_comparison_page(out / "report.html", title, intro, sections, commands)
+    write_demo_page(out / "report.html", title, intro, sections, commands)
     return metrics
 
 
-def _run_task(
-    task: DemoTask, out: Path, seconds: float, say: Callable[[str], None]
-) -> tuple[MetricTable, html.PageSection]:
+def _run_task(task: DemoTask, out: Path, seconds: float, say: Callable[[str], None]) -> tuple[MetricTable, PageSection]:
     """Train, convert the held-out images and return their metrics and the section of the report."""
     root = data_folder() / task.data
     run = _train(task, root, out / task.name, seconds, say)
@@ -149,18 +149,36 @@ def _run_task(
     candidates = {"trained here": outputs, "shipped model": shipped, "copying the input": photos}
     metrics = _compute_metrics(task, root, candidates, truth)
     rows = split.evenly_spaced(len(photos), REPORT_ROWS)
-    columns = {
-        title: [column[i] for i in rows]
+    source, *made, true = [
+        (title, [column[i] for i in rows])
         for title, column in zip(task.columns, (photos, outputs, shipped, truth), strict=True)
-    }
-    grid = images.make_comparison_grid({title: column[:4] for title, column in columns.items()})
+    ]
+    grid = images.make_comparison_grid({title: column[:4] for title, column in (source, *made, true)})
     images.write_png(out / f"{task.name}.png", grid)
-    return metrics, html.PageSection(task.title, task.text, _table(metrics), columns)
+    table, links = _table(metrics), _links(task, out)
+    return metrics, PageSection(task.title, task.text, links, table, _best(metrics), source, dict(made), true)
+
+
+def _links(task: DemoTask, out: Path) -> dict[str, str]:
+    """Return the pages about the models and the data of a task: words → address relative to the report."""
+    pages = {
+        "how the shipped model was trained": _shipped_model(task.name) / "README.md",
+        "the model trained here": out / task.name / run_folder.MODEL / "README.md",
+        "its training": out / task.name / run_folder.REPORT,
+        "about the images": data_folder() / "README.md",
+    }
+    return {words: quote(os.path.relpath(path, out)) for words, path in pages.items() if path.is_file()}
+
+
+def _best(metrics: MetricTable) -> int:
+    """Return the number of the candidate that is nearest to the truth, by the first metric, L1."""
+    errors = [next(iter(values.values())) for values in metrics.values()]
+    return errors.index(min(errors))
 
 
 def _shipped_model(name: str) -> Path:
     """Return the folder of a model that ships with the project. ModelError if it is missing."""
-    if (folder := translator.find_named_model(name)) is None:
+    if (folder := find.find_named_model(name)) is None:
         raise ModelError(f"checkpoints/{name}: missing; install the project from its repository")
     return folder
 

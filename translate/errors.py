@@ -25,6 +25,10 @@ class ModelError(TranslateError):
     exit_code = 4
 
 
+class NonFiniteError(ModelError, RuntimeError):
+    """Output of a network that holds NaN or infinite values: weights are damaged, or a number type overflowed."""
+
+
 class BusyError(TranslateError):
     """Folder that another process is working in."""
 

@@ -1,12 +1,13 @@
 """Run folder: the names of everything in it, and the way from RUN to the folder. Imports no torch and no config."""
 
 import re
-import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from translate import atomic
-from translate.errors import UsageError
+from translate import atomic, records
+from translate.errors import ModelError
+from translate.text import one_line
 
 CHECKPOINTS = Path("checkpoints")
 """Folder of the runs and models that are given by name, in the current directory."""
@@ -23,8 +24,12 @@ SAMPLES = "samples"
 """Folder of the sample grids."""
 STATS_FILE = "stats.jsonl"
 """One JSON object for each log point."""
+REPORT = "report.html"
+"""Page of the run: samples, metrics, curves and settings."""
 METRICS_FILE = "metrics.json"
 """Results of the last evaluation, in a run folder; results of a validation, in a model folder."""
+RECORD_KEYS = ("method", "root", "processes", "root_from_run", "forked_from", "preset")
+"""Keys of config.toml that are no settings."""
 EVENT_FILES = "events.out.tfevents.*"
 """Pattern of the TensorBoard files."""
 
@@ -57,6 +62,17 @@ def find_run(run: str | Path) -> Path | None:
     return folder if is_run and not Path(run).is_file() else None
 
 
+def split_checkpoint_name(name: str | Path) -> tuple[str, int] | None:
+    """Return run and images of a name RUN@N, the run after N training images; None for any other name."""
+    found = re.fullmatch(r"(.+)@([0-9]+)", str(name))
+    return (found[1], int(found[2])) if found else None
+
+
+def run_name(folder: Path) -> str:
+    """Return what names a run in commands: its name where it lies in checkpoints/, else its path."""
+    return folder.name if folder.parent == CHECKPOINTS else str(folder)
+
+
 def run_of_model(model: Path) -> Path | None:
     """Return the run folder that a model folder (model, model-best, model-<images>) lies in; None if it lies in none."""
     name = re.fullmatch(r"\.(.+)-old", model.name)  # as atomic.previous_folder names one that is being replaced
@@ -64,18 +80,37 @@ def run_of_model(model: Path) -> Path | None:
     return model.parent if is_ours and (model.parent / CONFIG_FILE).is_file() else None
 
 
+def results_folder(model: Path) -> Path | None:
+    """Return the folder for the metrics of a run's model: its own where it is kept for good, else that of the run.
+
+    None for a model that lies in no run.
+    """
+    return model if re.fullmatch(rf"{MODEL}-[0-9]+", model.name) and run_of_model(model) else run_of_model(model)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the settings of a run as they stand in its config.toml, unchecked; empty if there is no such file.
 
-    Raises UsageError if the file cannot be read.
+    Raises ModelError if the file cannot be read.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise UsageError(f"{path}: not a readable TOML file: {e}") from None
+        return records.read_toml(path)
+    except (OSError, ValueError) as e:
+        raise ModelError(f"{path}: not the record of a run: {one_line(e)}") from None
+
+
+def find_data_folder(folder: Path, settings: Mapping[str, Any]) -> Path | None:
+    """Return the data folder of a run with these settings; None if it is not found.
+
+    A relative one is relative to the run folder (`root_from_run`), so that both can be moved together; then it is looked for
+    where it was when the run last trained (`root`).
+    """
+    places = (settings.get(key) for key in ("root_from_run", "root"))
+    found = [(folder / place).resolve() for place in places if isinstance(place, str) and "\0" not in place]
+    return next((place for place in found if place.is_dir()), None)
 
 
 # What is in it.
@@ -85,6 +120,18 @@ def model_folders(folder: Path) -> tuple[Path, Path]:
     """Return where the newest model of a run is: its folder, and where that is for the instant in which it is replaced."""
     model = folder / MODEL
     return model, atomic.previous_folder(model)
+
+
+def kept_model_path(folder: Path, images: int) -> Path:
+    """Return the folder of the model that is kept for good after so many images seen."""
+    return folder / f"{MODEL}-{images}"
+
+
+def list_model_folders(folder: Path) -> list[Path]:
+    """Return the paths of all models of a run: model, model-best and model-<images>, those being replaced included."""
+    named = re.compile(rf"(\.?)({MODEL}|{BEST_MODEL}|{MODEL}-[0-9]+)(-old|-new)?")
+    found = [named.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted({folder / match[2] for match in found if match and bool(match[1]) == bool(match[3])})
 
 
 def sample_path(folder: Path, images: int) -> Path:

@@ -1,7 +1,9 @@
 """Names, durations, rates, sizes and numbers as a person reads them."""
 
 import difflib
-from collections.abc import Callable, Iterable
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 
@@ -11,6 +13,16 @@ def printable(name: str | Path) -> str:
     Characters that would steer a terminal, turn the reading direction or cannot be encoded are escaped as in Python's strings.
     """
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(name))
+
+
+def nfc(name: str) -> str:
+    """Return a name with composed letters (Unicode's form NFC), as é in one character: equal names then compare equal."""
+    return unicodedata.normalize("NFC", name)
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of one or more lines, each of them safe to print as by `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def one_line(error: object, limit: int = 200) -> str:
@@ -36,6 +48,13 @@ def suggest(name: str, known: Iterable[str], spell: Callable[[str], str] = str) 
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {spell(near[0])}?" if near else f"possible: {', '.join(map(spell, known))}"
+
+
+def align_columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines, with their cells aligned in columns two spaces apart."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def flag_name(setting: str) -> str:
@@ -65,6 +84,11 @@ def duration(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(minutes / 60)
     return f"{hours // 24} days {hours % 24} h"
+
+
+def ago(seconds_since_1970: float) -> str:
+    """Return a moment of the past as "5 min ago"."""
+    return f"{duration(time.time() - seconds_since_1970)} ago"
 
 
 def rate(count: float, seconds: float) -> str:

@@ -21,11 +21,32 @@ def check(root, **options):
         ({"distance": 17}, "--distance 17"),
         ({"limit": 0}, "--limit 0"),
         ({"quarantine": "bad.png"}, r"--quarantine bad\.png"),
+        ({"truth": "pairs"}, "--truth pairs"),
     ],
 )
 def test_impossible_arguments_are_refused(unpaired_root, options, named):
     with pytest.raises(UsageError, match=named):
         check(unpaired_root, **options)
+
+
+def test_the_report_says_how_true_images_are_known(unpaired_root, paired_root, tmp_path):
+    """Of equal names alone nothing is known; names that do not match although they should are warned of."""
+    truth = check(unpaired_root, crop_size=32)["truth"]
+    assert [facts["known"] for facts in truth.values()] == [None]
+    assert "--truth names" in truth["test"]["why"]
+    asked = check(unpaired_root, crop_size=32, truth="names")
+    assert (asked["truth"]["test"]["known"], asked["warnings"]) == (
+        "names",
+        check(unpaired_root, crop_size=32)["warnings"],
+    )
+    assert check(paired_root, crop_size=32)["truth"]["test"]["known"] == "side by side"
+    assert check(unpaired_root / "trainA", crop_size=32)["truth"] == {}
+    root = shutil.copytree(unpaired_root, tmp_path / "root")
+    next((root / "testB").iterdir()).rename(root / "testB" / "other.png")
+    asked = check(root, crop_size=32, truth="names")
+    assert asked["truth"]["test"]["known"] is None
+    assert [line for line in asked["warnings"] if line.startswith("--truth names: ") and "testB/other" in line]
+    assert asked["errors"] == []
 
 
 def test_a_missing_folder_is_no_data(tmp_path):

@@ -193,6 +193,15 @@ def test_training_in_double_precision_starts_from_the_very_weights(tmp_path, unp
         assert equal(part(state, attribute), nets[name].state_dict()), attribute
 
 
+def test_averages_start_from_the_loaded_weights(tmp_path: Path, unpaired_root: Path) -> None:
+    """With a rate of zero the average of a weight is that weight, however long the half-life."""
+    nets = four()
+    train(unpaired_root, tmp_path / "run", save_all(tmp_path / "ref", **nets), ema_half_life=1000)
+    exported = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    for attribute, name in {"g_ab": "G_A", "g_ba": "G_B"}.items():
+        assert equal(part(exported, attribute), nets[name].state_dict()), attribute
+
+
 def test_a_config_file_may_name_the_model_with_a_hyphen(tmp_path, unpaired_root):
     start = save_all(tmp_path / "ref", **four())
     (tmp_path / "c.toml").write_text(f'init-from = "{start}"\nimages = 1\ncrop-size = 32\n')

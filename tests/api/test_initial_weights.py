@@ -8,7 +8,7 @@ from translate.api.run_record import RunRecord
 from translate.config import resolve, to_dict
 from translate.errors import UsageError
 from translate.methods import METHODS
-from translate.trained import translator
+from translate.trained import find
 
 CYCLEGAN = METHODS["cyclegan"]
 SIZES = {"g_width": 4, "d_width": 4, "crop_size": 32, "load_size": 32}
@@ -23,7 +23,7 @@ def cyclegan_config(**settings):
 def test_the_generators_are_those_of_the_model(cyclegan_folder):
     lines = []
     weights = read_initial_weights(CYCLEGAN, cyclegan_config(init_from=str(cyclegan_folder)), lines.append)
-    model = translator.read_model(cyclegan_folder).method
+    model = find.read_model(cyclegan_folder).method
     assert set(weights) == {"g_ab", "g_ba"}
     for network, tensors in weights.items():
         for key, tensor in model.get_submodule(network).state_dict().items():

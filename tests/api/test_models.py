@@ -1,6 +1,7 @@
 """Use of trained models from Python: what load, convert, export and import check, and what describe knows."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -59,9 +60,25 @@ def test_the_description_holds_the_whole_config_and_counts_parameters(cyclegan_f
     assert known["parameters"] == sum(weight.numel() for net in generators for weight in net.parameters())
 
 
-def test_a_loaded_model_keeps_its_settings(cyclegan, tmp_path):
-    with pytest.raises(UsageError, match="loaded already"):
-        translate.convert(cyclegan, tmp_path, tmp_path / "out", dropout="on")
+@pytest.mark.parametrize("settings", [{"dropout": "on"}, {"norm_statistics": "running"}, {"convolution": "direct"}])
+def test_a_loaded_model_keeps_its_settings(cyclegan, tmp_path, settings):
+    with pytest.raises(UsageError, match="loaded already; give dropout, norm_statistics and convolution to"):
+        translate.convert(cyclegan, tmp_path, tmp_path / "out", **settings)
+
+
+def test_convolutions_are_asked_for_wherever_a_model_runs(cyclegan_folder, build, unpaired_root, tmp_path):
+    assert translate.load(cyclegan_folder, device="cpu", convolution="direct").convolution == "direct"
+    noise = build("dcgan", crop_size=32)
+    for call in (
+        lambda: translate.load(cyclegan_folder, convolution="fft"),
+        lambda: translate.convert(cyclegan_folder, unpaired_root, tmp_path / "out", convolution="fft"),
+        lambda: translate.evaluate(cyclegan_folder, unpaired_root, convolution="fft"),
+        lambda: models.sample(noise, tmp_path / "samples", convolution="fft"),
+        lambda: translate.train("cyclegan", unpaired_root, run=tmp_path / "run", convolution="fft"),
+    ):
+        with pytest.raises(UsageError, match=r"--convolution fft: .*auto, direct, winograd"):
+            call()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_model_is_named():
@@ -72,3 +89,12 @@ def test_a_missing_model_is_named():
 def test_unknown_options_are_refused_with_the_nearest(cyclegan, tmp_path):
     with pytest.raises(UsageError, match="qualty"):
         translate.convert(cyclegan, tmp_path, tmp_path / "out", qualty=90)
+
+
+def test_a_training_in_python_does_not_end_with_the_reader_of_its_log(monkeypatch):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w", buffering=1) as gone:
+        monkeypatch.setattr("sys.stderr", gone)
+        models.say_to_stderr("line")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), theirs)

@@ -5,9 +5,16 @@ import torch
 
 import translate
 from translate.api import session
-from translate.api.presets import find_preset, forecast_preset, preset_settings, shorten_preset, without_replaced_length
+from translate.api.presets import (
+    PRESETS,
+    find_preset,
+    forecast_preset,
+    preset_settings,
+    shorten_preset,
+    without_replaced_length,
+)
 from translate.api.run_record import Preset, RunRecord
-from translate.config import PRESETS, resolve, to_dict
+from translate.config import resolve, to_dict
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
 
@@ -76,7 +83,7 @@ def test_epochs_replace_a_number_of_images_in_what_they_override():
 def start(folder, preset):
     """Write a run that has begun."""
     cfg = CYCLEGAN.resolve_config(CYCLEGAN.Config())
-    RunRecord("cyclegan", folder / "data", 1, to_dict(cfg), preset).write(folder)
+    RunRecord("cyclegan", folder / "data", 1, to_dict(cfg), preset=preset).write(folder)
     (folder / "state-8.ckpt").write_bytes(b"")
 
 

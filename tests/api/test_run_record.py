@@ -1,12 +1,14 @@
 """Record of a run: what config.toml holds, and which settings may differ when a run is resumed."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from translate import config
 from translate.api.run_record import RunRecord, check_same_settings, read_started_run
 from translate.config import to_dict
-from translate.errors import ModelError, UsageError
+from translate.errors import DataError, ModelError, UsageError
 from translate.methods import METHODS
 
 CYCLEGAN = METHODS["cyclegan"]
@@ -32,6 +34,34 @@ def test_it_reads_what_it_wrote(run, cfg):
 def test_the_record_comes_before_the_settings(run):
     lines = (run / "config.toml").read_text().splitlines()
     assert [line.split(" = ")[0] for line in lines[:4]] == ["method", "root", "processes", "epochs"]
+
+
+def test_what_is_not_known_is_not_written(run, cfg):
+    record = RunRecord("cyclegan", run / "data", 2, to_dict(cfg), root_from_run="../data", forked_from="../night@8")
+    record.write(run)
+    assert RunRecord.read(run) == record
+    assert "root_from_run" in (run / "config.toml").read_text()
+    replace(record, root_from_run=None, forked_from=None).write(run)
+    assert not {"root_from_run", "forked_from"} & config.read_toml(run / "config.toml").keys()
+
+
+@pytest.mark.parametrize("line", ["root_from_run = 5", "forked_from = ['x']"])
+def test_keys_of_another_kind_are_named(run, line):
+    path = run / "config.toml"
+    path.write_text(line + "\n" + path.read_text())
+    with pytest.raises(ModelError, match=line.split()[0]):
+        RunRecord.read(run)
+
+
+def test_a_relative_root_is_relative_to_the_run_and_told_from_here(run, cfg, tmp_path, monkeypatch):
+    """So that it is recorded as relative again when the run has been resumed."""
+    monkeypatch.chdir(tmp_path.parent)
+    (run / "data").mkdir()
+    record = RunRecord("cyclegan", Path("/nowhere/data"), 1, to_dict(cfg), root_from_run="data")
+    assert record.find_root(run) == Path(tmp_path.name, "data")
+    assert replace(record, root=run / "data", root_from_run=None).find_root(run) == run / "data"
+    with pytest.raises(DataError, match=r"/nowhere/data.*--root DIR"):
+        replace(record, root_from_run="gone").find_root(run)
 
 
 @pytest.mark.parametrize("key", ["method", "root", "processes"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from translate import atomic
+from translate import locks
 from translate.api import models, run_status
 
 from ..helpers import write_run_folder
@@ -22,7 +22,7 @@ def test_the_state_of_a_run_that_no_process_holds(tmp_path, images, state):
 
 def test_a_run_whose_folder_is_locked_is_running(tmp_path):
     write_run_folder(tmp_path, [{"images": 1000, "time/images_per_second": 10.0}])
-    with atomic.lock_folder(tmp_path, "wait"):
+    with locks.lock_folder(tmp_path, "wait"):
         known = run_status.describe_run(tmp_path)
     assert known["state"] == "running"
     assert known["process"]

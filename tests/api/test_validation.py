@@ -7,11 +7,12 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import translate
 from translate import api, config
-from translate.api.validation import split_for_validation
+from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.data import layouts
 from translate.errors import Interrupted, UsageError
 from translate.methods.cyclegan import CycleGAN
@@ -60,7 +61,7 @@ def test_test_images_are_used_last_with_a_warning(unpaired_root, tmp_path):
     for domain in "AB":
         if not (root / f"test{domain}").exists():
             shutil.copytree(root / f"train{domain}", root / f"test{domain}")
-    train, rest, validation_set, said = divide(root)
+    train, rest, validation_set, said = divide(root, evaluate_metrics="swd")
     assert (validation_set.name, rest) == ("test", train)
     assert len(said) == 1
     assert "test images choose the best model" in said[0]
@@ -73,6 +74,21 @@ def test_a_data_set_without_validation_images_is_refused(unpaired_root, tmp_path
     with pytest.raises(UsageError, match=r"neither val nor test images; --hold-out 0.1 sets"):
         divide(root)
     assert divide(root, evaluate_every=None)[2] is None
+
+
+def test_equal_names_are_true_images_only_where_that_is_said(season):
+    """Of an unpaired set; a metric of pairs is refused before the first step, with the flag that allows it."""
+    _, _, validation_set, said = divide(season)
+    assert not validation_set.split.paired
+    assert [line for line in said if "left out: l1, psnr, ssim" in line and "--truth names" in line]
+    _, _, validation_set, said = divide(season, truth="names")
+    assert validation_set.split.paired
+    assert [line for line in said if "val holds pairs by name (--truth names)" in line]
+    for flags in ({"evaluate_metrics": "swd,l1"}, {"best_by": "psnr"}, {"truth": "none", "evaluate_metrics": "swd,l1"}):
+        cfg = cyclegan_config(**{"best_by": "swd", **flags})
+        _, validation_set = split_for_validation(season, "unpaired", cfg, layouts.find_split(season, "unpaired"), print)
+        with pytest.raises(UsageError, match=r"needs the true image of each output; .*--truth n"):
+            ValidationEvaluator(season, validation_set, cfg, "unpaired", torch.device("cpu"))
 
 
 # Runs.
@@ -91,7 +107,8 @@ def season(tmp_path_factory):
 
 
 def train(root, run, **flags):
-    flags = {"images": 12, "evaluate_every": 4, "generator": "resnet_3blocks", "ema_half_life": 4, **flags}
+    known = {"truth": "names", "generator": "resnet_3blocks"}
+    flags = {"images": 12, "evaluate_every": 4, "ema_half_life": 4, **known, **flags}
     return translate.train("cyclegan", root, run=run, **{**SMALL, **flags})
 
 
@@ -105,7 +122,9 @@ def test_metrics_equal_those_of_evaluate_and_the_best_model_has_the_best_of_them
     best = json.loads((tmp_path / BEST_MODEL / "metrics.json").read_text())
     assert best["metrics"]["swd"]["value"] == min(point["val_ema/swd"] for point in points)
     assert best["protocol"]["split"] == "val"
-    again = api.evaluate(tmp_path / BEST_MODEL, season, split="val", metrics=["swd", "l1"], say=lambda line: None)
+    said: list[str] = []
+    again = api.evaluate(tmp_path / BEST_MODEL, season, split="val", metrics=["swd", "l1"], say=said.append)
+    assert "the run was trained with --truth names" in said[0]
     for name in ("swd", "l1"):
         assert again["metrics"][name]["value"] == pytest.approx(best["metrics"][name]["value"], rel=1e-6)
 

@@ -12,20 +12,23 @@ PACKAGE = ROOT / "translate"
 TESTS = ROOT / "tests"
 
 FLOORS = [
-    {"errors", "version", "text", "atomic", "keyed_random", "callbacks", "invocation"},
-    {"nn", "images", "runtime", "run_folder"},
-    {"config"},
+    {"errors", "version", "text", "records", "atomic", "locks", "keyed_random", "callbacks", "invocation"},
+    {"nn", "images", "runtime", "run_folder", "html"},
+    {"config", "convolution_choice"},
     {"methods", "data", "dataset_check", "catalog"},
     {"training", "trained"},
     {"conversion", "evaluation"},
-    {"api", "demo"},
+    {"api", "demo", "demo_page"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {  # within a floor, who may import whom
     "atomic": {"errors"},
+    "locks": {"atomic", "errors"},
+    "records": {"text"},
     "dataset_check": {"data"},
-    "demo": {"api"},
+    "trained": {"training"},  # reads the model in a checkpoint
+    "demo": {"api", "demo_page"},
 }
 REPEATED_FILES = {"__init__.py", "base.py", "memory.py"}
 """File names that stand in more than one room; every other name stands once, but where a room keeps the command of its name."""

@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import atomic, cli
-from translate.atomic import lock_folder
+from translate import cli, locks
 from translate.catalog import cards, download
 from translate.catalog.cards import ArchiveSource, DatasetCard
 from translate.catalog.download import DownloadOptions
 from translate.catalog.get import get_dataset
 from translate.errors import BusyError, DataError
+from translate.locks import lock_folder
 
 from ..helpers import list_files
+from ..windows import as_on_windows
 from .behaviours import always_answer, break_off, serve_file
 
 DATA = np.random.default_rng(0).bytes(300_000)
@@ -194,9 +195,17 @@ def test_another_process_that_was_quicker(server, tmp_path, monkeypatch):
             shutil.copytree(tmp_path / "other" / "tiny", tmp_path / "tiny")
             yield
 
-    monkeypatch.setattr(atomic, "lock_folder", late)
+    monkeypatch.setattr(locks, "lock_folder", late)
     assert get_dataset(tiny(server), tmp_path) == tmp_path / "tiny"
     assert len(server.asked) == 1
+    assert not (tmp_path / ".get-tiny").exists()
+
+
+def test_a_set_is_downloaded_by_the_rules_of_windows(server, tmp_path, monkeypatch):
+    server.routes["/tiny.zip"] = [serve_file(packed())]
+    with monkeypatch.context() as patch:
+        as_on_windows(patch)
+        assert get_dataset(tiny(server), tmp_path) == tmp_path / "tiny"
     assert not (tmp_path / ".get-tiny").exists()
 
 
@@ -252,7 +261,7 @@ def test_ctrl_c_and_the_same_command_again(server, run_get, tmp_path):
     finally:
         signal.signal(signal.SIGINT, before)
     assert (code, out) == (130, "")
-    assert err.splitlines()[-1] == "error: interrupted"
+    assert err.splitlines()[-1] == "error: interrupted by SIGINT; run the same command again"
     code, _, err = run_get()
     assert code == 0
     assert "0.0 MB are here" in err

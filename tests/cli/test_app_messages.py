@@ -57,6 +57,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, trained: Path, paired_ro
     place = tmp_path_factory.mktemp("workspace")
     shutil.copytree(paired_root, place / "pairs")
     shutil.copytree(trained, place / "run")
+    shutil.copytree(trained, place / "other")
     write_model(place / "one-way", "pix2pix")
     write_model(place / "two-way", "cyclegan", generator="resnet_1blocks")
     shutil.copytree(place / "one-way", place / "damaged")
@@ -69,6 +70,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, trained: Path, paired_ro
     }.items():
         for domain, images in domains.items():
             colours(place / name / f"train{domain}", *(f"{image}.png" for image in images))
+    for split in ("nested/train/A", "nested/train/B", "deep/train/trainA", "deep/train/trainB"):
+        colours(place / split, "1.png")
     folder(place / "real", a=noise(1), b=noise(2))
     folder(place / "fake", c=noise(3), d=noise(4))
     folder(place / "photos", a=noise(5, 9, 7))

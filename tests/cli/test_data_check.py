@@ -16,6 +16,16 @@ def test_a_good_folder(run: Run, unpaired_root: Path) -> None:
     assert not any("training is impossible" in line for line in out)
 
 
+def test_equal_names_alone_are_no_truth(run: Run, unpaired_root: Path) -> None:
+    def truth(*flags: str) -> str:
+        shown = " ".join(" ".join(run("data", "check", unpaired_root, "--crop-size", "32", *flags)[0]).split())
+        return shown.partition("truth, test ")[2]
+
+    assert truth().startswith("not known: testA and testB in ")
+    assert "holds pairs by name (--truth names)" in truth("--truth", "names")
+    assert truth("--truth", "none").startswith("not known: --truth none")
+
+
 def test_a_folder_without_a_domain_cannot_be_trained_on(capfd: pytest.CaptureFixture[str]) -> None:
     folder("data", trainA__1=noise(1), trainB__2=noise(2))
     Path("data/trainB/2.png").write_text("no image")

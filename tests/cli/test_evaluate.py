@@ -26,6 +26,8 @@ from .conftest import (
     two_folders,
 )
 
+NAMES = ("--truth", "names")
+"""Flags for the unpaired set of the tests, whose test images of one name are pairs."""
 SIZES = {"g_width": 4, "d_width": 4, "crop_size": 32, "load_size": 32}
 
 
@@ -111,20 +113,39 @@ def test_an_unpaired_set(evaluate: Evaluate, two_way_model: Path) -> None:
     assert metric_values(json.loads(out)).keys() == {
         "swd", "swd_32", "swd_16", "kid", "edge_correlation", "cycle_psnr", "cycle_psnr_jpeg90"
     }  # fmt: skip
-    assert "pairs" not in err
+    assert (
+        "left out: l1, psnr, ssim, which need the true image of each output: testA and testB in data do not have" in err
+    )
+    assert json.loads(out)["protocol"]["truth"] is None
+
+
+def test_equal_names_alone_are_no_truth(evaluate: Evaluate, two_way_model: Path, unpaired_root: Path) -> None:
+    """Cameras number alike: photos of one name in two folders need not show the same."""
+    code, out, err = evaluate(two_way_model, unpaired_root, "--json")
+    assert not metric_values(json.loads(out)).keys() & {"l1", "psnr", "ssim"}
+    assert (json.loads(out)["protocol"]["paired"], json.loads(out)["protocol"]["truth"]) == (False, None)
+    assert "left out: l1, psnr, ssim" in err
+    assert "give --truth names" in err
+    code, out, err = evaluate(two_way_model, unpaired_root, "--metrics", "l1")
+    assert (code, out) == (3, "")
+    assert "l1: needs the true image of each output; testA and testB" in err
+    assert "--truth names" in err
+    assert "psnr" not in evaluate(two_way_model, unpaired_root, "--metrics", "swd")[2]
 
 
 def test_hidden_truth(evaluate: Evaluate, results: Results, two_way_model: Path, unpaired_root: Path) -> None:
-    """An unpaired method whose test folders match by name is scored on pairs too, and that is said."""
-    _, _, err = evaluate(two_way_model, unpaired_root)
-    assert "test holds pairs, which the training did not use" in err
+    """An unpaired method whose test folders are pairs by name is scored on these too, if that is said, and says so."""
+    _, _, err = evaluate(two_way_model, unpaired_root, *NAMES)
+    assert "test holds pairs by name (--truth names)" in err
     assert "left out: kid: 2 real images; it needs at least 3" in err
-    assert metric_values(results(two_way_model, unpaired_root)).keys() >= {"l1", "psnr", "ssim", "swd"}
+    record = results(two_way_model, unpaired_root, *NAMES)
+    assert metric_values(record).keys() >= {"l1", "psnr", "ssim", "swd"}
+    assert (record["protocol"]["paired"], record["protocol"]["truth"]) == (True, "names")
 
 
 def test_a_model_is_judged_by_what_convert_makes(results: Results, two_way_model: Path, unpaired_root: Path) -> None:
     """The same figures as of the folder that `translate convert` writes."""
-    direct = results(two_way_model, unpaired_root, "--size", "keep", "--metrics", "l1,swd")
+    direct = results(two_way_model, unpaired_root, "--size", "keep", "--metrics", "l1,swd", *NAMES)
     translate.convert(two_way_model, unpaired_root / "testA", "out", device="cpu", report=False)
     Path("out/manifest.jsonl").unlink()
     converted = results("--real", unpaired_root / "testB", "--fake", "out", "--metrics", "l1,swd")
@@ -139,21 +160,21 @@ def test_batches_change_no_figure(
     """Also where a GPU is given many images at a time."""
     from translate.evaluation import cases
 
-    wanted = metric_values(results(two_way_model, unpaired_root, "--metrics", "l1,swd,edge_correlation"))
+    wanted = metric_values(results(two_way_model, unpaired_root, "--metrics", "l1,swd,edge_correlation", *NAMES))
     batch_by_size = cases.batch_by_size
     monkeypatch.setattr(cases, "batch_by_size", lambda arrays, _: batch_by_size(arrays, batch_size))
     assert metric_values(
-        results(two_way_model, unpaired_root, "--metrics", "l1,swd,edge_correlation")
+        results(two_way_model, unpaired_root, "--metrics", "l1,swd,edge_correlation", *NAMES)
     ) == pytest.approx(wanted, rel=1e-4)
 
 
 def test_the_other_way(results: Results, two_way_model: Path, unpaired_root: Path) -> None:
     """--to a translates b; with the folders swapped as well, a is again the first domain of the files."""
     there, back = (
-        results(two_way_model, unpaired_root, "--metrics", "l1"),
-        results(two_way_model, unpaired_root, "--to", "a", "--metrics", "l1"),
+        results(two_way_model, unpaired_root, "--metrics", "l1", *NAMES),
+        results(two_way_model, unpaired_root, "--to", "a", "--metrics", "l1", *NAMES),
     )
-    swapped = results(two_way_model, unpaired_root, "--to", "a", "--direction", "b2a", "--metrics", "l1")
+    swapped = results(two_way_model, unpaired_root, "--to", "a", "--direction", "b2a", "--metrics", "l1", *NAMES)
     assert there["protocol"]["input_sha256"] == back["protocol"]["real_sha256"] == swapped["protocol"]["input_sha256"]
     assert metric_values(there) != metric_values(back)
 
@@ -177,7 +198,7 @@ def test_every_metric_can_be_asked_for(results: Results, two_way_model: Path) ->
         **{f"{side}__{i}": noise(i + len(side) * (side == "testB")) for side in ("testA", "testB") for i in range(4)},
     )
     names = "l1,psnr,ssim,kid,recall,swd,checkerboard,colour,edge_correlation,cycle_psnr,fgsm_2"
-    record = results(two_way_model, root, "--metrics", names)
+    record = results(two_way_model, root, "--metrics", names, *NAMES)
     assert metric_values(record).keys() == {
         "l1", "psnr", "ssim", "kid", "precision", "recall", "swd", "swd_32", "swd_16", "checkerboard", "colour_shift",
         "colour_spread", "edge_correlation", "cycle_psnr", "cycle_psnr_jpeg90", "fgsm_1", "fgsm_2", "fgsm_4",
@@ -242,11 +263,9 @@ def test_a_model_folder_is_left_as_it_is(evaluate: Evaluate, one_way_model: Path
 def test_from_python_with_a_loaded_model(two_way_model: Path, unpaired_root: Path) -> None:
     said: list[str] = []
     loaded = translate.load(two_way_model, device="cpu")
-    record = translate.evaluate(loaded, unpaired_root, metrics=["l1"], device="cpu", say=said.append)
-    assert (
-        record["metrics"]["l1"]
-        == translate.evaluate(two_way_model, unpaired_root, metrics=["l1"], device="cpu")["metrics"]["l1"]
-    )
+    options = {"metrics": ["l1"], "truth": "names", "device": "cpu"}
+    record = translate.evaluate(loaded, unpaired_root, say=said.append, **options)
+    assert record["metrics"]["l1"] == translate.evaluate(two_way_model, unpaired_root, **options)["metrics"]["l1"]
     assert record["subject"]["model"] is None
     assert len(said) == 1
 

@@ -1,6 +1,7 @@
 """`translate evaluate`: usage, data, images and weights that it refuses."""
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -75,15 +76,41 @@ def test_fewer_or_smaller_images_than_a_metric_can_bear(
     fails([one_way_model, paired_root, "--metrics", metric], 3, words)
 
 
+def test_flags_of_pairs_and_of_models_that_have_none(
+    fails: Fails,
+    evaluate: Evaluate,
+    one_way_model: Path,
+    two_way_model: Path,
+    paired_root: Path,
+    unpaired_root: Path,
+) -> None:
+    fails([one_way_model, paired_root, "--truth", "names"], 2, "--truth names: is for models of unpaired methods")
+    fails([two_way_model, unpaired_root, "--skip-unmatched"], 2, "--skip-unmatched", "give --truth names too")
+    shutil.copytree(unpaired_root / "testA", "data/testA")
+    shutil.copytree(unpaired_root / "testB", "data/testB")
+    Path("data/testB/1.png").rename("data/testB/other.png")
+    arguments = [two_way_model, "data", "--metrics", "l1", "--truth", "names"]
+    fails(arguments, 3, "no partner of the same name", "testA/1", "testB/other")
+    code, _, err = evaluate(*arguments, "--skip-unmatched")
+    assert code == 0
+    assert "1 pairs are used, 2 images without a partner of their own are left out" in err
+
+
 def test_sets_of_unlike_number_where_pairs_are_needed(fails: Fails) -> None:
-    fails([*two_folders(), "--metrics", "l1"], 3, "l1: needs the true image of each output", "names match")
+    fails(
+        [*two_folders(), "--metrics", "l1"],
+        3,
+        "l1: needs the true image of each output",
+        "9 images have no partner",
+        "fake/x0",
+    )
 
 
 def test_pairs_of_unlike_sizes(fails: Fails, evaluate: Evaluate) -> None:
     folder("real", a=noise(1, 40, 40), b=noise(2))
     folder("fake", a=noise(3, 30, 40), b=noise(4))
     arguments = ["--real", "real", "--fake", "fake", "--metrics", "l1"]
-    fails(arguments, 3, "l1: images of different shapes")
+    fails(arguments, 3, "l1: 'a.png' has 30×40 pixels, but its true image 'a.png' has 40×40")
     assert evaluate(*arguments, "--size", "32")[0] == 0
     fails([*arguments[:-1], "swd"], 3, "has", "pixels", "--size N")
 
@@ -129,7 +156,7 @@ def test_images_that_allow_no_usual_metric(evaluate: Evaluate, two_way_model: Pa
     folder("fake", b=noise(2, 8, 8))
     code, out, err = evaluate("--real", "real", "--fake", "fake")
     assert (code, out) == (3, "")
-    assert [line.split(":")[0] for line in err.splitlines()] == ["left out", "left out", "error"]
+    assert [line.split(":")[0] for line in err.splitlines()] == ["left out", "left out", "left out", "error"]
 
 
 def test_a_bad_image_is_named(fails: Fails) -> None:

@@ -33,6 +33,7 @@ class Example:
     )
     clean: bool = option(False, "remove the rest")
     mark: bool = option(True, "mark the images")
+    skip: bool = option(False, "skip what does not fit", switch=True)
 
 
 def parsed(*words: str, **how: Any) -> dict[str, Any]:
@@ -52,6 +53,13 @@ def help_of(name: str, **how: Any) -> str:
 def test_only_flags_that_are_given_arrive() -> None:
     assert parsed() == {}
     assert parsed("--count", "5", "--mode", "slow") == {"count": 5, "mode": "slow"}
+
+
+def test_a_switch_takes_no_word_and_can_be_turned_off_again() -> None:
+    """Also beside options that take on or off."""
+    assert parsed("--skip", "--clean", "on") == {"skip": True, "clean": "on"}
+    assert parsed("--no-skip") == {"skip": False}
+    assert parsed("--skip", switches=True) == {"skip": True}
 
 
 @pytest.mark.parametrize(("word", "value"), [("16", 16), ("auto", "auto"), ("other", "other")])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import translate
-from translate import atomic, cli
+from translate import cli, locks
 from translate.api import models, run_status
 from translate.cli.status import sparkline
 
@@ -69,19 +69,19 @@ def test_how_far_and_how_fast(shown, tmp_path):
 def test_a_run_at_work_has_its_time_left(shown, tmp_path):
     """2,500 images at 2 a second. The lock is this process's; it is neither broken nor taken away."""
     run = write_cyclegan_run(tmp_path / "run", [point(1500)])
-    with atomic.lock_folder(run, "wait"):
+    with locks.lock_folder(run, "wait"):
         told = rows(shown(run))
         assert told["training"].startswith(f"cyclegan on earth: running (process {os.getpid()} on ")
         assert told["time left"] == "21 min"
-        with pytest.raises(translate.errors.BusyError), atomic.lock_folder(run, "wait"):
+        with pytest.raises(translate.errors.BusyError), locks.lock_folder(run, "wait"):
             pass
     assert rows(shown(run))["training"] == "cyclegan on earth: stopped"
 
 
 def test_a_lock_that_a_killed_run_left_holds_nobody(tmp_path):
-    (tmp_path / atomic.LOCK_FILE).write_text("process 1 on here")
-    assert atomic.lock_holder(tmp_path) is None
-    assert (tmp_path / atomic.LOCK_FILE).exists()
+    (tmp_path / locks.LOCK_FILE).write_text("process 1 on here")
+    assert locks.lock_holder(tmp_path) is None
+    assert (tmp_path / locks.LOCK_FILE).exists()
 
 
 def test_a_finished_run(shown, tmp_path):
@@ -107,6 +107,7 @@ def test_before_the_first_point(shown, tmp_path):
         "progress": "0 of 4,000 images (0%)",
         "last log": "none yet",
         "checkpoint": "none yet",
+        "disk": f"{len(CONFIG)} B (other {len(CONFIG)} B)",
     }
 
 

@@ -9,7 +9,7 @@ from translate import config
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods import METHODS
-from translate.runtime.precision import PRECISIONS, configure_tf32, cudnn_benchmark, use_channels_last
+from translate.runtime.precision import PRECISIONS, configure_tf32, cudnn_benchmark
 
 from ..helpers import distinct_methods
 
@@ -115,15 +115,6 @@ def test_a_switch_of_three_is_given_as_a_flag_or_as_python_and_toml_have_it(sett
     assert getattr(config.resolve(TrainConfig, ("test", {setting: given})), setting) == meant
     with pytest.raises(UsageError, match="must be one of auto, on, off"):
         config.resolve(TrainConfig, ("test", {setting: "yes"}))
-
-
-@pytest.mark.parametrize("name", PRECISIONS)
-def test_channels_lie_last_by_themselves_on_cuda_in_half_precision(name):
-    precision = PRECISIONS[name]
-    for device in (CPU, CUDA):
-        assert use_channels_last("on", device, precision)
-        assert not use_channels_last("off", device, precision)
-        assert use_channels_last("auto", device, precision) == (device is CUDA and name in ("bf16", "fp16"))
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def work(rank, name, norm, precision, folder, tiny):
     train(tiny, name, engine, CUT, rank)
     state = engine.state()
     if rank == 0:
-        assert len(state["buffers"]) == 2
+        assert state["buffers"] == [{}, {}]  # pools and statistics are equal, so that they are stored once
         checkpoint.save(folder, state)
     train(tiny, name, engine, STEPS - CUT, rank)
     assert engine.images == 4 * STEPS

@@ -24,16 +24,32 @@ def test_other_files_are_counted_and_hidden_ones_are_not(convert: Convert, sourc
     assert len(lines(tmp_path / "out")) == 5
 
 
-def test_links_to_images_are_read_and_linked_folders_left_alone(
-    convert: Convert, source: Path, draw: Draw, tmp_path: Path
-) -> None:
+def test_links_to_images_and_to_folders_are_read(convert: Convert, source: Path, draw: Draw, tmp_path: Path) -> None:
+    """But no image twice, and what is written is no input, by whatever link the output folder is reached."""
     save(tmp_path / "elsewhere" / "x.png", draw(11))
     (source / "link.png").symlink_to(tmp_path / "elsewhere" / "x.png")
     (source / "folder").symlink_to(tmp_path / "elsewhere")
     (source / "round").symlink_to(source)
-    convert(source, tmp_path / "out")
-    assert tree(tmp_path / "out").keys() == {"1.png", "2.jpg", "deep/er/3.webp", "deep/4.tif", "5.JPG", "link.png"}
+    (tmp_path / "out").mkdir()
+    (source / "written").symlink_to(tmp_path / "out")
+    said: list[str] = []
+    for _ in range(2):
+        result = convert(source, tmp_path / "out", said=said)
+        names = {"1.png", "2.jpg", "deep/er/3.webp", "deep/4.tif", "5.JPG", "link.png", "folder/x.png"}
+        assert tree(tmp_path / "out").keys() == names
+        assert not result.failures
     assert not (tmp_path / "out" / "link.png").is_symlink()
+    assert not (tmp_path / "out" / "folder").is_symlink()
+    assert any("1 linked folders are not entered" in line and "round" in line for line in said)
+
+
+def test_images_of_other_names_are_told(convert: Convert, source: Path, tmp_path: Path) -> None:
+    (source / "a.jpg_large").write_bytes((source / "2.jpg").read_bytes())
+    (source / "notes.txt").write_text("no picture")
+    said: list[str] = []
+    result = convert(source, tmp_path / "out", said=said)
+    assert (result.done, result.others) == (5, 2)
+    assert [line for line in said if "a.jpg_large" in line and "1 files" in line]
 
 
 def test_an_output_inside_the_input_is_no_input(convert: Convert, source: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from translate import atomic, images
+from translate import images, locks
 from translate.conversion.job import ConversionResult
 from translate.errors import BusyError, UsageError
 from translate.trained.translator import Translator
@@ -335,7 +335,7 @@ def test_an_image_the_network_fails_on_is_listed(
 
 
 def test_two_runs_in_one_folder(convert: Convert, source: Path, tmp_path: Path) -> None:
-    with atomic.lock_folder(tmp_path / "out", ""), pytest.raises(BusyError, match=f"process {os.getpid()}") as caught:
+    with locks.lock_folder(tmp_path / "out", ""), pytest.raises(BusyError, match=f"process {os.getpid()}") as caught:
         convert(source, tmp_path / "out")
     assert caught.value.exit_code == 5
     (tmp_path / "out" / "run.lock").write_text("process 1 on mars")  # of a process that was killed

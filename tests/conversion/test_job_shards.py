@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate import atomic
+from translate import atomic, locks
 from translate.conversion.inputs import WHOLE, Shard, resolve_shard
 from translate.conversion.manifest import Manifest
 from translate.conversion.options import ConversionResult
@@ -59,6 +59,11 @@ def test_merged_journals_are_one(convert: Convert, source: Path, tmp_path: Path)
     assert (result.done, result.skipped, result.failures) == (0, 14, {"bad.png": "not an image"})
     assert [path.name for path in out.glob("*.jsonl")] == ["manifest.jsonl"]
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert ["convolutions" in line for line in lines] == [True] + [
+        False
+    ] * 14  # each part's stood in its own first line
+    for line in (*lines, *expected.values()):
+        line.pop("convolutions", None)
     assert {line["input"]: line for line in lines} == expected
     assert len(lines) == 15
     assert convert(source, out, format="png").skipped == 14
@@ -105,7 +110,7 @@ def test_parts_that_cannot_be(text: str) -> None:
 
 def test_parts_run_beside_each_other_but_not_beside_the_whole(convert: Convert, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with atomic.lock_folder(out, "", "0-of-2"):
+    with locks.lock_folder(out, "", "0-of-2"):
         assert convert(source, out, shard="1/2").done > 0
         for options in ({}, {"shard": "0/2"}):
             with pytest.raises(BusyError):

@@ -12,6 +12,7 @@ import pytest
 
 import translate
 from translate.conversion.job import ConversionResult
+from translate.conversion.manifest import Manifest
 from translate.trained.translator import Translator
 
 from .output_folder import CONTRACT_FIELDS, last, lines, save, times, tree
@@ -152,3 +153,18 @@ def test_strange_lines_are_passed_over(convert: Convert, source: Path, tmp_path:
     assert (result.done, result.failures) == (5, {})
     assert not (tmp_path / "1.png").exists()
     assert convert(source, tmp_path / "out").skipped == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"notices": 5}, {"notices": [[1]]}, {"sha256": [1]}, {"error": {}}, {"output": 5}, {"status": None}, {"model": 1}],
+    ids=str,
+)
+def test_a_line_of_another_kind_is_none_of_ours(tmp_path: Path, change: dict[str, Any]) -> None:
+    """The line before it counts; without one the input is converted as if it never was."""
+    manifest = tmp_path / "manifest.jsonl"
+    good = {"input": "1.png", "output": "1.png", "status": "done", "error": None, "sha256": "0", "model": "m"}
+    manifest.write_text(json.dumps(good) + "\n" + json.dumps(good | change) + "\n")
+    assert Manifest(tmp_path, "m", {}).last_line("1.png") == good
+    manifest.write_text(json.dumps(good | change) + "\n" + "[" * 100_000 + "\n")
+    assert not Manifest(tmp_path, "m", {}).known_inputs()

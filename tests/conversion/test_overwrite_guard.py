@@ -87,3 +87,39 @@ def test_a_linked_folder_in_the_output_replaces_no_input(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a").symlink_to(tmp_path / "in" / "b")
     assert "a/x.png" in convert(tmp_path / "in", tmp_path / "out", overwrite=True, limit=limit).failures
+
+
+@pytest.mark.parametrize("place", ["outside", "out/other"])
+@pytest.mark.parametrize("depth", ["deep", "deep/er"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_linked_folder_in_the_output_is_not_followed(
+    convert: Convert, source: Path, tmp_path: Path, place: str, depth: str, overwrite: bool
+) -> None:
+    elsewhere, link = tmp_path / place, tmp_path / "out" / depth
+    elsewhere.mkdir(parents=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    result = convert(source, tmp_path / "out", overwrite=overwrite)
+    below = {name for name in ("deep/4.tif", "deep/er/3.webp") if name.startswith(f"{depth}/")}
+    assert result.failures.keys() == below
+    assert all(f"{link} is a link" in reason for reason in result.failures.values())
+    assert list(elsewhere.iterdir()) == []
+    link.unlink()
+    assert convert(source, tmp_path / "out").failures == {}
+
+
+def test_an_output_folder_that_is_a_link_is_followed(convert: Convert, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    assert convert(source, tmp_path / "out").done == 5
+    assert (tmp_path / "disk" / "deep" / "4.tif").is_file()
+
+
+def test_a_manifest_that_is_a_link_is_refused(convert: Convert, source: Path, tmp_path: Path) -> None:
+    victim, out = tmp_path / "victim", tmp_path / "out"
+    victim.write_text("precious")
+    out.mkdir()
+    (out / "manifest.jsonl").symlink_to(victim)
+    with pytest.raises(UsageError, match="is a link"):
+        convert(source, out)
+    assert victim.read_text() == "precious"

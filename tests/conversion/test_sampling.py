@@ -13,7 +13,7 @@ from translate import api
 from translate.conversion import sampling
 from translate.conversion.sampling import ImageSampler, SamplingOptions
 from translate.errors import Interrupted, ModelError, UsageError
-from translate.trained import translator
+from translate.trained import find, translator
 
 from ..helpers import list_files
 
@@ -32,7 +32,7 @@ def classy(build) -> Path:
 
 
 def sampler(folder: Path) -> ImageSampler:
-    return ImageSampler(translator.read_model(folder), CPU)
+    return ImageSampler(find.read_model(folder), CPU)
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -105,6 +105,15 @@ def test_pictures_of_somebody_else_are_not_replaced(plain, tmp_path):
         sampling.sample_images(sampler(plain), tmp_path, SamplingOptions(count=2))
     assert list_files(tmp_path) == ["000001.png"]
     assert (tmp_path / "000001.png").read_bytes() == b"mine"
+
+
+def test_a_linked_folder_of_a_class_is_not_followed(classy, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "dog").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="dog: is a link"):
+        sampling.sample_images(sampler(classy), tmp_path / "out", SamplingOptions(count=5))
+    assert list_files(tmp_path) == ["out/samples.json"]
 
 
 def test_a_sheet_has_all_of_them(plain, tmp_path):

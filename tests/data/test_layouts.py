@@ -1,6 +1,7 @@
 """Layouts of data folders, decided by names alone."""
 
 import os
+import unicodedata
 
 import pytest
 
@@ -114,6 +115,63 @@ def test_a_linked_domain_is_read(tmp_path):
     assert shown(tmp_path / "root", layouts.find_split(tmp_path / "root", "unpaired").a) == ["trainA/1.png"]
 
 
+@pytest.mark.parametrize("layout", ["paired", "unpaired"])
+@pytest.mark.parametrize("folders", [("1", "2", "3"), ("one",)])
+def test_side_by_side_files_may_lie_in_folders(layout, folders, tmp_path):
+    write_named_files(tmp_path, *(f"train/{folder}/x.png" for folder in folders))
+    assert len(layouts.find_split(tmp_path, layout)) == len(folders)
+
+
+def test_names_that_differ_in_one_common_way_are_paired_and_told(tmp_path):
+    write_named_files(tmp_path, "trainA/1_A.png", "trainA/2_A.png", "trainB/1_B.jpg", "trainB/2_B.jpg")
+    found = layouts.find_split(tmp_path, "paired")
+    assert shown(tmp_path, (*found.a, *found.b)) == [
+        "trainA/1_A.png",
+        "trainA/2_A.png",
+        "trainB/1_B.jpg",
+        "trainB/2_B.jpg",
+    ]
+    (line,) = found.notices
+    assert "2 pairs, matched without the endings '_A' and '_B'" in line
+    assert found.swapped().notices == found.notices
+    assert layouts.find_split(tmp_path, "unpaired").notices == ()
+
+
+def test_unmatched_images_are_left_out_where_that_is_asked_for(tmp_path):
+    write_named_files(
+        tmp_path, "trainA/1.png", "trainA/2.png", "trainA/2.jpg", "trainB/1.png", "trainB/2.png", "trainB/3.png"
+    )
+    assert "same pair" in refused(tmp_path, "paired")
+    found = layouts.find_split(tmp_path, "paired", skip_unmatched=True)
+    assert shown(tmp_path, (*found.a, *found.b)) == ["trainA/1.png", "trainB/1.png"]
+    (line,) = found.notices
+    assert "1 pairs are used, 4 images without a partner of their own are left out" in line
+    assert all(name in line for name in ("trainB/3.png", "trainA/2.jpg"))
+
+
+def test_the_held_out_pairs_of_a_set_with_unmatched_images(tmp_path):
+    write_named_files(tmp_path, "testA/1.png", "testB/1.png", "testB/2.png")
+    with pytest.raises(DataError, match="testB/2"):
+        layouts.held_out_split(tmp_path, "paired")
+    assert len(layouts.held_out_split(tmp_path, "paired", skip_unmatched=True).b) == 1
+
+
+def test_domain_names_match_in_either_unicode_form(tmp_path):
+    """The names are those of train, as they are written there."""
+    e, o = (unicodedata.normalize("NFD", name) for name in ("été", "über"))
+    write_named_files(tmp_path, f"train/{e}/1.png", f"train/{o}/2.png", "test/été/3.png", "attributes/x.txt")
+    assert layouts.find_split(tmp_path, "domains").label_names == tuple(sorted((e, o)))
+    found = layouts.find_split(tmp_path, "domains", "test")
+    assert [found.label_names[label] for label in found.labels] == [e]
+    assert layouts.find_split(tmp_path, "images", "test").labels == found.labels
+
+
+def test_rows_of_a_table_match_in_either_unicode_form(tmp_path):
+    write_named_files(tmp_path, f"train/{unicodedata.normalize('NFD', 'été')}.png")
+    (tmp_path / "attributes.csv").write_text("file,old\nété.png,1\n", encoding="utf-8")
+    assert layouts.find_split(tmp_path, "domains").labels == ((1.0,),)
+
+
 # What is refused. The message names the folder or files, and what is wanted.
 
 
@@ -172,6 +230,29 @@ def test_images_without_a_partner_are_named(tmp_path):
     assert "2 images have no partner" in message
     assert "trainA/s/2, trainB/2" in message
     assert "cyclegan" in message
+    assert "--skip-unmatched" in message
+
+
+@pytest.mark.parametrize("layout", ["paired", "unpaired"])
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        (("train/A/1.png", "train/B/1.png"), "rename them to {root}/trainA and {root}/trainB"),
+        (("train/cats/1.png", "train/dogs/1.png"), "rename them to {root}/trainA and {root}/trainB"),
+        (("train/trainA/1.png", "train/trainB/1.png"), "give {root}/train instead of {root}"),
+    ],
+)
+def test_two_folders_of_images_are_not_cut_into_halves(layout, names, remedy, tmp_path):
+    write_named_files(tmp_path, *names, "train/empty/readme.txt")
+    message = refused(tmp_path, layout)
+    assert remedy.format(root=tmp_path) in message
+    assert all(name.split("/")[1] in message for name in names)
+
+
+def test_no_pair_at_all_is_refused_whatever_is_asked_for(tmp_path):
+    write_named_files(tmp_path, "trainA/1.png", "trainB/2.png")
+    with pytest.raises(DataError, match="2 images have no partner"):
+        layouts.find_split(tmp_path, "paired", skip_unmatched=True)
 
 
 def test_of_many_images_without_a_partner_some_are_named(tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from translate import images
 from translate.data import layouts
-from translate.data.preprocessing import DECODERS, RESIZERS, Preprocessing, load_image, load_pair
+from translate.data.preprocessing import DECODERS, PREPROCESS, RESIZERS, Preprocessing, load_image, load_pair
 from translate.data.split import ImageRef
 from translate.images import Reading
 
@@ -37,6 +37,31 @@ def test_none_rounds_to_what_the_network_takes(tmp_path):
         preprocessing = Preprocessing(9, 9, False, (3, 3), "none", multiple_of=multiple)
         shapes[multiple] = load_image(ref, preprocessing, 0).shape[1:]
     assert shapes == {1: (47, 130), 4: (48, 128), 32: (32, 128), 64: (64, 128), 256: (256, 256)}
+
+
+def test_none_only_rounds_where_that_is_enough():
+    """As it did before images were enlarged: a side of a U-Net's multiple is large enough, whatever it was."""
+    assert PREPROCESS["none"](20, 130, Preprocessing(9, 9, False, (3, 3), "none", multiple_of=64, minimum=64)) == (
+        64,
+        128,
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((24, 24), (24, 24)),
+        ((22, 100), (24, 100)),
+        ((12, 200), (24, 400)),  # twice as large, of the same shape
+        ((200, 12), (400, 24)),
+        ((1, 1), (24, 24)),
+        ((25, 31), (24, 32)),
+        ((47, 130), (48, 128)),  # large enough: only rounded
+    ],
+)
+def test_none_enlarges_what_is_smaller_than_the_networks_take(size, expected):
+    preprocessing = Preprocessing(9, 9, False, (3, 3), "none", multiple_of=4, minimum=22)
+    assert PREPROCESS["none"](*size, preprocessing) == expected
 
 
 # Decoders and resizers.

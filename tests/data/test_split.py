@@ -1,7 +1,9 @@
 """Splits: their length, fingerprint, subsets and held-out parts."""
 
+import hashlib
 import os
 import shutil
+import unicodedata
 
 import pytest
 
@@ -67,6 +69,34 @@ def test_a_fingerprint_changes_with_the_direction(tmp_path):
     write_named_files(tmp_path, "trainA/1.png", "trainB/1.longer.png", "trainB/1.png")
     found = layouts.find_split(tmp_path, "unpaired")
     assert found.swapped().fingerprint() != found.fingerprint()
+
+
+def test_files_of_one_name_are_held_out_together_in_either_unicode_form(tmp_path):
+    names = [f"é{i}" for i in range(20)]
+    for side, form in (("A", "NFC"), ("B", "NFD")):
+        write_named_files(tmp_path, *(f"train{side}/{unicodedata.normalize(form, name)}.png" for name in names))
+    for part in layouts.find_split(tmp_path, "unpaired").hold_out(0.3):
+        of_a, of_b = ({unicodedata.normalize("NFC", ref.path.stem) for ref in refs} for refs in (part.a, part.b))
+        assert of_a == of_b
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_what_is_held_out_depends_on_the_names_as_they_are_written(form, tmp_path):
+    """By the order of their hashes, as in earlier versions: a run that resumes holds out the same images."""
+    names = [unicodedata.normalize(form, f"é{i}") for i in range(10)]
+    write_named_files(tmp_path, *(f"train{side}/{name}.png" for side in "AB" for name in names))
+    for layout in ("paired", "unpaired"):
+        held_out = layouts.find_split(tmp_path, layout).hold_out(0.3)[1]
+        ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+        assert {ref.path.stem for ref in held_out.a} == set(ranked[:3])
+
+
+def test_pairs_of_other_names_are_held_out_whole(tmp_path):
+    write_named_files(tmp_path, *(f"train{side}/{i}_{side}.png" for side in "AB" for i in range(20)))
+    kept, held_out = layouts.find_split(tmp_path, "paired").hold_out(0.25)
+    assert (len(kept), len(held_out)) == (15, 5)
+    for part in (kept, held_out):
+        assert [a.path.stem[:-2] for a in part.a] == [b.path.stem[:-2] for b in part.b]
 
 
 # Evenly spaced indices, and the next readable image.

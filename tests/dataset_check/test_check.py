@@ -57,7 +57,10 @@ def test_what_is_no_file_is_passed_over_and_any_name_can_be_shown(tmp_path, capf
     (folder / "device.png").symlink_to("/dev/zero")
     (folder / "folder.jpg").mkdir()
     write_images(tmp_path, "trainA/folder.jpg/inside.png")
-    (folder / "linked").symlink_to(tmp_path / "trainB")
+    (folder / "linked").symlink_to(folder)
+    write_images(tmp_path, "elsewhere/x.png")
+    (folder / "entered").symlink_to(tmp_path / "elsewhere")
+    (folder / "photo").write_bytes((folder / "a0.png").read_bytes())
     line, bytes_ = folder / "two\nlines.jpg", os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.jpg")
     line.touch()
     open(bytes_, "w").close()
@@ -66,7 +69,7 @@ def test_what_is_no_file_is_passed_over_and_any_name_can_be_shown(tmp_path, capf
         s.bind("socket.png")
     code, out, err = run_data_check(capfd, tmp_path, "--json")
     facts = json.loads(out)["splits"]["train"]["a"]
-    assert (code, facts["files"], facts["readable"]) == (0, 6, 4)
+    assert (code, facts["files"], facts["readable"]) == (0, 7, 5)
     assert {row["path"].removeprefix("trainA/"): row["reason"] for row in facts["passed_over"]} == {
         "pipe.png": "not a regular file",
         "socket.png": "not a regular file",
@@ -74,7 +77,8 @@ def test_what_is_no_file_is_passed_over_and_any_name_can_be_shown(tmp_path, capf
         "gone.png": "broken link",
         "loop.png": "link loop",
         "folder.jpg": "folder named like an image",
-        "linked": "linked folder, not entered",
+        "linked": "linked folder that is listed already",
+        "photo": "image without an image's extension",
     }
     assert {row["path"] for row in facts["unreadable"]} == {"trainA/two\nlines.jpg", "trainA/\udcff\udcfe.jpg"}
     code, out, err = run_data_check(capfd, tmp_path)

@@ -6,7 +6,7 @@ from translate import cli
 from translate.data import layouts
 from translate.dataset_check import quick
 
-from .helpers import report_of, write_images
+from .helpers import report_of, run_data_check, write_images
 
 
 def counts(report):
@@ -15,6 +15,14 @@ def counts(report):
 
 def domains(root, **sizes):
     return write_images(root, *(f"train/{name}/{i}.png" for name, count in sizes.items() for i in range(count)))
+
+
+def test_two_domains_are_told_what_methods_of_two_domains_need(tmp_path, capfd):
+    domains(tmp_path, A=2, B=2)
+    shown = " ".join(run_data_check(capfd, tmp_path)[1].split())
+    assert "A, B are read as such by stargan; cyclegan, pix2pix and kin need them as trainA/ and trainB/" in shown
+    domains(tmp_path, C=2)
+    assert "trainA" not in run_data_check(capfd, tmp_path)[1]
 
 
 @pytest.mark.parametrize("names", [("x", "y", "z"), ("a", "b"), ("ab", "x")])

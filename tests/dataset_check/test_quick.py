@@ -18,17 +18,31 @@ def test_training_says_what_a_person_should_know(tmp_path):
     (tmp_path / "trainA/drawing.psd").touch()
     (tmp_path / "trainA/sub").mkdir()
     (tmp_path / "trainA/sub/photo.HEIC").touch()
-    imbalance, formats = lines_of(tmp_path)
+    (tmp_path / "trainA/photo.jpg_large").write_bytes((tmp_path / "trainA/a0.png").read_bytes())
+    (tmp_path / "trainA/notes.txt").write_text("no picture")
+    imbalance, formats, names = lines_of(tmp_path)
+    assert "1 files look like images" in names
+    assert "trainA/photo.jpg_large" in names
     assert "10 images, the other 3" in imbalance
     assert "1 heic, 1 psd" in formats
-    assert ["crop of 41 px" in line for line in lines_of(tmp_path, 41)] == [True, True, False, False]
-    assert lines_of(tmp_path, None) == [imbalance, formats]
+    assert ["crop of 41 px" in line for line in lines_of(tmp_path, 41)] == [True, True, False, False, False]
+    assert lines_of(tmp_path, None) == [imbalance, formats, names]
 
 
 def test_halves_are_what_is_compared_with_the_crop(tmp_path):
     write_images(tmp_path, "train/1.png", width=80)
-    assert lines_of(tmp_path, 40, "paired") == []
-    assert len(lines_of(tmp_path, 41, "paired")) == 2
+    (halves,) = lines_of(tmp_path, 40, "paired")
+    assert "its left half is an image of A, its right half one of B" in halves
+    assert len(lines_of(tmp_path, 41, "paired")) == 3
+
+
+def test_whole_images_are_compared_with_what_the_networks_take(tmp_path):
+    root = write_unpaired(tmp_path)
+    split = layouts.find_split(root, "unpaired")
+    assert quick.quick_check(root, split, None, 40) == []
+    first, second = quick.quick_check(root, split, None, 41)
+    assert "all of the images of domain a are smaller than 41 px, the least that the networks take" in first
+    assert "domain b" in second
 
 
 def test_the_quick_check_reads_a_bounded_number_of_headers(tmp_path, monkeypatch):

@@ -73,12 +73,22 @@ def test_images_without_a_partner_are_named(tmp_path):
     report = report_of(tmp_path)
     assert report["layouts"] == ["paired", "unpaired"]
     assert report["pairs"]["train"] == {
-        "matched": 4,
-        "unmatched": ["trainA/x.png", "trainB/sub/0.png"],
+        "matched": 3,
+        "rule": None,
+        "unmatched": ["trainA/1.png", "trainA/x.png", "trainB/sub/0.png"],
         "ambiguous": ["trainB/1.jpg", "trainB/1.png"],
         "sizes_differ": [],
     }
     assert report["errors"] == []  # unpaired methods take it
+
+
+def test_pairs_of_other_names_and_how_they_match(tmp_path, capfd):
+    write_images(tmp_path, *(f"train{side}/{i}_{side}.png" for side in "AB" for i in range(3)))
+    pairs = report_of(tmp_path, layout="paired")["pairs"]["train"]
+    assert (pairs["matched"], pairs["unmatched"], pairs["rule"]) == (3, [], "without the endings '_A' and '_B'")
+    assert "3, matched without the endings '_A' and '_B', 0 images" in " ".join(
+        run_data_check(capfd, tmp_path)[1].split()
+    )
 
 
 @pytest.mark.parametrize("partner", ["sub/1.png", "2.png"])

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 from translate.evaluation import cases
-from translate.evaluation.cases import split_by_domain
+from translate.evaluation.cases import EvaluationOptions, case_from_folders, split_by_domain
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,49 @@ def test_attributes_divide_images_by_who_has_them():
     assert [ref.path.name for ref in divided.b] == ["r", "s"]
     with pytest.raises(DataError, match="no images but those of domain 'dark'"):
         split_by_domain(Split(refs[:1], (), False, labels=((1.0,),), label_names=("dark",)), "dark")
+
+
+# Two folders.
+
+
+def case_of(tmp_path: Path, fakes: list[str], reals: list[str], **options: Any):
+    """Return the case of two folders with images by these names; the shade of each is that of its first letter."""
+    for folder, names in (("fake", fakes), ("real", reals)):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("RGB", (12, 12), (ord(name[0]),) * 3).save(tmp_path / folder / f"{name}.png")
+    return case_from_folders(tmp_path / "real", tmp_path / "fake", EvaluationOptions(**options))
+
+
+def test_folders_whose_names_match_are_pairs(tmp_path):
+    case = case_of(tmp_path, ["a", "b"], ["b", "a"])
+    assert case.subject.truth is case.subject.real
+    assert case.subject.truth.names == case.subject.outputs.names
+    assert case.data == {"data": "real", "paired": True, "truth": "names"}
+    assert (case.notices, case.subject.why_no_truth) == ((), "")
+
+
+def test_folders_whose_names_differ_in_one_way_are_pairs_and_that_is_told(tmp_path):
+    case = case_of(tmp_path, ["a_fake", "b_fake"], ["a_real", "b_real"])
+    assert case.subject.truth.names == ("a_real.png", "b_real.png")
+    assert "without the endings '_fake' and '_real'" in case.notices[0]
+
+
+def test_a_surplus_image_is_named(tmp_path):
+    case = case_of(tmp_path, ["a", "b"], ["a", "b", "surplus"])
+    assert case.subject.truth is None
+    assert "real/surplus" in case.subject.why_no_truth
+    assert "--skip-unmatched" in case.subject.why_no_truth
+    assert (len(case.subject.real), case.data["paired"], case.data["truth"]) == (3, False, None)
+    with pytest.raises(DataError, match=r"--truth names: 1 images have no partner of the same name: real/surplus"):
+        case_from_folders(tmp_path / "real", tmp_path / "fake", EvaluationOptions(truth="names"))
+    skipped = case_from_folders(tmp_path / "real", tmp_path / "fake", EvaluationOptions(skip_unmatched=True))
+    assert skipped.subject.truth.names == ("a.png", "b.png")
+    assert "1 images without a partner of their own are left out: real/surplus.png" in skipped.notices[0].replace(
+        "../", ""
+    )
+
+
+def test_pairs_are_left_out_where_that_is_asked_for(tmp_path):
+    case = case_of(tmp_path, ["a", "b"], ["a", "b"], truth="none")
+    assert (case.subject.truth, case.subject.why_no_truth) == (None, "--truth none")

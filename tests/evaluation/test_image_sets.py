@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from translate.data.split import ImageRef
 from translate.errors import DataError
 from translate.evaluation import image_sets
 from translate.evaluation.image_sets import ImageSet, ReadOptions
@@ -75,16 +74,6 @@ def test_images_of_different_sizes_are_named_where_one_size_is_needed(tmp_path: 
     with pytest.raises(DataError, match=r"swd: 'b\.png' has 20×30 pixels, but 'a\.png' has 12×12; use --size N"):
         found.stack("swd")
     assert read(tmp_path, size=8).stack("swd").shape == (2, 3, 8, 8)
-
-
-def test_pairs_are_matched_by_path_without_extension(tmp_path: Path) -> None:
-    fake, real = tmp_path / "fake", tmp_path / "real"
-    fakes = [ImageRef(fake / "x" / "1.png"), ImageRef(fake / "2.png")]
-    reals = [ImageRef(real / "2.jpg"), ImageRef(real / "x" / "1.bmp")]
-    assert image_sets.match_by_name(fakes, reals, (fake, real)) == reals[::-1]
-    assert image_sets.match_by_name(fakes, reals[:1], (fake, real)) is None
-    assert image_sets.match_by_name(fakes[:1], reals, (fake, real)) is None
-    assert image_sets.match_by_name(fakes, [*reals, ImageRef(real / "2.png")], (fake, real)) is None
 
 
 def test_batches_hold_successive_images_of_one_size():

@@ -1,9 +1,11 @@
-"""Tests of the lists of image files in a folder."""
+"""Tests of image files by extension, and by their first bytes."""
 
+import io
 import os
-from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from translate import images
 
@@ -12,46 +14,63 @@ def test_no_extension_is_both_readable_and_not_allowed():
     assert not images.READABLE_EXTENSIONS & images.REFUSED_EXTENSIONS
 
 
-def touch(root, *names):
-    for name in names:
-        path = Path(root, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+@pytest.mark.parametrize(
+    ("form", "extensions"),
+    {
+        "jpg": "jpg jpeg jpe jif jfi jfif", "png": "png apng", "bmp": "bmp dib", "tiff": "tif tiff btf tf8",
+        "avif": "avif avifs",
+    }.items(),
+)  # fmt: skip
+def test_a_format_goes_by_many_extensions(form, extensions):
+    assert {images.format_of(f"a.{ext.upper()}") for ext in extensions.split()} == {form}
 
 
-def listed(root, paths):
-    return [path.relative_to(root).as_posix() for path in paths]
+SAVED_AS = {"jpg": "JPEG", "tiff": "TIFF", "bmp": "BMP", "png": "PNG", "gif": "GIF", "webp": "WEBP", "avif": "AVIF"}
+"""Usual extension of a format → Pillow's name of it; the others are kinds of PPM."""
+MODES = {"pgm": "L", "pbm": "1"}
 
 
-def test_hidden_files_and_folders_are_left_out(tmp_path):
-    touch(tmp_path, "a.png", ".b.png", ".git/c.png", "d/.e/f.png", "d/g.txt")
-    assert listed(tmp_path, images.list_files(tmp_path)) == ["a.png", "d/g.txt"]
+def encoded(form):
+    """The bytes of a small image in a format, by its usual extension."""
+    gradient = Image.linear_gradient("L").resize((16, 12))
+    buffer = io.BytesIO()
+    gradient.convert(MODES.get(form, "RGB")).save(buffer, SAVED_AS.get(form, "PPM"))
+    return buffer.getvalue()
 
 
-def test_files_are_sorted_by_relative_path(tmp_path):
-    names = ["b.png", "B.png", "a/z.png", "a.png", "a/b/c.png", "10.png", "9.png"]
-    touch(tmp_path, *names)
-    assert listed(tmp_path, images.list_files(tmp_path)) == sorted(names)
+@pytest.mark.parametrize("ext", sorted(images.READABLE_EXTENSIONS - {"npy"}))
+def test_a_file_of_every_readable_extension_is_read_by_its_content(ext, tmp_path):
+    """The same picture whether it has the usual extension of its format or another one."""
+    usual, other = tmp_path / f"a.{images.format_of(f'x.{ext}')}", tmp_path / f"b.{ext.upper()}"
+    for path in (usual, other):
+        path.write_bytes(encoded(images.format_of(path)))
+    assert images.format_of(other) == images.format_of(usual)
+    shown = images.read(other).pixels
+    assert shown.shape == (12, 16, 3)
+    assert np.array_equal(shown, images.read(usual).pixels)
 
 
-def test_files_of_odd_names_are_listed(tmp_path):
-    names = ["new\nline.png", os.fsdecode(b"caf\xe9.png"), "ünï.png", " .png", "-rf.png", "a\\b.png"]
-    touch(tmp_path, *names)
-    assert sorted(listed(tmp_path, images.list_files(tmp_path))) == sorted(names)
+@pytest.mark.parametrize("ext", ["jfif", "jpe", "jif", "jfi", "jpeg", "apng", "tif", "tiff", "avifs"])
+def test_an_output_keeps_the_extension_of_a_format_that_is_written(ext):
+    assert images.writer_for(ext) == images.format_of(f"a.{ext}")
 
 
-def test_linked_files_are_listed_and_linked_folders_not_entered(tmp_path):
-    touch(tmp_path, "root/a.png", "else/b.png")
-    (tmp_path / "root" / "c.png").symlink_to(tmp_path / "else" / "b.png")
-    (tmp_path / "root" / "folder").symlink_to(tmp_path / "else")
-    (tmp_path / "root" / "loop").symlink_to(tmp_path / "root")
-    (tmp_path / "root" / "broken.png").symlink_to(tmp_path / "absent")
-    os.mkfifo(tmp_path / "root" / "pipe.png")
-    assert listed(tmp_path / "root", images.list_files(tmp_path / "root")) == ["a.png", "c.png"]
+@pytest.mark.parametrize("ext", ["bmp", "dib", "ppm", "pnm", "pbm", "heic", "txt", ""])
+def test_no_output_has_the_extension_of_another_format(ext):
+    assert images.writer_for(ext) is None
 
 
-@pytest.mark.parametrize("ext", sorted(images.READABLE_EXTENSIONS))
-def test_readable_extensions_are_listed_in_any_case(ext, tmp_path):
-    names = [f"1.{ext}", f"2.{ext.upper()}", f"3.{ext.title()}"]
-    touch(tmp_path, *names, "4.txt", "5", f"6.{ext}.part", "7.eps")
-    assert listed(tmp_path, images.list_images(tmp_path)) == names
+@pytest.mark.parametrize("form", sorted({"jpg", "png", "gif", "tiff", "webp", "avif"}))
+def test_an_image_is_known_by_its_first_bytes(form, tmp_path):
+    path = tmp_path / "photo.jpg_large"
+    path.write_bytes(encoded(form))
+    assert images.looks_like_image(path)
+
+
+def test_other_files_do_not_look_like_images(tmp_path):
+    for name, content in {"a.txt": b"GIF is a format", "empty": b"", "wav": b"RIFF\0\0\0\0WAVE"}.items():
+        (tmp_path / name).write_bytes(content)
+        assert not images.looks_like_image(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe")  # opening it would block for ever
+    assert not images.looks_like_image(tmp_path / "pipe")
+    assert not images.looks_like_image(tmp_path / "absent")

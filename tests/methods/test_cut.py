@@ -244,6 +244,19 @@ def test_both_contrasts_count_half():
     torch.testing.assert_close(losses["nce"] + losses["nce_identity"], once["nce"], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("flipped", [None, torch.tensor([True])])
+def test_whole_images_of_two_sizes_are_translated_one_by_one(flipped):
+    """To what each becomes alone; images of one size in one pass become the same."""
+    method = made("cut")
+    a, b = (torch.rand(1, 3, *size, dtype=torch.float64) * 2 - 1 for size in ((32, 40), (24, 28)))
+    for other in (b, a.flip(2)):
+        fake, same = method.generate(a, other, flipped)
+        for output, image in ((fake, a), (same, other)):
+            assert output.shape == image.shape
+            wanted = method.g(image if flipped is None else image.flip(3))
+            torch.testing.assert_close(output, wanted, rtol=0, atol=1e-9)
+
+
 def test_about_half_of_the_images_are_mirrored_each_by_its_own_key():
     method = made("fastcut")
     key = keyed_random.image_keys(3, torch.arange(1000))

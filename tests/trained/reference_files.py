@@ -14,7 +14,7 @@ from translate.errors import ModelError
 from translate.nn.blocks import BatchNorm2d
 from translate.nn.init import normal_
 from translate.nn.networks import DISCRIMINATORS, find
-from translate.trained import translator
+from translate.trained.find import read_model
 from translate.trained.translator import Translator
 
 Draw = Callable[..., np.ndarray]
@@ -120,7 +120,7 @@ def direct(net: nn.Module, x: Tensor, norm_statistics: str = "sample") -> Tensor
 def refusal(path: Path, named: Path | str | None = None) -> str:
     """The one line that says why a file or folder is no model."""
     with pytest.raises(ModelError) as caught:
-        translator.read_model(path)
+        read_model(path)
     assert caught.value.exit_code == 4
     assert "\n" not in str(caught.value)
     assert str(named or path) in str(caught.value)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import translate
 from translate import images
-from translate.errors import ModelError
+from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
 from translate.trained import folder as model_folder
 from translate.trained import translator
@@ -156,3 +156,51 @@ def test_weights_that_do_not_fit_are_refused(copy: Path, damage: str) -> None:
         weights["g_ab.model.1.weight"] = weights["g_ab.model.1.weight"].to(torch.int64)
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     refuses(copy)
+
+
+def replace_tensor(folder: Path, file: str, key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    weights = load_file(folder / file)
+    weights[key] = change(weights[key])
+    save_file(weights, folder / file, {"format": "pt"})
+
+
+def with_one(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A change of the last number of a tensor."""
+
+    def change(tensor: torch.Tensor) -> torch.Tensor:
+        tensor.view(-1)[-1] = value
+        return tensor
+
+    return change
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(build: Build, tmp_path: Path, value: float) -> None:
+    folder = build("cyclegan", generator="resnet_1blocks", folder=tmp_path)
+    replace_tensor(folder, "model.safetensors", "g_ba.model.18.bias", with_one(value))
+    with pytest.raises(ModelError, match=r"g_ba\.model\.18\.bias is not finite") as caught:
+        translate.load(folder)
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.float8_e5m2])
+def test_weights_of_another_type_are_named(build: Build, tmp_path: Path, dtype: torch.dtype) -> None:
+    folder = build("cyclegan", generator="resnet_1blocks", folder=tmp_path)
+    replace_tensor(folder, "model.safetensors", "g_ab.model.1.weight", lambda tensor: tensor.to(dtype))
+    with pytest.raises(ModelError, match=r"g_ab\.model\.1\.weight holds"):
+        translate.load(folder)
+
+
+def test_weights_too_large_for_a_type_are_not_exported_as_infinity(build: Build, tmp_path: Path) -> None:
+    """The largest number of float16 is 65504; bfloat16 reaches as far as float32."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    build("cyclegan", generator="resnet_1blocks", folder=folder)
+    replace_tensor(folder, "model.safetensors", "g_ab.model.1.weight", with_one(65500))
+    translate.export(folder, tmp_path / "fits", dtype="fp16")
+    replace_tensor(folder, "model.safetensors", "g_ab.model.1.weight", with_one(70000))
+    with pytest.raises(UsageError, match=r"--dtype fp16: g_ab\.model\.1\.weight has values up to 7e\+04"):
+        translate.export(folder, tmp_path / "small", dtype="fp16")
+    assert not (tmp_path / "small").exists()
+    translate.export(folder, tmp_path / "wide", dtype="bf16")
+    translate.load(tmp_path / "wide", device="cpu")

@@ -8,7 +8,7 @@ import torch
 from translate import api, demo
 from translate.data import layouts
 from translate.evaluation import image_sets, paired
-from translate.trained import translator
+from translate.trained import find, translator
 
 SHIPPED = {"satellite-to-map": "earth_map", "summer-to-winter": "earth_season"}
 LIMIT = 6_000_000
@@ -22,7 +22,7 @@ def name(request, monkeypatch, tmp_path) -> str:
 
 
 def test_a_shipped_model_is_small_and_has_a_card(name):
-    folder = translator.find_named_model(name)
+    folder = find.find_named_model(name)
     assert sum(path.stat().st_size for path in folder.iterdir()) <= LIMIT
     known = api.status(name)
     assert known["dtype"] == "float16"
@@ -51,8 +51,8 @@ def test_its_translations_are_nearer_to_the_truth_than_the_photos(name):
 
 
 def test_a_model_of_ones_own_goes_before(name):
-    assert translator.find_named_model(name).is_absolute()
+    assert find.find_named_model(name).is_absolute()
     mine = Path("checkpoints", name)
     mine.mkdir(parents=True)
-    assert translator.find_named_model(name) == mine
-    assert translator.find_named_model("nothing of this name") is None
+    assert find.find_named_model(name) == mine
+    assert find.find_named_model("nothing of this name") is None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import translate
 from translate.errors import ModelError, UsageError
-from translate.trained import reference_pth, translator
+from translate.trained import find, reference_pth
 
 from .reference_files import (
     NOTICE,
@@ -353,7 +353,7 @@ def test_a_discriminator_alone_is_a_model_to_train_on_but_not_to_convert_with(tm
         ("latest_net_D.pth", discriminator("n_layers", "batch", 6, layers=1), "d"),
     ):
         translate.import_weights(save(tmp_path / name, net), tmp_path / attribute)
-        model = translator.read_model(tmp_path / attribute)
+        model = find.read_model(tmp_path / attribute)
         assert (model.info.directions, model.generators()) == ({}, {})
         assert equal(part(model.discriminators, attribute), net.state_dict())
         for place in (tmp_path / name, tmp_path / attribute):
@@ -367,7 +367,7 @@ def test_a_discriminator_alone_is_a_model_to_train_on_but_not_to_convert_with(tm
 def test_weights_in_another_memory_layout_are_imported(tmp_path):
     nets = {name: net.to(memory_format=torch.channels_last) for name, net in four().items()}
     translate.import_weights(save_all(tmp_path / "ref", **nets), tmp_path / "model")
-    assert equal(part(translator.read_model(tmp_path / "model").discriminators, "d_b"), nets["D_A"].state_dict())
+    assert equal(part(find.read_model(tmp_path / "model").discriminators, "d_b"), nets["D_A"].state_dict())
 
 
 def test_tensors_that_are_one_in_memory_are_imported(tmp_path):

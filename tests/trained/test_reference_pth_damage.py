@@ -13,7 +13,7 @@ from torch import Tensor
 
 import translate
 from translate.errors import ModelError
-from translate.trained import translator
+from translate.trained import find
 
 from .reference_files import discriminator, four, generator, refusal, save, save_all
 
@@ -108,7 +108,7 @@ def test_flipped_bits_end_in_a_refusal_or_in_other_numbers(tmp_path: Path, zippe
         changed[place] ^= 1 << int(rng.integers(0, 8))
         path.write_bytes(bytes(changed))
         try:
-            assert translator.read_model(path).info.networks["generator"] == "resnet_1blocks"
+            assert find.read_model(path).info.networks["generator"] == "resnet_1blocks"
         except ModelError as e:
             assert "\n" not in str(e)
 
@@ -119,14 +119,18 @@ def test_flipped_bits_end_in_a_refusal_or_in_other_numbers(tmp_path: Path, zippe
         ({}, "no weights"),
         ([torch.zeros(3)], "list"),
         (torch.zeros(3), "Tensor"),
-        ({"state_dict": generator().state_dict()}, "'state_dict'"),
+        (
+            {"state_dict": {"fc.weight": torch.zeros(3, 3)}},
+            "none of its entries (state_dict) is one: in state_dict, key",
+        ),
+        ({"epoch": 3, "args": {"lr": 1.0}}, "none of its entries (epoch, args) is one"),
         ({**generator().state_dict(), "epoch": 3}, "'epoch'"),
         ({"fc.weight": torch.zeros(3, 3)}, "'fc.weight'"),
         ({k: t for k, t in generator().state_dict().items() if k != "model.7.bias"}, "'model.7.bias'"),
         ({**generator().state_dict(), "model.7.gamma": torch.zeros(1)}, "'model.7.gamma'"),
         ({**generator().state_dict(), "model.7.bias": torch.zeros(99)}, "(99,)"),
     ],
-    ids=["nothing", "list", "tensor", "nested", "number", "other", "missing", "too many", "shape"],
+    ids=["nothing", "list", "tensor", "nested", "nothing nested", "number", "other", "missing", "too many", "shape"],
 )
 def test_weights_of_no_network_of_the_reference(tmp_path: Path, content: Any, word: str) -> None:
     assert word in refusal(save(tmp_path / "x.pth", content))
@@ -182,3 +186,10 @@ def test_nothing_but_the_error_is_said(tmp_path):
 
 def test_complex_numbers_are_no_weights(tmp_path):
     refusal(save(tmp_path / "x.pth", {k: t.to(torch.complex64) for k, t in generator().state_dict().items()}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, value: float) -> None:
+    state = generator().state_dict()
+    state["model.7.bias"][-1] = value
+    assert "model.7.bias is not finite" in refusal(save(tmp_path / "x.pth", state))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import translate
 from translate.errors import UsageError
-from translate.trained import translator
+from translate.trained import find
 
 from .reference_files import (
     discriminator,
@@ -65,7 +65,7 @@ def test_discriminators_are_kept_bit_for_bit(tmp_path: Path) -> None:
     nets = {"D_A": discriminator("n_layers", layers=2), "D_B": discriminator("n_layers", layers=2, key=1)}
     save_all(tmp_path / "ref", **{name: in_precision(net, torch.float64) for name, net in nets.items()})
     translate.import_weights(tmp_path / "ref", tmp_path / "model")
-    kept = translator.read_model(tmp_path / "model").discriminators
+    kept = find.read_model(tmp_path / "model").discriminators
     assert equal(part(kept, "d_b"), nets["D_A"].state_dict())
     assert equal(part(kept, "d_a"), nets["D_B"].state_dict())
 
@@ -86,7 +86,7 @@ def test_the_two_exports_are_one_model_again(tmp_path: Path, cyclegan_folder: Pa
     for to, name in (("b", "G_A"), ("a", "G_B")):
         translate.export(cyclegan_folder, tmp_path / "ref" / f"latest_net_{name}.pth", to=to, say=lambda line: None)
     model = translate.import_weights(tmp_path / "ref", tmp_path / "model")
-    assert same(model.generators(), translator.read_model(cyclegan_folder).generators())
+    assert same(model.generators(), find.read_model(cyclegan_folder).generators())
 
 
 def test_what_the_reference_builds_by_name_is_exported_without_a_word(tmp_path: Path) -> None:

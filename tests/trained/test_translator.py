@@ -313,3 +313,58 @@ def test_the_fast_way_gives_what_the_exact_one_gives_to_rounding(
     assert torch.equal(model(x, pixels="reference"), exact)
     with pytest.raises(UsageError, match="--pixels exact: unknown"):
         model(x, pixels="exact")
+
+
+# How convolutions are computed.
+
+
+def winograd_layers(model: Translator) -> list[bool]:
+    return [not x.is_direct for x in model.method.modules() if isinstance(x, fast_conv.WinogradConv2d) and x.has_choice]
+
+
+def test_the_first_image_makes_the_choice_and_the_references_pixels_none(
+    cyclegan_folder: Path, draw: Draw, faster: Callable[[str], None]
+) -> None:
+    faster("direct")
+    model = translator.load(cyclegan_folder, device="cpu")
+    x = tensor(draw(3, 64, 64))
+    model(x, pixels="reference")
+    assert (model.convolutions, all(winograd_layers(model))) == ({}, True)
+    model(x)
+    assert list((model.convolutions or {}).values()) == ["direct"]
+    assert not any(winograd_layers(model))  # of both generators
+
+
+def test_chosen_convolutions_are_those_that_are_asked_for_bit_for_bit(
+    cyclegan_folder: Path, draw: Draw, faster: Callable[[str], None]
+) -> None:
+    x, outputs = tensor(draw(3, 64, 64)), {}
+    for algorithm in ("direct", "winograd"):
+        faster(algorithm)
+        chosen = translator.load(cyclegan_folder, device="cpu")(x)
+        faster("winograd" if algorithm == "direct" else "direct")
+        outputs[algorithm] = translator.load(cyclegan_folder, device="cpu", convolution=algorithm)(x)
+        assert torch.equal(outputs[algorithm], chosen)
+    assert not torch.equal(outputs["direct"], outputs["winograd"])
+    torch.testing.assert_close(outputs["direct"], outputs["winograd"], rtol=0, atol=1e-4)
+
+
+def test_a_choice_is_one_for_all_sizes(cyclegan_folder: Path, draw: Draw, faster: Callable[[str], None]) -> None:
+    faster("winograd")
+    models = [translator.load(cyclegan_folder, device="cpu") for _ in range(2)]
+    for model, side in zip(models, (8, 200), strict=True):
+        model(tensor(draw(3, side, side)))
+    assert models[0].convolutions == models[1].convolutions
+
+
+def test_an_unknown_convolution_is_refused(cyclegan_folder: Path) -> None:
+    with pytest.raises(UsageError, match="--convolution fft: unknown; possible: auto, direct, winograd"):
+        translator.load(cyclegan_folder, device="cpu", convolution="fft")
+
+
+def test_channels_lie_last_on_the_cpu_alone(cyclegan_folder: Path) -> None:
+    """On CUDA it has not been measured."""
+    model = translator.load(cyclegan_folder, device="cpu", precision="bf16")
+    assert model.prefers_channels_last
+    model.device = torch.device("cuda", 0)
+    assert not model.prefers_channels_last

@@ -73,6 +73,21 @@ def test_the_first_at_or_after_each_multiple_is_kept_too(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("there", "keep_every", "kept"),
+    [
+        ([360, 330, 300, 210, 110, 90], 100, [110, 210, 300]),  # 90 is of no multiple, 330 not the first of its own
+        ([360, 330], 100, [330]),
+        ([7, 6], None, []),
+        ([3, 2, 1], 1, [1, 2, 3]),
+    ],
+)
+def test_those_kept_for_good(there, keep_every, kept):
+    paths = [Path(f"state-{images}.ckpt") for images in there]
+    found = checkpoint.kept_for_good(paths, keep_every)
+    assert sorted(map(run_folder.checkpoint_images, found)) == kept
+
+
 def test_a_file_that_cannot_be_removed_does_not_end_a_run(tmp_path, monkeypatch):
     def refuse(self, missing_ok=False):
         if not missing_ok:

@@ -224,13 +224,14 @@ def test_without_cuda_steps_are_launched_and_nothing_is_said(device):
         cuda_graphs.build_runner("on", device, FP32, pytest.fail)
 
 
-def test_on_cuda_steps_are_recorded_unless_something_stands_against_it(monkeypatch):
+def test_on_cuda_steps_are_recorded_where_that_is_asked_for_unless_something_stands_against_it(monkeypatch):
     monkeypatch.setattr(cuda_graphs, "CudaGraphRecorder", lambda device: TapeRecorder())
-    assert isinstance(cuda_graphs.build_runner("auto", CUDA, FP32, pytest.fail), GraphRunner)
+    for choice in ("auto", "off"):
+        assert isinstance(cuda_graphs.build_runner(choice, CUDA, FP32, pytest.fail), EagerRunner)
     assert isinstance(cuda_graphs.build_runner("on", CUDA, FP32, pytest.fail), GraphRunner)
     assert isinstance(cuda_graphs.build_runner("off", CUDA, FP16, pytest.fail), EagerRunner)
     said = []
-    assert isinstance(cuda_graphs.build_runner("auto", CUDA, FP16, said.append), EagerRunner)
+    assert isinstance(cuda_graphs.build_runner("on", CUDA, FP16, said.append), EagerRunner)
     monkeypatch.setattr("translate.runtime.distributed.world_size", lambda: 2)
     assert isinstance(cuda_graphs.build_runner("on", CUDA, FP32, said.append), EagerRunner)
     assert ["fp16" in line for line in said] == [True, False]

@@ -64,6 +64,22 @@ def test_buffers_are_those_of_now():
     assert averages.networks["inner.g"].running_mean.item() == method.inner.g.running_mean.item() != 0
 
 
+def test_the_state_holds_the_weights_alone_and_gives_the_buffers_of_the_network():
+    """A state of version 0.1, which holds the buffers too, gives the same."""
+    method = Two()
+    averages = EMA(method, ("inner.g",), half_life=10)
+    method.inner.g(torch.tensor([[1.0], [3.0]]))
+    averages.networks["inner.g"].weight.data.fill_(0.25)
+    state = averages.state()
+    assert list(state["inner.g"]) == ["weight", "bias"]
+    for stored in (state, {"inner.g": {**method.inner.g.state_dict(), **state["inner.g"]}}):
+        other = EMA(method, ("inner.g",), half_life=10)
+        other.load_state(stored)
+        known = other.networks["inner.g"]
+        assert (known.weight.item(), known.running_mean.item()) == (0.25, method.inner.g.running_mean.item())
+        assert other.state().keys() == state.keys()
+
+
 def test_networks_are_put_in_place_and_back_also_after_an_error():
     method = Two()
     averages = EMA(method, ("inner.g",), half_life=10)
@@ -103,7 +119,7 @@ def test_they_are_exported_and_the_raw_weights_train_on(name, request, tmp_path)
     exported = load_file(tmp_path / "with" / "model" / "model.safetensors")
     for key, x in exported.items():
         network, _, rest = key.partition(".")
-        assert torch.equal(x, left["averages"][network][rest])
+        assert torch.equal(x, left["averages"][network].get(rest, left["method"][key]))  # buffers are the network's
     raw = load_file(tmp_path / "without" / "model" / "model.safetensors")
     assert any(not torch.equal(x, raw[key]) for key, x in exported.items())
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from translate.config import TrainConfig
 from translate.methods.base import Method, Update
+from translate.runtime import distributed
 from translate.runtime.precision import PRECISIONS
-from translate.training.engine import Engine
+from translate.training.engine import Engine, tensor_digest
 from translate.training.micro_batches import split_batch
 from translate.training.nonfinite import Divergence
 from translate.training.optimizers import OPTIMIZERS
@@ -339,3 +340,75 @@ def test_dropout_is_a_function_of_seed_and_step():
     assert torch.equal(masks[0][0], masks[1][0])
     assert torch.equal(masks[0][1], masks[1][1])
     assert not torch.equal(masks[0][0], masks[0][1])
+
+
+class WithBuffers(Line):
+    """A pool that is equal in all processes, a counter of each process, and a scratch pad that no state dict holds."""
+
+    def __init__(self, counter=0.0):
+        super().__init__()
+        self.register_buffer("pool", torch.arange(4.0))
+        self.register_buffer("counter", torch.tensor(counter))
+        self.register_buffer("scratch", torch.tensor(counter + 1), persistent=False)
+
+
+def buffer_values(method):
+    return {name: buffer.tolist() for name, buffer in method.named_buffers()}
+
+
+def test_a_state_holds_equal_buffers_once_and_gives_each_process_its_own(monkeypatch):
+    """Process 1 stores what differs from process 0. A third gets the buffers of the first, as of two there were."""
+    first, second = (engine(WithBuffers(counter)) for counter in (1.0, 2.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(distributed, "world_size", lambda: 2)
+        patch.setattr(
+            distributed, "broadcast_object", lambda make: {n: tensor_digest(x) for n, x in first.method.named_buffers()}
+        )
+        patch.setattr(distributed, "gather_object", lambda value: [value])
+        (own,), (other,) = first.state()["buffers"], second.state()["buffers"]
+    assert (own.keys(), other.keys()) == ({"scratch"}, {"counter", "scratch"})
+    state = {**first.state(), "buffers": [own, other]}
+    for rank, source in enumerate((first, second, first)):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        loaded = engine(WithBuffers(9.0))
+        loaded.load_state(state)
+        assert buffer_values(loaded.method) == buffer_values(source.method), rank
+
+
+def test_a_state_of_version_0_1_with_all_buffers_of_each_process_loads(monkeypatch):
+    first, second = (engine(WithBuffers(counter)) for counter in (1.0, 2.0))
+    state = {**first.state(), "buffers": [dict(run.method.named_buffers()) for run in (first, second)]}
+    for rank, source in enumerate((first, second)):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        loaded = engine(WithBuffers(9.0))
+        loaded.load_state(state)
+        assert buffer_values(loaded.method) == buffer_values(source.method), rank
+
+
+def test_one_process_stores_no_buffer_twice():
+    assert engine(WithBuffers()).state()["buffers"][0].keys() == {"scratch"}
+
+
+def test_a_digest_is_of_the_bits():
+    """−0 equals 0, and no NaN equals itself, but bits decide."""
+    zero, nan = torch.zeros(2), torch.full((2,), torch.nan)
+    assert tensor_digest(nan) == tensor_digest(nan.clone())
+    assert tensor_digest(zero) != tensor_digest(-zero)
+    assert tensor_digest(torch.arange(6).view(2, 3).T) == tensor_digest(torch.tensor([[0, 3], [1, 4], [2, 5]]))
+    assert tensor_digest(torch.tensor(True)) != tensor_digest(torch.tensor(False))
+
+
+def test_weights_to_start_from_are_those_of_the_averages():
+    method = Line()
+    method.ema = ("g",)
+    run = Engine(
+        method,
+        Schedule(10, 0, 0, images=100),
+        seed=0,
+        device=CPU,
+        precision=PRECISIONS["fp32"],
+        batch_size=2,
+        ema_half_life=5,
+    )
+    run.load_weights({"g": {"weight": torch.tensor([[7.0]])}})
+    assert (method.g.weight.item(), run.ema.networks["g"].weight.item()) == (7, 7)

@@ -17,8 +17,10 @@ from translate.methods import METHODS
 from translate.training import checkpoint
 from translate.training.log import ScalarMeans
 from translate.training.loop import crosses_multiple
+from translate.training.monitors.health_checks import HealthMonitor
 
 from ..helpers import distinct_methods, read_stats, small_settings
+from .helpers import PowerCut, act_before_image
 
 FLAGS = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu"}
 
@@ -281,3 +283,34 @@ def test_logged_losses_are_means_over_the_steps_that_had_them():
     assert means.read() == {"d": 3.0, "g": 6.0}
     means.add({"d": torch.tensor(4.0)})
     assert means.read() == {"d": 4.0}
+
+
+OF_THE_CLOCK = ("time/", "memory/")
+
+
+def test_log_points_after_a_kill_are_those_of_a_run_without_one(root, tmp_path, monkeypatch):
+    """Means, sentinels, discriminator outputs and advice: of the points before the checkpoint, and what waits for the next."""
+    measure = HealthMonitor.__call__
+
+    def advising(self, engine):
+        return measure(self, engine)[0], ["always the same", f"after {engine.images} images"]
+
+    monkeypatch.setattr(HealthMonitor, "__call__", advising)
+    flags = {"images": 12, "log_every": 3, "save_every": 4}
+    whole = train("cyclegan", root, tmp_path / "whole", **flags)
+
+    def cut():
+        raise PowerCut
+
+    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+        act_before_image(patch, 6, cut)
+        train("cyclegan", root, tmp_path / "cut", **flags)
+    resumed = train("cyclegan", root, tmp_path / "cut", **flags)
+    found, expected = (
+        [{key: value for key, value in point.items() if not key.startswith(OF_THE_CLOCK)} for point in read_stats(run)]
+        for run in (resumed.path, whole.path)
+    )
+    assert found == expected
+    assert any("watch/d_gap_b" in point for point in found)
+    advice = [line for point in found for line in point.get("advice", ())]
+    assert advice == ["always the same", *(f"after {n} images" for n in (0, 4, 8, 12))]

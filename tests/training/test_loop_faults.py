@@ -9,7 +9,8 @@ import time
 import pytest
 import torch
 
-from translate import atomic, run_folder
+import translate
+from translate import locks, run_folder
 from translate.errors import BusyError, ModelError, StorageError
 from translate.runtime import devices
 from translate.training import checkpoint
@@ -64,7 +65,7 @@ def test_a_clock_that_is_set_back_and_forth_changes_nothing(unpaired_root, tmp_p
 def test_a_lock_that_a_dead_run_left_is_taken_over(unpaired_root, tmp_path):
     (tmp_path / "run.lock").write_text("process 1 on elsewhere")
     assert train_cyclegan(unpaired_root, tmp_path, images=2).images == 2
-    with atomic.lock_folder(tmp_path, "wait"), pytest.raises(BusyError, match="in use by process"):
+    with locks.lock_folder(tmp_path, "wait"), pytest.raises(BusyError, match="in use by process"):
         train_cyclegan(unpaired_root, tmp_path, images=4)
 
 
@@ -87,6 +88,18 @@ def test_what_decides_the_last_bits_is_recorded_and_a_difference_said(unpaired_r
 def test_checkpoints_at_multiples_are_kept_and_pruning_never_ends_a_run(unpaired_root, tmp_path, monkeypatch):
     train_cyclegan(unpaired_root, tmp_path, images=24, save_every=3, keep_every=7)
     assert [path.name for path in run_folder.list_checkpoints(tmp_path)] == [f"state-{n}.ckpt" for n in (24, 21, 14, 7)]
+    models = {path.name: translate.load(path, device="cpu") for path in run_folder.list_model_folders(tmp_path)}
+    seen = {name: model.info.trained_on["images"] for name, model in models.items()}
+    assert seen == {"model": 24, "model-7": 7, "model-14": 14, "model-21": 21}
+    assert len({model.sha256 for model in models.values()}) == 4
+
+
+def test_a_kept_model_that_a_kill_left_half_written_is_removed(unpaired_root, tmp_path):
+    train_cyclegan(unpaired_root, tmp_path, images=4)
+    for name in (".model-3-new", ".model-new", ".model-best-old"):
+        (tmp_path / name).mkdir()
+    train_cyclegan(unpaired_root, tmp_path, images=5)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"model", "model-best", "samples"}
 
 
 def real_state(root, folder):

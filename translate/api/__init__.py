@@ -10,6 +10,7 @@ _LAZY = {
     "translate.api.dataset_check": ("check_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
+    "translate.api.run_list": ("runs",),
     "translate.api.run_status": ("status",),
     "translate.api.training": ("Run", "resume", "train"),
     "translate.trained.translator": ("Translator",),
@@ -26,6 +27,7 @@ __all__ = [
     "import_weights",
     "load",
     "resume",
+    "runs",
     "sample",
     "say_to_stderr",
     "status",
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from translate.api.dataset_check import check_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.models import convert, export, import_weights, load, sample, say_to_stderr
+    from translate.api.run_list import runs
     from translate.api.run_status import status
     from translate.api.training import Run, resume, train
     from translate.trained.translator import Translator

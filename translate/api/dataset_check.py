@@ -11,7 +11,9 @@ from translate.api.models import say_to_stderr
 from translate.catalog.shipped import find_data
 from translate.data.layouts import LAYOUTS
 from translate.dataset_check import check
-from translate.errors import UsageError
+from translate.errors import DataError, UsageError
+from translate.evaluation.cases import HELD_OUT_SPLITS
+from translate.evaluation.truth import TRUTH, KnownTruth, find_truth, resolve_truth, truth_kind
 
 
 def check_data(
@@ -22,6 +24,7 @@ def check_data(
     crop_size: int = 256,
     distance: int = 4,
     limit: int | None = None,
+    truth: str | None = None,
     quarantine: str | Path | None = None,
     say: Callable[[str], None] = say_to_stderr,
 ) -> dict[str, Any]:
@@ -29,7 +32,9 @@ def check_data(
 
     `layout` is a row of LAYOUTS (detected if not given), `load_size` and `crop_size` are in pixels (the load size follows the
     crop size as in training if not given), `distance` counts the bits of 64 in which the hashes of near-duplicates may differ,
-    `limit` the files of each folder to decode (all if not given). `quarantine` is a file to write the paths of bad files to.
+    `limit` the files of each folder to decode (all if not given). `truth` is "names" where held-out files of one name show the
+    same though the set is unpaired, or "none" (what the card of the folder says if not given). `quarantine` is a file to write
+    the paths of bad files to.
 
     The report's `errors` name what makes training impossible, its `warnings` what a person should know. Raises UsageError,
     DataError if there is no folder, and StorageError if the list cannot be written.
@@ -43,16 +48,36 @@ def check_data(
         raise UsageError(f"--distance {distance}: must be from 0 (equal hashes) to 16")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: must be at least 1")
+    if truth is not None and truth not in TRUTH:
+        raise UsageError(f"--truth {truth}: must be one of {', '.join(TRUTH)}")
     if quarantine is not None:
         _check_list_path(Path(quarantine))
     options = check.CheckOptions(load_size, crop_size, layout, distance, limit)
     report = check.check_dataset(root, options, say)
+    report["truth"] = _truth_section(root, report, truth)
     if quarantine is not None:
         bad = check.bad_files(root, report)
         with atomic.storage_errors(Path(quarantine).parent):
             atomic.write(Path(quarantine), b"".join(_encode_path(path) for path in bad))
         say(f"{quarantine}: {len(bad)} bad files")
     return report
+
+
+def _truth_section(root: Path, report: dict[str, Any], asked: str | None) -> dict[str, Any]:
+    """Describe for each held-out split how its true images are known to methods that train without pairs, or why not."""
+    section: dict[str, Any] = {}
+    if "unpaired" not in report["layouts"]:
+        return section
+    rule = resolve_truth(asked, root)
+    for split in [split for split in HELD_OUT_SPLITS if split in report["splits"]]:
+        try:
+            found = find_truth(root, split, "a2b", rule)
+        except DataError as e:
+            report["warnings"].append(f"--truth names: {e}")
+            found = KnownTruth(None, missing=str(e))
+        known = truth_kind(found.pairs) if found.pairs else None
+        section[split] = {"known": known, "why": found.notice or found.missing}
+    return section
 
 
 def _check_list_path(path: Path) -> None:

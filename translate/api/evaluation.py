@@ -17,13 +17,16 @@ from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_m
 from translate.evaluation.uncertainty import Estimate
 from translate.run_folder import METRICS_FILE
 from translate.runtime import devices
-from translate.trained import translator
+from translate.trained import find
 from translate.trained.folder import TrainedModel
 from translate.trained.translator import Translator
 from translate.version import __version__
 
 DEFAULT_EXTRACTOR = "efficientnet-lite0"
 """Row of EXTRACTORS that metrics of features use if none is named: its weights are installed with its package."""
+
+PAIRED_METRICS = ("l1", "psnr", "ssim")
+"""Rows of METRICS that are computed by default where the true image of each output is known."""
 
 
 def evaluate(
@@ -37,6 +40,7 @@ def evaluate(
     weights: str | Path | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    convolution: str = "auto",
     out: str | Path | None = None,
     progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = say_to_stderr,
@@ -61,12 +65,16 @@ def evaluate(
     load_extractor = partial(extractors.load_extractor, extractor_name, extractor_weights, device_used)
     is_needed = any(map(uses_features, asked)) if asked else extractor or weights
     ready = load_extractor() if is_needed else None  # a missing package is reported before the work, not after it
-    load_model = partial(_load_model, device=device, precision=precision, say=say)
+    load_model = partial(_load_model, device=device, precision=precision, convolution=convolution, say=say)
     case = _build_case(EvaluationInputs(model, root, real, fake), chosen, load_model, progress, say)
+    for line in case.notices:
+        say(line)
     evaluator = Evaluator(case.subject, load_extractor, chosen.seed, lpips_weights, device_used, ready)
     if asked:
         estimates = compute_metrics(evaluator, asked)
     else:
+        if case.subject.why_no_truth:
+            say(truth_left_out(case.subject.why_no_truth))
         has_extractor = ready is not None or extractors.is_available(DEFAULT_EXTRACTOR)
         estimates = compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
     results = build_results(case, evaluator, estimates, chosen.seed)
@@ -136,15 +144,17 @@ def _build_case(
 
 
 def _load_model(
-    model: str | Path | Translator, *, device: str, precision: str, say: Callable[[str], None]
+    model: str | Path | Translator, *, device: str, precision: str, convolution: str, say: Callable[[str], None]
 ) -> tuple[Translator, TrainedModel | None]:
     """Return a translator, and the model that it was read from; None for one that is loaded already."""
     if isinstance(model, Translator):
         return model, None
-    source = translator.read_model(model)
+    source = find.read_model(model)
     for notice in source.notices:
         say(notice)
-    return Translator(source, devices.resolve_device(device), precision), source
+    ready = Translator(source, devices.resolve_device(device), precision, convolution)
+    ready.choose_convolutions({}, say)
+    return ready, source
 
 
 def compute_metrics(evaluator: Evaluator, names: Iterable[str]) -> dict[str, Estimate]:
@@ -171,11 +181,16 @@ def compute_available_metrics(
 def default_metrics(case: EvaluationCase, *, extractor: bool) -> list[str]:
     """Return the rows of METRICS that say most about a case; `extractor`: there is one for metrics of features."""
     subject, is_paired = case.subject, case.data.get("layout") == "paired"
-    names = ["l1", "psnr", "ssim"] if subject.truth else []
+    names = [*PAIRED_METRICS] if subject.truth else []
     names += [] if is_paired else ["swd"]
     names += ["kid"] if extractor else []
     names += ["edge_correlation"] if subject.inputs and not is_paired else []
     return names + (["cycle_psnr"] if subject.translate_back else [])
+
+
+def truth_left_out(why: str) -> str:
+    """Return the line that says why the metrics of pairs are left out."""
+    return f"left out: {', '.join(PAIRED_METRICS)}, which need the true image of each output: {why}"
 
 
 def default_best_by(layout: str) -> str:

@@ -10,14 +10,14 @@ from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods import Method
 from translate.text import flag_name
-from translate.trained import translator
+from translate.trained import find
 from translate.trained.detect import Weights
 
 
 def initial_network_settings(cls: type[Method], model: str, folder: Path) -> dict[str, Any]:
     """Return the network settings of the model to start from; those that the run recorded, once it has begun."""
     record = read_started_run(folder)
-    known = record.settings if record else translator.read_model(model).info.networks
+    known = record.settings if record else find.read_model(model).info.networks
     possible = config.setting_names(cls.Config)
     return {name: known[name] for name in cls.network_settings if name in known and name in possible}
 
@@ -29,7 +29,7 @@ def read_initial_weights(cls: type[Method], cfg: TrainConfig, say: Callable[[str
     if the keys or shapes of a network differ from those of the settings, ModelError if there is no usable model.
     """
     assert cfg.init_from is not None
-    model = translator.read_model(cfg.init_from)
+    model = find.read_model(cfg.init_from)
     method = cls.on_meta(cfg)
     weights = {
         method.generator_names[to]: model.method.generator_for(to).state_dict()

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
+from translate.text import printable_lines
+from translate.trained import find, reference_pth, translator
 from translate.trained import folder as model_folder
-from translate.trained import reference_pth, translator
 from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
 from translate.trained.folder import TrainedModel
 from translate.trained.translator import Translator
 
 
 def say_to_stderr(line: str) -> None:
-    """Print a line of progress or advice on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line of progress or advice on stderr, at once, control characters escaped; drop it where that fails."""
+    with suppress(OSError):
+        print(printable_lines(line), file=sys.stderr, flush=True)
 
 
 def load(
@@ -34,15 +37,24 @@ def load(
     precision: str = "fp32",
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
+    convolution: str = "auto",
     say: Callable[[str], None] = say_to_stderr,
 ) -> Translator:
     """Load a trained model as a function of images and tensors; `say` gets a line for each fact that had to be assumed.
 
     `model` is a run folder, a model folder, a `.pth` or folder of the reference implementation, or a name in checkpoints/.
     `dropout` ("on" or "off") and `norm_statistics` ("sample" or "running") change how the networks behave in conversion.
-    Raises ModelError if there is no usable model, UsageError if it cannot behave so.
+    `convolution` ("auto", "direct" or "winograd") says how 3×3 convolutions are computed on a CPU. Raises ModelError if there
+    is no usable model, UsageError if it cannot behave so.
     """
-    ready = translator.load(model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics)
+    ready = translator.load(
+        model,
+        device=device,
+        precision=precision,
+        dropout=dropout,
+        norm_statistics=norm_statistics,
+        convolution=convolution,
+    )
     for notice in ready.notices:
         say(notice)
     return ready
@@ -57,22 +69,30 @@ def convert(
     precision: str = "fp32",
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
+    convolution: str = "auto",
     progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = say_to_stderr,
     **options: Any,
 ) -> ConversionResult:
     """Convert an image, a folder or a glob into `output`, and return counts and failures.
 
-    `options` are the fields of `translate.conversion.options.ConversionOptions`. `device`, `precision`, `dropout` and
-    `norm_statistics` are for a model that is not loaded yet. An image that fails is listed in the result and stops nothing.
+    `options` are the fields of `translate.conversion.options.ConversionOptions`. `device`, `precision`, `dropout`,
+    `norm_statistics` and `convolution` are for a model that is not loaded yet. An image that fails is listed in the result and
+    stops nothing.
     Raises UsageError, DataError, ModelError, BusyError or StorageError, and Interrupted after a clean stop on a signal.
     """
     chosen = resolve(ConversionOptions, (FLAGS, options))
-    if isinstance(model, Translator) and not (dropout is None and norm_statistics is None):
-        raise UsageError("the model is loaded already; give dropout and norm_statistics to translate.load")
+    if isinstance(model, Translator) and (dropout, norm_statistics, convolution) != (None, None, "auto"):
+        raise UsageError("the model is loaded already; give dropout, norm_statistics and convolution to translate.load")
     if not isinstance(model, Translator):
         model = load(
-            model, device=device, precision=precision, dropout=dropout, norm_statistics=norm_statistics, say=say
+            model,
+            device=device,
+            precision=precision,
+            dropout=dropout,
+            norm_statistics=norm_statistics,
+            convolution=convolution,
+            say=say,
         )
     return job.convert(model, find_images(source, say), output, chosen, progress, say)
 
@@ -94,7 +114,7 @@ def import_weights(
     """
     path, target = Path(source), Path(folder).resolve()  # a link stays, and leads to the new model
     if not path.exists():
-        path = translator.find_named_model(str(source)) or path
+        path = find.find_named_model(str(source)) or path
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
     if epoch is not None and not path.is_dir():
@@ -137,6 +157,7 @@ def sample(
     *,
     device: str = "auto",
     precision: str = "fp32",
+    convolution: str = "auto",
     progress: ProgressCallback = lambda finished, failed, total: None,
     **options: Any,
 ) -> sampling.SamplingResult:
@@ -146,7 +167,7 @@ def sample(
     images from noise, UsageError if the folder holds images of other samples.
     """
     chosen = resolve(sampling.SamplingOptions, (FLAGS, options))
-    sampler = sampling.ImageSampler(translator.read_model(model), devices.resolve_device(device), precision)
+    sampler = sampling.ImageSampler(find.read_model(model), devices.resolve_device(device), precision, convolution)
     return sampling.sample_images(sampler, Path(output), chosen, progress)
 
 
@@ -166,7 +187,7 @@ def export(
     already, ModelError if there is no usable model.
     """
     path = Path(target)
-    given = translator.read_model(model)
+    given = find.read_model(model)
     if path.suffix == ".pth":
         if dtype is not None:
             raise UsageError(
@@ -214,7 +235,7 @@ def describe_model(model: str | Path) -> dict[str, Any]:
 
     Raises ModelError if there is no usable model.
     """
-    given = translator.read_model(model)
+    given = find.read_model(model)
     tensors = {
         key: StoredTensor(str(tensor.dtype).removeprefix("torch."), tensor.shape)
         for key, tensor in given.generators().items()

@@ -5,13 +5,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from translate.api import training_data
 from translate.api.run_record import Preset, read_started_run
-from translate.config import PRESETS, TrainConfig, resolve, with_load_size
+from translate.config import TrainConfig, resolve
 from translate.data.loader import fixed_batch
 from translate.data.split import Split
 from translate.errors import UsageError
@@ -20,8 +20,17 @@ from translate.runtime.precision import resolve_precision
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
+PRESETS = {
+    "paper": "the authors' settings",
+    "quick": "small networks, images of 128 px: minutes to an hour on a laptop's CPU",
+}
+"""Presets and what they are for. The settings of each are with the method: `Method.presets`."""
+
 IMAGE_SETTINGS = ("input_channels", "output_channels", "range_a", "range_b", "background", "direction")
 """Settings that follow from the images, whatever the preset."""
+
+
+T = TypeVar("T", bound=TrainConfig)
 
 
 def find_preset(cls: type[Method], name: str, folder: Path) -> Preset:
@@ -97,3 +106,16 @@ def without_replaced_length(settings: Mapping[str, Any], given: Mapping[str, Any
     if counts_epochs and given.get("images") is None:
         return {name: value for name, value in settings.items() if name not in ("images", "decay_images")}
     return dict(settings)
+
+
+def with_load_size(cfg: T) -> T:
+    """Return the settings with a load size. Raises UsageError if the crop size is larger than that."""
+    if cfg.load_size is None:
+        cfg = replace(cfg, load_size=cfg.default_load_size)
+    assert cfg.load_size is not None
+    if cfg.crop_size > cfg.load_size:
+        raise UsageError(
+            f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
+            f"and then cropped: lower the first or raise the second"
+        )
+    return cfg

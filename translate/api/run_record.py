@@ -1,20 +1,18 @@
 """Record of a run: the settings, method, data folder and number of processes in its config.toml."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from translate import atomic, config, run_folder
+from translate import atomic, config, records, run_folder
 from translate.config import TrainConfig
-from translate.errors import ModelError, UsageError
+from translate.errors import DataError, ModelError, UsageError
 from translate.invocation import command_line
 from translate.methods import METHODS
-from translate.run_folder import CONFIG_FILE
+from translate.run_folder import CONFIG_FILE, RECORD_KEYS
 from translate.runtime import distributed
-
-RECORD_KEYS = ("method", "root", "processes", "preset")
-"""Keys of config.toml that are no settings."""
 
 
 @dataclass(frozen=True)
@@ -36,27 +34,70 @@ class RunRecord:
     processes: int
     settings: dict[str, Any]
     """Settings by name, as they were resolved."""
-    preset: Preset | None = None
+    root_from_run: str | None = field(default=None, kw_only=True)
+    """Path of the data folder from the run folder, with `/`; None where ROOT was given as an absolute path."""
+    forked_from: str | None = field(default=None, kw_only=True)
+    """Run and images that it began with, as RUN@N with the path from the run folder; None for a run of its own."""
+    preset: Preset | None = field(default=None, kw_only=True)
     """Preset that the run was started with, as it was then; None for one without settings, and in records of version 0.1."""
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
-        """Read the record of a run. Raises ModelError if it is not one, UsageError if the file is no TOML."""
+        """Read the record of a run. Raises ModelError if it is not one."""
         settings = run_folder.read_config(folder)
-        method, root, processes, preset = (settings.pop(key, None) for key in RECORD_KEYS)
-        if method not in METHODS or not isinstance(root, str) or not isinstance(processes, int):
+        method, root, processes, root_from_run, forked_from, preset = (settings.pop(key, None) for key in RECORD_KEYS)
+        is_known = isinstance(method, str) and method in METHODS
+        if not is_known or not isinstance(root, str) or not records.is_count(processes) or processes == 0:
             raise ModelError(
                 f"{folder / CONFIG_FILE}: not the record of a run: its method, root or processes are missing or unknown"
             )
-        return cls(method, Path(root), processes, settings, _read_preset(preset, folder))
+        if not all(isinstance(value, str | None) for value in (root_from_run, forked_from)):
+            raise ModelError(
+                f"{folder / CONFIG_FILE}: not the record of a run: root_from_run or forked_from is no text"
+            )
+        return cls(
+            method, Path(root), processes, settings, root_from_run=root_from_run, forked_from=forked_from,
+            preset=_read_preset(preset, folder),
+        )  # fmt: skip
+
+    def resolve(self, folder: Path) -> TrainConfig:
+        """Return the checked settings. Raises ModelError, which names the run's config.toml, if its method has no such."""
+        try:
+            return config.resolve(METHODS[self.method].Config, (str(folder / CONFIG_FILE), self.settings))
+        except UsageError as e:
+            raise ModelError(str(e)) from None
 
     def write(self, folder: Path) -> None:
         """Write the record into a run folder. Raises StorageError if that fails."""
-        content = {"method": self.method, "root": str(self.root), "processes": self.processes, **self.settings}
+        preset = None
         if self.preset is not None and self.preset.settings:
-            content["preset"] = {"name": self.preset.name, "settings": dict(self.preset.settings)}
+            preset = {"name": self.preset.name, "settings": dict(self.preset.settings)}
+        values = (self.method, str(self.root), self.processes, self.root_from_run, self.forked_from, preset)
+        record = {key: value for key, value in zip(RECORD_KEYS, values, strict=True) if value is not None}
+        content = {**record, **self.settings}
         with atomic.storage_errors(folder):
             atomic.write(folder / CONFIG_FILE, config.to_toml(content).encode())
+
+    def find_root(self, folder: Path) -> Path:
+        """Return the data folder, relative to the current directory if it is recorded as relative to the run `folder`.
+
+        DataError if it is not found.
+        """
+        found = run_folder.find_data_folder(folder, {"root": str(self.root), "root_from_run": self.root_from_run})
+        if found is None:
+            raise DataError(
+                f"{self.root}: the data folder of {folder} is not there; say where it is now with --root DIR"
+            )
+        relative = relative_path(found, Path.cwd()) if self.root_from_run is not None else None
+        return found if relative is None else Path(relative)
+
+
+def relative_path(path: Path, start: Path) -> str | None:
+    """Return the path that leads from the folder `start`, with `/`; None from another drive of Windows."""
+    try:
+        return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
+    except ValueError:
+        return None
 
 
 def _read_preset(table: Any, folder: Path) -> Preset | None:
@@ -86,7 +127,7 @@ def check_same_settings(folder: Path, method: str, cfg: TrainConfig, *, may_chan
         return
     lines = [f"method: {record.method} in the run, {method} now"] if record.method != method else []
     if not lines and not may_change:
-        old = config.resolve(type(cfg), (str(folder / CONFIG_FILE), record.settings))
+        old = record.resolve(folder)
         resumable = () if METHODS[method].on_meta(cfg).coupled else ("accumulate",)
         lines = config.differences(old, cfg, record.processes, distributed.world_size(), resumable)
     if lines:

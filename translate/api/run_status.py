@@ -11,11 +11,14 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from translate import run_folder
-from translate.atomic import file_sha256, lock_holder
+from translate import records, run_folder
+from translate.api.run_contents import describe_disk_use, describe_saved_models, find_best_metric
+from translate.api.run_list import runs
+from translate.api.run_progress import describe_progress
+from translate.atomic import file_sha256
 from translate.data.split import evenly_spaced
 from translate.errors import ModelError
-from translate.run_folder import STATS_FILE, find_run
+from translate.run_folder import CONFIG_FILE, STATS_FILE, find_run
 from translate.text import one_line
 from translate.trained.description import DTYPES, StoredTensor, describe
 from translate.trained.model_info import ModelInfo
@@ -36,12 +39,15 @@ AVERAGED_GROUPS = ("loss", "grad", "time", "memory")
 """Groups of scalars that are shown as means; of the others, which come with the sample grids, the last value is shown."""
 
 
-def status(model: str | Path) -> dict[str, Any]:
+def status(model: str | Path | None = None) -> dict[str, Any]:
     """Return what is known of a model: its networks, sizes, behaviour in conversion and where it came from.
 
     `model` may also be a run folder or the name of a run: the dictionary then has a key "run" with the progress, speed, curves
-    and health checks of the training, and describes a model only once there is one. Raises ModelError if there is neither.
+    and health checks of the training, what it has kept and what takes disk, and describes a model only once there is one.
+    Without `model`, the runs in checkpoints/, as `runs` returns them. Raises ModelError if there is neither run nor model.
     """
+    if model is None:
+        return runs()
     folder = find_run(model)
     if folder is None:
         from translate.api import models  # needs torch, which takes seconds to load
@@ -51,29 +57,19 @@ def status(model: str | Path) -> dict[str, Any]:
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
-    """Return how a training goes, by name.
+    """Return how a training goes and what it has kept, by name.
 
-    Times are in seconds, `seen_at` and `saved_at` in seconds since 1970. What is not known is None.
+    Times are in seconds, `seen_at` and `saved_at` in seconds since 1970. What is not known is None. Raises ModelError if the
+    record of the run is damaged.
     """
-    settings = run_folder.read_config(folder)
-    points = stats_file.read(folder / STATS_FILE)
-    last = points[-1] if points else {"images": 0}
-    images, planned, process = last["images"], _planned_images(settings, last), lock_holder(folder)
-    is_finished = planned is not None and images >= planned
-    is_running = process is not None
+    settings, points = _read_records(folder)
+    progress = describe_progress(folder, settings, points)
+    images, planned = progress["images"], progress["planned"]
     seconds_left = None
-    if planned is not None and is_running and not is_finished:
+    if planned is not None and progress["state"] == "running" and images < planned:
         seconds_left = _measure_speed(points).seconds_for(planned - images)
     return {
-        "path": str(folder),
-        "method": settings.get("method"),
-        "data": settings.get("root"),
-        "state": "running" if is_running else "finished" if is_finished else "stopped",
-        "process": process,
-        "images": images,
-        "planned": planned,
-        "epoch": last.get("epoch"),
-        "seen_at": (folder / STATS_FILE).stat().st_mtime if points else None,
+        **progress,
         "seconds_left": seconds_left,
         "images_per_second": _latest(points, "time/images_per_second"),
         "data_wait": _latest(points, "time/data_wait"),
@@ -82,23 +78,40 @@ def describe_run(folder: Path) -> dict[str, Any]:
         "watch": _judge_health(points),
         "advice": [{"images": point["images"], "line": line} for point in points for line in point.get("advice", [])],
         "checkpoint": _newest_checkpoint(folder),
+        "forked_from": str(settings["forked_from"]) if "forked_from" in settings else None,
+        "saved": describe_saved_models(folder, points),
+        "best": find_best_metric(folder, settings),
+        "disk": describe_disk_use(folder),
     }
 
 
-def _planned_images(settings: dict[str, Any], last: LogPoint) -> int | None:
-    """Return the images of the whole plan: as set, or from the progress of the last point if epochs are counted."""
-    if settings.get("images") is not None:
-        return int(settings["images"])
-    progress = last.get("progress")
-    return round(last["images"] / progress) if progress else None
+def _read_records(folder: Path) -> tuple[dict[str, Any], list[LogPoint]]:
+    """Return the settings and the log points of a run. ModelError if they cannot be read, or a setting is of another kind."""
+    settings = run_folder.read_config(folder)
+    try:
+        records.check_kinds(settings, _SETTINGS)
+    except ValueError as e:
+        raise ModelError(f"{folder / CONFIG_FILE}: not the record of a run: {e}") from None
+    try:
+        return settings, stats_file.read(folder / STATS_FILE)
+    except OSError as e:
+        raise ModelError(f"{folder / STATS_FILE}: cannot be read: {one_line(e)}") from None
+
+
+_SETTINGS = {
+    "method": (records.is_text, "a text"),
+    "root": (records.is_text, "a text"),
+    "images": (records.is_count, "a whole number"),
+}
+"""Settings of a run that its status shows."""
 
 
 def _measure_speed(points: Sequence[LogPoint]) -> stats_file.SpeedMeter:
     """Return a speed meter that has seen all points."""
     meter, before = stats_file.SpeedMeter(), 0
     for point in points:
-        speed, new = point.get("time/images_per_second"), point["images"] - before
-        if speed and new > 0:
+        speed, new = stats_file.scalar(point, "time/images_per_second"), point["images"] - before
+        if speed is not None and 0 < speed < math.inf and new > 0:
             meter.add(new, new / speed)
         before = point["images"]
     return meter
@@ -163,6 +176,14 @@ def _newest_checkpoint(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def _check_shown(info: ModelInfo) -> None:
+    """Raise ValueError where a description lacks what is shown of every model, whose networks are not built here."""
+    if missing := {"generator", "norm", "g_width"} - info.networks.keys() if info.directions else set():
+        raise ValueError(f"networks lacks {min(missing)}")
+    if not info.directions and not ("a" in info.domains and isinstance(info.networks.get("classes", ""), str)):
+        raise ValueError("it has no domain a, or its classes are not a text")
+
+
 def _describe_model(folder: Path) -> dict[str, Any]:
     """Return the description of the run's model, as of any other; empty before the first checkpoint."""
     place = next((path for path in run_folder.model_folders(folder) if (path / "config.json").is_file()), None)
@@ -172,6 +193,7 @@ def _describe_model(folder: Path) -> dict[str, Any]:
     names = {dtype.safetensors: dtype.torch for dtype in DTYPES.values()}
     try:
         info = ModelInfo.read(place / "config.json")
+        _check_shown(info)
         with safe_open(weights, "np") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
             tensors = {

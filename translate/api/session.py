@@ -10,30 +10,32 @@ from typing import Any
 
 import torch
 
-from translate import atomic
+from translate import atomic, locks
 from translate.api import training_data
 from translate.api.disk_estimate import estimate_disk
 from translate.api.initial_weights import read_initial_weights
 from translate.api.presets import forecast_preset
-from translate.api.run_record import Preset, RunRecord, check_same_settings
+from translate.api.run_fork import ForkPoint
+from translate.api.run_record import Preset, RunRecord, check_same_settings, read_started_run, relative_path
 from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.callbacks import ProgressCallback
 from translate.config import TrainConfig, to_dict
+from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts, loader
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.split import Split
-from translate.dataset_check import quick
+from translate.dataset_check import one_size, quick
 from translate.errors import DataError, ProcessLostError, UsageError
 from translate.invocation import command_line
 from translate.methods import Method
 from translate.methods.base import Batch
-from translate.run_folder import BEST_MODEL, CHECKPOINTS, MODEL, list_checkpoints
+from translate.run_folder import CHECKPOINTS, MODEL, list_checkpoints, list_model_folders
 from translate.runtime import devices, distributed
-from translate.runtime.precision import Precision, configure_tf32, resolve_precision, use_channels_last
+from translate.runtime.precision import Precision, configure_tf32, resolve_precision
 from translate.text import duration, file_size
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
-from translate.training import checkpoint, cuda_graphs, loop, memory_estimate
+from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
 from translate.training.engine import Engine
 from translate.training.forecast import describe_length
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
@@ -69,6 +71,8 @@ class TrainingSession:
     """See `loop.Training.progress`."""
     may_change: bool = False
     """A run in the folder is resumed even if settings that decide the weights differ from its own."""
+    fork: ForkPoint | None = None
+    """Run and checkpoint that a new run in the folder begins with."""
 
     device: torch.device = field(init=False)
     precision: Precision = field(init=False)
@@ -92,6 +96,8 @@ class TrainingSession:
     later: training_data.LaterLoader | None = field(init=False)
     sample: Batch = field(init=False)
     """The fixed batch of the sample grids and monitors."""
+    convolutions: ConvolutionRecord | None = field(init=False)
+    """Algorithms of the convolutions, in training and in the validation; None in a run of version 0.1."""
 
     def run(self) -> int:
         """Train until the plan is fulfilled, and return the images seen.
@@ -128,6 +134,7 @@ class TrainingSession:
             self.identify_data()
             self.restore_checkpoint()
             self.build_loaders()
+            self.choose_convolutions()
             self.check_memory()
             self.write_config()
             self.build_loop().run()
@@ -137,13 +144,29 @@ class TrainingSession:
 
     def check_options(self) -> None:
         """Check the settings that depend on the device."""
+        self.check_layout_options()
         self.precision = resolve_precision(self.cfg.precision, self.device)
         self.loader_options = training_data.check_data_options(self.cfg, self.device)
+
+    def check_layout_options(self) -> None:
+        """Check the settings that belong to one layout of the data. Raises UsageError for a method of another one."""
+        name, layout, cfg = self.method_class.name, self.method_class.layout, self.cfg
+        if cfg.truth is not None and layout != "unpaired":
+            raise UsageError(
+                f"--truth {cfg.truth}: is for unpaired methods of two domains, not for {name}; leave it out"
+            )
+        if cfg.skip_unmatched and layout != "paired" and cfg.truth != "names":
+            raise UsageError(
+                f"--skip-unmatched: is for paired methods, and {name} needs no partners; leave it out, or give --truth names "
+                f"too"
+            )
 
     def divide_data(self) -> None:
         """Find the training images, set images aside for validation, and count what the plan takes."""
         cls, cfg = self.method_class, self.cfg
-        split = layouts.find_split(self.root, cls.layout, "train", cfg.direction)
+        split = layouts.find_split(self.root, cls.layout, "train", cfg.direction, skip_unmatched=cfg.skip_unmatched)
+        for line in split.notices:
+            self.say(line)
         is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:
@@ -160,9 +183,11 @@ class TrainingSession:
 
     def find_initial_weights(self) -> None:
         """Read the weights of `--init-from`, if the run is a new one."""
-        is_new = not list_checkpoints(self.folder)
+        is_new = distributed.broadcast_object(lambda: not list_checkpoints(self.folder))
         self.initial_weights = (
-            read_initial_weights(self.method_class, self.cfg, self.say) if self.cfg.init_from and is_new else {}
+            read_initial_weights(self.method_class, self.cfg, self.say)
+            if self.cfg.init_from and is_new and self.fork is None
+            else {}
         )
 
     # The folder, and what is in it.
@@ -174,11 +199,13 @@ class TrainingSession:
             yield
             return
         remedy = "wait for it or use another --run"
-        with atomic.remove_empty_folders_on_error(self.folder), atomic.lock_folder(self.folder, remedy):
+        with atomic.remove_empty_folders_on_error(self.folder), locks.lock_folder(self.folder, remedy):
             atomic.check_writable(self.folder)
             atomic.remove_temporaries(self.folder)
-            for model in (MODEL, BEST_MODEL):
-                atomic.recover_folder(self.folder / model)
+            for model in list_model_folders(self.folder):
+                atomic.recover_folder(model)
+            if self.fork is not None:
+                self.fork.begin(self.folder, self.say)
             check_same_settings(self.folder, self.method_class.name, self.cfg, may_change=self.may_change)
             yield
 
@@ -233,11 +260,11 @@ class TrainingSession:
             ema_half_life=cfg.ema_half_life,
             compiled=cfg.compile,
             fixed_size=cfg.preprocess != "none",
-            channels_last=use_channels_last(cfg.channels_last, device, precision),
+            channels_last=cfg.channels_last == "on",
             runner=cuda_graphs.build_runner(cfg.graph, device, precision, self.say),
         )
-        for network, weights in self.initial_weights.items():  # now that they are kept at the precision of the training
-            self.method.get_submodule(network).load_state_dict(weights)
+        if self.initial_weights:
+            self.engine.load_weights(self.initial_weights)
 
     def identify_data(self) -> None:
         """Take the fingerprint of the data, which must be the same for all processes, and note the environment."""
@@ -255,7 +282,7 @@ class TrainingSession:
             return
         try:
             self.engine.load_state(self.state)
-        except (RuntimeError, ValueError, KeyError):
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
             raise UsageError(
                 f"{self.folder}: its checkpoint does not fit these networks; leave out the flags that change them, or start a "
                 f"new --run with --init-from {self.folder}"
@@ -273,8 +300,9 @@ class TrainingSession:
         """Check the training images quickly, and build their loaders and the sample batch."""
         cfg, cls = self.cfg, self.method_class
         preprocessing = training_data.build_preprocessing(cfg, self.method)
+        one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
-            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size):
+            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size, preprocessing.minimum):
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(
@@ -285,10 +313,17 @@ class TrainingSession:
         if getattr(cfg, "whole_in_decay", False) and preprocessing.load_size != cfg.crop_size:
             whole = replace(preprocessing, load_size=cfg.crop_size)
             self.later = training_data.LaterLoader(self.schedule.decays_from, lambda: build(whole))
-        shown = layouts.held_out_split(self.root, cls.layout, cfg.direction) or self.split
+        held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
+        shown = held_out or self.split
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
 
-    # The last checks, and the loop.
+    # The last choices and checks, and the loop.
+
+    def choose_convolutions(self) -> None:
+        """Choose how convolutions are computed: as the checkpoint says, else as is faster by the first process's clock."""
+        recorded = {} if self.state is None else self.state.get("convolutions")
+        micro_batch = self.cfg.batch_size // self.accumulate
+        self.convolutions = convolutions.choose_convolutions(self.engine, self.sample, micro_batch, recorded, self.say)
 
     @property
     def accumulate(self) -> int:
@@ -314,8 +349,18 @@ class TrainingSession:
     def write_config(self) -> None:
         """Write the resolved settings into the run folder."""
         if distributed.rank() == 0:
-            name, root = self.method_class.name, self.root.resolve()
-            record = RunRecord(name, root, distributed.world_size(), to_dict(self.cfg), self.preset)
+            before = read_started_run(self.folder)
+            forked_from = self.fork.name_from(self.folder) if self.fork else before.forked_from if before else None
+            from_run = None if self.root.is_absolute() else relative_path(self.root, self.folder)
+            record = RunRecord(
+                self.method_class.name,
+                self.root.resolve(),
+                distributed.world_size(),
+                to_dict(self.cfg),
+                root_from_run=from_run,
+                forked_from=forked_from,
+                preset=self.preset,
+            )
             record.write(self.folder)
 
     def write_model(self, folder: Path) -> None:
@@ -326,6 +371,7 @@ class TrainingSession:
         """Return the validation in the state of the checkpoint; None without one, and in all processes but the first."""
         if self.evaluator is None:
             return None
+        self.evaluator.convolutions = self.convolutions
         validation = Validation(
             self.evaluator, self.folder, self.write_model, self.engine.ema, self.cfg.patience, self.say
         )
@@ -346,10 +392,16 @@ class TrainingSession:
             monitors=(HealthMonitor(self.sample), DiscriminatorOutputMonitor(self.sample)) if cfg.watch else (),
             validation=self.build_validation(),
             write_model=self.write_model,
-            extra_state={"data": self.fingerprint, "version": __version__, "environment": self.environment},
+            extra_state={
+                "data": self.fingerprint,
+                "version": __version__,
+                "environment": self.environment,
+                "convolutions": self.convolutions,
+            },
             say=self.say,
             progress=self.progress,
             advise=self.advise,
+            log_state=self.state.get("log", {}) if self.state else {},
         )
 
     def advise(self, seconds: float) -> list[str]:

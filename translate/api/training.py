@@ -8,15 +8,17 @@ from typing import Any
 from translate import config, run_folder
 from translate.api.initial_weights import initial_network_settings
 from translate.api.models import load, say_to_stderr
-from translate.api.presets import find_preset, preset_settings, shorten_preset, without_replaced_length
-from translate.api.run_record import RECORD_KEYS, Preset, RunRecord
+from translate.api.presets import find_preset, preset_settings, shorten_preset, with_load_size, without_replaced_length
+from translate.api.run_fork import ForkPoint
+from translate.api.run_record import Preset, RunRecord
 from translate.api.session import TrainingSession
 from translate.callbacks import ProgressCallback
 from translate.catalog.shipped import find_data
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
+from translate.invocation import command_line
 from translate.methods import METHODS, Method
-from translate.run_folder import CONFIG_FILE
+from translate.run_folder import CONFIG_FILE, RECORD_KEYS
 from translate.text import suggest
 from translate.trained.translator import Translator
 
@@ -68,28 +70,57 @@ def train(
 def resume(
     run: str | Path,
     *,
+    from_images: int | None = None,
+    new_run: str | Path | None = None,
+    root: str | Path | None = None,
     say: Callable[[str], None] = say_to_stderr,
     progress: ProgressCallback | None = None,
     **flags: Any,
 ) -> Run:
     """Resume a run; `flags` change its settings on purpose.
 
-    Raises ModelError if there is no such run, else what `train` raises.
+    `from_images` begins a new run, `new_run`, with the checkpoint after so many images and leaves `run` as it is; the same call
+    again resumes the new run. `root` is where the data folder is now. Raises ModelError if there is no such run or checkpoint,
+    else what `train` raises.
     """
     folder = run_folder.resolve_run(run)
     if not (folder / CONFIG_FILE).is_file():
-        raise ModelError(f"{folder}: no run there; translate train starts one")
+        raise ModelError(_no_run(folder, run))
     if flags.get("init_from") is not None:
         raise UsageError("--init-from: is for a new run; this one has begun")
-    record = RunRecord.read(folder)
+    fork = None
+    if from_images is not None or new_run is not None:
+        fork, folder = _fork(folder, from_images, new_run)
+    source = fork.run if fork and not fork.has_begun(folder) else folder
+    record = RunRecord.read(source)
+    record.resolve(folder)
     cls = METHODS[record.method]
     recorded = without_replaced_length(record.settings, flags)
-    layers = (str(folder / CONFIG_FILE), recorded), (config.FLAGS, flags)
-    cfg = config.with_load_size(cls.resolve_config(config.resolve(cls.Config, *layers)))
+    layers = (str(source / CONFIG_FILE), recorded), (config.FLAGS, flags)
+    cfg = with_load_size(cls.resolve_config(config.resolve(cls.Config, *layers)))
+    data = record.find_root(source) if root is None else Path(root)
     session = TrainingSession(
-        cls, cfg, record.root, folder, say, preset=record.preset, progress=progress, may_change=True
+        cls, cfg, data, folder, say, preset=record.preset, progress=progress, may_change=True, fork=fork
     )
     return Run(folder, session.run())
+
+
+def _no_run(folder: Path, run: str | Path) -> str:
+    """Return the message that there is no run in a folder."""
+    kept = run_folder.split_checkpoint_name(run)
+    if kept is None or run_folder.find_run(kept[0]) is None:
+        return f"{folder}: no run there; translate train starts one"
+    command = command_line("resume", kept[0], "--from", kept[1], "--run", "NEW")
+    return f"{run}: is one checkpoint of a run; begin a new run with it: {command}"
+
+
+def _fork(run: Path, images: int | None, new_run: str | Path | None) -> tuple[ForkPoint, Path]:
+    """Return where a new run begins, and its folder. UsageError unless both are given."""
+    if images is None:
+        raise UsageError(f"--run {new_run}: is for a new run that begins with a checkpoint of {run}; give --from N too")
+    if new_run is None:
+        raise UsageError(f"--from {images}: leaves {run} as it is and begins a new run; give it a name with --run NEW")
+    return ForkPoint(run, images), run_folder.resolve_run(new_run)
 
 
 def _find_method(name: str) -> type[Method]:
@@ -124,4 +155,4 @@ def _resolve_settings(
     if (start := given.get("init_from")) is not None:
         layers.append((f"--init-from {start}", initial_network_settings(cls, start, folder)))
     layers += [(source, without_replaced_length(values, flags)), (config.FLAGS, flags)]
-    return cls.resolve_config(config.with_load_size(config.resolve(cls.Config, *layers)))
+    return cls.resolve_config(with_load_size(config.resolve(cls.Config, *layers)))

@@ -16,6 +16,7 @@ from translate.data.preprocessing import Preprocessing
 from translate.errors import UsageError
 from translate.methods import Method
 from translate.methods.base import Batch
+from translate.nn.base import Discriminator, Generator
 from translate.training import loop
 
 
@@ -49,8 +50,14 @@ def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:
     range_a, range_b = (None if text is None else config.parse_range(text) for text in (cfg.range_a, cfg.range_b))
     return Preprocessing(
         cfg.load_size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (range_a, range_b),
-        cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"],
+        cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"], _smallest_side(method),
     )  # fmt: skip
+
+
+def _smallest_side(method: Method) -> int:
+    """Return the smallest height and width of an image that all networks of a method take."""
+    networks = [net for net in method.modules() if isinstance(net, (Generator, Discriminator))]
+    return max(net.minimum for net in networks)
 
 
 @dataclass

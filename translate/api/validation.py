@@ -13,17 +13,20 @@ from translate.api.evaluation import (
     compute_metrics,
     default_best_by,
     default_metrics,
+    truth_left_out,
 )
 from translate.config import TrainConfig
+from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts
 from translate.data.split import Split
 from translate.errors import UsageError
 from translate.evaluation import extractors, protocol
-from translate.evaluation.cases import EvaluationOptions, HeldOutData, case_from_split, find_hidden_pairs
+from translate.evaluation.cases import EvaluationOptions, HeldOutData, case_from_split
 from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
 from translate.evaluation.metrics import METRICS
+from translate.evaluation.truth import find_truth, resolve_truth
 from translate.run_folder import METRICS_FILE
-from translate.trained import translator
+from translate.trained import find
 from translate.trained.translator import Translator
 from translate.training.validation import ValidationDeferred
 
@@ -35,6 +38,8 @@ class ValidationSet:
     name: str
     """Name of the split in the results."""
     split: Split
+    why_no_truth: str = ""
+    """Reason why the images are no pairs, with the remedy."""
 
 
 def split_for_validation(
@@ -57,7 +62,8 @@ def split_for_validation(
             f"use translate evaluate"
         )
     if held_out is not None:
-        return train, ValidationSet("held out of train", held_out.subsample(cfg.evaluate_images))
+        why = "" if layout == "paired" else "training images that are held out have none"
+        return train, ValidationSet("held out of train", held_out.subsample(cfg.evaluate_images), why)
     name = "val" if has_val else "test"
     if not has_val and not layouts.has_split(root, "test"):
         raise UsageError(
@@ -69,8 +75,19 @@ def split_for_validation(
             f"warning: {root} has no val images, so test images choose the best model, and its metrics on them no longer say "
             f"how good it is on others; --hold-out 0.1 sets training images aside instead"
         )
-    split = find_hidden_pairs(root, name, cfg.direction) or layouts.find_split(root, layout, name, cfg.direction)
-    return train, ValidationSet(name, split.subsample(cfg.evaluate_images))
+    split = layouts.find_split(root, layout, name, cfg.direction, skip_unmatched=cfg.skip_unmatched)
+    why = ""
+    if layout == "unpaired":
+        rule = resolve_truth(cfg.truth, root)
+        truth = find_truth(root, name, cfg.direction, rule, skip_unmatched=cfg.skip_unmatched)
+        split, why = truth.pairs or split, truth.missing
+        if truth.notice:
+            say(truth.notice)
+        elif truth.names_match and not cfg.evaluate_metrics:
+            say(f"validation: {truth_left_out(why)}")
+    for line in split.notices:
+        say(line)
+    return train, ValidationSet(name, split.subsample(cfg.evaluate_images), why)
 
 
 class ValidationEvaluator:
@@ -85,6 +102,8 @@ class ValidationEvaluator:
         not among them.
         """
         self.root, self.validation_set, self.cfg, self.device = root, validation_set, cfg, device
+        self.convolutions: ConvolutionRecord | None = {}
+        """Record of the run, to which the first validation adds how it computes convolutions."""
         asked = [name.strip() for name in cfg.evaluate_metrics.split(",") if name.strip()]
         self.metrics = list(dict.fromkeys(resolve_metric(name) for name in asked))
         for name in self.metrics:
@@ -95,6 +114,9 @@ class ValidationEvaluator:
             raise UsageError(
                 f"--best-by {self.best_by}: not among --evaluate-metrics {cfg.evaluate_metrics}; add it there"
             )
+        for name in dict.fromkeys([*self.metrics, self._best_metric]):
+            if METRICS[name].needs.startswith("pairs") and not validation_set.split.paired:
+                raise UsageError(f"{name}: needs the true image of each output; {validation_set.why_no_truth}")
         self.higher_is_better = METRICS[self._best_metric].better == "higher"
         self.load_extractor = partial(extractors.load_extractor, DEFAULT_EXTRACTOR, None, device)
         if any(map(uses_features, [self._best_metric, *self.metrics])):
@@ -115,11 +137,20 @@ class ValidationEvaluator:
             if is_stopping():
                 raise ValidationDeferred
 
-        ready = Translator(translator.read_model(model), self.device)
+        ready = Translator(find.read_model(model), self.device, convolution=self.cfg.convolution)
+        chosen = ready.choose_convolutions(self.convolutions)
+        if self.convolutions is not None and chosen is not None:
+            self.convolutions.update(chosen)
         case = case_from_split(
             ready,
             None,
-            HeldOutData(self.root, self.validation_set.name, self.validation_set.split, self.cfg.direction),
+            HeldOutData(
+                self.root,
+                self.validation_set.name,
+                self.validation_set.split,
+                self.cfg.direction,
+                self.validation_set.why_no_truth,
+            ),
             EvaluationOptions(),
             check_stopping,
         )
@@ -128,5 +159,6 @@ class ValidationEvaluator:
         if self._best_metric not in names:
             names = [*names, self._best_metric]
         estimates = compute_metrics(evaluator, names)
-        protocol.write_results(model / METRICS_FILE, build_results(case, evaluator, estimates, seed=0))
+        results = build_results(case, evaluator, estimates, seed=0) | {"best_by": self.best_by}
+        protocol.write_results(model / METRICS_FILE, results)
         return {key: estimate.value for key, estimate in estimates.items()}

@@ -7,13 +7,13 @@ import difflib
 import hashlib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from translate import records
 from translate.errors import UsageError
 from translate.invocation import command_line
 from translate.text import one_line, suggest
@@ -74,6 +74,8 @@ class DatasetCard:
     """Hash of its contents: see `contents_sha256`."""
     expect: str | None = None
     """Metrics to expect, with their source."""
+    truth: str | None = None
+    """ "names" where held-out files of one name in two folders show the same, though the set is unpaired."""
     ships: bool = False
     """True where its images are part of the project."""
     folder: str = ""
@@ -96,6 +98,7 @@ CARD_KEYS: dict[str, type] = {  # key → type of its value
     "bytes": int,
     "sha256": str,
     "expect": str,
+    "truth": str,
     "ships": bool,
     "folder": str,
 }
@@ -132,7 +135,7 @@ def find_card(name: str, known: Mapping[str, DatasetCard]) -> DatasetCard:
 def read_card(path: Path) -> DatasetCard:
     """Read a card; UsageError names the file and the key that is wrong."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = records.read_toml(path)
     except (OSError, ValueError) as e:
         raise UsageError(f"{path}: not a readable TOML file: {one_line(e)}") from None
     _check_keys(values, CARD_KEYS, str(path))
@@ -175,11 +178,15 @@ def _check(card: DatasetCard, path: Path) -> None:
         raise UsageError(f"{path}: has {' and '.join(origins) or 'no origin'}; give one of files, build and by_hand")
     if bool(card.packages) != bool(card.build):
         raise UsageError(f"{path}: build and packages go together; give both or neither")
+    if card.truth is not None and (card.truth != "names" or card.layout != "unpaired" or not card.counts):
+        raise UsageError(
+            f'{path}: truth = {card.truth!r}: must be "names", of an unpaired set whose counts are known; else leave it out'
+        )
     for name in (card.name, card.folder):
         if not _is_plain(name):
             raise UsageError(f"{path}: {name!r}: names may have letters, digits and _ only")
     for url in (card.homepage, *(source.url for source in card.files)):
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not _is_web_address(url):
             raise UsageError(f"{path}: {url!r}: must be an http or https address")
     names = [source.file for source in card.files]
     if len(set(names)) < len(names) or not all(re.fullmatch(r"\w[\w.+-]*", name) for name in names):
@@ -188,6 +195,15 @@ def _check(card: DatasetCard, path: Path) -> None:
     for digest in hashes:
         if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
             raise UsageError(f"{path}: sha256 = {digest!r}: must be 64 digits 0-9, a-f")
+
+
+def _is_web_address(url: str) -> bool:
+    """Return whether a URL has the scheme http or https, and a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # a host in brackets that is no IPv6 address
+        return False
 
 
 def _is_plain(name: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from translate import atomic
+from translate import atomic, records
 from translate.errors import DataError, StorageError
 from translate.text import one_line
 from translate.version import __version__
@@ -136,6 +136,14 @@ class _Note:
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
+_NOTE_KINDS = {
+    "url": (records.is_text, "a text"),
+    "etag": (lambda value: value is None or records.is_text(value), "a text"),
+    "modified": (lambda value: value is None or records.is_text(value), "a text"),
+    "total": (lambda value: value is None or records.is_count(value), "a whole number"),
+}
+
+
 class _PartialFile:
     """Partial file `<target>.part`, with a note of the version of the file."""
 
@@ -151,7 +159,9 @@ class _PartialFile:
     def note(self) -> _Note | None:
         """Read the note; None where there is none that can be used."""
         try:
-            return _Note(**json.loads(self.note_path.read_text(encoding="utf-8")))
+            values = records.read_json(self.note_path)
+            records.check_kinds(values, _NOTE_KINDS)
+            return _Note(**values)
         except (OSError, ValueError, TypeError):
             return None
 
@@ -171,7 +181,7 @@ class _PartialFile:
         """Write the whole file to disk and give it its name."""
         with atomic.storage_errors(self.path.parent):
             with open(self.path, "rb+") as file:
-                os.fsync(file.fileno())
+                atomic.sync(file)
             os.replace(self.path, self.target)
             atomic.sync_folder(self.target.parent)
         self.note_path.unlink(missing_ok=True)

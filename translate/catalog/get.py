@@ -5,7 +5,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from translate import atomic, images
+from translate import atomic, images, locks
 from translate.catalog import archives, cards, download
 from translate.catalog.builders import BUILDERS, packages
 from translate.catalog.cards import ArchiveSource, DatasetCard
@@ -29,7 +29,7 @@ def get_dataset(card: DatasetCard, root: Path, options: DownloadOptions = Downlo
     staging = root / f".get-{card.folder}"
     with atomic.remove_empty_folders_on_error(staging):
         try:
-            with atomic.lock_folder(staging, "wait until it is done"):
+            with locks.lock_folder(staging, "wait until it is done"):
                 if not _is_there(card, folder):  # another process may just have got it
                     _fill_and_rename(card, root, staging, options)
         finally:

@@ -5,15 +5,18 @@ torch takes seconds to import, and even the flag parser a third of one: the over
 
 import gc
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from translate.cli import streams
 from translate.cli.console import take_quiet
 from translate.errors import TranslateError, UsageError
 from translate.invocation import command_line
-from translate.text import suggest
+from translate.runtime import signals
+from translate.text import printable_lines, suggest
 from translate.version import __version__
 
 __all__ = ["main", "run"]
@@ -34,7 +37,8 @@ COMMANDS = {
         "translate.cli.evaluate:evaluate",
         "Compute quality metrics of a model, or between two folders of images.",
     ),
-    "status": ("translate.cli.status:status", "Show the progress of a training, or describe a model."),
+    "status": ("translate.cli.status:status", "Show a training and what it has kept, or describe a model."),
+    "runs": ("translate.cli.runs:runs", "List the runs, with their progress and best metric."),
     "import-weights": (
         "translate.cli.import_weights:import_weights",
         "Import a checkpoint of pytorch-CycleGAN-and-pix2pix as a model folder.",
@@ -54,8 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The garbage collector rests during the imports: nearly all that is imported is kept to the end, and looking through it again
     and again takes half a second where torch is needed.
     """
+    signals.raise_on_signal()
+    streams.prepare()
     gc.disable()
     code = run(list(sys.argv[1:] if arguments is None else arguments), ready=_collect)
+    signals.ignore()  # the code is decided; a wrapper may signal again
     if "triton" in sys.modules:  # its bindings list at exit what was not collected
         gc.unfreeze()
     sys.exit(code)
@@ -73,6 +80,19 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     `ready` is called once the command is imported and its flags are parsed.
     """
     arguments = take_quiet(arguments)
+    try:
+        return _run_reporting_errors(arguments, ready)
+    except KeyboardInterrupt as e:
+        number = e.signal if isinstance(e, signals.SignalReceived) else signal.SIGINT
+        print(f"error: interrupted by {signals.signal_name(number)}; run the same command again", file=sys.stderr)
+        return 128 + number
+    except BrokenPipeError:
+        streams.to_devnull(sys.stdout)  # or Python reports it again at exit
+        return 141
+
+
+def _run_reporting_errors(arguments: list[str], ready: Callable[[], None]) -> int:
+    """Run a command and return its exit code; errors that a user can fix are printed."""
     if arguments in ([], ["--help"], ["-h"]):
         print(_overview())
         return 0
@@ -86,6 +106,8 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # on odd metadata in files that are readable all the same
             result = _run(arguments, ready)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a failure is still told
     except CycloptsError as e:
         words = command_line(*(e.command_chain or ()), "--help")
         text = " ".join(str(e).split())
@@ -96,12 +118,6 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
     except TranslateError as e:
         print_error(str(e))
         return e.exit_code
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it again at exit
-        return 141
     return result if isinstance(result, int) else 0
 
 
@@ -135,7 +151,7 @@ def _overview() -> str:
 
 
 def print_error(line: str) -> None:
-    """Print one line on stderr, marked as an error."""
+    """Print one line, or several, on stderr, marked as an error; control characters are escaped."""
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {line}", markup=False)
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {printable_lines(line)}", markup=False)

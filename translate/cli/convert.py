@@ -10,16 +10,14 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.console import open_console, say
-from translate.cli.flags import GROUPS, JSON, DeviceOptions, flag_parameters, with_flags
+from translate.cli.flags import GROUPS, JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import print_summary, show_progress
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.text import printable
 
 
 def _convert(
-    model: Annotated[
-        str, Parameter(help="run folder, model folder, .pth of the reference, or a name below checkpoints/")
-    ],
+    model: Annotated[str, Parameter(help=MODEL_HELP)],
     input: Annotated[str, Parameter(help="image, folder (with its subfolders) or glob")],
     output: Annotated[Path, Parameter(help="folder that mirrors the input's tree, or a file for one image")],
     /,

@@ -15,6 +15,7 @@ from translate.catalog.shipped import HOME, shipped_folder
 from translate.cli.console import open_console
 from translate.cli.flags import APP_GROUPS, JSON
 from translate.invocation import command_line
+from translate.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -48,7 +49,7 @@ def list_sets(
     width_left = shutil.get_terminal_size((120, 0)).columns - sum(widths) - 2 * len(widths)
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, _short(row[-1], max(width_left, 30))]))
+        print(printable("  ".join([*cells, _short(row[-1], max(width_left, 30))])))
 
 
 def _whereabouts(card: DatasetCard, root: Path) -> str:
@@ -87,11 +88,11 @@ def get(
             options.say(f"{card.name} ships with the package; {DEFAULT_ROOT / card.folder} is found by its name")
         folder = shipped or get_dataset(card, root, options)
     typed = DEFAULT_ROOT / card.folder if shipped is not None else folder
-    print(f"folder   {folder}")
-    print(f"images   {_counts(card)}")
-    print(f"licence  {card.licence}")
     words = [str(typed) if word == f"datasets/{card.folder}" else word for word in card.command.split()]
-    print(f"next     {command_line(*words[1:])}")
+    command = command_line(*words[1:])
+    rows = {"folder": str(folder), "images": _counts(card), "licence": card.licence, "next": command}
+    for title, value in rows.items():
+        print(f"{title:<9}{printable(value)}")
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def _display() -> Iterator["DownloadOptions"]:
         tasks: dict[str, TaskID] = {}
 
         def say(text: str) -> None:
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
         def progress(task: str, done: int, total: int | None, unit: str) -> None:
             if task not in tasks:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from translate.cli.console import say
 from translate.cli.flags import JSON
 from translate.errors import DataError
-from translate.text import memory_size, printable
+from translate.text import join_names, memory_size, printable
 
 
 def check(
@@ -32,6 +32,13 @@ def check(
     limit: Annotated[
         int | None, Parameter(help="decode at most N evenly spaced files of each folder [default: all]")
     ] = None,
+    truth: Annotated[
+        str | None,
+        Parameter(
+            help="names: held-out files of one name show the same, though the set is unpaired; none: they do not "
+            "[default: as the data set's card says]"
+        ),
+    ] = None,
     quarantine: Annotated[
         Path | None,
         Parameter(
@@ -48,14 +55,14 @@ def check(
 
     report = api.check_data(
         root, layout=layout, load_size=load_size, crop_size=crop_size, distance=distance, limit=limit,
-        quarantine=quarantine, say=say,
+        truth=truth, quarantine=quarantine, say=say,
     )  # fmt: skip
     if json:
         print(json_module.dumps(report))
     else:
         width = min(shutil.get_terminal_size((80, 0)).columns, 100)
         for line in report_lines(report, width):
-            print(line)
+            print(printable(line))
     if report["errors"]:
         raise DataError("; ".join(report["errors"]))
 
@@ -139,7 +146,17 @@ def _span(min: float, max: float) -> str:
 
 def _notes(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for split, pairs in report["pairs"].items():
-        yield f"pairs, {split}", f"{pairs['matched']}, {len(pairs['unmatched'])} images unmatched"
+        rule = f", matched {pairs['rule']}" if pairs["rule"] else ""
+        yield f"pairs, {split}", f"{pairs['matched']}{rule}, {len(pairs['unmatched'])} images unmatched"
+    for split, truth in report["truth"].items():
+        yield f"truth, {split}", printable(truth["why"] if truth["known"] else f"not known: {truth['why']}")
+    domains = [facts["folder"] for facts in report["splits"].get("train", {}).values()]
+    if len(domains) == 2 and all(name.startswith("train/") for name in domains):
+        names = join_names(name.removeprefix("train/") for name in domains)
+        yield (
+            "two domains",
+            f"{names} are read as such by stargan; cyclegan, pix2pix and kin need them as trainA/ and trainB/",
+        )
     memory, decoding = report["memory"], report["decoding"]
     needs = [f"{name} {memory_size(memory[name]['bytes'])}" for name in ("resident", "ram", "stream")]
     free = f"{memory_size(memory['resident']['free'])} free ({memory['device']})"

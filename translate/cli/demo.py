@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from translate.cli.console import say
 from translate.demo import next_commands, run_demo
 from translate.errors import UsageError
+from translate.text import printable
 
 
 def demo(
@@ -19,8 +20,8 @@ def demo(
     if not minutes > 0:
         raise UsageError(f"--minutes {minutes}: must be more than 0")
     metrics = run_demo(out, minutes, say)
-    print(f"\nreport      {(out / 'report.html').resolve()}")
-    print(f"TensorBoard {out.resolve()}")
+    print(f"\nreport      {printable((out / 'report.html').resolve())}")
+    print(f"TensorBoard {printable(out.resolve())}")
     print("\nNext:")
     for purpose, command in next_commands(out, metrics):
-        print(f"  {purpose}:\n    {command}")
+        print(f"  {purpose}:\n    {printable(command)}")

@@ -1,7 +1,7 @@
 """`translate evaluate MODEL ROOT | --real DIR --fake DIR | --compare A.json B.json`: metrics of translations."""
 
 import json as json_module
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from translate import api
 from translate.api.evaluation import DEFAULT_EXTRACTOR
 from translate.cli.console import open_console, say
-from translate.cli.flags import GROUPS, JSON, DeviceOptions, flag_parameters, with_flags
+from translate.cli.flags import GROUPS, JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import show_progress
 from translate.config import option
 from translate.errors import UsageError
@@ -19,7 +19,7 @@ from translate.evaluation import evaluator
 from translate.evaluation.cases import EvaluationOptions
 from translate.evaluation.extractors import EXTRACTORS
 from translate.evaluation.metrics import METRICS
-from translate.text import printable
+from translate.text import align_columns, printable
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 
@@ -42,14 +42,14 @@ class MetricOptions:
         None, "file of the extractor's weights, or of LPIPS's [default: the packaged ones]", group="Metrics"
     )
     out: Path | None = option(
-        None, "file for the results [default: metrics.json in the run folder of MODEL]", group="Output"
+        None,
+        "file for the results [default: metrics.json in the run folder of MODEL, of RUN@N in its model folder]",
+        group="Output",
     )
 
 
 def _evaluate(
-    model: Annotated[
-        str | None, Parameter(help="run folder, model folder, .pth of the reference, or a name below checkpoints/")
-    ] = None,
+    model: Annotated[str | None, Parameter(help=MODEL_HELP)] = None,
     root: Annotated[Path | None, Parameter(help="data folder whose held-out images are translated")] = None,
     /,
     *,
@@ -80,7 +80,7 @@ def _evaluate(
         protocol = results["protocol"]
         lines = [*_protocol_lines(protocol), "", *_metric_rows(results["metrics"], protocol["extractor"])]
     for line in [json_module.dumps(results, allow_nan=False)] if json else lines:
-        print(line)
+        print(printable(line))
 
 
 evaluate = with_flags(
@@ -115,7 +115,7 @@ def _metric_rows(estimates: Mapping[str, Any], extractor: str | None) -> list[st
     for key, estimate in estimates.items():
         metric = METRICS[evaluator.metric_of_key(key)]
         rows.append((evaluator.metric_label(key, extractor), ARROWS[metric.better], _with_error(estimate), metric.unit))
-    return _aligned(rows)
+    return align_columns(rows)
 
 
 def _with_error(estimate: Mapping[str, Any]) -> str:
@@ -136,7 +136,7 @@ def _comparison_rows(differences: Mapping[str, Any], paths: tuple[Path, Path]) -
         first, second = (_number(row[side]) for side in ("first", "second"))
         error = f" ± {_number(row['error'])}" if row["error"] is not None else ""
         rows.append((key, first, second, f"{_number(row['difference'], '+')}{error}", _verdict(key, row)))
-    return _aligned(rows)
+    return align_columns(rows)
 
 
 def _verdict(key: str, row: Mapping[str, Any]) -> str:
@@ -145,16 +145,11 @@ def _verdict(key: str, row: Mapping[str, Any]) -> str:
         return "error unknown: cannot tell"
     if not row["exceeds"]:
         return "no significant difference"
+    if evaluator.metric_of_key(key) not in METRICS:
+        return "unknown metric: cannot tell which is better"
     lower = METRICS[evaluator.metric_of_key(key)].better == "lower"
     return "the second is better" if (row["difference"] < 0) == lower else "the first is better"
 
 
 def _number(value: float | None, sign: str = "") -> str:
     return "infinite" if value is None else f"{value:{sign}.4g}"
-
-
-def _aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return the rows as lines, with their cells aligned in columns."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -7,10 +7,11 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.console import say
+from translate.cli.flags import MODEL_HELP
 
 
 def export(
-    model: Annotated[str, Parameter(help="run folder, model folder, or a name below checkpoints/")],
+    model: Annotated[str, Parameter(help=MODEL_HELP)],
     target: Annotated[
         Path, Parameter(help="folder for the model, or a .pth file in the format of pytorch-CycleGAN-and-pix2pix")
     ],

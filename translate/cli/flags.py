@@ -34,6 +34,12 @@ JSON = Parameter(
 )
 """The flag of the commands that print for programs."""
 
+MODEL_HELP = (
+    "run (RUN: its newest model; RUN@N: the one kept after N images; RUN/model-best: the best), model folder, .pth of the "
+    "reference; names are looked up in checkpoints/"
+)
+"""Help of the argument MODEL."""
+
 
 @dataclass(frozen=True)
 class DeviceOptions:
@@ -41,6 +47,12 @@ class DeviceOptions:
 
     device: str = option("auto", "device to run on: auto, cpu, cuda, cuda:N or mps", group="Speed")
     precision: str = option("fp32", "arithmetic: auto, fp32, bf16, fp16 or fp64", group="Speed")
+    convolution: str = option(
+        "auto",
+        "how 3×3 convolutions are computed on a CPU in fp32; auto times both once on each machine and takes the faster",
+        choices=("auto", "direct", "winograd"),
+        group="Speed",
+    )
 
 
 def flag_parameters(
@@ -53,17 +65,19 @@ def flag_parameters(
 ) -> list[inspect.Parameter]:
     """Return a keyword parameter for each option of a dataclass; None, its default, means that the flag was not given.
 
-    Options that are on or off take that word (`--flip off`), or none as `switches` (`--overwrite`, `--no-mark`). Those in
-    `common` are shown first in the help, which leaves defaults out unless `with_defaults`. `names`: flags that differ from the
-    option's name.
+    Options that are on or off take that word (`--flip off`), or none if they are switches, as all are with `switches`
+    (`--overwrite`, `--no-mark`). Those in `common` are shown first in the help, which leaves defaults out unless
+    `with_defaults`. `names`: flags that differ from the option's name.
     """
     hints = typing.get_type_hints(options)
     parameters = []
     for f in fields(options):
         group = "Common" if f.name in common else f.metadata["group"]
         flag = (names or {}).get(f.name, flag_name(f.name))
-        hint: Any = _flag_type(f, hints[f.name], switches)
-        negative = "--no-" + flag.removeprefix("--") if switches and f.default is True else ()
+        is_switch = switches or f.metadata["switch"]
+        hint: Any = _flag_type(f, hints[f.name], is_switch)
+        has_negative = f.default is True if switches else f.metadata["switch"]
+        negative = "--no-" + flag.removeprefix("--") if is_switch and has_negative else ()
         described = Parameter(
             flag,
             help=_help_text(f, with_defaults),

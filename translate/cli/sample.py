@@ -10,13 +10,13 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.console import open_console
-from translate.cli.flags import JSON, DeviceOptions, flag_parameters, with_flags
+from translate.cli.flags import JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import print_line, show_progress
 from translate.conversion.sampling import SamplingOptions
 
 
 def _sample(
-    model: Annotated[str, Parameter(help="run folder or model folder of dcgan, or a name below checkpoints/")],
+    model: Annotated[str, Parameter(help=f"of dcgan: {MODEL_HELP}")],
     output: Annotated[Path, Parameter(help="folder for the images, or a .png file for one sheet with all of them")],
     /,
     *,

@@ -1,8 +1,7 @@
-"""`translate status RUN`: show the progress of a training. `translate status MODEL`: describe a model."""
+"""`translate status RUN`: show the progress of a training and what it has kept. `translate status MODEL`: describe a model."""
 
 import json as json_module
 import math
-import time
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,28 +9,30 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from translate import api
-from translate.cli.flags import JSON
-from translate.text import duration, file_size, format_number, memory_size
+from translate.cli.flags import JSON, MODEL_HELP
+from translate.cli.runs import format_best, print_runs
+from translate.text import ago, align_columns, duration, file_size, format_number, join_names, memory_size, printable
 
 SPARKS = "▁▂▃▄▅▆▇█"
 """Characters of a sparkline, from the lowest value to the highest."""
 MIN_CHANGE = 0.01
 """Relative change below which a sparkline is drawn flat."""
+MAX_METRICS = 4
+"""Number of metrics of a model that are shown."""
 MAX_ADVICE = 3
 """Number of warnings that are shown, the newest ones."""
 
 
 def status(
-    model: Annotated[
-        str, Parameter(help="run folder, model folder, .pth of the reference, or a name below checkpoints/")
-    ],
+    model: Annotated[str | None, Parameter(help=f"{MODEL_HELP} [default: all runs, as translate runs]")] = None,
     /,
     *,
     json: Annotated[bool, JSON] = False,
 ) -> None:
     """Show the progress of a training, or describe a model.
 
-    For a run folder: progress, speed, time left, losses and sentinels. For its model, or any other: networks, sizes and origin.
+    For a run: progress, speed, time left, losses, sentinels, the models and checkpoints that it has kept, and what takes disk.
+    For its model, or any other: networks, sizes and origin. Without MODEL: a list of the runs.
     """
     description = api.status(model)
     if json:
@@ -42,6 +43,8 @@ def status(
 
 def print_status(description: dict[str, Any]) -> None:
     """Print the result of `api.status` on stdout."""
+    if "runs" in description:
+        print_runs(description)
     if "run" in description:
         print_run(description["run"])
     if "networks" in description:
@@ -53,7 +56,7 @@ def print_status(description: dict[str, Any]) -> None:
 def _print(rows: dict[str, str]) -> None:
     """Print a line for each row: name, value."""
     for name, value in rows.items():
-        print(f"{name:<16}{value}")
+        print(f"{name:<16}{printable(value)}")
 
 
 # Runs.
@@ -62,15 +65,46 @@ def _print(rows: dict[str, str]) -> None:
 def print_run(run: dict[str, Any]) -> None:
     """Print the facts of a run, a table of its curves, and its newest warnings."""
     _print(_run_rows(run))
-    if not run["curves"]:
-        return
-    width = max(map(len, run["curves"]))
+    if run["curves"]:
+        _print_curves(run)
+    if run["saved"]:
+        print()
+        for line in align_columns(saved_rows(run)):
+            print(line)
+
+
+def saved_rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return a row for each model and checkpoint that a run has kept: the name to type, sizes, metrics."""
+    rows: list[tuple[str, ...]] = [("kept", "checkpoint", "model", "metrics")]
+    for saved in run["saved"]:
+        marks = ["last"] * saved["newest"] + ["best"] * saved["best"]
+        name = printable(saved["name"]) + (f" ({', '.join(marks)})" if marks else "")
+        sizes = (file_size(saved[key]) if saved[key] else "–" for key in ("checkpoint_bytes", "model_bytes"))
+        best_by = run["best"]["metric"] if run["best"] else ""
+        metrics = "; ".join(_metrics(split, values, best_by) for split, values in saved["metrics"].items())
+        rows.append((name, *sizes, metrics or "–"))
+    return rows
+
+
+def _metrics(name: str, values: Mapping[str, float], first: str) -> str:
+    """Return metrics as "validation: swd 0.172, l1 12.35", at most MAX_METRICS of them, the one named `first` in front."""
+    ordered = sorted(values.items(), key=lambda item: item[0] != first)
+    named = [f"{key} {format_number(value)}" for key, value in ordered]
+    return f"{printable(name)}: {join_names(named, MAX_METRICS)}"
+
+
+def _print_curves(run: dict[str, Any]) -> None:
+    """Print a table of a run's curves, and its newest warnings."""
+    shown = {name: printable(name) for name in run["curves"]}
+    width = max(map(len, shown.values()))
     print(f"\n{'':<{width}}{'now':>10}{'halfway':>10}  curve")
     for name, curve in run["curves"].items():
         now, half = (_number(curve[when]) for when in ("now", "half"))
-        print(f"{name:<{width}}{now:>10}{half:>10}  {sparkline(curve['shape']):<24}{_verdict(run, name)}".rstrip())
+        print(
+            f"{shown[name]:<{width}}{now:>10}{half:>10}  {sparkline(curve['shape']):<24}{_verdict(run, name)}".rstrip()
+        )
     for advice in run["advice"][-MAX_ADVICE:]:
-        print(f"\nafter {advice['images']:,} images: {advice['line']}")
+        print(f"\nafter {advice['images']:,} images: {printable(advice['line'])}")
 
 
 def _run_rows(run: dict[str, Any]) -> dict[str, str]:
@@ -89,11 +123,17 @@ def _run_rows(run: dict[str, Any]) -> dict[str, str]:
         rows["time left"] = duration(run["seconds_left"])
     if run["memory_gib"]:
         rows["memory"] = memory_size(run["memory_gib"] * 2**30)
-    rows["last log"] = _ago(run["seen_at"]) if run["seen_at"] else "none yet"
+    rows["last log"] = ago(run["seen_at"]) if run["seen_at"] else "none yet"
     if saved := run["checkpoint"]:
-        rows["checkpoint"] = f"after {saved['images']:,} images, {file_size(saved['bytes'])}, {_ago(saved['saved_at'])}"
+        rows["checkpoint"] = f"after {saved['images']:,} images, {file_size(saved['bytes'])}, {ago(saved['saved_at'])}"
     else:
         rows["checkpoint"] = "none yet"
+    if run["forked_from"]:
+        rows["forked from"] = printable(Path(run["forked_from"]).name)
+    if run["best"]:
+        rows["best"] = format_best(run["best"])
+    parts = [f"{kind} {file_size(count)}" for kind, count in run["disk"].items() if count and kind != "total"]
+    rows["disk"] = f"{file_size(run['disk']['total'])} ({', '.join(parts)})" if parts else "0 B"
     return rows
 
 
@@ -113,10 +153,6 @@ def _verdict(run: dict[str, Any], name: str) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else format_number(value)
-
-
-def _ago(seconds_since_1970: float) -> str:
-    return f"{duration(time.time() - seconds_since_1970)} ago"
 
 
 def sparkline(values: list[float | None]) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from translate import api
+from translate.api.presets import PRESETS
 from translate.cli.flags import APP_GROUPS, GROUPS, flag_parameters, with_flags
 from translate.cli.progress import show_training
-from translate.config import PRESETS
 from translate.methods import METHODS
 
 COMMON = (

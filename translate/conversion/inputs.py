@@ -5,10 +5,14 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from translate import images
 from translate.errors import DataError, UsageError
+from translate.text import join_names
+
+LOOKED_AT = 10_000
+"""Files with other names, at most, whose first bytes are read."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Listing:
     """Number of other files."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Folder that cannot be listed → reason."""
+    notices: tuple[str, ...] = ()
+    """Lines on what is passed over though a user may take it for an input."""
 
 
 def list_inputs(source: str | Path, output: Path) -> Listing:
@@ -31,10 +37,10 @@ def list_inputs(source: str | Path, output: Path) -> Listing:
     DataError if there are no images, UsageError if the output is the input.
     """
     path, pattern = Path(source), str(source)
-    unreadable: dict[str, str] = {}
+    notes = images.WalkNotes()
     if path.is_dir():
         root = path
-        found = [p.relative_to(path).as_posix() for p in images.list_files(path, irregular=True, unreadable=unreadable)]
+        found = [p.relative_to(path).as_posix() for p in images.list_files(path, irregular=True, notes=notes)]
     elif path.exists():
         root, found = path.parent, [path.name]
     elif glob.has_magic(pattern):
@@ -46,12 +52,35 @@ def list_inputs(source: str | Path, output: Path) -> Listing:
     else:
         raise DataError(f"{source}: no such file or folder")
     check_output_folder(root, output)
-    if _inside(output, root):
-        found = [name for name in found if not _inside(root / name, output)]
+    found = _without_outputs(found, root, output)
     inputs = tuple(name for name in found if images.extension(name) in images.IMAGE_EXTENSIONS)
-    if not inputs and not unreadable:
-        raise DataError(f"{source}: no images to convert; readable: {', '.join(sorted(images.READABLE_EXTENSIONS))}")
-    return Listing(root, inputs, len(found) - len(inputs), unreadable)
+    if not inputs and not notes.unreadable:
+        raise DataError(f"{source}: no images to convert; readable: {images.READABLE_FORMATS}")
+    others = [name for name in found if images.extension(name) not in images.IMAGE_EXTENSIONS]
+    return Listing(root, inputs, len(others), notes.unreadable, (*_notices(root, others, notes),))
+
+
+def _without_outputs(names: list[str], root: Path, output: Path) -> list[str]:
+    """Return the names that are not in the output folder, even by way of links."""
+    if _inside(output, root):
+        names = [name for name in names if not _inside(root / name, output)]
+    if root.resolve() == output.resolve() or _inside(root, output):
+        return names
+    folders = {
+        folder: _inside(root / folder / "x", output) for folder in {PurePosixPath(name).parent for name in names}
+    }
+    return [name for name in names if not folders[PurePosixPath(name).parent]]
+
+
+def _notices(root: Path, others: list[str], notes: images.WalkNotes) -> Iterator[str]:
+    """Name the other files that look like images, and the links that were not entered."""
+    if hidden := [name for name in others[:LOOKED_AT] if images.looks_like_image(root / name)]:
+        yield f"{len(hidden)} files are ignored for their names but look like images: {join_names(hidden)}; rename them"
+    if notes.repeated:
+        yield (
+            f"{len(notes.repeated)} linked folders are not entered, since they lead to a folder that is listed already: "
+            f"{join_names(notes.repeated)}"
+        )
 
 
 def check_output_folder(root: Path, output: Path) -> None:

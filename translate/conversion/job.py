@@ -9,11 +9,11 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from translate import atomic, images
+from translate import atomic, images, locks
 from translate.callbacks import ProgressCallback
 from translate.conversion import tiling
 from translate.conversion.committer import Committer
@@ -24,6 +24,7 @@ from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, Con
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Pipeline
+from translate.convolution_choice import torch_threads
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
 from translate.text import file_size
@@ -52,6 +53,8 @@ def convert(
     if options.merge:
         return _merge(target)
     listing = list_inputs(source, target)
+    for line in listing.notices:
+        say(line)
     shard, origin = resolve_shard(options.shard)
     if shard.name and origin != "--shard":
         say(f"converting part {shard.index} of {shard.count}, from {origin}")
@@ -61,7 +64,7 @@ def convert(
         result.planned = _plan(converter, listing, shard, result)[1]
         return result
     atomic.check_writable(target)
-    with atomic.lock_folder(target, "wait for it or use another output folder", shard.name):
+    with locks.lock_folder(target, "wait for it or use another output folder", shard.name):
         atomic.remove_temporaries(target, converter.tag)
         manifest, todo = _plan(converter, listing, shard, result, atomic.name_folding(target))
         _check_scratch(converter, todo, say)
@@ -116,7 +119,7 @@ def _convert_items(
     converter: ItemConverter, guard: OverwriteGuard, todo: list[Item], committer: Committer, say: Callable[[str], None]
 ) -> None:
     """Convert all items, in this process or on a cluster. Interrupted after a clean stop."""
-    with signals.stop_on_signal() as stop:
+    with signals.stop_on_signal() as stop, _chosen_convolutions(converter, committer.manifest, todo, say):
         committer.report_progress()
         if converter.options.cluster is None:
             Pipeline(converter, guard.check, todo, committer).run(stop)
@@ -129,11 +132,32 @@ def _convert_items(
         raise Interrupted(f"stopped with {left} images left; run the same command again to resume", stop.signal)
 
 
+@contextmanager
+def _chosen_convolutions(
+    converter: ItemConverter, manifest: Manifest, todo: list[Item], say: Callable[[str], None]
+) -> Iterator[None]:
+    """Choose for the block how convolutions are computed: as the manifest says, else as is faster, which it then records.
+
+    For a cluster, by the time that one thread takes, as its workers have one.
+    """
+    options = converter.options
+    if not todo or options.pixels == "reference":
+        yield
+        return
+    recorded = {} if options.overwrite else manifest.convolutions
+    with (
+        torch_threads(None if options.cluster is None else 1),
+        converter.translator.convolutions_of(recorded, say) as record,
+    ):
+        manifest.record_convolutions(record)
+        yield
+
+
 def _merge(output: Path) -> ConversionResult:
     """Join the manifests of shards, without converting anything."""
     if not list_manifests(output):
         raise UsageError(f"{output}: no manifests to merge; give the output folder of the shards")
-    with atomic.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
+    with locks.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
         done, failures = merge_manifests(output)
     return ConversionResult(output, skipped=done, failures=failures)
 

@@ -3,12 +3,15 @@
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from translate import atomic
+from translate import atomic, records
 from translate.conversion.output_paths import Item, plan_outputs
+from translate.convolution_choice import DIRECT, WINOGRAD, ConvolutionRecord
+from translate.errors import UsageError
+from translate.records import is_list_of, is_text
 
 MANIFEST_NAME = "manifest.jsonl"
 ManifestLine = dict[str, Any]
@@ -19,26 +22,61 @@ class Manifest:
 
     The lines stay on the disk: only the names and the offsets of their last lines are in memory. Every shard writes a
     manifest of its own and reads all.
+
+    The first line that a job writes also has the field "convolutions": how they are computed (`convolution_choice`). It does
+    not decide whether an output is done.
     """
 
     def __init__(self, folder: Path, model: str, settings: Mapping[str, Any], name: str = MANIFEST_NAME) -> None:
         self.folder, self.path = folder, folder / name
+        if self.path.is_symlink():
+            raise UsageError(
+                f"{self.path}: is a link, which manifests do not follow; remove it, or use another output folder"
+            )
         self.model, self.settings = model, dict(settings)
         self.output_names: dict[str, str] = {}
         """Input → output, for the inputs that are done."""
         self.outputs: set[str] = set()
         """Names of the outputs that this job has written, relative to the folder."""
+        self.convolutions: ConvolutionRecord | None = {}
+        """Convolutions of the job, of which this manifest's own count more than those of other shards. None for a job of
+        version 0.1, which recorded none."""
+        self.has_record = False
+        """True if a line has a record of convolutions, even an empty one."""
         self._offsets: dict[str, tuple[Path, int]] = {}
         """Input → manifest file, and offset of its last line in bytes."""
         self._lock = threading.Lock()
-        for path in list_manifests(folder, last=name):
+        self._own_convolutions: ConvolutionRecord | None = None
+        self._unwritten: dict[str, ConvolutionRecord] = {}
+        """Fields of the next line."""
+        self._read(name)
+
+    def _read(self, name: str) -> None:
+        found: ConvolutionRecord = {}
+        has_done = False
+        for path in list_manifests(self.folder, last=name):
             for offset, line in _lines(path):
                 self._offsets[line["input"]] = path, offset
+                if (record := _convolutions(line)) is not None:
+                    self.has_record, found = True, found | record
+                    if path == self.path:
+                        self._own_convolutions = record
+                has_done = has_done or self._is_of_this_job(line)
                 if line["status"] == "done":
                     self.outputs.add(line["output"])
                     self.output_names[line["input"]] = line["output"]
                 else:
                     self.output_names.pop(line["input"], None)
+        self.convolutions = found if self.has_record or not has_done else None
+
+    def _is_of_this_job(self, line: ManifestLine) -> bool:
+        """Return True if an output was made by this model with these settings."""
+        return line["status"] == "done" and line.get("model") == self.model and line.get("settings") == self.settings
+
+    def record_convolutions(self, record: ConvolutionRecord | None) -> None:
+        """Write this record with the next line, unless the manifest has it already; None is not written."""
+        if record is not None and record != self._own_convolutions:
+            self._own_convolutions, self._unwritten = record, {"convolutions": record}
 
     def plan(self, inputs: Sequence[str], fmt: str) -> list[Item]:
         """Return the output of every input; an input that is done keeps its name."""
@@ -49,7 +87,7 @@ class Manifest:
         if self.output_names.get(item.input) != item.output:
             return False
         line = self.last_line(item.input)
-        if line is None or line.get("model") != self.model or line.get("settings") != self.settings:
+        if line is None or not self._is_of_this_job(line):
             return False
         try:
             output, source = os.stat(self.folder / item.output), os.stat(root / item.input)
@@ -59,11 +97,11 @@ class Manifest:
             return False
         try:
             size, time, digest = line["made_from"]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):  # no list of three
             return False
         if size != source.st_size or (time != source.st_mtime_ns and not _has_sha256(root / item.input, digest)):
             return False
-        return line.get("written") == output.st_mtime_ns or _has_sha256(self.folder / item.output, line["sha256"])
+        return line.get("written") == output.st_mtime_ns or _has_sha256(self.folder / item.output, line.get("sha256"))
 
     def last_line(self, name: str) -> ManifestLine | None:
         """Return the last line of an input; None if it has none."""
@@ -83,9 +121,10 @@ class Manifest:
         with self._lock, open(self.path, "ab") as file:
             if file.tell() and not self._ends_whole():
                 file.write(b"\n")
-            file.writelines(map(_encoded, lines))
-            file.flush()
-            os.fsync(file.fileno())
+            for line in lines:
+                file.write(_encoded({**line, **self._unwritten}))
+                self._unwritten = {}
+            atomic.sync(file)
 
     def _ends_whole(self) -> bool:
         with open(self.path, "rb") as file:
@@ -106,6 +145,9 @@ def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
     """
     manifest = Manifest(folder, "", {})
     lines = [line for name in sorted(manifest.known_inputs()) if (line := manifest.last_line(name)) is not None]
+    lines = [{key: value for key, value in line.items() if key != "convolutions"} for line in lines]
+    if lines and manifest.has_record:
+        lines[0]["convolutions"] = manifest.convolutions
     others = [path for path in list_manifests(folder) if path != manifest.path]
     atomic.write(manifest.path, b"".join(map(_encoded, lines)))
     for path in others:
@@ -114,12 +156,19 @@ def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
     return len(manifest.output_names), failures
 
 
-def _has_sha256(path: Path, sha256: str) -> bool:
+def _has_sha256(path: Path, sha256: str | None) -> bool:
     """Return True if the file can be read and its content has this SHA-256."""
     try:
         return atomic.file_sha256(path) == sha256
     except OSError:
         return False
+
+
+def _convolutions(line: ManifestLine) -> ConvolutionRecord | None:
+    """Return the record of convolutions in a line; None if it has none that can be read."""
+    record = line.get("convolutions")
+    is_valid = isinstance(record, dict) and all(value in (DIRECT, WINOGRAD) for value in record.values())
+    return record if is_valid else None
 
 
 def _encoded(line: ManifestLine) -> bytes:
@@ -140,8 +189,26 @@ def _lines(path: Path) -> Iterator[tuple[int, ManifestLine]]:
 def _parsed(raw: bytes) -> ManifestLine | None:
     """Parse a line; None for the incomplete last line of a killed run, and for lines of other programs."""
     try:
-        line = json.loads(raw)
-        known = all(isinstance(line[key], str) for key in ("input", "output", "status"))
-    except (ValueError, KeyError, TypeError):
+        line = records.parse_json(raw)
+        if not isinstance(line, dict) or not {"input", "output", "status"} <= line.keys():
+            return None
+        records.check_kinds(line, _KINDS)
+    except ValueError:
         return None
-    return line if known else None
+    return line
+
+
+def _is_optional_text(value: Any) -> bool:
+    return value is None or is_text(value)
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "input": (is_text, "a text"),
+    "output": (is_text, "a text"),
+    "status": (is_text, "a text"),
+    "error": (_is_optional_text, "a text"),
+    "sha256": (_is_optional_text, "a text"),
+    "model": (_is_optional_text, "a text"),
+    "notices": (lambda value: is_list_of(value, is_text), "a list of texts"),
+}
+"""Entries of a line whose kinds are relied on; all others are compared with what they should be."""

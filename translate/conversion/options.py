@@ -72,7 +72,7 @@ class ConversionOptions:
     )
     quality: int | None = option(
         None,
-        "quality of jpg, webp and avif, from 1 to 100 [default: that of the format's encoder]",
+        "quality of jpg, webp and avif, from 1 to 100 [default: jpg as a JPEG input, at least 85, else 95; webp 90; avif 85]",
         low=1,
         high=100,
         group="Output",

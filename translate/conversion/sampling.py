@@ -14,15 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate import atomic, config, images, keyed_random
+from translate import atomic, config, images, keyed_random, locks, records
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion.options import make_mark
+from translate.conversion.overwrite_guard import linked_folder
+from translate.convolution_choice import CONVERSION, Probe, resolve_convolution, set_convolutions
 from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
 from translate.runtime.precision import resolve_precision
 from translate.trained.folder import TrainedModel
+from translate.trained.translator import check_finite
 
 RECORD = "samples.json"
 COLUMNS = 8
@@ -35,16 +38,21 @@ class ImageSampler:
     ModelError if the model does not generate images from noise.
     """
 
-    def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
+    def __init__(
+        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
+    ) -> None:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         if not self.method.sampling_networks:
             raise ModelError(
                 f"{model.source}: translates images and does not generate them from noise; use translate convert"
             )
         self.precision = resolve_precision(precision, device)
+        setting = resolve_convolution(convolution, self.precision)
         for attribute in self.method.sampling_networks:
             self.method.get_submodule(attribute).to(device, self.precision.weights)
         self.method.eval()
+        probe = Probe(lambda: self([0]), CONVERSION, batch=1, scale=1.0)
+        set_convolutions(self.method, setting, {}, lambda: probe, lambda line: None)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,7 +70,9 @@ class ImageSampler:
         if self.classes:
             label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
         with torch.inference_mode(), self.precision.autocast(self.device):
-            return self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
+            made = self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
+        check_finite(made, self.precision)
+        return made
 
     def class_of(self, number: int, of_class: str | None) -> int:
         """Return the index of the class of an image."""
@@ -81,7 +91,7 @@ class SamplingOptions:
     format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
     quality: int | None = option(
         None,
-        "quality of jpg, webp and avif, from 1 to 100 [default: that of the format's encoder]",
+        "quality of jpg, webp and avif, from 1 to 100 [default: jpg 95, webp 90, avif 85]",
         low=1,
         high=100,
         group="Output",
@@ -127,7 +137,7 @@ def sample_images(
         result = _sheet(sampler, output, options)
     else:
         atomic.check_writable(output)
-        with atomic.lock_folder(output, "wait for it or use another folder"):
+        with locks.lock_folder(output, "wait for it or use another folder"):
             atomic.remove_temporaries(output)
             result = _folder(sampler, output, options, progress)
     result.seconds = time.monotonic() - began
@@ -152,6 +162,9 @@ def _folder(
 ) -> SamplingResult:
     _check_record(sampler, output, options)
     names = {n: output / _name(sampler, n, options) for n in range(options.count)}
+    for path in names.values():
+        if (link := linked_folder(output, path)) is not None:
+            raise UsageError(f"{link}: is a link, which samples do not follow; remove it, or use another folder")
     todo = [n for n, path in names.items() if options.overwrite or not path.exists()]
     result = SamplingResult(output, skipped=options.count - len(todo))
     for n in names if sampler.classes else ():
@@ -192,8 +205,8 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
     if path.exists() and not options.overwrite:
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            known = records.read_json(path)
+        except (OSError, ValueError):
             known = None
         if known != wanted:
             raise UsageError(

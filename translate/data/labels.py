@@ -6,6 +6,7 @@ from pathlib import Path
 
 from translate import images
 from translate.errors import DataError
+from translate.text import nfc
 
 ATTRIBUTE_TABLE = "attributes.csv"
 VALUES = {"0": 0.0, "1": 1.0, "-1": 0.0}
@@ -13,7 +14,7 @@ VALUES = {"0": 0.0, "1": 1.0, "-1": 0.0}
 NO_MARKS = {"0", "-1"}
 
 Rows = dict[str, tuple[float, ...]]
-"""Path of an image, relative to its split, → its value for each attribute."""
+"""Path of an image, relative to its split, as `text.nfc` gives it → its value for each attribute."""
 
 
 def check_label_names(names: Iterable[str], where: Path) -> None:
@@ -52,8 +53,9 @@ def class_of(folder: Path, path: Path) -> str:
 def read_attribute_table(table: Path, listed: Mapping[str, Collection[str]]) -> tuple[tuple[str, ...], Rows]:
     """Read the attribute names and the rows of a CSV table `file,<attribute>,…`.
 
-    `listed` maps each split to the paths of its images, relative to it. Raise DataError where the table cannot be read, a row
-    names none of these images or one twice, a value is none of VALUES, or 0 and -1 both stand for no.
+    `listed` maps each split to the paths of its images, relative to it, as `text.nfc` gives them. Raise DataError where the
+    table cannot be read, a row names none of these images or one twice, a value is none of VALUES, or 0 and -1 both stand for
+    no.
     """
     rows: Rows = {}
     first_row_of: dict[str, int] = {}
@@ -65,7 +67,7 @@ def read_attribute_table(table: Path, listed: Mapping[str, Collection[str]]) -> 
                 if not cells:
                     continue
                 where = f"{table}: row {number}"
-                name, *marks = [cells[0], *map(str.strip, cells[1:])]
+                name, *marks = [nfc(cells[0]), *map(str.strip, cells[1:])]
                 _check_row_name(where, name, listed, rows)
                 rows[name] = _parse_marks(where, names, marks)
                 for mark in NO_MARKS.intersection(marks):

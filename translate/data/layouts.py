@@ -1,21 +1,25 @@
 """Layouts of data folders: which images belong to which domain, decided by names alone. No image is opened here."""
 
-from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from translate import images
-from translate.data import labels
+from translate.data import labels, pairing
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
+from translate.text import join_names, nfc
 
 SPLITS = ("train", "val", "test")
 
 
-def find_split(root: Path, layout: str, split: str = "train", direction: str = "a2b") -> Split:
+def find_split(
+    root: Path, layout: str, split: str = "train", direction: str = "a2b", *, skip_unmatched: bool = False
+) -> Split:
     """Find the images of `split` ("train", "val" or "test") in a data folder.
 
-    Raise DataError where the folder does not hold such a layout, and UsageError where `direction` is b2a but the layout has
-    no domains a and b to swap.
+    `skip_unmatched`: leave out images of layout paired that have no partner. Raise DataError where the folder does not hold
+    such a layout, and UsageError where `direction` is b2a but the layout has no domains a and b to swap.
     """
     if direction == "b2a" and layout in LAYOUTS_WITHOUT_B:
         raise UsageError(
@@ -23,19 +27,25 @@ def find_split(root: Path, layout: str, split: str = "train", direction: str = "
         )
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds {LAYOUT_CONTENTS[layout]}")
-    images_of_split = LAYOUTS[layout](root, split)
+    read = partial(read_paired, skip_unmatched=skip_unmatched) if layout == "paired" else LAYOUTS[layout]
+    images_of_split = read(root, split)
     return images_of_split.swapped() if direction == "b2a" else images_of_split
 
 
-def held_out_split(root: Path, layout: str, direction: str = "a2b") -> Split | None:
+def held_out_split(root: Path, layout: str, direction: str = "a2b", *, skip_unmatched: bool = False) -> Split | None:
     """Find the validation split, else the test split; None where the folder has neither."""
     split = next((split for split in ("val", "test") if has_split(root, split)), None)
-    return find_split(root, layout, split, direction) if split else None
+    return find_split(root, layout, split, direction, skip_unmatched=skip_unmatched) if split else None
 
 
 def has_split(root: Path, split: str) -> bool:
     """Return whether there is a folder for a split, by the names of any layout."""
     return (root / split).is_dir() or (root / f"{split}A").is_dir()
+
+
+def has_twin_folders(root: Path, split: str) -> bool:
+    """Return whether A and B of a split are in folders of their own, rather than side by side in each file."""
+    return (root / f"{split}A").is_dir() or (root / f"{split}B").is_dir()
 
 
 def _list_nonempty(path: Path, layout: str) -> list[Path]:
@@ -44,7 +54,7 @@ def _list_nonempty(path: Path, layout: str) -> list[Path]:
         raise DataError(f"{path}: no such folder; {path.parent} must hold {LAYOUT_CONTENTS[layout]}")
     paths = images.list_images(path)
     if not paths:
-        raise DataError(f"{path}: no images in it; put some there ({', '.join(sorted(images.READABLE_EXTENSIONS))})")
+        raise DataError(f"{path}: no images in it; put some there ({images.READABLE_FORMATS})")
     return paths
 
 
@@ -54,9 +64,25 @@ def _halves(paths: list[Path], paired: bool) -> Split:
 
 def _side_by_side(root: Path, split: str, layout: str) -> list[Path] | None:
     """List the files of root/split with A on the left and B on the right; None where there are folders for A and B."""
-    if (root / f"{split}A").is_dir() or (root / f"{split}B").is_dir() or not (root / split).is_dir():
+    if has_twin_folders(root, split) or not (root / split).is_dir():
         return None
+    _check_side_by_side(root, split)
     return _list_nonempty(root / split, layout)
+
+
+def _check_side_by_side(root: Path, split: str) -> None:
+    """Raise DataError where a folder holds just two folders of images: they are two domains, and no halves of images."""
+    folder = root / split
+    if labels.loose_images(folder):
+        return
+    names = [path.name for path in labels.subfolders(folder) if images.list_images(path)]
+    if len(names) != 2:
+        return
+    held = f"{folder}: holds the folders {join_names(names)}, not files with A and B side by side"
+    twins = f"{split}A", f"{split}B"
+    if sorted(name.casefold() for name in names) == [name.casefold() for name in twins]:
+        raise DataError(f"{held}; give {folder} instead of {root}, or move the two folders up")
+    raise DataError(f"{held}; for two domains rename them to {root / twins[0]} and {root / twins[1]}")
 
 
 def read_unpaired(root: Path, split: str) -> Split:
@@ -68,47 +94,24 @@ def read_unpaired(root: Path, split: str) -> Split:
     return Split(tuple(map(ImageRef, a)), tuple(map(ImageRef, b)), paired=False)
 
 
-def read_paired(root: Path, split: str) -> Split:
-    """Read splitA/ and splitB/, whose files match by relative path without extension, or side-by-side files.
+def read_paired(root: Path, split: str, skip_unmatched: bool = False) -> Split:
+    """Read splitA/ and splitB/, whose files match by name (see `pairing.match_names`), or side-by-side files.
 
-    Raise DataError where an image has no partner, or shares its name with another of its domain.
+    Raise DataError where an image has no partner, or shares its name with another of its domain; with `skip_unmatched` only
+    where there is no pair at all.
     """
     joined = _side_by_side(root, split, "paired")
     if joined is not None:
         return _halves(joined, paired=True)
-    a, b = root / f"{split}A", root / f"{split}B"
-    stems_a, stems_b = _unique_stems(_list_nonempty(a, "paired"), a), _unique_stems(_list_nonempty(b, "paired"), b)
-    unmatched = [f"{a.name}/{s}" for s in stems_a.keys() - stems_b.keys()]
-    unmatched += [f"{b.name}/{s}" for s in stems_b.keys() - stems_a.keys()]
-    if unmatched:
-        first = ", ".join(sorted(unmatched)[:5]) + (", …" if len(unmatched) > 5 else "")
+    folders = root / f"{split}A", root / f"{split}B"
+    a, b = (_list_nonempty(folder, "paired") for folder in folders)
+    match = pairing.match_names(a, b, folders)
+    if not match.is_one_to_one and not (skip_unmatched and match.pairs):
         raise DataError(
-            f"{root}: {len(unmatched)} images have no partner of the same name: {first}; rename or remove them, or use an "
-            f"unpaired method such as cyclegan"
+            f"{root}: {pairing.describe_mismatch(match, folders)}, or use an unpaired method such as cyclegan"
         )
-    stems = sorted(stems_a)
-    return Split(tuple(ImageRef(stems_a[s]) for s in stems), tuple(ImageRef(stems_b[s]) for s in stems), paired=True)
-
-
-def _unique_stems(paths: list[Path], root: Path) -> dict[str, Path]:
-    """Map each stem to its file; DataError where two files share one."""
-    stems = group_by_stem(paths, root)
-    if twins := next((twins for twins in stems.values() if len(twins) > 1), None):
-        raise DataError(f"{twins[1]} and {twins[0].name} would be the same pair; rename one of them")
-    return {stem: path for stem, (path,) in stems.items()}
-
-
-def group_by_stem(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
-    """Map each relative path without extension to its files; the two images of a pair have it in common."""
-    stems: dict[str, list[Path]] = {}
-    for path in paths:
-        stems.setdefault(relative_stem(path, root), []).append(path)
-    return stems
-
-
-def relative_stem(path: Path, root: Path) -> str:
-    """Path below a folder without extension, with /: the name by which files of two folders are matched."""
-    return str(PurePosixPath(path.relative_to(root).as_posix()).with_suffix(""))
+    refs_a, refs_b = (tuple(ImageRef(pair[side]) for pair in match.pairs) for side in (0, 1))
+    return Split(refs_a, refs_b, paired=True, notices=tuple(pairing.describe_match(match, folders)))
 
 
 def read_domains(root: Path, split: str) -> Split:
@@ -116,11 +119,12 @@ def read_domains(root: Path, split: str) -> Split:
     if (root / labels.ATTRIBUTE_TABLE).is_file():
         return _read_with_table(root, split)
     names = _domain_names(root, "train")
-    if unknown := [name for name in _domain_names(root, split) if name not in names]:
+    own = {nfc(name): name for name in _domain_names(root, split)}
+    if unknown := [name for key, name in own.items() if key not in map(nfc, names)]:
         raise DataError(
             f"{root / split / unknown[0]}: no domain of train, which has {', '.join(names)}; rename or remove the folder"
         )
-    folders = [root / split / name for name in names]  # val and test may lack some of them
+    folders = [root / split / own.get(nfc(name), name) for name in names]  # val and test may lack some of them
     labelled = [
         (label, path)
         for label, folder in enumerate(folders)
@@ -152,7 +156,7 @@ def _read_with_table(root: Path, split: str) -> Split:
     paths = _list_nonempty(root / split, "domains")
     others = [name for name in SPLITS if name != split and (root / name).is_dir()]
     listed = {split: paths} | {name: images.list_images(root / name) for name in others}
-    relative = {name: [path.relative_to(root / name).as_posix() for path in of] for name, of in listed.items()}
+    relative = {name: [nfc(path.relative_to(root / name).as_posix()) for path in of] for name, of in listed.items()}
     table = root / labels.ATTRIBUTE_TABLE
     names, rows = labels.read_attribute_table(table, {name: frozenset(of) for name, of in relative.items()})
     if missing := [path for path in relative[split] if path not in rows]:
@@ -171,8 +175,8 @@ def read_image_folder(root: Path, split: str) -> Split:
     paths = _list_nonempty(folder, "images")
     train = folder if split == "train" else root / "train"
     names = labels.class_names(train, paths if split == "train" else images.list_images(train))
-    numbers = {name: i for i, name in enumerate(names)}
-    known = tuple(numbers.get(labels.class_of(folder, path), -1) for path in paths) if names else ()
+    numbers = {nfc(name): i for i, name in enumerate(names)}
+    known = tuple(numbers.get(nfc(labels.class_of(folder, path)), -1) for path in paths) if names else ()
     return Split(tuple(map(ImageRef, paths)), (), False, known, names)
 
 

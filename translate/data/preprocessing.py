@@ -37,6 +37,8 @@ class Preprocessing:
     background: images.Colour = images.WHITE
     multiple_of: int = 4
     """Multiple to which sizes are rounded with `preprocess` "none"."""
+    minimum: int = 1
+    """Smallest height and width that the networks take: smaller images are enlarged with `preprocess` "none"."""
 
     @property
     def random_crop_size(self) -> int | None:
@@ -67,8 +69,14 @@ def _at_least_crop(height: int, width: int, preprocessing: Preprocessing) -> tup
 
 
 def _rounded(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Round both sides; where one is then smaller than the networks take, enlarge the image without changing its shape."""
     base = preprocessing.multiple_of
-    return max(round(height / base), 1) * base, max(round(width / base), 1) * base
+    rounded = max(round(height / base), 1) * base, max(round(width / base), 1) * base
+    if min(rounded) >= preprocessing.minimum:
+        return rounded
+    least = -(-preprocessing.minimum // base)
+    scale = least / min(height, width)
+    return max(round(height * scale), least) * base, max(round(width * scale), least) * base
 
 
 PREPROCESS: dict[str, Callable[[int, int, Preprocessing], tuple[int, int]]] = {
@@ -129,7 +137,7 @@ def read_plain_jpeg(path: Path, how: Reading) -> bytes | None:
 
 
 def _may_be_plain(path: Path, how: Reading) -> bool:
-    return how.channels in (1, 3) and images.extension(path) in ("jpg", "jpeg") and path.is_file()
+    return how.channels in (1, 3) and images.format_of(path) == "jpg" and path.is_file()
 
 
 def _is_plain(image: Image.Image, how: Reading) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from translate.errors import DataError
+from translate.text import nfc
 
 Label = int | tuple[float, ...]
 """Number of a domain or class, −1 where it is unknown; or a value in [0, 1] for each attribute."""
@@ -32,6 +33,8 @@ class Split:
     """Label of each a[i], all of one kind; empty where the images have none."""
     label_names: tuple[str, ...] = ()
     """Names of the labels 0, 1, …, or of the attributes in their order."""
+    notices: tuple[str, ...] = ()
+    """Lines on what a person should know of how the images were found."""
 
     def __len__(self) -> int:
         """Return the number of images in an epoch: max(|A|, |B|)."""
@@ -73,13 +76,15 @@ class Split:
         The choice depends on the file names alone, so that a new file moves few others; files of one name go the same way
         in all domains. Raise DataError where either part would have no image of a domain.
         """
-        names = {ref.path.stem for ref in (*self.a, *self.b)}
-        ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+        spellings: dict[str, set[str]] = {}
+        for ref in self.a if self.paired else (*self.a, *self.b):
+            spellings.setdefault(nfc(ref.path.stem), set()).add(ref.path.stem)
+        ranked = sorted(spellings, key=lambda name: _digest(min(spellings[name])))
         held_out = set(ranked[: math.ceil(share * len(ranked))])
         parts = []
         for is_held_out in (False, True):
             of_a, of_b = (
-                [i for i, ref in enumerate(refs) if (ref.path.stem in held_out) == is_held_out]
+                [i for i, ref in enumerate(refs) if (nfc(ref.path.stem) in held_out) == is_held_out]
                 for refs in (self.a, self.b)
             )
             parts.append(self._select(of_a, of_a if self.paired else of_b))
@@ -126,6 +131,10 @@ class Split:
         if self.labels:
             lines += [*self.label_names, *map(str, self.labels)]
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
 
 
 def evenly_spaced(size: int, count: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Data set of the `stream` tier: images of the run, decoded and cropped by worker processes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -165,7 +165,11 @@ def _unstacked(samples: list[Sample] | dict[str, Tensor]) -> list[Sample]:
 
 
 def iterate_chunks(
-    dataset: StreamDataset, blocks: Iterable[Tensor], batch_size: int, workers: int
+    dataset: StreamDataset,
+    blocks: Iterable[Tensor],
+    batch_size: int,
+    workers: int,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[tuple[list[Sample], SkippedFiles]]:
     """Yield samples of the run in order, those of some steps at a time, and the files that were skipped.
 
@@ -177,7 +181,7 @@ def iterate_chunks(
         for numbers in chunks:
             yield require_complete(*_merge_skipped(dataset.load_batch(numbers)))
         return
-    for samples, skipped in worker_pool.map_in_order(partial(_answer, dataset), chunks, workers):
+    for samples, skipped in worker_pool.map_in_order(partial(_answer, dataset), chunks, workers, say):
         yield require_complete(_unstacked(samples), skipped)
 
 

@@ -65,7 +65,7 @@ class StreamingSource:
         decoder = nvjpeg.NvjpegDecoder(dataset, context.device) if dataset.keep_encoded else None
         steps = (numbers for block in context.batch_sampler.blocks_from(start) for numbers in block)
         for chunk, skipped in stream_dataset.iterate_chunks(
-            dataset, context.batch_sampler.blocks_from(start), size, context.workers
+            dataset, context.batch_sampler.blocks_from(start), size, context.workers, context.say
         ):
             for first in range(0, len(chunk), size):
                 numbers, samples = next(steps), chunk[first : first + size]

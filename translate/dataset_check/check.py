@@ -7,10 +7,10 @@ from typing import Any
 
 from translate.data.layouts import LAYOUT_CONTENTS
 from translate.dataset_check import messages, report
-from translate.dataset_check.folders import detect_layouts, find_folders, list_files, probe_files
+from translate.dataset_check.folders import IMAGE_OF_OTHER_NAME, detect_layouts, find_folders, list_files, probe_files
 from translate.errors import DataError
 
-_HARMLESS = ("format not allowed", "folder", "linked folder")
+_HARMLESS = ("format not allowed", "folder", "linked folder", IMAGE_OF_OTHER_NAME)
 """Beginnings of the reasons for passing a path over that do not make it a bad file."""
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from translate import images
 from translate.data import labels
-from translate.data.layouts import SPLITS, group_by_stem
+from translate.data.layouts import SPLITS
+from translate.data.pairing import NameMatch, match_names
 from translate.data.split import evenly_spaced
 from translate.dataset_check.probe import ProbedImage, probe_image, why_not_regular
 
@@ -17,6 +18,8 @@ PAIRED_FROM = 0.5
 """Fraction of the larger domain's images with a partner, from which two folders are taken for pairs."""
 TIMED = 64
 """Files of each folder whose decoding is timed."""
+IMAGE_OF_OTHER_NAME = "image without an image's extension"
+"""Reason for passing over a file that looks like an image, but has another name."""
 BLOCK = 256
 """Files that are decoded before Ctrl-C is answered and progress reported."""
 
@@ -50,9 +53,9 @@ class DomainFolder:
         """Width and height of one image of a domain: of half the file where files hold both."""
         return (item.width // 2 if self.side_by_side else item.width), item.height
 
-    def stems(self) -> dict[str, list[Path]]:
-        """Map each relative path without extension to its files."""
-        return group_by_stem(self.files, self.path)
+    def match(self, other: "DomainFolder") -> NameMatch:
+        """Match the files with those of another folder by name, as paired methods do."""
+        return match_names(self.files, other.files, (self.path, other.path))
 
 
 def find_folders(root: Path, layout: str | None) -> list[DomainFolder]:
@@ -92,7 +95,8 @@ def _looks_like_domains(root: Path) -> bool:
 
 def list_files(folder: DomainFolder) -> None:
     """Fill `files` and `passed_over` with what lies in the folder."""
-    for path in images.list_files(folder.path, irregular=True):
+    notes = images.WalkNotes()
+    for path in images.list_files(folder.path, irregular=True, notes=notes):
         if images.extension(path) in images.REFUSED_EXTENSIONS:
             folder.passed_over.append((path, "format not allowed"))
         elif images.extension(path) in images.READABLE_EXTENSIONS:
@@ -100,13 +104,12 @@ def list_files(folder: DomainFolder) -> None:
                 folder.passed_over.append((path, reason))
             else:
                 folder.files.append(path)
-    for place, names, _ in os.walk(folder.path):
-        names[:] = [name for name in names if not name.startswith(".")]
-        for path in (Path(place, name) for name in names):
-            if path.is_symlink():
-                folder.passed_over.append((path, "linked folder, not entered"))
-            elif images.extension(path) in images.IMAGE_EXTENSIONS:
-                folder.passed_over.append((path, "folder named like an image"))
+        elif images.looks_like_image(path):
+            folder.passed_over.append((path, IMAGE_OF_OTHER_NAME))
+    folder.passed_over += [(folder.path / name, "linked folder that is listed already") for name in notes.repeated]
+    for name in notes.folders:
+        if images.extension(name) in images.IMAGE_EXTENSIONS:
+            folder.passed_over.append((folder.path / name, "folder named like an image"))
 
 
 def probe_files(folder: DomainFolder, load_size: int, limit: int | None, say: Callable[[str], None]) -> None:
@@ -142,7 +145,7 @@ def detect_layouts(root: Path, folders: list[DomainFolder]) -> list[str]:
     if any(folder.side_by_side for folder in folders):
         return ["paired", "unpaired"]
     for _, a, b in twin_folders(folders):
-        matched = len(a.stems().keys() & b.stems().keys())
+        matched = len(a.match(b).pairs)
         paired = matched and matched >= PAIRED_FROM * max(len(a.files), len(b.files))
         return ["paired", "unpaired"] if paired else ["unpaired"]
     if _looks_like_domains(root):

@@ -34,7 +34,7 @@ def error_messages(root: Path, report: dict[str, Any], layout: str | None) -> It
         elif lost := pairs["unmatched"] + pairs["ambiguous"]:
             yield (
                 f"{printable(root)}: {len(lost)} training images have no partner of their own ({join_names(lost)}), "
-                f"which paired methods refuse; rename or move them"
+                f"which paired methods refuse; rename or move them, or train with --skip-unmatched"
             )
 
 
@@ -56,7 +56,7 @@ def _missing_folders(root: Path, train: Collection[dict[str, Any]], layout: str 
         if not (root / facts["folder"]).is_dir():
             yield f"{place}: no such folder; both domains need one"
         elif not facts["files"]:
-            yield f"{place}: no images in it; put some there ({', '.join(sorted(images.READABLE_EXTENSIONS))})"
+            yield f"{place}: no images in it; put some there ({images.READABLE_FORMATS})"
 
 
 def warning_messages(report: dict[str, Any]) -> Iterator[str]:
@@ -68,7 +68,7 @@ def warning_messages(report: dict[str, Any]) -> Iterator[str]:
         if paths := pairs["unmatched"]:
             yield (
                 f"{split}: {len(paths)} images without a partner of the same name ({join_names(paths)}); paired methods refuse "
-                f"the folder until they are renamed or moved"
+                f"the folder until they are renamed or moved, or leave them out with --skip-unmatched"
             )
         if paths := pairs["ambiguous"]:
             yield f"{split}: images that share the name of a pair ({join_names(paths)}); rename all but one of each"

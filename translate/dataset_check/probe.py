@@ -59,7 +59,7 @@ def read_header(path: Path, *, frames: bool = True) -> ImageHeader | None:
         with Image.open(path, formats=images.PILLOW_FORMATS) as image:
             return _image_header(image, frames)
     except Exception:
-        if images.extension(path) not in ("tif", "tiff"):
+        if images.format_of(path) != "tiff":
             return None
     import tifffile
 

@@ -1,7 +1,6 @@
 """Quick check of a data folder at the start of a training, from a bounded number of headers and names."""
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,30 +10,46 @@ from translate.data.split import ImageRef, Split, evenly_spaced
 from translate.dataset_check.folders import find_folders
 from translate.dataset_check.messages import MAX_IMBALANCE
 from translate.dataset_check.probe import read_header
+from translate.text import join_names
 
 HEADERS_READ, NAMES_READ = 32, 20_000
 """Headers of each domain, and file names of each folder, that are read at most."""
 
 
-def quick_check(root: Path, split: Split, crop_size: int | None) -> list[str]:
-    """Return notices on the training images, one line each; `crop_size` is None where images stay whole."""
-    return [*_small_images(split, crop_size), *_imbalance(split), *_refused_formats(root)]
+def quick_check(root: Path, split: Split, crop_size: int | None, minimum: int = 1) -> list[str]:
+    """Return notices on the training images, one line each.
+
+    `crop_size` is None where images stay whole; these are at least of `minimum` pixels a side when they are trained on.
+    """
+    return [
+        *_side_by_side(split),
+        *_small_images(split, crop_size, minimum),
+        *_imbalance(split),
+        *_passed_over(root),
+    ]
 
 
-def _small_images(split: Split, crop_size: int | None) -> Iterator[str]:
-    if crop_size is None:
-        return
+def _side_by_side(split: Split) -> Iterator[str]:
+    if split.a[0].half:
+        yield "data: each file holds A and B side by side: its left half is an image of A, its right half one of B"
+
+
+def _small_images(split: Split, crop_size: int | None, minimum: int) -> Iterator[str]:
+    least = minimum if crop_size is None else crop_size
     for domain in split.domains:
         refs = split.refs(domain)
         sides = [_shorter_side(refs[i]) for i in evenly_spaced(len(refs), HEADERS_READ)]
         known = [side for side in sides if side is not None]
-        if small := sum(side < crop_size for side in known):
+        if small := sum(side < least for side in known):
             share = "all" if small == len(known) else f"about {100 * small / len(known):.0f} %"
             which = f" of domain {domain}" if split.b else ""
-            yield (
-                f"data: {share} of the images{which} are smaller than the crop of {crop_size} px and are enlarged; "
-                f"a smaller --crop-size shows them as they are"
-            )
+            images_of = f"data: {share} of the images{which} are smaller than"
+            if crop_size is None:
+                yield f"{images_of} {least} px, the least that the networks take, and are enlarged to it"
+            else:
+                yield (
+                    f"{images_of} the crop of {crop_size} px and are enlarged; a smaller --crop-size shows them as they are"
+                )
 
 
 def _shorter_side(ref: ImageRef) -> int | None:
@@ -56,26 +71,22 @@ def _imbalance(split: Split) -> Iterator[str]:
         )
 
 
-def _refused_formats(root: Path) -> Iterator[str]:
-    """Name the formats in the training folders that are not read, from the first files that are listed."""
-    found: Counter[str] = Counter()
+def _passed_over(root: Path) -> Iterator[str]:
+    """Name the files in the training folders that are not used though they are images, from the first that are listed."""
+    refused: Counter[str] = Counter()
+    renamed: list[str] = []
     for folder in (folder for folder in find_folders(root, None) if folder.split == "train"):
-        extensions = map(images.extension, itertools.islice(_file_names(folder.path), NAMES_READ))
-        found.update(ext for ext in extensions if ext in images.REFUSED_EXTENSIONS)
-    if found:
-        each = ", ".join(f"{n} {ext}" for ext, n in sorted(found.items()))
+        for path, _ in itertools.islice(images.walk_files(folder.path), NAMES_READ):
+            extension = images.extension(path)
+            if extension in images.REFUSED_EXTENSIONS:
+                refused[extension] += 1
+            elif extension not in images.READABLE_EXTENSIONS and images.looks_like_image(path):
+                renamed.append(path.relative_to(root).as_posix())
+    if refused:
+        each = ", ".join(f"{n} {ext}" for ext, n in sorted(refused.items()))
         yield f"data: files of formats that are not read are skipped ({each}); convert them to png to use them"
-
-
-def _file_names(folder: Path) -> Iterator[str]:
-    """Yield the names of files below a folder one by one, so that a folder of a million is not read to its end first."""
-    waiting = [folder]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                else:
-                    yield entry.name
+    if renamed:
+        yield (
+            f"data: {len(renamed)} files look like images but do not have an image's extension, and are skipped: "
+            f"{join_names(sorted(renamed))}; rename them to use them"
+        )

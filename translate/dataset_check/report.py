@@ -9,6 +9,7 @@ import torch
 
 from translate.data.layouts import SPLITS
 from translate.data.loader import LoaderOptions, choose_tier, fits_in_memory
+from translate.data.pairing import relative_stem
 from translate.dataset_check import near_duplicates
 from translate.dataset_check.folders import DomainFolder, twin_folders
 from translate.dataset_check.messages import MAX_ASPECT
@@ -54,25 +55,23 @@ def pairs_section(root: Path, folders: list[DomainFolder]) -> dict[str, Any]:
     for folder in folders:
         if folder.side_by_side:
             odd = [_relative(root, item.path) for item in folder.readable if item.width % 2]
-            pairs[folder.split] = {"matched": len(folder.files), "unmatched": [], "ambiguous": [], "sizes_differ": odd}
+            none: dict[str, Any] = {"rule": None, "unmatched": [], "ambiguous": []}
+            pairs[folder.split] = {"matched": len(folder.files), **none, "sizes_differ": odd}
     for split, a, b in twin_folders(folders):
         pairs[split] = _twin_pairs(root, a, b)
     return pairs
 
 
 def _twin_pairs(root: Path, a: DomainFolder, b: DomainFolder) -> dict[str, Any]:
-    stems_a, stems_b = a.stems(), b.stems()
+    match = a.match(b)
     sizes = {item.path: folder.size(item) for folder in (a, b) for item in folder.readable}
-    common = sorted(stems_a.keys() & stems_b.keys())
-    unmatched = [stems_a[stem] for stem in stems_a.keys() - stems_b.keys()]
-    unmatched += [stems_b[stem] for stem in stems_b.keys() - stems_a.keys()]
-    ambiguous = [paths for stems in (stems_a, stems_b) for paths in stems.values() if len(paths) > 1]
-    first = [(stem, stems_a[stem][0], stems_b[stem][0]) for stem in common]
+    known = [(x, y) for x, y in match.pairs if x in sizes and y in sizes]
     return {
-        "matched": len(common),
-        "unmatched": sorted(_relative(root, path) for paths in unmatched for path in paths),
-        "ambiguous": sorted(_relative(root, path) for paths in ambiguous for path in paths),
-        "sizes_differ": [stem for stem, x, y in first if x in sizes and y in sizes and sizes[x] != sizes[y]],
+        "matched": len(match.pairs),
+        "rule": match.rule or None,
+        "unmatched": sorted(_relative(root, path) for paths in match.unmatched for path in paths),
+        "ambiguous": sorted(_relative(root, path) for paths in match.ambiguous for path in paths),
+        "sizes_differ": [relative_stem(x, a.path) for x, y in known if sizes[x] != sizes[y]],
     }
 
 

@@ -11,15 +11,17 @@ from torch import Tensor
 from translate import config, images
 from translate.callbacks import ProgressCallback
 from translate.config import option
-from translate.data import layouts
+from translate.data import layouts, pairing
 from translate.data.split import ImageRef, Split
-from translate.errors import DataError, UsageError
+from translate.errors import DataError, NonFiniteError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject
 from translate.evaluation.image_sets import ImageSet, ReadOptions, batch_by_size
 from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_data import LabelTask
-from translate.run_folder import run_of_model
+from translate.evaluation.truth import TRUTH, TruthRule, find_truth, resolve_truth, truth_kind
+from translate.run_folder import results_folder, run_of_model
+from translate.text import join_names
 from translate.trained.folder import TrainedModel
 from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator, pad_to_size_rule
@@ -44,6 +46,8 @@ class EvaluationCase:
     """Entries of the results that say what was evaluated: a model, or a folder."""
     run_folder: Path | None = None
     """Run folder of the model, if it lies in one."""
+    notices: tuple[str, ...] = ()
+    """Lines on how the images were found."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class HeldOutData:
     """Images of the two domains."""
     direction: str
     """Direction in which the two domains are read: a2b or b2a."""
+    why_no_truth: str = ""
+    """Reason why the images are no pairs, with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,14 @@ class EvaluationOptions:
         choices=("a2b", "b2a"),
         group="Images",
     )
+    truth: str | None = option(
+        None,
+        "names: files of one name in testA and testB show the same, so that metrics against the true image are computed; "
+        "none: leave these metrics out [default: as the data set's card or the run says; of --real and --fake, names]",
+        choices=TRUTH,
+        group="Images",
+    )
+    skip_unmatched: bool = option(False, "leave out images without a partner of the same name", group="Images")
     size: int | str = option(
         "auto",
         "resize images to a square of this side; auto is the size in training; keep leaves them as they are",
@@ -96,16 +110,32 @@ class EvaluationOptions:
 def case_from_folders(real: Path, fake: Path, options: EvaluationOptions) -> EvaluationCase:
     """Compare the images of one folder with those of another, as pairs if all match by name.
 
-    DataError where a folder has no images, or one that cannot be read.
+    DataError where a folder has no images, or one that cannot be read, or where pairs are asked for but names do not match.
     """
     read_options = ReadOptions(options.size if isinstance(options.size, int) else None)
-    real_refs, fake_refs = image_sets.list_images(real), image_sets.list_images(fake)
-    partners = image_sets.match_by_name(fake_refs, real_refs, (fake, real))
-    outputs = image_sets.read_image_set(fake_refs, fake, read_options)
-    real_images = image_sets.read_image_set(partners or real_refs, real, read_options)
-    subject = Subject(outputs, real_images, truth=real_images if partners else None)
-    data = {"data": real.resolve().name, "paired": partners is not None}
-    return EvaluationCase(subject, read_options, data, {"outputs": str(fake), "sha256": outputs.sha256()})
+    split, why_no_truth = _match_folders(real, fake, options)
+    outputs = image_sets.read_image_set(split.a, fake, read_options)
+    real_images = image_sets.read_image_set(split.b, real, read_options)
+    subject = Subject(outputs, real_images, real_images if split.paired else None, why_no_truth)
+    data = {"data": real.resolve().name, "paired": split.paired, "truth": truth_kind(split)}
+    provenance = {"outputs": str(fake), "sha256": outputs.sha256()}
+    return EvaluationCase(subject, read_options, data, provenance, notices=split.notices)
+
+
+def _match_folders(real: Path, fake: Path, options: EvaluationOptions) -> tuple[Split, str]:
+    """Return the images of `fake` as a and those of `real` as b, as pairs if names match; else also why they are none."""
+    reals, fakes = image_sets.list_images(real), image_sets.list_images(fake)
+    if options.truth == "none":
+        return Split(fakes, reals, paired=False), "--truth none"
+    folders = fake, real
+    match = pairing.match_names([ref.path for ref in fakes], [ref.path for ref in reals], folders)
+    if match.is_one_to_one or (options.skip_unmatched and match.pairs):
+        a, b = (tuple(ImageRef(pair[side]) for pair in match.pairs) for side in (0, 1))
+        return Split(a, b, paired=True, notices=tuple(pairing.describe_match(match, folders))), ""
+    why = pairing.describe_mismatch(match, folders)
+    if options.truth == "names":
+        raise DataError(f"--truth names: {why}")
+    return Split(fakes, reals, paired=False), why
 
 
 def case_from_model(
@@ -126,7 +156,7 @@ def case_from_model(
         raise UsageError(
             f"--to {options.to}: an evaluation is of one domain; give one of {', '.join(model.directions)}"
         )
-    data = _held_out(root, model, options, say)
+    data = _held_out(root, model, options, run_of_model(source.source) if source else None, say)
     if data.split.label_names:
         data = replace(data, split=split_by_domain(data.split, options.to))
     return case_from_split(model, source, data, options, progress)
@@ -153,6 +183,7 @@ def case_from_split(
         outputs,
         real,
         real if split.paired else None,
+        data.why_no_truth,
         inputs,
         translate=_translate_fn(model, to, options.seed),
         translate_back=_translate_fn(model, given, options.seed) if two_way else None,
@@ -172,10 +203,10 @@ def case_from_split(
     )
     described = {
         "data": data.root.resolve().name, "split": data.name, "layout": model.method.layout, "direction": data.direction,
-        "to": to, "paired": split.paired, "precision": model.precision.name,
+        "to": to, "paired": split.paired, "truth": truth_kind(split), "precision": model.precision.name,
     }  # fmt: skip
-    run_folder = run_of_model(source.source) if source else None
-    return EvaluationCase(subject, read_options[to], described, _provenance(model, source, outputs), run_folder)
+    place = results_folder(source.source) if source else None
+    return EvaluationCase(subject, read_options[to], described, _provenance(model, source, outputs), place)
 
 
 def _provenance(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
@@ -188,30 +219,39 @@ def _provenance(model: Translator, source: TrainedModel | None, outputs: ImageSe
     }
 
 
-def _held_out(root: Path, model: Translator, options: EvaluationOptions, say: Callable[[str], None]) -> HeldOutData:
-    """Return the split asked for, else the held-out one, else that of training; as pairs wherever the names match."""
+def _held_out(
+    root: Path, model: Translator, options: EvaluationOptions, run: Path | None, say: Callable[[str], None]
+) -> HeldOutData:
+    """Return the split asked for, else the held-out one, else that of training; as pairs where its truth is known."""
     layout, direction = model.method.layout, options.direction or model.info.direction or "a2b"
+    rule = resolve_truth(options.truth, root, run)
+    _check_truth_options(options, layout, rule)
     present = [name for name in HELD_OUT_SPLITS if layouts.has_split(root, name)]
     name = options.split or next(iter(present), "train")
-    split = layouts.find_split(root, layout, name, direction)
+    split = layouts.find_split(root, layout, name, direction, skip_unmatched=options.skip_unmatched)
     if name == "train":
         say(
             f"{root}: these are training images, on which a model does better than on others; add a folder of test images"
         )
-    if layout == "unpaired" and (pairs := find_hidden_pairs(root, name, direction)) is not None:
-        say(
-            f"{root}: {name} holds pairs, which the training did not use; metrics against the true images are computed too"
+    why_no_truth = "" if layout == "paired" else "images of domains have none"
+    if layout == "unpaired":
+        truth = find_truth(root, name, direction, rule, skip_unmatched=options.skip_unmatched)
+        split, why_no_truth = truth.pairs or split, truth.missing
+        if truth.notice:
+            say(truth.notice)
+    for line in split.notices:
+        say(line)
+    return HeldOutData(root, name, split, direction, why_no_truth)
+
+
+def _check_truth_options(options: EvaluationOptions, layout: str, rule: TruthRule) -> None:
+    """Raise UsageError for flags that have no meaning for the model's layout."""
+    if options.truth is not None and layout != "unpaired":
+        raise UsageError(f"--truth {options.truth}: is for models of unpaired methods with two domains; leave it out")
+    if options.skip_unmatched and layout != "paired" and not rule.by_names:
+        raise UsageError(
+            "--skip-unmatched: this model's method needs no partners; leave it out, or give --truth names too"
         )
-        split = pairs
-    return HeldOutData(root, name, split, direction)
-
-
-def find_hidden_pairs(root: Path, name: str, direction: str) -> Split | None:
-    """Return a split as pairs, where the names match though the method trains without pairs; else None."""
-    try:
-        return layouts.find_split(root, "paired", name, direction)
-    except DataError:
-        return None
 
 
 def split_by_domain(split: Split, to: str) -> Split:
@@ -262,7 +302,11 @@ def _translate_all(
     progress(0, 0, len(inputs))
     normalized = (inputs.normalized(i) for i in range(len(inputs)))
     for batch in batch_by_size(normalized, options.batch_size if model.device.type == "cuda" else 1):
-        translated = model(torch.cat(batch), options.to, seed=options.seed)
+        try:
+            translated = model(torch.cat(batch), options.to, seed=options.seed)
+        except NonFiniteError as e:
+            names = inputs.names[len(outputs) : len(outputs) + len(batch)]
+            raise NonFiniteError(f"{join_names(names)}: {e}") from None
         outputs.extend(images.quantize(x) for x in translated)
         progress(len(outputs), 0, len(inputs))
     return ImageSet(inputs.names, tuple(outputs), formats="8 bits, lossless")
@@ -274,6 +318,8 @@ def _translate_fn(model: Translator, to: str, seed: int) -> TranslateFn:
 
 def _translate_with_grad(model: Translator, to: str, seed: int) -> TranslateFn:
     """Return the model with gradients. Its noise depends on the seed alone: it stays the same when an image changes."""
+
+    model.ensure_convolutions()
 
     def translate(x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

@@ -37,6 +37,8 @@ class Subject:
     """Real images of the target domain."""
     truth: ImageSet | None = None
     """True image of each output, in their order, where it is known."""
+    why_no_truth: str = ""
+    """Reason why `truth` is not known, with the remedy."""
     inputs: ImageSet | None = None
     """Input of each output, in their order, where a model made the outputs."""
     translate: TranslateFn | None = None
@@ -131,12 +133,17 @@ class Evaluator:
         return self._means({name: self._compare_with_truth(name, scorer)})
 
     def _compare_with_truth(self, name: str, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        if self.subject.truth is None:
-            raise DataError(
-                f"{name}: needs the true image of each output; give files with A and B side by side, or folders whose names "
-                "match"
-            )
-        return torch.cat([distance(x, y) for x, y in zip(self.subject.outputs, self.subject.truth, strict=True)])
+        outputs, truth = self.subject.outputs, self.subject.truth
+        if truth is None:
+            why = self.subject.why_no_truth or "give files with A and B side by side, or folders whose names match"
+            raise DataError(f"{name}: needs the true image of each output; {why}")
+        for x, y, output, true in zip(outputs, truth, outputs.names, truth.names, strict=True):
+            if x.shape[2:] != y.shape[2:]:
+                raise DataError(
+                    f"{name}: {output!r} has {x.shape[3]}×{x.shape[2]} pixels, but its true image {true!r} has "
+                    f"{y.shape[3]}×{y.shape[2]}; use --size N to resize all images to N×N"
+                )
+        return torch.cat([distance(x, y) for x, y in zip(outputs, truth, strict=True)])
 
     def _inputs(self, name: str, metric: Metric) -> dict[str, Estimate]:
         pairs = zip(_require(self.subject.inputs, name), self.subject.outputs, strict=True)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from translate import images
-from translate.data.layouts import relative_stem
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.split import ImageRef
 from translate.errors import DataError
@@ -106,19 +105,8 @@ def list_images(folder: Path) -> tuple[ImageRef, ...]:
         raise DataError(f"{folder}: no such folder; give a folder of images")
     paths = images.list_images(folder)
     if not paths:
-        raise DataError(f"{folder}: no images in it; readable: {', '.join(sorted(images.READABLE_EXTENSIONS))}")
+        raise DataError(f"{folder}: no images in it; readable: {images.READABLE_FORMATS}")
     return tuple(map(ImageRef, paths))
-
-
-def match_by_name(
-    fake: Sequence[ImageRef], real: Sequence[ImageRef], folders: tuple[Path, Path]
-) -> list[ImageRef] | None:
-    """Return for each fake the real image of the same relative path without extension; None unless each has exactly one."""
-    stems = [[relative_stem(ref.path, root) for ref in refs] for refs, root in zip((fake, real), folders, strict=True)]
-    if sorted(stems[0]) != sorted(stems[1]) or len(set(stems[1])) < len(real):
-        return None
-    by_stem = dict(zip(stems[1], real, strict=True))
-    return [by_stem[stem] for stem in stems[0]]
 
 
 def batch_by_size(arrays: Iterable[ImageArray], batch_size: int) -> Iterator[list[ImageArray]]:
@@ -129,8 +117,8 @@ def batch_by_size(arrays: Iterable[ImageArray], batch_size: int) -> Iterator[lis
 
 
 def _formats(refs: Sequence[ImageRef]) -> str:
-    """Return the numbers of files by format, as "120 jpg, 3 png"; jpeg counts as jpg, tif as tiff."""
-    counts = Counter(images.ALIASES.get(images.extension(ref.path), images.extension(ref.path)) for ref in refs)
+    """Return the numbers of files by format, as "120 jpg, 3 png"; jpeg and jfif count as jpg, tif as tiff."""
+    counts = Counter(images.format_of(ref.path) for ref in refs)
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 

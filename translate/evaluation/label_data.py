@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translate import images
-from translate.data.layouts import relative_stem
+from translate.data.pairing import relative_stem
 from translate.data.split import ImageRef
 from translate.errors import DataError, UsageError
 from translate.evaluation import image_sets, label_scorers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from translate import atomic
+from translate import atomic, records
 from translate.errors import UsageError
 from translate.evaluation.evaluator import Evaluator, Subject, metric_of_key, uses_features
 from translate.evaluation.image_sets import RESIZE_FILTER, ReadOptions
@@ -17,8 +17,9 @@ from translate.text import one_line
 SIGNIFICANT = 2
 """Standard errors beyond which a difference is significant, at a level of about 95 %."""
 
-NOT_COMPARED = ("data", "extractor", "extractor_sha256", "extractor_resize", "settings")
-"""Keys of a protocol that may differ: fingerprints say more than a folder's name, and settings belong to a metric."""
+NOT_COMPARED = ("data", "extractor", "extractor_sha256", "extractor_resize", "settings", "paired", "truth")
+"""Keys of a protocol that may differ: fingerprints say more than a folder's name, settings belong to a metric, and how the
+truth is known concerns only metrics that both evaluations have."""
 
 
 def build_protocol(
@@ -78,14 +79,17 @@ def write_results(path: Path, record: Mapping[str, Any]) -> None:
 def read_results(path: Path) -> dict[str, Any]:
     """Read the results of an evaluation. UsageError if the file does not hold any."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        values = [figure["value"] for figure in record["metrics"].values()]
-        whole = all(value is None or isinstance(value, int | float) for value in values)
-        if not whole or not isinstance(record["protocol"]["settings"], dict):
+        record = records.read_json(path)
+        figures = [figure[key] for figure in record["metrics"].values() for key in ("value", "error") if key in figure]
+        if not all(value is None or records.is_finite_number(value) for value in figures):
             raise ValueError("its values are not numbers")
+        if not all("value" in figure for figure in record["metrics"].values()):
+            raise ValueError("a metric has no value")
+        if not isinstance(record["protocol"]["settings"], dict):
+            raise ValueError("its protocol has no settings")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; give the metrics.json of an evaluation") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise UsageError(f"{path}: not the results of an evaluation: {one_line(e)}") from None
     return record
 

@@ -13,12 +13,14 @@ from translate.images.formats import (
     IMAGE_EXTENSIONS,
     MAX_PIXELS,
     READABLE_EXTENSIONS,
+    READABLE_FORMATS,
     REFUSED_EXTENSIONS,
     ImageError,
     extension,
-    list_files,
-    list_images,
+    format_of,
+    looks_like_image,
 )
+from translate.images.listing import WalkNotes, list_files, list_images, walk_files
 from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb
 from translate.images.orientation import apply_orientation
 from translate.images.picture import (
@@ -56,6 +58,7 @@ __all__ = [
     "MAX_PIXELS",
     "PILLOW_FORMATS",
     "READABLE_EXTENSIONS",
+    "READABLE_FORMATS",
     "REFUSED_EXTENSIONS",
     "WHITE",
     "WRITERS",
@@ -68,17 +71,20 @@ __all__ = [
     "Picture",
     "Reading",
     "ValueRange",
+    "WalkNotes",
     "Writer",
     "animation_notices",
     "apply_orientation",
     "encode",
     "encode_animation",
     "extension",
+    "format_of",
     "from_array",
     "from_pil_image",
     "is_animated",
     "list_files",
     "list_images",
+    "looks_like_image",
     "make_comparison_grid",
     "make_grid",
     "normalize",
@@ -96,6 +102,7 @@ __all__ = [
     "to_tensor",
     "to_uint8",
     "to_uint8_array",
+    "walk_files",
     "write_png",
     "writer_for",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from translate.errors import TranslateError
 from translate.images.animation_encoders import Frame, FrameSequence
 from translate.images.formats import MAX_PIXELS, ImageError
 from translate.images.metadata.photo_metadata import Metadata, to_srgb
@@ -149,7 +150,7 @@ def encode_animation(
             options,
             fitted,
         )
-    except ImageError:
+    except (ImageError, TranslateError):  # of the frames, which are made meanwhile
         raise
     except Exception as e:
         raise ImageError(f"cannot be written as {fmt}: {one_line(e)}") from None

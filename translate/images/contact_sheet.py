@@ -18,23 +18,32 @@ def make_comparison_grid(
     """Draw columns of images with their names on top, one row per sample, on a white background.
 
     A column is a tensor (N, C, H, W) in [-1, 1] or N arrays (H, W, C) uint8. Images narrower than `scale_to` pixels are
-    enlarged by a whole factor. `gap` is the distance of images in pixels.
+    enlarged by a whole factor. `gap` is the distance of images in pixels. Names are as large as their columns allow, since
+    TensorBoard and others show the grid reduced.
     """
     cells = {name: [_rgb(image) for image in _arrays(column)] for name, column in columns.items()}
     first = next(iter(cells.values()))[0]
     factor = max(1, round(scale_to / first.shape[1]))
     height, width = first.shape[0] * factor, first.shape[1] * factor
     rows = min(len(column) for column in cells.values())
-    font = ImageFont.load_default(14)
-    sheet = Image.new("RGB", (len(cells) * (width + gap) + gap, rows * (height + gap) + 26), "white")
+    size = _caption_size(cells, width)
+    font, top = ImageFont.load_default(size), round(size * 1.7)
+    sheet = Image.new("RGB", (len(cells) * (width + gap) + gap, rows * (height + gap) + top), "white")
     draw = ImageDraw.Draw(sheet)
     for x, (name, column) in enumerate(cells.items()):
         left = gap + x * (width + gap)
-        draw.text((left + width / 2, 13), name, fill="black", font=font, anchor="mm")
+        draw.text((left + width / 2, top / 2), name, fill="black", font=font, anchor="mm")
         for y, pixels in enumerate(column[:rows]):
             image = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(image, (left, 24 + y * (height + gap)))
+            sheet.paste(image, (left, top + y * (height + gap)))
     return sheet
+
+
+def _caption_size(names: Iterable[str], width: int) -> int:
+    """Return the largest font size, of at least 14 and at most a fifth of the width, at which all names fit into the width."""
+    sizes = range(max(width // 5, 14), 14, -1)
+    fits = (size for size in sizes if max(map(ImageFont.load_default(size).getlength, names)) <= width)
+    return next(fits, 14)
 
 
 def make_grid(x: Tensor, columns: int, gap: int = 2) -> Image.Image:

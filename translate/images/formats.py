@@ -1,19 +1,37 @@
-"""Image files by extension: the formats that are read and those that are refused, and lists of files in a folder."""
+"""Image files by extension: the formats that are read and those that are refused; what a file's first bytes say."""
 
 import os
 from pathlib import Path
 
-READABLE_EXTENSIONS = frozenset(
-    {"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm", "avif", "gif", "npy"}
-)
+FORMATS = {
+    "jpg": "jpg", "jpeg": "jpg", "jpe": "jpg", "jif": "jpg", "jfi": "jpg", "jfif": "jpg",
+    "png": "png", "apng": "png",
+    "webp": "webp",
+    "bmp": "bmp", "dib": "bmp",
+    "tif": "tiff", "tiff": "tiff", "btf": "tiff", "tf8": "tiff",
+    "ppm": "ppm", "pgm": "pgm", "pbm": "pbm", "pnm": "pnm",
+    "avif": "avif", "avifs": "avif",
+    "gif": "gif",
+    "npy": "npy",
+}  # fmt: skip
+"""Extension, in lower case, of files that are opened → the usual extension of its format."""
+
+READABLE_EXTENSIONS = frozenset(FORMATS)
 """Extensions, in lower case, of files that are opened."""
+
+READABLE_FORMATS = ", ".join(dict.fromkeys(FORMATS.values()))
+"""Formats of these files by their usual extensions, for messages."""
 
 REFUSED_EXTENSIONS = frozenset(
     {
-        "eps", "ps", "pdf", "fits", "fit", "psd", "blp", "wmf", "emf", "hdf", "h5", "grib", "jp2", "j2k",
-        "jpx", "pcx", "tga", "icns", "ico", "cur", "dds", "dcx", "fli", "flc", "fpx", "gbr", "im", "iptc",
-        "mic", "mpo", "mpeg", "msp", "pcd", "pict", "pixar", "qoi", "sgi", "spi", "sun", "ras", "xbm", "xpm",
-        "xv", "svg", "svgz", "heic", "heif", "jxl", "dcm"
+        "eps", "ps", "pdf", "ai", "fits", "fit", "psd", "psb", "xcf", "blp", "wmf", "emf", "hdf", "h5", "grib",
+        "jp2", "j2k", "j2c", "jpc", "jpf", "jpm", "jpx", "jxr", "hdp", "wdp", "pcx", "tga", "icns", "ico", "cur", "dds",
+        "dcx", "fli", "flc", "fpx", "gbr", "im", "iptc", "mic", "mpo", "jps", "pns", "mpeg", "msp", "pcd", "pict",
+        "pixar", "qoi", "sgi", "spi", "sun", "ras", "xbm", "xpm", "xv", "svg", "svgz", "heic", "heif", "hif", "jxl",
+        "dcm", "exr", "hdr", "pfm", "pam", "wbmp",
+        # camera raws
+        "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "iiq", "kdc", "mef", "mos", "mrw", "nef", "nrw", "orf",
+        "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
     }
 )  # fmt: skip
 """Extensions of image formats that are not opened: some can run programs, others are rarely images."""
@@ -40,27 +58,25 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
         raise ImageError(f"{width}×{height} is more than {max_pixels} pixels; raise --max-pixels to allow it")
 
 
-def list_images(root: Path) -> list[Path]:
-    """Return the files below a folder whose extension is readable, sorted by relative path; linked folders are not entered."""
-    return [path for path in list_files(root) if extension(path) in READABLE_EXTENSIONS]
+def format_of(path: str | os.PathLike[str]) -> str:
+    """Return the usual extension of a file's format, by its own: jpg for jfif; empty for extensions that are not readable."""
+    return FORMATS.get(extension(path), "")
 
 
-def list_files(root: Path, *, irregular: bool = False, unreadable: dict[str, str] | None = None) -> list[Path]:
-    """Return the regular files below a folder, and links to such, sorted by relative path, without hidden ones.
+_FIRST_BYTES = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x93NUMPY",
+)  # fmt: skip
+_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
-    With `irregular` also dangling links, pipes and devices. Folders that cannot be listed are put into `unreadable`:
-    relative path → reason.
-    """
 
-    def note(error: OSError) -> None:
-        if unreadable is not None:
-            unreadable[Path(error.filename).relative_to(root).as_posix()] = error.strerror or str(error)
-
-    paths = []
-    for folder, subfolders, names in os.walk(root, onerror=note):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            if not name.startswith(".") and (irregular or path.is_file()):
-                paths.append(path)
-    return sorted(paths, key=lambda path: path.relative_to(root).as_posix())
+def looks_like_image(path: Path) -> bool:
+    """Return whether a regular file begins as images do, whatever its name; the shortest signatures are not looked for."""
+    try:
+        if not path.is_file():  # opening a pipe would block for ever
+            return False
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    is_webp = head[:4] == b"RIFF" and head[8:] == b"WEBP"
+    return head.startswith(_FIRST_BYTES) or is_webp or (head[4:8] == b"ftyp" and head[8:] in _BRANDS)

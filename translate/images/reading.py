@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
+from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension, format_of
 from translate.images.high_bit_depth import needs_other_decoder, read_native_depth, read_tiff
 from translate.images.metadata import png_chunks
 from translate.images.metadata.photo_metadata import Metadata, to_srgb
@@ -137,7 +137,7 @@ def _from_array(array: np.ndarray, how: Reading) -> Picture:
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """Read a TIFF that Pillow cannot open, for its number of channels or its float colours; None for other files."""
     if (
-        extension(path) not in ("tif", "tiff")
+        format_of(path) != "tiff"
         or (array := read_tiff(path, how.max_pixels, preserve_range=how.preserve_range)) is None
     ):
         return None

@@ -3,14 +3,14 @@
 import io
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from translate.images import animation_encoders as animations
 from translate.images.animation_encoders import AnimationEncoder
-from translate.images.formats import ImageError
+from translate.images.formats import FORMATS, ImageError
 from translate.images.metadata import embedding
 from translate.images.metadata.embedding import Fitted
 from translate.images.metadata.photo_metadata import Metadata
@@ -55,19 +55,23 @@ class Writer:
     """True if its animations hold no number of plays."""
 
     def save_options_for(self, metadata: Metadata, quality: int | None) -> dict[str, Any]:
-        """Return all options for Pillow: of the format, of fitted metadata, and the quality where it applies."""
-        asked = {"quality": quality} if quality is not None and self.quality else {}
-        return {**self.options, **self.save_options(metadata), **asked}
+        """Return all options for Pillow: of the format, of fitted metadata, and the quality where it applies.
+
+        A quality that is asked for replaces all of the source's encoding.
+        """
+        if quality is None or not self.quality:
+            return {**self.options, **self.save_options(metadata)}
+        return {**self.options, **self.save_options(replace(metadata, jpeg=None)), "quality": quality}
 
 
 ALIASES = {"jpeg": "jpg", "tif": "tiff"}
-"""Extension → the row of WRITERS that writes it, where their names differ."""
+"""Other names of rows of WRITERS, for `--format`."""
 
 
 def writer_for(ext: str) -> str | None:
     """Return the row of WRITERS that writes files with this extension; None if there is none."""
-    ext = ALIASES.get(ext, ext)
-    return ext if ext in WRITERS else None
+    row = FORMATS.get(ext)
+    return row if row in WRITERS else None
 
 
 def supported_by(metadata: Metadata, fmt: str, channels: int) -> Fitted:
@@ -88,8 +92,8 @@ def encode(picture: Picture, fmt: str, quality: int | None = None) -> bytes:
     """Return the bytes of an image file; `fmt` is a row of WRITERS.
 
     Values deeper than the format holds are reduced to its greatest depth. Of the metadata, the parts that `supported_by`
-    keeps are written. `quality` is from 1 to 100, for formats that have one; None is the format's own. ImageError if the
-    format cannot hold the picture.
+    keeps are written. `quality` is from 1 to 100, for formats that have one; None is that of the JPEG which the picture was
+    read from, with its metadata (at least 85), else the format's own. ImageError if the format cannot hold the picture.
     """
     writer = WRITERS[fmt]
     channels = picture.pixels.shape[2]

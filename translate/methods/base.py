@@ -76,7 +76,7 @@ class Method(nn.Module, Generic[C]):
     """Layout of the training data: a row of `data.layouts.LAYOUTS`."""
     Config: ClassVar[type[TrainConfig]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
-    """Settings of each preset, a row of `config.PRESETS`, that differ from the defaults."""
+    """Settings of each preset, a row of `api.presets.PRESETS`, that differ from the defaults."""
     generator_names: Mapping[str, str]
     """Attribute name of the generator for each target domain."""
     sampling_networks: ClassVar[tuple[str, ...]] = ()
@@ -88,6 +88,8 @@ class Method(nn.Module, Generic[C]):
     batch_multiple: ClassVar[int] = 1
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
+    one_size: ClassVar[str] = ""
+    """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
     """Optimizers by name, in the order of their parameters in a checkpoint."""
     ema: tuple[str, ...] = ()

@@ -153,9 +153,13 @@ class CUT(Method[CUTConfig]):
         yield "g", losses
 
     def generate(self, a: Tensor, b: Tensor | None, flipped: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Translate a, and b if it is given, in one pass; the images that `flipped` (N,) marks are mirrored first."""
+        """Translate a, and b if it is given; the images that `flipped` (N,) marks are mirrored first.
+
+        Images of one size go through the generator in one pass, as in the authors' code.
+        """
         images = [x if flipped is None else flip_where(x, flipped) for x in (a, b) if x is not None]
-        fake, *same = self.g(torch.cat(images)).split(len(a))
+        alike = len({x.shape for x in images}) == 1
+        fake, *same = self.g(torch.cat(images)).split(len(a)) if alike else [self.g(x) for x in images]
         return fake, same[0] if same else None
 
     def nce_loss(self, output: Tensor, source: Tensor, key: Tensor, name: str, flipped: Tensor | None) -> Tensor:

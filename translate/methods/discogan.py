@@ -74,6 +74,7 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
     name = "discogan"
     summary = "unpaired translation in both directions where shapes change; small images, 64 pixels in the paper"
     Config = DiscoGANConfig
+    one_size = "feature matching compares real and fake images place by place"
 
     def __init__(self, cfg: DiscoGANConfig) -> None:
         super().__init__(cfg)

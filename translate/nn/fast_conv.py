@@ -2,6 +2,7 @@
 Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
 
 Networks are built of `nn.Conv2d` and know nothing of this file; `use_winograd` swaps the layers of a network that is built.
+Whether it is faster than a direct convolution depends on the CPU: `convolution_choice` times both.
 
 A tile of m×m output pixels is computed from (m + 2)×(m + 2) input pixels. Both are seen as values of polynomials at m + 2
 points (Toom and Cook): there a convolution is one product a point, (m + 2)² for a tile and a pair of channels instead of 9 m².
@@ -30,9 +31,9 @@ BLOCK_ELEMENTS = 2**15
 """Channels times tiles that are computed at once, a few megabytes: what stays in the caches. It decides the shapes of the
 products, so the last bits change with it."""
 MIN_CHANNELS = 256
-"""Channels from which on Winograd's algorithm is faster than a direct convolution."""
+"""Channels from which on Winograd's algorithm can be faster than a direct convolution."""
 MIN_PIXELS = 1024
-"""Pixels of an image from which on it is faster. Of one image, so that the algorithm does not depend on the batch size."""
+"""Pixels of an image from which on it can be. Of one image, so that the algorithm does not depend on the batch size."""
 
 _allowed = ContextVar("allowed", default=True)
 
@@ -94,11 +95,22 @@ these are exact in binary and near the roots of a Chebyshev polynomial."""
 
 
 class WinogradConv2d(nn.Conv2d):
-    """3×3 convolution of stride 1 that uses Winograd's algorithm where that is faster: (N, C, H, W) → (N, C', H, W), or H − 2
-    and W − 2 without padding."""
+    """3×3 convolution of stride 1 that may use Winograd's algorithm: (N, C, H, W) → (N, C', H, W), or H − 2 and W − 2 without
+    padding."""
 
     def __init__(self, in_channels: int, out_channels: int, *, padding: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, 1, padding, bias=bias)
+        self.is_direct = False
+        """Compute it directly, whatever its shape."""
+
+    @property
+    def has_choice(self) -> bool:
+        """True if either algorithm may be faster: wide enough for Winograd's, in float32 on the CPU."""
+        return (
+            self.weight.device.type == "cpu"
+            and self.weight.dtype == torch.float32
+            and min(self.in_channels, self.out_channels) >= MIN_CHANNELS
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.uses_winograd(x):
@@ -113,15 +125,16 @@ class WinogradConv2d(nn.Conv2d):
         return winograd_conv3x3(x, self.weight, self.bias, F2X2_3X3 if torch.is_grad_enabled() else F4X4_3X3)
 
     def uses_winograd(self, x: Tensor) -> bool:
-        """Return whether Winograd's algorithm is used for x: where multiplications are what takes time.
+        """Return whether Winograd's algorithm is used for x: where multiplications are what takes time, unless it `is_direct`.
 
         Not under autocast, whose convolutions have another precision, and not while a compiler or an exporter traces.
         """
         return (
             not torch.compiler.is_compiling()
+            and not self.is_direct
+            and self.has_choice
             and x.device.type == "cpu"
-            and x.dtype == self.weight.dtype == torch.float32
-            and min(self.in_channels, self.out_channels) >= MIN_CHANNELS
+            and x.dtype == torch.float32
             and x.shape[2] * x.shape[3] >= MIN_PIXELS
             and not torch.is_autocast_enabled("cpu")
             and _allowed.get()

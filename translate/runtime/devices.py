@@ -2,6 +2,8 @@
 
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +40,15 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def cpu_model() -> str:
+    """Return the name of the processor and the vector instructions that torch uses: "AMD EPYC 7763 64-Core Processor, AVX2"."""
+    name = ""
+    with suppress(OSError):  # only Linux has the file
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{name or platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def numerical_environment(device: torch.device) -> dict[str, str | int | bool]:

@@ -1,4 +1,4 @@
-"""Arithmetic: dtypes of weights and autocast, TF32, cuDNN's benchmark mode, channels-last memory format."""
+"""Arithmetic: dtypes of weights and autocast, TF32, cuDNN's benchmark mode."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -64,11 +64,3 @@ def cudnn_benchmark(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
-
-
-def use_channels_last(choice: str, device: torch.device, precision: Precision) -> bool:
-    """Return True if images are kept in the channels-last memory format; `choice` is on, off or auto.
-
-    auto: on CUDA in half precision, as its matrix units read them.
-    """
-    return choice == "on" or (choice == "auto" and device.type == "cuda" and precision.compute is not None)

@@ -47,8 +47,8 @@ def describe(
     """
     floating = {dtype.torch for dtype in DTYPES.values()}
     return {
-        "path": str(path),
         **info.to_dict(),
+        "path": str(path),  # after the keys of later versions, so that none replaces it
         "dtype": ", ".join(sorted({tensor.dtype for tensor in tensors.values()} & floating)),
         "parameters": sum(
             math.prod(tensor.shape) for key, tensor in tensors.items() if not key.endswith(RUNNING_STATISTICS)

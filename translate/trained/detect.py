@@ -1,4 +1,4 @@
-"""Detection of a network's architecture from a state dict of the reference implementation: from names and shapes alone."""
+"""Detection of a network's architecture from a state dict of the reference implementation or of CUT: from names and shapes."""
 
 import re
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Architecture:
     norm: str
     out_channels: int = 1
     layers: int = 3
-    """Layers of stride 2 of a patch discriminator."""
+    """Layers of stride 2, or blurs, of a patch discriminator."""
     dropout: bool | None = None
     """True for a generator with dropout; None where the names do not tell (a U-Net's)."""
 
@@ -51,15 +51,16 @@ class Architecture:
 
     def __str__(self) -> str:
         dropout = " with dropout" if self.dropout else ""
-        layers = f" of {self.layers} layers" if self.name == "n_layers" else ""
+        layers = f" of {self.layers} layers" if self.name in ("n_layers", "antialias") else ""
         return f"{self.name}{layers}, width {self.width}, {self.norm} norm{dropout}, {self.in_channels} channels in"
 
 
 def clean_state_dict(state: Mapping[str, Any]) -> Weights:
     """Return the tensors of a state dict by their plain names.
 
-    Prefixes of wrappers go, and the running statistics that instance norms carried before torch 0.4. Batch norms from before
-    torch 0.4.1 get the counter that they lack. UnknownArchitecture if a value is no tensor of plain weights.
+    Prefixes of wrappers go, the running statistics that instance norms carried before torch 0.4, and the blurs that CUT's
+    networks keep as buffers. Batch norms from before torch 0.4.1 get the counter that they lack. UnknownArchitecture if a value
+    is no tensor of plain weights, or a blur is another one than our layers compute.
     """
     weights: Weights = {}
     for name, value in state.items():
@@ -79,6 +80,9 @@ def clean_state_dict(state: Mapping[str, Any]) -> Weights:
         layer, _, name = key.rpartition(".")
         if name in RUNNING_STATISTICS and f"{layer}.weight" not in weights:
             continue
+        if name == "filt":
+            _check_blur(key, value)
+            continue
         clean[key] = value
         if name == "running_var" and f"{layer}.num_batches_tracked" not in weights:
             clean[f"{layer}.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
@@ -97,6 +101,15 @@ def _check_plain(key: Any, value: Any) -> None:
         raise UnknownArchitecture(
             f"key {key!r} does not hold plain weights ({str(value.dtype).removeprefix('torch.')})"
         )
+
+
+def _check_blur(key: str, filters: Tensor) -> None:
+    """Raise UnknownArchitecture unless a buffer holds the blur of BlurDown or BlurUp for each channel, (C, 1, n, n)."""
+    binomial = torch.tensor({3: [1.0, 2.0, 1.0], 4: [1.0, 3.0, 3.0, 1.0]}.get(filters.shape[-1], []))
+    expected = binomial[:, None] * binomial / 16  # of four taps the sum is 4: they double the size
+    known = filters.ndim == 4 and filters.shape[1:] == (1, *expected.shape)
+    if not known or not torch.allclose(filters.float(), expected.expand(filters.shape), atol=1e-3):  # of float16, too
+        raise UnknownArchitecture(f"key {key!r} is a blur of {tuple(filters.shape)} that is not CUT's default one")
 
 
 def detect_architecture(weights: Weights) -> Architecture:
@@ -151,12 +164,14 @@ def _resnet(weights: Weights) -> Architecture:
     blocks = {int(match[1]) for key in weights if (match := re.match(r"model\.(\d{1,4})\.conv_block\.", key))}
     if not blocks:
         raise UnknownArchitecture("key 'model.10.conv_block.1.weight' is missing: a ResNet without blocks")
-    second = weights.get("model.10.conv_block.6.weight")
+    # Two blurs in front of the blocks, and two behind them, are layers too.
+    family, first, last = ("antialias", 12, 21) if min(blocks) == 12 else ("resnet", 10, 17)
+    second = weights.get(f"model.{first}.conv_block.6.weight")
     return Architecture(
         kind="generator",
-        name=f"resnet_{len(blocks)}blocks",
+        name=f"{family}_{len(blocks)}blocks",
         in_channels=channels,
-        out_channels=_shape(weights, f"model.{17 + len(blocks)}.weight")[0],
+        out_channels=_shape(weights, f"model.{last + len(blocks)}.weight")[0],
         width=width,
         norm=_norm(weights, "model.1"),
         dropout=second is not None and second.ndim == 4,  # dropout moves the second convolution of a block on by one
@@ -183,12 +198,13 @@ def _patch(weights: Weights) -> Architecture:
     layers = sum(tensor.ndim == 4 for tensor in weights.values()) - 2
     if layers < 1:
         raise UnknownArchitecture("key 'model.5.weight' is missing: a discriminator of fewer than three convolutions")
+    has_blurs = "model.3.weight" in weights and weights["model.3.weight"].ndim == 4
     return Architecture(
         kind="discriminator",
-        name="basic" if layers == 3 else "n_layers",
+        name="antialias" if has_blurs else "basic" if layers == 3 else "n_layers",
         in_channels=channels,
         width=width,
-        norm=_norm(weights, "model.2"),
+        norm=_norm(weights, "model.3" if has_blurs else "model.2"),
         layers=layers,
     )
 

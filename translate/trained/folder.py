@@ -23,7 +23,8 @@ from translate.errors import ModelError, UsageError
 from translate.invocation import portable_line
 from translate.methods import METHODS, Method
 from translate.run_folder import model_folders, read_config, run_of_model
-from translate.text import one_line
+from translate.text import one_line, printable
+from translate.trained.description import DTYPES
 from translate.trained.detect import Weights
 from translate.trained.model_info import DomainInfo, ModelInfo, TrainingInfo
 from translate.version import __version__
@@ -77,7 +78,8 @@ class TrainedModel:
             info = replace(info, norm_statistics=norm_statistics)
         info = replace(info, networks=networks)
         method = build_method(self.source, info, self.generators())
-        return replace(self, method=method, info=info, notices=self.notices if dropout is None else [])
+        notices = [line for line in self.notices if dropout is None or "--dropout" not in line]
+        return replace(self, method=method, info=info, notices=notices)
 
 
 def exported_networks(info: ModelInfo, method: Method) -> tuple[str, ...]:
@@ -109,9 +111,29 @@ def build_method(source: Path, info: ModelInfo, weights: Mapping[str, Tensor]) -
         if len(info.directions) < len(method.generator_names):  # some were not imported
             method.generator_names = info.directions
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, UsageError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise ModelError(f"{source}: its description and its weights do not fit together: {reason}") from None
+        reason = (
+            " ".join(str(e).splitlines()[:2]) or type(e).__name__
+        )  # torch says in the second line which tensor it is
+        raise ModelError(f"{source}: its description and its weights do not fit together: {one_line(reason)}") from None
     return method
+
+
+def check_weights(source: Path, weights: Weights) -> None:
+    """Raise ModelError, which names `source` and the tensor, unless all weights are finite floating-point numbers."""
+    for key, tensor in weights.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        name = str(tensor.dtype).removeprefix("torch.")
+        if name not in _FLOATING:
+            raise ModelError(f"{source}: not a usable model: {printable(key)} holds {name}, not weights")
+        if not torch.isfinite(tensor).all():
+            raise ModelError(
+                f"{source}: not a usable model: {printable(key)} is not finite (it holds NaN or infinite values); "
+                f"use an earlier checkpoint"
+            )
+
+
+_FLOATING = {dtype.torch for dtype in DTYPES.values()}
 
 
 def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[str], **origin: Any) -> ModelInfo:
@@ -141,10 +163,6 @@ def _check_info(info: ModelInfo, method: Method) -> None:
     """Raise ValueError where a field that conversion relies on differs from what the method's networks say."""
     if missing := set(REQUIRED_SETTINGS) & set(method.network_settings) - info.networks.keys():
         raise ValueError(f"networks lacks {min(missing)}")
-    possible = {"dropout": ("on", "off"), "norm_statistics": ("sample", "running")}
-    for name, values in possible.items():
-        if getattr(info, name) not in values:
-            raise ValueError(f"{name} is {getattr(info, name)!r}, but must be {' or '.join(values)}")
     if not info.directions.items() <= method.generator_names.items():
         raise ValueError(f"directions are {info.directions}, but {method.name} has {dict(method.generator_names)}")
     if info.size != method.size_rule:
@@ -174,8 +192,14 @@ def write_trained_model(folder: Path, method: Method, *, title: str, seen: int) 
         title: Name of the data set.
         seen: Training images seen.
     """
+    info = info_of_training(method, title=title, seen=seen)
+    write_model_folder(folder, info, collect_weights(method, exported_networks(info, method)))
+
+
+def info_of_training(method: Method, *, title: str, seen: int) -> ModelInfo:
+    """Describe the model of a training on the data set `title` after `seen` images."""
     cfg = method.cfg
-    info = make_info(
+    return make_info(
         method,
         method.generator_names,
         method.network_settings,
@@ -183,16 +207,29 @@ def write_trained_model(folder: Path, method: Method, *, title: str, seen: int) 
         direction=cfg.direction,
         preprocess=cfg.preprocess,
     )
-    write_model_folder(folder, info, collect_weights(method, exported_networks(info, method)))
 
 
 def write_model_copy(folder: Path, model: TrainedModel, dtype: torch.dtype | None = None) -> None:
-    """Write a model into an empty folder, its floating-point weights as `dtype`; None: as they are."""
+    """Write a model into an empty folder, its floating-point weights as `dtype`; None: as they are.
+
+    UsageError where a weight is too large for `dtype`.
+    """
 
     def stored(weights: Weights) -> Weights:
-        return {key: x.to(dtype) if dtype and x.is_floating_point() else x for key, x in weights.items()}
+        return {key: _cast(key, x, dtype) if dtype and x.is_floating_point() else x for key, x in weights.items()}
 
     write_model_folder(folder, model.info, stored(model.generators()), stored(model.discriminators))
+
+
+def _cast(key: str, x: Tensor, dtype: torch.dtype) -> Tensor:
+    cast = x.to(dtype)
+    if not torch.isfinite(cast).all():
+        name = next(flag for flag, known in DTYPES.items() if known.torch == str(dtype).removeprefix("torch."))
+        raise UsageError(
+            f"--dtype {name}: {printable(key)} has values up to {x.abs().max():.3g}, but the largest number of this type is "
+            f"{torch.finfo(dtype).max:.3g}; use another --dtype"
+        )
+    return cast
 
 
 def write_model_folder(
@@ -247,8 +284,10 @@ def read_model_folder(folder: Path) -> TrainedModel:
         weights = load_weights(data)
         extra = folder / "discriminators.safetensors"
         discriminators = load_weights(extra.read_bytes()) if extra.exists() else {}
-    except (OSError, ValueError, RecursionError, SafetensorError) as e:
+    except (OSError, ValueError, SafetensorError) as e:
         raise ModelError(f"{folder}: not a usable model: {one_line(e)}") from None
+    check_weights(folder, weights)
+    check_weights(folder, discriminators)
     method = build_method(folder, info, weights)
     info = _with_run_settings(info, folder)
     return TrainedModel(folder, method, info, hashlib.sha256(data).hexdigest(), discriminators)
@@ -260,13 +299,13 @@ def _with_run_settings(info: ModelInfo, folder: Path) -> ModelInfo:
     if run is None or None not in (info.direction, info.preprocess):
         return info
     settings: dict[str, Any] = {}
-    with suppress(UsageError):  # a damaged run does not make its model unusable
+    with suppress(ModelError):  # a damaged run does not make its model unusable
         settings = read_config(run)
-    texts = {name: value for name, value in settings.items() if isinstance(value, str)}
+    direction, preprocess = (settings.get(name) for name in ("direction", "preprocess"))
     return replace(
         info,
-        direction=info.direction or texts.get("direction"),
-        preprocess=info.preprocess or texts.get("preprocess"),
+        direction=info.direction or (direction if direction in ("a2b", "b2a") else None),
+        preprocess=info.preprocess or (preprocess if isinstance(preprocess, str) else None),
     )
 
 

@@ -1,9 +1,14 @@
 """The description of a trained model, `config.json`, as a typed record. Imports no torch, so that a status is quick."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
+
+from translate import records
+from translate.records import is_count, is_finite_number, is_list_of, is_number, is_table_of, is_text
+from translate.text import printable
 
 FORMAT = 1
 
@@ -67,16 +72,17 @@ class ModelInfo:
         for key in _REQUIRED:
             if key not in values:
                 raise ValueError(f"its description lacks {key!r}")
-        for key, kind in _TYPES.items():
-            if key in values and not isinstance(values[key], kind):
-                raise ValueError(f"{key} in its description is {values[key]!r}, but must be a {kind.__name__}")
+        try:
+            records.check_kinds(values, _KINDS)
+        except ValueError as e:
+            raise ValueError(f"in its description {e}") from None
         known = {key: value for key, value in values.items() if key in _KEYS}
         return cls(**known, other={key: value for key, value in values.items() if key not in _KEYS})
 
     @classmethod
     def read(cls, path: Path) -> "ModelInfo":
-        """Read a `config.json`. OSError, ValueError or RecursionError where it cannot be read."""
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        """Read a `config.json`. OSError or ValueError where it cannot be read."""
+        return cls.from_dict(records.read_json(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `config.json` holds, without the keys that are not known."""
@@ -89,10 +95,10 @@ class ModelInfo:
 
     @property
     def title(self) -> str:
-        """Name of the model for people: its method and data, or the files of the reference that it was imported from."""
+        """Name of the model for people, safe to print: its method and data, or the files that it was imported from."""
         if self.trained_on is not None:
-            return f"{self.method} on {self.trained_on['data']}"
-        return ", ".join(self.imported_from or [self.method])
+            return printable(f"{self.method} on {self.trained_on['data']}")
+        return printable(", ".join(self.imported_from or [self.method]))
 
     @property
     def has_dropout(self) -> bool:
@@ -108,9 +114,50 @@ _KEYS = (
 
 _REQUIRED = ("method", "networks", "directions", "size", "domains", "norm_statistics", "dropout")
 
-_TYPES: dict[str, type] = {
-    "format": int, "method": str, "version": str, "networks": dict, "directions": dict, "size": dict, "domains": dict,
-    "norm_statistics": str, "dropout": str, "trained_on": dict, "imported_from": dict, "direction": str, "preprocess": str,
-}  # fmt: skip
+
+def _is_positive(value: Any) -> bool:
+    return is_count(value) and value > 0
+
+
+def _is_setting(value: Any) -> bool:
+    return value is None or isinstance(value, bool) or is_text(value) or is_number(value)
+
+
+def _is_size_rule(value: Any) -> bool:
+    return is_table_of(value, _is_positive) and value.keys() == {"multiple_of", "minimum"}
+
+
+def _is_pair(value: Any) -> bool:
+    return is_list_of(value, is_finite_number) and len(value) == 2
+
+
+def _is_domain(value: Any) -> bool:
+    known = isinstance(value, dict) and _is_positive(value.get("channels")) and _is_pair(value.get("range"))
+    return known and ("values" not in value or _is_pair(value["values"]))
+
+
+def _is_training(value: Any) -> bool:
+    counts = ("images", "crop_size", "load_size")
+    return isinstance(value, dict) and is_text(value.get("data")) and all(is_count(value.get(key)) for key in counts)
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "format": (is_count, "a whole number"),
+    "method": (lambda value: is_text(value) and value != "", "a name"),
+    "version": (is_text, "a text"),
+    "networks": (lambda value: is_table_of(value, _is_setting), "an object of settings"),
+    "directions": (lambda value: is_table_of(value, is_text), "an object of names"),
+    "size": (_is_size_rule, "an object with multiple_of and minimum"),
+    "domains": (
+        lambda value: bool(value) and is_table_of(value, _is_domain),
+        "an object with channels and range of each",
+    ),
+    "norm_statistics": (lambda value: value in ("sample", "running"), "sample or running"),
+    "dropout": (lambda value: value in ("on", "off"), "on or off"),
+    "trained_on": (_is_training, "an object with data, images, crop_size and load_size"),
+    "imported_from": (lambda value: bool(value) and is_table_of(value, is_text), "an object of file names and SHA-256"),
+    "direction": (lambda value: value in ("a2b", "b2a"), "a2b or b2a"),
+    "preprocess": (is_text, "a text"),
+}
 
 assert {*_KEYS, "other"} == {known.name for known in fields(ModelInfo)}

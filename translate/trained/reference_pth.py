@@ -4,6 +4,7 @@ The reference keeps one file for each network, `<epoch>_net_<network>.pth`: a ba
 so only the architecture has to be detected, from the names and shapes.
 """
 
+import argparse
 import hashlib
 import io
 import pickle
@@ -21,11 +22,16 @@ from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
 from translate.methods.configs import DISCRIMINATOR_SETTINGS, GENERATOR_SETTINGS
-from translate.trained.detect import Architecture, UnknownArchitecture, Weights, clean_state_dict, detect_architecture
-from translate.trained.folder import TrainedModel, build_method, make_info
+from translate.text import printable
+from translate.trained.detect import Architecture, UnknownArchitecture, Weights
+from translate.trained.folder import TrainedModel, build_method, check_weights, make_info
+from translate.trained.wrapped import NetworkEntry, direction_of, find_networks, prefer_averaged
 
 NETWORK_ATTRIBUTES = {"G": "g", "D": "d", "G_A": "g_ab", "G_B": "g_ba", "D_A": "d_b", "D_B": "d_a"}
 """Name of a network in the reference → attribute of our method. Its netD_A judges the results of netG_A: images of domain b."""
+
+DEFAULT_GENERATORS = {"pix2pix": "unet_256", "cyclegan": "resnet_9blocks", "cut": "antialias_9blocks"}
+"""Method that a checkpoint may be of → its usual generator, for checkpoints that hold discriminators only."""
 
 REFERENCE_GENERATORS = ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128")
 """Generators that the reference builds by name."""
@@ -45,22 +51,66 @@ class NetworkFile:
 
 
 def read_pth(path: Path) -> TrainedModel:
-    """Read the file of one network as a model: of one direction, or of a discriminator alone.
+    """Read a file as a model: of one network, or of the two generators of a CycleGAN that one checkpoint holds.
 
-    Batch norm means pix2pix, any other norm CycleGAN, whatever the file is called. ModelError if the file is not a network of
-    the reference, or a pickle with code.
+    Blurs mean CUT, batch norm pix2pix, any other norm CycleGAN, whatever the file is called. Of a checkpoint that holds more
+    than a bare state dict, the generator is taken, with its averaged weights if they are there. ModelError if the file is not a
+    network of the reference, or holds several generators, or is a pickle with code.
     """
-    weights, found, sha256 = _read(path)
-    method = "pix2pix" if found.norm == "batch" else "cyclegan"
+    entries, sha256 = _read(path)
+    chosen, notices = _choose(path, entries)
+    if len(chosen) > 1:
+        parts = [NetworkFile(path, name, entry.weights, entry.architecture, sha256) for name, entry in chosen.items()]
+        return _assemble(path, "cyclegan", parts, notices)
+    (entry,) = chosen.values()
+    found = entry.architecture
+    method = _method_of(found)
     if found.kind == "generator":
         attribute = METHODS[method].generator_names["b"]
     else:  # a discriminator of pairs takes the channels of two images; which of CycleGAN's two it is, only the name can tell
         match = FILE_NAME.fullmatch(path.name)
         named = NETWORK_ATTRIBUTES[match["network"]] if match else ""
         alone = named in ("d_a", "d_b") or found.in_channels % 2 == 1
-        method = "cyclegan" if alone else method
-        attribute = "d" if method == "pix2pix" else named if named in ("d_a", "d_b") else "d_b"
-    return _assemble(path, method, [NetworkFile(path, attribute, weights, found, sha256)])
+        method = "cyclegan" if alone and method == "pix2pix" else method
+        attribute = "d_b" if method == "cyclegan" else "d"
+        attribute = named if method == "cyclegan" and named in ("d_a", "d_b") else attribute
+    return _assemble(path, method, [NetworkFile(path, attribute, entry.weights, found, sha256)], notices)
+
+
+def _method_of(found: Architecture) -> str:
+    """Return the method that trains such a network, by the blurs that CUT has and the batch norm of pix2pix."""
+    if found.name.startswith("antialias"):
+        return "cut"
+    return "pix2pix" if found.norm == "batch" else "cyclegan"
+
+
+def _choose(path: Path, entries: list[NetworkEntry]) -> tuple[dict[str, NetworkEntry], list[str]]:
+    """Return the networks of a file that make the model, by attribute, and a notice of what was chosen and assumed.
+
+    A single network has the attribute "". ModelError if several would do.
+    """
+    if len(entries) == 1:
+        (entry,) = entries
+        return {"": entry}, [
+            f"{path}: took the {entry.architecture.kind} in its entry {_named(entry)}"
+        ] if entry.place else []
+    generators = prefer_averaged([entry for entry in entries if entry.architecture.kind == "generator"])
+    if len(generators) == 1:
+        (entry,) = generators
+        return {"": entry}, [f"{path}: took the generator in its entry {_named(entry)} of {len(entries)} networks"]
+    directed = {name: entry for entry in generators if (name := direction_of(entry.name))}
+    if len(generators) == len(directed) == 2:
+        taken = ", ".join(f"{_named(directed[name])} for {to}" for name, to in (("g_ab", "a to b"), ("g_ba", "b to a")))
+        return directed, [f"{path}: took {taken}, by their names as in the reference (netG_A translates a to b)"]
+    names = ", ".join(_named(entry) for entry in (generators or entries))
+    raise ModelError(
+        f"{path}: holds several {'generators' if generators else 'discriminators'}, in its entries {names}; "
+        f"save one of them alone, as a state dict in a file of its own"
+    )
+
+
+def _named(entry: NetworkEntry) -> str:
+    return printable(entry.place)
 
 
 def read_pth_folder(folder: Path, epoch: str | None = None) -> TrainedModel:
@@ -78,23 +128,40 @@ def read_pth_folder(folder: Path, epoch: str | None = None) -> TrainedModel:
     paths = {network: path for (epoch, network), path in named.items() if epoch == chosen}
     if len(paths) == 1:
         ((network, path),) = paths.items()
-        _check_kind(path, network, _read(path)[1])
-        return read_pth(path)
+        alone = read_pth(path)
+        _check_kind(path, network, "generator" if alone.info.directions else "discriminator")
+        return alone
     two_way = {"G_A", "G_B", "D_A", "D_B"} & paths.keys()
     if two_way and {"G", "D"} & paths.keys():
         raise ModelError(f"{folder}: holds networks of a pix2pix model and of a CycleGAN; import one file at a time")
-    parts = []
+    parts, notices = [], []
     for network, path in paths.items():
-        weights, found, sha256 = _read(path)
-        _check_kind(path, network, found)
-        parts.append(NetworkFile(path, NETWORK_ATTRIBUTES[network], weights, found, sha256))
-    return _assemble(folder, "cyclegan" if two_way else "pix2pix", parts)
+        entries, sha256 = _read(path)
+        found, said = _choose(path, entries)
+        if len(found) > 1:
+            raise ModelError(f"{path}: holds two generators beside other files of a model; import it alone")
+        (entry,) = found.values()
+        _check_kind(path, network, entry.architecture.kind)
+        parts.append(NetworkFile(path, NETWORK_ATTRIBUTES[network], entry.weights, entry.architecture, sha256))
+        notices += said
+    return _assemble(folder, "cyclegan" if two_way else _one_way_method(parts), parts, notices)
 
 
-def _check_kind(path: Path, network: str, found: Architecture) -> None:
+def _one_way_method(parts: list[NetworkFile]) -> str:
+    """Return the method of a generator G with its discriminator D.
+
+    CUT's discriminator sees the images of domain b alone, and pix2pix's pairs. CUT has instance norm, with or without blurs.
+    """
+    found = {part.architecture.kind: part.architecture for part in parts}
+    generator, discriminator = found["generator"], found["discriminator"]
+    sees_b_alone = generator.norm == "instance" and discriminator.in_channels == generator.out_channels
+    return "cut" if sees_b_alone or _method_of(generator) == "cut" else "pix2pix"
+
+
+def _check_kind(path: Path, network: str, kind: str) -> None:
     """Raise ModelError where the kind of a network is not the one that the name of its file says."""
-    if found.kind[0].upper() != network[0]:
-        raise ModelError(f"{path}: holds a {found.kind}, but its name says otherwise")
+    if kind[0].upper() != network[0]:
+        raise ModelError(f"{path}: holds a {kind}, but its name says otherwise")
 
 
 def list_networks(folder: Path) -> dict[tuple[str, str], Path]:
@@ -109,8 +176,8 @@ def _age(epoch: str) -> tuple[int, int, str]:
     return (2 if epoch == "latest" else int(epoch.isdigit()), int(number[0]) if number else 0, epoch)
 
 
-def _read(path: Path) -> tuple[Weights, Architecture, str]:
-    """Return the cleaned weights of a file, their architecture, and the SHA-256 of the file."""
+def _read(path: Path) -> tuple[list[NetworkEntry], str]:
+    """Return the networks in a file, and the SHA-256 of the file."""
     try:
         data = path.read_bytes()
     except OSError as e:
@@ -118,7 +185,8 @@ def _read(path: Path) -> tuple[Weights, Architecture, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about odd pickles, which are refused or read in any case
-            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([argparse.Namespace]):  # command-line options: names and values alone
+                state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         raise ModelError(f"{path}: {_refusal(str(e))}") from None
     except Exception as e:  # torch raises errors of many classes for damaged files
@@ -126,22 +194,27 @@ def _read(path: Path) -> tuple[Weights, Architecture, str]:
     if not isinstance(state, dict):
         raise ModelError(f"{path}: holds {type(state).__name__}, not weights by name")
     try:
-        weights = clean_state_dict(state)
-        return weights, detect_architecture(weights), hashlib.sha256(data).hexdigest()
+        entries = find_networks(state)
     except UnknownArchitecture as e:
         raise ModelError(f"{path}: not a network of the reference: {e}") from None
+    for entry in entries:
+        check_weights(path, entry.weights)
+    return entries, hashlib.sha256(data).hexdigest()
 
 
 def _refusal(message: str) -> str:
     """Return the reason, in one line, why torch did not unpickle a file."""
     code = re.search(r"GLOBAL (\S+)", message)
     if code:
-        return f"refused: opening it would run code ({code[1]}); only plain weights are read"
+        return (
+            f"refused: opening it would run code ({printable(code[1])}); only plain weights are read: "
+            f"if you trust the file, save the state dict of its generator alone"
+        )
     return "not a file of weights, or one that holds more than plain weights"
 
 
-def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel:
-    """Assemble a model of the method called `name`.
+def _assemble(source: Path, name: str, parts: list[NetworkFile], notices: list[str]) -> TrainedModel:
+    """Assemble a model of the method called `name`; the notices come first among those of the model.
 
     ModelError where the networks do not fit together, or no such method has them.
     """
@@ -149,9 +222,9 @@ def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel
     generators = [part for part in parts if part.architecture.kind == "generator"]
     discriminators = [part for part in parts if part.architecture.kind == "discriminator"]
     settings: dict[str, Any] = {}
-    notices = []
+    notices = list(notices)
     for part in (*generators, *discriminators):
-        for key, value in _settings(part, alone=not generators).items():
+        for key, value in _settings(part, name, alone=not generators).items():
             if settings.setdefault(key, value) != value:
                 raise ModelError(f"{part.path}: its {key} is {value}, but that of another network is {settings[key]}")
     if generators and settings["dropout"] is None:
@@ -161,13 +234,13 @@ def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel
             + ("on, as in pix2pix" if name == "pix2pix" else "off, as in CycleGAN")
             + " (--dropout on|off overrides)"
         )
-    settings.setdefault("generator", "unet_256" if name == "pix2pix" else "resnet_9blocks")
+    settings.setdefault("generator", DEFAULT_GENERATORS[name])
     try:
         method = cls.on_meta(config.resolve(cls.Config, (f"{source}", settings)))
     except UsageError as e:
         raise ModelError(f"{e}: {name} cannot have such networks") from None
     for part in discriminators:
-        _check_channels(method.cfg, part)
+        _check_channels(method.cfg, part, name)
     present = {part.attribute for part in generators}
     directions = {to: attribute for to, attribute in cls.generator_names.items() if attribute in present}
     known = (*GENERATOR_SETTINGS, *(DISCRIMINATOR_SETTINGS if discriminators else ()))
@@ -178,7 +251,7 @@ def _assemble(source: Path, name: str, parts: list[NetworkFile]) -> TrainedModel
     )
 
 
-def _settings(part: NetworkFile, alone: bool) -> dict[str, Any]:
+def _settings(part: NetworkFile, method: str, alone: bool) -> dict[str, Any]:
     """Return the settings that follow from a network; of a discriminator the channels too, if there is no generator."""
     found = part.architecture
     if found.kind == "generator":
@@ -190,16 +263,17 @@ def _settings(part: NetworkFile, alone: bool) -> dict[str, Any]:
         }  # fmt: skip
     settings = {"discriminator": found.name, "d_width": found.width, "d_layers": found.layers, "norm": found.norm}
     if alone:
-        a = max(found.in_channels // 2, 1) if part.attribute == "d" else found.in_channels
-        b = found.in_channels - a if part.attribute == "d" else found.in_channels
+        sees_pairs = method == "pix2pix"
+        a = max(found.in_channels // 2, 1) if sees_pairs else found.in_channels
+        b = found.in_channels - a if sees_pairs else found.in_channels
         settings |= {"input_channels": a, "output_channels": b}
     return settings
 
 
-def _check_channels(cfg: TrainConfig, part: NetworkFile) -> None:
+def _check_channels(cfg: TrainConfig, part: NetworkFile, method: str) -> None:
     """Raise ModelError where a discriminator takes images of other channels than those of the generators."""
     a, b = cfg.input_channels, cfg.output_channels
-    expected = {"d": a + b, "d_a": a, "d_b": b}[part.attribute]
+    expected = {"d": a + b if method == "pix2pix" else b, "d_a": a, "d_b": b}[part.attribute]
     if part.architecture.in_channels != expected:
         raise ModelError(
             f"{part.path}: takes {part.architecture.in_channels} channels, but the generators' images have {expected}"

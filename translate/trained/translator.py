@@ -1,11 +1,11 @@
-"""Translator: a trained model as a function of images. And what a model's name stands for."""
+"""Translator: a trained model as a function of images."""
 
-import difflib
 import hashlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -14,34 +14,56 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from translate import config, images, keyed_random
-from translate.errors import ModelError, UsageError
+from translate.convolution_choice import (
+    CONVERSION,
+    NOMINAL_SIDE,
+    PROBE_SIDE,
+    ConvolutionRecord,
+    Probe,
+    convolutions_restored,
+    resolve_convolution,
+    set_convolutions,
+)
+from translate.errors import ModelError, NonFiniteError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.fast_conv import direct_convolution
-from translate.run_folder import CHECKPOINTS
 from translate.runtime import devices
-from translate.runtime.precision import resolve_precision, use_channels_last
-from translate.trained import reference_pth
-from translate.trained.folder import TrainedModel, find_model_folder, read_model_folder
+from translate.runtime.precision import Precision, resolve_precision
+from translate.text import one_line, printable
+from translate.trained.array_images import check_tensor, prepare_array
+from translate.trained.find import read_model
+from translate.trained.folder import TrainedModel
 from translate.trained.model_info import DomainInfo
+
+AnyImage = Image.Image | str | Path | np.ndarray | Tensor
+"""Kinds of images that a translator takes, and gives back; a path gives a Pillow image."""
 
 PIXEL_MODES = ("rounded", "reference")
 """Ways to make integers of a network's output: rounded to the nearest, or truncated as the reference does."""
 
 
 class Translator:
-    """Function that translates images with a trained model: image → image of the same size, tensor → tensor of the same size.
+    """Function that translates images with a trained model; it gives back the kind of image that it is given, of the same size.
 
     Args:
         model: The trained model. ModelError if it has no generator that translates.
         device: Device to compute on; the generators move there.
         precision: "fp32", "bf16", "fp16", "fp64" or "auto".
+        convolution: "direct" or "winograd"; or "auto", the faster of both for each shape: they are timed when the first image
+            comes, if this machine has not timed them before.
     """
 
-    def __init__(self, model: TrainedModel, device: torch.device, precision: str = "fp32") -> None:
+    def __init__(
+        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
+    ) -> None:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
-        self.notices = model.notices
+        self.notices, self.source = model.notices, model.source
         self.precision = resolve_precision(precision, device)
+        self.convolution = resolve_convolution(convolution, self.precision)
+        self.convolutions: ConvolutionRecord | None = {}
+        """Convolutions that were chosen."""
+        self._has_chosen = False
         self.directions: tuple[str, ...] = tuple(self.info.directions)
         """Target domains: "b", or "b" and "a", or those that a model of many domains was trained on."""
         if not self.directions and self.method.sampling_networks:
@@ -105,38 +127,89 @@ class Translator:
         return (declared[0], declared[1]) if declared else None
 
     @overload
-    def __call__(self, image: Image.Image, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Image.Image: ...
+    def __call__(
+        self, image: Image.Image | str | Path, to: str = "b", *, seed: int = 0, pixels: str = "rounded"
+    ) -> Image.Image: ...
     @overload
     def __call__(self, image: Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Tensor: ...
+    @overload
+    def __call__(self, image: np.ndarray, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> np.ndarray: ...
+    @overload
+    def __call__(
+        self, image: list[Any] | tuple[Any, ...], to: str = "b", *, seed: int = 0, pixels: str = "rounded"
+    ) -> list[Any]: ...
 
     def __call__(
-        self, image: Image.Image | Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded"
-    ) -> Image.Image | Tensor:
-        """Translate a Pillow image, or a tensor (N, C, H, W) in [-1, 1], to domain `to`; the size stays.
+        self, image: AnyImage | Sequence[AnyImage], to: str = "b", *, seed: int = 0, pixels: str = "rounded"
+    ) -> Any:
+        """Translate an image, a batch or a list of them to domain `to`, and return the same kind; the size stays.
 
         Args:
-            image: Image or batch. UsageError if the model takes other channels.
+            image: A Pillow image, or the path of a file: gives a Pillow image of 8 bits, transparency kept.
+                A numpy array (H, W), (H, W, C) or (N, H, W, C) of uint8 (0 to 255), uint16 (0 to 65535) or floats from 0 to 1:
+                gives an array of the same type and layout. Where a domain has a range of stored values (`value_range`), arrays
+                hold such values, and those of a target domain get the type that its range needs.
+                A tensor (N, C, H, W) of floats from -1 to 1: gives one of the same type on the same device.
+                A list of these: gives a list. UsageError, which names what was found and what is wanted, for other shapes,
+                channels and types, for values that are not finite, and for values beyond their range by more than a twentieth
+                of it: so much comes from resampling, and arrays are clipped there.
             to: Target domain. UsageError if the model does not translate to it.
             seed: Seed of the noise of models that have it (dropout); the same image gets the same noise each time.
-            pixels: "rounded": integers rounded to the nearest, and convolutions computed in the fastest way. "reference":
-                integers truncated as the reference does, and convolutions computed to the reference's last bits.
+            pixels: "rounded": integers rounded to the nearest, and convolutions computed as chosen. "reference": integers
+                truncated as the reference does, and convolutions computed directly, to the reference's last bits.
+
+        NonFiniteError where the network's output holds NaN or infinite values.
         """
         check_pixel_mode(pixels)
         self.check_target(to)
-        if isinstance(image, Image.Image):
-            if not {self.input_channels(to), self.output_channels(to)} <= {1, 3}:
-                raise UsageError("a Pillow image has 1 or 3 channels, but this model works on others; give it a tensor")
-            picture = images.from_pil_image(ImageOps.exif_transpose(image), self.input_channels(to))
-            (result,) = self.translate_pixels(
-                [picture.pixels], to, seed=seed, pixels=pixels, allowed_depths=[("uint8",)]
-            )
-            return images.to_pil_image(result, tile_alpha(picture.alpha, result.shape[1]))
-        if image.ndim != 4 or image.shape[1] != self.input_channels(to):
+        if isinstance(image, (list, tuple)):
+            return [self(each, to, seed=seed, pixels=pixels) for each in image]
+        if isinstance(image, (str, Path, Image.Image)):
+            return self._translate_picture(self._read_picture(image, to), to, seed, pixels)
+        if isinstance(image, np.ndarray):
+            source = self.value_range(self.source_domain(to))
+            batch = prepare_array(image, self.input_channels(to), source)
+            # One by one: on a CPU a batch is not bit-equal to its images, and gains nothing.
+            results = [self.translate_pixels([each], to, seed=seed, pixels=pixels)[0] for each in batch.pixels]
+            return batch.restore(results)
+        if isinstance(image, Tensor):
+            check_tensor(image, self.input_channels(to))
+            keys = [pixel_key(images.to_uint8_array(x), seed) for x in image]
+            outputs = self._run(list(image), to, keys, exact=pixels == "reference")
+            return torch.stack(outputs).to(image.device, image.dtype)
+        raise UsageError(
+            f"cannot translate a {type(image).__name__}; give a Pillow image, a path, a numpy array, a tensor or a list"
+        )
+
+    def _read_picture(self, image: Image.Image | str | Path, to: str) -> images.Picture:
+        """Return a Pillow image or a file as a picture with the channels of the model. UsageError if that is not possible."""
+        if not {self.input_channels(to), self.output_channels(to)} <= {1, 3}:
             raise UsageError(
-                f"a tensor of shape {tuple(image.shape)}; this model takes (N, {self.input_channels(to)}, H, W)"
+                "a Pillow image has 1 or 3 channels, but this model works on others; give it a numpy array or a tensor"
             )
-        keys = [pixel_key(images.to_uint8_array(x), seed) for x in image]
-        return torch.stack(self._run(list(image), to, keys, exact=pixels == "reference")).to(image.device, image.dtype)
+        try:
+            if isinstance(image, Image.Image):
+                return images.from_pil_image(ImageOps.exif_transpose(image), self.input_channels(to))
+            how = replace(self.read_options(to, images.MAX_PIXELS, images.WHITE), metadata=False)
+            return images.read(Path(image), how=how)
+        except (images.ImageError, OSError) as e:
+            name = "a Pillow image" if isinstance(image, Image.Image) else printable(image)
+            raise UsageError(f"{name}: {one_line(e)}") from None
+
+    def _translate_picture(self, picture: images.Picture, to: str, seed: int, pixels: str) -> Image.Image:
+        (result,) = self.translate_pixels([picture.pixels], to, seed=seed, pixels=pixels, allowed_depths=[("uint8",)])
+        return images.to_pil_image(result, tile_alpha(picture.alpha, result.shape[1]))
+
+    def __repr__(self) -> str:
+        ways = [
+            f"{source} ({self.input_channels(to)} channels) → {to} ({self.output_channels(to)})"
+            if (source := self.source_domain(to)) != to
+            else f"any → {to} ({self.output_channels(to)} channels)"
+            for to in self.directions
+        ]
+        size = f"any size, padded to multiples of {self.info.size['multiple_of']}, at least {self.info.size['minimum']}"
+        place = f"{self.precision.name} on {self.device}, from {printable(self.source)}"
+        return f"<Translator: {self.info.title}; {', '.join(ways)}; {size}; {place}>"
 
     def translate_pixels(
         self,
@@ -149,7 +222,8 @@ class Translator:
     ) -> list[np.ndarray]:
         """Translate (H, W, C) arrays of any bit depth, all of one `padded_size`, to (H, W, C') arrays of domain `to`.
 
-        `allowed_depths`: for each array, the bit depths that its output may have.
+        `allowed_depths`: for each array, the bit depths that its output may have. NonFiniteError where an output holds NaN or
+        infinite values.
         """
         check_pixel_mode(pixels)
         keys = [pixel_key(picture, seed) for picture in pictures]
@@ -173,7 +247,53 @@ class Translator:
         )  # else scaled to what the format holds
         return images.to_array(x, depth, values, truncate=truncate)
 
+    def choose_convolutions(
+        self, recorded: Mapping[str, str] | None, say: Callable[[str], None] = lambda line: None
+    ) -> ConvolutionRecord | None:
+        """Choose how convolutions are computed, as far as `recorded` does not say it, and return the record of all choices.
+
+        recorded: Record of the work that is resumed: empty for new work, None for that of version 0.1. `say` gets a line if
+        something had to be timed.
+        """
+        known = None if recorded is None else {**(self.convolutions or {}), **recorded}
+        self.convolutions = set_convolutions(self.method, self.convolution, known, self._probe, say)
+        self._has_chosen = True
+        return self.convolutions
+
+    def ensure_convolutions(self) -> None:
+        """Choose how convolutions are computed, unless that was done before."""
+        if not self._has_chosen:
+            self.choose_convolutions({})
+
+    @contextmanager
+    def convolutions_of(
+        self, recorded: Mapping[str, str] | None, say: Callable[[str], None]
+    ) -> Iterator[ConvolutionRecord | None]:
+        """Choose for the block alone; arguments and yielded record as in `choose_convolutions`."""
+        before = self.convolutions, self._has_chosen
+        try:
+            with convolutions_restored(self.method):
+                yield self.choose_convolutions(recorded, say)
+        finally:
+            self.convolutions, self._has_chosen = before
+
+    def _probe(self) -> Probe:
+        """Return a probe of all generators."""
+        height, width = self.padded_size(PROBE_SIDE, PROBE_SIDE)
+        key = torch.zeros(1, dtype=torch.int64, device=self.device)
+
+        def run() -> None:
+            for to in {attribute: to for to, attribute in self.info.directions.items()}.values():
+                layout = self.set_memory_format(to, channels_last=self.prefers_channels_last)
+                x = torch.zeros(1, self.input_channels(to), height, width, dtype=self.precision.weights)
+                with torch.inference_mode():
+                    self.method.translate(x.to(self.device).contiguous(memory_format=layout), to, key)
+
+        return Probe(run, CONVERSION, batch=1, scale=NOMINAL_SIDE / height)
+
     def _run(self, pictures: Sequence[Tensor], to: str, keys: Sequence[int], *, exact: bool = False) -> list[Tensor]:
+        if not exact:
+            self.ensure_convolutions()
         key = torch.tensor(keys, device=self.device)
         layout = self.set_memory_format(to, channels_last=self.prefers_channels_last and not exact)
         with arithmetic_mode(exact=exact), torch.inference_mode(), self.precision.autocast(self.device):
@@ -184,6 +304,9 @@ class Translator:
             [y[:, : x.shape[1], : x.shape[2]] for y in each]
             for x, each in zip(given, zip(*outputs, strict=True), strict=True)
         ]
+        for each in results:
+            for y in each:
+                check_finite(y, self.precision)
         return [concatenate_images(x, each) for x, each in zip(given, results, strict=True)]
 
     def set_memory_format(self, to: str, *, channels_last: bool) -> torch.memory_format:
@@ -194,12 +317,24 @@ class Translator:
 
     @property
     def prefers_channels_last(self) -> bool:
-        """True where channels last is faster: by measurement on CPUs, by publication for half precision on CUDA."""
-        return self.device.type == "cpu" or use_channels_last("auto", self.device, self.precision)
+        """True where channels last is faster by measurement: on CPUs."""
+        return self.device.type == "cpu"
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width that an image of this size is padded to."""
         return _padded(height, **self.info.size), _padded(width, **self.info.size)
+
+
+def check_finite(output: Tensor, precision: Precision) -> None:
+    """Raise NonFiniteError, with a remedy, if the output of a network holds NaN or infinite values."""
+    if torch.isfinite(output).all():
+        return
+    remedy = (
+        "use --precision fp32, whose numbers reach further"
+        if precision.compute is not None
+        else "its weights are damaged or its training has diverged: use an earlier checkpoint"
+    )
+    raise NonFiniteError(f"the network's output is not finite (it holds NaN or infinite values); {remedy}")
 
 
 def _depth_of_range(low: float, high: float) -> str:
@@ -216,7 +351,7 @@ def check_pixel_mode(pixels: str) -> None:
 
 
 def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
-    """Return a context in which convolutions are computed to the reference's last bits (`exact`), or in the fastest way."""
+    """Return a context in which convolutions are computed to the reference's last bits (`exact`), or as they were chosen."""
     return direct_convolution() if exact else nullcontext()
 
 
@@ -256,7 +391,7 @@ def pad_to_size_rule(x: Tensor, multiple_of: int, minimum: int) -> Tensor:
     return x
 
 
-# MODEL: a path or a name.
+# Loading.
 
 
 def load(
@@ -266,55 +401,19 @@ def load(
     precision: str = "fp32",
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
+    convolution: str = "auto",
 ) -> Translator:
-    """Load a Translator from a run folder, a model folder, a `.pth` or folder of the reference, or `checkpoints/<model>`.
+    """Load a Translator from what MODEL names (`trained.find`).
 
     `dropout` ("on", "off") and `norm_statistics` ("sample", "running") replace the model's own settings. ModelError if there
     is no usable model, UsageError if it cannot have these settings.
     """
     target = devices.resolve_device(device)
     return Translator(
-        read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics), target, precision
-    )
-
-
-def find_named_model(name: str) -> Path | None:
-    """Return the folder of a named model, in checkpoints/ or among those that ship with the project; None if there is none."""
-    return next((folder / name for folder in _model_homes() if (folder / name).exists()), None)
-
-
-def _model_homes() -> tuple[Path, ...]:
-    """Return the folders whose models are given by name: that of the runs, and those of the models that ship."""
-    package = Path(__file__).parents[1]
-    return CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints"
-
-
-def _known_models() -> list[str]:
-    """Return the names of all models that can be given by name."""
-    places = (place for home in _model_homes() if home.is_dir() for place in home.iterdir())
-    return sorted({place.name for place in places if find_model_folder(place) is not None})
-
-
-def read_model(model: str | Path) -> TrainedModel:
-    """Read the model that MODEL names: a path, else a name in checkpoints/. ModelError if there is none."""
-    path = Path(model)
-    if not path.exists():
-        path = find_named_model(str(model)) or CHECKPOINTS / path
-    if path.is_file():
-        return reference_pth.read_pth(path)
-    folder = find_model_folder(path)
-    if folder is not None:
-        return read_model_folder(folder)
-    if reference_pth.list_networks(path):
-        return reference_pth.read_pth_folder(path)
-    if not path.exists():
-        close = difflib.get_close_matches(str(model), _known_models(), n=1)
-        hint = f"did you mean {close[0]}? Or " if close else ""
-        raise ModelError(
-            f"{model}: no such model; {hint}give a run folder, a model folder, a .pth file or a name in checkpoints/"
-        )
-    raise ModelError(
-        f"{path}: holds no model (config.json and model.safetensors); has the training saved a checkpoint yet?"
+        read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics),
+        target,
+        precision,
+        convolution,
     )
 
 

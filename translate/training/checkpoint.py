@@ -3,14 +3,14 @@
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
-from translate import atomic
+from translate import atomic, records
 from translate.errors import ModelError
 from translate.run_folder import checkpoint_images, checkpoint_path, list_checkpoints
 from translate.text import one_line
@@ -51,8 +51,7 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
                 torch.save(state, hashing)  # type: ignore[arg-type]
                 file.seek(0)
                 file.write(_HEADER + hashing.sha256.hexdigest().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+                atomic.sync(file)
             os.replace(temporary, path)
             atomic.sync_folder(folder)
         finally:
@@ -63,15 +62,19 @@ def save(folder: Path, state: dict[str, Any], keep_every: int | None = None) -> 
 
 def _prune(folder: Path, keep_every: int | None) -> None:
     paths = list_checkpoints(folder)
-    stay = set(paths[:KEEP_NEWEST])
-    if keep_every is not None:
-        # the first of each interval: they come newest first, and later ones replace earlier ones
-        first = {checkpoint_images(path) // keep_every: path for path in paths}
-        stay |= {path for interval, path in first.items() if interval > 0}
+    stay = {*paths[:KEEP_NEWEST], *kept_for_good(paths, keep_every)}
     for old in paths:
         if old not in stay:
             with suppress(OSError):  # a file that cannot be removed must not stop training
                 old.unlink()
+
+
+def kept_for_good(paths: Sequence[Path], keep_every: int | None) -> set[Path]:
+    """Return those of the checkpoints, newest first, that are the first at or after a multiple of `keep_every` images."""
+    if keep_every is None:
+        return set()
+    first = {checkpoint_images(path) // keep_every: path for path in paths}  # later ones replace earlier ones
+    return {path for interval, path in first.items() if interval > 0}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -84,9 +87,12 @@ def load(path: Path) -> dict[str, Any]:
     if data[:_LENGTH] != _HEADER + hashlib.sha256(content).hexdigest().encode() + b"\n":
         raise ModelError(f"{path}: damaged checkpoint: its content does not match its SHA-256")
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as e:  # whole, but not a training state: a pickle with code, or a file of another version
         raise ModelError(f"{path}: not a training state: {one_line(e)}") from None
+    if not isinstance(state, dict) or not records.is_count(state.get("images")):
+        raise ModelError(f"{path}: not a training state: it does not say after how many images it was saved")
+    return state
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:

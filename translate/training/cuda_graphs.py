@@ -236,14 +236,14 @@ NO_GRAPHS = "steps run without CUDA graphs"
 
 
 def build_runner(choice: str, device: torch.device, precision: Precision, say: Callable[[str], None]) -> StepRunner:
-    """Return the runner of a training's steps; `choice` is on, off, or auto, which means on with CUDA and off elsewhere.
+    """Return the runner of a training's steps; `choice` is on, off, or auto: off, until graphs have been measured on a GPU.
 
-    Where graphs are not possible, `say` gets a line with the reason. UsageError where `choice` is on without CUDA.
+    Where graphs are asked for and not possible, `say` gets a line with the reason; without CUDA it is a UsageError.
     """
-    if choice == "on" and device.type != "cuda":
-        raise UsageError(f"--graph on: CUDA graphs need a CUDA device, not {device.type}; leave the flag out")
-    if choice == "off" or device.type != "cuda":
+    if choice != "on":
         return EagerRunner(device)
+    if device.type != "cuda":
+        raise UsageError(f"--graph on: CUDA graphs need a CUDA device, not {device.type}; leave the flag out")
     if distributed.world_size() > 1:
         say(f"{NO_GRAPHS}: the exchange between several processes cannot be recorded")
         return EagerRunner(device)

@@ -63,10 +63,16 @@ class EMA:
             setattr(self.method.get_submodule(parent), attribute, network)
 
     def state(self) -> dict[str, Any]:
-        """Return the state of each averaged network."""
-        return {name: network.state_dict() for name, network in self.networks.items()}
+        """Return the averaged weights of each network, without its buffers, which are those of the method's network."""
+        return {
+            name: {key: p.detach() for key, p in network.named_parameters(remove_duplicate=False)}
+            for name, network in self.networks.items()
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned; averages that it lacks start at the current weights."""
+        """Restore what `state` returned, once the method has its own; averages that it lacks start at the current weights.
+
+        States of version 0.1 hold the buffers too.
+        """
         for name, network in self.networks.items():
-            network.load_state_dict(state.get(name) or self.method.get_submodule(name).state_dict())
+            network.load_state_dict({**self.method.get_submodule(name).state_dict(), **state.get(name, {})})

@@ -1,6 +1,7 @@
 """Engine: one training step of any method, from the losses it yields to the optimizer. Knows no method and no task."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -271,7 +272,11 @@ class Engine:
             )
 
     def state(self) -> dict[str, Any]:
-        """Return everything that decides the rest of the run, with the buffers of every process; only between steps."""
+        """Return everything that decides the rest of the run; only between steps.
+
+        `method` holds the parameters and buffers of the first process, and `buffers`, for each process, those that differ from
+        these: what is equal on all of them, as image pools are, is stored once.
+        """
         assert not self.mid_step, "a step was broken off; its state is no state to save"
         method = self.method.state_dict()
         return {
@@ -280,20 +285,40 @@ class Engine:
             "rollbacks": self.rollbacks,
             "method": method,
             "averages": self.ema.state(),
-            "buffers": distributed.gather_object({name: buffer.cpu() for name, buffer in self.method.named_buffers()}),
+            "buffers": distributed.gather_object(self._own_buffers(stored=method)),
             "optimizers": {name: optimizer_state(optimizer) for name, optimizer in self.optimizers.items()},
             "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
         }
 
+    def _own_buffers(self, stored: Container[str]) -> dict[str, Tensor]:
+        """Return the buffers whose bits differ from the first process's, and those that are not `stored` in its state dict."""
+        buffers = dict(self.method.named_buffers())
+        digests = {name: tensor_digest(x) for name, x in buffers.items()} if distributed.world_size() > 1 else {}
+        first = distributed.broadcast_object(lambda: digests)
+        return {
+            name: x.cpu() for name, x in buffers.items() if name not in stored or digests.get(name) != first.get(name)
+        }
+
+    def load_weights(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Start from weights by network, the first process's in all; averages start from them too."""
+        for network, tensors in weights.items():
+            self.method.get_submodule(network).load_state_dict(tensors)
+        distributed.broadcast([*self.method.parameters(), *self.method.buffers()])
+        self.ema.load_state({})
+
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned, for any number of processes; also after a step that was broken off."""
+        """Restore what `state` returned, for any number of processes; also after a step that was broken off.
+
+        States of version 0.1 hold all buffers of every process in `buffers`.
+        """
         self.images, self.steps = state["images"], state["steps"]
         self.rollbacks = state.get("rollbacks", 0)  # older checkpoints have none
         self.method.load_state_dict(state["method"])
-        mine = state["buffers"][distributed.rank() % len(state["buffers"])]
+        own = state["buffers"][distributed.rank() % len(state["buffers"])]
+        buffers = dict(self.method.named_buffers())
         with torch.no_grad():
-            for name, buffer in self.method.named_buffers():
-                buffer.copy_(mine[name])
+            for name, x in own.items():
+                buffers[name].copy_(x)
         self.ema.load_state(state.get("averages", {}))
         for name, optimizer in self.optimizers.items():
             load_optimizer_state(optimizer, state["optimizers"][name])
@@ -304,6 +329,12 @@ class Engine:
                 scaler.load_state_dict(state["scalers"][name])
         self.nonfinite.reset()
         self.mid_step = False
+
+
+def tensor_digest(x: Tensor) -> bytes:
+    """Return the SHA-256 of a tensor's bits."""
+    data = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.sha256(data.numpy().data).digest()
 
 
 def _networks(method: Method) -> list[nn.Module]:

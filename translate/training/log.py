@@ -16,7 +16,8 @@ from translate import atomic, run_folder
 from translate.config import TrainConfig
 from translate.runtime import distributed
 from translate.text import duration, format_number, step_rate
-from translate.training import stats_file
+from translate.training import run_report, stats_file
+from translate.training.charts import DISCRIMINATORS, discriminator_scalar
 
 if TYPE_CHECKING:
     from translate.training.tensorboard import EventFileWriter
@@ -31,8 +32,10 @@ class Log:
         self._warned: set[str] = set()
         self._last_images, self._speed = images_seen, stats_file.SpeedMeter()
         self._names: list[str] = []
-        self._advice: list[str] = []
+        self.pending_advice: list[str] = []
+        """Lines of advice for the next line of stats.jsonl."""
         self._events: EventFileWriter | None = None
+        self._discriminator_events: EventFileWriter | None = None
         self._safely(
             "stats.jsonl",
             lambda: self._names.extend(stats_file.scalar_names(stats_file.truncate_after(self.stats, images_seen))),
@@ -43,6 +46,8 @@ class Log:
         from translate.training.tensorboard import EventFileWriter  # here, where an import that fails is only warned of
 
         self._events = EventFileWriter(self.folder, images_seen)
+        (self.folder / DISCRIMINATORS).mkdir(exist_ok=True)
+        self._discriminator_events = EventFileWriter(self.folder / DISCRIMINATORS, images_seen)
         if self._names:
             self._events.add_custom_scalars(self._names)
 
@@ -59,18 +64,21 @@ class Log:
 
     def add_advice(self, images_seen: int, line: str) -> None:
         """Add a line of advice; it also stands in the next line of stats.jsonl."""
-        self._advice.append(line)
+        self.pending_advice.append(line)
         self._to_tensorboard(lambda events: events.add_text(images_seen, "advice", line))
 
     def add_scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
         """Add one point to every curve, and one line to stats.jsonl."""
-        point = {"images": images_seen, **values} | ({"advice": self._advice} if self._advice else {})
-        self._advice = []
+        point = {"images": images_seen, **values} | ({"advice": self.pending_advice} if self.pending_advice else {})
+        self.pending_advice = []
         self._safely("stats.jsonl", lambda: atomic.append(self.stats, stats_file.to_line(point)))
         if new := [name for name in values if name not in self._names]:
             self._names += new
             self._to_tensorboard(lambda events: events.add_custom_scalars(self._names))
         self._to_tensorboard(lambda events: events.add_scalars(images_seen, values))
+        learnt = {own: value for name, value in values.items() if (own := discriminator_scalar(name)) is not None}
+        if learnt and (events := self._discriminator_events) is not None:
+            self._safely("TensorBoard", lambda: events.add_scalars(images_seen, learnt))
 
     def add_sample_grid(self, images_seen: int, grid: Image.Image) -> None:
         """Add a sample grid, as samples/<images seen>.png and to TensorBoard."""
@@ -79,6 +87,10 @@ class Log:
         path = self.folder / run_folder.SAMPLES / f"{images_seen:08d}.png"
         self._safely("samples", lambda: atomic.write(path, buffer.getvalue()))
         self._to_tensorboard(lambda events: events.add_image(images_seen, "samples", grid, buffer.getvalue()))
+
+    def write_report(self) -> None:
+        """Write report.html from what the run has logged so far."""
+        self._safely("report.html", lambda: run_report.write_run_report(self.folder))
 
     def print_progress(self, images_seen: int, planned: int, values: Mapping[str, float]) -> None:
         """Print one line: images seen, speed, time left, and the losses."""
@@ -138,6 +150,19 @@ class ScalarMeans:
         self._sums.clear()
         self._counts.clear()
         return means
+
+    def state(self) -> dict[str, Any]:
+        """Return what has been added since the last `read`, a mean over all processes, for `load_state`."""
+        if not self._sums:
+            return {}
+        sums = distributed.all_reduce_mean(torch.stack(list(self._sums.values()))).cpu()
+        return {"names": list(self._sums), "sums": sums, "counts": [self._counts[name] for name in self._sums]}
+
+    def load_state(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Restore what `state` returned; nothing where it is empty."""
+        if state:
+            self._sums = dict(zip(state["names"], state["sums"].to(device), strict=True))
+            self._counts = Counter(dict(zip(state["names"], state["counts"], strict=True)))
 
 
 class LogInterval:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,8 @@ CHECKPOINT_SECONDS = 300.0
 """Longest time between checkpoints where `--save-every` is not given."""
 SAMPLE_TIME_SHARE = 0.02
 """Share of the time that sample grids and monitors may take where neither `--sample-every` nor `--save-every` is given."""
+REPORT_SECONDS = 300.0
+"""Longest time between reports where there are no validations."""
 MAX_ROLLBACKS = 1
 """Times that a run may roll back to a checkpoint because its numbers were no longer finite."""
 
@@ -38,7 +40,7 @@ class Cadence:
     save_every: int | None
     sample_every: int | None
     keep_every: int | None = None
-    """Interval of the checkpoints that are kept; None: only the newest are."""
+    """Interval of the checkpoints that are kept, each with its model; None: only the newest are."""
     evaluate_every: int | None = None
     """Interval of the validations; None: there are none."""
 
@@ -60,6 +62,14 @@ class Monitor(Protocol):
 
     def on_log(self, values: Mapping[str, float]) -> None:
         """Take the scalars of a log point."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return the state for the checkpoint."""
+        ...
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned; begin anew where it is empty."""
         ...
 
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
@@ -108,11 +118,15 @@ class Training:
     """Called after each step with the images seen, 0 and the images planned, by the main process; None: lines by the clock."""
     advise: Callable[[float], list[str]] = lambda seconds: []
     """Returns lines of advice on a training that is forecast to take so many seconds."""
+    log_state: Mapping[str, Any] = field(default_factory=dict)
+    """State of the logs in the checkpoint that the run resumes from, so that its log points are those of a run without a
+    stop; empty in a new run."""
 
     def __post_init__(self) -> None:
         self.is_main_process = distributed.rank() == 0
         self.last_save = time.monotonic()
         self.samples_written_at, self.sample_seconds = time.monotonic(), 0.0
+        self.reported_at = time.monotonic()
         self.advised: set[str] = set()
         self.stops_early = False
         self.stop = StopRequest()
@@ -147,8 +161,19 @@ class Training:
         self.log = Log(self.folder, engine.images, self.say) if self.is_main_process else None
         self.interval = LogInterval(engine.images)
         self.saved_at = engine.images
-        self.monitor_scalars: dict[str, float] = {}
         self.forecast.restart(engine.images)
+        self.load_log_state(self.log_state)
+
+    def load_log_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `save` put into the checkpoint: means, scalars and advice for the next log point, and the monitors."""
+        engine = self.engine
+        self.interval.means.load_state(state.get("means", {}), engine.device)
+        self.monitor_scalars: dict[str, float] = dict(state.get("scalars", {}))
+        self.advised |= set(state.get("advised", ()))
+        if self.log is not None:
+            self.log.pending_advice = list(state.get("advice", ()))
+        for monitor in self.monitors:
+            monitor.load_state(state.get("monitors", {}).get(type(monitor).__name__, {}))
 
     def before_first_step(self) -> None:
         """Log the settings and the first sample grid of a new run; save where memory may run out in the first step."""
@@ -203,7 +228,9 @@ class Training:
             self.write_log()
         if due.checkpoint or stop_signal:
             self.save()
+        self.write_report(now=due.validation or bool(stop_signal))
         if stop_signal:
+            self.stop.accept(stop_signal)  # another process may have received it first
             done, planned = self.engine.images, self.engine.schedule.planned
             raise Interrupted(
                 f"stopped at {done} of {planned} images; run the same command again to resume", stop_signal
@@ -238,6 +265,7 @@ class Training:
         no_model = self.is_main_process and not (self.folder / MODEL).is_dir()
         if self.saved_at != self.engine.images or distributed.all_reduce_max(no_model):
             self.save()
+        self.write_report(now=True)
 
     def summary(self) -> str:
         """Return the line that is printed at the end."""
@@ -288,6 +316,13 @@ class Training:
         self.monitor_scalars = {}
         self.interval.restart(now)
 
+    def write_report(self, *, now: bool) -> None:
+        """Write the report of the run: `now`, or if the last one is REPORT_SECONDS old."""
+        is_due = now or time.monotonic() - self.reported_at > REPORT_SECONDS
+        if self.log is not None and is_due and self.folder.is_dir():
+            self.log.write_report()
+            self.reported_at = time.monotonic()
+
     def write_sample_grid(self) -> None:
         """Write a sample grid, and run the monitors."""
         if (
@@ -323,12 +358,24 @@ class Training:
     def save(self) -> None:
         """Write a checkpoint and the model folder."""
         state = self.engine.state()
-        if self.is_main_process:
+        means = self.interval.means.state()
+        if self.log is not None:
             state |= {**self.extra_state, "accumulate": self.accumulate}
+            state["log"] = {
+                "means": means,
+                "scalars": self.monitor_scalars,
+                "advice": self.log.pending_advice,
+                "advised": sorted(self.advised),
+                "monitors": {type(monitor).__name__: monitor.state() for monitor in self.monitors},
+            }
             state |= {"validation": self.validation.state()} if self.validation else {}
-            checkpoint.save(self.folder, state, self.cadence.keep_every)
+            path = checkpoint.save(self.folder, state, self.cadence.keep_every)
+            models = [self.folder / MODEL]
+            if path in checkpoint.kept_for_good(run_folder.list_checkpoints(self.folder), self.cadence.keep_every):
+                models.append(run_folder.kept_model_path(self.folder, self.engine.images))
             with self.engine.ema.swapped_in():
-                atomic.replace_folder(self.folder / MODEL, self.write_model)
+                for model in models:
+                    atomic.replace_folder(model, self.write_model)
         self.last_save, self.saved_at = time.monotonic(), self.engine.images
 
     def restore_checkpoint(self) -> bool:
@@ -337,6 +384,7 @@ class Training:
         if state is None:
             return False
         self.engine.load_state(state)
+        self.log_state = state.get("log", {})  # checkpoints of version 0.1 have none
         if self.validation is not None:
             self.validation.load_state(state.get("validation", {}))
         return True

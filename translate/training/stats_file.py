@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from translate import atomic
+from translate import atomic, records
+from translate.records import is_count, is_list_of, is_number, is_text
 
 LogPoint = dict[str, Any]
 """A log point: `images` seen, and scalars by the names that they have in TensorBoard."""
@@ -26,7 +27,10 @@ def to_line(point: LogPoint) -> bytes:
 
 
 def read(path: Path) -> list[LogPoint]:
-    """Return the log points of a file, in order, without damaged or half-written lines; none if there is no file."""
+    """Return the log points of a file, in order, without damaged or half-written lines and lines of other programs.
+
+    No points if there is no file. OSError if it cannot be read.
+    """
     if not path.exists():
         return []
     return list(_parsed(path.read_bytes().splitlines()))
@@ -34,10 +38,20 @@ def read(path: Path) -> list[LogPoint]:
 
 def _parsed(lines: Iterable[bytes]) -> Iterator[LogPoint]:
     for line in lines:
-        with suppress(ValueError, RecursionError):
-            point = json.loads(line)
-            if isinstance(point, dict) and type(point.get("images")) is int:
+        with suppress(ValueError):
+            point = records.parse_json(line)
+            if isinstance(point, dict) and "images" in point:
+                records.check_kinds(point, _KINDS)
                 yield point
+
+
+_KINDS = {
+    "images": (is_count, "a whole number"),
+    "epoch": (is_count, "a whole number"),
+    "progress": (is_number, "a number"),
+    "advice": (lambda value: is_list_of(value, is_text), "a list of texts"),
+}
+"""Entries of a log point that are more than a scalar to plot."""
 
 
 def truncate_after(path: Path, images_seen: int) -> list[LogPoint]:
@@ -60,7 +74,13 @@ def curve(points: Iterable[LogPoint], name: str) -> list[tuple[int, float]]:
 
 
 def _is_scalar(name: str, value: Any) -> bool:
-    return name != "images" and isinstance(value, (int, float)) and not isinstance(value, bool)
+    return name != "images" and is_number(value)
+
+
+def scalar(point: LogPoint, name: str) -> float | None:
+    """Return a scalar of a log point; None if the point does not have it."""
+    value = point.get(name)
+    return value if _is_scalar(name, value) else None
 
 
 class SpeedMeter:

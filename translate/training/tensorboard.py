@@ -5,7 +5,7 @@ import platform
 import re
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,7 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c  
 from torch.utils.tensorboard import summary
 
 from translate.atomic import append
-from translate.training.stats_file import D_ADVERSARIAL, G_ADVERSARIAL
-
-ChartLayout = dict[str, dict[str, list[str]]]
-"""Category → chart → names of the scalars drawn in it."""
+from translate.training.charts import chart_layout, discriminator_scalar
 
 
 class EventFileWriter:
@@ -55,9 +52,7 @@ class EventFileWriter:
     def add_custom_scalars(self, names: Sequence[str]) -> None:
         """Add the layout of the custom scalars page for the scalars of these names."""
         charts = {
-            category: {
-                chart: ["Multiline", [f"^{re.escape(name)}$" for name in lines]] for chart, lines in section.items()
-            }
+            category: {chart: ["Multiline", list(map(_tag_pattern, lines))] for chart, lines in section.items()}
             for category, section in chart_layout(names).items()
         }
         self._write(Event(summary=summary.custom_scalars(charts)), 0)
@@ -83,61 +78,6 @@ class EventFileWriter:
         )
 
 
-def chart_layout(names: Sequence[str]) -> ChartLayout:
-    """Return the layout of the charts for the scalars of these names, of any method; the most telling first."""
-    layout: ChartLayout = {
-        "Validation": _by_metric("val/", "val_ema/", names),
-        "Generators against discriminators": _adversarial_pairs(names),
-        "Discriminator outputs": _outputs(names),
-        "Other losses": _by_stem(
-            name for name in names if name.startswith("loss/") and not name.startswith((D_ADVERSARIAL, G_ADVERSARIAL))
-        ),
-        "Sentinels": _by_stem(name for name in names if name.startswith("watch/")),
-        "Gradients and learning rates": _by_group(names, "grad", "lr"),
-        "Speed and memory": {name: [name] for name in names if name.startswith(("time/", "memory/"))},
-    }
-    return {category: charts for category, charts in layout.items() if charts}
-
-
-def _adversarial_pairs(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return each discriminator's loss with the adversarial losses of its generators: adv_b with adv_ab."""
-    pairs = []
-    for name in names:
-        if name.startswith(D_ADVERSARIAL):
-            domain = name.removeprefix(D_ADVERSARIAL).removeprefix("_")
-            pairs.append([name, *(g for g in names if g.startswith(G_ADVERSARIAL) and g.endswith(domain))])
-    return {" · ".join(name.removeprefix("loss/") for name in pair): pair for pair in pairs}
-
-
-def _outputs(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the mean outputs of each discriminator, on real and on generated images."""
-    outputs: dict[str, list[str]] = {}
-    for name in names:
-        if name.startswith("judge/"):
-            outputs.setdefault(name.partition("_")[2], []).append(name)
-    return {" · ".join(name.removeprefix("judge/") for name in same): same for same in outputs.values()}
-
-
-def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return the scalars of each stem: cycle: cycle_a, cycle_b."""
-    charts: dict[str, list[str]] = {}
-    for name in names:
-        charts.setdefault(scalar_stem(name), []).append(name)
-    return charts
-
-
-def scalar_stem(name: str) -> str:
-    """Return the last part of a scalar's name without the domain: "cycle" of loss/g/cycle_a, "d_gap" of watch/d_gap_b."""
-    last = name.rpartition("/")[2]
-    return last.rpartition("_")[0] if re.search(r"_[a-z]{1,2}$", last) else last
-
-
-def _by_metric(raw: str, averaged: str, names: Sequence[str]) -> dict[str, list[str]]:
-    """Return each metric of the raw weights with that of the averaged ones."""
-    metrics = [name.removeprefix(raw) for name in names if name.startswith(raw)]
-    return {metric: [group + metric for group in (raw, averaged) if group + metric in names] for metric in metrics}
-
-
-def _by_group(names: Sequence[str], *groups: str) -> dict[str, list[str]]:
-    charts = {group: [name for name in names if name.startswith(f"{group}/")] for group in groups}
-    return {group: lines for group, lines in charts.items() if lines}
+def _tag_pattern(name: str) -> str:
+    """Return the pattern that finds the curve of a scalar, where it has a colour of its own."""
+    return f"^{re.escape(discriminator_scalar(name) or name)}$"

@@ -27,7 +27,7 @@ from translate.errors import StorageError, UsageError
 from translate.text import printable
 from translate.trained.translator import Translator
 
-from .pages import Page, assert_of_one_piece, policy, save
+from ...pages import Page, assert_of_one_piece, policy, save
 
 Build = Callable[..., Path]
 Convert = Callable[..., ConversionResult]

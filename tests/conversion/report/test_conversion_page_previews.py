@@ -17,7 +17,7 @@ from translate.images.metadata import icc
 from translate.trained import translator
 from translate.trained.translator import Translator
 
-from .pages import Page, save
+from ...pages import Page, save
 
 Draw = Callable[..., np.ndarray]
 Convert = Callable[..., ConversionResult]

@@ -13,7 +13,13 @@ from translate.methods.configs import GanConfig
 from translate.nn.losses import ADVERSARIAL
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
-from translate.training.monitors.health_checks import HealthMonitor, chance_levels, correlation, variety
+from translate.training.monitors.health_checks import (
+    PERSISTENT_POINTS,
+    HealthMonitor,
+    chance_levels,
+    correlation,
+    variety,
+)
 from translate.training.schedule import Schedule
 
 from ...helpers import SIZE
@@ -291,3 +297,19 @@ def test_advice_leaves_out_what_is_done_already():
 
 
 """Images to train on, where more are needed: until its running statistics fit, discogan makes the same of all images."""
+
+
+def test_a_monitor_goes_on_where_its_state_was_taken():
+    """The points that a persistent lead is judged by, and the problems that have been told."""
+    monitor, other = HealthMonitor({}), HealthMonitor({})
+    for n in range(PERSISTENT_POINTS + 2):
+        monitor.on_log({"loss/d/adv": float(n), "lr/d": 1.0})
+    monitor.load_state({**monitor.state(), "active": [("variety", "b")]})
+    state = monitor.state()
+    assert state["points"] == [{"loss/d/adv": float(n)} for n in range(2, PERSISTENT_POINTS + 2)]
+    other.load_state(state)
+    assert other.state() == state
+    other.on_log({"loss/d/adv": 99.0})
+    assert other.state()["points"] == [*state["points"][1:], {"loss/d/adv": 99.0}]
+    other.load_state({})
+    assert other.state() == HealthMonitor({}).state()

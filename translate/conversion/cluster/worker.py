@@ -12,6 +12,7 @@ from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.options import ConversionOptions
 from translate.conversion.output_paths import Item
 from translate.conversion.pipeline import THREADS, Pipeline
+from translate.convolution_choice import DIRECT, ConvolutionRecord
 from translate.errors import UsageError
 from translate.runtime import devices, signals
 from translate.trained.folder import TrainedModel, build_method, collect_weights
@@ -29,6 +30,9 @@ class JobSpec:
     info: ModelInfo
     sha256: str
     precision: str
+    convolution: str
+    convolutions: ConvolutionRecord | None
+    """Record of the job, by which all workers compute convolutions alike."""
     weights: bytes
     """Weights of the generators, as the content of a safetensors file."""
     converter_class: type[ItemConverter]
@@ -47,8 +51,10 @@ class JobSpec:
         """Describe the job of a converter for another process."""
         model = converter.translator
         weights = safetensors.torch.save(collect_weights(model.method, dict.fromkeys(model.info.directions.values())))
+        can_choose = gpu or model.device.type == "cpu"  # the driver cannot time what its workers compute with
         return cls(
-            __version__, model.info, model.sha256, model.precision.name, weights, type(converter),
+            __version__, model.info, model.sha256, model.precision.name,
+            model.convolution if can_choose else DIRECT, model.convolutions, weights, type(converter),
             converter.root.absolute(), converter.output.absolute(), converter.options, converter.tag, probe, token, gpu,
         )  # fmt: skip
 
@@ -70,7 +76,9 @@ class JobSpec:
         """Build the converter on this machine."""
         method = build_method(Path("the model"), self.info, safetensors.torch.load(self.weights))
         model = TrainedModel(Path("the model"), method, self.info, self.sha256)
-        translator = Translator(model, devices.resolve_device("cuda" if self.gpu else "cpu"), self.precision)
+        device = devices.resolve_device("cuda" if self.gpu else "cpu")
+        translator = Translator(model, device, self.precision, self.convolution)
+        translator.choose_convolutions(self.convolutions)
         return self.converter_class(translator, self.root, self.output, self.options, tag=self.tag)
 
 

@@ -16,15 +16,14 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from translate import atomic, images
+from translate import atomic, html, images
 from translate.conversion.inputs import Listing, Shard
 from translate.conversion.item import ItemConverter
 from translate.conversion.manifest import Manifest
 from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item
-from translate.conversion.report import html
-from translate.conversion.report.html import escape_text
 from translate.data.split import evenly_spaced
+from translate.html import escape_text
 from translate.text import duration, file_size, rate
 from translate.version import __version__
 
@@ -61,7 +60,12 @@ def write_conversion_page(converter: ItemConverter, listing: Listing, shard: Sha
     with atomic.storage_errors(converter.output):
         title = f"Converted by {converter.translator.info.title}"
         html.write_page(
-            path, title, _body(converter, shard, result, outcome), style=_STYLE, script=_SCRIPT, tag=converter.tag
+            path,
+            title,
+            _body(converter, shard, result, outcome),
+            style=html.PAIR_STYLE + _STYLE,
+            script=html.PAIR_SCRIPT,
+            tag=converter.tag,
         )
     return path
 
@@ -187,7 +191,7 @@ def _row(converter: ItemConverter, item: Item) -> str:
     bytes_ = f"{_bytes(source)} → {_bytes(made)}"
     link = quote(os.fsencode(item.output))
     pair = (
-        _pair(item.input, before, after)
+        html.slider_pair(before.uri, after.uri, item.input)
         if before and after
         else f'<div class="apart">{_cell(before)}{_cell(after)}</div>'
     )
@@ -199,23 +203,8 @@ def _row(converter: ItemConverter, item: Item) -> str:
 """
 
 
-def _pair(name: str, before: _Preview, after: _Preview) -> str:
-    """Return two images on top of each other, with a slider that uncovers the upper one."""
-    ratio = min(max(before.width / before.height, 0.5), 2)
-    return (
-        f'<div class="pair" style="--ratio:{ratio:.4f}">{_image(before, "before")}{_image(after, "after")}'
-        f'<input type="range" min="0" max="100" value="50" autocomplete="off" aria-label="before and after: '
-        f'{escape_text(name)}">'
-        "<span>before</span><span>after</span></div>"
-    )
-
-
-def _image(preview: _Preview, word: str) -> str:
-    return f'<img class="{word}" alt="{word}" loading="lazy" decoding="async" src="{preview.uri}">'
-
-
 def _cell(preview: _Preview | None) -> str:
-    return _image(preview, "alone") if preview else '<div class="none">no preview</div>'
+    return html.image(preview.uri, "image", "alone") if preview else '<div class="none">no preview</div>'
 
 
 def _preview(converter: ItemConverter, path: Path, domain: str) -> _Preview | None:
@@ -248,12 +237,6 @@ def _bytes(path: Path) -> str:
     return file_size(size)
 
 
-_SCRIPT = """
-document.addEventListener("input", event => {
-  event.target.parentElement.style.setProperty("--cut", event.target.value + "%");
-});
-"""
-
 _STYLE = """
 .counts { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0; }
 .counts div { flex: 1 1 7rem; background: var(--box); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .9rem; }
@@ -278,41 +261,9 @@ article { display: grid; }
 article > a { margin-top: .5rem; line-height: 1.3; text-decoration: none; }
 article > a:hover { text-decoration: underline; }
 article small { color: var(--soft); font-variant-numeric: tabular-nums; }
-.pair, .apart, .none { border-radius: 8px; overflow: hidden; background: var(--box); }
-.pair { position: relative; aspect-ratio: var(--ratio); --cut: 50%; }
-.pair img { position: absolute; inset: 0; height: 100%; object-fit: contain; border-radius: 0; }
-.pair .after { clip-path: inset(0 0 0 var(--cut)); }
-.pair:has(input:focus-visible) { outline: 3px solid var(--link); outline-offset: 2px; }
-.pair span {
-  position: absolute; bottom: .5rem; left: .5rem; padding: .05rem .45rem; border-radius: 4px; pointer-events: none;
-  background: rgb(0 0 0 / .55); color: #fff; font-size: .72rem;
-}
-.pair span:last-child { left: auto; right: .5rem; }
-/* A line, and on it a knob with two arrow heads. */
-.pair {
-  --thumb:
-    conic-gradient(from 60deg at 0 50%, #444 60deg, transparent 0) 13px 50% / 6px 10px no-repeat,
-    conic-gradient(from 240deg at 100% 50%, #444 60deg, transparent 0) 25px 50% / 6px 10px no-repeat,
-    radial-gradient(circle, #fff 13px, rgb(0 0 0 / .3) 13.5px 14px, transparent 14.5px),
-    linear-gradient(90deg, transparent 21px, #fff 21px 23px, transparent 23px);
-}
-/* The thumb is 44 px wide, a finger's width, and the slider wider than its picture by that: so its middle is the cut. */
-.pair input {
-  position: absolute; top: 0; left: -22px; width: calc(100% + 44px); height: 100%; margin: 0; padding: 0;
-  appearance: none; background: none; outline: none; cursor: ew-resize; touch-action: pan-y;
-}
-.pair input::-webkit-slider-runnable-track { height: 100%; background: none; }
-.pair input::-moz-range-track { height: 100%; background: none; }
-.pair input::-webkit-slider-thumb {
-  appearance: none; width: 44px; height: 100%; border: 0; border-radius: 0; box-shadow: none; background: var(--thumb);
-}
-.pair input::-moz-range-thumb { width: 44px; height: 100%; border: 0; border-radius: 0; background: var(--thumb); }
+.apart, .none { border-radius: 8px; overflow: hidden; background: var(--box); }
 .apart { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
-.apart img { max-height: 30rem; object-fit: contain; border-radius: 0; }
+.apart { aspect-ratio: 1; }
+.apart img { height: 100%; min-height: 0; object-fit: scale-down; border-radius: 0; }
 .none { display: grid; place-items: center; min-height: 8rem; border-radius: 0; color: var(--soft); font-size: .9rem; }
-@media (scripting: none) {
-  .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; aspect-ratio: auto; }
-  .pair img { position: static; height: auto; max-height: 30rem; clip-path: none !important; }
-  .pair input { display: none; }
-}
 """

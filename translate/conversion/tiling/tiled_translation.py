@@ -15,7 +15,7 @@ from translate.conversion.tiling.partial_layers import Region, RegionSource
 from translate.conversion.tiling.tiled_forward import MIN_TILE, RegionSink, ShareCallback, TiledForward
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
-from translate.trained.translator import Translator, arithmetic_mode, check_pixel_mode, pixel_key
+from translate.trained.translator import Translator, arithmetic_mode, check_finite, check_pixel_mode, pixel_key
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class TiledTranslation:
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         """Translate an array, which may be memory-mapped and is read in part.
 
-        StorageError if the scratch folder has no room; DoesNotFitError if even the smallest tiles are too large.
+        StorageError if the scratch folder has no room; DoesNotFitError if even the smallest tiles are too large;
+        NonFiniteError where the output holds NaN or infinite values.
         """
         translator, to = self.translator, self.to
         shape = *picture.shape[:2], translator.output_channels(to)
@@ -65,6 +66,8 @@ class TiledTranslation:
             tile=self.tile,
             progress=self.progress,
         )
+        if self.pixels != "reference":
+            translator.ensure_convolutions()
         translator.set_memory_format(to, channels_last=False)  # parts are cut from maps whose channels do not lie last
         key = torch.tensor([pixel_key(picture, self.seed)], device=translator.device)
         with (
@@ -83,8 +86,10 @@ class TiledTranslation:
             rows, columns = (
                 range(r.start, min(r.stop, length)) for r, length in zip(region, result.shape[:2], strict=True)
             )
+            inside = x[0, :, : len(rows), : len(columns)]
+            check_finite(inside, self.translator.precision)
             result[rows.start : rows.stop, columns.start : columns.stop] = self.translator.to_stored_array(
-                x[0, :, : len(rows), : len(columns)], given, self.to, self.allowed_depths, self.pixels == "reference"
+                inside, given, self.to, self.allowed_depths, self.pixels == "reference"
             )
 
         return store

@@ -97,13 +97,13 @@ def gif_save_options(metadata: Metadata) -> dict[str, Any]:
 
 
 def jpeg_save_options(metadata: Metadata) -> dict[str, Any]:
-    """Return Pillow's options that write fitted metadata into JPEG."""
+    """Return Pillow's options that write fitted metadata into JPEG, and encode it as the file was that they were read from."""
     comment = metadata.text.get(COMMENT_KEYWORD)
     options = {
         "xmp": metadata.xmp, "icc_profile": metadata.icc, "dpi": metadata.dpi, "comment": comment and comment.encode(),
         "extra": _iptc_segment(metadata.iptc), "exif": metadata.exif and _EXIF_HEAD + metadata.exif,
     }  # fmt: skip
-    return _without_empty(options)
+    return _without_empty(options) | (metadata.jpeg.options() if metadata.jpeg else {})
 
 
 def webp_save_options(metadata: Metadata) -> dict[str, Any]:

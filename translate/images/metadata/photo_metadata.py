@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from translate.images.jpeg_quality import JpegEncoding
 from translate.images.metadata import exif, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.extraction import MetadataExtractor
@@ -56,6 +57,8 @@ class Metadata:
     """Orientation of the pixels in the file, from 1 to 8."""
     notices: tuple[str, ...] = ()
     """Parts that could not be kept, one short line each."""
+    jpeg: JpegEncoding | None = None
+    """Encoding of a JPEG file, which one made from it has too."""
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Metadata":
@@ -65,7 +68,8 @@ class Metadata:
         if image.format == "TIFF":
             info["iptc"] = image.tag_v2.get(exif.TIFF_IPTC)  # type: ignore[attr-defined]
         segments = getattr(image, "applist", ())
-        return cls._from_extractor(MetadataExtractor(image.format or "", info, getattr(image, "fp", None), segments))
+        extractor = MetadataExtractor(image.format or "", info, getattr(image, "fp", None), segments)
+        return replace(cls._from_extractor(extractor), jpeg=JpegEncoding.from_image(image))
 
     @classmethod
     def from_tiff(cls, file: BinaryIO) -> "Metadata":

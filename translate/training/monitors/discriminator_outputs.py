@@ -4,6 +4,7 @@ A loss mixes the two. Apart, they tell a discriminator that gives every image th
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -23,6 +24,13 @@ class DiscriminatorOutputMonitor:
 
     def on_log(self, values: Mapping[str, float]) -> None:
         """Ignore the log point."""
+
+    def state(self) -> dict[str, Any]:
+        """Return an empty state: outputs depend on the weights alone."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Ignore the state."""
 
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
         """Return the mean output on each set of images, by "judge/name", and no advice."""

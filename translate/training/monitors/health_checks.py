@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,15 @@ class HealthMonitor:
     def on_log(self, values: Mapping[str, float]) -> None:
         """Take the scalars of a log point; those by "loss/d/…" and "loss/g/…" count."""
         self._points.append({name: value for name, value in values.items() if name.startswith(("loss/d/", "loss/g/"))})
+
+    def state(self) -> dict[str, Any]:
+        """Return the last log points and the problems that have been told, for the checkpoint."""
+        return {"points": list(self._points), "active": sorted(self._active)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned; the monitor begins anew where it is empty."""
+        self._points = deque(state.get("points", ()), maxlen=PERSISTENT_POINTS)
+        self._active = {(kind, domain) for kind, domain in state.get("active", ())}
 
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
         """Return the current scalars, by "watch/name", and a line of advice for each new problem."""
