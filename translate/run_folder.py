@@ -74,18 +74,10 @@ def run_name(folder: Path) -> str:
 
 
 def run_of_model(model: Path) -> Path | None:
-    """Return the run folder that a model folder (model, model-best, model-<images>) lies in; None if it lies in none."""
+    """Return the run folder that a model folder (model, model-best, model-<images>) or checkpoint lies in; None without."""
     name = re.fullmatch(r"\.(.+)-old", model.name)  # as atomic.previous_folder names one that is being replaced
-    is_ours = re.fullmatch(rf"{MODEL}|{BEST_MODEL}|{MODEL}-[0-9]+", name[1] if name else model.name)
+    is_ours = re.fullmatch(rf"{MODEL}|{BEST_MODEL}|{MODEL}-[0-9]+|state-[0-9]+\.ckpt", name[1] if name else model.name)
     return model.parent if is_ours and (model.parent / CONFIG_FILE).is_file() else None
-
-
-def results_folder(model: Path) -> Path | None:
-    """Return the folder for the metrics of a run's model: its own where it is kept for good, else that of the run.
-
-    None for a model that lies in no run.
-    """
-    return model if re.fullmatch(rf"{MODEL}-[0-9]+", model.name) and run_of_model(model) else run_of_model(model)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -55,12 +55,8 @@ def _metrics(saved: SavedModel, points: Sequence[LogPoint], evaluation: dict[str
             if name.startswith(f"{group}/") and is_number(value)
         }
         found |= {"validation": scalars} if scalars else {}
-    results = [read_results(path / METRICS_FILE) for path in saved.folders if path.name != BEST_MODEL]
-    if evaluated_images(evaluation) == saved.images:
-        results.append(evaluation)
-    for result in results:
-        if values := metric_values(result):
-            found[str(result["protocol"].get("split", "evaluation"))] = values
+    if evaluated_images(evaluation) == saved.images and (values := metric_values(evaluation)):
+        found[str(evaluation["protocol"].get("split", "evaluation"))] = values
     return found
 
 

@@ -21,7 +21,7 @@ from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.callbacks import ProgressCallback
 from translate.config import TrainConfig, to_dict
 from translate.convolution_choice import ConvolutionRecord
-from translate.data import layouts, loader
+from translate.data import layouts, loader, value_scan
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.split import Split
 from translate.dataset_check import one_size, quick
@@ -124,6 +124,7 @@ class TrainingSession:
             self.say = lambda line: None
         self.check_options()
         self.divide_data()
+        self.find_value_ranges()
         self.find_initial_weights()
         with self.locked_folder():
             self.load_checkpoint()
@@ -180,6 +181,22 @@ class TrainingSession:
         self.schedule = Schedule.from_config(cfg, len(self.split))
         if self.schedule.planned == 0:
             raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
+
+    def find_value_ranges(self) -> None:
+        """Take the ranges of values that are not declared from the run that is resumed, or from the set of a new one."""
+        found = distributed.broadcast_object(self._ranges_of_run_or_set)
+        new = {name: text for name, text in found.items() if text is not None and getattr(self.cfg, name) is None}
+        if new:
+            self.cfg = self.method_class.resolve_config(replace(self.cfg, **new))
+
+    def _ranges_of_run_or_set(self) -> dict[str, str | None]:
+        """Return the settings `range_a` and `range_b` that are known; an old run without them keeps the ranges of the types."""
+        domains = self.split.domains
+        if (record := read_started_run(self.folder)) is not None:
+            return {f"range_{domain}": record.settings.get(f"range_{domain}") for domain in domains}
+        declared = {domain: getattr(self.cfg, f"range_{domain}") for domain in domains}
+        spans = value_scan.find_ranges(self.split, declared, self.say)
+        return {f"range_{domain}": span and value_scan.format_range(span) for domain, span in spans.items()}
 
     def find_initial_weights(self) -> None:
         """Read the weights of `--init-from`, if the run is a new one."""
@@ -302,7 +319,8 @@ class TrainingSession:
         preprocessing = training_data.build_preprocessing(cfg, self.method)
         one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
-            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size, preprocessing.minimum):
+            limits = preprocessing.random_crop_size, preprocessing.minimum, preprocessing.value_ranges
+            for line in quick.quick_check(self.root, self.split, *limits):
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(

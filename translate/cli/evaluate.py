@@ -42,9 +42,7 @@ class MetricOptions:
         None, "file of the extractor's weights, or of LPIPS's [default: the packaged ones]", group="Metrics"
     )
     out: Path | None = option(
-        None,
-        "file for the results [default: metrics.json in the run folder of MODEL, of RUN@N in its model folder]",
-        group="Output",
+        None, "file for the results [default: metrics.json in the run folder of MODEL]", group="Output"
     )
 
 

@@ -29,7 +29,7 @@ class Preprocessing:
     preprocess: str = "resize_and_crop"
     """A row of PREPROCESS."""
     value_ranges: tuple[ValueRange | None, ValueRange | None] = (None, None)
-    """Declared value ranges of domain a and of domain b; None: the full range of the file's depth."""
+    """Value ranges of domain a and of domain b, declared or found in the set; None: the full range of the file's type."""
     decoder: str = "pillow"
     """A row of DECODERS."""
     resize: str = "pillow"
@@ -47,8 +47,10 @@ class Preprocessing:
 
     def reading(self, side: int) -> Reading:
         """Options for reading the files of domain a (0) or b (1)."""
-        declared = self.value_ranges[side] is not None
-        return Reading(self.channels[side], background=self.background, deep=True, preserve_range=declared)
+        return Reading(
+            self.channels[side], background=self.background, deep=True, value_range=self.value_ranges[side],
+            require_scale=True,
+        )  # fmt: skip
 
 
 # Load sizes.

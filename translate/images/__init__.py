@@ -35,8 +35,10 @@ from translate.images.picture import (
     to_uint8,
 )
 from translate.images.reading import PILLOW_FORMATS, Reading, read, read_size
+from translate.images.stored_values import MAX_SHARE_OUTSIDE, StoredValues, nodata_for, put_nodata
 from translate.images.value_ranges import (
     FULL_RANGES,
+    StoredType,
     ValueRange,
     normalize,
     quantize,
@@ -44,6 +46,8 @@ from translate.images.value_ranges import (
     to_array,
     to_tensor,
     to_uint8_array,
+    type_for_range,
+    type_range,
 )
 from translate.images.writing import ALIASES, ANIMATED, DEPTHS, WRITERS, Writer, encode, supported_by, writer_for
 
@@ -56,6 +60,7 @@ __all__ = [
     "GENERATED",
     "IMAGE_EXTENSIONS",
     "MAX_PIXELS",
+    "MAX_SHARE_OUTSIDE",
     "PILLOW_FORMATS",
     "READABLE_EXTENSIONS",
     "READABLE_FORMATS",
@@ -70,6 +75,8 @@ __all__ = [
     "Metadata",
     "Picture",
     "Reading",
+    "StoredType",
+    "StoredValues",
     "ValueRange",
     "WalkNotes",
     "Writer",
@@ -87,9 +94,11 @@ __all__ = [
     "looks_like_image",
     "make_comparison_grid",
     "make_grid",
+    "nodata_for",
     "normalize",
     "open_animation",
     "parse_colour",
+    "put_nodata",
     "quantize",
     "read",
     "read_size",
@@ -102,6 +111,8 @@ __all__ = [
     "to_tensor",
     "to_uint8",
     "to_uint8_array",
+    "type_for_range",
+    "type_range",
     "walk_files",
     "write_png",
     "writer_for",

@@ -11,11 +11,19 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension, format_of
-from translate.images.high_bit_depth import needs_other_decoder, read_native_depth, read_tiff
+from translate.images.high_bit_depth import (
+    has_unspecified_channel,
+    needs_other_decoder,
+    read_native_depth,
+    read_tiff,
+    scale_transparent_grey,
+)
 from translate.images.metadata import png_chunks
 from translate.images.metadata.photo_metadata import Metadata, to_srgb
 from translate.images.orientation import apply_orientation
-from translate.images.picture import WHITE, Colour, Picture, from_array, from_pil_image
+from translate.images.picture import WHITE, Colour, Picture, from_pil_image, from_stored
+from translate.images.stored_values import UNSPECIFIED, StoredValues
+from translate.images.value_ranges import ValueRange
 from translate.text import one_line
 
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
@@ -45,8 +53,10 @@ class Reading:
     """Colour that transparent images are composited on."""
     deep: bool = False
     """True to keep the file's own depth: uint8, uint16 or float32 (0 to 1). Else the depth becomes 8 bits."""
-    preserve_range: bool = False
-    """True where the range of the values is declared: stored values stay as they are."""
+    value_range: ValueRange | None = None
+    """Values that black and white stand for, where they are declared: stored values stay. None: those of the type."""
+    require_scale: bool = False
+    """True to refuse files whose values have no known scale; else it is that of their type, with a notice (`from_stored`)."""
     metadata: bool = False
     """True to read the metadata too, and to convert pixels of 8 bits that have a colour profile to sRGB."""
 
@@ -89,14 +99,17 @@ def _read(path: Path, how: Reading) -> Picture:
         check_size(image.height, image.width, how.max_pixels)
         metadata = Metadata.from_image(image) if how.metadata else None  # before the pixels are loaded
         frames = getattr(image, "n_frames", 1)
-        if needs_other_decoder(path, image):
-            picture = _from_array(read_native_depth(path, image, preserve_range=how.preserve_range), how)
+        scale_transparent_grey(path, image)
+        if needs_other_decoder(path, image, how.channels):
+            picture = _from_stored(read_native_depth(path, image), how)
         elif metadata is None:
             picture = from_pil_image(ImageOps.exif_transpose(image), how.channels, how.background)
         else:
             image.load()
             upright, metadata = to_srgb(apply_orientation(image, metadata.orientation), metadata)
             picture = from_pil_image(upright, how.channels, how.background)
+        if has_unspecified_channel(image) and how.channels in (1, 3) and UNSPECIFIED not in picture.notices:
+            picture.notices.append(UNSPECIFIED)
     if frames > 1:
         picture.notices.append(f"first of {frames} frames")
     return _with_metadata(picture, metadata)
@@ -127,21 +140,25 @@ def _read_array(path: Path, how: Reading) -> Picture:
     array = np.load(path, mmap_mode="r", allow_pickle=False)  # reads only the header
     if array.ndim >= 2:
         check_size(array.shape[0], array.shape[1], how.max_pixels)
-    return _from_array(np.array(array), how)
+    return _from_stored(StoredValues.from_array(np.array(array)), how)
 
 
-def _from_array(array: np.ndarray, how: Reading) -> Picture:
-    return from_array(array, how.channels, how.background, deep=how.deep, preserve_range=how.preserve_range)
+def _from_stored(stored: StoredValues, how: Reading) -> Picture:
+    return from_stored(
+        stored,
+        how.channels,
+        how.background,
+        deep=how.deep,
+        value_range=how.value_range,
+        require_scale=how.require_scale,
+    )
 
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """Read a TIFF that Pillow cannot open, for its number of channels or its float colours; None for other files."""
-    if (
-        format_of(path) != "tiff"
-        or (array := read_tiff(path, how.max_pixels, preserve_range=how.preserve_range)) is None
-    ):
+    if format_of(path) != "tiff" or (stored := read_tiff(path, how.max_pixels)) is None:
         return None
-    picture = _from_array(array, how)
+    picture = _from_stored(stored, how)
     if not how.metadata:
         return picture
     with open(path, "rb") as file:

@@ -130,7 +130,7 @@ class Exif:
     def _in_order(self, byte_order: str, directory: Mapping[int, IfdEntry]) -> dict[int, IfdEntry]:
         if byte_order == self.byte_order:
             return dict(directory)
-        return {tag: IfdEntry(entry.kind, _byte_swapped(entry)) for tag, entry in directory.items()}
+        return {tag: IfdEntry(entry.kind, byte_swapped(entry)) for tag, entry in directory.items()}
 
     def __bytes__(self) -> bytes:
         """Return a block of its own, which starts with TIFF's header; empty if there are no tags."""
@@ -150,7 +150,7 @@ def _swap(directory: dict[int, IfdEntry], one: int, other: int) -> None:
         directory[one], directory[other] = directory[other], directory[one]
 
 
-def _byte_swapped(entry: IfdEntry) -> bytes:
+def byte_swapped(entry: IfdEntry) -> bytes:
     """Return the values in the other byte order."""
     size = WORDS.get(entry.kind, 1)
     return b"".join(entry.data[at : at + size][::-1] for at in range(0, len(entry.data), size))

@@ -6,6 +6,7 @@ from typing import Any, BinaryIO
 
 from translate.images.metadata import MAX_BYTES, exif, gif_blocks, png_chunks, xmp
 from translate.images.metadata.exif import Exif
+from translate.images.metadata.georeference import Georeference, read_georeference
 from translate.images.metadata.icc import colour_space
 from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 from translate.images.metadata.xmp import XmpPacket
@@ -144,6 +145,14 @@ class MetadataExtractor:
         """Return the IPTC records (IIM); None if there are none."""
         data = self.info.get("iptc") or self.info.get("photoshop", {}).get(_IPTC_RESOURCE)
         return data if isinstance(data, bytes) and data else None
+
+    def georeference(self) -> Georeference | None:
+        """Return the georeference of a TIFF; None if there is none or it is damaged."""
+        try:
+            return None if self.file is None else read_georeference(self.file)
+        except (ValueError, OSError) as e:
+            self._drop("georeference", e)
+            return None
 
     def text(self) -> dict[str, str]:
         """Return texts by keyword: PNG's, or the comment of JPEG and GIF."""

@@ -12,6 +12,7 @@ from translate.images.jpeg_quality import JpegEncoding
 from translate.images.metadata import exif, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.extraction import MetadataExtractor
+from translate.images.metadata.georeference import TAGS, Georeference
 from translate.images.metadata.icc import convert_to_srgb, srgb_profile
 from translate.images.metadata.xmp import XmpPacket
 
@@ -49,6 +50,10 @@ class Metadata:
     """Pixels per inch across and down."""
     iptc: bytes | None = None
     """IPTC's older records (IIM)."""
+    georeference: Georeference | None = None
+    """Place of the pixels on Earth, by the tags of GeoTIFF."""
+    nodata: str | None = None
+    """Value that stands for no value (NoData) in an output, as a number in text."""
     text: Mapping[str, str] = field(default_factory=dict)
     """Keyword → text, as in PNG."""
     mark: Mark | None = None
@@ -69,7 +74,9 @@ class Metadata:
             info["iptc"] = image.tag_v2.get(exif.TIFF_IPTC)  # type: ignore[attr-defined]
         segments = getattr(image, "applist", ())
         extractor = MetadataExtractor(image.format or "", info, getattr(image, "fp", None), segments)
-        return replace(cls._from_extractor(extractor), jpeg=JpegEncoding.from_image(image))
+        is_placed = image.format == "TIFF" and not TAGS.isdisjoint(image.tag_v2)  # type: ignore[attr-defined]
+        metadata = cls._from_extractor(extractor, extractor.georeference() if is_placed else None)
+        return replace(metadata, jpeg=JpegEncoding.from_image(image))
 
     @classmethod
     def from_tiff(cls, file: BinaryIO) -> "Metadata":
@@ -80,10 +87,11 @@ class Metadata:
             return cls(notices=(f"its metadata are damaged: {e}; not kept",))
         names = {exif.TIFF_XMP: "xmp", exif.TIFF_IPTC: "iptc", exif.TIFF_ICC: "icc_profile"}
         info = {names[tag]: data for tag, data in values.items()}
-        return cls._from_extractor(MetadataExtractor("TIFF", info, file, ()))
+        extractor = MetadataExtractor("TIFF", info, file, ())
+        return cls._from_extractor(extractor, extractor.georeference())
 
     @classmethod
-    def _from_extractor(cls, extractor: "MetadataExtractor") -> "Metadata":
+    def _from_extractor(cls, extractor: "MetadataExtractor", georeference: Georeference | None) -> "Metadata":
         photo = extractor.exif()
         packet = extractor.xmp()
         known = extractor.format == "AVIF" or (photo is not None and exif.ORIENTATION in photo.image)
@@ -94,12 +102,16 @@ class Metadata:
         if dpi and orientation >= 5:
             dpi = dpi[::-1]
         dpi = dpi or (photo.dpi() if photo else None)
+        if georeference and orientation != 1:
+            extractor.notices.append("its georeference is of the image before its turn upright; not kept")
+            georeference = None
         return cls(
             exif=bytes(photo) or None if photo else None,
             xmp=bytes(packet) if packet else None,
             icc=extractor.icc(),
             dpi=dpi if dpi and _is_valid_dpi(dpi) else None,
             iptc=extractor.iptc(),
+            georeference=georeference,
             text=extractor.text(),
             orientation=orientation,
             notices=tuple(extractor.notices),

@@ -6,6 +6,7 @@ Source: Portable Network Graphics (PNG) Specification, third edition, sections 5
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from translate.images.metadata import MAX_BYTES
@@ -38,6 +39,20 @@ def read_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         length, kind = struct.unpack(">I4s", head)
         yield kind, file.read(length) if length <= MAX_BYTES and kind not in (b"IDAT", b"fdAT") else b""
         at += 12 + length
+
+
+def read_transparent_colour(path: Path) -> tuple[int, ...] | None:
+    """Return the colour of a grey or RGB file that its tRNS chunk makes transparent; None if there is none."""
+    with open(path, "rb") as file:
+        header = b""
+        for kind, data in read_chunks(file):
+            if kind == b"IHDR":
+                header = data
+            elif kind == b"tRNS" and len(header) == 13 and len(data) == {0: 2, 2: 6}.get(header[9]):
+                return tuple(value & (1 << header[8]) - 1 for (value,) in struct.iter_unpack(">H", data))
+            elif kind == b"IDAT":
+                break
+    return None
 
 
 def decode_text(kind: bytes, data: bytes, max_bytes: int = MAX_BYTES) -> tuple[str, bytes] | None:
