@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from translate import images
-from translate.images import ImageError, Picture, encode
+from translate.images import ImageError, Picture, Reading, encode
 
 from ..helpers import encode_png16, random_values, read_deep, write_tiff
+from .arrays import integers
 
 H, W = 5, 7
 
@@ -334,3 +335,39 @@ def test_the_transparent_colour_of_a_png_of_16_bits(tmp_path):
     picture = read_deep(tmp_path / "x.png", 3)
     assert np.argwhere(picture.alpha == 0).tolist() == [[2, 3]]
     assert np.array_equal(picture.pixels[:2], array[:2])
+
+
+def test_a_palette_of_16_bits(tmp_path):
+    palette = integers((3, 65536), 65535).astype(np.uint16)
+    index = integers((H, W), 65535, seed=1).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", index, photometric="palette", colormap=palette)
+    picture = images.read(tmp_path / "x.tif", how=Reading(3, deep=True))
+    assert np.array_equal(picture.pixels, np.moveaxis(palette[:, index], 0, 2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_inks_of_every_depth_with_and_without_alpha(alpha, dtype, tmp_path):
+    """Without a profile each ink absorbs its share of light: (1 − c) (1 − k)."""
+    shares = integers((H, W, 5 if alpha else 4)) / 255
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    stored = (shares * top).astype(dtype) if top == 1 else np.round(shares * top).astype(dtype)
+    extra = {"extrasamples": ["unassalpha"]} if alpha else {}
+    tifffile.imwrite(tmp_path / "x.tif", stored, photometric="separated", **extra)
+    picture = images.read(tmp_path / "x.tif", how=Reading(3, deep=True))
+    light = (1 - shares[:, :, :3]) * (1 - shares[:, :, 3:4])
+    seen = light * shares[:, :, 4:] + 1 - shares[:, :, 4:] if alpha else light  # on white
+    assert picture.pixels.dtype == dtype
+    assert np.abs(picture.pixels / top - seen).max() <= (1e-6 if top == 1 else 1 / top + 1e-9)
+    assert (picture.alpha is not None) == alpha
+
+
+def test_other_inks_are_refused(tmp_path):
+    values = integers((H, W, 5), 65535).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="separated", extrasamples=["unassalpha"])
+    data = (tmp_path / "x.tif").read_bytes()
+    extra_samples = struct.pack("<HHI", 338, 3, 1)
+    assert extra_samples in data
+    (tmp_path / "x.tif").write_bytes(data.replace(extra_samples, struct.pack("<HHI", 337, 3, 1)))  # of another tag
+    with pytest.raises(ImageError, match="its 5 inks are not cyan, magenta, yellow and black"):
+        images.read(tmp_path / "x.tif")

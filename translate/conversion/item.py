@@ -190,10 +190,11 @@ class ItemConverter:
         if picture.empty is not None or picture.nodata is not None:
             pixels = images.put_nodata(pixels, tile_alpha(picture.empty, pixels.shape[1]), nodata)
         declared = None if picture.nodata is None or nodata is None else f"{nodata:.17g}"
-        metadata = replace(self._kept(picture.metadata), nodata=declared)
+        metadata, removed = self._kept(picture.metadata)
+        metadata = replace(metadata, nodata=declared)
         result = Picture(pixels, tile_alpha(picture.alpha, pixels.shape[1]), metadata=metadata)
         _, lost = images.supported_by(metadata, self.format(item), pixels.shape[2])
-        notices = (*picture.notices, *self._lost(item, picture), *lost)
+        notices = (*picture.notices, *self._lost(item, picture), *removed, *lost)
         return TranslatedItem(result, notices)
 
     def _translate_frames(self, item: Item) -> TranslatedItem:
@@ -206,19 +207,21 @@ class ItemConverter:
                     pixels = self._pixels(item, frame.picture, self._tile(frame.picture))
                     yield Frame(Picture(pixels, tile_alpha(frame.picture.alpha, pixels.shape[1])), frame.duration)
 
-            metadata = self._kept(animation.metadata)
+            metadata, removed = self._kept(animation.metadata)
             data = images.encode_animation(frames(), fmt, animation.play_count, self.options.quality, metadata)
             _, lost = images.supported_by(metadata, fmt, self.translator.output_channels(self.options.to))
             return TranslatedItem(
-                data, (*animation.notices, *images.animation_notices(fmt, animation.play_count), *lost)
+                data,
+                (*animation.notices, *images.animation_notices(fmt, animation.play_count), *removed, *lost),
             )
 
-    def _kept(self, metadata: Metadata | None) -> Metadata:
-        """Return the metadata of an output, from that of its input."""
+    def _kept(self, metadata: Metadata | None) -> tuple[Metadata, list[str]]:
+        """Return the metadata of an output, from that of its input, and notices of what was removed."""
         metadata = metadata or Metadata()
+        removed: list[str] = []
         if self.options.strip_gps:
-            metadata = metadata.without_gps()
-        return metadata.with_mark(self.mark) if self.options.mark else metadata
+            metadata, removed = metadata.without_place()
+        return metadata.with_mark(self.mark) if self.options.mark else metadata, removed
 
     def encode(self, loaded: LoadedInput, translated: TranslatedItem) -> bytes:
         """Encode an output. ImageError if its format cannot hold it."""

@@ -96,7 +96,11 @@ class ConversionOptions:
         choices=SOURCE_TYPES,
         group="Output",
     )
-    strip_gps: bool = option(False, "leave the place where a photo was taken out of the outputs", group="Output")
+    strip_gps: bool = option(
+        False,
+        "leave out where a photo was taken: coordinates, city, street, country, and the maker's note; says what it left out",
+        group="Output",
+    )
 
     def __post_init__(self) -> None:
         config.check_options(self)

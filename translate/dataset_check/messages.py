@@ -95,6 +95,9 @@ def _folder_warnings(split: str, facts: dict[str, Any], report: dict[str, Any]) 
         bad = facts["unreadable"]
         reasons = [f"{printable(row['path'])}: {row['error']}" for row in bad]
         yield f"{place}: {len(bad)} files cannot be read ({join_names(reasons)}); training skips them"
+    if facts["damaged"]:
+        kept = [f"{printable(row['path'])}: {row['damage']}" for row in facts["damaged"]]
+        yield f"{place}: {len(kept)} files are damaged but are read ({join_names(kept)}); save them anew"
     if facts["passed_over"]:
         counts = Counter(row["reason"] for row in facts["passed_over"])
         why = ", ".join(f"{n} × {reason}" for reason, n in counts.items())

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.ExifTags import Base
 
 from translate import images
 from translate.dataset_check import near_duplicates
@@ -51,6 +50,8 @@ class ProbedImage:
     bytes_per_pixel: int = 0
     """Bytes of one pixel, all channels, as training stores it."""
     kinds: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
+    """Damage in spite of which the file was read."""
     hash_and_thumbnail: tuple[int, bytes] = (0, b"")
     """Perceptual hash and thumbnail: see `near_duplicates`."""
     seconds: float = 0.0
@@ -95,12 +96,15 @@ def _image_header(image: Image.Image, frames: bool) -> ImageHeader:
         kinds.append("grey")
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         kinds.append("alpha")
-    orientation = image.getexif().get(Base.Orientation, 1)
-    if orientation in range(2, 9):
+    orientation = images.read_orientation(image)
+    if orientation > 1:
         kinds.append("exif-rotated")
-    if frames and getattr(image, "n_frames", 1) > 1:
+    pages = images.tiff_pages_of(image)
+    if frames and (pages.total if pages else getattr(image, "n_frames", 1)) > 1:
         kinds.append("animated")
-    width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+    height, width = pages.size if pages else image.size[::-1]
+    if orientation >= 5:
+        height, width = width, height
     return ImageHeader(width, height, 3, tuple(kinds))
 
 
@@ -131,7 +135,8 @@ def probe_image(path: Path, resize_to: int | None, half: bool = False) -> Probed
     shown = images.to_uint8_array(images.to_tensor(pixels, span)) if (span := _own_range(values)) else pixels
     looks = near_duplicates.hash_and_thumbnail(shown)
     values = values or _limits(pixels)
-    return ProbedImage(path, "", width, height, count * pixels.dtype.itemsize, tuple(kinds), looks, seconds, values)
+    size = count * pixels.dtype.itemsize
+    return ProbedImage(path, "", width, height, size, tuple(kinds), tuple(picture.damage), looks, seconds, values)
 
 
 def _own_range(values: ValueStatistics | None) -> images.ValueRange | None:

@@ -32,6 +32,9 @@ def folder_section(root: Path, folder: DomainFolder, load_size: int, crop_size: 
         "unreadable": [
             {"path": _relative(root, item.path), "error": item.error} for item in folder.probed if item.error
         ],
+        "damaged": [
+            {"path": _relative(root, item.path), "damage": ", ".join(item.damage)} for item in readable if item.damage
+        ],
         "passed_over": [{"path": _relative(root, path), "reason": reason} for path, reason in folder.passed_over],
         "kinds": dict(sorted(kinds.items())),
         "size": {

@@ -20,8 +20,17 @@ from translate.images.formats import (
     format_of,
     looks_like_image,
 )
+from translate.images.jpeg_end import is_ended
 from translate.images.listing import WalkNotes, list_files, list_images, walk_files
-from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb
+from translate.images.metadata.icc import changes_colours
+from translate.images.metadata.photo_metadata import (
+    COMPOSITE,
+    GENERATED,
+    Mark,
+    Metadata,
+    read_orientation,
+    to_srgb,
+)
 from translate.images.orientation import apply_orientation
 from translate.images.picture import (
     WHITE,
@@ -34,7 +43,7 @@ from translate.images.picture import (
     to_pil_image,
     to_uint8,
 )
-from translate.images.reading import PILLOW_FORMATS, Reading, read, read_size
+from translate.images.reading import PILLOW_FORMATS, Reading, from_opened, read, read_size, tiff_pages_of
 from translate.images.stored_values import MAX_SHARE_OUTSIDE, StoredValues, nodata_for, put_nodata
 from translate.images.value_ranges import (
     FULL_RANGES,
@@ -82,13 +91,16 @@ __all__ = [
     "Writer",
     "animation_notices",
     "apply_orientation",
+    "changes_colours",
     "encode",
     "encode_animation",
     "extension",
     "format_of",
     "from_array",
+    "from_opened",
     "from_pil_image",
     "is_animated",
+    "is_ended",
     "list_files",
     "list_images",
     "looks_like_image",
@@ -101,10 +113,12 @@ __all__ = [
     "put_nodata",
     "quantize",
     "read",
+    "read_orientation",
     "read_size",
     "resize",
     "spans_full_range",
     "supported_by",
+    "tiff_pages_of",
     "to_array",
     "to_pil_image",
     "to_srgb",

@@ -1,9 +1,8 @@
 """Files that Pillow would reduce to 8 bits, misreads or cannot open: more or odd bits, more channels, planar storage, NoData.
 
-TIFF is read by tifffile with the decoders of imagecodecs, PNG and PNM by OpenCV.
+TIFF is read by tifffile with the decoders of imagecodecs, PNG by imagecodecs, PNM by OpenCV.
 """
 
-import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from translate.images.formats import ImageError, check_size
 from translate.images.metadata import png_chunks
 from translate.images.orientation import orient_array
 from translate.images.stored_values import StoredValues
+from translate.images.tiff_pages import TiffPages
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -37,9 +37,6 @@ _WHITE_IS_ZERO, _RGB = 0, 2
 _UNSUPPORTED_COMPRESSIONS = frozenset({34887, 50001, 50002})
 """Compressions of TIFF that Pillow is built without: LERC, WebP, JPEG XL."""
 
-GREY_ALPHA = 4
-"""Colour type of grey with alpha in PNG (PNG specification, 11.2.1)."""
-
 MAX_CHANNELS = 1024
 """Largest number of channels; a TIFF that says that it has more is damaged."""
 
@@ -47,7 +44,7 @@ MAX_CHANNELS = 1024
 def needs_other_decoder(path: Path, image: Image.Image, channels: int) -> bool:
     """Return whether an opened file holds values that Pillow does not decode, or some of the wanted channels."""
     if image.format == "PNG":
-        return _png_header(path)[0] == 16
+        return _png_bits(path) == 16
     if image.format == "TIFF":
         return _is_special_tiff(image) or (channels not in (1, 3) and has_unspecified_channel(image))
     if image.format == "BMP":
@@ -83,7 +80,7 @@ def scale_transparent_grey(path: Path, image: Image.Image) -> None:
     """Scale the transparent grey of an opened PNG file of less than 8 bits as Pillow scales its pixels."""
     key = image.info.get("transparency")
     if image.format == "PNG" and image.mode in ("1", "L") and isinstance(key, int):
-        top = 2 ** _png_header(path)[0] - 1
+        top = 2 ** _png_bits(path) - 1
         image.info["transparency"] = (key & top) * 255 // top
 
 
@@ -91,53 +88,41 @@ def _tuple(value: int | tuple[int, ...]) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _png_header(path: Path) -> tuple[int, int]:
-    """Return the bits per sample and the colour type."""
+def _png_bits(path: Path) -> int:
+    """Return the bits per sample of a PNG file."""
     with open(path, "rb") as file:
-        header = file.read(26)
-    return header[24], header[25]
+        return file.read(25)[24]
 
 
-def read_native_depth(path: Path, image: Image.Image) -> StoredValues:
-    """Read an opened file in its own data type, upright. ImageError if no decoder can."""
-    if image.format == "TIFF":
-        stored = read_tiff(path, max_pixels=None)
+def read_native_depth(path: Path, image: Image.Image, pages: TiffPages | None, orientation: int) -> StoredValues:
+    """Read an opened file in its own data type, upright. ImageError if no decoder can.
+
+    `pages` are those of a TIFF, `orientation` is that of any other file, from 1 to 8.
+    """
+    if pages is not None:
+        stored = read_tiff(path, None, pages)
         if stored is None:
             raise ImageError("damaged image: its values cannot be decoded")
         return stored
     if image.format == "BMP":
         return StoredValues.from_array(read_rle4(path))
-    array = _decode_by_opencv(path)
+    array = _decode_png(path) if image.format == "PNG" else _decode_by_opencv(path)
     if array is None:
         raise ImageError("damaged image: its values cannot be decoded")
-    if image.format == "PNG":
-        array = _with_png_transparency(path, array)
-    oriented = orient_array(array, image.getexif().get(Base.Orientation, 1))
+    oriented = orient_array(array, orientation)
     return replace(StoredValues.from_array(oriented), top=_pnm_maximum(path) if image.format == "PPM" else None)
 
 
-def _with_png_transparency(path: Path, array: np.ndarray) -> np.ndarray:
-    """Return a PNG of 16 bits with the transparency that OpenCV leaves out, or without the colours that it adds."""
-    if _png_header(path)[1] == GREY_ALPHA and array.ndim == 3:  # OpenCV decodes it as colour with alpha
-        return array[:, :, [0, 3]]
-    key = png_chunks.read_transparent_colour(path)
-    if key is None:
-        return array
-    colours = array[:, :, None] if array.ndim == 2 else array[:, :, :3]
-    if len(key) != colours.shape[2]:
-        return array
-    alpha = np.where((colours == np.array(key, colours.dtype)).all(axis=2), 0, 65535).astype(np.uint16)
-    return np.concatenate([colours, alpha[:, :, None]], axis=2)
-
-
-def read_tiff(path: Path, max_pixels: int | None) -> StoredValues | None:
-    """Read the first page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
+def read_tiff(path: Path, max_pixels: int | None, pages: TiffPages) -> StoredValues | None:
+    """Read the main page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
     import tifffile  # takes a while to import, and few files need it
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
     try:
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
+            page = tiff.pages[pages.main]
+            if pages.sub_directory is not None:
+                assert page.pages is not None
+                page = page.pages[pages.sub_directory]
             assert isinstance(page, tifffile.TiffPage)
             if max_pixels is not None:
                 check_size(page.imagelength, page.imagewidth, max_pixels)
@@ -155,14 +140,23 @@ def _decode_page(page: "TiffPage") -> StoredValues | None:
     from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
     photometric = page.photometric
-    if photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.SEPARATED):
+    if photometric not in (
+        PHOTOMETRIC.MINISBLACK,
+        PHOTOMETRIC.MINISWHITE,
+        PHOTOMETRIC.RGB,
+        PHOTOMETRIC.SEPARATED,
+        PHOTOMETRIC.PALETTE,
+    ):
         return None
     array = page.asarray()
+    bits = page.bitspersample
+    if photometric == PHOTOMETRIC.PALETTE:
+        assert page.colormap is not None
+        array, bits = np.moveaxis(page.colormap[:, array], 0, 2), 16
     if page.planarconfig == 2 and page.samplesperpixel > 1:
         array = np.moveaxis(array, 0, 2)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
-    bits = page.bitspersample
     if bits == 24 and array.dtype == np.uint32 and page.parent.byteorder == "<":
         array = _swap_three_bytes(array)
     is_part = array.dtype.kind == "u" and 1 < bits < 8 * array.dtype.itemsize
@@ -172,7 +166,7 @@ def _decode_page(page: "TiffPage") -> StoredValues | None:
         array = ~array if array.dtype.kind == "i" else array.dtype.type(top) - array
         nodata = None if nodata is None else -1 - nodata if array.dtype.kind == "i" else top - nodata
     elif photometric == PHOTOMETRIC.SEPARATED:
-        array = _cmyk_to_rgb(array)
+        array = _cmyk_to_rgb(array, len(page.extrasamples), top)
     elif EXTRASAMPLE.ASSOCALPHA in page.extrasamples and array.shape[2] in (2, 4):
         array = _unpremultiply(array, top)
     stored = StoredValues.from_array(orient_array(array, page.tags.valueof(Base.Orientation, 1)))
@@ -205,13 +199,24 @@ def _unpremultiply(array: np.ndarray, top: float) -> np.ndarray:
     return np.concatenate([colours.astype(array.dtype), array[:, :, -1:]], axis=2)
 
 
-def _cmyk_to_rgb(array: np.ndarray) -> np.ndarray:
-    """Convert CMYK (H, W, 4) of unsigned integers as Pillow does without a profile: each ink absorbs its share of light."""
-    if array.ndim != 3 or array.shape[2] != 4:
-        raise ImageError(f"its {array.shape[-1]} inks are not cyan, magenta, yellow and black")
-    top = np.iinfo(array.dtype).max
-    light = (top - array).astype(np.float64)
-    return np.round(light[:, :, :3] * light[:, :, 3:] / top).astype(array.dtype)
+def _cmyk_to_rgb(array: np.ndarray, extra: int, top: float) -> np.ndarray:
+    """Convert CMYK (H, W, 4) as Pillow does without a profile: each ink absorbs its share of light. `extra` channels stay."""
+    if array.ndim != 3 or array.shape[2] != 4 + extra:
+        raise ImageError(f"its {array.shape[-1] - extra} inks are not cyan, magenta, yellow and black")
+    light = top - array[:, :, :4].astype(np.float64)
+    rgb = light[:, :, :3] * light[:, :, 3:] / top
+    rgb = rgb if array.dtype.kind == "f" else np.round(rgb)
+    return np.concatenate([rgb.astype(array.dtype), array[:, :, 4:]], axis=2)
+
+
+def _decode_png(path: Path) -> np.ndarray | None:
+    """Return the stored values of a PNG, (H, W) or (H, W, C), with alpha for a transparent colour; None if it is damaged."""
+    import imagecodecs
+
+    try:  # without metadata, on which the decoder would print its own lines
+        return imagecodecs.png_decode(png_chunks.strip_metadata(path.read_bytes(), keep_seen=False))
+    except imagecodecs.PngError:
+        return None
 
 
 def _decode_by_opencv(path: Path) -> np.ndarray | None:

@@ -29,6 +29,8 @@ class Picture:
     """Alpha (H, W) of the same depth, if the file has transparency."""
     notices: list[str] = field(default_factory=list)
     """Parts that could not be kept, one short line each."""
+    damage: list[str] = field(default_factory=list)
+    """Damage of the file in spite of which it was read, one short line each."""
     metadata: Metadata | None = None
     """Metadata of the file, if they were read."""
     stored: np.dtype | None = None

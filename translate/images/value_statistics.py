@@ -9,6 +9,7 @@ from translate.images.formats import MAX_PIXELS, format_of
 from translate.images.high_bit_depth import read_tiff
 from translate.images.reading import Reading, read
 from translate.images.stored_values import StoredValues
+from translate.images.tiff_pages import find_pages
 from translate.images.value_ranges import ValueRange
 
 _OPEN_FORMATS = frozenset({"tiff", "npy"})
@@ -59,8 +60,11 @@ def _read_stored(path: Path) -> StoredValues:
             return StoredValues.from_array(np.load(path, allow_pickle=False))
         except (OSError, ValueError, EOFError):
             pass  # reading it below gives the reason
-    elif is_of_open_type(path) and (stored := read_tiff(path, MAX_PIXELS)) is not None:
-        return stored
+    elif is_of_open_type(path):
+        with open(path, "rb") as file:
+            pages = find_pages(file)
+        if (stored := read_tiff(path, MAX_PIXELS, pages)) is not None:
+            return stored
     return StoredValues(read(path, how=Reading(deep=True)).pixels)
 
 

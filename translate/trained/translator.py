@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from translate import config, images, keyed_random
@@ -210,7 +210,7 @@ class Translator:
             )
         try:
             if isinstance(image, Image.Image):
-                return images.from_pil_image(ImageOps.exif_transpose(image), self.input_channels(to))
+                return images.from_opened(image, images.Reading(self.input_channels(to)))
             how = replace(self.read_options(to, images.MAX_PIXELS, images.WHITE), metadata=False)
             return images.read(Path(image), how=how)
         except (images.ImageError, OSError) as e:
