@@ -4,6 +4,7 @@ A setting is declared once, by `option`, with its help text and its limits. Late
 `--config` file, the flags.
 """
 
+import difflib
 import math
 import numbers
 import types
@@ -364,7 +365,9 @@ def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
         raise _refusal(f.name, value, source, _KINDS[kinds[0]])
     if isinstance(value, str) and choices is not None and value not in choices and not (accepts and accepts(value)):
         number = f", or a number of {limits}" if int in kinds else ""
-        raise _refusal(f.name, value, source, f"one of {', '.join(choices)}{number}")
+        close = difflib.get_close_matches(value, choices, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise _refusal(f.name, value, source, f"one of {', '.join(choices)}{number}{hint}")
     if isinstance(value, (int, float)) and low is not None and not (low <= value <= high and math.isfinite(value)):
         named = f"one of {', '.join(choices)}, or a number of " if choices is not None else ""
         raise _refusal(f.name, value, source, named + limits)

@@ -12,7 +12,18 @@ PACKAGE = ROOT / "translate"
 TESTS = ROOT / "tests"
 
 FLOORS = [
-    {"errors", "version", "text", "records", "atomic", "locks", "keyed_random", "callbacks", "user_cache"},
+    {
+        "errors",
+        "version",
+        "text",
+        "records",
+        "atomic",
+        "locks",
+        "keyed_random",
+        "callbacks",
+        "user_cache",
+        "invocation",
+    },
     {"nn", "images", "runtime", "run_folder", "html"},
     {"config", "convolution_choice"},
     {"methods", "data", "dataset_check", "catalog"},

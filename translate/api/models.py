@@ -10,6 +10,7 @@ import torch
 
 from translate import atomic
 from translate.callbacks import ProgressCallback
+from translate.catalog.shipped import find_images
 from translate.config import FLAGS, resolve
 from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
@@ -93,7 +94,7 @@ def convert(
             convolution=convolution,
             say=say,
         )
-    return job.convert(model, source, output, chosen, progress, say)
+    return job.convert(model, find_images(source, say), output, chosen, progress, say)
 
 
 def import_weights(
@@ -112,6 +113,8 @@ def import_weights(
     weights are of none of the reference's networks, UsageError if the model folder holds something already.
     """
     path, target = Path(source), Path(folder).resolve()  # a link stays, and leads to the new model
+    if not path.exists():
+        path = find.find_named_model(str(source)) or path
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
     if epoch is not None and not path.is_dir():

@@ -1,5 +1,6 @@
 """Training session: how a training is put together, from the settings and the data folder to the loop."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,10 +12,13 @@ import torch
 
 from translate import atomic, locks
 from translate.api import training_data
+from translate.api.disk_estimate import estimate_disk
 from translate.api.initial_weights import read_initial_weights
+from translate.api.presets import forecast_preset
 from translate.api.run_fork import ForkPoint
-from translate.api.run_record import RunRecord, check_same_settings, read_started_run, relative_path
+from translate.api.run_record import Preset, RunRecord, check_same_settings, read_started_run, relative_path
 from translate.api.validation import ValidationEvaluator, split_for_validation
+from translate.callbacks import ProgressCallback
 from translate.config import TrainConfig, to_dict
 from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts, loader, value_scan
@@ -22,21 +26,26 @@ from translate.data.loader import Loader, LoaderOptions
 from translate.data.split import Split
 from translate.dataset_check import one_size, quick
 from translate.errors import DataError, ProcessLostError, UsageError
+from translate.invocation import command_line
 from translate.methods import Method
 from translate.methods.base import Batch
-from translate.run_folder import MODEL, list_checkpoints, list_model_folders
+from translate.run_folder import CHECKPOINTS, MODEL, list_checkpoints, list_model_folders
 from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision, configure_tf32, resolve_precision
+from translate.text import duration, file_size
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
 from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
 from translate.training.engine import Engine
+from translate.training.forecast import describe_length
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.monitors.health_checks import HealthMonitor
 from translate.training.schedule import Schedule
 from translate.training.validation import Validation
 from translate.version import __version__
 
+LONG_SECONDS = 2 * 3600.0
+"""Forecast from which on a faster preset is proposed."""
 SAMPLE_ROWS = 4
 """Rows of a sample grid."""
 
@@ -56,6 +65,10 @@ class TrainingSession:
     folder: Path
     """The run folder."""
     say: Callable[[str], None]
+    preset: Preset | None = None
+    """Preset that the settings are based on, for the record."""
+    progress: ProgressCallback | None = None
+    """See `loop.Training.progress`."""
     may_change: bool = False
     """A run in the folder is resumed even if settings that decide the weights differ from its own."""
     fork: ForkPoint | None = None
@@ -117,6 +130,7 @@ class TrainingSession:
             self.load_checkpoint()
             if self.state is not None and self.is_finished(self.state):
                 return self.state["images"]
+            self.announce()
             self.build_engine()
             self.identify_data()
             self.restore_checkpoint()
@@ -158,6 +172,8 @@ class TrainingSession:
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:
             self.cfg = cfg = cls.resolve_config(with_labels)
+        if cfg.auto_batch:
+            _check_auto_batch(cls.on_meta(cfg))
         self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
         self.evaluator = None
         if validation_set and distributed.rank() == 0:
@@ -229,6 +245,21 @@ class TrainingSession:
             return True
         return False
 
+    def announce(self) -> None:
+        """Say what begins, before what takes long, and what it will take on disk; warn where there is no room for it."""
+        if distributed.rank() > 0:
+            return
+        cfg, method = self.cfg, self.method_class.on_meta(self.cfg)
+        planned, processes = self.schedule.planned, distributed.world_size()
+        need = estimate_disk(method, cfg, self.precision, planned, processes)
+        length = describe_length(self.schedule, self.state["images"] if self.state else 0)
+        self.say(f"{method.name} for {length} at {cfg.crop_size} px on {self.device}; {self.folder} will take {need}")
+        free = shutil.disk_usage(self.folder).free
+        if free < need.peak:
+            self.say(
+                f"warning: {file_size(free)} are free there, and {file_size(need.peak)} are needed while a checkpoint is saved"
+            )
+
     # The networks.
 
     def build_engine(self) -> None:
@@ -236,7 +267,6 @@ class TrainingSession:
         cfg, device, precision = self.cfg, self.device, self.precision
         configure_tf32(device, precision)
         self.method = self.method_class(cfg)
-        _check_auto_batch(cfg, self.method)
         self.engine = Engine(
             self.method,
             self.schedule,
@@ -347,6 +377,7 @@ class TrainingSession:
                 to_dict(self.cfg),
                 root_from_run=from_run,
                 forked_from=forked_from,
+                preset=self.preset,
             )
             record.write(self.folder)
 
@@ -386,14 +417,25 @@ class TrainingSession:
                 "convolutions": self.convolutions,
             },
             say=self.say,
+            progress=self.progress,
+            advise=self.advise,
             log_state=self.state.get("log", {}) if self.state else {},
         )
 
+    def advise(self, seconds: float) -> list[str]:
+        """Return a line on the preset quick, with the time that it would take here, where the training will take long."""
+        if seconds < LONG_SECONDS or self.device.type != "cpu" or distributed.world_size() > 1:
+            return []
+        quick = forecast_preset(self.method_class, self.cfg, self.split, "quick", self.device)
+        if quick is None or quick > seconds / 2:
+            return []
+        run = f"{self.folder.name if self.folder.parent == CHECKPOINTS else self.folder}-quick"
+        command = command_line("train", self.method_class.name, self.root, "--preset", "quick", "--run", run)
+        return [f"--preset quick ≈ {duration(quick)}: {command}"]
 
-def _check_auto_batch(cfg: TrainConfig, method: Method) -> None:
+
+def _check_auto_batch(method: Method) -> None:
     """Check that splitting batches further changes nothing but the memory. Raises UsageError if it would."""
-    if not cfg.auto_batch:
-        return
     if method.coupled:
         raise UsageError(
             f"--auto-batch on: the images of a batch influence each other ({method.coupled}), so that a batch in more parts "

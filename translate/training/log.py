@@ -15,7 +15,7 @@ from torch import Tensor
 from translate import atomic, run_folder
 from translate.config import TrainConfig
 from translate.runtime import distributed
-from translate.text import duration, format_number
+from translate.text import duration, format_number, step_rate
 from translate.training import run_report, stats_file
 from translate.training.charts import discriminator_scalar
 
@@ -100,7 +100,7 @@ class Log:
         seconds = self._speed.seconds_for(planned - images_seen)
         parts = [
             f"{images_seen}/{planned} images",
-            f"{speed:.1f}/s" if speed >= 1 else f"{speed:.2g}/s",
+            step_rate(speed),
             f"data wait {values['time/data_wait']:.0%}",
             f"{duration(seconds)} left" if seconds is not None else "",
             *format_losses(values),
