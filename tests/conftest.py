@@ -30,6 +30,7 @@ from .helpers import SIZE, smooth_image
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
+    os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # printed commands do not depend on how the tests were started
     cache = tempfile.mkdtemp(prefix="translate-tests-")
     os.environ["XDG_CACHE_HOME"] = cache  # not that of the user
     config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))

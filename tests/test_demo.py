@@ -20,8 +20,15 @@ def test_its_images_ship() -> None:
     )
 
 
-def test_the_next_commands_name_the_folder() -> None:
-    assert any("here/summer-to-winter" in command for command in demo.next_commands(Path("here")))
+@pytest.mark.parametrize(
+    ("here", "shipped", "model"), [(40.0, 44.0, "here/summer-to-winter"), (44.0, 40.0, "summer-to-winter")]
+)
+def test_the_better_model_is_advised(here: float, shipped: float, model: str) -> None:
+    """By the L1 to the true winters."""
+    metrics = {"trained here": {"L1 (of 255)": here}, "shipped model": {"L1 (of 255)": shipped}}
+    purpose, command = demo.next_commands(Path("here"), {"summer-to-winter": metrics})[0]
+    assert command == f"translate convert {model} datasets/earth_season/testA here/winter --report"
+    assert ("trained here" in purpose) == (here < shipped)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_a_run_is_found_by_either_file(here, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["model", "model-best", "model-900", ".model-old", ".model-best-old", ".model-900-old"]
+    "name", ["model", "model-best", "model-900", ".model-old", ".model-best-old", ".model-900-old", "state-900.ckpt"]
 )
 def test_a_model_folder_knows_its_run(tmp_path, name):
     assert run_folder.run_of_model(tmp_path / name) is None
@@ -103,15 +103,6 @@ def test_a_run_is_named_as_it_is_typed():
     assert run_folder.run_name(Path("checkpoints/night")) == "night"
     assert run_folder.run_name(Path("checkpoints/a/night")) == "checkpoints/a/night"
     assert run_folder.run_name(Path("/x/night")) == "/x/night"
-
-
-def test_metrics_of_a_kept_model_stand_beside_it_and_others_in_the_run(tmp_path):
-    assert run_folder.results_folder(tmp_path / "model-8") is None
-    make_run(tmp_path, "config.toml")
-    assert run_folder.results_folder(tmp_path / "model-8") == tmp_path / "model-8"
-    for name in ("model", "model-best", ".model-old"):
-        assert run_folder.results_folder(tmp_path / name) == tmp_path
-    assert run_folder.results_folder(tmp_path / "copy") is None
 
 
 def test_data_is_found_beside_the_run_before_where_it_was(tmp_path):

@@ -4,6 +4,7 @@ A setting is declared once, by `option`, with its help text and its limits. Late
 `--config` file, the flags.
 """
 
+import difflib
 import math
 import numbers
 import types
@@ -137,12 +138,11 @@ class TrainConfig:
     output_channels: int = option(3, "channels of domain b: 3 (colour) or 1 (grey)", low=1, group="Data")
     range_a: str | None = option(
         None,
-        "LOW:HIGH, the pixel values that map to −1 and 1 in domain a [default: the full range of the file's bit depth]",
+        "LOW:HIGH, the pixel values that map to −1 and 1 in domain a [default: 0:255 or 0:65535 by the bit depth, 0:1 of "
+        "floats; of other values those of the whole set]",
         group="Data",
     )
-    range_b: str | None = option(
-        None, "the same for domain b [default: the full range of the file's bit depth]", group="Data"
-    )
+    range_b: str | None = option(None, "the same for domain b [default: as for domain a]", group="Data")
     lr: float = option(2e-4, "learning rate of all networks", low=0, group="Length")
     init_from: str | None = option(
         None,
@@ -365,7 +365,9 @@ def _check_value(f: Field[Any], hint: Any, value: Any, source: str) -> Any:
         raise _refusal(f.name, value, source, _KINDS[kinds[0]])
     if isinstance(value, str) and choices is not None and value not in choices and not (accepts and accepts(value)):
         number = f", or a number of {limits}" if int in kinds else ""
-        raise _refusal(f.name, value, source, f"one of {', '.join(choices)}{number}")
+        close = difflib.get_close_matches(value, choices, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise _refusal(f.name, value, source, f"one of {', '.join(choices)}{number}{hint}")
     if isinstance(value, (int, float)) and low is not None and not (low <= value <= high and math.isfinite(value)):
         named = f"one of {', '.join(choices)}, or a number of " if choices is not None else ""
         raise _refusal(f.name, value, source, named + limits)
@@ -379,14 +381,17 @@ def _refusal(name: str, value: Any, source: str, possible: str) -> UsageError:
     return UsageError(f"{source}: {name} is {records.shown(value)}, but must be {possible}")
 
 
-def parse_range(text: str) -> tuple[float, float]:
-    """Return the two numbers of LOW:HIGH. Raises UsageError if the text is not two finite numbers, the lower first."""
+def parse_range(text: str, flag: str = "range") -> tuple[float, float]:
+    """Return the two numbers of LOW:HIGH.
+
+    Raises UsageError, which names the flag, if the text is not two finite numbers, the lower first.
+    """
     try:
         low, high = (float(part) for part in text.split(":"))
     except ValueError:
-        raise UsageError(f"range {text!r}: must be LOW:HIGH, such as 0:65535") from None
+        raise UsageError(f"{flag} {text!r}: must be LOW:HIGH, such as 0:65535") from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"range {text!r}: the first number must be less than the second")
+        raise UsageError(f"{flag} {text!r}: the first number must be less than the second")
     return low, high
 
 

@@ -5,7 +5,7 @@ It runs the same code as `translate train` and `translate convert`, on the image
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from translate import api, images, run_folder
+from translate.catalog.cards import cards_folder
+from translate.catalog.shipped import HOME
 from translate.data import layouts, preprocessing, split
 from translate.demo_page import PageSection, write_demo_page
 from translate.errors import DataError, ModelError
 from translate.evaluation import paired
+from translate.invocation import command_line, tool_line
 from translate.methods import METHODS
 from translate.trained import find
 
@@ -106,13 +109,10 @@ TASKS = (
 
 def data_folder() -> Path:
     """Return the folder of the shipped images: in the checkout, or inside the installed package. DataError if there is none."""
-    package = Path(__file__).parent
-    for folder in (package.parent / "datasets", package / "_datasets"):
-        if (folder / TASKS[0].data).is_dir():
-            return folder
-    raise DataError(
-        f"{package.parent / 'datasets'}: the demo's images are missing; install the project from its repository"
-    )
+    folder = cards_folder()
+    if not (folder / TASKS[0].data).is_dir():
+        raise DataError(f"{folder}: the demo's images are missing; install the project from its repository")
+    return folder
 
 
 def run_demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str, MetricTable]:
@@ -133,9 +133,9 @@ def run_demo(out: Path, minutes: float, say: Callable[[str], None]) -> dict[str,
         "Two models were trained from scratch on this machine, in a few minutes. Beside them are the two models that ship with "
         "the project, which were trained for longer; their model cards say how. None of the models has seen these images."
     )
-    write_demo_page(
-        out / "report.html", "Image-to-image translation, trained on this machine", intro, sections, next_commands(out)
-    )
+    commands = [command for _, command in next_commands(out, metrics)]
+    title = "Image-to-image translation, trained on this machine"
+    write_demo_page(out / "report.html", title, intro, sections, commands)
     return metrics
 
 
@@ -183,12 +183,26 @@ def _shipped_model(name: str) -> Path:
     return folder
 
 
-def next_commands(out: Path) -> list[str]:
-    """Return commands to try next."""
+def next_commands(out: Path, metrics: Mapping[str, MetricTable]) -> list[tuple[str, str]]:
+    """Return commands to try next, each with its purpose; all of them run as they stand.
+
+    Photos are converted with the model that made the better winters here, by L1: the one trained here or the one that ships.
+    """
+    task = TASKS[1]
+    l1 = {name: metrics[task.name][name]["L1 (of 255)"] for name in ("trained here", "shipped model")}
+    is_better = l1["trained here"] < l1["shipped model"]
+    model, words = (out / task.name, "trained here") if is_better else (task.name, "that ships")
+    photos = f"{HOME}/{task.data}/testA"
     return [
-        f"translate convert {out / TASKS[1].name} my_photos/ my_photos_in_winter/",
-        "translate train cyclegan my_data --crop-size 128    # my_data/trainA and my_data/trainB hold your photos",
-        f"tensorboard --logdir {out}",
+        (
+            f"convert photos with the better model, the one {words}; your own folder may stand in place of {photos}",
+            command_line("convert", model, photos, out / "winter", "--report"),
+        ),
+        (
+            f"train on photos; a folder with your own in trainA/ and trainB/ may stand in place of {HOME}/{task.data}",
+            command_line("train", "cyclegan", f"{HOME}/{task.data}", "--preset", "quick"),
+        ),
+        ("look at the training curves", tool_line("tensorboard", "--logdir", out)),
     ]
 
 

@@ -90,4 +90,5 @@ _STYLE = """
 figure { margin: 0; }
 figcaption { color: var(--soft); font-size: .85rem; text-align: center; padding-top: .25rem; }
 .row .pair span { display: none; }
+.row .pair img { object-fit: contain; }
 """

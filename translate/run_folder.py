@@ -28,10 +28,13 @@ REPORT = "report.html"
 """Page of the run: samples, metrics, curves and settings."""
 METRICS_FILE = "metrics.json"
 """Results of the last evaluation, in a run folder; results of a validation, in a model folder."""
-RECORD_KEYS = ("method", "root", "processes", "root_from_run", "forked_from")
+RECORD_KEYS = ("method", "root", "processes", "root_from_run", "forked_from", "preset")
 """Keys of config.toml that are no settings."""
 EVENT_FILES = "events.out.tfevents.*"
 """Pattern of the TensorBoard files."""
+DISCRIMINATORS = "discriminator"
+"""Folder of a second event file, with the scalars of the discriminators. TensorBoard colours curves by run, so these have
+another colour than those of the generators in the same chart."""
 
 
 # RUN and the folder.
@@ -74,18 +77,10 @@ def run_name(folder: Path) -> str:
 
 
 def run_of_model(model: Path) -> Path | None:
-    """Return the run folder that a model folder (model, model-best, model-<images>) lies in; None if it lies in none."""
+    """Return the run folder that a model folder (model, model-best, model-<images>) or checkpoint lies in; None without."""
     name = re.fullmatch(r"\.(.+)-old", model.name)  # as atomic.previous_folder names one that is being replaced
-    is_ours = re.fullmatch(rf"{MODEL}|{BEST_MODEL}|{MODEL}-[0-9]+", name[1] if name else model.name)
+    is_ours = re.fullmatch(rf"{MODEL}|{BEST_MODEL}|{MODEL}-[0-9]+|state-[0-9]+\.ckpt", name[1] if name else model.name)
     return model.parent if is_ours and (model.parent / CONFIG_FILE).is_file() else None
-
-
-def results_folder(model: Path) -> Path | None:
-    """Return the folder for the metrics of a run's model: its own where it is kept for good, else that of the run.
-
-    None for a model that lies in no run.
-    """
-    return model if re.fullmatch(rf"{MODEL}-[0-9]+", model.name) and run_of_model(model) else run_of_model(model)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

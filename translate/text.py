@@ -101,6 +101,11 @@ def rate(count: float, seconds: float) -> str:
     return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.1f}/s"
 
 
+def step_rate(per_second: float) -> str:
+    """Return a training speed in images per second as "5.0/s", or "0.085/s" where it is below 1."""
+    return f"{per_second:.1f}/s" if per_second >= 1 else f"{per_second:.2g}/s"
+
+
 def file_size(count: int) -> str:
     """Return the size of a file of `count` bytes in decimal units, as file managers show it: "512 B", "34 kB", "1.2 MB"."""
     if count < 1000:

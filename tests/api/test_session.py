@@ -1,8 +1,10 @@
 """Training session: its phases, what they check before the folder is touched, and when nothing is left to train."""
 
+import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from translate import locks
@@ -40,6 +42,8 @@ def test_a_run_leaves_its_record_a_checkpoint_and_a_model(session, tmp_path):
     assert {CONFIG_FILE, MODEL} <= {path.name for path in (tmp_path / "run").iterdir()}
     assert [path.name for path in list_checkpoints(tmp_path / "run")] == ["state-2.ckpt"]
     assert lines[-1].startswith("trained on 2 images")
+    settings = RunRecord.read(tmp_path / "run").settings
+    assert not settings.keys() & {"range_a", "range_b"}, "files of 8 bits have the range of their type"
 
 
 def test_a_finished_run_builds_no_networks_and_changes_nothing(session, tmp_path):
@@ -64,7 +68,7 @@ def test_a_longer_plan_resumes(session):
     [
         ({"background": "no colour"}, "--background"),
         ({"decoder": "nvjpeg"}, "--decoder"),
-        ({"range_a": "2:1"}, "range '2:1'"),
+        ({"range_a": "2:1"}, "--range-a '2:1'"),
         ({"augment": "nothing"}, "--augment"),
         ({"images": None, "epochs": 0, "decay_epochs": 0}, "--epochs"),
         ({"auto_batch": True, "norm": "batch"}, "--auto-batch"),
@@ -138,3 +142,53 @@ def test_automatic_batches_are_split_at_least_as_far_as_before(session, before, 
     assert run.accumulate == now
     run.cfg = replace(run.cfg, auto_batch=False)
     assert run.accumulate == given
+
+
+# Ranges of values.
+
+
+@pytest.fixture
+def heights(tmp_path, monkeypatch):
+    """A folder of float heights in A and signed integers in B, and the session of a run on it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = tmp_path / "heights"
+    for name, dtype, low in (("trainA", np.float32, 0.5), ("trainB", np.int16, -400)):
+        (root / name).mkdir(parents=True)
+        for i in range(2):
+            array = np.linspace(low, low + 600 * (i + 1), 32 * 32).reshape(32, 32).astype(dtype)
+            np.save(root / name / f"{i}.npy", array)
+
+    def make(**settings):
+        given = {**SMALL, "input_channels": 1, "output_channels": 1, **settings}
+        cfg = CYCLEGAN.resolve_config(resolve(CYCLEGAN.Config, ("test", given)))
+        lines: list[str] = []
+        return TrainingSession(CYCLEGAN, cfg, root, tmp_path / "run", lines.append), lines
+
+    return root, make
+
+
+def test_the_range_of_the_set_is_told_and_stored_with_the_run_and_the_model(heights, tmp_path):
+    run, lines = heights[1]()
+    run.run()
+    told = [line for line in lines if "range of the set" in line]
+    assert ["0.5 to 1200.5" in told[0], "-400 to 800" in told[1]] == [True, True]
+    assert RunRecord.read(tmp_path / "run").settings["range_a"] == "0.5:1200.5"
+    domains = json.loads((tmp_path / "run" / MODEL / "config.json").read_text())["domains"]
+    assert [domains[name]["values"] for name in "ab"] == [[0.5, 1200.5], [-400, 800]]
+
+
+def test_a_run_keeps_its_range_when_the_set_grows(heights, tmp_path):
+    root, make = heights
+    make()[0].run()
+    np.save(root / "trainA" / "2.npy", np.full((32, 32), -7000, np.float32))
+    run, lines = make(images=4)
+    assert run.run() == 4
+    assert not any("range of the set" in line for line in lines)
+    assert RunRecord.read(tmp_path / "run").settings["range_a"] == "0.5:1200.5"
+
+
+def test_a_range_that_is_declared_is_not_looked_for(heights):
+    run, _ = heights[1](range_a="0:1000", range_b="-500:2000")
+    run.divide_data()
+    run.find_value_ranges()
+    assert (run.cfg.range_a, run.cfg.range_b) == ("0:1000", "-500:2000")

@@ -12,7 +12,18 @@ PACKAGE = ROOT / "translate"
 TESTS = ROOT / "tests"
 
 FLOORS = [
-    {"errors", "version", "text", "records", "atomic", "locks", "keyed_random", "callbacks"},
+    {
+        "errors",
+        "version",
+        "text",
+        "records",
+        "atomic",
+        "locks",
+        "keyed_random",
+        "callbacks",
+        "user_cache",
+        "invocation",
+    },
     {"nn", "images", "runtime", "run_folder", "html"},
     {"config", "convolution_choice"},
     {"methods", "data", "dataset_check", "catalog"},
@@ -24,6 +35,7 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {  # within a floor, who may import whom
     "atomic": {"errors"},
+    "user_cache": {"atomic", "errors"},
     "locks": {"atomic", "errors"},
     "records": {"text"},
     "dataset_check": {"data"},

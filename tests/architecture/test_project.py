@@ -147,3 +147,15 @@ def test_the_wheel_is_complete(tmp_path):
     assert folder.startswith(str(target))
     assert int(cards) == len(CARDS)
     assert int(pictures) == sum(sum(tomllib.loads(card.read_text())["counts"].values()) for card in SHIPPED)
+    for words in (
+        ["data", "list"],
+        ["data", "check", "datasets/earth_season", "--limit", "2"],
+        ["data", "get", "earth-map"],
+    ):
+        result = subprocess.run(
+            [sys.executable, "-m", "translate", *words], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(target)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert "ships with the package" in result.stdout + result.stderr
+    assert "train pix2pix datasets/earth_map" in result.stdout
+    assert not (tmp_path / "datasets").exists()

@@ -57,8 +57,11 @@ def test_the_list_for_people(capfd, tmp_path):
     assert "1067+1334 train, 120+140 test" in by_name["horse2zebra"]
     here = head.index("here")
     assert {name: line[here:].split()[0] for name, line in by_name.items() if line[here : here + 2] != "no"} == {
-        "maps": "partly"
+        "maps": "partly",
+        "earth_map": "ships",
+        "earth_season": "ships",
     }
+    assert "ships with the package" in by_name["earth_map"]
 
 
 def test_the_list_for_machines(capfd):

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from translate.cli.progress import ProgressReporter, format_progress, print_summary, show_progress
+from translate.cli.progress import (
+    ProgressReporter,
+    format_progress,
+    format_training,
+    print_summary,
+    show_progress,
+    show_training,
+)
 from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item
 
@@ -140,3 +147,32 @@ def test_twenty_failures_are_listed_and_the_rest_counted() -> None:
     lines = closing(result(failures={f"{n}": "bad" for n in range(1025)}), terminal=True)
     assert sum(line.startswith("failed: '") for line in lines) == 20
     assert lines[20] == "… and 1,005 more failures; the manifest lists all of them"
+
+
+# Training.
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ((2800, 6000, 800, 400), "2,800 of 6,000 images, 5.0/s, 11 min left"),
+        ((800, 6000, 800, 0), "800 of 6,000 images"),
+        ((700, 6000, 800, 9), "700 of 6,000 images"),  # back at a checkpoint
+    ],
+)
+def test_the_line_of_a_training(counts: tuple[int, int, int, int], line: str) -> None:
+    assert format_training(*counts) == line
+
+
+def test_a_training_has_a_bar_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, file = console(terminal=True)
+    monkeypatch.setattr("translate.cli.progress.open_console", lambda: out)
+    with show_training() as (say, progress):
+        assert progress is not None
+        say("a line [with brackets]")
+        progress(4, 0, 100)
+    assert "a line [with brackets]" in file.getvalue()
+    assert "4 of 100 images" in file.getvalue()
+    monkeypatch.setattr("translate.cli.progress.open_console", lambda: console(terminal=False)[0])
+    with show_training() as (say, progress):
+        assert progress is None

@@ -85,4 +85,3 @@ def test_status_of_no_model(fails: Fails) -> None:
     fails(["status", "empty"], 4, "empty: ")
     fails(["status", "text.pth"], 4, "text.pth")
     fails(["status", "text.pth", "--json"], 4, "text.pth")
-    fails(["status"], 2, "MODEL")

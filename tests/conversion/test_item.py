@@ -46,7 +46,8 @@ def test_a_photo_keeps_what_it_carried_and_is_marked(convert: Convert, draw: Dra
 
 def test_places_are_left_out_where_asked(convert: Convert, draw: Draw, tmp_path: Path) -> None:
     photo(tmp_path / "in" / "x.jpg", draw())
-    convert(tmp_path / "in", tmp_path / "out", strip_gps=True)
+    result = convert(tmp_path / "in", tmp_path / "out", strip_gps=True)
+    assert result.notices["the place is left out of its EXIF: coordinates"] == 1
     with Image.open(tmp_path / "out" / "x.jpg") as made:
         assert dict(made.getexif().get_ifd(GPS)) == {}
         assert made.getexif()[MAKER] == "Camera & Sons"

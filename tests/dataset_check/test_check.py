@@ -174,3 +174,17 @@ def test_the_table_fits_80_columns(tmp_path, capfd, monkeypatch):
     rows = {line[:15].rstrip(): line[15:].split() for line in paragraphs}
     assert rows["files"] == ["4"] * 6
     assert rows["unreadable"] == ["1"] * 6
+
+
+def test_damaged_files_that_are_read_are_named(tmp_path):
+    write_unpaired(tmp_path)
+    buffer = io.BytesIO()
+    smooth_image(1, 40, 40).save(buffer, "JPEG")
+    (tmp_path / "trainA" / "no_end.jpg").write_bytes(buffer.getvalue()[:-2])
+    report = report_of(tmp_path)
+    facts = report["splits"]["train"]["a"]
+    assert facts["damaged"] == [
+        {"path": "trainA/no_end.jpg", "damage": "damaged: its last bytes are missing, but no pixel"}
+    ]
+    assert facts["unreadable"] == []
+    assert [line for line in report["warnings"] if "1 files are damaged but are read (trainA/no_end.jpg: " in line]

@@ -1,6 +1,7 @@
 """Images of 16 bits and floats: read, composited and written with their values."""
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from PIL import Image
 
 from translate import images
-from translate.images import ImageError, Picture, encode
+from translate.images import ImageError, Picture, Reading, encode
 
 from ..helpers import encode_png16, random_values, read_deep, write_tiff
+from .arrays import integers
 
 H, W = 5, 7
 
@@ -76,7 +78,7 @@ def test_pnm_of_16_bits(kind, channels, tmp_path):
 def test_pgm_of_12_bits_with_a_declared_range(tmp_path):
     array = random_values(1) % 4096
     (tmp_path / "x.pgm").write_bytes(b"P5 %d %d 4095\n" % (W, H) + array.astype(">u2").tobytes())
-    assert np.array_equal(read_deep(tmp_path / "x.pgm", 1, preserve_range=True).pixels, array)
+    assert np.array_equal(read_deep(tmp_path / "x.pgm", 1, value_range=(0, 4095)).pixels, array)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint32])
@@ -88,7 +90,9 @@ def test_integers_beyond_16_bits_and_below_0_keep_their_values_where_declared(ex
         np.save(tmp_path / "x.npy", array)
     else:
         write_tiff(tmp_path / "x.tif", array)
-    assert np.array_equal(read_deep(tmp_path / f"x.{ext}", 1, preserve_range=True).pixels.astype(np.float64), array)
+    assert np.array_equal(
+        read_deep(tmp_path / f"x.{ext}", 1, value_range=(-1024, 200_000)).pixels.astype(np.float64), array
+    )
 
 
 @pytest.mark.parametrize("ext", ["npy", "tif"])
@@ -98,7 +102,7 @@ def test_floats_beyond_1_and_below_0_keep_their_values_where_declared(ext, tmp_p
         np.save(tmp_path / "x.npy", array)
     else:
         write_tiff(tmp_path / "x.tif", array)
-    assert np.array_equal(read_deep(tmp_path / f"x.{ext}", 1, preserve_range=True).pixels, array)
+    assert np.array_equal(read_deep(tmp_path / f"x.{ext}", 1, value_range=(-1024, 200_000)).pixels, array)
 
 
 def test_white_is_zero_in_tiff_of_16_bits(tmp_path):
@@ -110,7 +114,7 @@ def test_white_is_zero_in_tiff_of_16_bits(tmp_path):
 def test_12_bits_are_a_share_of_their_own_range_unless_one_is_declared(tmp_path):
     array = random_values(1) % 4096
     tifffile.imwrite(tmp_path / "x.tif", array[:, :, 0], bitspersample=12, photometric="minisblack", metadata=None)
-    assert np.array_equal(read_deep(tmp_path / "x.tif", 1, preserve_range=True).pixels, array)
+    assert np.array_equal(read_deep(tmp_path / "x.tif", 1, value_range=(0, 4095)).pixels, array)
     assert np.array_equal(read_deep(tmp_path / "x.tif", 1).pixels, np.round(array * (65535 / 4095)))
 
 
@@ -252,3 +256,118 @@ def test_a_file_of_other_channels_is_refused_in_one_line(tmp_path):
         write_tiff(tmp_path / "x.tif", random_values(n))
         with pytest.raises(ImageError, match=f"{n} channels, but 4 are wanted"):
             read_deep(tmp_path / "x.tif", 4)
+
+
+# Odd bits, unspecified channels, transparent colours.
+
+
+def packed_tiff(values, bits, photometric):
+    """A little-endian TIFF of one row; `values` (W, C) are packed from the highest bit on, 24 bits lowest byte first."""
+    width, channels = values.shape
+    text = "".join(format(int(value), f"0{bits}b") for value in values.ravel())
+    text += "0" * (-len(text) % 8)
+    raw = bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8))
+    if bits in (16, 24, 32):
+        raw = b"".join(int(value).to_bytes(bits // 8, "little") for value in values.ravel())
+    each = (258, 3, channels, 300 if channels > 1 else bits)
+    tags = [(256, 4, 1, width), (257, 4, 1, 1), each, (259, 3, 1, 1), (262, 3, 1, photometric), (273, 4, 1, 400)]
+    tags += [(277, 3, 1, channels), (278, 4, 1, 1), (279, 4, 1, len(raw)), (284, 3, 1, 1)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return (
+        (head + bytes(4)).ljust(300, b"\0") + struct.pack(f"<{channels}H", *[bits] * channels).ljust(100, b"\0") + raw
+    )
+
+
+@pytest.mark.parametrize(("channels", "photometric"), [(1, 1), (1, 0), (3, 2)])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31, 32])
+def test_any_number_of_bits_is_a_share_of_its_own_range(bits, channels, photometric, tmp_path):
+    top = 2**bits - 1
+    values = np.random.default_rng(bits).integers(0, top + 1, (9, channels), dtype=np.uint64)
+    values[0], values[1] = 0, top
+    (tmp_path / "x.tif").write_bytes(packed_tiff(values, bits, photometric))
+    picture = read_deep(tmp_path / "x.tif", channels)
+    full = {"uint8": 255, "uint16": 65535, "float32": 1}[picture.pixels.dtype.name]
+    share = values / top if photometric else 1 - values / top
+    half = 0.5 + 1e-9 if full > 1 else 2**-23  # a step of the type that it is read as
+    np.testing.assert_allclose(picture.pixels[0], share * full, rtol=0, atol=half)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_a_channel_of_unknown_meaning_is_no_transparency(dtype, channels, tmp_path):
+    array = np.dstack([np.full((4, 4, channels), 0.5 if dtype == "f4" else 40), np.zeros((4, 4))]).astype(dtype)
+    photometric = "rgb" if channels == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "x.tif", array, photometric=photometric, planarconfig="contig",
+                     extrasamples=["unspecified"], metadata=None)  # fmt: skip
+    picture = read_deep(tmp_path / "x.tif", channels)
+    assert np.array_equal(picture.pixels, array[:, :, :channels])
+    assert picture.alpha is None
+    assert any("last channel" in notice for notice in picture.notices)
+    assert np.array_equal(read_deep(tmp_path / "x.tif", channels + 1).pixels, array)
+
+
+def grey_png(bits, values, key):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    text = "".join(format(value, f"0{bits}b") for value in values)
+    row = int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", len(values), 1, bits, 0, 0, 0, 0)), (b"tRNS", struct.pack(">H", key))]
+    parts += [(b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize("metadata", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_png_is_of_its_own_bits(bits, metadata, tmp_path):
+    """As the PNG specification has it (11.3.2.1): the sample value, unscaled; other greys are opaque."""
+    values = [0, 1, *range(2, min(2**bits, 9)), 2**bits - 1]
+    for key in {0, 1, 2**bits - 1}:
+        (tmp_path / "x.png").write_bytes(grey_png(bits, values, key))
+        picture = read_deep(tmp_path / "x.png", 3, metadata=metadata)
+        assert (picture.alpha[0] == 0).tolist() == [value == key for value in values]
+
+
+def test_the_transparent_colour_of_a_png_of_16_bits(tmp_path):
+    array = random_values(3)
+    key = struct.pack(">3H", *array[2, 3].tolist())
+    (tmp_path / "x.png").write_bytes(encode_png16(array, (b"tRNS", key)))
+    picture = read_deep(tmp_path / "x.png", 3)
+    assert np.argwhere(picture.alpha == 0).tolist() == [[2, 3]]
+    assert np.array_equal(picture.pixels[:2], array[:2])
+
+
+def test_a_palette_of_16_bits(tmp_path):
+    palette = integers((3, 65536), 65535).astype(np.uint16)
+    index = integers((H, W), 65535, seed=1).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", index, photometric="palette", colormap=palette)
+    picture = images.read(tmp_path / "x.tif", how=Reading(3, deep=True))
+    assert np.array_equal(picture.pixels, np.moveaxis(palette[:, index], 0, 2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_inks_of_every_depth_with_and_without_alpha(alpha, dtype, tmp_path):
+    """Without a profile each ink absorbs its share of light: (1 − c) (1 − k)."""
+    shares = integers((H, W, 5 if alpha else 4)) / 255
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    stored = (shares * top).astype(dtype) if top == 1 else np.round(shares * top).astype(dtype)
+    extra = {"extrasamples": ["unassalpha"]} if alpha else {}
+    tifffile.imwrite(tmp_path / "x.tif", stored, photometric="separated", **extra)
+    picture = images.read(tmp_path / "x.tif", how=Reading(3, deep=True))
+    light = (1 - shares[:, :, :3]) * (1 - shares[:, :, 3:4])
+    seen = light * shares[:, :, 4:] + 1 - shares[:, :, 4:] if alpha else light  # on white
+    assert picture.pixels.dtype == dtype
+    assert np.abs(picture.pixels / top - seen).max() <= (1e-6 if top == 1 else 1 / top + 1e-9)
+    assert (picture.alpha is not None) == alpha
+
+
+def test_other_inks_are_refused(tmp_path):
+    values = integers((H, W, 5), 65535).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="separated", extrasamples=["unassalpha"])
+    data = (tmp_path / "x.tif").read_bytes()
+    extra_samples = struct.pack("<HHI", 338, 3, 1)
+    assert extra_samples in data
+    (tmp_path / "x.tif").write_bytes(data.replace(extra_samples, struct.pack("<HHI", 337, 3, 1)))  # of another tag
+    with pytest.raises(ImageError, match="its 5 inks are not cyan, magenta, yellow and black"):
+        images.read(tmp_path / "x.tif")

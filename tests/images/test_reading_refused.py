@@ -155,3 +155,30 @@ def test_max_pixels_can_allow_more_than_pillow_does(tmp_path):
     """Pillow alone refuses twice 178,956,970 pixels; here they are allowed, and what is wrong is that they are not there."""
     claim(tmp_path / "x.png", 20_000)
     assert "--max-pixels" not in refused(tmp_path / "x.png", max_pixels=20_000**2)
+
+
+def uncompressed_ycbcr(height, width, subsampling):
+    """A TIFF of grey, in units of luma and one pair of colour differences."""
+    across, down = subsampling
+    units = -(-width // across) * -(-height // down)
+    data = bytes([128]) * (units * (across * down + 2))
+    rows = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 146), (259, 3, 1, 1), (262, 3, 1, 6), (273, 4, 1, 152)]
+    rows += [(277, 3, 1, 3), (278, 4, 1, height), (279, 4, 1, len(data)), (284, 3, 1, 1)]
+    rows += [(530, 3, 2, across | down << 16)]
+    directory = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
+    return (b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<3H", 8, 8, 8)).ljust(152, b"\0") + data
+
+
+def test_uncompressed_ycbcr_of_reduced_resolution_is_refused_and_never_read_as_pixels(tmp_path):
+    (tmp_path / "x.tif").write_bytes(uncompressed_ycbcr(6, 8, (1, 1)))
+    assert np.abs(images.read(tmp_path / "x.tif").pixels.astype(int) - 128).max() <= 1
+    (tmp_path / "x.tif").write_bytes(uncompressed_ycbcr(6, 8, (2, 2)))
+    with pytest.raises(ImageError, match="YCbCr of reduced resolution, which is not read; save it anew as RGB"):
+        images.read(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("head", [b"II*\0", b"MM\0*"])
+def test_what_is_not_read_of_a_known_format_is_said_with_what_to_do(head, tmp_path):
+    (tmp_path / "x.tif").write_bytes(head + bytes(200))
+    with pytest.raises(ImageError, match="damaged, or of a kind that is not read; save it anew as RGB of 8 or 16 bits"):
+        images.read(tmp_path / "x.tif")

@@ -15,12 +15,14 @@ def write(run: Path, checkpoints: list[int], models: dict[str, int]) -> Path:
     run.mkdir(parents=True)
     for images in checkpoints:
         (run / f"state-{images}.ckpt").touch()
-    known = {key: {} for key in ("networks", "directions", "size", "domains")}
+    known = {
+        "method": "cut", "networks": {}, "directions": {"b": "g"}, "size": {"multiple_of": 4, "minimum": 8},
+        "domains": {"a": {"channels": 3, "range": [-1, 1]}}, "norm_statistics": "sample", "dropout": "off",
+    }  # fmt: skip
     trained = {"data": "x", "crop_size": 1, "load_size": 1}
     for name, images in models.items():
         (run / name).mkdir()
-        info = {"method": "cut", **known, "norm_statistics": "sample", "dropout": "off"}
-        text = json.dumps({**info, "trained_on": {**trained, "images": images}})
+        text = json.dumps({**known, "trained_on": {**trained, "images": images}})
         (run / name / "config.json").write_text(text)
     return run
 

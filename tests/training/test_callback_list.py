@@ -1,6 +1,7 @@
 """Callbacks of a training: when each is called, with what, and that neither they nor their errors change the training."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -108,16 +109,16 @@ def test_an_error_of_a_strict_callback_ends_the_training(unpaired_root, tmp_path
 
 
 def test_the_end_has_its_outcome_and_never_hides_an_exception():
-    seen = Recorder()
+    seen, engine = Recorder(), SimpleNamespace(images=1, schedule=SimpleNamespace(planned=4))
     for error, outcome in (
         (Interrupted("stop", 2), "interrupted"),
         (KeyboardInterrupt(), "interrupted"),
         (OSError(), "failed"),
     ):
         callbacks = CallbackList([seen, failing("on_end", strict=True)])
-        with pytest.raises(type(error)), callbacks.calling_at_end(lambda: {"images": 1}):
+        with pytest.raises(type(error)), callbacks.calling_at_end(engine, lambda: False):
             raise error
-        assert seen.calls.pop() == ("on_end", {"images": 1, "outcome": outcome})
+        assert seen.calls.pop() == ("on_end", {"images": 1, "planned": 4, "outcome": outcome})
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ def test_the_run_folder_holds_what_the_contract_says(name, root, tmp_path):
     assert run.path == tmp_path / "run"
     assert run.images == 6
     names = {path.name.split(".")[0] if "tfevents" in path.name else path.name for path in run.path.iterdir()}
-    assert names == {"config.toml", "model", "state-4.ckpt", "state-6.ckpt", "events", "stats.jsonl", "samples"}
+    logs = {"events", "discriminator", "stats.jsonl", "samples", "report.html"}
+    assert names == {"config.toml", "model", "state-4.ckpt", "state-6.ckpt", *logs}
     assert {path.name for path in (run.path / "model").iterdir()} == {"config.json", "model.safetensors", "README.md"}
     shown = [0, first_at(settings(name)["batch_size"], 3), 6]
     assert sorted(path.name for path in (run.path / "samples").iterdir()) == [f"{images:08}.png" for images in shown]

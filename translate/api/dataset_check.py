@@ -8,6 +8,7 @@ from typing import Any
 from translate import atomic, config, images
 from translate.api.models import say_to_stderr
 from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
+from translate.catalog.shipped import find_data
 from translate.data.layouts import LAYOUTS
 from translate.dataset_check import check
 from translate.errors import DataError, UsageError
@@ -39,7 +40,8 @@ def check_data(
     The report's `errors` name what makes training impossible, its `warnings` what a person should know. Raises UsageError,
     DataError if there is no folder, and StorageError if the list cannot be written.
     """
-    root, load_size = Path(root), load_size if load_size is not None else config.default_load_size(crop_size)
+    say = say or ignore_line
+    root, load_size = find_data(root, say), load_size if load_size is not None else config.default_load_size(crop_size)
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"--layout {layout}: unknown; possible: {', '.join(LAYOUTS)}")
     if not 0 < crop_size <= load_size:
@@ -53,7 +55,6 @@ def check_data(
     if quarantine is not None:
         _check_list_path(Path(quarantine))
     options = check.CheckOptions(load_size, crop_size, layout, distance, limit)
-    say = say or ignore_line
     report = check.check_dataset(root, options, say, progress or ignore_progress)
     report["truth"] = _truth_section(root, report, truth)
     if quarantine is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from translate.api.models import say_to_stderr
 from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
+from translate.catalog.shipped import find_data
 from translate.config import FLAGS, resolve
 from translate.errors import DataError, UsageError
 from translate.evaluation import extractors, protocol
@@ -135,10 +136,11 @@ def _build_case(
     """Return the images to evaluate. Raises UsageError unless the inputs are one of the two kinds."""
     model, root, real, fake = inputs.model, inputs.root, inputs.real, inputs.fake
     if model is not None and root is not None and real is None and fake is None:
+        data = find_data(root, say)
         ready, source = load_model(model)
-        return case_from_model(ready, source, Path(root), options, progress, say)
+        return case_from_model(ready, source, data, options, progress, say)
     if real is not None and fake is not None and model is None and root is None:
-        return case_from_folders(Path(real), Path(fake), options)
+        return case_from_folders(find_data(real, say), find_data(fake, say), options)
     raise UsageError("give MODEL and ROOT, or --real DIR and --fake DIR")
 
 

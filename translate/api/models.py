@@ -10,6 +10,7 @@ import torch
 
 from translate import atomic
 from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
+from translate.catalog.shipped import find_images
 from translate.config import FLAGS, resolve
 from translate.conversion import job, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
@@ -86,6 +87,7 @@ def convert(
     images failed, images in all). An image that fails is listed in the result and stops nothing. `say=None`: silence.
     Raises UsageError, DataError, ModelError, BusyError or StorageError, and Interrupted after a clean stop on a signal.
     """
+    say = say or ignore_line
     chosen = resolve(ConversionOptions, (FLAGS, options))
     if isinstance(model, Translator) and (dropout, norm_statistics, convolution) != (None, None, "auto"):
         raise UsageError("the model is loaded already; give dropout, norm_statistics and convolution to translate.load")
@@ -99,7 +101,7 @@ def convert(
             convolution=convolution,
             say=say,
         )
-    return job.convert(model, source, output, chosen, progress or ignore_progress, say or ignore_line)
+    return job.convert(model, find_images(source, say), output, chosen, progress or ignore_progress, say)
 
 
 def import_weights(
@@ -118,6 +120,8 @@ def import_weights(
     weights are of none of the reference's networks, UsageError if the model folder holds something already.
     """
     path, target = Path(source), Path(folder).resolve()  # a link stays, and leads to the new model
+    if not path.exists():
+        path = find.find_named_model(str(source)) or path
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
     if epoch is not None and not path.is_dir():

@@ -55,12 +55,8 @@ def _metrics(saved: SavedModel, points: Sequence[LogPoint], evaluation: dict[str
             if name.startswith(f"{group}/") and is_number(value)
         }
         found |= {"validation": scalars} if scalars else {}
-    results = [read_results(path / METRICS_FILE) for path in saved.folders if path.name != BEST_MODEL]
-    if evaluated_images(evaluation) == saved.images:
-        results.append(evaluation)
-    for result in results:
-        if values := metric_values(result):
-            found[str(result["protocol"].get("split", "evaluation"))] = values
+    if evaluated_images(evaluation) == saved.images and (values := metric_values(evaluation)):
+        found[str(evaluation["protocol"].get("split", "evaluation"))] = values
     return found
 
 
@@ -127,7 +123,8 @@ def describe_disk_use(folder: Path) -> dict[str, int]:
     """Return the bytes of a run folder by kind: checkpoints, models, samples, logs, other; largest first, and their total."""
     kinds = dict.fromkeys(("checkpoints", "models", "samples", "logs", "other"), 0)
     checkpoints, models = run_folder.list_checkpoints(folder), run_folder.list_model_folders(folder)
-    logs = {folder / STATS_FILE, *folder.glob(run_folder.EVENT_FILES)}
+    names = (STATS_FILE, run_folder.REPORT, run_folder.DISCRIMINATORS)
+    logs = {*(folder / name for name in names), *folder.glob(run_folder.EVENT_FILES)}
     for path in folder.iterdir():
         kind = (
             "checkpoints"

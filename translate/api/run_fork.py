@@ -9,6 +9,7 @@ from typing import Any
 from translate import atomic, run_folder
 from translate.api.run_record import read_started_run, relative_path
 from translate.errors import ModelError, UsageError
+from translate.invocation import command_line
 from translate.run_folder import BEST_MODEL, STATS_FILE
 from translate.text import format_number
 from translate.trained.find import nothing_after
@@ -42,7 +43,7 @@ class ForkPoint:
         ]
         if record is not None or others:
             raise UsageError(
-                f"{folder}: holds another run; give a new --run, or resume it with translate resume {folder}"
+                f"{folder}: holds another run; give a new --run, or resume it with {command_line('resume', folder)}"
             )
         if not run_folder.checkpoint_path(self.run, self.images).is_file():
             raise ModelError(self._missing())
@@ -53,7 +54,8 @@ class ForkPoint:
         if saved is None:
             return nothing_after(self.run, self.images)
         name = f"{run_folder.run_name(self.run)}@{self.images}"
-        return f"{name}: is a model without a checkpoint to resume from; translate train … --init-from {name} starts from it"
+        command = command_line("train", "METHOD", "ROOT", "--init-from", name)
+        return f"{name}: is a model without a checkpoint to resume from; {command} starts from it"
 
     def begin(self, folder: Path, say: Callable[[str], None]) -> None:
         """Fill the folder of the new run, unless it has begun: the checkpoint, the log points up to it, and the best model."""

@@ -1,6 +1,7 @@
 """Record of a run: the settings, method, data folder and number of processes in its config.toml."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,18 @@ from typing import Any
 from translate import atomic, config, records, run_folder
 from translate.config import TrainConfig
 from translate.errors import DataError, ModelError, UsageError
+from translate.invocation import command_line
 from translate.methods import METHODS
 from translate.run_folder import CONFIG_FILE, RECORD_KEYS
 from translate.runtime import distributed
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset by name, with its settings that differ from the method's defaults."""
+
+    name: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,12 +38,14 @@ class RunRecord:
     """Path of the data folder from the run folder, with `/`; None where ROOT was given as an absolute path."""
     forked_from: str | None = field(default=None, kw_only=True)
     """Run and images that it began with, as RUN@N with the path from the run folder; None for a run of its own."""
+    preset: Preset | None = field(default=None, kw_only=True)
+    """Preset that the run was started with, as it was then; None for one without settings, and in records of version 0.1."""
 
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
         """Read the record of a run. Raises ModelError if it is not one."""
         settings = run_folder.read_config(folder)
-        method, root, processes, root_from_run, forked_from = (settings.pop(key, None) for key in RECORD_KEYS)
+        method, root, processes, root_from_run, forked_from, preset = (settings.pop(key, None) for key in RECORD_KEYS)
         is_known = isinstance(method, str) and method in METHODS
         if not is_known or not isinstance(root, str) or not records.is_count(processes) or processes == 0:
             raise ModelError(
@@ -43,7 +55,10 @@ class RunRecord:
             raise ModelError(
                 f"{folder / CONFIG_FILE}: not the record of a run: root_from_run or forked_from is no text"
             )
-        return cls(method, Path(root), processes, settings, root_from_run=root_from_run, forked_from=forked_from)
+        return cls(
+            method, Path(root), processes, settings, root_from_run=root_from_run, forked_from=forked_from,
+            preset=_read_preset(preset, folder),
+        )  # fmt: skip
 
     def resolve(self, folder: Path) -> TrainConfig:
         """Return the checked settings. Raises ModelError, which names the run's config.toml, if its method has no such."""
@@ -54,7 +69,10 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         """Write the record into a run folder. Raises StorageError if that fails."""
-        values = (self.method, str(self.root), self.processes, self.root_from_run, self.forked_from)
+        preset = None
+        if self.preset is not None and self.preset.settings:
+            preset = {"name": self.preset.name, "settings": dict(self.preset.settings)}
+        values = (self.method, str(self.root), self.processes, self.root_from_run, self.forked_from, preset)
         record = {key: value for key, value in zip(RECORD_KEYS, values, strict=True) if value is not None}
         content = {**record, **self.settings}
         with atomic.storage_errors(folder):
@@ -82,6 +100,16 @@ def relative_path(path: Path, start: Path) -> str | None:
         return None
 
 
+def _read_preset(table: Any, folder: Path) -> Preset | None:
+    """Return the preset that a record holds. ModelError where it is no name with settings."""
+    if table is None:
+        return None
+    match table:
+        case {"name": str(name), "settings": dict(settings)}:
+            return Preset(name, settings)
+    raise ModelError(f"{folder / CONFIG_FILE}: its preset is not a name with settings; remove the table [preset]")
+
+
 def read_started_run(folder: Path) -> RunRecord | None:
     """Return the record of a run that has a checkpoint; None if there is no such run in the folder."""
     has_begun = run_folder.list_checkpoints(folder) and (folder / CONFIG_FILE).is_file()
@@ -106,5 +134,5 @@ def check_same_settings(folder: Path, method: str, cfg: TrainConfig, *, may_chan
         raise UsageError(
             f"{folder}: holds a run with other settings:\n  "
             + "\n  ".join(lines)
-            + "\nuse another --run, or change them on purpose with translate resume RUN"
+            + f"\nuse another --run, or change them on purpose, as flags of {command_line('resume', folder)}"
         )

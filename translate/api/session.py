@@ -1,5 +1,6 @@
 """Training session: how a training is put together, from the settings and the data folder to the loop."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,34 +12,41 @@ import torch
 
 from translate import atomic, locks
 from translate.api import training_data
+from translate.api.disk_estimate import estimate_disk
 from translate.api.initial_weights import read_initial_weights
+from translate.api.presets import forecast_preset
 from translate.api.run_fork import ForkPoint
-from translate.api.run_record import RunRecord, check_same_settings, read_started_run, relative_path
+from translate.api.run_record import Preset, RunRecord, check_same_settings, read_started_run, relative_path
 from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.callbacks import ProgressCallback, ignore_line
 from translate.config import TrainConfig, to_dict
 from translate.convolution_choice import ConvolutionRecord
-from translate.data import layouts, loader
+from translate.data import layouts, loader, value_scan
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.split import Split
 from translate.dataset_check import one_size, quick
 from translate.errors import DataError, ProcessLostError, UsageError
+from translate.invocation import command_line
 from translate.methods import Method
 from translate.methods.base import Batch
-from translate.run_folder import MODEL, list_checkpoints, list_model_folders
+from translate.run_folder import CHECKPOINTS, MODEL, list_checkpoints, list_model_folders
 from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision, configure_tf32, resolve_precision
+from translate.text import duration, file_size
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
 from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
-from translate.training.callback_list import CallbackList, StepProgress
+from translate.training.callback_list import CallbackList
 from translate.training.engine import Engine
+from translate.training.forecast import describe_length
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.monitors.health_checks import HealthMonitor
 from translate.training.schedule import Schedule
 from translate.training.validation import Validation
 from translate.version import __version__
 
+LONG_SECONDS = 2 * 3600.0
+"""Forecast from which on a faster preset is proposed."""
 SAMPLE_ROWS = 4
 """Rows of a sample grid."""
 
@@ -58,14 +66,16 @@ class TrainingSession:
     folder: Path
     """The run folder."""
     say: Callable[[str], None]
+    preset: Preset | None = None
+    """Preset that the settings are based on, for the record."""
+    progress: ProgressCallback | None = None
+    """See `loop.Training.progress`."""
     may_change: bool = False
     """A run in the folder is resumed even if settings that decide the weights differ from its own."""
     fork: ForkPoint | None = None
     """Run and checkpoint that a new run in the folder begins with."""
     callbacks: tuple[Any, ...] = ()
     """Callbacks of the caller, for the first process."""
-    progress: ProgressCallback | None = None
-    """Progress callback of the caller, likewise."""
 
     device: torch.device = field(init=False)
     precision: Precision = field(init=False)
@@ -114,16 +124,17 @@ class TrainingSession:
 
     def _run(self) -> int:
         if distributed.rank() > 0:
-            self.say, self.callbacks, self.progress = ignore_line, (), None
+            self.say, self.callbacks = ignore_line, ()
         self.check_options()
         self.divide_data()
+        self.find_value_ranges()
         self.find_initial_weights()
         with self.locked_folder():
             self.load_checkpoint()
             if self.state is not None and (outcome := self.find_outcome(self.state)):
-                end = {"images": self.state["images"], "planned": self.schedule.planned, "outcome": outcome}
-                CallbackList(self.callbacks, self.say).call("on_end", end)
+                CallbackList(self.callbacks, self.say).end(self.state["images"], self.schedule.planned, outcome)
                 return self.state["images"]
+            self.announce()
             self.build_engine()
             self.identify_data()
             self.restore_checkpoint()
@@ -165,6 +176,8 @@ class TrainingSession:
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:
             self.cfg = cfg = cls.resolve_config(with_labels)
+        if cfg.auto_batch:
+            _check_auto_batch(cls.on_meta(cfg))
         self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
         self.evaluator = None
         if validation_set and distributed.rank() == 0:
@@ -172,6 +185,22 @@ class TrainingSession:
         self.schedule = Schedule.from_config(cfg, len(self.split))
         if self.schedule.planned == 0:
             raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
+
+    def find_value_ranges(self) -> None:
+        """Take the ranges of values that are not declared from the run that is resumed, or from the set of a new one."""
+        found = distributed.broadcast_object(self._ranges_of_run_or_set)
+        new = {name: text for name, text in found.items() if text is not None and getattr(self.cfg, name) is None}
+        if new:
+            self.cfg = self.method_class.resolve_config(replace(self.cfg, **new))
+
+    def _ranges_of_run_or_set(self) -> dict[str, str | None]:
+        """Return the settings `range_a` and `range_b` that are known; an old run without them keeps the ranges of the types."""
+        domains = self.split.domains
+        if (record := read_started_run(self.folder)) is not None:
+            return {f"range_{domain}": record.settings.get(f"range_{domain}") for domain in domains}
+        declared = {domain: getattr(self.cfg, f"range_{domain}") for domain in domains}
+        spans = value_scan.find_ranges(self.split, declared, self.say)
+        return {f"range_{domain}": span and value_scan.format_range(span) for domain, span in spans.items()}
 
     def find_initial_weights(self) -> None:
         """Read the weights of `--init-from`, if the run is a new one."""
@@ -220,6 +249,21 @@ class TrainingSession:
             return "stopped early"
         return ""
 
+    def announce(self) -> None:
+        """Say what begins, before what takes long, and what it will take on disk; warn where there is no room for it."""
+        if distributed.rank() > 0:
+            return
+        cfg, method = self.cfg, self.method_class.on_meta(self.cfg)
+        planned, processes = self.schedule.planned, distributed.world_size()
+        need = estimate_disk(method, cfg, self.precision, planned, processes)
+        length = describe_length(self.schedule, self.state["images"] if self.state else 0)
+        self.say(f"{method.name} for {length} at {cfg.crop_size} px on {self.device}; {self.folder} will take {need}")
+        free = shutil.disk_usage(self.folder).free
+        if free < need.peak:
+            self.say(
+                f"warning: {file_size(free)} are free there, and {file_size(need.peak)} are needed while a checkpoint is saved"
+            )
+
     # The networks.
 
     def build_engine(self) -> None:
@@ -227,7 +271,6 @@ class TrainingSession:
         cfg, device, precision = self.cfg, self.device, self.precision
         configure_tf32(device, precision)
         self.method = self.method_class(cfg)
-        _check_auto_batch(cfg, self.method)
         self.engine = Engine(
             self.method,
             self.schedule,
@@ -280,7 +323,8 @@ class TrainingSession:
         preprocessing = training_data.build_preprocessing(cfg, self.method)
         one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
-            for line in quick.quick_check(self.root, self.split, preprocessing.random_crop_size, preprocessing.minimum):
+            limits = preprocessing.random_crop_size, preprocessing.minimum, preprocessing.value_ranges
+            for line in quick.quick_check(self.root, self.split, *limits):
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(
@@ -337,6 +381,7 @@ class TrainingSession:
                 to_dict(self.cfg),
                 root_from_run=from_run,
                 forked_from=forked_from,
+                preset=self.preset,
             )
             record.write(self.folder)
 
@@ -359,7 +404,6 @@ class TrainingSession:
     def build_loop(self) -> loop.Training:
         """Return the training loop, with its monitors and validation."""
         cfg = self.cfg
-        progress = () if self.progress is None else (StepProgress(self.progress, self.schedule.planned),)
         return loop.Training(
             self.engine,
             training_data.loop_data(self.loader, self.sample, self.later),
@@ -377,15 +421,26 @@ class TrainingSession:
                 "convolutions": self.convolutions,
             },
             say=self.say,
+            progress=self.progress,
+            advise=self.advise,
             log_state=self.state.get("log", {}) if self.state else {},
-            callbacks=CallbackList((*self.callbacks, *progress), self.say),
+            callbacks=CallbackList(self.callbacks, self.say),
         )
 
+    def advise(self, seconds: float) -> list[str]:
+        """Return a line on the preset quick, with the time that it would take here, where the training will take long."""
+        if seconds < LONG_SECONDS or self.device.type != "cpu" or distributed.world_size() > 1:
+            return []
+        quick = forecast_preset(self.method_class, self.cfg, self.split, "quick", self.device)
+        if quick is None or quick > seconds / 2:
+            return []
+        run = f"{self.folder.name if self.folder.parent == CHECKPOINTS else self.folder}-quick"
+        command = command_line("train", self.method_class.name, self.root, "--preset", "quick", "--run", run)
+        return [f"--preset quick ≈ {duration(quick)}: {command}"]
 
-def _check_auto_batch(cfg: TrainConfig, method: Method) -> None:
+
+def _check_auto_batch(method: Method) -> None:
     """Check that splitting batches further changes nothing but the memory. Raises UsageError if it would."""
-    if not cfg.auto_batch:
-        return
     if method.coupled:
         raise UsageError(
             f"--auto-batch on: the images of a batch influence each other ({method.coupled}), so that a batch in more parts "

@@ -1,21 +1,25 @@
 """Training of a method on a data folder: start a run, resume it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from translate import config, run_folder
 from translate.api.initial_weights import initial_network_settings
 from translate.api.models import load, say_to_stderr
+from translate.api.presets import find_preset, preset_settings, shorten_preset, with_load_size, without_replaced_length
 from translate.api.run_fork import ForkPoint
-from translate.api.run_record import RunRecord
+from translate.api.run_record import Preset, RunRecord
 from translate.api.session import TrainingSession
 from translate.callbacks import ProgressCallback, SayCallback, TrainingCallback, ignore_line
+from translate.catalog.shipped import find_data
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
+from translate.invocation import command_line
 from translate.methods import METHODS, Method
 from translate.run_folder import CONFIG_FILE, RECORD_KEYS, STATS_FILE
+from translate.text import suggest
 from translate.trained.translator import Translator
 from translate.training import stats_file
 from translate.training.callback_list import check_callbacks
@@ -56,19 +60,22 @@ def train(
 
     `method` is a row of METHODS, `run` the run folder or a name in checkpoints/ (METHOD-ROOT if not given), `config` a TOML
     file of settings, `preset` the defaults; `flags` are settings by the names of their flags (`batch_size=4`), which win.
-    `callbacks` are told of steps, log points, samples and validations, `progress` of images seen; they change nothing of the
-    training. `say` gets each line of progress and advice; None: silence.
+    `callbacks` are told of steps, log points, samples and validations, and change nothing of the training. `progress` gets the
+    images seen, 0 and the images planned after each step, and no lines come by the clock then. `say` gets lines for a person;
+    None: silence.
     Raises a TranslateError (one line, with an exit code) for anything a user can fix, before any long work starts;
     Interrupted after a clean save on a signal; DivergedError if losses are no longer finite.
     """
+    say = say or ignore_line
     check_callbacks(callbacks)
     cls = _find_method(method)
+    data = find_data(root, say)
     folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
-    layers = _config_layers(cls, preset, config)
-    cfg = _resolve_settings(cls, layers, flags, folder)
-    session = TrainingSession(
-        cls, cfg, Path(root), folder, say or ignore_line, callbacks=tuple(callbacks), progress=progress
-    )
+    file = _read_config_file(cls, config)
+    given = file | {name: value for name, value in flags.items() if value is not None}
+    chosen = shorten_preset(find_preset(cls, preset, folder), given)
+    cfg = _resolve_settings(cls, chosen, (str(config), file), flags, folder)
+    session = TrainingSession(cls, cfg, data, folder, say, preset=chosen, progress=progress, callbacks=tuple(callbacks))
     return Run(folder, session.run())
 
 
@@ -102,12 +109,13 @@ def resume(
     record = RunRecord.read(source)
     record.resolve(folder)
     cls = METHODS[record.method]
-    layers = (str(source / CONFIG_FILE), record.settings), (config.FLAGS, flags)
-    cfg = _with_sizes(cls.resolve_config(config.resolve(cls.Config, *layers)))
+    recorded = without_replaced_length(record.settings, flags)
+    layers = (str(source / CONFIG_FILE), recorded), (config.FLAGS, flags)
+    cfg = with_load_size(cls.resolve_config(config.resolve(cls.Config, *layers)))
     data = record.find_root(source) if root is None else Path(root)
     session = TrainingSession(
-        cls, cfg, data, folder, say or ignore_line, may_change=True, fork=fork, callbacks=tuple(callbacks),
-        progress=progress,
+        cls, cfg, data, folder, say or ignore_line, preset=record.preset, progress=progress, may_change=True, fork=fork,
+        callbacks=tuple(callbacks),
     )  # fmt: skip
     return Run(folder, session.run())
 
@@ -117,7 +125,8 @@ def _no_run(folder: Path, run: str | Path) -> str:
     kept = run_folder.split_checkpoint_name(run)
     if kept is None or run_folder.find_run(kept[0]) is None:
         return f"{folder}: no run there; translate train starts one"
-    return f"{run}: is one checkpoint of a run; begin a new run with it: translate resume {kept[0]} --from {kept[1]} --run NEW"
+    command = command_line("resume", kept[0], "--from", kept[1], "--run", "NEW")
+    return f"{run}: is one checkpoint of a run; begin a new run with it: {command}"
 
 
 def _fork(run: Path, images: int | None, new_run: str | Path | None) -> tuple[ForkPoint, Path]:
@@ -131,7 +140,7 @@ def _fork(run: Path, images: int | None, new_run: str | Path | None) -> tuple[Fo
 
 def _find_method(name: str) -> type[Method]:
     if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}; possible: {', '.join(METHODS)}")
+        raise UsageError(f"unknown method {name!r}; {suggest(name, METHODS)}")
     return METHODS[name]
 
 
@@ -139,39 +148,26 @@ _Layers = list[tuple[str, dict[str, Any]]]
 """Settings with their sources, of which the last one wins."""
 
 
-def _config_layers(cls: type[Method], preset: str, file: str | Path | None) -> _Layers:
-    """Return the settings of the preset and of the `--config` file. Raises UsageError if either is not the method's."""
-    if preset not in cls.presets:
-        raise UsageError(f"--preset {preset}: unknown; possible: {', '.join(cls.presets)}")
-    layers: _Layers = [(f"preset {preset}", dict(cls.presets[preset]))]
-    if file is not None:
-        values = config.read_toml(Path(file))
-        method = values.get("method", cls.name)
-        if method != cls.name:
-            raise UsageError(f"{file}: is for method {method}, not {cls.name}")
-        for key in RECORD_KEYS:  # a run's own config.toml may serve as a --config file
-            values.pop(key, None)
-        layers.append((str(file), {name.replace("-", "_"): value for name, value in values.items()}))
-    return layers
+def _read_config_file(cls: type[Method], file: str | Path | None) -> dict[str, Any]:
+    """Return the settings of the `--config` file, if there is one. Raises UsageError if it is not the method's."""
+    if file is None:
+        return {}
+    values = config.read_toml(Path(file))
+    method = values.get("method", cls.name)
+    if method != cls.name:
+        raise UsageError(f"{file}: is for method {method}, not {cls.name}")
+    # A run's own config.toml may serve as a --config file.
+    return {name.replace("-", "_"): value for name, value in values.items() if name not in RECORD_KEYS}
 
 
-def _resolve_settings(cls: type[Method], layers: _Layers, flags: dict[str, Any], folder: Path) -> TrainConfig:
+def _resolve_settings(
+    cls: type[Method], preset: Preset, file: tuple[str, dict[str, Any]], flags: dict[str, Any], folder: Path
+) -> TrainConfig:
     """Return the checked settings: preset < networks of the model to start from < config file < flags."""
-    start = flags.get("init_from") or layers[-1][1].get("init_from")
-    if start is not None:
-        networks = initial_network_settings(cls, start, folder)
-        layers = [layers[0], (f"--init-from {start}", networks), *layers[1:]]
-    return cls.resolve_config(_with_sizes(config.resolve(cls.Config, *layers, (config.FLAGS, flags))))
-
-
-def _with_sizes(cfg: TrainConfig) -> TrainConfig:
-    """Return the settings with a load size. Raises UsageError if the crop size is larger than that."""
-    if cfg.load_size is None:
-        cfg = replace(cfg, load_size=cfg.default_load_size)
-    assert cfg.load_size is not None
-    if cfg.crop_size > cfg.load_size:
-        raise UsageError(
-            f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
-            f"and then cropped: lower the first or raise the second"
-        )
-    return cfg
+    source, values = file
+    given = values | {name: value for name, value in flags.items() if value is not None}
+    layers: _Layers = [(f"preset {preset.name}", preset_settings(preset, given))]
+    if (start := given.get("init_from")) is not None:
+        layers.append((f"--init-from {start}", initial_network_settings(cls, start, folder)))
+    layers += [(source, without_replaced_length(values, flags)), (config.FLAGS, flags)]
+    return cls.resolve_config(with_load_size(config.resolve(cls.Config, *layers)))

@@ -25,9 +25,9 @@ def check_data_options(cfg: TrainConfig, device: torch.device) -> LoaderOptions:
 
     Raises UsageError for values that are impossible, or impossible on this device or without an extra.
     """
-    for declared in (cfg.range_a, cfg.range_b):
+    for flag, declared in (("--range-a", cfg.range_a), ("--range-b", cfg.range_b)):
         if declared is not None:
-            config.parse_range(declared)
+            config.parse_range(declared, flag)
     try:
         images.parse_colour(cfg.background)
     except ValueError:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from translate import records
 from translate.errors import UsageError
+from translate.invocation import command_line
 from translate.text import one_line, suggest
 
 
@@ -128,7 +129,7 @@ def find_card(name: str, known: Mapping[str, DatasetCard]) -> DatasetCard:
     near = [other for other in known if swapped == other or (key and key in other)]
     near += difflib.get_close_matches(key, known, 1, 0.5)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"{name!r}: unknown data set; {hint}`translate data list` lists all of them")
+    raise UsageError(f"{name!r}: unknown data set; {hint}`{command_line('data', 'list')}` lists all of them")
 
 
 def read_card(path: Path) -> DatasetCard:

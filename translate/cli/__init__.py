@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from translate.cli import streams
+from translate.cli.console import take_quiet
 from translate.errors import TranslateError, UsageError
+from translate.invocation import command_line
 from translate.runtime import signals
 from translate.text import printable_lines, suggest
 from translate.version import __version__
@@ -77,6 +79,7 @@ def run(arguments: list[str], ready: Callable[[], None] = lambda: None) -> int:
 
     `ready` is called once the command is imported and its flags are parsed.
     """
+    arguments = take_quiet(arguments)
     try:
         return _run_reporting_errors(arguments, ready)
     except KeyboardInterrupt as e:
@@ -93,23 +96,24 @@ def _run_reporting_errors(arguments: list[str], ready: Callable[[], None]) -> in
     if arguments in ([], ["--help"], ["-h"]):
         print(_overview())
         return 0
-    if arguments == ["--version"]:
+    if arguments in (["--version"], ["-V"]):
         print(__version__)
         return 0
     from cyclopts import CycloptsError, UnusedCliTokensError
 
     try:
+        _check_known(arguments[0])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # on odd metadata in files that are readable all the same
             result = _run(arguments, ready)
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a failure is still told
     except CycloptsError as e:
-        words = " ".join(["translate", *(e.command_chain or ())])
+        words = command_line(*(e.command_chain or ()), "--help")
         text = " ".join(str(e).split())
         if isinstance(e, UnusedCliTokensError) and e.unused_tokens:
             text = f"unexpected argument {e.unused_tokens[0]!r}"
-        print_error(f"{text} (see {words} --help)")
+        print_error(f"{text} (see {words})")
         return 2
     except TranslateError as e:
         print_error(str(e))
@@ -119,8 +123,9 @@ def _run_reporting_errors(arguments: list[str], ready: Callable[[], None]) -> in
 
 def _run(arguments: list[str], ready: Callable[[], None]) -> Any:
     from translate.cli.app import app
+    from translate.cli.unknown_flags import check_flags
 
-    _check_known(arguments[0])
+    check_flags(app, arguments)
     command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     ready()
     return command(*bound.args, **bound.kwargs)
@@ -130,14 +135,18 @@ def _check_known(command: str) -> None:
     """Raise UsageError for an unknown command; cyclopts would import all commands to say so."""
     if command in COMMANDS or command.startswith("-"):
         return
-    raise UsageError(f"unknown command {command!r}; {suggest(command, COMMANDS)} (see translate --help)")
+    raise UsageError(f"unknown command {command!r}; {suggest(command, COMMANDS)} (see {command_line('--help')})")
 
 
 def _overview() -> str:
     """Return the text of `translate --help`."""
     width = max(map(len, COMMANDS))
     rows = [f"  {name:<{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()]
-    more = "translate COMMAND --help lists the options of a command; translate --version prints the version."
+    more = (
+        "translate COMMAND --help lists the options of a command; translate --version prints the version.\n"
+        "translate --install-completion has the shell complete commands and flags.\n"
+        "--quiet (-q), with any command, prints results and errors only."
+    )
     return "\n".join(["Usage: translate COMMAND", "", ABOUT, "", *rows, "", more])
 
 

@@ -6,6 +6,10 @@ from translate.cli import ABOUT, COMMANDS
 from translate.cli.flags import APP_GROUPS
 from translate.version import __version__
 
-app = App(name="translate", help=ABOUT, version=__version__, help_format="plaintext", **APP_GROUPS)
+app = App(
+    name="translate", help=ABOUT, version=__version__, version_flags=("--version", "-V"),
+    help_format="plaintext", help_epilogue="--quiet (-q) prints results and errors only.", **APP_GROUPS,
+)  # fmt: skip
+app.command("translate.cli.completion:install_completion", name="--install-completion")
 for _name, (_where, _) in COMMANDS.items():
     app.command(_where, name=_name)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from translate import api
+from translate.cli.console import open_console, say
 from translate.cli.flags import GROUPS, JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import print_summary, show_progress
 from translate.conversion.options import ConversionOptions, ConversionResult
@@ -44,10 +44,17 @@ def _convert(
     Outputs have the size of their inputs, and inputs are never changed. The same command again resumes: it converts only what
     is missing, has changed or was made by another model.
     """
-    console, dry_run = Console(stderr=True), bool(options.get("dry_run"))
+    console, dry_run = open_console(), bool(options.get("dry_run"))
     with nullcontext(lambda *counts: None) if dry_run else show_progress(console) as progress:
         result = api.convert(
-            model, input, output, dropout=dropout, norm_statistics=norm_statistics, progress=progress, **options
+            model,
+            input,
+            output,
+            dropout=dropout,
+            norm_statistics=norm_statistics,
+            progress=progress,
+            say=say,
+            **options,
         )
     if json:
         print(_to_json(result))

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from translate.catalog.cards import DatasetCard, find_card, presence, read_cards
+from translate.catalog.shipped import HOME, shipped_folder
+from translate.cli.console import open_console
 from translate.cli.flags import APP_GROUPS, JSON
+from translate.invocation import command_line
 from translate.text import printable
 
 if TYPE_CHECKING:
@@ -23,17 +26,19 @@ if TYPE_CHECKING:
 app = App(name="data", help="Public data sets: list and download them; check a data folder.", **APP_GROUPS)
 app.command("translate.cli.data_check:check", name="check")
 
+DEFAULT_ROOT = Path(HOME)
+
 Root = Annotated[Path, Parameter(help="folder of the data sets, each in a folder of its own")]
 
 
 @app.command(name="list")
 def list_sets(
     *,
-    root: Root = Path("datasets"),
+    root: Root = DEFAULT_ROOT,
     json: Annotated[bool, JSON] = False,
 ) -> None:
     """List the public data sets, with licence and whether each is here."""
-    rows = [(card, presence(card, root)) for card in read_cards().values()]
+    rows = [(card, _whereabouts(card, root)) for card in read_cards().values()]
     if json:
         sets = [{**asdict(card), "here": here} for card, here in rows]
         print(json_module.dumps({"root": str(root), "sets": sets}))
@@ -45,6 +50,12 @@ def list_sets(
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         print(printable("  ".join([*cells, _short(row[-1], max(width_left, 30))])))
+
+
+def _whereabouts(card: DatasetCard, root: Path) -> str:
+    """Return whether a data set is in its folder; if not, whether it ships with the package."""
+    here = presence(card, root)
+    return "ships with the package" if here == "no" and shipped_folder(card) is not None else here
 
 
 def _counts(card: DatasetCard) -> str:
@@ -65,15 +76,20 @@ def get(
     name: Annotated[str, Parameter(help="name from translate data list; - and _ are equivalent")],
     /,
     *,
-    root: Root = Path("datasets"),
+    root: Root = DEFAULT_ROOT,
 ) -> None:
     """Download or build a data set. The same command again resumes, or says that it is complete."""
     from translate.catalog.get import get_dataset  # imports torch, which the list does not need
 
     card = find_card(name, read_cards())
     with _display() as options:
-        folder = get_dataset(card, root, options)
-    command = card.command.replace(f"datasets/{card.folder}", str(folder))
+        shipped = shipped_folder(card) if root == DEFAULT_ROOT and presence(card, root) == "no" else None
+        if shipped is not None:
+            options.say(f"{card.name} ships with the package; {DEFAULT_ROOT / card.folder} is found by its name")
+        folder = shipped or get_dataset(card, root, options)
+    typed = DEFAULT_ROOT / card.folder if shipped is not None else folder
+    words = [str(typed) if word == f"datasets/{card.folder}" else word for word in card.command.split()]
+    command = command_line(*words[1:])
     rows = {"folder": str(folder), "images": _counts(card), "licence": card.licence, "next": command}
     for title, value in rows.items():
         print(f"{title:<9}{printable(value)}")
@@ -82,18 +98,17 @@ def get(
 @contextmanager
 def _display() -> Iterator["DownloadOptions"]:
     """Show lines and, on a terminal, a progress bar on stderr; yields the options of a download that report to them."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from translate.catalog.download import DownloadOptions
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = open_console()
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
 
         def say(text: str) -> None:
-            console.print(printable(text), markup=False, highlight=False)
+            console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
         def progress(task: str, done: int, total: int | None, unit: str) -> None:
             if task not in tasks:

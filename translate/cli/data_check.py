@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from translate.cli.console import say
 from translate.cli.flags import JSON
 from translate.errors import DataError
 from translate.text import join_names, memory_size, printable
@@ -54,7 +55,7 @@ def check(
 
     report = api.check_data(
         root, layout=layout, load_size=load_size, crop_size=crop_size, distance=distance, limit=limit,
-        truth=truth, quarantine=quarantine,
+        truth=truth, quarantine=quarantine, say=say,
     )  # fmt: skip
     if json:
         print(json_module.dumps(report))

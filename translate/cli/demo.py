@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from translate.api import say_to_stderr
+from translate.cli.console import say
 from translate.demo import next_commands, run_demo
 from translate.errors import UsageError
 from translate.text import printable
@@ -19,9 +19,9 @@ def demo(
     """Train pix2pix (satellite photos → maps) and CycleGAN (summer → winter) on real photos, and write a report."""
     if not minutes > 0:
         raise UsageError(f"--minutes {minutes}: must be more than 0")
-    run_demo(out, minutes, say_to_stderr)
+    metrics = run_demo(out, minutes, say)
     print(f"\nreport      {printable((out / 'report.html').resolve())}")
     print(f"TensorBoard {printable(out.resolve())}")
     print("\nNext:")
-    for command in next_commands(out):
-        print(f"  {printable(command)}")
+    for purpose, command in next_commands(out, metrics):
+        print(f"  {purpose}:\n    {printable(command)}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from translate import api
 from translate.api.evaluation import DEFAULT_EXTRACTOR
+from translate.cli.console import open_console, say
 from translate.cli.flags import GROUPS, JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import show_progress
 from translate.config import option
@@ -42,9 +42,7 @@ class MetricOptions:
         None, "file of the extractor's weights, or of LPIPS's [default: the packaged ones]", group="Metrics"
     )
     out: Path | None = option(
-        None,
-        "file for the results [default: metrics.json in the run folder of MODEL, of RUN@N in its model folder]",
-        group="Output",
+        None, "file for the results [default: metrics.json in the run folder of MODEL]", group="Output"
     )
 
 
@@ -75,8 +73,8 @@ def _evaluate(
         lines = _comparison_rows(results["metrics"], compare)
     else:
         metrics = _metric_names(options.pop("metrics", None))
-        with show_progress(Console(stderr=True)) as progress:
-            results = api.evaluate(model, root, metrics=metrics, progress=progress, **options)
+        with show_progress(open_console()) as progress:
+            results = api.evaluate(model, root, metrics=metrics, progress=progress, say=say, **options)
         protocol = results["protocol"]
         lines = [*_protocol_lines(protocol), "", *_metric_rows(results["metrics"], protocol["extractor"])]
     for line in [json_module.dumps(results, allow_nan=False)] if json else lines:

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from translate import api
-from translate.api import say_to_stderr
+from translate.cli.console import say
 from translate.cli.flags import MODEL_HELP
 
 
@@ -26,4 +26,4 @@ def export(
     overwrite: Annotated[bool, Parameter(help="replace an existing file or model folder", negative=())] = False,
 ) -> None:
     """Export a model as a folder (half the size with --dtype fp16), or one generator as a .pth for other software."""
-    say_to_stderr(f"wrote {api.export(model, target, to=to, dtype=dtype, overwrite=overwrite)}")
+    say(f"wrote {api.export(model, target, to=to, dtype=dtype, overwrite=overwrite, say=say)}")

@@ -6,7 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from translate import api
+from translate.cli.console import say
 from translate.cli.status import print_status
+from translate.invocation import command_line
 
 
 def import_weights(
@@ -32,7 +34,10 @@ def import_weights(
 
     The architecture is detected from the weights.
     """
-    api.import_weights(
-        source, folder, epoch=epoch, dropout=dropout, norm_statistics=norm_statistics, overwrite=overwrite
+    model = api.import_weights(
+        source, folder, epoch=epoch, dropout=dropout, norm_statistics=norm_statistics, overwrite=overwrite, say=say
     )
     print_status(api.status(folder))
+    to = [] if "b" in model.info.directions else ["--to", *list(model.info.directions)[:1]]
+    if model.info.directions:
+        print(f"\nuse it          {command_line('convert', folder, 'photos', 'out', *to)}")

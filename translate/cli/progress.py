@@ -5,14 +5,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from translate import images
 from translate.callbacks import ProgressCallback
+from translate.cli.console import open_console, say
 from translate.conversion.options import ConversionResult
-from translate.text import duration, printable, rate
+from translate.text import duration, printable, rate, step_rate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,6 +58,41 @@ def show_progress(console: Console) -> Iterator[ProgressCallback]:
         yield ProgressReporter(draw)
 
 
+def format_training(images_seen: int, planned: int, first: int, seconds: float) -> str:
+    """Return the progress of a training as "2,800 of 6,000 images, 5.0/s, 12 min left", `seconds` after `first` images."""
+    parts = [f"{images_seen:,} of {planned:,} images"]
+    if seconds > 0 and (new := images_seen - first) > 0:
+        parts += [step_rate(new / seconds), f"{duration(seconds * (planned - images_seen) / new)} left"]
+    return ", ".join(parts)
+
+
+@contextmanager
+def show_training() -> Iterator[tuple[Callable[[str], None], ProgressCallback | None]]:
+    """Show a bar below the lines of a training on a terminal, else lines alone.
+
+    Yields the function for the lines, and the callback to report progress to, which is None where there is no bar.
+    """
+    console = open_console()
+    if not console.is_terminal or console.quiet:
+        yield say, None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn  # only a terminal needs them
+
+    columns = BarColumn(20), TextColumn("{task.description}", markup=False)
+    with Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("", total=None, visible=False)
+        first, started = None, 0.0
+
+        def draw(images_seen: int, failed: int, planned: int) -> None:
+            nonlocal first, started
+            if first is None:  # after the first step, which sets up much
+                first, started = images_seen, time.monotonic()
+            text = format_training(images_seen, planned, first, time.monotonic() - started)
+            display.update(task, completed=images_seen, total=planned, description=text, visible=True)
+
+        yield partial(print_line, console), draw
+
+
 class ProgressReporter:
     """Progress callback that reports at most every `every` seconds.
 
@@ -82,11 +119,12 @@ class ProgressReporter:
 
 def print_summary(result: ConversionResult, console: Console, dry_run: bool) -> None:
     """Print failures, notices and counts of a conversion; the counts as a table on a terminal, else as one line."""
+    errors = Console(stderr=True) if console.quiet else console
     for name, reason in list(result.failures.items())[:MAX_FAILURES]:
-        print_line(console, f"failed: {name!r}: {reason}")
+        print_line(errors, f"failed: {name!r}: {reason}")
     if len(result.failures) > MAX_FAILURES:
         print_line(
-            console, f"… and {len(result.failures) - MAX_FAILURES:,} more failures; the manifest lists all of them"
+            errors, f"… and {len(result.failures) - MAX_FAILURES:,} more failures; the manifest lists all of them"
         )
     for notice, count in sorted(result.notices.items()):
         print_line(console, f"notice: {count:,} images: {notice}")

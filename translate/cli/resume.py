@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.flags import GROUPS, flag_parameters, with_flags
+from translate.cli.progress import show_training
 from translate.methods import METHODS
 
 
@@ -40,7 +41,8 @@ def _resume(
 
     A flag that is not given leaves its setting as it is in the run. Flags that the method of the run does not have are refused.
     """
-    api.resume(run, from_images=from_images, new_run=new_run, root=root, **flags)
+    with show_training() as (say, progress):
+        api.resume(run, from_images=from_images, new_run=new_run, root=root, say=say, progress=progress, **flags)
 
 
 def _flags_of_all_methods() -> list[inspect.Parameter]:

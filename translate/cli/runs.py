@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.flags import JSON
+from translate.invocation import command_line
 from translate.run_folder import CHECKPOINTS
 from translate.text import ago, align_columns, file_size, format_number, printable
 
@@ -35,12 +36,14 @@ def print_runs(found: dict[str, Any]) -> None:
     """Print the result of `api.runs` on stdout."""
     rows, place = found["runs"], printable(found["folder"])
     if not rows:
-        print(f"no runs in {place}; translate train METHOD ROOT starts one")
+        print(f"no runs in {place}; {command_line('train', 'METHOD', 'ROOT')} starts one")
         return
     for line in align_columns([HEADINGS, *map(_cells, rows)]):
         print(line)
     total = sum(row["bytes"] for row in rows)
-    print(f"\n{len(rows)} in {place}, {file_size(total)}; translate status RUN shows one, and what it has kept")
+    print(
+        f"\n{len(rows)} in {place}, {file_size(total)}; {command_line('status', 'RUN')} shows one, and what it has kept"
+    )
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from translate import api
+from translate.cli.console import open_console
 from translate.cli.flags import JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
 from translate.cli.progress import print_line, show_progress
 from translate.conversion.sampling import SamplingOptions
@@ -27,7 +27,7 @@ def _sample(
 
     The same command again resumes: it generates only the images that are missing.
     """
-    console = Console(stderr=True)
+    console = open_console()
     with nullcontext(lambda *counts: None) if json else show_progress(console) as progress:
         result = api.sample(model, output, progress=progress, **options)
     if json:

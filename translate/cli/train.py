@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from translate import api
+from translate.api.presets import PRESETS
 from translate.cli.flags import APP_GROUPS, GROUPS, flag_parameters, with_flags
+from translate.cli.progress import show_training
 from translate.methods import METHODS
 
 COMMON = (
@@ -17,7 +19,24 @@ COMMON = (
 )  # fmt: skip
 """The options that most trainings set."""
 
-app = App(name="train", help="Train a method on a data folder. The same command again resumes the run.", **APP_GROUPS)
+ABOUT = "Train a method on a data folder. The same command again resumes the run."
+
+
+def _preset_table() -> str:
+    """Return what each preset is for, and the methods that have it where not all do."""
+    lines = []
+    for name, purpose in PRESETS.items():
+        having = [method for method, cls in METHODS.items() if name in cls.presets]
+        lines.append(f"--preset {name}: {purpose}" + (f" ({', '.join(having)})" if len(having) < len(METHODS) else ""))
+    return "\n\n".join(lines)
+
+
+def _preset_help(method: str) -> str:
+    """Return the help of `--preset` with a phrase for each preset that the method has."""
+    return "settings to start from; " + "; ".join(f"{name}: {PRESETS[name]}" for name in METHODS[method].presets)
+
+
+app = App(name="train", help=f"{ABOUT}\n\n{_preset_table()}", **APP_GROUPS)
 
 
 def _command(name: str) -> Callable[..., Any]:
@@ -37,10 +56,11 @@ def _command(name: str) -> Callable[..., Any]:
         config: Annotated[
             Path | None, Parameter(help="TOML file of settings; flags override it [default: none]", group=GROUPS["Run"])
         ] = None,
-        preset: Annotated[str, Parameter(help="set of default settings", group=GROUPS["Run"])] = "paper",
+        preset: Annotated[str, Parameter(help=_preset_help(name), group=GROUPS["Common"])] = "paper",
         **flags: Any,
     ) -> None:
-        api.train(name, root, run=run, config=config, preset=preset, **flags)
+        with show_training() as (say, progress):
+            api.train(name, root, run=run, config=config, preset=preset, say=say, progress=progress, **flags)
 
     summary = METHODS[name].summary
     train.__doc__ = f"{summary[:1].upper()}{summary[1:]}.\n\n{inspect.getdoc(METHODS[name])}"

@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from translate.conversion.manifest import ManifestLine
 from translate.conversion.options import SOURCE_TYPES, ConversionOptions, make_mark
 from translate.conversion.output_paths import Item, output_format
 from translate.errors import StorageError, UsageError
-from translate.images import Frame, ImageError, Metadata, Picture
+from translate.images import Frame, ImageError, Metadata, Picture, StoredType
 from translate.runtime.memory import is_out_of_memory
 from translate.text import one_line
 from translate.trained.translator import Translator, tile_alpha
@@ -79,7 +79,8 @@ class ItemConverter:
         self.translator, self.root, self.output, self.options = translator, root, output, options
         self.fmt, self.tag = fmt, tag
         background = images.parse_colour(options.background)
-        self.read_options = translator.read_options(options.to, options.max_pixels, background)
+        self._check_input_range()
+        self.read_options = translator.read_options(options.to, options.max_pixels, background, options.declared_range)
         self.settings = options.output_settings(translator)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
         self.planner = tiling.TilePlanner(translator, options.to)
@@ -92,6 +93,15 @@ class ItemConverter:
                 f"tiles; use --tile auto"
             )
         self.mark = make_mark(translator.info.method, translator.sha256, SOURCE_TYPES[options.source_type])
+
+    def _check_input_range(self) -> None:
+        """Raise UsageError if a range of the inputs is given to a model that stores one."""
+        stored = self.translator.value_range(self.translator.source_domain(self.options.to))
+        if self.options.input_range is not None and stored is not None:
+            raise UsageError(
+                f"--input-range {self.options.input_range}: the model was trained on values from {stored[0]:g} to "
+                f"{stored[1]:g} and stores that range; leave the flag out"
+            )
 
     def read(self, item: Item) -> LoadedInput:
         """Read an input. ImageError or OSError if it cannot be read."""
@@ -128,6 +138,7 @@ class ItemConverter:
         pictures = [loaded.picture for loaded in batch if loaded.picture is not None]
         results = self.translator.translate_pixels(
             [picture.pixels for picture in pictures], self.options.to, seed=self.options.seed, pixels=self.options.pixels,
+            stored=[self._stored_type(picture) for picture in pictures],
             allowed_depths=[self._allowed_depths(loaded.item) for loaded in batch],
         )  # fmt: skip
         return [
@@ -136,8 +147,12 @@ class ItemConverter:
         ]
 
     def _allowed_depths(self, item: Item) -> tuple[str, ...]:
-        """Return the bit depths that the format of an output has."""
+        """Return the data types that the format of an output has."""
         return images.WRITERS[self.format(item)].depths
+
+    def _stored_type(self, picture: Picture) -> StoredType:
+        """Return the data type of an input's file, and the range that was declared for it."""
+        return StoredType(picture.dtype, self.options.declared_range)
 
     def _tile(self, picture: Picture) -> int | None:
         """Choose the tile size. ImageError if the image does not fit into memory in any way."""
@@ -156,6 +171,7 @@ class ItemConverter:
                     options.to,
                     seed=options.seed,
                     pixels=options.pixels,
+                    stored=[self._stored_type(picture)],
                     allowed_depths=[allowed_depths],
                 )
                 return whole
@@ -165,15 +181,20 @@ class ItemConverter:
             tile = tiling.MAX_TILE[self.translator.device.type]
         translate_in_tiles = tiling.TiledTranslation(
             self.translator, options.to, tile=tile, scratch=self.scratch, seed=options.seed, pixels=options.pixels,
-            allowed_depths=allowed_depths,
+            allowed_depths=allowed_depths, stored=self._stored_type(picture),
         )  # fmt: skip
         return translate_in_tiles(picture.pixels)
 
     def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> TranslatedItem:
-        metadata = self._kept(picture.metadata)
+        nodata = images.nodata_for(picture.nodata, pixels.dtype)
+        if picture.empty is not None or picture.nodata is not None:
+            pixels = images.put_nodata(pixels, tile_alpha(picture.empty, pixels.shape[1]), nodata)
+        declared = None if picture.nodata is None or nodata is None else f"{nodata:.17g}"
+        metadata, removed = self._kept(picture.metadata)
+        metadata = replace(metadata, nodata=declared)
         result = Picture(pixels, tile_alpha(picture.alpha, pixels.shape[1]), metadata=metadata)
         _, lost = images.supported_by(metadata, self.format(item), pixels.shape[2])
-        notices = (*picture.notices, *self._lost(item, picture), *lost)
+        notices = (*picture.notices, *self._lost(item, picture), *removed, *lost)
         return TranslatedItem(result, notices)
 
     def _translate_frames(self, item: Item) -> TranslatedItem:
@@ -186,19 +207,21 @@ class ItemConverter:
                     pixels = self._pixels(item, frame.picture, self._tile(frame.picture))
                     yield Frame(Picture(pixels, tile_alpha(frame.picture.alpha, pixels.shape[1])), frame.duration)
 
-            metadata = self._kept(animation.metadata)
+            metadata, removed = self._kept(animation.metadata)
             data = images.encode_animation(frames(), fmt, animation.play_count, self.options.quality, metadata)
             _, lost = images.supported_by(metadata, fmt, self.translator.output_channels(self.options.to))
             return TranslatedItem(
-                data, (*animation.notices, *images.animation_notices(fmt, animation.play_count), *lost)
+                data,
+                (*animation.notices, *images.animation_notices(fmt, animation.play_count), *removed, *lost),
             )
 
-    def _kept(self, metadata: Metadata | None) -> Metadata:
-        """Return the metadata of an output, from that of its input."""
+    def _kept(self, metadata: Metadata | None) -> tuple[Metadata, list[str]]:
+        """Return the metadata of an output, from that of its input, and notices of what was removed."""
         metadata = metadata or Metadata()
+        removed: list[str] = []
         if self.options.strip_gps:
-            metadata = metadata.without_gps()
-        return metadata.with_mark(self.mark) if self.options.mark else metadata
+            metadata, removed = metadata.without_place()
+        return metadata.with_mark(self.mark) if self.options.mark else metadata, removed
 
     def encode(self, loaded: LoadedInput, translated: TranslatedItem) -> bytes:
         """Encode an output. ImageError if its format cannot hold it."""
@@ -251,10 +274,14 @@ class ItemConverter:
         fmt, ext = self.format(item), images.extension(item.input)
         if self.options.format == "keep" and self.fmt is None and images.writer_for(ext) is None:
             yield f"{ext} is written as {fmt}"
-        writer = images.WRITERS[fmt]
-        depth = self.translator.output_depth(picture.pixels.dtype, self.options.to).name
-        if depth not in writer.depths:
-            yield f"{fmt} does not hold {depth} values; they are scaled to {writer.depths[-1]}"
+        writer, given, to = images.WRITERS[fmt], self._stored_type(picture), self.options.to
+        wanted, written = (self.translator.output_type(given, to, depths) for depths in (images.DEPTHS, writer.depths))
+        if wanted.dtype != written.dtype:
+            yield f"{fmt} does not hold {wanted.dtype} values; they are scaled to {written.dtype}"
+        if wanted.range is None and given.dtype.kind == "i":
+            yield f"the output domain has no negative values: {given.dtype} becomes {written.dtype}"
+        if picture.empty is not None and images.nodata_for(picture.nodata, written.dtype) is None:
+            yield f"{written.dtype} does not hold its NoData: pixels without a value are 0"
         if picture.alpha is not None and not writer.alpha:
             yield f"{fmt} holds no transparency, so it is on {self.options.background}"
 

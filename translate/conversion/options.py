@@ -63,6 +63,12 @@ class ConversionOptions:
     max_pixels: int = option(
         images.MAX_PIXELS, "refuse images of more than N pixels; they are listed as failed", low=1, group="Input"
     )
+    input_range: str | None = option(
+        None,
+        "LOW:HIGH, the input values that map to −1 and 1, for models that store no range "
+        "[default: the full range of the file's data type]",
+        group="Input",
+    )
     first_frame: bool = option(False, "convert only the first frame of an animation", group="Input")
     format: str = option(
         "keep",
@@ -90,12 +96,18 @@ class ConversionOptions:
         choices=SOURCE_TYPES,
         group="Output",
     )
-    strip_gps: bool = option(False, "leave the place where a photo was taken out of the outputs", group="Output")
+    strip_gps: bool = option(
+        False,
+        "leave out where a photo was taken: coordinates, city, street, country, and the maker's note; says what it left out",
+        group="Output",
+    )
 
     def __post_init__(self) -> None:
         config.check_options(self)
         if self.scratch is not None and not Path(self.scratch).is_dir():
             raise UsageError(f"--scratch {self.scratch}: no such folder")
+        if self.input_range is not None:
+            config.parse_range(self.input_range, "--input-range")
         try:
             images.parse_colour(self.background)
         except ValueError:
@@ -105,14 +117,21 @@ class ConversionOptions:
                 "--merge --report: merging has no images to show; merge first, then run the same command without --merge"
             )
 
+    @property
+    def declared_range(self) -> images.ValueRange | None:
+        """Range of the inputs by `input_range`; None where it is not given."""
+        return None if self.input_range is None else config.parse_range(self.input_range)
+
     def output_settings(self, translator: Translator) -> dict[str, Any]:
         """Return all that decides the bytes of an output, beside the weights and the input."""
         behaviour = {"dropout": translator.info.dropout, "norm_statistics": translator.info.norm_statistics}
+        # absent where not given: journal lines of versions without this option stay done
+        declared = {} if self.input_range is None else {"input_range": self.input_range}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,
             "first_frame": self.first_frame,
-            "precision": translator.precision.name, **behaviour,
+            "precision": translator.precision.name, **behaviour, **declared,
         }  # fmt: skip
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from PIL.ExifTags import Base
 from torch import Tensor
 
 from translate import images
@@ -29,7 +28,7 @@ class Preprocessing:
     preprocess: str = "resize_and_crop"
     """A row of PREPROCESS."""
     value_ranges: tuple[ValueRange | None, ValueRange | None] = (None, None)
-    """Declared value ranges of domain a and of domain b; None: the full range of the file's depth."""
+    """Value ranges of domain a and of domain b, declared or found in the set; None: the full range of the file's type."""
     decoder: str = "pillow"
     """A row of DECODERS."""
     resize: str = "pillow"
@@ -47,8 +46,10 @@ class Preprocessing:
 
     def reading(self, side: int) -> Reading:
         """Options for reading the files of domain a (0) or b (1)."""
-        declared = self.value_ranges[side] is not None
-        return Reading(self.channels[side], background=self.background, deep=True, preserve_range=declared)
+        return Reading(
+            self.channels[side], background=self.background, deep=True, value_range=self.value_ranges[side],
+            require_scale=True,
+        )  # fmt: skip
 
 
 # Load sizes.
@@ -114,7 +115,7 @@ def _torchcodec(path: Path, how: Reading) -> Tensor:
 
 
 def _plain_pixels(path: Path, how: Reading) -> np.ndarray | None:
-    """Pixels of a plain JPEG as `images.read` gives them, (H, W, C) uint8, without its copies; None for other files."""
+    """Pixels of a plain JPEG as `images.read` gives them, (H, W, C) uint8, in less time; None for other files."""
     if not _may_be_plain(path, how):
         return None
     try:
@@ -131,7 +132,7 @@ def read_plain_jpeg(path: Path, how: Reading) -> bytes | None:
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            return data if _is_plain(image, how) else None
+            return data if _is_plain(image, how) and images.is_ended(data) else None
     except Exception:
         return None  # `images.read` gives the reason
 
@@ -141,11 +142,19 @@ def _may_be_plain(path: Path, how: Reading) -> bool:
 
 
 def _is_plain(image: Image.Image, how: Reading) -> bool:
-    """Return whether a JPEG has the expected colours, an allowed size and no rotation, so that every decoder shows it alike."""
+    """Return whether every decoder shows a JPEG as `images.read` does.
+
+    So it is where the size is allowed, the colours are those wanted and stored as usual, and neither orientation nor profile
+    changes them.
+    """
+    if image.mode != ("RGB" if how.channels == 3 else "L") or image.height * image.width > how.max_pixels:
+        return False
+    if image.info.get("adobe_transform") == 0 and image.mode == "RGB":  # stored as RGB
+        return False
+    if how.value_range is None and images.changes_colours(image, image.info.get("icc_profile")):
+        return False
     may_be_rotated = "exif" in image.info or "xmp" in image.info  # without them no look is needed, which costs time
-    upright = not may_be_rotated or image.getexif().get(Base.Orientation, 1) == 1
-    expected_mode = image.mode == ("RGB" if how.channels == 3 else "L")
-    return expected_mode and upright and image.height * image.width <= how.max_pixels
+    return not may_be_rotated or images.read_orientation(image) == 1
 
 
 DECODERS: dict[str, Callable[[Path, Reading], Tensor]] = {
@@ -227,7 +236,8 @@ def estimate_bytes(ref: ImageRef, preprocessing: Preprocessing, side: int) -> in
             (height, width), depth = array.shape[:2], min(array.dtype.itemsize, 4)
         else:
             with Image.open(ref.path, formats=images.PILLOW_FORMATS) as image:
-                width, height = image.size
+                pages = images.tiff_pages_of(image)
+                height, width = pages.size if pages else image.size[::-1]
                 depth = 4 if image.mode == "F" else 2 if image.mode.startswith("I") else 1
         height, width = PREPROCESS[preprocessing.preprocess](
             height, max(width // 2, 1) if ref.half else width, preprocessing

@@ -7,6 +7,7 @@ from typing import Any
 
 from translate import images
 from translate.data.layouts import LAYOUT_CONTENTS, LAYOUTS_WITHOUT_B, find_split
+from translate.data.value_scan import MIN_FILLED, format_value
 from translate.errors import DataError
 from translate.text import join_names, printable
 
@@ -94,6 +95,9 @@ def _folder_warnings(split: str, facts: dict[str, Any], report: dict[str, Any]) 
         bad = facts["unreadable"]
         reasons = [f"{printable(row['path'])}: {row['error']}" for row in bad]
         yield f"{place}: {len(bad)} files cannot be read ({join_names(reasons)}); training skips them"
+    if facts["damaged"]:
+        kept = [f"{printable(row['path'])}: {row['damage']}" for row in facts["damaged"]]
+        yield f"{place}: {len(kept)} files are damaged but are read ({join_names(kept)}); save them anew"
     if facts["passed_over"]:
         counts = Counter(row["reason"] for row in facts["passed_over"])
         why = ", ".join(f"{n} × {reason}" for reason, n in counts.items())
@@ -110,10 +114,49 @@ def _folder_warnings(split: str, facts: dict[str, Any], report: dict[str, Any]) 
             f"{place}: {facts['extreme_aspect']} images are more than {MAX_ASPECT} times as long as wide and are distorted "
             f"to a square; --preprocess scale_width_and_crop or crop keeps their shape"
         )
+    if facts["values"]:
+        yield from _value_warnings(place, facts, split)
     if 0 < facts["kinds"].get("grey", 0) < count:
         yield f"{place}: {facts['kinds']['grey']} of {count} images are grey, the others are in colour"
     if report["side_by_side"] and facts["size"] and facts["size"]["median"][0] < 0.6 * facts["size"]["median"][1]:
         yield (
             f"{place}: is taken for side-by-side pairs, but its files are not wider than high; if each is one image, use "
             f"--layout images, or trainA/ and trainB/"
+        )
+
+
+def _value_warnings(place: str, facts: dict[str, Any], split: str) -> Iterator[str]:
+    """Yield the warnings on the range of values in a folder, and on pixels without a value."""
+    values, count = facts["values"], facts["readable"]
+    flag = {"A": "--range-a", "B": "--range-b"}.get(facts["folder"].removeprefix(split), "--range-a")
+    low, high, span = values["low"], values["high"], values["type_range"]
+    if low is None:
+        yield f"{place}: no pixel has a value"
+        return
+    limits = f"{format_value(low)} to {format_value(high)}"
+    kinds = " and ".join(f"{count} {kind}" for kind, count in values["types"].items())
+    if split == "train" and values["range_of_set"] and values["mixed"]:
+        yield (
+            f"{place}: {kinds} files with values from {limits} have no scale in common; training refuses them unless {flag} "
+            f"declares one"
+        )
+    elif split == "train" and values["range_of_set"]:
+        yield (
+            f"{place}: {kinds} files have no scale of their own; training takes the range of the whole set, {limits}, unless "
+            f"{flag} declares one"
+        )
+    elif split == "train" and span and 0 < (filled := (high - low) / (span[1] - span[0])) < MIN_FILLED:
+        yield (
+            f"{place}: all values lie from {limits}, {filled:.1%} of the range {span[0]:g} to {span[1]:g} that −1 to 1 stand "
+            f"for; {flag} {format_value(low)}:{format_value(high)} uses all of it"
+        )
+    if values["without_value"]:
+        yield (
+            f"{place}: pixels without a value (NoData or not a number) in {values['without_value']} of {count} files, "
+            f"{values['share_without_value']:.2%} of all; they enter training as the middle of the range"
+        )
+    if values["mostly_without_value"]:
+        yield (
+            f"{place}: mostly NoData in {values['mostly_without_value']} of {count} files, most of whose crops teach nothing; "
+            f"remove them, or cut other tiles"
         )

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.ExifTags import Base
 
 from translate import images
 from translate.dataset_check import near_duplicates
 from translate.images import ImageError, Reading
+from translate.images.value_statistics import ValueStatistics, is_of_open_type, measure_values
 
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _MODES = {"CMYK": "cmyk", "LAB": "lab", "P": "palette", "PA": "palette"}
+
+_TYPE_KINDS = {
+    "uint16": ["16-bit"], "uint32": ["32-bit"], "int8": ["signed"], "int16": ["signed"], "int32": ["signed"],
+    "int64": ["signed"], "float16": ["float"], "float32": ["float"], "float64": ["float"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,14 @@ class ProbedImage:
     bytes_per_pixel: int = 0
     """Bytes of one pixel, all channels, as training stores it."""
     kinds: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
+    """Damage in spite of which the file was read."""
     hash_and_thumbnail: tuple[int, bytes] = (0, b"")
     """Perceptual hash and thumbnail: see `near_duplicates`."""
     seconds: float = 0.0
     """Processor time of decoding and resizing; 0 where it was not measured."""
+    values: ValueStatistics | None = None
+    """Limits of the values, and the pixels without one."""
 
 
 def read_header(path: Path, *, frames: bool = True) -> ImageHeader | None:
@@ -87,12 +96,15 @@ def _image_header(image: Image.Image, frames: bool) -> ImageHeader:
         kinds.append("grey")
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         kinds.append("alpha")
-    orientation = image.getexif().get(Base.Orientation, 1)
-    if orientation in range(2, 9):
+    orientation = images.read_orientation(image)
+    if orientation > 1:
         kinds.append("exif-rotated")
-    if frames and getattr(image, "n_frames", 1) > 1:
+    pages = images.tiff_pages_of(image)
+    if frames and (pages.total if pages else getattr(image, "n_frames", 1)) > 1:
         kinds.append("animated")
-    width, height = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+    height, width = pages.size if pages else image.size[::-1]
+    if orientation >= 5:
+        height, width = width, height
     return ImageHeader(width, height, 3, tuple(kinds))
 
 
@@ -105,21 +117,40 @@ def probe_image(path: Path, resize_to: int | None, half: bool = False) -> Probed
         return ProbedImage(path, reason)
     header = read_header(path)
     channels, kinds = (header.channels, list(header.kinds)) if header else (3, [])
-    start = time.thread_time()
     try:
-        pixels = images.read(path, how=Reading(channels, deep=True)).pixels
+        values = measure_values(path) if is_of_open_type(path) else None
+        start = time.thread_time()
+        picture = images.read(path, how=Reading(channels, deep=True, value_range=_own_range(values)))
     except ImageError as e:
         return ProbedImage(path, str(e))
-    if half and pixels.shape[1] < 2:
+    pixels = picture.pixels
+    if half and picture.width < 2:
         return ProbedImage(path, "one pixel wide: too narrow to hold A and B side by side")
     seconds = 0.0
     if resize_to is not None:
         images.resize(pixels, resize_to, resize_to)
         seconds = time.thread_time() - start
-    kinds += {"uint16": ["16-bit"], "float32": ["float"]}.get(pixels.dtype.name, [])
+    kinds += _TYPE_KINDS.get(picture.dtype.name, [])
     height, width, count = pixels.shape
-    looks = near_duplicates.hash_and_thumbnail(pixels)
-    return ProbedImage(path, "", width, height, count * pixels.dtype.itemsize, tuple(kinds), looks, seconds)
+    shown = images.to_uint8_array(images.to_tensor(pixels, span)) if (span := _own_range(values)) else pixels
+    looks = near_duplicates.hash_and_thumbnail(shown)
+    values = values or _limits(pixels)
+    size = count * pixels.dtype.itemsize
+    return ProbedImage(path, "", width, height, size, tuple(kinds), tuple(picture.damage), looks, seconds, values)
+
+
+def _own_range(values: ValueStatistics | None) -> images.ValueRange | None:
+    """Return the limits of values whose type says no range, so that they can be shown; None for other values."""
+    if values is None or values.low is None or values.high is None:
+        return None
+    is_open = values.scale is None or (values.scale == (0, 1) and not 0 <= values.low <= values.high <= 1)
+    return (values.low, values.high if values.high > values.low else values.low + 1) if is_open else None
+
+
+def _limits(pixels: np.ndarray) -> ValueStatistics:
+    """Return the statistics of decoded pixels, of 8 or 16 bits."""
+    low, high, size = float(pixels.min()), float(pixels.max()), pixels.shape[0] * pixels.shape[1]
+    return ValueStatistics(pixels.dtype.name, images.type_range(pixels.dtype), low, high, size, 0)
 
 
 def why_not_regular(path: Path) -> str:

@@ -2,31 +2,70 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from translate import images
 from translate.data.split import ImageRef, Split, evenly_spaced
+from translate.data.value_scan import MIN_FILLED
 from translate.dataset_check.folders import find_folders
 from translate.dataset_check.messages import MAX_IMBALANCE
 from translate.dataset_check.probe import read_header
+from translate.images import ImageError, ValueRange
+from translate.images.value_statistics import may_hold_16_bits
 from translate.text import join_names
 
 HEADERS_READ, NAMES_READ = 32, 20_000
 """Headers of each domain, and file names of each folder, that are read at most."""
+FILES_MEASURED = 8
+"""Files of each domain whose values are measured."""
 
 
-def quick_check(root: Path, split: Split, crop_size: int | None, minimum: int = 1) -> list[str]:
+def quick_check(
+    root: Path, split: Split, crop_size: int | None, minimum: int = 1, ranges: Sequence[ValueRange | None] = ()
+) -> list[str]:
     """Return notices on the training images, one line each.
 
     `crop_size` is None where images stay whole; these are at least of `minimum` pixels a side when they are trained on.
+    `ranges`: declared ranges of values by domain, if there are any.
     """
     return [
         *_side_by_side(split),
         *_small_images(split, crop_size, minimum),
+        *_narrow_values(split, ranges),
         *_imbalance(split),
         *_passed_over(root),
     ]
+
+
+def _narrow_values(split: Split, ranges: Sequence[ValueRange | None]) -> Iterator[str]:
+    """Name domains whose 16-bit files fill little of the range of their type, by some of the files."""
+    for domain, declared in itertools.zip_longest(split.domains, ranges[: len(split.domains)]):
+        refs = split.refs(domain)
+        chosen = [refs[i] for i in evenly_spaced(len(refs), FILES_MEASURED)] if declared is None else []
+        found = [pixels for ref in chosen if (pixels := _deep_pixels(ref)) is not None]
+        if not found or len(found) < len(chosen):
+            continue
+        low, high = min(int(x.min()) for x in found), max(int(x.max()) for x in found)
+        filled = (high - low) / 65535
+        if 0 < filled < MIN_FILLED:
+            yield (
+                f"data: the values of domain {domain} lie from {low} to {high} in {len(found)} files, {filled:.1%} of the "
+                f"range 0 to 65535 that −1 to 1 stand for; --range-{domain} {low}:{high} uses all of it"
+            )
+
+
+def _deep_pixels(ref: ImageRef) -> np.ndarray | None:
+    """Return the pixels of a file of 16 bits; None for other files and those that cannot be read."""
+    if not may_hold_16_bits(ref.path):
+        return None
+    try:
+        pixels = images.read(ref.path, how=images.Reading(deep=True)).pixels
+    except ImageError:
+        return None
+    return pixels if pixels.dtype == np.uint16 else None
 
 
 def _side_by_side(split: Split) -> Iterator[str]:

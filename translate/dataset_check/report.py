@@ -10,9 +10,11 @@ import torch
 from translate.data.layouts import SPLITS
 from translate.data.loader import LoaderOptions, choose_tier, fits_in_memory
 from translate.data.pairing import relative_stem
+from translate.data.value_scan import combine_statistics, has_fixed_scale, range_of_set
 from translate.dataset_check import near_duplicates
 from translate.dataset_check.folders import DomainFolder, twin_folders
 from translate.dataset_check.messages import MAX_ASPECT
+from translate.dataset_check.probe import ProbedImage
 from translate.runtime import devices, memory
 
 
@@ -30,6 +32,9 @@ def folder_section(root: Path, folder: DomainFolder, load_size: int, crop_size: 
         "unreadable": [
             {"path": _relative(root, item.path), "error": item.error} for item in folder.probed if item.error
         ],
+        "damaged": [
+            {"path": _relative(root, item.path), "damage": ", ".join(item.damage)} for item in readable if item.damage
+        ],
         "passed_over": [{"path": _relative(root, path), "reason": reason} for path, reason in folder.passed_over],
         "kinds": dict(sorted(kinds.items())),
         "size": {
@@ -42,6 +47,30 @@ def folder_section(root: Path, folder: DomainFolder, load_size: int, crop_size: 
         "smaller_than_load": int((sizes.min(1) < load_size).sum()) if readable else 0,
         "aspect": {"min": round(min(aspects), 3), "max": round(max(aspects), 3)} if aspects else None,
         "extreme_aspect": sum(max(aspect, 1 / aspect) > MAX_ASPECT for aspect in aspects),
+        "values": _values(readable),
+    }
+
+
+def _values(readable: list[ProbedImage]) -> dict[str, Any] | None:
+    """Describe the values of the images of a folder: their types and limits, the range they stand in, pixels without one."""
+    measured = [item.values for item in readable if item.values is not None]
+    if not measured:
+        return None
+    values = combine_statistics(measured)
+    scales = {m.scale for m in measured}
+    is_typed = None not in scales and len(scales) == 1
+    fixed = {has_fixed_scale(np.dtype(name)) for name in values.types}
+    span = range_of_set(values) if False in fixed else None
+    return {
+        "types": values.types,
+        "low": values.low,
+        "high": values.high,
+        "type_range": list(scales.pop() or ()) if is_typed else None,
+        "mixed": len(fixed) > 1,
+        "range_of_set": None if span is None else list(span),
+        "without_value": sum(m.empty > 0 for m in measured),
+        "share_without_value": round(values.empty_share, 4),
+        "mostly_without_value": sum(m.empty > m.pixels / 2 for m in measured),
     }
 
 

@@ -20,7 +20,7 @@ from translate.evaluation.image_sets import ImageSet, ReadOptions, batch_by_size
 from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_data import LabelTask
 from translate.evaluation.truth import TRUTH, TruthRule, find_truth, resolve_truth, truth_kind
-from translate.run_folder import results_folder, run_of_model
+from translate.run_folder import run_of_model
 from translate.text import join_names
 from translate.trained.folder import TrainedModel
 from translate.trained.model_info import ModelInfo
@@ -205,8 +205,8 @@ def case_from_split(
         "data": data.root.resolve().name, "split": data.name, "layout": model.method.layout, "direction": data.direction,
         "to": to, "paired": split.paired, "truth": truth_kind(split), "precision": model.precision.name,
     }  # fmt: skip
-    place = results_folder(source.source) if source else None
-    return EvaluationCase(subject, read_options[to], described, _provenance(model, source, outputs), place)
+    run_folder = run_of_model(source.source) if source else None
+    return EvaluationCase(subject, read_options[to], described, _provenance(model, source, outputs), run_folder)
 
 
 def _provenance(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:

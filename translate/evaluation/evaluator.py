@@ -19,6 +19,7 @@ from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_scorers import LabelScorer
 from translate.evaluation.metrics import METRICS, Metric
 from translate.evaluation.uncertainty import Estimate, mean_interval
+from translate.invocation import command_line
 
 T = TypeVar("T")
 
@@ -223,7 +224,7 @@ _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
 
 def _require(value: T | None, name: str) -> T:
     if value is None:
-        raise UsageError(f"{name}: needs a model and its inputs: translate evaluate MODEL ROOT")
+        raise UsageError(f"{name}: needs a model and its inputs: {command_line('evaluate', 'MODEL', 'ROOT')}")
     return value
 
 

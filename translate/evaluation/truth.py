@@ -7,7 +7,7 @@ from typing import Any
 from translate.catalog.recognition import recognise_folder
 from translate.data import layouts
 from translate.data.split import Split
-from translate.errors import DataError, UsageError
+from translate.errors import DataError, TranslateError
 from translate.run_folder import read_config
 
 TRUTH = ("names", "none")
@@ -59,7 +59,7 @@ def _recorded_truth(run: Path | None, root: Path) -> str | None:
     if run is not None:
         try:
             settings = read_config(run)
-        except UsageError:  # a damaged record does not make its model unusable
+        except TranslateError:  # a damaged record does not make its model unusable
             return None
     is_same = isinstance(settings.get("root"), str) and Path(settings["root"]).resolve() == root.resolve()
     return settings["truth"] if is_same and settings.get("truth") in TRUTH else None

@@ -20,8 +20,17 @@ from translate.images.formats import (
     format_of,
     looks_like_image,
 )
+from translate.images.jpeg_end import is_ended
 from translate.images.listing import WalkNotes, list_files, list_images, walk_files
-from translate.images.metadata.photo_metadata import COMPOSITE, GENERATED, Mark, Metadata, to_srgb
+from translate.images.metadata.icc import changes_colours
+from translate.images.metadata.photo_metadata import (
+    COMPOSITE,
+    GENERATED,
+    Mark,
+    Metadata,
+    read_orientation,
+    to_srgb,
+)
 from translate.images.orientation import apply_orientation
 from translate.images.picture import (
     WHITE,
@@ -34,9 +43,11 @@ from translate.images.picture import (
     to_pil_image,
     to_uint8,
 )
-from translate.images.reading import PILLOW_FORMATS, Reading, read, read_size
+from translate.images.reading import PILLOW_FORMATS, Reading, from_opened, read, read_size, tiff_pages_of
+from translate.images.stored_values import MAX_SHARE_OUTSIDE, StoredValues, nodata_for, put_nodata
 from translate.images.value_ranges import (
     FULL_RANGES,
+    StoredType,
     ValueRange,
     normalize,
     quantize,
@@ -44,6 +55,8 @@ from translate.images.value_ranges import (
     to_array,
     to_tensor,
     to_uint8_array,
+    type_for_range,
+    type_range,
 )
 from translate.images.writing import ALIASES, ANIMATED, DEPTHS, WRITERS, Writer, encode, supported_by, writer_for
 
@@ -56,6 +69,7 @@ __all__ = [
     "GENERATED",
     "IMAGE_EXTENSIONS",
     "MAX_PIXELS",
+    "MAX_SHARE_OUTSIDE",
     "PILLOW_FORMATS",
     "READABLE_EXTENSIONS",
     "READABLE_FORMATS",
@@ -70,38 +84,49 @@ __all__ = [
     "Metadata",
     "Picture",
     "Reading",
+    "StoredType",
+    "StoredValues",
     "ValueRange",
     "WalkNotes",
     "Writer",
     "animation_notices",
     "apply_orientation",
+    "changes_colours",
     "encode",
     "encode_animation",
     "extension",
     "format_of",
     "from_array",
+    "from_opened",
     "from_pil_image",
     "is_animated",
+    "is_ended",
     "list_files",
     "list_images",
     "looks_like_image",
     "make_comparison_grid",
     "make_grid",
+    "nodata_for",
     "normalize",
     "open_animation",
     "parse_colour",
+    "put_nodata",
     "quantize",
     "read",
+    "read_orientation",
     "read_size",
     "resize",
     "spans_full_range",
     "supported_by",
+    "tiff_pages_of",
     "to_array",
     "to_pil_image",
     "to_srgb",
     "to_tensor",
     "to_uint8",
     "to_uint8_array",
+    "type_for_range",
+    "type_range",
     "walk_files",
     "write_png",
     "writer_for",

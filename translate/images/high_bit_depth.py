@@ -1,10 +1,10 @@
-"""Files that Pillow would reduce to 8 bits, or cannot open: more bits, more channels, planar storage.
+"""Files that Pillow would reduce to 8 bits, misreads or cannot open: more or odd bits, more channels, planar storage, NoData.
 
-TIFF is read by tifffile with the decoders of imagecodecs, PNG and PNM by OpenCV.
+TIFF is read by tifffile with the decoders of imagecodecs, PNG by imagecodecs, PNM by OpenCV.
 """
 
-import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,106 +12,183 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base
 
+from translate.images.bmp_rle import is_rle4, read_rle4
 from translate.images.formats import ImageError, check_size
+from translate.images.metadata import png_chunks
 from translate.images.orientation import orient_array
+from translate.images.stored_values import StoredValues
+from translate.images.tiff_pages import TiffPages
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_BITS, _COMPRESSION, _SAMPLES, _PLANES = 258, 259, 277, 284
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANES, _FORMAT, _EXTRA, _NODATA = (
+    258,
+    259,
+    262,
+    277,
+    284,
+    339,
+    338,
+    42113,
+)
+_WHITE_IS_ZERO, _RGB = 0, 2
+"""Smallest and largest of the photometric interpretations in which NoData is a stored value: grey and RGB."""
 _UNSUPPORTED_COMPRESSIONS = frozenset({34887, 50001, 50002})
 """Compressions of TIFF that Pillow is built without: LERC, WebP, JPEG XL."""
-
-GREY_ALPHA = 4
-"""Colour type of grey with alpha in PNG (PNG specification, 11.2.1)."""
 
 MAX_CHANNELS = 1024
 """Largest number of channels; a TIFF that says that it has more is damaged."""
 
 
-def needs_other_decoder(path: Path, image: Image.Image) -> bool:
-    """Return whether an opened file holds values or channels that Pillow does not decode."""
+def needs_other_decoder(path: Path, image: Image.Image, channels: int) -> bool:
+    """Return whether an opened file holds values that Pillow does not decode, or some of the wanted channels."""
     if image.format == "PNG":
-        return _png_header(path)[0] == 16
+        return _png_bits(path) == 16
     if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        if tags.get(_COMPRESSION) in _UNSUPPORTED_COMPRESSIONS:
-            return True
-        if image.mode == "L" and tags.get(_SAMPLES, 1) > 1:  # Pillow 13 opens these without their other channels
-            return True
-        planes = tags.get(_PLANES, 1) == 2 and tags.get(_SAMPLES, 1) > 1
-        return max(tags.get(_BITS, (1,))) > 8 or (planes and image.mode != "RGB")
+        return _is_special_tiff(image) or (channels not in (1, 3) and has_unspecified_channel(image))
+    if image.format == "BMP":
+        return is_rle4(path)
     return image.format == "PPM" and image.mode in ("I", "RGB") and _pnm_maximum(path) > 255
 
 
-def _png_header(path: Path) -> tuple[int, int]:
-    """Return the bits per sample and the colour type."""
+def _is_special_tiff(image: Image.Image) -> bool:
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if tags.get(_COMPRESSION) in _UNSUPPORTED_COMPRESSIONS:
+        return True
+    if image.mode == "L" and tags.get(_SAMPLES, 1) > 1:  # Pillow 13 opens these without their other channels
+        return True
+    bits, formats = (_tuple(tags.get(tag, (1,))) for tag in (_BITS, _FORMAT))
+    planes = tags.get(_PLANES, 1) == 2 and tags.get(_SAMPLES, 1) > 1
+    is_colour_of_few_bits = tags.get(_PHOTOMETRIC) in range(_WHITE_IS_ZERO, _RGB + 1) and not set(bits) <= {1, 2, 4, 8}
+    return (
+        max(bits) > 8
+        or is_colour_of_few_bits
+        or (max(bits) < 8 and len(bits) > 1)
+        or max(formats) > 1
+        or (planes and image.mode != "RGB")
+        or (_NODATA in tags and tags.get(_PHOTOMETRIC) in range(_WHITE_IS_ZERO, _RGB + 1))
+    )
+
+
+def has_unspecified_channel(image: Image.Image) -> bool:
+    """Return whether an opened TIFF file holds a channel of which it does not say what it is."""
+    return image.format == "TIFF" and 0 in _tuple(image.tag_v2.get(_EXTRA, ()))  # type: ignore[attr-defined]
+
+
+def scale_transparent_grey(path: Path, image: Image.Image) -> None:
+    """Scale the transparent grey of an opened PNG file of less than 8 bits as Pillow scales its pixels."""
+    key = image.info.get("transparency")
+    if image.format == "PNG" and image.mode in ("1", "L") and isinstance(key, int):
+        top = 2 ** _png_bits(path) - 1
+        image.info["transparency"] = (key & top) * 255 // top
+
+
+def _tuple(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _png_bits(path: Path) -> int:
+    """Return the bits per sample of a PNG file."""
     with open(path, "rb") as file:
-        header = file.read(26)
-    return header[24], header[25]
+        return file.read(25)[24]
 
 
-def read_native_depth(path: Path, image: Image.Image, *, preserve_range: bool) -> np.ndarray:
-    """Read an opened file at its own depth, upright: (H, W) or (H, W, C). ImageError if no decoder can.
+def read_native_depth(path: Path, image: Image.Image, pages: TiffPages | None, orientation: int) -> StoredValues:
+    """Read an opened file in its own data type, upright. ImageError if no decoder can.
 
-    With `preserve_range` stored values stay as they are; else values of 9 to 15 bits are scaled to 16.
+    `pages` are those of a TIFF, `orientation` is that of any other file, from 1 to 8.
     """
-    if image.format == "TIFF":
-        array = read_tiff(path, max_pixels=None, preserve_range=preserve_range)
-        if array is None:
+    if pages is not None:
+        stored = read_tiff(path, None, pages)
+        if stored is None:
             raise ImageError("damaged image: its values cannot be decoded")
-        return array
-    array = _decode_by_opencv(path)
+        return stored
+    if image.format == "BMP":
+        return StoredValues.from_array(read_rle4(path))
+    array = _decode_png(path) if image.format == "PNG" else _decode_by_opencv(path)
     if array is None:
-        raise ImageError("damaged image: its 16-bit values cannot be decoded")
-    if image.format == "PNG" and _png_header(path)[1] == GREY_ALPHA:  # OpenCV decodes it as colour with alpha
-        array = array[:, :, [0, 3]]
-    if image.format == "PPM" and not preserve_range:
-        array = np.round(array * (65535 / _pnm_maximum(path))).astype(np.uint16)
-    return orient_array(array, image.getexif().get(Base.Orientation, 1))
+        raise ImageError("damaged image: its values cannot be decoded")
+    oriented = orient_array(array, orientation)
+    return replace(StoredValues.from_array(oriented), top=_pnm_maximum(path) if image.format == "PPM" else None)
 
 
-def read_tiff(path: Path, max_pixels: int | None, *, preserve_range: bool) -> np.ndarray | None:
-    """Read the first page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
+def read_tiff(path: Path, max_pixels: int | None, pages: TiffPages) -> StoredValues | None:
+    """Read the main page of a TIFF, upright; None where it cannot be decoded. ImageError above `max_pixels`."""
     import tifffile  # takes a while to import, and few files need it
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
     try:
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
+            page = tiff.pages[pages.main]
+            if pages.sub_directory is not None:
+                assert page.pages is not None
+                page = page.pages[pages.sub_directory]
             assert isinstance(page, tifffile.TiffPage)
             if max_pixels is not None:
                 check_size(page.imagelength, page.imagewidth, max_pixels)
             if page.imagedepth != 1 or page.samplesperpixel > MAX_CHANNELS:
                 return None
-            return _decode_page(page, preserve_range)
+            return _decode_page(page)
     except ImageError:
         raise
     except Exception:  # of a damaged file, which the caller reports
         return None
 
 
-def _decode_page(page: "TiffPage", preserve_range: bool) -> np.ndarray | None:
+def _decode_page(page: "TiffPage") -> StoredValues | None:
     """Return a page upright, with larger values lighter and colours in RGB; None for other colour spaces."""
     from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
-    planar = page.planarconfig == 2 and page.samplesperpixel > 1
     photometric = page.photometric
-    if photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB, PHOTOMETRIC.SEPARATED):
+    if photometric not in (
+        PHOTOMETRIC.MINISBLACK,
+        PHOTOMETRIC.MINISWHITE,
+        PHOTOMETRIC.RGB,
+        PHOTOMETRIC.SEPARATED,
+        PHOTOMETRIC.PALETTE,
+    ):
         return None
     array = page.asarray()
-    if planar:
+    bits = page.bitspersample
+    if photometric == PHOTOMETRIC.PALETTE:
+        assert page.colormap is not None
+        array, bits = np.moveaxis(page.colormap[:, array], 0, 2), 16
+    if page.planarconfig == 2 and page.samplesperpixel > 1:
         array = np.moveaxis(array, 0, 2)
-    if not preserve_range and 8 < page.bitspersample < 16:
-        array = np.round(array * (65535 / (2**page.bitspersample - 1))).astype(np.uint16)
-    top = 1 if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    if bits == 24 and array.dtype == np.uint32 and page.parent.byteorder == "<":
+        array = _swap_three_bytes(array)
+    is_part = array.dtype.kind == "u" and 1 < bits < 8 * array.dtype.itemsize
+    top = 2**bits - 1 if is_part else 1 if array.dtype.kind == "f" else int(np.iinfo(array.dtype).max)
+    nodata = _nodata(page)
     if photometric == PHOTOMETRIC.MINISWHITE:
-        array = top - array
+        array = ~array if array.dtype.kind == "i" else array.dtype.type(top) - array
+        nodata = None if nodata is None else -1 - nodata if array.dtype.kind == "i" else top - nodata
     elif photometric == PHOTOMETRIC.SEPARATED:
-        array = _cmyk_to_rgb(array)
+        array = _cmyk_to_rgb(array, len(page.extrasamples), top)
     elif EXTRASAMPLE.ASSOCALPHA in page.extrasamples and array.shape[2] in (2, 4):
         array = _unpremultiply(array, top)
-    return orient_array(array, page.tags.valueof(Base.Orientation, 1))
+    stored = StoredValues.from_array(orient_array(array, page.tags.valueof(Base.Orientation, 1)))
+    is_unspecified = stored.has_alpha and EXTRASAMPLE.UNSPECIFIED in page.extrasamples
+    return replace(
+        stored, top=top if is_part else None, has_alpha=stored.has_alpha and not is_unspecified,
+        has_unspecified=is_unspecified, nodata=nodata,
+    )  # fmt: skip
+
+
+def _swap_three_bytes(array: np.ndarray) -> np.ndarray:
+    """Return integers of 24 bits in the file's byte order, as libtiff reads them: tifffile takes them for big-endian."""
+    return (array & 0xFF) << 16 | array & 0xFF00 | array >> 16
+
+
+def _nodata(page: "TiffPage") -> float | None:
+    """Return the value that a page declares to stand for no value, by GDAL's tag; None if there is none."""
+    text = page.tags.valueof(_NODATA, None)
+    try:
+        return None if text is None else float(str(text).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _unpremultiply(array: np.ndarray, top: float) -> np.ndarray:
@@ -122,13 +199,24 @@ def _unpremultiply(array: np.ndarray, top: float) -> np.ndarray:
     return np.concatenate([colours.astype(array.dtype), array[:, :, -1:]], axis=2)
 
 
-def _cmyk_to_rgb(array: np.ndarray) -> np.ndarray:
-    """Convert CMYK (H, W, 4) of unsigned integers as Pillow does without a profile: each ink absorbs its share of light."""
-    if array.ndim != 3 or array.shape[2] != 4:
-        raise ImageError(f"its {array.shape[-1]} inks are not cyan, magenta, yellow and black")
-    top = np.iinfo(array.dtype).max
-    light = (top - array).astype(np.float64)
-    return np.round(light[:, :, :3] * light[:, :, 3:] / top).astype(array.dtype)
+def _cmyk_to_rgb(array: np.ndarray, extra: int, top: float) -> np.ndarray:
+    """Convert CMYK (H, W, 4) as Pillow does without a profile: each ink absorbs its share of light. `extra` channels stay."""
+    if array.ndim != 3 or array.shape[2] != 4 + extra:
+        raise ImageError(f"its {array.shape[-1] - extra} inks are not cyan, magenta, yellow and black")
+    light = top - array[:, :, :4].astype(np.float64)
+    rgb = light[:, :, :3] * light[:, :, 3:] / top
+    rgb = rgb if array.dtype.kind == "f" else np.round(rgb)
+    return np.concatenate([rgb.astype(array.dtype), array[:, :, 4:]], axis=2)
+
+
+def _decode_png(path: Path) -> np.ndarray | None:
+    """Return the stored values of a PNG, (H, W) or (H, W, C), with alpha for a transparent colour; None if it is damaged."""
+    import imagecodecs
+
+    try:  # without metadata, on which the decoder would print its own lines
+        return imagecodecs.png_decode(png_chunks.strip_metadata(path.read_bytes(), keep_seen=False))
+    except imagecodecs.PngError:
+        return None
 
 
 def _decode_by_opencv(path: Path) -> np.ndarray | None:

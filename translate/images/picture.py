@@ -9,6 +9,8 @@ from PIL import Image, ImageCms, ImageColor
 
 from translate.images.formats import ImageError
 from translate.images.metadata.photo_metadata import Metadata
+from translate.images.stored_values import StoredValues
+from translate.images.value_ranges import ValueRange
 
 WHITE = (255, 255, 255)
 Colour = tuple[int, ...]
@@ -20,13 +22,28 @@ class Picture:
     """Decoded image, upright by its EXIF orientation."""
 
     pixels: np.ndarray
-    """Pixels (H, W, C) uint8; uint16 or float32 if read at the file's own depth. With alpha they are composited on a colour."""
+    """Pixels (H, W, C) uint8; uint16 or float32 if read at the file's own depth. With alpha they are composited on a colour.
+
+    Pixels without a value are in the middle of the range."""
     alpha: np.ndarray | None = None
     """Alpha (H, W) of the same depth, if the file has transparency."""
     notices: list[str] = field(default_factory=list)
     """Parts that could not be kept, one short line each."""
+    damage: list[str] = field(default_factory=list)
+    """Damage of the file in spite of which it was read, one short line each."""
     metadata: Metadata | None = None
     """Metadata of the file, if they were read."""
+    stored: np.dtype | None = None
+    """Data type of the file's values, if that of the pixels is another one."""
+    empty: np.ndarray | None = None
+    """Pixels without a value (H, W), bool; None if all have one."""
+    nodata: float | None = None
+    """Value that the file declares to stand for no value (NoData)."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the values in the file."""
+        return self.pixels.dtype if self.stored is None else self.stored
 
     @property
     def height(self) -> int:
@@ -49,7 +66,8 @@ def from_pil_image(image: Image.Image, channels: int = 3, background: Colour = W
     image does not have the channels.
     """
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return from_array(np.asarray(image), channels, background, deep=deep)
+        array = _sixteen_bits(np.asarray(image)) if image.mode == "I" else np.asarray(image)
+        return from_array(array, channels, background, deep=deep, require_scale=True)
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         if channels not in (1, 3):
             return from_array(np.asarray(image.convert("LA" if channels == 2 else "RGBA")), channels, background)
@@ -65,6 +83,15 @@ def from_pil_image(image: Image.Image, channels: int = 3, background: Colour = W
     if image.mode == "P" and mode == "L":
         image = image.convert("RGB")
     return Picture(add_channel_axis(image if image.mode == mode else image.convert(mode)))  # else a copy is made
+
+
+def _sixteen_bits(array: np.ndarray) -> np.ndarray:
+    """Return the values of Pillow's mode I, in which it keeps 16 bits. ImageError if there are others."""
+    if array.min() < 0 or array.max() > 65535:
+        raise ImageError(
+            f"an image of mode I with values from {array.min()} to {array.max()}, but it must hold 16 bits"
+        )
+    return array.astype(np.uint16)
 
 
 def _composite(rgba: Image.Image, channels: int, background: Colour) -> Picture:
@@ -92,42 +119,67 @@ def from_array(
     background: Colour = WHITE,
     *,
     deep: bool = False,
-    preserve_range: bool = False,
+    value_range: ValueRange | None = None,
+    require_scale: bool = False,
 ) -> Picture:
     """Convert an array (H, W) or (H, W, C) to a Picture with `channels` channels.
 
-    uint8 stays; other integers are taken as 16-bit values; floats as 0 to 1, or as 0 to 255 or 65535 where values exceed
-    that. With `preserve_range` values stay as they are, and integers other than uint8 and uint16 become floats. For 1 or 3
-    channels, grey is converted to colour and colour to grey, and arrays of 2 or 4 channels are taken as grey or colour with
-    alpha, composited on `background`. With `deep` the depth stays, else it becomes 8 bits. ImageError for arrays that are
-    not images and for other numbers of channels.
+    Of 2 or 4 channels, where 1 or 3 are wanted, the last is transparency. The other arguments, and the scale of the values, are
+    those of `from_stored`. ImageError for arrays that are not images and for other numbers of channels.
     """
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim != 3 or 0 in array.shape:
-        raise ImageError(f"an array of shape {array.shape} is not an image; its shape must be (H, W) or (H, W, C)")
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype.kind in "iu" and preserve_range and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
-        array = array.astype(np.float32)
-    elif array.dtype.kind in "iu" and array.dtype != np.uint8:
-        array = np.clip(array, 0, 65535).astype(np.uint16)
-    elif array.dtype.kind == "f":
-        array = _scale_floats(array, preserve_range)
-    elif array.dtype != np.uint8:
-        raise ImageError(f"an array of {array.dtype} is not an image; its values must be integers or floats")
+    return from_stored(
+        StoredValues.from_array(array), channels, background, deep=deep, value_range=value_range,
+        require_scale=require_scale,
+    )  # fmt: skip
+
+
+def from_stored(
+    stored: StoredValues,
+    channels: int = 3,
+    background: Colour = WHITE,
+    *,
+    deep: bool = False,
+    value_range: ValueRange | None = None,
+    require_scale: bool = False,
+) -> Picture:
+    """Convert the values of a file to a Picture with `channels` channels.
+
+    Unsigned integers span all of their bits, floats 0 to 1, and what lies outside is clipped, with a notice. Other integers
+    have no scale: they are scaled by all that their type holds, with a notice; with `require_scale` they are refused, as are
+    floats of which many lie outside 0 to 1. With a `value_range`, which declares what black and white stand for, uint8 and
+    uint16 stay as they are, and all others become float32 of the same numbers.
+
+    For 1 or 3 channels, grey is converted to colour and colour to grey, and transparency is composited on `background`. With
+    `deep` the depth stays, else it becomes 8 bits. ImageError for other numbers of channels.
+    """
+    stored = stored.for_channels(channels)
+    empty = stored.empty_pixels()
+    scaled = stored.scaled(value_range, empty, require_scale=require_scale)
+    array, (low, high) = scaled.array, scaled.range
+    alpha = _alpha_share(stored) if stored.has_alpha else None
     if not deep:
-        array = to_uint8(array)
-    return _convert_channels(array, channels, background)
+        array = _spread(array, low, high) if value_range is not None else to_uint8(array)
+        low, high = 0, 255
+    colours = array[:, :, :-1] if stored.has_alpha else array
+    picture = _convert_channels(colours, alpha, channels, background, (low, high))
+    picture.notices += (*stored.notices, *scaled.notices)
+    if deep and stored.array.dtype != picture.pixels.dtype:
+        picture.stored = stored.array.dtype
+    picture.empty, picture.nodata = empty, stored.nodata
+    return picture
 
 
-def _scale_floats(array: np.ndarray, preserve_range: bool) -> np.ndarray:
-    """Return floats as float32, from 0 to 1 unless their range is preserved; not-a-number becomes 0."""
-    finite = np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=65535.0, neginf=0.0)
-    if preserve_range:
-        return finite.astype(np.float32)
-    top = next(t for t in (1, 255, 65535, np.inf) if finite.max() <= t)
-    return np.clip(finite / min(top, 65535), 0, 1).astype(np.float32)
+def _alpha_share(stored: StoredValues) -> np.ndarray:
+    """Return the transparency (H, W) as a share of what its type holds, from 0 to 1."""
+    alpha, kind = stored.array[:, :, -1], stored.array.dtype
+    top = 1 if kind.kind == "f" else stored.top or np.iinfo(kind).max
+    return np.clip(np.nan_to_num(alpha.astype(np.float64)) / top, 0, 1)
+
+
+def _spread(array: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Convert values of a declared range to uint8."""
+    share = (array.astype(np.float64) - low) / (high - low)
+    return np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
 def to_uint8(array: np.ndarray) -> np.ndarray:
@@ -139,30 +191,40 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _convert_channels(array: np.ndarray, channels: int, background: Colour) -> Picture:
-    """Convert uint8, uint16 or float32 (H, W, C) to a number of channels. ImageError where that is not possible."""
-    given = array.shape[2]
-    if given == channels:
-        return Picture(np.ascontiguousarray(array))
-    if channels not in (1, 3) or given not in (1, 2, 3, 4):
-        raise ImageError(f"has {given} channels, but {channels} are wanted")
-    if array.dtype == np.uint8:
-        return from_pil_image(
-            Image.fromarray(array[:, :, 0] if given == 1 else np.ascontiguousarray(array)), channels, background
-        )
-    top = 1.0 if array.dtype.kind == "f" else 65535.0
-    pixels, alpha = (array[:, :, :-1], array[:, :, -1]) if given in (2, 4) else (array, None)
+def _convert_channels(
+    pixels: np.ndarray, alpha: np.ndarray | None, channels: int, background: Colour, values: ValueRange
+) -> Picture:
+    """Convert uint8, uint16 or float32 (H, W, C) to a number of channels. ImageError where that is not possible.
+
+    `alpha` are shares (H, W) from 0 to 1, `values` the range of the pixels.
+    """
+    given = pixels.shape[2]
+    if given == channels and alpha is None:
+        return Picture(np.ascontiguousarray(pixels))
+    if channels not in (1, 3) or given not in (1, 3):
+        raise ImageError(f"has {given + (alpha is not None)} channels, but {channels} are wanted")
+    if pixels.dtype == np.uint8:
+        return from_pil_image(_to_8_bit_image(pixels, alpha), channels, background)
+    low, high = values
+    stored_alpha = None
     if alpha is not None:
-        ground = np.array(background) * (top / 255)
-        share = alpha[:, :, None] / top
-        blended = pixels * share + (ground if given == 4 else ground @ _LUMA) * (1 - share)
-        pixels = _cast(blended, array.dtype)
-        alpha = None if alpha.min() >= top else np.ascontiguousarray(alpha)
+        ground = np.array(background) * ((high - low) / 255) + low
+        share = alpha[:, :, None]
+        blended = pixels * share + (ground if given == 3 else ground @ _LUMA) * (1 - share)
+        pixels = _cast(blended, pixels.dtype)
+        full = 65535 if pixels.dtype == np.uint16 else 1
+        stored_alpha = None if alpha.min() >= 1 else _cast(alpha * full, pixels.dtype)
     if pixels.shape[2] == 3 and channels == 1:
-        pixels = _cast(pixels @ _LUMA, array.dtype)[:, :, None]
+        pixels = _cast(pixels @ _LUMA, pixels.dtype)[:, :, None]
     elif pixels.shape[2] == 1 and channels == 3:
         pixels = np.repeat(pixels, 3, axis=2)
-    return Picture(np.ascontiguousarray(pixels), alpha)
+    return Picture(np.ascontiguousarray(pixels), stored_alpha)
+
+
+def _to_8_bit_image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
+    if alpha is not None:
+        pixels = np.concatenate([pixels, np.round(alpha * 255).astype(np.uint8)[:, :, None]], axis=2)
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
 
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in Pillow

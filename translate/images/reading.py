@@ -1,24 +1,34 @@
 """Reading of image files of all allowed formats, which may be damaged or hostile."""
 
 import io
-import logging
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension, format_of
-from translate.images.high_bit_depth import needs_other_decoder, read_native_depth, read_tiff
-from translate.images.metadata import png_chunks
+from translate.images.bmp_bit_fields import read_bit_fields
+from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
+from translate.images.high_bit_depth import (
+    has_unspecified_channel,
+    needs_other_decoder,
+    read_native_depth,
+    read_tiff,
+    scale_transparent_grey,
+)
 from translate.images.metadata.photo_metadata import Metadata, to_srgb
 from translate.images.orientation import apply_orientation
-from translate.images.picture import WHITE, Colour, Picture, from_array, from_pil_image
+from translate.images.picture import WHITE, Colour, Picture, from_pil_image, from_stored
+from translate.images.quiet_decoders import silence_decoders, take_tiff_error
+from translate.images.repair import repair
+from translate.images.stored_values import UNSPECIFIED, StoredValues
+from translate.images.tiff_pages import TiffPages, find_pages
+from translate.images.value_ranges import ValueRange
 from translate.text import one_line
 
-logging.getLogger("PIL").setLevel(logging.CRITICAL)  # errors of a file are reported by an ImageError
+silence_decoders()
 
 PILLOW_FORMATS = (
     "JPEG",
@@ -33,6 +43,10 @@ PILLOW_FORMATS = (
 """Formats that Pillow may try, whatever the extension."""
 
 
+_COMPRESSION, _PHOTOMETRIC, _STRIP_BYTES, _SUBSAMPLING = 259, 262, 279, 530
+_YCBCR = 6
+
+
 @dataclass(frozen=True)
 class Reading:
     """Options of reading an image file."""
@@ -45,10 +59,13 @@ class Reading:
     """Colour that transparent images are composited on."""
     deep: bool = False
     """True to keep the file's own depth: uint8, uint16 or float32 (0 to 1). Else the depth becomes 8 bits."""
-    preserve_range: bool = False
-    """True where the range of the values is declared: stored values stay as they are."""
+    value_range: ValueRange | None = None
+    """Values that black and white stand for, where they are declared: stored values stay. None: those of the type."""
+    require_scale: bool = False
+    """True to refuse files whose values have no known scale; else it is that of their type, with a notice (`from_stored`)."""
     metadata: bool = False
-    """True to read the metadata too, and to convert pixels of 8 bits that have a colour profile to sRGB."""
+    """True to keep the metadata. With and without, pixels of 8 bits that have a colour profile are converted to sRGB, unless
+    the range of their values is declared."""
 
 
 def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Reading | None = None) -> Picture:
@@ -78,28 +95,95 @@ def _read(path: Path, how: Reading) -> Picture:
     if how.max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, how.max_pixels)
     try:
-        image = Image.open(path, formats=PILLOW_FORMATS)
-    except Image.UnidentifiedImageError:
-        if (picture := _read_wide_tiff(path, how)) is not None:
-            return picture
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
+            return _read_opened(image, path, how)
+    except (ImageError, Image.DecompressionBombError, MemoryError):
         raise
-    except ValueError:  # a PNG with more text than Pillow takes
-        image = Image.open(io.BytesIO(png_chunks.strip_metadata(path.read_bytes())), formats=("PNG",))
-    with image:
-        check_size(image.height, image.width, how.max_pixels)
-        metadata = Metadata.from_image(image) if how.metadata else None  # before the pixels are loaded
-        frames = getattr(image, "n_frames", 1)
-        if needs_other_decoder(path, image):
-            picture = _from_array(read_native_depth(path, image, preserve_range=how.preserve_range), how)
-        elif metadata is None:
-            picture = from_pil_image(ImageOps.exif_transpose(image), how.channels, how.background)
-        else:
-            image.load()
-            upright, metadata = to_srgb(apply_orientation(image, metadata.orientation), metadata)
-            picture = from_pil_image(upright, how.channels, how.background)
-    if frames > 1:
+    except Exception:  # decoders raise seven kinds
+        if (picture := _read_otherwise(path, how)) is None:
+            raise
+        return picture
+
+
+def _read_otherwise(path: Path, how: Reading) -> Picture | None:
+    """Read a file that Pillow cannot decode: repaired, or by another decoder; None where there is no way to."""
+    if (array := read_bit_fields(path, how.max_pixels)) is not None:
+        return _from_stored(StoredValues.from_array(array), how)
+    repaired = repair(path, how.max_pixels)
+    if repaired is None:
+        return _read_wide_tiff(path, how)
+    with Image.open(io.BytesIO(repaired.data), formats=PILLOW_FORMATS) as image:
+        picture = _read_opened(image, path, how)
+    _add_damage(picture, repaired.damage)
+    return picture
+
+
+def _add_damage(picture: Picture, damage: str) -> None:
+    picture.damage.append(damage)
+    picture.notices.append(damage)
+
+
+def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
+    """Decode an opened file. `path` is read by decoders other than Pillow."""
+    pages = tiff_pages_of(image)
+    if pages and pages.sub_directory is not None:
+        return _read_sub_directory(path, pages, how)
+    if pages and pages.main > 0:
+        image.seek(pages.main)
+    if pages and _has_subsampled_chroma(image):
+        raise ImageError(
+            "its colours are uncompressed YCbCr of reduced resolution, which is not read; save it anew as RGB"
+        )
+    check_size(image.height, image.width, how.max_pixels)
+    metadata = Metadata.from_image(image) if how.metadata else Metadata.of_pixels(image)  # before the pixels are loaded
+    frames = pages.total if pages else getattr(image, "n_frames", 1)
+    scale_transparent_grey(path, image)
+    if needs_other_decoder(path, image, how.channels):
+        picture = _from_stored(read_native_depth(path, image, pages, metadata.orientation), how)
+    else:
+        take_tiff_error()  # of a file before
+        picture, metadata = _decode(image, metadata, how)
+        if take_tiff_error():
+            _add_damage(picture, "damaged: some of its rows may be wrong")
+    if has_unspecified_channel(image) and how.channels in (1, 3) and UNSPECIFIED not in picture.notices:
+        picture.notices.append(UNSPECIFIED)
+    if pages and pages.main > 0:
+        picture.notices.append(f"page {pages.main + 1} of {frames}: those before it are reduced copies or masks")
+    elif frames > 1:
         picture.notices.append(f"first of {frames} frames")
-    return _with_metadata(picture, metadata)
+    return _with_metadata(picture, metadata if how.metadata else None)
+
+
+def tiff_pages_of(image: Image.Image) -> TiffPages | None:
+    """Return the pages of an opened TIFF file; None for other formats."""
+    file = getattr(image, "fp", None)
+    return find_pages(file) if image.format == "TIFF" and file else None
+
+
+def _has_subsampled_chroma(image: Image.Image) -> bool:
+    """Return whether an opened TIFF holds uncompressed YCbCr with fewer values of colour, which Pillow takes for pixels."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if tags.get(_COMPRESSION, 1) != 1 or tags.get(_PHOTOMETRIC) != _YCBCR or tags.get(_SUBSAMPLING) == (1, 1):
+        return False
+    stored: tuple[int, ...] = tags.get(_STRIP_BYTES, ())
+    return sum(stored) < 3 * image.width * image.height
+
+
+def from_opened(image: Image.Image, how: Reading) -> Picture:
+    """Convert an opened Pillow image as `read` reads its file: upright by its EXIF, in sRGB if it has a colour profile.
+
+    Damaged metadata count as none. `how.metadata` and `how.max_pixels` are not looked at.
+    """
+    return _decode(image, Metadata.of_pixels(image), how)[0]
+
+
+def _decode(image: Image.Image, metadata: Metadata, how: Reading) -> tuple[Picture, Metadata]:
+    """Decode an image upright, and in sRGB unless the range of its values is declared; return it with its metadata."""
+    image.load()
+    upright = apply_orientation(image, metadata.orientation)
+    if how.value_range is None:
+        upright, metadata = to_srgb(upright, metadata)
+    return from_pil_image(upright, how.channels, how.background), metadata
 
 
 def _with_metadata(picture: Picture, metadata: Metadata | None) -> Picture:
@@ -117,7 +201,8 @@ def read_size(path: Path) -> tuple[int, int]:
             height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]
         else:
             with Image.open(path, formats=PILLOW_FORMATS) as image:
-                width, height = image.size
+                pages = tiff_pages_of(image)
+                height, width = pages.size if pages else image.size[::-1]
         return height, width
     except Exception:  # reading the file will say why
         return 0, 0
@@ -127,25 +212,40 @@ def _read_array(path: Path, how: Reading) -> Picture:
     array = np.load(path, mmap_mode="r", allow_pickle=False)  # reads only the header
     if array.ndim >= 2:
         check_size(array.shape[0], array.shape[1], how.max_pixels)
-    return _from_array(np.array(array), how)
+    return _from_stored(StoredValues.from_array(np.array(array)), how)
 
 
-def _from_array(array: np.ndarray, how: Reading) -> Picture:
-    return from_array(array, how.channels, how.background, deep=how.deep, preserve_range=how.preserve_range)
+def _from_stored(stored: StoredValues, how: Reading) -> Picture:
+    return from_stored(
+        stored,
+        how.channels,
+        how.background,
+        deep=how.deep,
+        value_range=how.value_range,
+        require_scale=how.require_scale,
+    )
 
 
 def _read_wide_tiff(path: Path, how: Reading) -> Picture | None:
     """Read a TIFF that Pillow cannot open, for its number of channels or its float colours; None for other files."""
-    if (
-        format_of(path) != "tiff"
-        or (array := read_tiff(path, how.max_pixels, preserve_range=how.preserve_range)) is None
-    ):
-        return None
-    picture = _from_array(array, how)
-    if not how.metadata:
-        return picture
     with open(path, "rb") as file:
-        return _with_metadata(picture, Metadata.from_tiff(file))
+        if file.read(2) not in (b"II", b"MM"):
+            return None
+        pages = find_pages(file)
+        stored = read_tiff(path, how.max_pixels, pages)
+        if stored is None:
+            return None
+        metadata = Metadata.from_tiff(file) if how.metadata else None
+    return _with_metadata(_from_stored(stored, how), metadata)
+
+
+def _read_sub_directory(path: Path, pages: TiffPages, how: Reading) -> Picture:
+    """Read a TIFF file whose pages are reduced copies of a picture in a directory below the first."""
+    picture = _read_wide_tiff(path, how)
+    if picture is None:
+        raise ImageError("damaged image: its values cannot be decoded")
+    picture.notices.append("its pages are reduced copies of the picture that was read")
+    return picture
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -164,5 +264,7 @@ def _reason(path: Path, error: Exception) -> str:
     if head.startswith((b"%!PS", b"%PDF", b"8BPS", b"SIMPLE", b"\xc5\xd0\xd3\xc6")):
         return "format not allowed"
     if isinstance(error, Image.UnidentifiedImageError):
+        if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")):
+            return "damaged, or of a kind that is not read; save it anew as RGB of 8 or 16 bits"
         return "not an image"
     return f"damaged image: {one_line(error)}"

@@ -1,5 +1,7 @@
 """Mapping of stored values to [-1, 1] and back, at every depth."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,6 +11,25 @@ ValueRange = tuple[float, float]
 
 FULL_RANGES: dict[torch.dtype, ValueRange] = {torch.uint8: (0, 255), torch.uint16: (0, 65535), torch.float32: (0, 1)}
 """Range of each depth, where no other is declared."""
+
+
+def type_range(dtype: np.dtype) -> ValueRange | None:
+    """Return the range of the values of a type: all bits of unsigned integers, 0 to 1 of floats; None of all others.
+
+    Signed integers hold heights, temperatures or differences, and 64 bits are what arrays of counts have: neither says what is
+    black and what is white.
+    """
+    if dtype.kind == "f":
+        return 0, 1
+    return (0, int(np.iinfo(dtype).max)) if dtype.kind == "u" and dtype.itemsize <= 4 else None
+
+
+class StoredType(NamedTuple):
+    """Data type of an image's values in its file, and the values that −1 and 1 stand for."""
+
+    dtype: np.dtype
+    range: ValueRange | None = None
+    """None: the range of the type."""
 
 
 def to_tensor(pixels: np.ndarray, value_range: ValueRange | None = None, device: torch.device | str = "cpu") -> Tensor:
@@ -50,12 +71,34 @@ def to_uint8_array(x: Tensor, *, truncate: bool = False) -> np.ndarray:
 def to_array(
     x: Tensor, depth: np.dtype, value_range: ValueRange | None = None, *, truncate: bool = False
 ) -> np.ndarray:
-    """Convert (C, H, W) in [-1, 1] to (H, W, C) uint8, uint16 or float32; −1 and 1 become the ends of the range."""
+    """Convert (C, H, W) in [-1, 1] to (H, W, C) of a data type; −1 and 1 become the ends of the range, by default the type's.
+
+    ValueError for a type without a range of its own where none is given.
+    """
     if depth == np.uint8 and value_range in (None, FULL_RANGES[torch.uint8]):
         return to_uint8_array(x, truncate=truncate)
-    low, high = value_range or FULL_RANGES[torch.from_numpy(np.empty(0, depth)).dtype]
+    span = value_range or type_range(depth)
+    if span is None:
+        raise ValueError(f"{depth} has no range of its own")
+    low, high = span
     scaled = (x.detach().double().permute(1, 2, 0).cpu().numpy() + 1) / 2 * (high - low) + low
     if depth.kind == "f":
         return np.clip(scaled, low, high).astype(depth)
     whole = np.floor(scaled) if truncate else np.round(scaled)
-    return np.clip(whole, max(low, 0), min(high, np.iinfo(depth).max)).astype(depth)
+    limits = np.iinfo(depth)
+    return np.clip(whole, max(low, limits.min), min(high, limits.max)).astype(depth)
+
+
+def type_for_range(value_range: ValueRange, given: np.dtype) -> np.dtype:
+    """Choose the data type of values of a declared range, from the type of the image that they come from.
+
+    Floats stay floats. Integers take ranges of at least 256 whole numbers, in their own type, or else in uint8 or uint16; of
+    other ranges rounding would lose too much, so these become float32.
+    """
+    low, high = value_range
+    if given.kind == "f":
+        return given
+    if float(low).is_integer() and float(high).is_integer() and high - low >= 255:
+        fitting = (given, np.dtype(np.uint8), np.dtype(np.uint16))
+        return next((t for t in fitting if np.iinfo(t).min <= low and high <= np.iinfo(t).max), np.dtype(np.float32))
+    return np.dtype(np.float32)

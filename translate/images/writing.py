@@ -17,8 +17,8 @@ from translate.images.metadata.photo_metadata import Metadata
 from translate.images.picture import Picture, to_pil_image, to_uint8
 from translate.text import one_line
 
-DEPTHS = ("uint8", "uint16", "float32")
-"""Data types of values, shallowest first."""
+DEPTHS = ("uint8", "uint16", "float32", "int8", "int16", "int32", "uint32", "float16", "float64")
+"""Data types of values: those of pictures that networks take, shallowest first, and the others that files hold."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,10 @@ def reduce_depth(values: np.ndarray, writer: Writer) -> np.ndarray:
 
 def _convert_depth(alpha: np.ndarray, depth: np.dtype) -> np.ndarray:
     """Scale alpha to the depth of its colours."""
-    top = {"uint8": 255, "uint16": 65535, "float32": 1}
     if alpha.dtype == depth:
         return alpha
-    scaled = alpha.astype(np.float64) / top[alpha.dtype.name] * top[depth.name]
+    given, wanted = (1 if kind.kind == "f" else int(np.iinfo(kind).max) for kind in (alpha.dtype, depth))
+    scaled = alpha.astype(np.float64) / given * wanted
     return (scaled if depth.kind == "f" else np.round(scaled)).astype(depth)
 
 
@@ -203,7 +203,7 @@ WRITERS: dict[str, Writer] = {
     ),
     "tiff": Writer(
         "TIFF", True, {"compression": "tiff_deflate"}, depths=DEPTHS, channels=None, encode_array=_encode_tiff,
-        metadata=_PHOTO | {"iptc"}, embed=embedding.embed_in_tiff,
+        metadata=_PHOTO | {"iptc", "georeference", "nodata"}, embed=embedding.embed_in_tiff,
     ),
     "gif": Writer(
         "GIF", False,

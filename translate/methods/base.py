@@ -76,7 +76,7 @@ class Method(nn.Module, Generic[C]):
     """Layout of the training data: a row of `data.layouts.LAYOUTS`."""
     Config: ClassVar[type[TrainConfig]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
-    """Settings of each preset that differ from the defaults."""
+    """Settings of each preset, a row of `api.presets.PRESETS`, that differ from the defaults."""
     generator_names: Mapping[str, str]
     """Attribute name of the generator for each target domain."""
     sampling_networks: ClassVar[tuple[str, ...]] = ()

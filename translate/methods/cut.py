@@ -90,6 +90,21 @@ class CUT(Method[CUTConfig]):
     summary = "unpaired translation from a to b alone; less memory than cyclegan, and shapes of the input are kept"
     layout = "unpaired"
     Config = CUTConfig
+    presets = {
+        "paper": {},
+        "quick": {
+            "images": 8_000,
+            "decay_images": 4_000,
+            "batch_size": 4,
+            "load_size": 128,
+            "crop_size": 96,
+            "generator": "antialias_3blocks",  # PatchNCE needs residual blocks
+            "g_width": 16,
+            "d_width": 32,
+            "lr": 5e-4,
+            "ema_half_life": 500,
+        },
+    }
     generator_names = {"b": "g"}
     ema = ("g",)
 

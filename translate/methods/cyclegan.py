@@ -34,6 +34,26 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
     name = "cyclegan"
     summary = "unpaired translation in both directions; the default choice where there are no pairs and shapes stay"
     Config = CycleGANConfig
+    presets = {
+        "paper": {},
+        "quick": {
+            "images": 16_000,
+            "decay_images": 12_000,
+            "batch_size": 4,
+            "load_size": 128,
+            "crop_size": 96,
+            "norm": "batch",
+            "norm_statistics": "running",  # averages over batches of several images, unlike the paper's of one
+            "generator": "unet_16",
+            "g_width": 24,
+            "discriminator": "n_layers",
+            "d_layers": 2,
+            "d_width": 32,
+            "lr": 1e-3,
+            "lambda_cycle": 5.0,
+            "ema_half_life": 500,
+        },
+    }
 
     def __init__(self, cfg: CycleGANConfig) -> None:
         super().__init__(cfg)

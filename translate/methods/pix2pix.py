@@ -52,6 +52,22 @@ class Pix2Pix(Method[Pix2PixConfig]):
     summary = "paired translation from a to b; the best choice where each input has its true output"
     layout = "paired"
     Config = Pix2PixConfig
+    presets = {
+        "paper": {},
+        "quick": {
+            "images": 16_000,
+            "decay_images": 8_000,
+            "batch_size": 8,
+            "crop_size": 128,
+            "norm_statistics": "running",  # averages over batches of several images, unlike the paper's of one
+            "dropout": False,
+            "g_width": 24,
+            "d_width": 24,
+            "lr": 5e-4,
+            "lambda_l1": 300.0,
+            "ema_half_life": 500,
+        },
+    }
     generator_names = {"b": "g"}
     ema = ("g",)
 

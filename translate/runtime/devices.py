@@ -34,6 +34,14 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all that was launched on it; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def cpu_model() -> str:
     """Return the name of the processor and the vector instructions that torch uses: "AMD EPYC 7763 64-Core Processor, AVX2"."""
     name = ""

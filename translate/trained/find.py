@@ -1,9 +1,11 @@
 """MODEL: what a path or a name stands for, and the trained model that is read from there."""
 
+import difflib
 from pathlib import Path
 
 from translate import run_folder
 from translate.errors import ModelError
+from translate.invocation import command_line
 from translate.run_folder import CHECKPOINTS
 from translate.trained import reference_pth
 from translate.trained.folder import TrainedModel, find_model_folder, read_model_folder
@@ -13,9 +15,19 @@ from translate.trained.run_models import describe_saved, list_saved_models
 
 def find_named_model(name: str) -> Path | None:
     """Return the folder of a named model, in checkpoints/ or among those that ship with the project; None if there is none."""
+    return next((folder / name for folder in _model_homes() if (folder / name).exists()), None)
+
+
+def _model_homes() -> tuple[Path, ...]:
+    """Return the folders whose models are given by name: that of the runs, and those of the models that ship."""
     package = Path(__file__).parents[1]
-    folders = (CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints")
-    return next((folder / name for folder in folders if (folder / name).exists()), None)
+    return CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints"
+
+
+def _known_models() -> list[str]:
+    """Return the names of all models that can be given by name."""
+    places = (place for home in _model_homes() if home.is_dir() for place in home.iterdir())
+    return sorted({place.name for place in places if find_model_folder(place) is not None})
 
 
 def read_model(model: str | Path) -> TrainedModel:
@@ -33,8 +45,10 @@ def read_model(model: str | Path) -> TrainedModel:
     if reference_pth.list_networks(path):
         return reference_pth.read_pth_folder(path)
     if not path.exists():
+        close = difflib.get_close_matches(str(model), _known_models(), n=1)
+        hint = f"did you mean {close[0]}? Or " if close else ""
         raise ModelError(
-            f"{model}: no such model; give a run folder, a model folder, a .pth file or a name in checkpoints/"
+            f"{model}: no such model; {hint}give a run folder, a model folder, a .pth file or a name in checkpoints/"
         )
     raise ModelError(
         f"{path}: holds no model (config.json and model.safetensors); has the training saved a checkpoint yet?"
@@ -56,7 +70,7 @@ def find_started_run(run: str, images: int) -> Path:
     """Return the folder of the run in RUN@N. ModelError if there is none."""
     folder = run_folder.find_run(run)
     if folder is None:
-        raise ModelError(f"{run}@{images}: no run {run}; translate runs lists those in checkpoints/")
+        raise ModelError(f"{run}@{images}: no run {run}; {command_line('runs')} lists those in checkpoints/")
     return folder
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from translate import config
 from translate.errors import ModelError, UsageError
+from translate.invocation import portable_line
 from translate.methods import METHODS, Method
 from translate.run_folder import model_folders, read_config, run_of_model
 from translate.text import one_line, printable
@@ -256,7 +257,7 @@ tags: [{info.method}, {"image-to-image" if info.directions else "image-generatio
 
 # {info.title}
 
-{task}; {origin} {info.version}.
+{task}; {origin} {info.version}. In the folder of this file:
 
     {command}
 """
@@ -266,10 +267,10 @@ def _task(info: ModelInfo) -> tuple[str, str]:
     """Return a sentence on the task of a model, and the command for it."""
     if not info.directions:
         size = info.size["minimum"]
-        return f"Makes images of {size}×{size} pixels from noise", "translate sample THIS_FOLDER out/ --count 100"
+        return f"Makes images of {size}×{size} pixels from noise", portable_line("sample", ".", "out", "--count", 100)
     targets = " and ".join(info.directions)
     task = f"{info.networks['generator']} of width {info.networks['g_width']}, translates to domain {targets}"
-    return task, "translate convert THIS_FOLDER photos/ out/"
+    return task, portable_line("convert", ".", "photos", "out")
 
 
 # Reading.

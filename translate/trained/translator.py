@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from translate import config, images, keyed_random
@@ -102,24 +102,45 @@ class Translator:
         domains = self.info.domains
         return domains[name] if name in domains else next(iter(domains.values()))
 
-    def read_options(self, to: str, max_pixels: int, background: images.Colour) -> images.Reading:
-        """Return the options for reading input files at their own bit depth."""
-        declared = self.value_range(self.source_domain(to)) is not None
+    def read_options(
+        self, to: str, max_pixels: int, background: images.Colour, declared: images.ValueRange | None = None
+    ) -> images.Reading:
+        """Return the options for reading input files in their own data type; `declared` is their range by the caller.
+
+        The range is that of the model, else the declared one, else that of the type; files without any are refused.
+        """
         return images.Reading(
-            self.input_channels(to), max_pixels, background, deep=True, preserve_range=declared, metadata=True
+            self.input_channels(to),
+            max_pixels,
+            background,
+            deep=True,
+            value_range=self.value_range(self.source_domain(to)) or declared,
+            require_scale=True,
+            metadata=True,
         )
 
-    def output_depth(self, given: np.dtype, to: str, allowed_depths: Sequence[str] = images.DEPTHS) -> np.dtype:
-        """Return the bit depth of an output.
+    def output_type(
+        self, given: images.StoredType, to: str, allowed_depths: Sequence[str] = images.DEPTHS
+    ) -> images.StoredType:
+        """Return the data type and range of an output, from those of its input (`given`).
 
-        That of its input (`given`), or the one that the declared value range of the target domain needs; the next best one
-        where the format does not have it.
+        An output has the type of its input. Where the target domain has a range, it has that, in a type that holds it
+        (`images.type_for_range`); else the range that was declared for the input, or that of the type. Where the format does
+        not hold the type, values are scaled to the full range of the next best one.
         """
-        declared = self.value_range(to)
-        wanted = given.name if declared is None else _depth_of_range(*declared)
-        if wanted in allowed_depths:
-            return np.dtype(wanted)
-        return np.dtype("uint16" if "uint16" in allowed_depths and wanted != "uint8" else "uint8")
+        declared = self.value_range(to) or given.range
+        if declared is not None:
+            wanted = images.StoredType(images.type_for_range(declared, given.dtype), declared)
+        elif images.type_range(given.dtype) is None:  # signed, though the target has no negative values
+            wanted = images.StoredType(np.dtype(np.uint8 if given.dtype.itemsize == 1 else np.uint16))
+        else:
+            wanted = images.StoredType(given.dtype)
+        if wanted.dtype.name in allowed_depths:
+            return wanted
+        if wanted.dtype.kind == "f" and "float32" in allowed_depths:
+            return images.StoredType(np.dtype(np.float32), declared)
+        deep = "uint16" in allowed_depths and wanted.dtype.itemsize > 1
+        return images.StoredType(np.dtype(np.uint16 if deep else np.uint8))
 
     def value_range(self, domain: str) -> images.ValueRange | None:
         """Return the stored values that −1 and 1 stand for in a domain; None if they were not declared."""
@@ -189,7 +210,7 @@ class Translator:
             )
         try:
             if isinstance(image, Image.Image):
-                return images.from_pil_image(ImageOps.exif_transpose(image), self.input_channels(to))
+                return images.from_opened(image, images.Reading(self.input_channels(to)))
             how = replace(self.read_options(to, images.MAX_PIXELS, images.WHITE), metadata=False)
             return images.read(Path(image), how=how)
         except (images.ImageError, OSError) as e:
@@ -218,34 +239,35 @@ class Translator:
         *,
         seed: int = 0,
         pixels: str = "rounded",
+        stored: Sequence[images.StoredType] | None = None,
         allowed_depths: Sequence[Sequence[str]] | None = None,
     ) -> list[np.ndarray]:
         """Translate (H, W, C) arrays of any bit depth, all of one `padded_size`, to (H, W, C') arrays of domain `to`.
 
-        `allowed_depths`: for each array, the bit depths that its output may have. NonFiniteError where an output holds NaN or
-        infinite values.
+        `stored`: for each array, the data type of its file and a range that was declared for it, if they are not those of the
+        array. `allowed_depths`: for each array, the data types that its output may have. NonFiniteError where an output holds
+        NaN or infinite values.
         """
         check_pixel_mode(pixels)
         keys = [pixel_key(picture, seed) for picture in pictures]
-        values = self.value_range(self.source_domain(to))
-        given = [images.to_tensor(picture, values, self.device) for picture in pictures]
+        stored = stored or [images.StoredType(picture.dtype) for picture in pictures]
+        outputs = [
+            self.output_type(own, to, allowed)
+            for own, allowed in zip(stored, allowed_depths or [images.DEPTHS] * len(pictures), strict=True)
+        ]
+        given = [
+            images.to_tensor(picture, self.input_range(to, own), self.device)
+            for picture, own in zip(pictures, stored, strict=True)
+        ]
         results = self._run(given, to, keys, exact=pixels == "reference")
         return [
-            self.to_stored_array(x, picture.dtype, to, allowed, pixels == "reference")
-            for x, picture, allowed in zip(
-                results, pictures, allowed_depths or [images.DEPTHS] * len(pictures), strict=True
-            )
+            images.to_array(x, *output, truncate=pixels == "reference")
+            for x, output in zip(results, outputs, strict=True)
         ]
 
-    def to_stored_array(
-        self, x: Tensor, given: np.dtype, to: str, allowed_depths: Sequence[str], truncate: bool
-    ) -> np.ndarray:
-        """Convert an output (C, H, W) in [-1, 1] to an array (H, W, C) of its bit depth."""
-        depth = self.output_depth(given, to, allowed_depths)
-        values = (
-            self.value_range(to) if depth == self.output_depth(given, to) else None
-        )  # else scaled to what the format holds
-        return images.to_array(x, depth, values, truncate=truncate)
+    def input_range(self, to: str, given: images.StoredType) -> images.ValueRange | None:
+        """Return the values of an input that −1 and 1 stand for; None: those of its array's type."""
+        return self.value_range(self.source_domain(to)) or given.range
 
     def choose_convolutions(
         self, recorded: Mapping[str, str] | None, say: Callable[[str], None] = lambda line: None
@@ -337,13 +359,6 @@ def check_finite(output: Tensor, precision: Precision) -> None:
     raise NonFiniteError(f"the network's output is not finite (it holds NaN or infinite values); {remedy}")
 
 
-def _depth_of_range(low: float, high: float) -> str:
-    """Return the bit depth that holds the values of a declared range."""
-    if low < 0 or not 1 < high <= 65535:
-        return "float32"
-    return "uint8" if high <= 255 else "uint16"
-
-
 def check_pixel_mode(pixels: str) -> None:
     """Raise UsageError if `pixels` is not one of PIXEL_MODES."""
     if pixels not in PIXEL_MODES:
@@ -361,7 +376,7 @@ def concatenate_images(picture: Tensor, results: Sequence[Tensor]) -> Tensor:
 
 
 def tile_alpha(alpha: np.ndarray | None, width: int) -> np.ndarray | None:
-    """Repeat the transparency (H, W) of an image for a row of images of the given total width."""
+    """Repeat the transparency or a mask (H, W) of an image for a row of images of the given total width."""
     return None if alpha is None else np.tile(alpha, (1, width // alpha.shape[1]))
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from translate.callbacks import ProgressCallback, TrainingCallback
+from translate.callbacks import TrainingCallback
 from translate.errors import Interrupted, UsageError
 from translate.text import one_line
+from translate.training.engine import Engine
 
 HOOKS = tuple(name for name in vars(TrainingCallback) if name.startswith("on_"))
 """Methods of a callback."""
@@ -40,19 +41,24 @@ class CallbackList:
         what = text if text == type(error).__name__ else f"{type(error).__name__}: {text}"
         self.say(f"warning: {name} failed ({what}); training continues, strict = True in the callback would end it")
 
+    def end(self, images: int, planned: int, outcome: str) -> None:
+        """Call `on_end`."""
+        self.call("on_end", {"images": images, "planned": planned, "outcome": outcome})
+
     @contextmanager
-    def calling_at_end(self, describe: Callable[[], dict[str, Any]]) -> Iterator[None]:
-        """Call `on_end` however the training ends, with what `describe` returns and, after an exception, its outcome."""
+    def calling_at_end(self, engine: Engine, stops_early: Callable[[], bool]) -> Iterator[None]:
+        """Call `on_end` however the training ends; an exception has another outcome, and is never hidden by one of `on_end`."""
+        planned = engine.schedule.planned
         try:
             yield
         except BaseException as e:
             outcome = "interrupted" if isinstance(e, Interrupted | KeyboardInterrupt) else "failed"
             try:
-                self.call("on_end", {**describe(), "outcome": outcome})
-            except Exception as other:  # of a strict callback: the first exception says more
+                self.end(engine.images, planned, outcome)
+            except Exception as other:  # of a strict callback
                 self.say(f"warning: on_end failed too ({one_line(other)})")
             raise
-        self.call("on_end", describe())
+        self.end(engine.images, planned, "stopped early" if stops_early() else "finished")
 
 
 def check_callbacks(callbacks: Sequence[Any]) -> None:
@@ -62,14 +68,3 @@ def check_callbacks(callbacks: Sequence[Any]) -> None:
             raise UsageError(f"callbacks: {callback.__name__} is a class; give an object of it, {callback.__name__}()")
         if not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
             raise UsageError(f"callbacks: {callback!r} has none of the methods {', '.join(HOOKS)}")
-
-
-class StepProgress:
-    """Callback that reports each step to a progress callback, as images seen of those planned."""
-
-    def __init__(self, progress: ProgressCallback, planned: int) -> None:
-        self.progress, self.planned = progress, planned
-
-    def on_step(self, images: int) -> None:
-        """Report the images seen; the last step may go beyond the plan."""
-        self.progress(min(images, self.planned), 0, self.planned)

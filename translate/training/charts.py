@@ -3,15 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from translate.run_folder import DISCRIMINATORS
 from translate.training.stats_file import D_ADVERSARIAL, G_ADVERSARIAL
 
 ChartLayout = dict[str, dict[str, list[str]]]
 """Category → chart → names of the scalars drawn in it."""
-
-
-DISCRIMINATORS = "discriminator"
-"""Folder, within that of a run, of a second event file with the scalars of the discriminators. TensorBoard colours curves by
-run, so they have another colour than those of the generators in the same chart."""
 
 
 def discriminator_scalar(name: str) -> str | None:

@@ -15,9 +15,9 @@ from torch import Tensor
 from translate import atomic, run_folder
 from translate.config import TrainConfig
 from translate.runtime import distributed
-from translate.text import duration, format_number
+from translate.text import duration, format_number, step_rate
 from translate.training import run_report, stats_file
-from translate.training.charts import DISCRIMINATORS, discriminator_scalar
+from translate.training.charts import discriminator_scalar
 
 if TYPE_CHECKING:
     from translate.training.tensorboard import EventFileWriter
@@ -46,8 +46,8 @@ class Log:
         from translate.training.tensorboard import EventFileWriter  # here, where an import that fails is only warned of
 
         self._events = EventFileWriter(self.folder, images_seen)
-        (self.folder / DISCRIMINATORS).mkdir(exist_ok=True)
-        self._discriminator_events = EventFileWriter(self.folder / DISCRIMINATORS, images_seen)
+        (self.folder / run_folder.DISCRIMINATORS).mkdir(exist_ok=True)
+        self._discriminator_events = EventFileWriter(self.folder / run_folder.DISCRIMINATORS, images_seen)
         if self._names:
             self._events.add_custom_scalars(self._names)
 
@@ -102,7 +102,7 @@ class Log:
         seconds = self._speed.seconds_for(planned - images_seen)
         parts = [
             f"{images_seen}/{planned} images",
-            f"{speed:.1f}/s" if speed >= 1 else f"{speed:.2g}/s",
+            step_rate(speed),
             f"data wait {values['time/data_wait']:.0%}",
             f"{duration(seconds)} left" if seconds is not None else "",
             *format_losses(values),

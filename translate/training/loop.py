@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from translate import atomic, images, run_folder
+from translate.callbacks import ProgressCallback
 from translate.errors import DivergedError, Interrupted, UsageError
 from translate.methods.base import Batch
 from translate.run_folder import BEST_MODEL, CONFIG_FILE, MODEL
-from translate.runtime import distributed, memory, signals
+from translate.runtime import devices, distributed, memory, signals
 from translate.runtime.signals import StopRequest
 from translate.training import checkpoint, recovery
 from translate.training.callback_list import CallbackList
 from translate.training.engine import Engine
+from translate.training.forecast import FORECAST_STEPS, Forecast
 from translate.training.log import Log, LogInterval
 from translate.training.micro_batches import next_micro_batch_count, split_batch
 from translate.training.nonfinite import Divergence
@@ -113,6 +115,10 @@ class Training:
     monitors: Sequence[Monitor] = ()
     validation: Validation | None = None
     """Validation of the main process; None on the others, or where there is none. It may end the run early."""
+    progress: ProgressCallback | None = None
+    """Called after each step with the images seen, 0 and the images planned, by the main process; None: lines by the clock."""
+    advise: Callable[[float], list[str]] = lambda seconds: []
+    """Returns lines of advice on a training that is forecast to take so many seconds."""
     log_state: Mapping[str, Any] = field(default_factory=dict)
     """State of the logs in the checkpoint that the run resumes from, so that its log points are those of a run without a
     stop; empty in a new run."""
@@ -127,6 +133,10 @@ class Training:
         self.advised: set[str] = set()
         self.stops_early = False
         self.stop = StopRequest()
+        engine, machine = self.engine, "this CPU" if self.engine.device.type == "cpu" else "this GPU"
+        self.forecast = Forecast(
+            engine.schedule, engine.images, machine, self.say_once, advise=self.advise, by_clock=self.progress is None
+        )
 
     def run(self) -> None:
         """Train until the plan is fulfilled or validation no longer improves.
@@ -134,23 +144,19 @@ class Training:
         Raises Interrupted after a clean save, DivergedError where numbers are no longer finite and rolling back to a checkpoint
         does not help, UsageError where memory does not suffice, StorageError where a checkpoint cannot be written.
         """
-        with self.callbacks.calling_at_end(self.describe_end):
+        with self.callbacks.calling_at_end(self.engine, lambda: self.stops_early):
             self.open_data_and_log()
             self.before_first_step()
             with signals.stop_on_signal() as self.stop:
                 self.run_deferred_validation()
+                self.forecast.restart(self.engine.images)  # what came before is no part of the first step
                 while not (self.engine.finished or self.stops_early):
                     before = self.engine.images
                     if self.step():
-                        self.callbacks.call("on_step", self.engine.images)
+                        self.report_step()
                         self.after_step(before)
                 self.after_last_step()
             self.say_once(self.summary())
-
-    def describe_end(self) -> dict[str, Any]:
-        """Return what callbacks are told at the end."""
-        outcome = "stopped early" if self.stops_early else "finished"
-        return {"images": self.engine.images, "planned": self.engine.schedule.planned, "outcome": outcome}
 
     def open_data_and_log(self) -> None:
         """Open batches and logs at the engine's number of images, at the start and after each return to a checkpoint."""
@@ -159,6 +165,7 @@ class Training:
         self.log = Log(self.folder, engine.images, self.say) if self.is_main_process else None
         self.interval = LogInterval(engine.images)
         self.saved_at = engine.images
+        self.forecast.restart(engine.images)
         self.load_log_state(self.log_state)
 
     def load_log_state(self, state: Mapping[str, Any]) -> None:
@@ -198,6 +205,17 @@ class Training:
             return True
         self.split_further()  # here, where the exception no longer holds the tensors of the step
         return False
+
+    def report_step(self) -> None:
+        """Report progress after a step."""
+        if not self.is_main_process:
+            return
+        if self.forecast.steps + 1 in FORECAST_STEPS:
+            devices.synchronize(self.engine.device)  # a step has only been launched on a GPU
+        self.forecast.on_step(self.engine.images)
+        if self.progress is not None:
+            self.progress(self.engine.images, 0, self.engine.schedule.planned)
+        self.callbacks.call("on_step", self.engine.images)
 
     def after_step(self, before: int) -> None:
         """Do whatever is due after a step that began at `before` images; raises Interrupted if a signal asked for the end."""
@@ -304,6 +322,7 @@ class Training:
         self.add_log_point(values)
         if self.log is not None:
             self.log.print_progress(now, engine.schedule.planned, values)
+            self.forecast.on_line(now)
         for monitor in self.monitors:
             monitor.on_log(values)
         self.monitor_scalars = {}
@@ -389,7 +408,8 @@ class Training:
 
         DivergedError where the run has rolled back before, or there is no checkpoint whose weights are finite.
         """
-        engine, remedy = self.engine, recovery.DIVERGENCE_REMEDY
+        engine = self.engine
+        remedy = recovery.divergence_remedy(self.folder, engine.method.cfg.lr)
         step_images = range(divergence.images, divergence.images + engine.batch_size)
         cause = recovery.describe_divergence(divergence, self.data.files(step_images))
         if engine.rollbacks >= MAX_ROLLBACKS:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from translate.invocation import command_line
 from translate.runtime import memory
 from translate.text import memory_size
 from translate.training.engine import Engine
@@ -11,7 +12,11 @@ from translate.training.nonfinite import Divergence
 MAX_FILES_NAMED = 16
 """Files named at most where a step diverged."""
 
-DIVERGENCE_REMEDY = "look at these images, or resume with a lower rate: translate resume RUN --lr …"
+
+def divergence_remedy(folder: Path, lr: float) -> str:
+    """Return what to do about a run in a folder that has diverged at a learning rate."""
+    command = command_line("resume", folder, "--lr", f"{lr / 2:g}")
+    return f"look at these images, or resume with a lower rate: {command}"
 
 
 def describe_divergence(divergence: Divergence, files: Sequence[Path]) -> str:

@@ -307,6 +307,7 @@ def test_a_monitor_goes_on_where_its_state_was_taken():
     monitor.load_state({**monitor.state(), "active": [("variety", "b")]})
     state = monitor.state()
     assert state["points"] == [{"loss/d/adv": float(n)} for n in range(2, PERSISTENT_POINTS + 2)]
+    assert state["active"] == [("variety", "b")]
     other.load_state(state)
     assert other.state() == state
     other.on_log({"loss/d/adv": 99.0})

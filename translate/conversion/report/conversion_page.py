@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 from PIL import Image
 
 from translate import atomic, html, images
@@ -180,13 +181,16 @@ class _Preview:
     width: int
     height: int
     """Height of the full image in pixels; so is the width."""
+    dtype: np.dtype = field(default_factory=lambda: np.dtype(np.uint8))
+    """Data type of the values in the file."""
 
 
 def _row(converter: ItemConverter, item: Item) -> str:
     source, made = converter.root / item.input, converter.output / item.output
     to = converter.options.to
     before = _preview(converter, source, converter.translator.source_domain(to))
-    after = _preview(converter, made, to)
+    given = None if before is None else images.StoredType(before.dtype, converter.options.declared_range)
+    after = _preview(converter, made, to, given)
     size = f"{before.width:,} × {before.height:,} · " if before else ""
     bytes_ = f"{_bytes(source)} → {_bytes(made)}"
     link = quote(os.fsencode(item.output))
@@ -207,25 +211,30 @@ def _cell(preview: _Preview | None) -> str:
     return html.image(preview.uri, "image", "alone") if preview else '<div class="none">no preview</div>'
 
 
-def _preview(converter: ItemConverter, path: Path, domain: str) -> _Preview | None:
-    """Return a small 8-bit sRGB copy of an image or first frame; None if it has channels other than 1 or 3, or is damaged."""
-    about = converter.translator.domain_info(domain)
-    if about["channels"] not in (1, 3):
+def _preview(
+    converter: ItemConverter, path: Path, domain: str, given: images.StoredType | None = None
+) -> _Preview | None:
+    """Return a small 8-bit sRGB copy of an image or first frame; None if it has channels other than 1 or 3, or is damaged.
+
+    `given`: type of the input of an output.
+    """
+    translator, options = converter.translator, converter.options
+    channels = translator.domain_info(domain)["channels"]
+    if channels not in (1, 3):
         return None
-    values = converter.translator.value_range(domain)
-    background = images.parse_colour(converter.options.background)
-    declared = values is not None
-    how = images.Reading(
-        about["channels"], background=background, deep=declared, preserve_range=declared, metadata=True
-    )
+    values = translator.value_range(domain) or options.declared_range
+    if given is not None:
+        depths = images.WRITERS[images.writer_for(images.extension(path)) or "png"].depths
+        values = translator.output_type(given, options.to, depths).range
+    background = images.parse_colour(options.background)
+    how = images.Reading(channels, background=background, deep=True, value_range=values, metadata=True)
     try:
-        pixels = images.read(path, how=how).pixels
+        picture = images.read(path, how=how)
     except images.ImageError:
         return None
-    height, width = pixels.shape[:2]
-    image = images.to_pil_image(images.to_uint8_array(images.to_tensor(pixels, values)) if values else pixels)
+    image = images.to_pil_image(images.to_uint8_array(images.to_tensor(picture.pixels, values)))
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BICUBIC)
-    return _Preview(html.data_uri(image, "WEBP", quality=82, method=2), width, height)
+    return _Preview(html.data_uri(image, "WEBP", quality=82, method=2), picture.width, picture.height, picture.dtype)
 
 
 def _bytes(path: Path) -> str:

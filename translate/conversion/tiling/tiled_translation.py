@@ -38,7 +38,9 @@ class TiledTranslation:
     seed: int = 0
     pixels: str = "rounded"
     allowed_depths: Sequence[str] = images.DEPTHS
-    """Bit depths that the result may have. This, `seed` and `pixels` as in `Translator.translate_pixels`."""
+    """Data types that the result may have. This, `seed` and `pixels` as in `Translator.translate_pixels`."""
+    stored: images.StoredType | None = None
+    """Data type of the file and a range that was declared for it, if they are not those of the array."""
     progress: ShareCallback = lambda share: None
     """Called with the share that is done, from 0 to 1; an exception of it ends the translation."""
 
@@ -57,11 +59,13 @@ class TiledTranslation:
         """
         translator, to = self.translator, self.to
         shape = *picture.shape[:2], translator.output_channels(to)
-        result = allocate_array(self.scratch, shape, translator.output_depth(picture.dtype, to, self.allowed_depths))
+        stored = self.stored or images.StoredType(picture.dtype)
+        output = translator.output_type(stored, to, self.allowed_depths)
+        result = allocate_array(self.scratch, shape, output.dtype)
         forward = TiledForward(
             stages=tileable_stages(translator, to),
             size=translator.padded_size(*picture.shape[:2]),
-            source=_source(translator, picture, to),
+            source=_source(translator, picture, translator.input_range(to, stored)),
             make_map=feature_map_factory(self.scratch, translator.precision.weights, translator.device),
             tile=self.tile,
             progress=self.progress,
@@ -76,10 +80,10 @@ class TiledTranslation:
             translator.precision.autocast(translator.device),
             keyed_dropout(translator.generator_for(to), key),
         ):
-            forward.run(self._sink(result, picture.dtype))
+            forward.run(self._sink(result, output.range))
         return result
 
-    def _sink(self, result: np.ndarray, given: np.dtype) -> RegionSink:
+    def _sink(self, result: np.ndarray, values: images.ValueRange | None) -> RegionSink:
         """Return the sink that stores regions of the padded output in the result."""
 
         def store(region: Region, x: Tensor) -> None:
@@ -88,18 +92,17 @@ class TiledTranslation:
             )
             inside = x[0, :, : len(rows), : len(columns)]
             check_finite(inside, self.translator.precision)
-            result[rows.start : rows.stop, columns.start : columns.stop] = self.translator.to_stored_array(
-                inside, given, self.to, self.allowed_depths, self.pixels == "reference"
+            result[rows.start : rows.stop, columns.start : columns.stop] = images.to_array(
+                inside, result.dtype, values, truncate=self.pixels == "reference"
             )
 
         return store
 
 
-def _source(translator: Translator, picture: np.ndarray, to: str) -> RegionSource:
-    """Return the source of regions of the padded image."""
+def _source(translator: Translator, picture: np.ndarray, values: images.ValueRange | None) -> RegionSource:
+    """Return the source of regions of the padded image; `values`: its declared range."""
     size = translator.padded_size(*picture.shape[:2])
     indices = [padded_indices(length, padded) for length, padded in zip(picture.shape[:2], size, strict=True)]
-    values = translator.value_range(translator.source_domain(to))
 
     def read(region: Region) -> Tensor:
         rows, columns = (index[r.start : r.stop] for index, r in zip(indices, region, strict=True))

@@ -9,11 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from translate.images.metadata import exif, gif_blocks, png_chunks, xmp
+from translate.images.metadata.georeference import GDAL_NODATA, nodata_entry
 from translate.images.metadata.icc import colour_space, srgb_profile
 from translate.images.metadata.photo_metadata import Metadata
 from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 
-PART_NAMES = {"exif": "EXIF", "xmp": "XMP", "icc": "colour profile", "dpi": "resolution", "iptc": "IPTC records"}
+PART_NAMES = {
+    "exif": "EXIF", "xmp": "XMP", "icc": "colour profile", "dpi": "resolution", "iptc": "IPTC records",
+    "georeference": "georeference", "nodata": "NoData",
+}  # fmt: skip
 """Parts of Metadata → their names in notices."""
 
 JPEG_SEGMENT = 65_533
@@ -174,6 +178,10 @@ def embed_in_tiff(data: bytes, metadata: Metadata) -> bytes:
     ):
         if value:
             added[tag] = exif.IfdEntry(kind, value)
+    if metadata.georeference:
+        added |= metadata.georeference.in_order(byte_order)
+    if metadata.nodata is not None:
+        added[GDAL_NODATA] = nodata_entry(metadata.nodata)
     return _with_entries(data, byte_order, added) if added else data
 
 

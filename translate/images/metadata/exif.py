@@ -78,19 +78,23 @@ class Exif:
         """Return an entry of type SHORT."""
         return IfdEntry(SHORT, struct.pack(self.byte_order + "H", value))
 
-    def reset_orientation(self) -> int:
-        """Set the orientation to upright, and return the one before, from 1 to 8."""
+    def orientation(self) -> int:
+        """Return the orientation, from 1 to 8; 1 where it is absent or damaged."""
         orientation = self.number(ORIENTATION) or 1
+        return orientation if 2 <= orientation <= 8 else 1
+
+    def reset_orientation(self) -> None:
+        """Set the orientation to upright."""
+        orientation = self.orientation()
         if ORIENTATION in self.image:
             self.image[ORIENTATION] = self.short(1)
-        if not 2 <= orientation <= 8:
-            return 1
+        if orientation == 1:
+            return
         for tag in (SUBJECT_AREA, SUBJECT_LOCATION):  # in coordinates before the turn
             self.photo.pop(tag, None)
         if orientation >= 5:
             _swap(self.photo, PIXEL_WIDTH, PIXEL_HEIGHT)
             _swap(self.image, X_RESOLUTION, Y_RESOLUTION)
-        return orientation
 
     def dpi(self) -> tuple[float, float] | None:
         """Return pixels per inch across and down; None if they are absent."""
@@ -111,6 +115,14 @@ class Exif:
             self.image[tag] = IfdEntry(RATIONAL, struct.pack(self.byte_order + "II", round(value * 10_000), 10_000))
         self.image[RESOLUTION_UNIT] = self.short(2)  # inches
 
+    def drop_place(self) -> list[str]:
+        """Remove where the photo was taken, and the maker's note, which may say it too; return what was removed."""
+        dropped = ["coordinates"] if self.gps else []
+        self.gps.clear()
+        if self.photo.pop(MAKER_NOTE, None):
+            dropped.append("maker’s note")
+        return dropped
+
     def set_srgb(self) -> None:
         """Set the colour space to sRGB, where one is named."""
         if COLOUR_SPACE in self.photo:
@@ -130,7 +142,7 @@ class Exif:
     def _in_order(self, byte_order: str, directory: Mapping[int, IfdEntry]) -> dict[int, IfdEntry]:
         if byte_order == self.byte_order:
             return dict(directory)
-        return {tag: IfdEntry(entry.kind, _byte_swapped(entry)) for tag, entry in directory.items()}
+        return {tag: IfdEntry(entry.kind, byte_swapped(entry)) for tag, entry in directory.items()}
 
     def __bytes__(self) -> bytes:
         """Return a block of its own, which starts with TIFF's header; empty if there are no tags."""
@@ -150,7 +162,7 @@ def _swap(directory: dict[int, IfdEntry], one: int, other: int) -> None:
         directory[one], directory[other] = directory[other], directory[one]
 
 
-def _byte_swapped(entry: IfdEntry) -> bytes:
+def byte_swapped(entry: IfdEntry) -> bytes:
     """Return the values in the other byte order."""
     size = WORDS.get(entry.kind, 1)
     return b"".join(entry.data[at : at + size][::-1] for at in range(0, len(entry.data), size))
@@ -222,12 +234,15 @@ class _IfdReader:
             return {}
 
     def directory(self, offset: int, tags: Set[int] | None = None) -> dict[int, IfdEntry]:
-        """Read the directory at an offset, or some tags of it. ValueError if it was read before or lies outside."""
+        """Read the directory at an offset, or some tags of it. ValueError if it was read before or lies outside.
+
+        Of a directory that is cut off, the entries that are there are read.
+        """
         if offset in self.read:
             raise ValueError("its directories loop")
         self.read.add(offset)
         (count,) = struct.unpack(self.byte_order + "H", self.bytes_at(offset, 2))
-        rows = self.bytes_at(offset + 2, 12 * count)
+        rows = self._rows_at(offset + 2, count)
         entries: dict[int, IfdEntry] = {}
         for row in (rows[at : at + 12] for at in range(0, len(rows), 12)):
             tag, kind, number = struct.unpack_from(self.byte_order + "HHI", row)
@@ -238,6 +253,15 @@ class _IfdReader:
             except (KeyError, ValueError):
                 self.damaged = True
         return entries
+
+    def _rows_at(self, offset: int, count: int) -> bytes:
+        """Read at most `count` entries of twelve bytes: those that the file and the limit have."""
+        self.file.seek(offset)
+        rows = self.file.read(min(12 * count, self.left))
+        rows = rows[: len(rows) // 12 * 12]
+        self.damaged |= len(rows) < 12 * count
+        self.left -= len(rows)
+        return rows
 
     def _values(self, tag: int, size: int, inside: bytes) -> bytes:
         if size <= 4:

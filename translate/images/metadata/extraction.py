@@ -2,10 +2,14 @@
 
 import io
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, BinaryIO
+
+from PIL import Image
 
 from translate.images.metadata import MAX_BYTES, exif, gif_blocks, png_chunks, xmp
 from translate.images.metadata.exif import Exif
+from translate.images.metadata.georeference import Georeference, read_georeference
 from translate.images.metadata.icc import colour_space
 from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 from translate.images.metadata.xmp import XmpPacket
@@ -36,6 +40,23 @@ class MetadataExtractor:
         if any(name == "APP11" and b"jumb" in data[:64] for name, data in segments):
             self._note_credentials()
 
+    @classmethod
+    def of_image(cls, image: Image.Image) -> "MetadataExtractor":
+        """Return the extractor of an opened image, or of one in memory that still has the info of its file."""
+        file = getattr(image, "fp", None)
+        file = None if file is None or file.closed else file
+        # of an opened PNG, texts are read by the extractor itself, since Pillow has not yet read those behind the pixels
+        info = {key: value for key, value in image.info.items() if not isinstance(value, str)}
+        if image.format == "TIFF":
+            info["iptc"] = image.tag_v2.get(exif.TIFF_IPTC)  # type: ignore[attr-defined]
+        if file is None and image.format != "TIFF":
+            with suppress(Exception):  # decoders raise many kinds; then the block stays as it was in the file
+                info["exif"] = image.getexif().tobytes()  # with changes that were made in memory
+        extractor = cls(image.format or "", info, file, getattr(image, "applist", ()))
+        if file is None:
+            extractor.texts = {str(key): value for key, value in image.info.items() if isinstance(value, str)}
+        return extractor
+
     def _scan_png(self, file: BinaryIO) -> None:
         """Read texts, and what Pillow finds only while it decodes: chunks after the image data."""
         left = MAX_BYTES
@@ -63,7 +84,7 @@ class MetadataExtractor:
         self.notices.append(f"its {part} {reason}; not kept")
 
     def exif(self) -> Exif | None:
-        """Return the EXIF; None if there is none or it is damaged. A TIFF's must be read before its pixels are."""
+        """Return the EXIF; None if there is none or it is damaged. A TIFF's is empty once its pixels are loaded."""
         try:
             if self.format == "TIFF":
                 photo = self._exif_of_tiff()
@@ -90,8 +111,8 @@ class MetadataExtractor:
         return data
 
     def _exif_of_tiff(self) -> Exif:
-        if self.file is None:
-            raise RuntimeError("the metadata of a TIFF file must be read before its pixels")
+        if self.file is None:  # Pillow has turned the pixels upright and closed the file
+            return Exif()
         position = self.file.tell()
         try:
             photo = exif.read(self.file)
@@ -144,6 +165,14 @@ class MetadataExtractor:
         """Return the IPTC records (IIM); None if there are none."""
         data = self.info.get("iptc") or self.info.get("photoshop", {}).get(_IPTC_RESOURCE)
         return data if isinstance(data, bytes) and data else None
+
+    def georeference(self) -> Georeference | None:
+        """Return the georeference of a TIFF; None if there is none or it is damaged."""
+        try:
+            return None if self.file is None else read_georeference(self.file)
+        except (ValueError, OSError) as e:
+            self._drop("georeference", e)
+            return None
 
     def text(self) -> dict[str, str]:
         """Return texts by keyword: PNG's, or the comment of JPEG and GIF."""

@@ -53,6 +53,19 @@ def convert_to_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes]
     return converted, srgb_profile()
 
 
+def changes_colours(image: Image.Image, icc: object) -> bool:
+    """Return whether a profile changes the pixels of an image in "L" or "RGB": False for sRGB and for unusable ones."""
+    try:
+        return isinstance(icc, bytes) and _changes_mode(icc, image.mode)
+    except ValueError:
+        return False
+
+
+@lru_cache(16)
+def _changes_mode(icc: bytes, mode: str) -> bool:
+    return colour_space(icc) == COLOUR_SPACES[mode] and _conversion(icc, mode) is not None
+
+
 def _to_convertible_mode(image: Image.Image) -> Image.Image:
     """Return an image without palette, transparent colour and premultiplied alpha, none of which survives a conversion."""
     if image.mode in ("PA", "RGBa") or (image.mode in ("P", "RGB") and "transparency" in image.info):

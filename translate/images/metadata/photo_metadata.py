@@ -9,9 +9,10 @@ from typing import BinaryIO
 from PIL import Image
 
 from translate.images.jpeg_quality import JpegEncoding
-from translate.images.metadata import exif, xmp
+from translate.images.metadata import exif, place, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.extraction import MetadataExtractor
+from translate.images.metadata.georeference import TAGS, Georeference
 from translate.images.metadata.icc import convert_to_srgb, srgb_profile
 from translate.images.metadata.xmp import XmpPacket
 
@@ -49,6 +50,10 @@ class Metadata:
     """Pixels per inch across and down."""
     iptc: bytes | None = None
     """IPTC's older records (IIM)."""
+    georeference: Georeference | None = None
+    """Place of the pixels on Earth, by the tags of GeoTIFF."""
+    nodata: str | None = None
+    """Value that stands for no value (NoData) in an output, as a number in text."""
     text: Mapping[str, str] = field(default_factory=dict)
     """Keyword → text, as in PNG."""
     mark: Mark | None = None
@@ -63,13 +68,16 @@ class Metadata:
     @classmethod
     def from_image(cls, image: Image.Image) -> "Metadata":
         """Read the metadata of an opened image, before its pixels are loaded. Damaged parts are left out, with a notice."""
-        # PNG's texts are read by the extractor itself
-        info = {key: value for key, value in image.info.items() if not isinstance(value, str)}
-        if image.format == "TIFF":
-            info["iptc"] = image.tag_v2.get(exif.TIFF_IPTC)  # type: ignore[attr-defined]
-        segments = getattr(image, "applist", ())
-        extractor = MetadataExtractor(image.format or "", info, getattr(image, "fp", None), segments)
-        return replace(cls._from_extractor(extractor), jpeg=JpegEncoding.from_image(image))
+        extractor = MetadataExtractor.of_image(image)
+        is_placed = image.format == "TIFF" and not TAGS.isdisjoint(image.tag_v2)  # type: ignore[attr-defined]
+        metadata = cls._from_extractor(extractor, extractor.georeference() if is_placed else None)
+        return replace(metadata, jpeg=JpegEncoding.from_image(image))
+
+    @classmethod
+    def of_pixels(cls, image: Image.Image) -> "Metadata":
+        """Read only what decides how the pixels of an opened image are seen, as `from_image` does: orientation and profile."""
+        extractor = MetadataExtractor.of_image(image)
+        return cls(icc=extractor.icc(), orientation=_find_orientation(extractor))
 
     @classmethod
     def from_tiff(cls, file: BinaryIO) -> "Metadata":
@@ -80,34 +88,63 @@ class Metadata:
             return cls(notices=(f"its metadata are damaged: {e}; not kept",))
         names = {exif.TIFF_XMP: "xmp", exif.TIFF_IPTC: "iptc", exif.TIFF_ICC: "icc_profile"}
         info = {names[tag]: data for tag, data in values.items()}
-        return cls._from_extractor(MetadataExtractor("TIFF", info, file, ()))
+        extractor = MetadataExtractor("TIFF", info, file, ())
+        return cls._from_extractor(extractor, extractor.georeference())
 
     @classmethod
-    def _from_extractor(cls, extractor: "MetadataExtractor") -> "Metadata":
+    def _from_extractor(cls, extractor: "MetadataExtractor", georeference: Georeference | None) -> "Metadata":
         photo = extractor.exif()
         packet = extractor.xmp()
-        known = extractor.format == "AVIF" or (photo is not None and exif.ORIENTATION in photo.image)
-        orientation = photo.reset_orientation() if photo else 1
+        orientation = _orientation(extractor, photo, packet)
+        if photo:
+            photo.reset_orientation()
         if packet:
-            orientation = _reset_xmp_orientation(packet, orientation if known else None)
+            _reset_xmp_orientation(packet, orientation)
         dpi = extractor.dpi()
         if dpi and orientation >= 5:
             dpi = dpi[::-1]
         dpi = dpi or (photo.dpi() if photo else None)
+        if georeference and orientation != 1:
+            extractor.notices.append("its georeference is of the image before its turn upright; not kept")
+            georeference = None
         return cls(
             exif=bytes(photo) or None if photo else None,
             xmp=bytes(packet) if packet else None,
             icc=extractor.icc(),
             dpi=dpi if dpi and _is_valid_dpi(dpi) else None,
             iptc=extractor.iptc(),
+            georeference=georeference,
             text=extractor.text(),
             orientation=orientation,
             notices=tuple(extractor.notices),
         )
 
-    def without_gps(self) -> "Metadata":
-        """Return the metadata without coordinates in EXIF's GPS directory and in XMP. Makers' notes stay as they are."""
-        return self._changed(lambda photo: photo.gps.clear(), XmpPacket.drop_gps)
+    def without_place(self) -> tuple["Metadata", list[str]]:
+        """Return the metadata without where the photo was taken, and a notice for each part from which it was removed.
+
+        These are EXIF's GPS directory and the maker's note, which may hold a place too; properties of XMP, IPTC's records and
+        PNG's texts that are named so; the georeference of a TIFF. IPTC's records are removed wholly where they are damaged.
+        Free texts stay: title, description, keywords, comment.
+        """
+        dropped: dict[str, list[str]] = {}
+        changed = self._changed(
+            lambda photo: dropped.update(EXIF=photo.drop_place()),
+            lambda packet: dropped.update(XMP=packet.drop_place()),
+        )
+        if self.iptc:
+            try:
+                records, dropped["IPTC records"] = place.drop_from_iim(self.iptc)
+            except ValueError as e:
+                records, dropped["IPTC records"] = b"", [f"all, since they {e}"]
+            changed = replace(changed, iptc=records or None)
+        if self.georeference:
+            changed, dropped["georeference"] = replace(changed, georeference=None), ["tags of GeoTIFF"]
+        dropped["texts"] = sorted(key for key in self.text if place.is_place(key))
+        kept = {key: value for key, value in self.text.items() if key not in dropped["texts"]}
+        notices = [
+            f"the place is left out of its {part}: {', '.join(names)}" for part, names in dropped.items() if names
+        ]
+        return replace(changed, text=kept), notices
 
     def with_mark(self, mark: Mark) -> "Metadata":
         """Return the metadata with a mark in XMP.
@@ -172,16 +209,32 @@ def to_srgb(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metada
     return image, metadata if icc == metadata.icc else metadata.with_profile(icc)
 
 
-def _reset_xmp_orientation(packet: XmpPacket, orientation: int | None) -> int:
-    """Set XMP's orientation to upright and return the one before.
+def read_orientation(image: Image.Image) -> int:
+    """Return the orientation of an opened image, from 1 to 8, as `Metadata.from_image` finds it, in less time."""
+    return _find_orientation(MetadataExtractor.of_image(image))
 
-    `orientation` is that of EXIF or AVIF, which take precedence over XMP's; None if they have none.
-    """
-    name = xmp.PropertyName(xmp.TIFF, "Orientation")
-    own = packet.value(name)
-    if orientation is None:
-        orientation = int(own) if own in set("12345678") else 1
-    packet.replace(name, "1")
+
+def _find_orientation(extractor: MetadataExtractor) -> int:
+    """Return the orientation from 1 to 8, without a look at XMP where EXIF has one."""
+    photo = extractor.exif()
+    has_own = photo is not None and exif.ORIENTATION in photo.image
+    return _orientation(extractor, photo, None if has_own else extractor.xmp())
+
+
+def _orientation(extractor: MetadataExtractor, photo: Exif | None, packet: XmpPacket | None) -> int:
+    """Return the orientation from 1 to 8. That of EXIF, or of AVIF, takes precedence over XMP's."""
+    if extractor.format == "AVIF" or (photo is not None and exif.ORIENTATION in photo.image):
+        return photo.orientation() if photo else 1
+    value = packet.value(_XMP_ORIENTATION) if packet else None
+    return int(value) if value in set("12345678") else 1
+
+
+_XMP_ORIENTATION = xmp.PropertyName(xmp.TIFF, "Orientation")
+
+
+def _reset_xmp_orientation(packet: XmpPacket, orientation: int) -> None:
+    """Set XMP's orientation to upright; `orientation` is the one before."""
+    packet.replace(_XMP_ORIENTATION, "1")
     if orientation >= 5:
         for namespace, width, height in (
             (xmp.EXIF, "PixelXDimension", "PixelYDimension"),
@@ -193,7 +246,6 @@ def _reset_xmp_orientation(packet: XmpPacket, orientation: int | None) -> int:
             if values[0] is not None and values[1] is not None:
                 packet.replace(across, values[1])
                 packet.replace(down, values[0])
-    return orientation
 
 
 def _is_valid_dpi(dpi: tuple[float, float]) -> bool:

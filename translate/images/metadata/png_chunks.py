@@ -6,6 +6,7 @@ Source: Portable Network Graphics (PNG) Specification, third edition, sections 5
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from translate.images.metadata import MAX_BYTES
@@ -22,13 +23,22 @@ _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL",
 """Chunks that are needed to decode the pixels."""
 
 
+_DATA_CHUNKS = frozenset({b"IDAT", b"fdAT"})
+"""Chunks of compressed image data."""
+_ANCILLARY = 0x20
+"""Bit of the first letter of a kind that says that a decoder may leave the chunk out."""
+
+
 def make_chunk(kind: bytes, data: bytes) -> bytes:
     """Return a chunk with its length and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
 def read_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the kind and the data of each chunk; empty data for image data and for chunks of more than MAX_BYTES."""
+    """Yield the kind and the data of each chunk, without those whose checksum is wrong.
+
+    The data are empty for image data and for chunks of more than MAX_BYTES.
+    """
     at = len(SIGNATURE)
     while True:
         file.seek(at)
@@ -36,8 +46,27 @@ def read_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         if len(head) < 8:
             return
         length, kind = struct.unpack(">I4s", head)
-        yield kind, file.read(length) if length <= MAX_BYTES and kind not in (b"IDAT", b"fdAT") else b""
+        is_read = length <= MAX_BYTES and kind not in _DATA_CHUNKS
+        chunk = head + file.read(length + 4) if is_read else b""
+        if not is_read:
+            yield kind, b""
+        elif chunk == make_chunk(kind, chunk[8:-4]):
+            yield kind, chunk[8:-4]
         at += 12 + length
+
+
+def read_transparent_colour(path: Path) -> tuple[int, ...] | None:
+    """Return the colour of a grey or RGB file that its tRNS chunk makes transparent; None if there is none."""
+    with open(path, "rb") as file:
+        header = b""
+        for kind, data in read_chunks(file):
+            if kind == b"IHDR":
+                header = data
+            elif kind == b"tRNS" and len(header) == 13 and len(data) == {0: 2, 2: 6}.get(header[9]):
+                return tuple(value & (1 << header[8]) - 1 for (value,) in struct.iter_unpack(">H", data))
+            elif kind == b"IDAT":
+                break
+    return None
 
 
 def decode_text(kind: bytes, data: bytes, max_bytes: int = MAX_BYTES) -> tuple[str, bytes] | None:
@@ -99,12 +128,49 @@ def image_data(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def strip_metadata(data: bytes) -> bytes:
-    """Return a PNG file with only the chunks that its pixels need, so that damaged metadata do not stop a decoder."""
-    kept, at = [data[: len(SIGNATURE)]], len(SIGNATURE)
+def drop_damaged(data: bytes) -> tuple[bytes, list[str]]:
+    """Return a PNG file without the ancillary chunks whose checksum is wrong, which decoders leave out, and their kinds.
+
+    ValueError if the checksum of the header or the palette is wrong. That of image data is left to its decoder: the compressed
+    data have a checksum of their own.
+    """
+    kept, damaged = [data[: len(SIGNATURE)]], []
+    for kind, chunk in _chunks(data):
+        if kind in _DATA_CHUNKS or chunk == make_chunk(kind, chunk[8:-4]):
+            kept.append(chunk)
+        elif kind[0] & _ANCILLARY:
+            damaged.append(kind.decode("latin-1"))
+        else:
+            raise ValueError(f"wrong checksum of its {kind.decode('latin-1')} chunk")
+    return b"".join(kept), damaged
+
+
+def strip_metadata(data: bytes, *, keep_seen: bool) -> bytes:
+    """Return a PNG file with only the chunks that its pixels need, so that damaged metadata do not stop a decoder.
+
+    With `keep_seen` also those that say how the pixels are seen: profile and EXIF.
+    """
+    kept = [data[: len(SIGNATURE)]]
+    for kind, chunk in _chunks(data):
+        is_seen = kind == b"eXIf" or (kind == b"iCCP" and _is_profile(chunk[8:-4]))
+        if kind in _PIXEL_CHUNKS or (keep_seen and is_seen):
+            kept.append(chunk)
+    return b"".join(kept)
+
+
+def _is_profile(data: bytes) -> bool:
+    """Return whether the data of an iCCP chunk can be decompressed."""
+    try:
+        _decompress(data.partition(b"\0")[2][1:], MAX_BYTES)
+    except (ValueError, zlib.error):
+        return False
+    return True
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the kind and the whole of each chunk; the last one may be cut off."""
+    at = len(SIGNATURE)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind in _PIXEL_CHUNKS:
-            kept.append(data[at : at + 12 + length])
+        yield kind, data[at : at + 12 + length]
         at += 12 + length
-    return b"".join(kept)

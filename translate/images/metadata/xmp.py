@@ -3,12 +3,12 @@
 Sources: ISO 16684-1 (XMP), sections 7.3 to 7.9; IPTC Photo Metadata Standard 2025.1.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 from xml.dom.minidom import Attr, Document, Element
 
 from translate.images.metadata import MAX_BYTES
+from translate.images.metadata.place import is_place
 from translate.text import one_line
 
 MAX_TAGS, MAX_DEPTH = 100_000, 100
@@ -34,7 +34,6 @@ AUXILIARY_IMAGES = (
 )
 """Namespaces that describe images beside the main one (depth, gain map, video), which a converted file does not hold."""
 
-_PLACE = re.compile(r"gps|.*(latitude|longt?itude)", re.IGNORECASE)
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>'
 
@@ -89,14 +88,19 @@ class XmpPacket:
         for node in self._properties(unwanted):
             _remove(node)
 
-    def drop_gps(self) -> None:
-        """Remove all coordinates: exif:GPS…, those of locations, and those of drones."""
+    def drop_place(self) -> list[str]:
+        """Remove where the photo was taken, at any depth and in any namespace, and return the names of these properties.
+
+        The address of the photo's creator stays.
+        """
+        dropped = set()
         for element in list(_walk(self.document)):
-            for attribute in _attributes(element):
-                if _PLACE.match(attribute.localName):
-                    _remove(attribute)
-            if _PLACE.match(element.localName):
-                _remove(element)
+            nodes: list[Attr | Element] = [*_attributes(element), element]
+            for node in nodes:
+                if node.namespaceURI not in (XMLNS, RDF, META) and is_place(node.localName or ""):
+                    dropped.add(node.localName or "")
+                    _remove(node)
+        return sorted(dropped)
 
     def drop_auxiliary_images(self) -> None:
         """Remove properties of images that a converted file does not hold: thumbnails, depth, videos."""

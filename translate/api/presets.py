@@ -1,0 +1,121 @@
+"""Presets: settings of a method by a name, and those of them that give way to what a user asks for."""
+
+import difflib
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from translate.api import training_data
+from translate.api.run_record import Preset, read_started_run
+from translate.config import TrainConfig, resolve
+from translate.data.loader import fixed_batch
+from translate.data.split import Split
+from translate.errors import UsageError
+from translate.methods import METHODS, Method
+from translate.runtime.precision import resolve_precision
+from translate.training.engine import Engine
+from translate.training.schedule import Schedule
+
+PRESETS = {
+    "paper": "the authors' settings",
+    "quick": "small networks, images of 128 px: minutes to an hour on a laptop's CPU",
+}
+"""Presets and what they are for. The settings of each are with the method: `Method.presets`."""
+
+IMAGE_SETTINGS = ("input_channels", "output_channels", "range_a", "range_b", "background", "direction")
+"""Settings that follow from the images, whatever the preset."""
+
+
+T = TypeVar("T", bound=TrainConfig)
+
+
+def find_preset(cls: type[Method], name: str, folder: Path) -> Preset:
+    """Return a method's preset of that name, as it was when the run in the folder was started, if that has begun with it.
+
+    So an unfinished run continues with the settings that it was started with, although a later version has better ones.
+    Raises UsageError, naming the presets of the method and the methods that have this one, where the method has none.
+    """
+    if name not in cls.presets:
+        own = f"{cls.name} has " + " and ".join(f"{preset} ({PRESETS[preset]})" for preset in cls.presets)
+        having = [method for method, other in METHODS.items() if name in other.presets]
+        if having:
+            raise UsageError(f"--preset {name}: {cls.name} has none; {', '.join(having)} have it; {own}")
+        close = difflib.get_close_matches(name, cls.presets, n=1)
+        raise UsageError(f"--preset {name}: unknown; " + (f"did you mean {close[0]}? " if close else "") + own)
+    record = read_started_run(folder)
+    if record is not None and record.preset is not None and record.preset.name == name and record.method == cls.name:
+        return record.preset
+    return Preset(name, cls.presets[name])
+
+
+def preset_settings(preset: Preset, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a preset without those that settings `given` by a file or by flags decide in another way.
+
+    A crop size alone decides the load size, too; epochs replace the number of images.
+    """
+    settings = without_replaced_length(preset.settings, given)
+    if given.get("crop_size") is not None and given.get("load_size") is None:
+        settings.pop("load_size", None)
+    return settings
+
+
+def shorten_preset(preset: Preset, given: Mapping[str, Any]) -> Preset:
+    """Return a preset whose learning rate falls over the same share of fewer images, if fewer are `given`.
+
+    A run records the preset so: when more images are given later, the decay stays as long as it is, and the run continues.
+    """
+    planned, images = preset.settings.get("images"), given.get("images")
+    if planned is None or not isinstance(images, int) or not 0 < images < planned:
+        return preset
+    decay = int(images * preset.settings.get("decay_images", 0) / planned)
+    return replace(preset, settings={**preset.settings, "images": images, "decay_images": decay})
+
+
+def forecast_preset(cls: type[Method], cfg: TrainConfig, split: Split, name: str, device: torch.device) -> float | None:
+    """Return the seconds that a training by a preset would take on the device and images of another training.
+
+    It runs two of its steps, of which the second is timed, and changes nothing of the other training, whose draws are functions
+    of its seed and of image numbers. None where the method has no such preset, or where it does not go with the images.
+    """
+    if name not in cls.presets:
+        return None
+    images = {setting: getattr(cfg, setting) for setting in IMAGE_SETTINGS}
+    try:
+        cfg = cls.resolve_config(with_load_size(resolve(cls.Config, (name, cls.presets[name]), (name, images))))
+    except UsageError:
+        return None
+    precision = resolve_precision(cfg.precision, device)
+    method = cls(cfg)
+    schedule = Schedule.from_config(cfg, len(split))
+    engine = Engine(method, schedule, seed=cfg.seed, device=device, precision=precision, batch_size=cfg.batch_size)
+    preprocessing = training_data.build_preprocessing(cfg, method)
+    batch = fixed_batch(split, preprocessing, cfg.batch_size, device, precision.weights)
+    engine.step([batch])
+    started = time.perf_counter()
+    engine.step([batch])
+    return (time.perf_counter() - started) * schedule.planned / len(next(iter(batch.values())))
+
+
+def without_replaced_length(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without their number of images, where `given`, which win, count epochs instead."""
+    counts_epochs = any(given.get(name) is not None for name in ("epochs", "decay_epochs"))
+    if counts_epochs and given.get("images") is None:
+        return {name: value for name, value in settings.items() if name not in ("images", "decay_images")}
+    return dict(settings)
+
+
+def with_load_size(cfg: T) -> T:
+    """Return the settings with a load size. Raises UsageError if the crop size is larger than that."""
+    if cfg.load_size is None:
+        cfg = replace(cfg, load_size=cfg.default_load_size)
+    assert cfg.load_size is not None
+    if cfg.crop_size > cfg.load_size:
+        raise UsageError(
+            f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
+            f"and then cropped: lower the first or raise the second"
+        )
+    return cfg
