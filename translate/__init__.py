@@ -16,7 +16,7 @@ from translate.version import __version__
 
 _LAZY = (
     "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "import_weights",
-    "load", "resume", "runs", "sample", "status", "train",
+    "load", "load_plugin", "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "get_data",
     "import_weights",
     "load",
+    "load_plugin",
     "resume",
     "runs",
     "sample",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         get_data,
         import_weights,
         load,
+        load_plugin,
         resume,
         runs,
         sample,

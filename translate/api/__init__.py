@@ -11,6 +11,7 @@ _LAZY = {
     "translate.api.dataset_download": ("get_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
+    "translate.api.plugin_files": ("load_plugin",),
     "translate.api.run_list": ("runs",),
     "translate.api.run_status": ("status",),
     "translate.api.training": ("Run", "resume", "train"),
@@ -30,6 +31,7 @@ __all__ = [
     "get_data",
     "import_weights",
     "load",
+    "load_plugin",
     "resume",
     "runs",
     "sample",
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from translate.api.dataset_download import get_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.models import convert, export, import_weights, load, sample, say_to_stderr
+    from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs
     from translate.api.run_status import status
     from translate.api.training import Run, resume, train

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from translate import config, run_folder
+from translate import config, methods, run_folder
 from translate.api.initial_weights import initial_network_settings
 from translate.api.models import load, say_to_stderr
+from translate.api.plugin_files import load_plugins
 from translate.api.presets import find_preset, preset_settings, shorten_preset, with_load_size, without_replaced_length
 from translate.api.run_fork import ForkPoint
 from translate.api.run_record import Preset, RunRecord
@@ -15,9 +16,10 @@ from translate.api.session import TrainingSession
 from translate.callbacks import ProgressCallback, SayCallback, TrainingCallback, ignore_line
 from translate.catalog.shipped import find_data
 from translate.config import TrainConfig
+from translate.data import layouts
 from translate.errors import ModelError, UsageError
 from translate.invocation import command_line
-from translate.methods import METHODS, Method
+from translate.methods import Method
 from translate.run_folder import CONFIG_FILE, RECORD_KEYS, STATS_FILE
 from translate.text import suggest
 from translate.trained.translator import Translator
@@ -51,6 +53,7 @@ def train(
     run: str | Path | None = None,
     config: str | Path | None = None,
     preset: str = "paper",
+    plugin: str | Path | Sequence[str | Path] = (),
     callbacks: Sequence[TrainingCallback] = (),
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
@@ -59,7 +62,8 @@ def train(
     """Train a method on a data folder, or resume where an earlier call with the same arguments stopped.
 
     `method` is a row of METHODS, `run` the run folder or a name in checkpoints/ (METHOD-ROOT if not given), `config` a TOML
-    file of settings, `preset` the defaults; `flags` are settings by the names of their flags (`batch_size=4`), which win.
+    file of settings, `preset` the defaults, `plugin` files with further methods or networks; `flags` are settings by the names
+    of their flags (`batch_size=4`), which win.
     `callbacks` are told of steps, log points, samples and validations, and change nothing of the training. `progress` gets the
     images seen, 0 and the images planned after each step, and no lines come by the clock then. `say` gets lines for a person;
     None: silence.
@@ -68,6 +72,7 @@ def train(
     """
     say = say or ignore_line
     check_callbacks(callbacks)
+    load_plugins(plugin)
     cls = _find_method(method)
     data = find_data(root, say)
     folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
@@ -85,6 +90,7 @@ def resume(
     from_images: int | None = None,
     new_run: str | Path | None = None,
     root: str | Path | None = None,
+    plugin: str | Path | Sequence[str | Path] = (),
     callbacks: Sequence[TrainingCallback] = (),
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
@@ -93,10 +99,12 @@ def resume(
     """Resume a run; `flags` change its settings on purpose.
 
     `from_images` begins a new run, `new_run`, with the checkpoint after so many images and leaves `run` as it is; the same call
-    again resumes the new run. `root` is where the data folder is now; `callbacks`, `progress` and `say` are those of `train`.
+    again resumes the new run. `root` is where the data folder is now; `plugin`, `callbacks`, `progress` and `say`
+    are those of `train`.
     Raises ModelError if there is no such run or checkpoint, else what `train` raises.
     """
     check_callbacks(callbacks)
+    load_plugins(plugin)
     folder = run_folder.resolve_run(run)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(_no_run(folder, run))
@@ -108,7 +116,7 @@ def resume(
     source = fork.run if fork and not fork.has_begun(folder) else folder
     record = RunRecord.read(source)
     record.resolve(folder)
-    cls = METHODS[record.method]
+    cls = record.method_class(source)
     recorded = without_replaced_length(record.settings, flags)
     layers = (str(source / CONFIG_FILE), recorded), (config.FLAGS, flags)
     cfg = with_load_size(cls.resolve_config(config.resolve(cls.Config, *layers)))
@@ -139,9 +147,12 @@ def _fork(run: Path, images: int | None, new_run: str | Path | None) -> tuple[Fo
 
 
 def _find_method(name: str) -> type[Method]:
-    if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}; {suggest(name, METHODS)}")
-    return METHODS[name]
+    cls = methods.find(name)
+    if cls is None:
+        raise UsageError(f"unknown method {name!r}; {suggest(name, methods.names())}; --plugin FILE.py adds others")
+    if cls.layout not in layouts.LAYOUTS:
+        raise UsageError(f"method {name}: its layout {cls.layout!r} is unknown; possible: {', '.join(layouts.LAYOUTS)}")
+    return cls
 
 
 _Layers = list[tuple[str, dict[str, Any]]]
