@@ -33,8 +33,8 @@ RECORD_KEYS = ("method", "root", "processes", "root_from_run", "forked_from", "p
 EVENT_FILES = "events.out.tfevents.*"
 """Pattern of the TensorBoard files."""
 DISCRIMINATORS = "discriminator"
-"""Folder of a second event file, with the scalars of the discriminators. TensorBoard colours curves by run, so these have another
-colour than those of the generators in the same chart."""
+"""Folder of a second event file, with the scalars of the discriminators. TensorBoard colours curves by run, so these have
+another colour than those of the generators in the same chart."""
 
 
 # RUN and the folder.
