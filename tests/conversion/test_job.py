@@ -101,8 +101,11 @@ def test_every_mode_of_pillow(request: pytest.FixtureRequest, convert: Convert, 
     for name, image, options in modes():
         image.save(folder / name, **options)
     result = convert(folder, tmp_path / "out", model, format="png")
-    assert result.failures == {}
+    assert result.failures.keys() == {"I.tiff"}  # 32-bit signed integers have no scale of their own
+    assert "--input-range LOW:HIGH" in result.failures["I.tiff"]
     for name, entry in last(tmp_path / "out").items():
+        if name in result.failures:
+            continue
         with Image.open(folder / name) as given, Image.open(tmp_path / "out" / entry["output"]) as made:
             assert made.size == (13, 7)
             wide = name[0] in "IF"  # more than 8 bits: kept, and then cut down by Pillow here

@@ -274,7 +274,9 @@ def test_an_existing_path_wins_over_checkpoints(build: Build, tmp_path: Path, mo
         (parent / "mine").mkdir(parents=True)
         build(method, folder=parent / "mine")
     monkeypatch.chdir(tmp_path)
-    assert translate.load("mine", device="cpu").directions == ("b", "a")
+    loaded = translate.load("mine", device="cpu")
+    assert loaded.directions == ("b", "a")
+    assert loaded.name == "mine"  # as it was typed
 
 
 @pytest.mark.parametrize("name", ["nowhere", "no/where", "/no/where"])

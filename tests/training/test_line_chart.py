@@ -9,7 +9,7 @@ from translate.training import line_chart
 
 def polylines(figure):
     """Class → points of each curve."""
-    found = re.findall(r'<polyline class="(l\d)"[^>]* points="([^"]*)"', figure)
+    found = re.findall(r'<polyline class="(l\d)[^"]*"[^>]* points="([^"]*)"', figure)
     return {name: [tuple(map(float, point.split(","))) for point in points.split()] for name, points in found}
 
 
@@ -41,7 +41,12 @@ def test_without_a_finite_point_there_is_no_chart(values):
     assert line_chart.line_chart({"x": list(enumerate(values))}) == ""
 
 
-def test_one_point_or_a_level_curve_can_be_drawn():
-    for curve in ([(5, 2.0)], [(5, 0.0), (6, 0.0)]):
-        (points,) = polylines(line_chart.line_chart({"x": curve})).values()
-        assert points[0][0] < points[1][0]
+def test_one_point_is_a_dot_and_a_level_curve_can_be_drawn():
+    dot = line_chart.line_chart({"x": [(5, 2.0)]}, right=10)
+    ((point, same),) = polylines(dot).values()
+    assert point == same
+    assert point[0] == pytest.approx((line_chart.LEFT + line_chart.WIDTH - 6) / 2)  # 5 of 10
+    assert 'class="l0 dot"' in dot
+    ((first, last),) = polylines(line_chart.line_chart({"x": [(5, 0.0), (6, 0.0)]})).values()
+    assert first[0] < last[0]
+    assert first[1] == last[1]

@@ -29,6 +29,8 @@ class Listing:
     """Folder that cannot be listed → reason."""
     notices: tuple[str, ...] = ()
     """Lines on what is passed over though a user may take it for an input."""
+    source: str = ""
+    """INPUT as a user gave it."""
 
 
 def list_inputs(source: str | Path, output: Path) -> Listing:
@@ -57,7 +59,7 @@ def list_inputs(source: str | Path, output: Path) -> Listing:
     if not inputs and not notes.unreadable:
         raise DataError(f"{source}: no images to convert; readable: {images.READABLE_FORMATS}")
     others = [name for name in found if images.extension(name) not in images.IMAGE_EXTENSIONS]
-    return Listing(root, inputs, len(others), notes.unreadable, (*_notices(root, others, notes),))
+    return Listing(root, inputs, len(others), notes.unreadable, (*_notices(root, others, notes),), str(source))
 
 
 def _without_outputs(names: list[str], root: Path, output: Path) -> list[str]:

@@ -59,6 +59,8 @@ class Translator:
     ) -> None:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         self.notices, self.source = model.notices, model.source
+        self.name = str(model.source)
+        """Name of the model, as a user gave it."""
         self.precision = resolve_precision(precision, device)
         self.convolution = resolve_convolution(convolution, self.precision)
         self.convolutions: ConvolutionRecord | None = {}
@@ -424,12 +426,10 @@ def load(
     is no usable model, UsageError if it cannot have these settings.
     """
     target = devices.resolve_device(device)
-    return Translator(
-        read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics),
-        target,
-        precision,
-        convolution,
-    )
+    loaded = read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics)
+    translator = Translator(loaded, target, precision, convolution)
+    translator.name = str(model)
+    return translator
 
 
 def parse_dropout(value: str | bool | None) -> bool | None:

@@ -11,7 +11,7 @@ Curve = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 340, 170
 """Size of the drawing, in units that scale with the page."""
-LEFT, TOP, BOTTOM = 44, 8, 20
+LEFT, TOP, BOTTOM = 52, 8, 20
 """Margins for the numbers."""
 MAX_POINTS = 120
 """Points of a drawn curve; longer ones are averaged in parts."""
@@ -28,7 +28,8 @@ CHART_STYLE = """
 .chart figcaption { font-size: .85rem; padding-top: .15rem; }
 .chart text { fill: var(--soft); font: 10px system-ui, sans-serif; }
 .chart .grid { stroke: var(--line); stroke-width: 1; }
-.chart polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
+.chart polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; }
+.chart polyline.dot { stroke-width: 5; }
 .chart i { display: inline-block; width: .8em; height: .2em; margin: 0 .3em .25em .8em; border-radius: 1px; }
 .chart i:first-child { margin-left: 0; }
 """ + "".join(
@@ -38,10 +39,12 @@ CHART_STYLE = """
 """Style of the charts, in light and in dark."""
 
 
-def line_chart(curves: Mapping[str, Curve], colours: Mapping[str, int] | None = None) -> str:
-    """Return a figure that draws curves over a common x axis, with a legend; an empty text if no curve has a finite point.
+def line_chart(
+    curves: Mapping[str, Curve], colours: Mapping[str, int] | None = None, right: float | None = None
+) -> str:
+    """Return a figure that draws curves over an x axis from 0, with a legend; an empty text if no curve has a finite point.
 
-    `colours`: curve → number of its colour [default: in their order].
+    `colours`: curve → number of its colour [default: in their order]. `right`: end of the x axis [default: the last point].
     """
     drawn = {name: _averaged([point for point in curve if math.isfinite(point[1])]) for name, curve in curves.items()}
     drawn = {name: curve for name, curve in drawn.items() if curve}
@@ -49,7 +52,7 @@ def line_chart(curves: Mapping[str, Curve], colours: Mapping[str, int] | None = 
         return ""
     xs = [x for curve in drawn.values() for x, _ in curve]
     ys = [y for curve in drawn.values() for _, y in curve]
-    scale = _Scale(min(xs), max(xs), min(ys), max(ys))
+    scale = _Scale(max(xs) if right is None else right, min(ys), max(ys))
     colour = {name: (colours or {}).get(name, number) for number, name in enumerate(drawn)}
     lines = "".join(_polyline(curve, scale, colour[name]) for name, curve in drawn.items())
     legend = "".join(f'<i class="l{colour[name] % COLOURS}"></i>{escape_text(name)}' for name in drawn)
@@ -61,15 +64,15 @@ def line_chart(curves: Mapping[str, Curve], colours: Mapping[str, int] | None = 
 
 
 class _Scale:
-    """Mapping of values to the drawing, whose axes cover the given ranges."""
+    """Mapping of values to the drawing, whose axes go from 0 to `right` and from below `low` to above `high`."""
 
-    def __init__(self, left: float, right: float, low: float, high: float) -> None:
-        self.left, self.right = left, right if right > left else left + 1
+    def __init__(self, right: float, low: float, high: float) -> None:
+        self.right = right if right > 0 else 1.0
         slack = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
         self.low, self.high = low - slack, high + slack
 
     def x(self, value: float) -> float:
-        return LEFT + (value - self.left) / (self.right - self.left) * (WIDTH - LEFT - 6)
+        return LEFT + value / self.right * (WIDTH - LEFT - 6)
 
     def y(self, value: float) -> float:
         return TOP + (self.high - value) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
@@ -82,17 +85,18 @@ class _Scale:
             y = f"{self.y(value):.1f}"
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 6}" y1="{y}" y2="{y}"/>')
             parts.append(f'<text x="{LEFT - 5}" y="{y}" dy="3" text-anchor="end">{format_number(value)}</text>')
-        for value, anchor in ((self.left, "start"), (self.right, "end")):
+        for value, anchor in ((0.0, "start"), (self.right, "end")):
             parts.append(f'<text x="{self.x(value):.1f}" y="{HEIGHT - 5}" text-anchor="{anchor}">{value:,.0f}</text>')
         return "".join(parts)
 
 
 def _polyline(curve: Curve, scale: _Scale, colour: int) -> str:
     points = [f"{scale.x(x):.1f},{scale.y(y):.1f}" for x, y in curve]
-    if len(points) == 1:  # a line of no length is not drawn
-        points.append(f"{scale.x(curve[0][0]) + 2:.1f},{scale.y(curve[0][1]):.1f}")
+    if len(points) == 1:  # of a line of no length only the round ends are drawn
+        points *= 2
     dashes = ' stroke-dasharray="4 3"' if colour >= COLOURS else ""
-    return f'<polyline class="l{colour % COLOURS}"{dashes} points="{" ".join(points)}"/>'
+    dot = " dot" if len(curve) == 1 else ""
+    return f'<polyline class="l{colour % COLOURS}{dot}"{dashes} points="{" ".join(points)}"/>'
 
 
 def _averaged(curve: Curve) -> Curve:

@@ -107,7 +107,7 @@ def _charts(points: Sequence[LogPoint]) -> Iterator[str]:
     names = stats_file.scalar_names(points)
     for category, charts in chart_layout(names).items():
         drawn = "".join(
-            line_chart({name: stats_file.curve(points, name) for name in lines}, _colours(lines))
+            line_chart({name: stats_file.curve(points, name) for name in lines}, _colours(lines), points[-1]["images"])
             for lines in charts.values()
         )
         if drawn:

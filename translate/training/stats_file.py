@@ -31,7 +31,7 @@ def read(path: Path) -> list[LogPoint]:
 
     No points if there is no file. OSError if it cannot be read.
     """
-    if not path.exists():
+    if not path.is_file():
         return []
     return list(_parsed(path.read_bytes().splitlines()))
 
@@ -58,7 +58,7 @@ def truncate_after(path: Path, images_seen: int) -> list[LogPoint]:
     """Remove the points after `images_seen`, and damaged lines, from a file; returns the points that stay."""
     points = read(path)
     kept = [point for point in points if point["images"] <= images_seen]
-    if path.exists():
+    if path.is_file():
         atomic.write(path, b"".join(map(to_line, kept)))
     return kept
 

@@ -71,7 +71,10 @@ def made(cyclegan: Translator, tmp_path: Path, draw: Draw) -> Callable[..., Path
 # What it shows.
 
 
-def test_it_shows_what_was_done(convert: Convert, source: Path, tmp_path: Path) -> None:
+def test_it_shows_what_was_done(
+    convert: Convert, cyclegan: Translator, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cyclegan, "name", "my <model>")
     (source / "note.txt").write_text("no image")
     (source / "bad.png").write_text("no image")
     result = convert(source, tmp_path / "out", report=True, format="jpg")
@@ -84,8 +87,8 @@ def test_it_shows_what_was_done(convert: Convert, source: Path, tmp_path: Path) 
     counts = page.counts()
     assert (counts["converted"], counts["done before"], counts["failed"], counts["other files"]) == ("5", "0", "1", "1")
     assert {"time", "speed"} < counts.keys()
-    assert page.said("h1.") == ["Converted by cyclegan on nothing"]
-    assert page.said("p.intro")[0].startswith("in: a → b")
+    assert page.said("h1.") == ["Converted by my <model>"]
+    assert page.said("p.intro")[0].startswith(f"{source}: a → b by cyclegan on nothing, 2")
     sizes = [conversion_page._bytes(path) for path in (source / "1.png", tmp_path / "out" / "1.jpg")]
     assert page.said("small.")[0] == "11 × 9 · {} → {}".format(*sizes)
     assert [picture.size for picture in page.pictures()[::2]] == [(11, 9), (14, 10), (23, 13), (20, 12), (17, 11)]

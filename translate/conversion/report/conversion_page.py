@@ -59,11 +59,11 @@ def write_conversion_page(converter: ItemConverter, listing: Listing, shard: Sha
     outcome.failures.update(result.failures)  # folders that cannot be listed are in no manifest
     path = converter.output / PAGE_NAME
     with atomic.storage_errors(converter.output):
-        title = f"Converted by {converter.translator.info.title}"
+        title = f"Converted by {converter.translator.name}"
         html.write_page(
             path,
             title,
-            _body(converter, shard, result, outcome),
+            _body(converter, listing, shard, result, outcome),
             style=html.PAIR_STYLE + _STYLE,
             script=html.PAIR_SCRIPT,
             tag=converter.tag,
@@ -85,8 +85,10 @@ def _outcome(manifest: Manifest, inputs: Sequence[str]) -> Outcome:
     return outcome
 
 
-def _body(converter: ItemConverter, shard: Shard, result: ConversionResult, outcome: Outcome) -> Iterator[str]:
-    yield _intro(converter, shard)
+def _body(
+    converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult, outcome: Outcome
+) -> Iterator[str]:
+    yield _intro(converter, listing, shard)
     yield _counts(result, outcome)
     yield _settings(converter)
     yield _failures(outcome.failures)
@@ -94,12 +96,13 @@ def _body(converter: ItemConverter, shard: Shard, result: ConversionResult, outc
     yield from _gallery(converter, outcome.done)
 
 
-def _intro(converter: ItemConverter, shard: Shard) -> str:
+def _intro(converter: ItemConverter, listing: Listing, shard: Shard) -> str:
     source, to = converter.translator.source_domain(converter.options.to), converter.options.to
     domains = to if source == to else f"{source} → {to}"
     part = f" Part {shard.index} of {shard.count}; what other parts have converted counts as done before."
     made = time.strftime("%Y-%m-%d %H:%M")
-    text = f"{converter.root.absolute().name}: {domains}, {made}.{part if shard.name else ''}"
+    source_name = listing.source or converter.root.absolute().name
+    text = f"{source_name}: {domains} by {converter.translator.info.title}, {made}.{part if shard.name else ''}"
     return f'<p class="intro">{escape_text(text)}</p>\n'
 
 
