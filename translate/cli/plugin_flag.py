@@ -7,7 +7,7 @@ FLAG = "--plugin"
 
 def load_plugins(arguments: list[str]) -> list[str]:
     """Load the plug-in files that the arguments name, and return the other arguments. UsageError if one cannot be used."""
-    files, others = _split(arguments)
+    files, others = split_arguments(arguments)
     if files:
         from translate import api  # imports torch, which not every command needs
 
@@ -18,7 +18,7 @@ def load_plugins(arguments: list[str]) -> list[str]:
     return others
 
 
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return the values of the flag, and the arguments without it."""
     files: list[str] = []
     others: list[str] = []
