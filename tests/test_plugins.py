@@ -1,6 +1,7 @@
 """Plug-ins: the package and the file of docs/extending.md, what is refused, and that no record loads one."""
 
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import EntryPoint
@@ -11,6 +12,7 @@ import pytest
 import translate
 from translate import methods, plugins
 from translate.errors import ModelError, UsageError
+from translate.nn import networks
 
 from .helpers import forget_plugins
 
@@ -110,6 +112,37 @@ def test_the_method_of_a_file_that_is_not_given_is_missing(file, paired_root, tm
             use(run.path, say=None)
     with pytest.raises(UsageError, match="unknown method 'regression'"):
         translate.train("regression", paired_root)
+
+
+def test_a_discriminator_of_a_file_judges_and_is_missing_without_it(tmp_path, paired_root, monkeypatch):
+    file = tmp_path / "judge.py"
+    file.write_text(
+        "from translate.nn.networks.patchgan import PixelDiscriminator\n"
+        "def judge(in_channels, width, norm, layers, crop_size): return PixelDiscriminator(in_channels, 3, norm)\n"
+        "DISCRIMINATORS = {'judge': judge}\n"
+    )
+    run = translate.train("pix2pix", paired_root, run=tmp_path / "run", plugin=file, discriminator="judge", **SMALL)
+    assert run.images == 2
+    assert type(networks.find_discriminator("judge")(6, 1, "instance", 3, 32)).__name__ == "PixelDiscriminator"
+    forget_plugins(monkeypatch)
+    with pytest.raises(ModelError, match="discriminator, judge, is not known here"):
+        translate.resume(run.path, images=3, say=None)
+
+
+@pytest.mark.slow
+def test_the_contract_tests_run_with_the_file_of_the_page(file):
+    """Those of its method and of its generator, some dozens; a method that broke the contract would fail there."""
+    command = [
+        sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--plugin", str(file),
+        "-k", "regression or shallow", "tests/contract", "tests/nn/test_networks.py",
+    ]  # fmt: skip
+    root = Path(__file__).parents[1]
+    good = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert good.returncode == 0, good.stdout
+    assert good.stdout.count(".") > 20
+    file.write_text(file.read_text().replace("self.coupled = coupling_reason(cfg)", "pass"))
+    bad = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert "couples_a_batch_is_said[regression]" in bad.stdout
 
 
 def test_a_file_is_run_once(file):
