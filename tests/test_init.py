@@ -99,11 +99,13 @@ def test_progress_and_say_are_the_same_in_all_functions():
     assert len({str(parameter.annotation) for parameter in progress.values()}) == 1
 
 
-def test_nothing_is_printed_without_say(paired_root, tmp_path, capfd):
+def test_nothing_is_printed_without_say(paired_root, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)  # where a data set that ships is found by its name, which a line says
     small = {"crop_size": 32, "g_width": 4, "d_width": 4, "images": 2, "device": "cpu"}
     run = translate.train("pix2pix", paired_root, run=tmp_path / "run", say=None, **small)
     translate.resume(run.path, images=3, say=None)
     translate.convert(run.path, paired_root / "test", tmp_path / "out", device="cpu", say=None)
+    translate.convert(run.path, "earth_season/testA", tmp_path / "ships", device="cpu", say=None, dry_run=True)
     translate.evaluate(run.path, paired_root, metrics=["l1"], device="cpu", say=None)
     translate.export(translate.load(run.path, say=None).source, tmp_path / "copy", say=None)
     assert capfd.readouterr() == ("", "")

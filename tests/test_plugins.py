@@ -1,6 +1,7 @@
 """Plug-ins: the package and the file of docs/extending.md, what is refused, and that no record loads one."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -110,6 +111,9 @@ def test_the_method_of_a_file_that_is_not_given_is_missing(file, paired_root, tm
     for use in (translate.load, translate.resume):
         with pytest.raises(ModelError, match=r"method, regression, is not known here; .*--plugin FILE\.py"):
             use(run.path, say=None)
+    shutil.rmtree(run.path / "model")
+    with pytest.raises(ModelError, match=r"config\.toml: its method, regression, is not known here"):
+        translate.load(f"{run.path}@2", say=None)  # from its checkpoint
     with pytest.raises(UsageError, match="unknown method 'regression'"):
         translate.train("regression", paired_root)
 

@@ -18,6 +18,11 @@ def load_plugin(file: str | Path) -> None:
 
 
 def load_plugins(files: str | Path | Iterable[str | Path]) -> None:
-    """Load one plug-in file, or several."""
+    """Load one plug-in file, or several, and check the names of those that are installed.
+
+    UsageError if a file cannot be used, or if a package has a name that is built in, or that another one has.
+    """
     for file in [files] if isinstance(files, str | Path) else files:
         load_plugin(file)
+    for group in plugins.GROUPS:
+        group.installed()
