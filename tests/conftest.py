@@ -19,8 +19,9 @@ from translate.callbacks import ProgressCallback
 from translate.conversion import job
 from translate.conversion.job import ConversionOptions, ConversionResult
 from translate.convolution_choice import Timing
-from translate.methods import METHODS
+from translate.methods import METHODS, PLUGIN_METHODS
 from translate.nn import fast_conv
+from translate.nn.networks import GENERATORS, PLUGIN_GENERATORS
 from translate.trained import translator
 from translate.trained.folder import write_trained_model
 from translate.trained.translator import Translator
@@ -28,7 +29,17 @@ from translate.trained.translator import Translator
 from .helpers import SIZE, smooth_image
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--plugin", action="append", default=[], help="plug-in file whose methods and generators are tested, too"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    for file in config.getoption("--plugin"):  # in the registries, by which the tests are parametrised
+        translate.load_plugin(file)
+    METHODS.update(PLUGIN_METHODS.loaded)
+    GENERATORS.update(PLUGIN_GENERATORS.loaded)
     torch.set_num_threads(1)
     os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # printed commands do not depend on how the tests were started
     cache = tempfile.mkdtemp(prefix="translate-tests-")

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from translate import config, keyed_random
+from translate import config, keyed_random, plugins
 from translate.data.split import ImageRef, Split
 from translate.images import Reading, read
 from translate.methods import METHODS
@@ -88,6 +88,13 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
     if layout in TWO_DOMAINS:
         return {"a": a, "b": b}
     return {"a": a, "label": torch.arange(first, first + len(a)) % 2} if layout == "domains" else {"a": a}
+
+
+def forget_plugins(monkeypatch):
+    """Begin without plug-ins of files, as another process does, and leave them as they were at the end of the test."""
+    for group in plugins.GROUPS:
+        monkeypatch.setattr(group, "loaded", {})
+    monkeypatch.setattr(plugins, "_files", {})
 
 
 def assert_equal_state(left: Any, right: Any, where: str = "state") -> None:

@@ -79,10 +79,34 @@ def test_python_examples_use_public_names_and_existing_arguments(code):
             continue
         function = getattr(translate, name)
         known = set(inspect.signature(function).parameters)
-        if name == "train":
-            known |= set(config.setting_names(METHODS[ast.literal_eval(call.args[0])].Config))
+        if name == "train":  # of a plug-in, no setting of its own is shown
+            method = METHODS.get(ast.literal_eval(call.args[0]))
+            known |= set(config.setting_names(method.Config if method else config.TrainConfig))
         assert {keyword.arg for keyword in call.keywords} <= known, ast.unparse(call)
         inspect.signature(function).bind(*call.args, **{keyword.arg: None for keyword in call.keywords})
+
+
+def test_progress_and_say_are_the_same_in_all_functions():
+    """All say their lines on stderr, and nothing with `say=None`; progress is off unless it is asked for."""
+    names = [name for name in translate.__all__ if inspect.isfunction(getattr(translate, name))]
+    parameters = {name: inspect.signature(getattr(translate, name)).parameters for name in names}
+    say = {name: found["say"] for name, found in parameters.items() if "say" in found}
+    progress = {name: found["progress"] for name, found in parameters.items() if "progress" in found}
+    assert set(parameters) - set(say) == {"load_plugin", "runs", "status"}, "these have nothing to say"
+    assert {parameter.default for parameter in say.values()} == {api.say_to_stderr}
+    assert set(progress) == {"train", "resume", "convert", "evaluate", "sample", "check_data", "get_data"}
+    assert {parameter.default for parameter in progress.values()} == {None}
+    assert len({str(parameter.annotation) for parameter in progress.values()}) == 1
+
+
+def test_nothing_is_printed_without_say(paired_root, tmp_path, capfd):
+    small = {"crop_size": 32, "g_width": 4, "d_width": 4, "images": 2, "device": "cpu"}
+    run = translate.train("pix2pix", paired_root, run=tmp_path / "run", say=None, **small)
+    translate.resume(run.path, images=3, say=None)
+    translate.convert(run.path, paired_root / "test", tmp_path / "out", device="cpu", say=None)
+    translate.evaluate(run.path, paired_root, metrics=["l1"], device="cpu", say=None)
+    translate.export(translate.load(run.path, say=None).source, tmp_path / "copy", say=None)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_types_travel_with_the_package():

@@ -2,6 +2,7 @@
 
 >>> import translate
 >>> run = translate.train("cyclegan", "datasets/earth_season", images=1000)
+>>> losses = [point["loss/g/cycle_a"] for point in run.history]
 >>> model = translate.load(run.path)
 >>> winter = model(summer, to="b")
 >>> translate.convert(model, "photos/", "out/")
@@ -13,23 +14,50 @@ from typing import TYPE_CHECKING, Any
 
 from translate.version import __version__
 
-_LAZY = ("Run", "Translator", "convert", "evaluate", "export", "import_weights", "load", "sample", "train")
+_LAZY = (
+    "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "import_weights",
+    "load", "load_plugin", "resume", "runs", "sample", "status", "train",
+)  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
     "Run",
+    "TrainingCallback",
     "Translator",
     "__version__",
+    "check_data",
     "convert",
     "evaluate",
     "export",
+    "get_data",
     "import_weights",
     "load",
+    "load_plugin",
+    "resume",
+    "runs",
     "sample",
+    "status",
     "train",
 ]
 
 if TYPE_CHECKING:
-    from translate.api import Run, Translator, convert, evaluate, export, import_weights, load, sample, train
+    from translate.api import (
+        Run,
+        TrainingCallback,
+        Translator,
+        check_data,
+        convert,
+        evaluate,
+        export,
+        get_data,
+        import_weights,
+        load,
+        load_plugin,
+        resume,
+        runs,
+        sample,
+        status,
+        train,
+    )
 
 
 def __getattr__(name: str) -> Any:

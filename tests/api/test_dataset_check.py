@@ -68,3 +68,17 @@ def test_bad_files_are_listed_one_a_line(unpaired_root, tmp_path):
     check(root, crop_size=32, quarantine=tmp_path / "bad.txt")
     lines = (tmp_path / "bad.txt").read_text().splitlines()
     assert sorted(lines) == sorted([str(root / "trainA" / "plain.png"), f'"{root}/trainA/two\\nlines.png"'])
+
+
+def test_progress_counts_each_file_and_those_that_cannot_be_read(unpaired_root, tmp_path):
+    root = shutil.copytree(unpaired_root, tmp_path / "root")
+    (root / "trainA" / "bad.png").write_bytes(b"no image")
+    counts = []
+    check(root, crop_size=32, progress=lambda *now: counts.append(now))
+    assert [finished for finished, _, _ in counts] == list(range(1, 18)), "5 + 7 + 2 + 2 files, and the bad one"
+    assert (counts[0][2], counts[-1]) == (17, (17, 1, 17))
+
+
+def test_nothing_is_printed_without_say(unpaired_root, capfd):
+    api.check_data(unpaired_root, crop_size=32, say=None)
+    assert capfd.readouterr() == ("", "")

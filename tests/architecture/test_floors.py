@@ -21,6 +21,7 @@ FLOORS = [
         "locks",
         "keyed_random",
         "callbacks",
+        "plugins",
         "user_cache",
         "invocation",
     },
@@ -38,6 +39,7 @@ NEIGHBOURS = {  # within a floor, who may import whom
     "user_cache": {"atomic", "errors"},
     "locks": {"atomic", "errors"},
     "records": {"text"},
+    "plugins": {"errors", "text"},
     "dataset_check": {"data"},
     "trained": {"training"},  # reads the model in a checkpoint
     "demo": {"api", "demo_page"},

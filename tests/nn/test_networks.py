@@ -86,6 +86,8 @@ def test_generators_keep_the_size(name, norm):
 @pytest.mark.parametrize("name", GENERATORS)
 def test_generators_do_not_keep_other_sizes(name):
     net = GENERATORS[name](3, 3, 1)
+    if net.multiple_of == 1:  # there is no other size
+        return
     size = net.minimum + net.multiple_of - 1  # the next multiple is one pixel away
     try:
         assert net(torch.zeros(1, 3, size, size)).shape[2:] != (size, size)

@@ -8,24 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 _LAZY = {
     "translate.api.dataset_check": ("check_data",),
+    "translate.api.dataset_download": ("get_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
+    "translate.api.plugin_files": ("load_plugin",),
     "translate.api.run_list": ("runs",),
     "translate.api.run_status": ("status",),
     "translate.api.training": ("Run", "resume", "train"),
+    "translate.callbacks": ("TrainingCallback",),
     "translate.trained.translator": ("Translator",),
 }
 """Module → public names in it."""
 __all__ = [
     "Run",
+    "TrainingCallback",
     "Translator",
     "check_data",
     "compare",
     "convert",
     "evaluate",
     "export",
+    "get_data",
     "import_weights",
     "load",
+    "load_plugin",
     "resume",
     "runs",
     "sample",
@@ -36,11 +42,14 @@ __all__ = [
 
 if TYPE_CHECKING:
     from translate.api.dataset_check import check_data
+    from translate.api.dataset_download import get_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.models import convert, export, import_weights, load, sample, say_to_stderr
+    from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs
     from translate.api.run_status import status
     from translate.api.training import Run, resume, train
+    from translate.callbacks import TrainingCallback
     from translate.trained.translator import Translator
 
 

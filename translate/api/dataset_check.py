@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from translate import atomic, config, images
 from translate.api.models import say_to_stderr
+from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
 from translate.catalog.shipped import find_data
 from translate.data.layouts import LAYOUTS
 from translate.dataset_check import check
@@ -26,7 +26,8 @@ def check_data(
     limit: int | None = None,
     truth: str | None = None,
     quarantine: str | Path | None = None,
-    say: Callable[[str], None] = say_to_stderr,
+    progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
 ) -> dict[str, Any]:
     """Decode the images of a data folder and report what is wrong with them; nothing in the folder is changed.
 
@@ -34,11 +35,12 @@ def check_data(
     crop size as in training if not given), `distance` counts the bits of 64 in which the hashes of near-duplicates may differ,
     `limit` the files of each folder to decode (all if not given). `truth` is "names" where held-out files of one name show the
     same though the set is unpaired, or "none" (what the card of the folder says if not given). `quarantine` is a file to write
-    the paths of bad files to.
+    the paths of bad files to. `progress` is called with (files decoded, files that cannot be read, files in all).
 
     The report's `errors` name what makes training impossible, its `warnings` what a person should know. Raises UsageError,
     DataError if there is no folder, and StorageError if the list cannot be written.
     """
+    say = say or ignore_line
     root, load_size = find_data(root, say), load_size if load_size is not None else config.default_load_size(crop_size)
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"--layout {layout}: unknown; possible: {', '.join(LAYOUTS)}")
@@ -53,7 +55,7 @@ def check_data(
     if quarantine is not None:
         _check_list_path(Path(quarantine))
     options = check.CheckOptions(load_size, crop_size, layout, distance, limit)
-    report = check.check_dataset(root, options, say)
+    report = check.check_dataset(root, options, say, progress or ignore_progress)
     report["truth"] = _truth_section(root, report, truth)
     if quarantine is not None:
         bad = check.bad_files(root, report)

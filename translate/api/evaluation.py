@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.api.models import say_to_stderr
-from translate.callbacks import ProgressCallback
+from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
 from translate.catalog.shipped import find_data
 from translate.config import FLAGS, resolve
 from translate.errors import DataError, UsageError
@@ -42,8 +42,8 @@ def evaluate(
     precision: str = "fp32",
     convolution: str = "auto",
     out: str | Path | None = None,
-    progress: ProgressCallback = lambda finished, failed, total: None,
-    say: Callable[[str], None] = say_to_stderr,
+    progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
     **options: Any,
 ) -> dict[str, Any]:
     """Compute metrics of a model on the held-out images of a data folder, or of the images in `fake` against those in `real`.
@@ -56,6 +56,7 @@ def evaluate(
     `images` (metrics of single images), and writes them to `metrics.json` in the model's run folder, or to `out`. Raises
     DataError if the images are too few, or not pairs, for a metric that is asked for; UsageError; ModelError.
     """
+    progress, say = progress or ignore_progress, say or ignore_line
     chosen, device_used = resolve(EvaluationOptions, (FLAGS, options)), devices.resolve_device(device)
     asked = list(dict.fromkeys(resolve_metric(name) for name in metrics or ()))
     extractor_name = extractor or DEFAULT_EXTRACTOR

@@ -1,7 +1,7 @@
 """Use of trained models: load, convert, sample, import, export, describe."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from translate import atomic
-from translate.callbacks import ProgressCallback
+from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
 from translate.catalog.shipped import find_images
 from translate.config import FLAGS, resolve
 from translate.conversion import job, sampling
@@ -38,9 +38,11 @@ def load(
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
     convolution: str = "auto",
-    say: Callable[[str], None] = say_to_stderr,
+    say: SayCallback | None = say_to_stderr,
 ) -> Translator:
-    """Load a trained model as a function of images and tensors; `say` gets a line for each fact that had to be assumed.
+    """Load a trained model as a function of images and tensors.
+
+    `say` gets a line for each fact that had to be assumed; None: silence.
 
     `model` is a run folder, a model folder, a `.pth` or folder of the reference implementation, or a name in checkpoints/.
     `dropout` ("on" or "off") and `norm_statistics` ("sample" or "running") change how the networks behave in conversion.
@@ -55,9 +57,13 @@ def load(
         norm_statistics=norm_statistics,
         convolution=convolution,
     )
-    for notice in ready.notices:
-        say(notice)
+    _say_notices(ready.notices, say)
     return ready
+
+
+def _say_notices(notices: Iterable[str], say: SayCallback | None) -> None:
+    for notice in notices:
+        (say or ignore_line)(notice)
 
 
 def convert(
@@ -70,17 +76,18 @@ def convert(
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
     convolution: str = "auto",
-    progress: ProgressCallback = lambda finished, failed, total: None,
-    say: Callable[[str], None] = say_to_stderr,
+    progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
     **options: Any,
 ) -> ConversionResult:
     """Convert an image, a folder or a glob into `output`, and return counts and failures.
 
     `options` are the fields of `translate.conversion.options.ConversionOptions`. `device`, `precision`, `dropout`,
-    `norm_statistics` and `convolution` are for a model that is not loaded yet. An image that fails is listed in the result and
-    stops nothing.
+    `norm_statistics` and `convolution` are for a model that is not loaded yet. `progress` is called with (images finished,
+    images failed, images in all). An image that fails is listed in the result and stops nothing. `say=None`: silence.
     Raises UsageError, DataError, ModelError, BusyError or StorageError, and Interrupted after a clean stop on a signal.
     """
+    say = say or ignore_line
     chosen = resolve(ConversionOptions, (FLAGS, options))
     if isinstance(model, Translator) and (dropout, norm_statistics, convolution) != (None, None, "auto"):
         raise UsageError("the model is loaded already; give dropout, norm_statistics and convolution to translate.load")
@@ -94,7 +101,7 @@ def convert(
             convolution=convolution,
             say=say,
         )
-    return job.convert(model, find_images(source, say), output, chosen, progress, say)
+    return job.convert(model, find_images(source, say), output, chosen, progress or ignore_progress, say)
 
 
 def import_weights(
@@ -105,7 +112,7 @@ def import_weights(
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = say_to_stderr,
+    say: SayCallback | None = say_to_stderr,
 ) -> TrainedModel:
     """Import a checkpoint of the reference implementation, one `.pth` or a folder with several, into a model folder.
 
@@ -132,8 +139,7 @@ def import_weights(
         target,
         lambda place: model_folder.write_model_folder(place, model.info, model.generators(), model.discriminators),
     )
-    for notice in model.notices:
-        say(notice)
+    _say_notices(model.notices, say)
     return model
 
 
@@ -158,7 +164,8 @@ def sample(
     device: str = "auto",
     precision: str = "fp32",
     convolution: str = "auto",
-    progress: ProgressCallback = lambda finished, failed, total: None,
+    progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
     **options: Any,
 ) -> sampling.SamplingResult:
     """Generate images from noise into a folder, or onto one sheet if `output` ends in .png.
@@ -167,8 +174,10 @@ def sample(
     images from noise, UsageError if the folder holds images of other samples.
     """
     chosen = resolve(sampling.SamplingOptions, (FLAGS, options))
-    sampler = sampling.ImageSampler(find.read_model(model), devices.resolve_device(device), precision, convolution)
-    return sampling.sample_images(sampler, Path(output), chosen, progress)
+    given = find.read_model(model)
+    _say_notices(given.notices, say)
+    sampler = sampling.ImageSampler(given, devices.resolve_device(device), precision, convolution)
+    return sampling.sample_images(sampler, Path(output), chosen, progress or ignore_progress)
 
 
 def export(
@@ -178,7 +187,7 @@ def export(
     to: str | None = None,
     dtype: str | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = say_to_stderr,
+    say: SayCallback | None = say_to_stderr,
 ) -> Path:
     """Export a model to a model folder, or a generator to a `.pth` of the reference implementation; return the path.
 
@@ -193,7 +202,7 @@ def export(
             raise UsageError(
                 f"--dtype {dtype}: is for model folders; a .pth of the reference keeps its weights unchanged"
             )
-        return _export_reference(given, path, to or "b", overwrite, say)
+        return _export_reference(given, path, to or "b", overwrite, say or ignore_line)
     if path.suffix and not path.is_dir():
         raise UsageError(
             f"{path}: cannot export to this; possible: a file that ends in .pth, or a folder, whose name has no extension"
@@ -211,7 +220,7 @@ def export(
     return path
 
 
-def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: Callable[[str], None]) -> Path:
+def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: SayCallback) -> Path:
     """Write the generator to domain `to` as a `.pth` of the reference. Raises UsageError if it cannot."""
     if to not in given.info.directions:
         possible = " and ".join(given.info.directions) or "no domain: it holds discriminators only"

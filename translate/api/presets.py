@@ -30,6 +30,9 @@ IMAGE_SETTINGS = ("input_channels", "output_channels", "range_a", "range_b", "ba
 """Settings that follow from the images, whatever the preset."""
 
 
+OWN_PRESET = "of this method alone"
+"""Purpose of a preset that only a plug-in has."""
+
 T = TypeVar("T", bound=TrainConfig)
 
 
@@ -40,7 +43,9 @@ def find_preset(cls: type[Method], name: str, folder: Path) -> Preset:
     Raises UsageError, naming the presets of the method and the methods that have this one, where the method has none.
     """
     if name not in cls.presets:
-        own = f"{cls.name} has " + " and ".join(f"{preset} ({PRESETS[preset]})" for preset in cls.presets)
+        own = f"{cls.name} has " + " and ".join(
+            f"{preset} ({PRESETS.get(preset, OWN_PRESET)})" for preset in cls.presets
+        )
         having = [method for method, other in METHODS.items() if name in other.presets]
         if having:
             raise UsageError(f"--preset {name}: {cls.name} has none; {', '.join(having)} have it; {own}")

@@ -10,7 +10,7 @@ from translate import atomic, config, records, run_folder
 from translate.config import TrainConfig
 from translate.errors import DataError, ModelError, UsageError
 from translate.invocation import command_line
-from translate.methods import METHODS
+from translate.methods import Method, find_recorded
 from translate.run_folder import CONFIG_FILE, RECORD_KEYS
 from translate.runtime import distributed
 
@@ -28,7 +28,7 @@ class RunRecord:
     """Content of a run's config.toml."""
 
     method: str
-    """A row of METHODS."""
+    """A row of METHODS, or a plug-in."""
     root: Path
     """Absolute path of the data folder."""
     processes: int
@@ -46,26 +46,32 @@ class RunRecord:
         """Read the record of a run. Raises ModelError if it is not one."""
         settings = run_folder.read_config(folder)
         method, root, processes, root_from_run, forked_from, preset = (settings.pop(key, None) for key in RECORD_KEYS)
-        is_known = isinstance(method, str) and method in METHODS
-        if not is_known or not isinstance(root, str) or not records.is_count(processes) or processes == 0:
+        are_texts = isinstance(method, str) and isinstance(root, str)
+        if not are_texts or not records.is_count(processes) or processes == 0:
             raise ModelError(
-                f"{folder / CONFIG_FILE}: not the record of a run: its method, root or processes are missing or unknown"
+                f"{folder / CONFIG_FILE}: not the record of a run: its method, root or processes are missing"
             )
         if not all(isinstance(value, str | None) for value in (root_from_run, forked_from)):
             raise ModelError(
                 f"{folder / CONFIG_FILE}: not the record of a run: root_from_run or forked_from is no text"
             )
-        return cls(
+        record = cls(
             method, Path(root), processes, settings, root_from_run=root_from_run, forked_from=forked_from,
             preset=_read_preset(preset, folder),
         )  # fmt: skip
+        record.method_class(folder)
+        return record
 
     def resolve(self, folder: Path) -> TrainConfig:
         """Return the checked settings. Raises ModelError, which names the run's config.toml, if its method has no such."""
         try:
-            return config.resolve(METHODS[self.method].Config, (str(folder / CONFIG_FILE), self.settings))
+            return config.resolve(self.method_class(folder).Config, (str(folder / CONFIG_FILE), self.settings))
         except UsageError as e:
             raise ModelError(str(e)) from None
+
+    def method_class(self, folder: Path) -> type[Method]:
+        """Return the method of the run in a folder. Raises ModelError if it or its networks are not known here."""
+        return find_recorded(folder / CONFIG_FILE, self.method, self.settings)
 
     def write(self, folder: Path) -> None:
         """Write the record into a run folder. Raises StorageError if that fails."""
@@ -128,7 +134,7 @@ def check_same_settings(folder: Path, method: str, cfg: TrainConfig, *, may_chan
     lines = [f"method: {record.method} in the run, {method} now"] if record.method != method else []
     if not lines and not may_change:
         old = record.resolve(folder)
-        resumable = () if METHODS[method].on_meta(cfg).coupled else ("accumulate",)
+        resumable = () if record.method_class(folder).on_meta(cfg).coupled else ("accumulate",)
         lines = config.differences(old, cfg, record.processes, distributed.world_size(), resumable)
     if lines:
         raise UsageError(

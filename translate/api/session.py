@@ -18,7 +18,7 @@ from translate.api.presets import forecast_preset
 from translate.api.run_fork import ForkPoint
 from translate.api.run_record import Preset, RunRecord, check_same_settings, read_started_run, relative_path
 from translate.api.validation import ValidationEvaluator, split_for_validation
-from translate.callbacks import ProgressCallback
+from translate.callbacks import ProgressCallback, ignore_line
 from translate.config import TrainConfig, to_dict
 from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts, loader, value_scan
@@ -36,6 +36,7 @@ from translate.text import duration, file_size
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
 from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
+from translate.training.callback_list import CallbackList
 from translate.training.engine import Engine
 from translate.training.forecast import describe_length
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
@@ -73,6 +74,8 @@ class TrainingSession:
     """A run in the folder is resumed even if settings that decide the weights differ from its own."""
     fork: ForkPoint | None = None
     """Run and checkpoint that a new run in the folder begins with."""
+    callbacks: tuple[Any, ...] = ()
+    """Callbacks of the caller, for the first process."""
 
     device: torch.device = field(init=False)
     precision: Precision = field(init=False)
@@ -121,14 +124,15 @@ class TrainingSession:
 
     def _run(self) -> int:
         if distributed.rank() > 0:
-            self.say = lambda line: None
+            self.say, self.callbacks = ignore_line, ()
         self.check_options()
         self.divide_data()
         self.find_value_ranges()
         self.find_initial_weights()
         with self.locked_folder():
             self.load_checkpoint()
-            if self.state is not None and self.is_finished(self.state):
+            if self.state is not None and (outcome := self.find_outcome(self.state)):
+                CallbackList(self.callbacks, self.say).end(self.state["images"], self.schedule.planned, outcome)
                 return self.state["images"]
             self.announce()
             self.build_engine()
@@ -230,20 +234,20 @@ class TrainingSession:
         """Read the newest checkpoint, in all processes the same."""
         self.state = distributed.broadcast_object(lambda: checkpoint.load_newest(self.folder, self.say))
 
-    def is_finished(self, state: dict[str, Any]) -> bool:
-        """Return whether the run has fulfilled its plan, or has stopped early; a message says so."""
+    def find_outcome(self, state: dict[str, Any]) -> str:
+        """Return how the run has ended, "finished" or "stopped early", and say so; empty if it has not."""
         has_model = distributed.broadcast_object(lambda: model_folder.is_model_folder(self.folder / MODEL))
         images, misses = state["images"], state.get("validation", {}).get("misses", 0)
         if images >= self.schedule.planned and has_model:
             self.say(f"{self.folder}: finished after {images} images; a larger --images or --epochs continues it")
-            return True
+            return "finished"
         if self.cfg.patience is not None and misses >= self.cfg.patience:
             self.say(
                 f"{self.folder}: stopped early after {images} images, {misses} validations without improvement; a larger "
                 f"--patience continues it"
             )
-            return True
-        return False
+            return "stopped early"
+        return ""
 
     def announce(self) -> None:
         """Say what begins, before what takes long, and what it will take on disk; warn where there is no room for it."""
@@ -420,6 +424,7 @@ class TrainingSession:
             progress=self.progress,
             advise=self.advise,
             log_state=self.state.get("log", {}) if self.state else {},
+            callbacks=CallbackList(self.callbacks, self.say),
         )
 
     def advise(self, seconds: float) -> list[str]:

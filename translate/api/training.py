@@ -1,26 +1,30 @@
 """Training of a method on a data folder: start a run, resume it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from translate import config, run_folder
+from translate import config, methods, run_folder
 from translate.api.initial_weights import initial_network_settings
 from translate.api.models import load, say_to_stderr
+from translate.api.plugin_files import load_plugins
 from translate.api.presets import find_preset, preset_settings, shorten_preset, with_load_size, without_replaced_length
 from translate.api.run_fork import ForkPoint
 from translate.api.run_record import Preset, RunRecord
 from translate.api.session import TrainingSession
-from translate.callbacks import ProgressCallback
+from translate.callbacks import ProgressCallback, SayCallback, TrainingCallback, ignore_line
 from translate.catalog.shipped import find_data
 from translate.config import TrainConfig
+from translate.data import layouts
 from translate.errors import ModelError, UsageError
 from translate.invocation import command_line
-from translate.methods import METHODS, Method
-from translate.run_folder import CONFIG_FILE, RECORD_KEYS
+from translate.methods import Method
+from translate.run_folder import CONFIG_FILE, RECORD_KEYS, STATS_FILE
 from translate.text import suggest
 from translate.trained.translator import Translator
+from translate.training import stats_file
+from translate.training.callback_list import check_callbacks
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Run:
         """Load the trained model onto a device."""
         return load(self.path, device=device)
 
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Log points in order, as `stats.jsonl` has them: `images`, and losses, metrics, rates and speed by name."""
+        return stats_file.read(self.path / STATS_FILE)
+
 
 def train(
     method: str,
@@ -44,19 +53,26 @@ def train(
     run: str | Path | None = None,
     config: str | Path | None = None,
     preset: str = "paper",
-    say: Callable[[str], None] = say_to_stderr,
+    plugin: str | Path | Sequence[str | Path] = (),
+    callbacks: Sequence[TrainingCallback] = (),
     progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
     **flags: Any,
 ) -> Run:
     """Train a method on a data folder, or resume where an earlier call with the same arguments stopped.
 
     `method` is a row of METHODS, `run` the run folder or a name in checkpoints/ (METHOD-ROOT if not given), `config` a TOML
-    file of settings, `preset` the defaults; `flags` are settings by the names of their flags (`batch_size=4`), which win.
-    `say` gets lines for a person; `progress` the images seen, 0 and the images planned after each step, and no lines come by
-    the clock then.
+    file of settings, `preset` the defaults, `plugin` files with further methods or networks; `flags` are settings by the names
+    of their flags (`batch_size=4`), which win.
+    `callbacks` are told of steps, log points, samples and validations, and change nothing of the training. `progress` gets the
+    images seen, 0 and the images planned after each step, and no lines come by the clock then. `say` gets lines for a person;
+    None: silence.
     Raises a TranslateError (one line, with an exit code) for anything a user can fix, before any long work starts;
     Interrupted after a clean save on a signal; DivergedError if losses are no longer finite.
     """
+    say = say or ignore_line
+    check_callbacks(callbacks)
+    load_plugins(plugin)
     cls = _find_method(method)
     data = find_data(root, say)
     folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
@@ -64,7 +80,8 @@ def train(
     given = file | {name: value for name, value in flags.items() if value is not None}
     chosen = shorten_preset(find_preset(cls, preset, folder), given)
     cfg = _resolve_settings(cls, chosen, (str(config), file), flags, folder)
-    return Run(folder, TrainingSession(cls, cfg, data, folder, say, preset=chosen, progress=progress).run())
+    session = TrainingSession(cls, cfg, data, folder, say, preset=chosen, progress=progress, callbacks=tuple(callbacks))
+    return Run(folder, session.run())
 
 
 def resume(
@@ -73,16 +90,21 @@ def resume(
     from_images: int | None = None,
     new_run: str | Path | None = None,
     root: str | Path | None = None,
-    say: Callable[[str], None] = say_to_stderr,
+    plugin: str | Path | Sequence[str | Path] = (),
+    callbacks: Sequence[TrainingCallback] = (),
     progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
     **flags: Any,
 ) -> Run:
     """Resume a run; `flags` change its settings on purpose.
 
     `from_images` begins a new run, `new_run`, with the checkpoint after so many images and leaves `run` as it is; the same call
-    again resumes the new run. `root` is where the data folder is now. Raises ModelError if there is no such run or checkpoint,
-    else what `train` raises.
+    again resumes the new run. `root` is where the data folder is now; `plugin`, `callbacks`, `progress` and `say`
+    are those of `train`.
+    Raises ModelError if there is no such run or checkpoint, else what `train` raises.
     """
+    check_callbacks(callbacks)
+    load_plugins(plugin)
     folder = run_folder.resolve_run(run)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(_no_run(folder, run))
@@ -94,14 +116,15 @@ def resume(
     source = fork.run if fork and not fork.has_begun(folder) else folder
     record = RunRecord.read(source)
     record.resolve(folder)
-    cls = METHODS[record.method]
+    cls = record.method_class(source)
     recorded = without_replaced_length(record.settings, flags)
     layers = (str(source / CONFIG_FILE), recorded), (config.FLAGS, flags)
     cfg = with_load_size(cls.resolve_config(config.resolve(cls.Config, *layers)))
     data = record.find_root(source) if root is None else Path(root)
     session = TrainingSession(
-        cls, cfg, data, folder, say, preset=record.preset, progress=progress, may_change=True, fork=fork
-    )
+        cls, cfg, data, folder, say or ignore_line, preset=record.preset, progress=progress, may_change=True, fork=fork,
+        callbacks=tuple(callbacks),
+    )  # fmt: skip
     return Run(folder, session.run())
 
 
@@ -124,9 +147,12 @@ def _fork(run: Path, images: int | None, new_run: str | Path | None) -> tuple[Fo
 
 
 def _find_method(name: str) -> type[Method]:
-    if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}; {suggest(name, METHODS)}")
-    return METHODS[name]
+    cls = methods.find(name)
+    if cls is None:
+        raise UsageError(f"unknown method {name!r}; {suggest(name, methods.names())}; --plugin FILE.py adds others")
+    if cls.layout not in layouts.LAYOUTS:
+        raise UsageError(f"method {name}: its layout {cls.layout!r} is unknown; possible: {', '.join(layouts.LAYOUTS)}")
+    return cls
 
 
 _Layers = list[tuple[str, dict[str, Any]]]

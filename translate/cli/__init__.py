@@ -13,6 +13,7 @@ from typing import Any
 
 from translate.cli import streams
 from translate.cli.console import take_quiet
+from translate.cli.plugin_flag import load_plugins
 from translate.errors import TranslateError, UsageError
 from translate.invocation import command_line
 from translate.runtime import signals
@@ -102,6 +103,7 @@ def _run_reporting_errors(arguments: list[str], ready: Callable[[], None]) -> in
     from cyclopts import CycloptsError, UnusedCliTokensError
 
     try:
+        arguments = load_plugins(arguments)
         _check_known(arguments[0])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # on odd metadata in files that are readable all the same
@@ -145,7 +147,8 @@ def _overview() -> str:
     more = (
         "translate COMMAND --help lists the options of a command; translate --version prints the version.\n"
         "translate --install-completion has the shell complete commands and flags.\n"
-        "--quiet (-q), with any command, prints results and errors only."
+        "--quiet (-q), with any command, prints results and errors only.\n"
+        "--plugin FILE.py, with any command, adds the methods and networks of a file (docs/extending.md)."
     )
     return "\n".join(["Usage: translate COMMAND", "", ABOUT, "", *rows, "", more])
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from translate import api
+from translate import api, methods
 from translate.cli.flags import GROUPS, flag_parameters, with_flags
 from translate.cli.progress import show_training
-from translate.methods import METHODS
+from translate.errors import UsageError
 
 
 def _resume(
@@ -48,7 +48,12 @@ def _resume(
 def _flags_of_all_methods() -> list[inspect.Parameter]:
     """Return a parameter for each option that any method has; of equal names, that of the first method."""
     parameters: dict[str, inspect.Parameter] = {}
-    for method in METHODS.values():
+    for name in methods.names():
+        try:
+            method = methods.find(name)
+        except UsageError:  # an installed package that cannot be used: a run of its method will say so
+            continue
+        assert method is not None, "it has just been listed"
         for parameter in flag_parameters(method.Config, with_defaults=False):
             parameters.setdefault(parameter.name, parameter)
     return list(parameters.values())

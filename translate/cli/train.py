@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from translate import api
-from translate.api.presets import PRESETS
+from translate import api, methods
+from translate.api.presets import OWN_PRESET, PRESETS
 from translate.cli.flags import APP_GROUPS, GROUPS, flag_parameters, with_flags
 from translate.cli.progress import show_training
-from translate.methods import METHODS
+from translate.methods import METHODS, PLUGIN_METHODS, Method
 
 COMMON = (
     "epochs", "decay_epochs", "images", "batch_size", "load_size", "crop_size", "direction", "lr", "generator", "device",
@@ -31,16 +31,18 @@ def _preset_table() -> str:
     return "\n\n".join(lines)
 
 
-def _preset_help(method: str) -> str:
+def _preset_help(method: type[Method]) -> str:
     """Return the help of `--preset` with a phrase for each preset that the method has."""
-    return "settings to start from; " + "; ".join(f"{name}: {PRESETS[name]}" for name in METHODS[method].presets)
+    return "settings to start from; " + "; ".join(f"{name}: {PRESETS.get(name, OWN_PRESET)}" for name in method.presets)
 
 
 app = App(name="train", help=f"{ABOUT}\n\n{_preset_table()}", **APP_GROUPS)
 
 
 def _command(name: str) -> Callable[..., Any]:
-    """Return the subcommand of a method."""
+    """Return the subcommand of a method. UsageError if it is a plug-in that cannot be used."""
+    method = methods.find(name)
+    assert method is not None, "it has just been listed"
 
     def train(
         root: Annotated[Path, Parameter(help="data folder")],
@@ -56,16 +58,25 @@ def _command(name: str) -> Callable[..., Any]:
         config: Annotated[
             Path | None, Parameter(help="TOML file of settings; flags override it [default: none]", group=GROUPS["Run"])
         ] = None,
-        preset: Annotated[str, Parameter(help=_preset_help(name), group=GROUPS["Common"])] = "paper",
+        preset: Annotated[str, Parameter(help=_preset_help(method), group=GROUPS["Common"])] = "paper",
         **flags: Any,
     ) -> None:
         with show_training() as (say, progress):
             api.train(name, root, run=run, config=config, preset=preset, say=say, progress=progress, **flags)
 
-    summary = METHODS[name].summary
-    train.__doc__ = f"{summary[:1].upper()}{summary[1:]}.\n\n{inspect.getdoc(METHODS[name])}"
-    return with_flags(train, flag_parameters(METHODS[name].Config, common=COMMON))
+    summary = method.summary
+    train.__doc__ = f"{summary[:1].upper()}{summary[1:]}.\n\n{inspect.getdoc(method)}"
+    return with_flags(train, flag_parameters(method.Config, common=COMMON))
 
 
-for _place, _name in enumerate(METHODS):
+def __getattr__(name: str) -> Callable[..., Any]:
+    """Return the subcommand of an installed plug-in, which is imported for it alone."""
+    if name in PLUGIN_METHODS.installed():
+        return _command(name)
+    raise AttributeError(name)
+
+
+for _place, _name in enumerate((*METHODS, *PLUGIN_METHODS.loaded)):
     app.command(_command(_name), name=_name, sort_key=_place)
+for _name in PLUGIN_METHODS.installed():
+    app.command(f"{__name__}:{_name}", name=_name, sort_key=len(METHODS))

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from translate.callbacks import ProgressCallback, ignore_progress
 from translate.data.layouts import LAYOUT_CONTENTS
 from translate.dataset_check import messages, report
-from translate.dataset_check.folders import IMAGE_OF_OTHER_NAME, detect_layouts, find_folders, list_files, probe_files
+from translate.dataset_check.folders import IMAGE_OF_OTHER_NAME, detect_layouts, find_folders, list_files, probe_folders
 from translate.errors import DataError
 
 _HARMLESS = ("format not allowed", "folder", "linked folder", IMAGE_OF_OTHER_NAME)
@@ -28,7 +29,9 @@ class CheckOptions:
     """Files of each folder that are decoded, evenly spaced; None: all."""
 
 
-def check_dataset(root: Path, options: CheckOptions, say: Callable[[str], None]) -> dict[str, Any]:
+def check_dataset(
+    root: Path, options: CheckOptions, say: Callable[[str], None], progress: ProgressCallback = ignore_progress
+) -> dict[str, Any]:
     """Check a data folder and return the report that `--json` prints; its paths are relative to the folder.
 
     `errors` names what makes training impossible, `warnings` what a person should know. Raise DataError if there is no folder.
@@ -40,8 +43,10 @@ def check_dataset(root: Path, options: CheckOptions, say: Callable[[str], None])
     folders = find_folders(root, options.layout)
     for folder in folders:
         list_files(folder)
-    for folder in folders:
-        probe_files(folder, options.load_size, options.limit, say)
+    total, failed = sum(len(folder.chosen(options.limit)) for folder in folders), 0
+    for finished, item in enumerate(probe_folders(folders, options.load_size, options.limit, say), 1):
+        failed += bool(item.error)
+        progress(finished, failed, total)
     layouts = [options.layout] if options.layout else detect_layouts(root, folders)
     found: dict[str, Any] = {"root": str(root), "layouts": layouts}
     found["side_by_side"] = any(folder.side_by_side for folder in folders)

@@ -49,6 +49,11 @@ class DomainFolder:
         """Images that could be decoded."""
         return [item for item in self.probed if not item.error]
 
+    def chosen(self, limit: int | None) -> list[Path]:
+        """Return the files to decode: at most `limit` of them, evenly spaced; None: all."""
+        count = len(self.files)
+        return [self.files[i] for i in evenly_spaced(count, limit or count)]
+
     def size(self, item: ProbedImage) -> tuple[int, int]:
         """Width and height of one image of a domain: of half the file where files hold both."""
         return (item.width // 2 if self.side_by_side else item.width), item.height
@@ -112,19 +117,30 @@ def list_files(folder: DomainFolder) -> None:
             folder.passed_over.append((folder.path / name, "folder named like an image"))
 
 
-def probe_files(folder: DomainFolder, load_size: int, limit: int | None, say: Callable[[str], None]) -> None:
-    """Decode the files, at most `limit` of them, on all cores, and fill `probed`; of an image only a few numbers are kept."""
-    count = len(folder.files)
-    chosen = [folder.files[i] for i in evenly_spaced(count, limit or count)]
+def probe_folders(
+    folders: Iterable[DomainFolder], load_size: int, limit: int | None, say: Callable[[str], None]
+) -> Iterator[ProbedImage]:
+    """Decode the files of each folder, at most `limit` of them, and yield what was found in each, once it is in `probed`."""
+    for folder in folders:
+        yield from _probe_files(folder, load_size, limit, say)
+
+
+def _probe_files(
+    folder: DomainFolder, load_size: int, limit: int | None, say: Callable[[str], None]
+) -> Iterator[ProbedImage]:
+    """Decode the files on all cores, and fill `probed`; of an image only a few numbers are kept."""
+    chosen = folder.chosen(limit)
     timed = {chosen[i] for i in evenly_spaced(len(chosen), TIMED)}
     reported = time.monotonic()
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         for start in range(0, len(chosen), BLOCK):
             block = chosen[start : start + BLOCK]
-            folder.probed += pool.map(
+            for item in pool.map(
                 lambda path: probe_image(path, load_size if path in timed else None, folder.side_by_side), block
-            )
+            ):
+                folder.probed.append(item)
+                yield item
             if time.monotonic() - reported > 10:
                 reported = time.monotonic()
                 say(f"checked {len(folder.probed)} of {len(chosen)} files of {folder.path.name}")

@@ -1,7 +1,12 @@
-"""Translation methods, one file for each paper, and their registry METHODS."""
+"""Translation methods, one file for each paper, their registry METHODS, and `find` for these and those of plug-ins."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from translate import plugins
+from translate.config import TrainConfig
+from translate.errors import ModelError
 from translate.methods.base import Method
 from translate.methods.cut import CUT, FastCUT
 from translate.methods.cyclegan import CycleGAN
@@ -10,8 +15,10 @@ from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.stargan import StarGAN
+from translate.nn import networks
+from translate.text import printable
 
-__all__ = ["METHODS", "Method"]
+__all__ = ["METHODS", "PLUGIN_METHODS", "Method", "find", "find_recorded", "names"]
 
 METHODS: dict[str, type[Method[Any]]] = {
     "pix2pix": Pix2Pix,
@@ -23,3 +30,47 @@ METHODS: dict[str, type[Method[Any]]] = {
     "discogan": DiscoGAN,
     "stargan": StarGAN,
 }
+
+
+def _find_problem(name: str, value: Any) -> str:
+    """Return why a plug-in cannot be the method of a name; empty if it can."""
+    if not (isinstance(value, type) and issubclass(value, Method)):
+        return "is no subclass of translate.methods.Method"
+    for attribute in ("name", "layout", "Config", "generator_names"):
+        if not hasattr(value, attribute):
+            return f"lacks the attribute {attribute}"
+    if value.name != name:
+        return f"calls itself {value.name!r}; its attribute name must be the same"
+    return "" if issubclass(value.Config, TrainConfig) else "has a Config that is no subclass of TrainConfig"
+
+
+PLUGIN_METHODS = plugins.PluginGroup("methods", METHODS, METHODS.__contains__, _find_problem)
+
+
+def find(name: str) -> type[Method[Any]] | None:
+    """Return the method `name`: a row of METHODS, or a plug-in. None if there is neither."""
+    if name in METHODS:
+        return METHODS[name]
+    found: type[Method[Any]] | None = PLUGIN_METHODS.find(name)
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all methods, those of plug-ins last."""
+    return (*METHODS, *PLUGIN_METHODS.names())
+
+
+def find_recorded(source: Path, name: str, settings: Mapping[str, Any]) -> type[Method[Any]]:
+    """Return the method that a record in `source` names.
+
+    ModelError, with the remedy, if the method, or a network in the settings, is neither built in nor a plug-in that is
+    installed or that the user has given: a record loads none.
+    """
+    cls = find(name)
+    if cls is None:
+        raise ModelError(f"{source}: its method, {printable(name)}, is not known here; {plugins.HELP}")
+    for setting, find_network in (("generator", networks.find), ("discriminator", networks.find_discriminator)):
+        network = settings.get(setting)
+        if isinstance(network, str) and setting in cls.Config.__dataclass_fields__ and find_network(network) is None:
+            raise ModelError(f"{source}: its {setting}, {printable(network)}, is not known here; {plugins.HELP}")
+    return cls

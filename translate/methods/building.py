@@ -17,7 +17,7 @@ from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.diffaugment import diffaugment
 from translate.nn.fast_conv import use_winograd
 from translate.nn.losses import ADVERSARIAL
-from translate.nn.networks import DISCRIMINATORS, deepest_unet
+from translate.nn.networks import deepest_unet
 
 C = TypeVar("C", bound=GanConfig)
 
@@ -78,6 +78,7 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
     build = networks.find(cfg.generator)
     assert build is not None, "the config is checked"
     net = build(in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout)
+    _check_network(f"--generator {cfg.generator}", net, Generator)
     use_winograd(net)
     set_test_time_behaviour(net, cfg.norm_statistics)
     net.gradient_checkpointing = cfg.gradient_checkpointing
@@ -87,9 +88,20 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
 
 def build_discriminator(cfg: GanConfig, in_channels: int, *key: int | str) -> Discriminator:
     """Return the discriminator of the config, with initial weights that are a function of the key."""
-    net = DISCRIMINATORS[cfg.discriminator](in_channels, cfg.d_width, cfg.norm, cfg.d_layers, cfg.crop_size)
+    build = networks.find_discriminator(cfg.discriminator)
+    assert build is not None, "the config is checked"
+    net = build(in_channels, cfg.d_width, cfg.norm, cfg.d_layers, cfg.crop_size)
+    _check_network(f"--discriminator {cfg.discriminator}", net, Discriminator)
     net.initialise(net, *key)
     return net
+
+
+def _check_network(flag: str, net: nn.Module, base: type[nn.Module]) -> None:
+    """Check what a plug-in has built. Raises UsageError unless it is a network of the base class."""
+    if not isinstance(net, base):
+        raise UsageError(
+            f"{flag}: the plug-in builds a {type(net).__name__}, no subclass of {base.__module__}.{base.__name__}"
+        )
 
 
 def with_default_unet(cfg: C, family: str) -> C:

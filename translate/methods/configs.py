@@ -70,7 +70,11 @@ class GanConfig(AdversarialConfig):
         "resnet_9blocks", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
     )
     discriminator: str = option(
-        "basic", "discriminator network; basic sees 70×70 patches", choices=DISCRIMINATORS, group="Networks"
+        "basic",
+        "discriminator network; basic sees 70×70 patches",
+        choices=DISCRIMINATORS,
+        accepts=networks.find_discriminator,
+        group="Networks",
     )
     d_layers: int = option(3, "stride-2 layers of the n_layers discriminator", low=1, high=6, group="Networks")
     dropout: bool = option(False, "dropout in the generator, in training and in conversion", group="Networks")

@@ -46,7 +46,11 @@ class CUTConfig(GanConfig):
         "antialias_9blocks", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
     )
     discriminator: str = option(
-        "antialias", "discriminator network; antialias sees 84×84 patches", choices=DISCRIMINATORS, group="Networks"
+        "antialias",
+        "discriminator network; antialias sees 84×84 patches",
+        choices=DISCRIMINATORS,
+        accepts=networks.find_discriminator,
+        group="Networks",
     )
     lambda_nce: float = option(1.0, "weight of the PatchNCE loss", low=0, group="Losses")
     nce_identity: bool = option(

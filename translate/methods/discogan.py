@@ -41,7 +41,11 @@ class DiscoGANConfig(NoRandomCrop, GanConfig):
         "discogan", "generator network", choices=GENERATORS, accepts=networks.find, group="Networks"
     )
     discriminator: str = option(
-        "discogan", "discriminator network; discogan sees the whole image", choices=DISCRIMINATORS, group="Networks"
+        "discogan",
+        "discriminator network; discogan sees the whole image",
+        choices=DISCRIMINATORS,
+        accepts=networks.find_discriminator,
+        group="Networks",
     )
     norm: str = option(
         "batch", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"

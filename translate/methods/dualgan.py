@@ -38,6 +38,7 @@ class DualGANConfig(NoRandomCrop, GanConfig):
         "dualgan",
         "discriminator network; dualgan sees the whole image, dualgan_patch sees patches",
         choices=DISCRIMINATORS,
+        accepts=networks.find_discriminator,
         group="Networks",
     )
     adversarial: str = option("wgan-gp", "adversarial loss", choices=ADVERSARIAL, group="Losses")

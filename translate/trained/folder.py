@@ -21,7 +21,7 @@ from torch import Tensor
 from translate import config
 from translate.errors import ModelError, UsageError
 from translate.invocation import portable_line
-from translate.methods import METHODS, Method
+from translate.methods import Method, find_recorded
 from translate.run_folder import model_folders, read_config, run_of_model
 from translate.text import one_line, printable
 from translate.trained.description import DTYPES
@@ -101,8 +101,8 @@ def build_method(source: Path, info: ModelInfo, weights: Mapping[str, Tensor]) -
 
     ModelError, which names `source`, where description and weights do not fit together.
     """
+    cls = find_recorded(source, info.method, info.networks)
     try:
-        cls = METHODS[info.method]
         method = cls.on_meta(config.resolve(cls.Config, (f"{source}", info.networks)))
         _check_info(info, method)
         for attribute in exported_networks(info, method):

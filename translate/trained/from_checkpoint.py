@@ -8,7 +8,7 @@ from safetensors.torch import save
 
 from translate import config, run_folder
 from translate.errors import ModelError
-from translate.methods import METHODS, Method
+from translate.methods import Method, find_recorded
 from translate.run_folder import RECORD_KEYS
 from translate.text import one_line
 from translate.trained.detect import Weights
@@ -22,11 +22,11 @@ def read_model_in_checkpoint(run: Path, path: Path) -> TrainedModel:
     ModelError if the checkpoint is damaged or does not fit the settings of the run.
     """
     settings = run_folder.read_config(run)
-    if settings.get("method") not in METHODS:
-        raise ModelError(f"{run / run_folder.CONFIG_FILE}: not the record of a run: its method is missing or unknown")
+    if not isinstance(settings.get("method"), str):
+        raise ModelError(f"{run / run_folder.CONFIG_FILE}: not the record of a run: its method is missing")
+    cls = find_recorded(run / run_folder.CONFIG_FILE, settings["method"], settings)
     state = checkpoint.load(path)
     try:
-        cls = METHODS[settings["method"]]
         own = {name: value for name, value in settings.items() if name not in RECORD_KEYS}
         method = cls.on_meta(config.resolve(cls.Config, (str(run / run_folder.CONFIG_FILE), own)))
         info = info_of_training(method, title=Path(str(settings.get("root", "?"))).name, seen=state["images"])

@@ -67,8 +67,8 @@ class Log:
         self.pending_advice.append(line)
         self._to_tensorboard(lambda events: events.add_text(images_seen, "advice", line))
 
-    def add_scalars(self, images_seen: int, values: Mapping[str, float]) -> None:
-        """Add one point to every curve, and one line to stats.jsonl."""
+    def add_scalars(self, images_seen: int, values: Mapping[str, float]) -> stats_file.LogPoint:
+        """Add one point to every curve, and one line to stats.jsonl; return what that line holds."""
         point = {"images": images_seen, **values} | ({"advice": self.pending_advice} if self.pending_advice else {})
         self.pending_advice = []
         self._safely("stats.jsonl", lambda: atomic.append(self.stats, stats_file.to_line(point)))
@@ -79,14 +79,16 @@ class Log:
         learnt = {own: value for name, value in values.items() if (own := discriminator_scalar(name)) is not None}
         if learnt and (events := self._discriminator_events) is not None:
             self._safely("TensorBoard", lambda: events.add_scalars(images_seen, learnt))
+        return point
 
-    def add_sample_grid(self, images_seen: int, grid: Image.Image) -> None:
-        """Add a sample grid, as samples/<images seen>.png and to TensorBoard."""
+    def add_sample_grid(self, images_seen: int, grid: Image.Image) -> Path:
+        """Add a sample grid, as samples/<images seen>.png and to TensorBoard; return the path of the file."""
         buffer = io.BytesIO()
         grid.save(buffer, "PNG")
         path = self.folder / run_folder.SAMPLES / f"{images_seen:08d}.png"
         self._safely("samples", lambda: atomic.write(path, buffer.getvalue()))
         self._to_tensorboard(lambda events: events.add_image(images_seen, "samples", grid, buffer.getvalue()))
+        return path
 
     def write_report(self) -> None:
         """Write report.html from what the run has logged so far."""

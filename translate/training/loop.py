@@ -14,6 +14,7 @@ from translate.run_folder import BEST_MODEL, CONFIG_FILE, MODEL
 from translate.runtime import devices, distributed, memory, signals
 from translate.runtime.signals import StopRequest
 from translate.training import checkpoint, recovery
+from translate.training.callback_list import CallbackList
 from translate.training.engine import Engine
 from translate.training.forecast import FORECAST_STEPS, Forecast
 from translate.training.log import Log, LogInterval
@@ -121,6 +122,8 @@ class Training:
     log_state: Mapping[str, Any] = field(default_factory=dict)
     """State of the logs in the checkpoint that the run resumes from, so that its log points are those of a run without a
     stop; empty in a new run."""
+    callbacks: CallbackList = field(default_factory=CallbackList)
+    """Callbacks of the caller; none on the other processes."""
 
     def __post_init__(self) -> None:
         self.is_main_process = distributed.rank() == 0
@@ -141,18 +144,19 @@ class Training:
         Raises Interrupted after a clean save, DivergedError where numbers are no longer finite and rolling back to a checkpoint
         does not help, UsageError where memory does not suffice, StorageError where a checkpoint cannot be written.
         """
-        self.open_data_and_log()
-        self.before_first_step()
-        with signals.stop_on_signal() as self.stop:
-            self.run_deferred_validation()
-            self.forecast.restart(self.engine.images)  # what came before is no part of the first step
-            while not (self.engine.finished or self.stops_early):
-                before = self.engine.images
-                if self.step():
-                    self.report_step()
-                    self.after_step(before)
-            self.after_last_step()
-        self.say_once(self.summary())
+        with self.callbacks.calling_at_end(self.engine, lambda: self.stops_early):
+            self.open_data_and_log()
+            self.before_first_step()
+            with signals.stop_on_signal() as self.stop:
+                self.run_deferred_validation()
+                self.forecast.restart(self.engine.images)  # what came before is no part of the first step
+                while not (self.engine.finished or self.stops_early):
+                    before = self.engine.images
+                    if self.step():
+                        self.report_step()
+                        self.after_step(before)
+                self.after_last_step()
+            self.say_once(self.summary())
 
     def open_data_and_log(self) -> None:
         """Open batches and logs at the engine's number of images, at the start and after each return to a checkpoint."""
@@ -211,6 +215,7 @@ class Training:
         self.forecast.on_step(self.engine.images)
         if self.progress is not None:
             self.progress(self.engine.images, 0, self.engine.schedule.planned)
+        self.callbacks.call("on_step", self.engine.images)
 
     def after_step(self, before: int) -> None:
         """Do whatever is due after a step that began at `before` images; raises Interrupted if a signal asked for the end."""
@@ -286,17 +291,24 @@ class Training:
         """Run the validation that a signal deferred in an earlier process."""
         if distributed.broadcast_object(lambda: self.validation is not None and self.validation.is_deferred):
             self.validate()
-            if self.log is not None:
-                self.log.add_scalars(self.engine.images, self.monitor_scalars)
+            self.add_log_point(self.monitor_scalars)
             self.monitor_scalars = {}
 
     def validate(self) -> None:
         """Compute the metrics of the validation set, for the next log point; they may end the run early."""
         if self.validation is not None:
-            self.monitor_scalars |= self.validation(self.engine.images, lambda: bool(self.stop))
+            values = self.validation(self.engine.images, lambda: bool(self.stop))
+            self.monitor_scalars |= values
+            if any(name.startswith("val/") for name in values):  # a validation that was deferred or failed has none
+                self.callbacks.call("on_validation", {"images": self.engine.images, **values})
         self.stops_early = distributed.broadcast_object(
             lambda: self.validation is not None and self.validation.should_stop
         )
+
+    def add_log_point(self, values: Mapping[str, float]) -> None:
+        """Write a log point, and show it to the callbacks."""
+        if self.log is not None:
+            self.callbacks.call("on_log", self.log.add_scalars(self.engine.images, values))
 
     def write_log(self) -> None:
         """Write a log point: means since the last one, scalars of monitors and validation, rates, speed and memory."""
@@ -307,8 +319,8 @@ class Training:
         values |= self.interval.speed(now)
         if (allocated := memory.allocated_memory(engine.device)) is not None:
             values["memory/gib"] = allocated / 2**30
+        self.add_log_point(values)
         if self.log is not None:
-            self.log.add_scalars(now, values)
             self.log.print_progress(now, engine.schedule.planned, values)
             self.forecast.on_line(now)
         for monitor in self.monitors:
@@ -331,7 +343,9 @@ class Training:
             return
         started = time.monotonic()
         grid = images.make_comparison_grid(preview(self.engine, self.data.sample))
-        self.log.add_sample_grid(self.engine.images, grid)
+        path = self.log.add_sample_grid(self.engine.images, grid)
+        if path.is_file():
+            self.callbacks.call("on_sample", path)
         self.run_monitors(self.log)
         self.samples_written_at = time.monotonic()
         self.sample_seconds = self.samples_written_at - started

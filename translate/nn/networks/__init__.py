@@ -1,9 +1,11 @@
-"""Registries of networks, GENERATORS and DISCRIMINATORS, and `find` for generators whose name holds a number."""
+"""Registries of networks, GENERATORS and DISCRIMINATORS; `find` and `find_discriminator` for these and those of plug-ins."""
 
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+from translate import plugins
 from translate.nn.base import Discriminator, Generator
 from translate.nn.networks.antialias import AntialiasDiscriminator, AntialiasGenerator
 from translate.nn.networks.discogan import DiscoDiscriminator, DiscoGenerator
@@ -27,8 +29,14 @@ def find(name: str) -> Callable[..., Generator] | None:
     """Return the builder of the generator `name`; None if there is no such network.
 
     A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks), a
-    U-Net of any power of two from 4 up (unet_512, dual_unet_512).
+    U-Net of any power of two from 4 up (unet_512, dual_unet_512); or a plug-in.
     """
+    built_in = _find_built_in(name)
+    return built_in if built_in is not None else PLUGIN_GENERATORS.find(name)
+
+
+def _find_built_in(name: str) -> Callable[..., Generator] | None:
+    """Return the builder of a generator of this package; None if there is no such network."""
     if name in GENERATORS:
         return GENERATORS[name]
     if match := re.fullmatch(r"(resnet|antialias)_([1-9]\d{0,2})blocks", name):
@@ -91,3 +99,21 @@ DISCRIMINATORS: dict[str, Callable[..., Discriminator]] = {
 }
 """Builders of discriminators by name. Arguments: channels of the images, width, norm, number of downsamplings (used by n_layers
 and antialias), and the crop size (256; used by those that see a whole image)."""
+
+
+def find_discriminator(name: str) -> Callable[..., Discriminator] | None:
+    """Return the builder of the discriminator `name`: a row of DISCRIMINATORS, or a plug-in. None if there is neither."""
+    return DISCRIMINATORS[name] if name in DISCRIMINATORS else PLUGIN_DISCRIMINATORS.find(name)
+
+
+def _find_problem(name: str, value: Any) -> str:
+    """Return why a plug-in cannot be the network of a name; empty if it can."""
+    return "" if callable(value) else "is no class and no function that builds one"
+
+
+PLUGIN_GENERATORS = plugins.PluginGroup(
+    "generators", GENERATORS, lambda name: _find_built_in(name) is not None, _find_problem
+)
+PLUGIN_DISCRIMINATORS = plugins.PluginGroup(
+    "discriminators", DISCRIMINATORS, DISCRIMINATORS.__contains__, _find_problem
+)
