@@ -14,6 +14,9 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as 
 
 COMMAND = """
 import atexit, os, signal, sys, time
+for number in (signal.SIGTERM, signal.SIGHUP):  # which are ignored below nohup
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from translate import cli, locks
 from translate.cli import status
@@ -55,20 +58,26 @@ cli.main(["status", sys.argv[1]])
 @pytest.mark.parametrize("how", ["before", "twice"])
 def test_before_the_work_a_signal_leaves_one_line_and_no_lock(name: str, code: int, how: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    done = subprocess.run([sys.executable, "-c", COMMAND, folder, name, how], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, folder, name, how], capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == code
     assert done.stderr == f"error: interrupted by {name}; run the same command again\n"
     assert list(folder.iterdir()) == []
 
 
 def test_a_signal_whose_exception_is_lost_stops_the_work(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", COMMAND, tmp_path, "SIGTERM", "lost"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, tmp_path, "SIGTERM", "lost"], capture_output=True, text=True, timeout=600
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "stops\n", "")
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_at_the_end_the_code_is_decided(name: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", COMMAND, tmp_path, name, "at_exit"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, tmp_path, name, "at_exit"], capture_output=True, text=True, timeout=600
+    )
     assert (done.returncode, done.stderr) == (3, "")
 
 

@@ -216,15 +216,6 @@ def test_a_new_process_survives_signals_until_it_ignores_them():
     assert child.returncode == 0
 
 
-def test_a_signal_while_a_process_is_started_is_received_after_that(command):
-    with pytest.raises(signals.SignalReceived):
-        with signals.blocked():
-            kill(signal.SIGTERM)
-            reached = True
-        pytest.fail("nothing was raised")
-    assert reached
-
-
 def test_windows_has_fewer_signals_and_no_mask(monkeypatch):
     as_on_windows(monkeypatch)
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)

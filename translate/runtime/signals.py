@@ -126,9 +126,10 @@ def ignore() -> None:
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Hold signals back from this thread, and from processes that it starts, within the block; does nothing on Windows.
+    """Hold signals back from processes that are started within the block; does nothing on Windows.
 
-    A new process keeps them blocked until it calls `unblock`.
+    A new process keeps them blocked until it calls `unblock`. This process still receives them, by whichever thread the system
+    chooses.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
