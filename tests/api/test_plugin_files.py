@@ -30,10 +30,10 @@ def test_one_file_or_several_are_loaded(tmp_path, several):
 @pytest.mark.parametrize(
     ("kind", "name"), [("generators", "unet_256"), ("discriminators", "basic"), ("methods", "pix2pix")]
 )
-def test_a_package_with_a_built_in_name_stops_every_training(monkeypatch, paired_root, tmp_path, kind, name):
+def test_a_package_with_a_built_in_name_stops_every_training(monkeypatch, tmp_path, kind, name):
     """It could not be used, and must not seem to be."""
     entry = EntryPoint(name, "os:getcwd", f"image_translate.{kind}")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == entry.group else [])
     with pytest.raises(UsageError, match=f"{name} has the name of one that is built in"):
-        translate.train("cyclegan", paired_root, run=tmp_path / "run")
+        translate.train("cyclegan", tmp_path / "nowhere", run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
