@@ -26,7 +26,15 @@ Build = Callable[..., Path]
 
 def test_previews_are_small(cyclegan: Translator, tmp_path: Path) -> None:
     converter = ItemConverter(cyclegan, tmp_path, tmp_path, ConversionOptions())
-    for width, height, small in [(1400, 600, (512, 219)), (30, 1200, (13, 512)), (512, 7, (512, 7)), (2, 1, (2, 1))]:
+    for width, height, small in [
+        (1400, 600, (512, 219)),
+        (30, 1200, (13, 512)),
+        (512, 7, (512, 7)),
+        (2, 1, (2, 1)),
+        (128, 64, (256, 128)),
+        (95, 8, (95, 8)),
+        (257, 9, (257, 9)),
+    ]:  # doubled
         save(tmp_path, "x.png", np.zeros((height, width, 3), np.uint8))
         preview = conversion_page._preview(converter, tmp_path / "x.png", "a")
         assert preview is not None

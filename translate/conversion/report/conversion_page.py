@@ -39,6 +39,9 @@ MAX_OPEN_FAILURES = 20
 PREVIEW_SIDE = 512
 """Limit of the longer side of a preview, in pixels."""
 
+MIN_DOUBLED = 96
+"""Longer side in pixels from which a small image is shown at twice its size; smaller ones would be blurred."""
+
 
 @dataclass
 class Outcome:
@@ -236,6 +239,8 @@ def _preview(
     except images.ImageError:
         return None
     image = images.to_pil_image(images.to_uint8_array(images.to_tensor(picture.pixels, values)))
+    if MIN_DOUBLED <= max(image.size) <= PREVIEW_SIDE // 2:
+        image = image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC)
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BICUBIC)
     return _Preview(html.data_uri(image, "WEBP", quality=82, method=2), picture.width, picture.height, picture.dtype)
 
