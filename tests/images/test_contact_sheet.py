@@ -49,3 +49,14 @@ def test_names_are_as_large_as_fits_their_column():
         heights.append(sheet.shape[0] - 132)
     assert heights[0] == round(1.7 * 25)
     assert heights[0] > heights[1] > heights[2] == round(1.7 * 14)
+
+
+def test_many_columns_stand_in_blocks_below_each_other():
+    """Ten columns of one row: two blocks of five, each with its names above it."""
+    columns = {f"{n}": [np.full((128, 128, 3), 20 * n, np.uint8)] for n in range(10)}
+    sheet = images.make_comparison_grid(columns)
+    caption = round(1.7 * 25)
+    assert sheet.size == (5 * 132 + 4, 2 * (132 + caption))
+    for number in range(10):
+        left, top = 4 + number % 5 * 132, number // 5 * (132 + caption) + caption
+        assert (np.asarray(sheet.crop((left, top, left + 128, top + 128))) == 20 * number).all()

@@ -11,6 +11,9 @@ from torch import Tensor
 from translate import atomic
 from translate.images.value_ranges import to_uint8_array
 
+MAX_COLUMNS = 6
+"""Largest number of columns of a grid that stand side by side."""
+
 
 def make_comparison_grid(
     columns: Mapping[str, Tensor | Iterable[np.ndarray]], gap: int = 4, scale_to: int = 128
@@ -18,24 +21,26 @@ def make_comparison_grid(
     """Draw columns of images with their names on top, one row per sample, on a white background.
 
     A column is a tensor (N, C, H, W) in [-1, 1] or N arrays (H, W, C) uint8. Images narrower than `scale_to` pixels are
-    enlarged by a whole factor. `gap` is the distance of images in pixels. Names are as large as their columns allow, since
-    TensorBoard and others show the grid reduced.
+    enlarged by a whole factor. `gap` is the distance of images in pixels. Names are as large as their columns allow, and more
+    than MAX_COLUMNS columns stand in blocks below each other, since TensorBoard and others show the grid reduced.
     """
     cells = {name: [_rgb(image) for image in _arrays(column)] for name, column in columns.items()}
     first = next(iter(cells.values()))[0]
     factor = max(1, round(scale_to / first.shape[1]))
     height, width = first.shape[0] * factor, first.shape[1] * factor
-    rows = min(len(column) for column in cells.values())
+    rows, blocks = min(map(len, cells.values())), -(-len(cells) // MAX_COLUMNS)
+    across = -(-len(cells) // blocks)
     size = _caption_size(cells, width)
-    font, top = ImageFont.load_default(size), round(size * 1.7)
-    sheet = Image.new("RGB", (len(cells) * (width + gap) + gap, rows * (height + gap) + top), "white")
+    font, caption = ImageFont.load_default(size), round(size * 1.7)
+    block = rows * (height + gap) + caption
+    sheet = Image.new("RGB", (across * (width + gap) + gap, blocks * block), "white")
     draw = ImageDraw.Draw(sheet)
-    for x, (name, column) in enumerate(cells.items()):
-        left = gap + x * (width + gap)
-        draw.text((left + width / 2, top / 2), name, fill="black", font=font, anchor="mm")
+    for number, (name, column) in enumerate(cells.items()):
+        left, top = gap + number % across * (width + gap), number // across * block
+        draw.text((left + width / 2, top + caption / 2), name, fill="black", font=font, anchor="mm")
         for y, pixels in enumerate(column[:rows]):
             image = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
-            sheet.paste(image, (left, top + y * (height + gap)))
+            sheet.paste(image, (left, top + caption + y * (height + gap)))
     return sheet
 
 
