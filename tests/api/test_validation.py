@@ -17,7 +17,7 @@ from translate.data import layouts
 from translate.errors import Interrupted, UsageError
 from translate.methods.cyclegan import CycleGAN
 from translate.run_folder import BEST_MODEL
-from translate.trained import translator
+from translate.trained import find
 from translate.training import checkpoint
 
 from ..helpers import read_stats
@@ -159,7 +159,7 @@ def test_a_signal_during_validation_stops_the_run_and_the_resumed_run_chooses_th
     season, tmp_path, monkeypatch
 ):
     train(season, tmp_path / "whole")
-    read, calls = translator.read_model, []
+    read, calls = find.read_model, []
 
     def asked_to_stop(place):
         calls.append(place)
@@ -168,7 +168,7 @@ def test_a_signal_during_validation_stops_the_run_and_the_resumed_run_chooses_th
         return read(place)
 
     with monkeypatch.context() as patch:
-        patch.setattr("translate.api.validation.translator.read_model", asked_to_stop)
+        patch.setattr("translate.api.validation.find.read_model", asked_to_stop)
         with pytest.raises(Interrupted, match="stopped at 8 of 12"):
             train(season, tmp_path / "cut")
     assert checkpoint.load_newest(tmp_path / "cut", pytest.fail)["validation"]["due"]
