@@ -10,10 +10,9 @@ computed in one way whatever the size of its images. A map of a small image says
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from translate import atomic
+from translate import user_cache
 from translate.errors import UsageError
 from translate.nn.fast_conv import WinogradConv2d, direct_convolution
 from translate.runtime.devices import cpu_model
@@ -272,11 +271,13 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 # The cache of the user: a file for each shape, so that no process loses what another one writes.
 
+FOLDER = "convolutions"
+"""Folder in the user's cache."""
+
 
 def cache_folder() -> Path:
-    """Return the folder of the user's cache. RuntimeError if the user has no home."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "image-translate" / "convolutions"
+    """Return the folder of the timed convolutions in the user's cache. RuntimeError if the user has no home."""
+    return user_cache.cache_folder() / FOLDER
 
 
 def _conditions(shape: ConvolutionShape) -> dict[str, Any]:
@@ -285,19 +286,17 @@ def _conditions(shape: ConvolutionShape) -> dict[str, Any]:
     return {"version": __version__, **machine, "dtype": "float32", "shape": str(shape)}
 
 
-def _cache_path(shape: ConvolutionShape) -> Path:
+def _cache_name(shape: ConvolutionShape) -> str:
     key = json.dumps(_conditions(shape), sort_keys=True)
-    return cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    return f"{FOLDER}/{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
 def _read_cache(shape: ConvolutionShape) -> str | None:
     """Return the algorithm that was chosen on this machine; None if there is none, or it cannot be read."""
-    try:
-        content = json.loads(_cache_path(shape).read_text(encoding="utf-8"))
-        known = content["conditions"] == _conditions(shape) and content["algorithm"] in (DIRECT, WINOGRAD)
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError):
-        return None
-    return content["algorithm"] if known else None
+    match user_cache.read_cached(_cache_name(shape)):
+        case {"conditions": conditions, "algorithm": str(algorithm)} if algorithm in (DIRECT, WINOGRAD):
+            return algorithm if conditions == _conditions(shape) else None
+    return None
 
 
 def _write_cache(shape: ConvolutionShape, timing: Timing) -> str:
@@ -309,6 +308,5 @@ def _write_cache(shape: ConvolutionShape, timing: Timing) -> str:
     if known is not None:
         return known
     content = {"conditions": _conditions(shape), "algorithm": timing.faster, "seconds": asdict(timing)}
-    with suppress(OSError, RuntimeError):
-        atomic.write(_cache_path(shape), json.dumps(content).encode())
+    user_cache.write_cached(_cache_name(shape), content)
     return timing.faster

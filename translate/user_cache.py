@@ -14,9 +14,12 @@ from translate.errors import TranslateError
 
 
 def cache_folder() -> Path:
-    """Return the folder, whether or not it exists."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "image-translate"
+    """Return the folder, whether or not it exists; a relative $XDG_CACHE_HOME is invalid, and passed over.
+
+    RuntimeError if the user has no home.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "image-translate"
 
 
 def read_cached(name: str) -> Any:
