@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # a package of the extras has a `tests` of its own
 
 from bench_common import parse_arguments, proc_status_bytes, reset_peak_memory, run_in_new_process, write_rows
+from parity import double
 
-from tests.parity import double
 from translate import api, config
 from translate.convolution_choice import CONVOLUTIONS
 from translate.methods import METHODS
