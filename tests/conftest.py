@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ from translate.trained.folder import write_trained_model
 from translate.trained.translator import Translator
 
 from .helpers import SIZE, smooth_image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # processes of tests import `tests`, which an extra has, too
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -85,7 +85,7 @@ def translator_for(row, folder, device):
     """Return an untrained CycleGAN generator, or a NoOpGenerator."""
     cls = METHODS["cyclegan"]
     cfg = cls.resolve_config(
-        cls.Config(generator=f"resnet_{row.blocks or 1}blocks", g_width=row.width if row.blocks else 4)
+        cls.Config(generator=f"resnet_{row.blocks or 1}blocks", g_width=row.width if row.blocks else 4, load_size=256)
     )
     folder.mkdir()
     write_trained_model(folder, cls(cfg), title="untrained", seen=0)

@@ -64,7 +64,9 @@ def written(case, folder):
     cls = METHODS[case.method]
     crop = 256 if case.method == "pix2pix" else 64
     cfg = cls.resolve_config(
-        config.resolve(cls.Config, ("bench", {"generator": case.generator, "crop_size": crop, "dropout": False}))
+        config.resolve(
+            cls.Config, ("bench", {"generator": case.generator, "crop_size": crop, "load_size": crop, "dropout": False})
+        )
     )
     method = cls(cfg)
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from torch import nn
 from torch._dynamo.utils import counters
 
@@ -85,13 +86,28 @@ def test_channels_last_lies_so(name, tiny):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at inputs
+@pytest.mark.filterwarnings(
+    "ignore:The distutils package is deprecated"
+)  # inductor imports it before it calls a compiler
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.hours)])
 @pytest.mark.parametrize(
     ("name", "adversarial"), [*((name, "wgan-gp") for name in distinct_methods()), ("cyclegan", "relativistic")]
 )
-def test_compiled_networks_agree_with_plain_ones(name, adversarial, backend, tiny, monkeypatch):
-    real = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda network: real(network, backend=backend))
+def test_compiled_networks_agree_with_plain_ones(name, adversarial, backend, tiny):
+    if backend == "inductor":  # which starts threads of autograd, after which other tests could fork no process
+        mp.start_processes(compare_compiled, (name, adversarial, backend, tiny), nprocs=1, start_method="fork")
+    else:
+        compare_compiled(0, name, adversarial, backend, tiny)
+
+
+def compare_compiled(rank, name, adversarial, backend, tiny):
+    with pytest.MonkeyPatch.context() as patch:
+        real = nn.Module.compile
+        patch.setattr(nn.Module, "compile", lambda network: real(network, backend=backend))
+        compare_with_plain(name, adversarial, tiny)
+
+
+def compare_with_plain(name, adversarial, tiny):
     flags = {"norm": "instance", "adversarial": adversarial}  # its penalty is differentiated twice, past the compiler
     compiled, plain = (tiny.engine(name, compiled=on, dropout=False, **flags) for on in (True, False))
     ours, theirs = (e.step(tiny.engine_batch(name, e)) for e in (compiled, plain))

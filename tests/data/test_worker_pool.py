@@ -4,9 +4,11 @@ import itertools
 import os
 import signal
 import socket
+import subprocess
 import sys
 from multiprocessing import Pipe, resource_sharer
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,3 +121,24 @@ def test_workers_survive_signals_to_the_whole_group_also_while_they_start(monkey
     os.kill(workers[0] or 0, signal.SIGTERM)
     assert [next(answers) for _ in range(4)] == [2, 4, 6, 8]
     answers.close()  # type: ignore[attr-defined]
+
+
+EXITS = """
+import itertools, sys
+from translate.data.worker_pool import map_in_order
+
+if __name__ == "__main__":
+    answers = map_in_order(str, itertools.count(), 1)
+    print(next(answers))
+    held = [answers]
+    held.append(held)  # a cycle, which Python does not collect before it exits
+    sys.modules["held"] = held
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_still_holds_its_workers_ends(tmp_path: Path) -> None:
+    """Python joins all children when it exits, and these ignore signals that ask for the end."""
+    (tmp_path / "program.py").write_text(EXITS)
+    done = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr

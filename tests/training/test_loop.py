@@ -1,6 +1,8 @@
 """Whole trainings through `translate.train`, and what happens to them."""
 
+import gc
 import hashlib
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -16,7 +18,6 @@ from translate.data.loader import Loader
 from translate.methods import METHODS
 from translate.training import checkpoint
 from translate.training.log import ScalarMeans
-from translate.training.loop import crosses_multiple
 from translate.training.monitors.health_checks import HealthMonitor
 
 from ..helpers import distinct_methods, read_stats, small_settings
@@ -49,22 +50,6 @@ def first_at(images, every):
 
 def weights(run):
     return hashlib.sha256((run / "model" / "model.safetensors").read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "every", "result"),
-    [
-        (0, 1, 4, False),
-        (3, 4, 4, True),
-        (4, 5, 4, False),
-        (0, 16, 4, True),
-        (5, 9, 10, False),
-        (9, 11, 10, True),
-        (0, 9, None, False),
-    ],
-)
-def test_things_are_due_at_the_first_step_that_reaches_a_multiple(before, now, every, result):
-    assert crosses_multiple(before, now, every) == result
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -315,3 +300,15 @@ def test_log_points_after_a_kill_are_those_of_a_run_without_one(root, tmp_path, 
     assert any("watch/d_gap_b" in point for point in found)
     advice = [line for point in found for line in point.get("advice", ())]
     assert advice == ["always the same", *(f"after {n} images" for n in (0, 4, 8, 12))]
+
+
+@pytest.mark.slow
+def test_the_workers_of_a_training_end_with_it(root, tmp_path):
+    """Although the training is held in a cycle of references, as by the forecast's function that prints a line."""
+    gc.collect()
+    gc.disable()
+    try:
+        train("cyclegan", root, tmp_path, images=2, loader="stream", workers=1)
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()

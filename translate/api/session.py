@@ -36,6 +36,7 @@ from translate.text import duration, file_size
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
 from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
+from translate.training.cadence import Cadence
 from translate.training.callback_list import CallbackList
 from translate.training.engine import Engine
 from translate.training.forecast import describe_length
@@ -410,7 +411,7 @@ class TrainingSession:
             self.folder,
             accumulate=self.accumulate,
             auto_batch=cfg.auto_batch,
-            cadence=loop.Cadence(cfg.log_every, cfg.save_every, cfg.sample_every, cfg.keep_every, cfg.evaluate_every),
+            cadence=Cadence(cfg.log_every, cfg.save_every, cfg.sample_every, cfg.keep_every, cfg.evaluate_every),
             monitors=(HealthMonitor(self.sample), DiscriminatorOutputMonitor(self.sample)) if cfg.watch else (),
             validation=self.build_validation(),
             write_model=self.write_model,

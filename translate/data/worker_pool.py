@@ -10,7 +10,9 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import util
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any
 
@@ -44,6 +46,9 @@ class _Worker:
         with signals.blocked():  # they may reach all processes; the main process handles them
             self.process.start()
         theirs.close()  # so that the pipe ends with the worker
+        # Python joins its children when it exits; by then nobody may have closed the iterator of their answers.
+        self.stop = util.Finalize(self, _kill, (self.process, self.pipe), exitpriority=0)
+        """Kill the process."""
 
     def ask(self, question: Any) -> None:
         """Send a question; DataError where the worker has died."""
@@ -65,12 +70,6 @@ class _Worker:
             raise answer
         return answer
 
-    def stop(self) -> None:
-        """Kill the process."""
-        self.process.kill()  # it holds nothing that would have to be saved
-        self.process.join()
-        self.pipe.close()
-
     def _death(self) -> DataError:
         self.process.join(DEATH_SECONDS)
         cause = "if memory ran out, use fewer --workers"
@@ -79,6 +78,12 @@ class _Worker:
         return DataError(
             f"data worker (process {self.process.pid}) died; {cause}. The same command resumes from the last checkpoint"
         )
+
+
+def _kill(process: BaseProcess, pipe: Connection) -> None:
+    process.kill()  # it holds nothing that would have to be saved, and ignores signals that ask for the end
+    process.join()
+    pipe.close()
 
 
 def map_in_order(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from translate.run_folder import BEST_MODEL, CONFIG_FILE, MODEL
 from translate.runtime import devices, distributed, memory, signals
 from translate.runtime.signals import StopRequest
 from translate.training import checkpoint, recovery
+from translate.training.cadence import Cadence, Due, crosses_multiple
 from translate.training.callback_list import CallbackList
 from translate.training.engine import Engine
 from translate.training.forecast import FORECAST_STEPS, Forecast
@@ -31,19 +33,6 @@ REPORT_SECONDS = 300.0
 """Longest time between reports where there are no validations."""
 MAX_ROLLBACKS = 1
 """Times that a run may roll back to a checkpoint because its numbers were no longer finite."""
-
-
-@dataclass(frozen=True)
-class Cadence:
-    """Numbers of images after which each thing is done; None: with each checkpoint, and checkpoints by the clock."""
-
-    log_every: int
-    save_every: int | None
-    sample_every: int | None
-    keep_every: int | None = None
-    """Interval of the checkpoints that are kept, each with its model; None: only the newest are."""
-    evaluate_every: int | None = None
-    """Interval of the validations; None: there are none."""
 
 
 @dataclass(frozen=True)
@@ -76,24 +65,6 @@ class Monitor(Protocol):
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
         """Return scalars for the next log point, and lines of advice for the console."""
         ...
-
-
-def crosses_multiple(before: int, now: int, every: int | None) -> bool:
-    """Return True if a multiple of `every` lies in (before, now]; False for None."""
-    return every is not None and now // every > before // every
-
-
-@dataclass(frozen=True)
-class _Due:
-    """Actions due after a step; the same on all processes, but for `samples`, which the main process alone acts on."""
-
-    divergence_check: bool
-    samples: bool
-    validation: bool
-    log: bool
-    checkpoint: bool
-    stop_signal: int
-    """Number of the signal that asks for the end; 0: none."""
 
 
 @dataclass
@@ -144,7 +115,7 @@ class Training:
         Raises Interrupted after a clean save, DivergedError where numbers are no longer finite and rolling back to a checkpoint
         does not help, UsageError where memory does not suffice, StorageError where a checkpoint cannot be written.
         """
-        with self.callbacks.calling_at_end(self.engine, lambda: self.stops_early):
+        with self.callbacks.calling_at_end(self.engine, lambda: self.stops_early), self.closing_data():
             self.open_data_and_log()
             self.before_first_step()
             with signals.stop_on_signal() as self.stop:
@@ -157,6 +128,14 @@ class Training:
                         self.after_step(before)
                 self.after_last_step()
             self.say_once(self.summary())
+
+    @contextmanager
+    def closing_data(self) -> Iterator[None]:
+        """End the workers of the data after the block, whoever still holds this training."""
+        try:
+            yield
+        finally:
+            self.batches = iter(())
 
     def open_data_and_log(self) -> None:
         """Open batches and logs at the engine's number of images, at the start and after each return to a checkpoint."""
@@ -241,7 +220,7 @@ class Training:
                 f"stopped at {done} of {planned} images; run the same command again to resume", stop_signal
             )
 
-    def due(self, before: int) -> _Due:
+    def due(self, before: int) -> Due:
         """Return what is due after a step that began at `before` images; all processes save, and stop, at the same step."""
         cadence, now, finished = self.cadence, self.engine.images, self.engine.finished
         is_late = cadence.save_every is None and time.monotonic() - self.last_save > CHECKPOINT_SECONDS
@@ -250,7 +229,7 @@ class Training:
         validates = crosses_multiple(before, now, cadence.evaluate_every) or bool(finished and cadence.evaluate_every)
         logs = crosses_multiple(before, now, cadence.log_every) or finished or validates
         with_checkpoint = cadence.sample_every is None and (cadence.save_every is not None or self.may_write_samples())
-        return _Due(
+        return Due(
             divergence_check=logs
             or saves
             or self.engine.device.type == "cpu",  # it waits for a GPU, so not at every step
@@ -261,7 +240,7 @@ class Training:
             stop_signal=agreed // 2,
         )
 
-    def find_divergence(self, due: _Due) -> Divergence | None:
+    def find_divergence(self, due: Due) -> Divergence | None:
         """Return what is no longer finite, weights included where a model is written; all processes get an answer."""
         return self.engine.find_divergence(weights=due.checkpoint or due.validation or self.engine.finished)
 
