@@ -60,6 +60,12 @@ def clocks() -> list[Clock]:
     return [Clock(images=2 * n, step=n, epoch=n // 5, progress=n / 1000) for n in range(8)]
 
 
+def scheduled(method: Method, clock: Clock) -> dict[str, torch.Tensor]:
+    """The method's scheduled values, as the engine gives them to a step."""
+    device = next(method.parameters()).device if list(method.parameters()) else CPU
+    return {name: torch.tensor(value, device=device) for name, value in method.scheduled_values(clock).items()}
+
+
 class Tiny:
     """What the tests of this folder build with."""
 
@@ -70,6 +76,7 @@ class Tiny:
     engine = staticmethod(tiny_engine)
     engine_batch = staticmethod(engine_batch)
     clocks = staticmethod(clocks)
+    scheduled = staticmethod(scheduled)
     assert_equal_state = staticmethod(assert_equal_state)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from translate import methods
 from translate.methods import METHODS
@@ -17,7 +18,10 @@ from translate.methods.two_way import TwoWayMethod
 
 
 class Trace(TorchDispatchMode):
-    """Records the operations on tensors and their shapes."""
+    """Records the operations on tensors, their shapes, and the Python numbers among their arguments.
+
+    A recorded step has these numbers for ever: one that changes from step to step must be a tensor.
+    """
 
     def __init__(self):
         super().__init__()
@@ -25,7 +29,8 @@ class Trace(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        self.ops.append((str(func), tuple(out.shape) if isinstance(out, torch.Tensor) else None))
+        numbers = [x for x in tree_leaves((args, kwargs)) if isinstance(x, (bool, int, float))]
+        self.ops.append((str(func), tuple(out.shape) if isinstance(out, torch.Tensor) else None, numbers))
         return out
 
 
@@ -34,8 +39,9 @@ def test_a_phase_always_runs_the_same_operations(name, tiny):
     method = tiny.method(name)
     traces = defaultdict(list)
     for clock in tiny.clocks():
+        batch, scheduled = tiny.batch(name, first=clock.images), tiny.scheduled(method, clock)
         with Trace() as trace:
-            for _ in method.step(tiny.batch(name, first=clock.images), clock):
+            for _ in method.step(batch, clock, scheduled):
                 pass
         traces[method.phase(clock)].append(trace.ops)
     for phase, runs in traces.items():
@@ -50,8 +56,33 @@ def test_a_step_runs_without_memory(name, tiny):
         method = METHODS[name](tiny.config(name, adversarial="lsgan"))  # penalties turn autocast off, which meta lacks
     batch = {key: value.to("meta") for key, value in tiny.batch(name).items()}
     for clock in tiny.clocks():
-        for _, losses in method.step(batch, clock):
+        for _, losses in method.step(batch, clock, tiny.scheduled(method, clock)):
             assert all(loss.device.type == "meta" and loss.ndim == 0 for loss in losses.values())
+
+
+class Fading(methods.Method):
+    """Adds a number that changes with each step to a loss: as a Python number, or as a scheduled value."""
+
+    def __init__(self, baked):
+        super().__init__(methods.METHODS["pix2pix"].Config())
+        self.baked = baked
+
+    def scheduled_values(self, clock):
+        return {"alpha": clock.step / 8}
+
+    def step(self, batch, clock, scheduled):
+        yield "g", {"loss": batch["a"].mean() * (clock.step / 8 if self.baked else scheduled["alpha"])}
+
+
+@pytest.mark.parametrize("baked", [False, True])
+def test_a_number_that_a_recording_would_repeat_is_seen_in_the_trace(baked, tiny):
+    method, runs = Fading(baked), []
+    for clock in tiny.clocks()[1:3]:
+        batch, scheduled = tiny.batch("pix2pix"), tiny.scheduled(method, clock)
+        with Trace() as trace:
+            list(method.step(batch, clock, scheduled))
+        runs.append(trace.ops)
+    assert (runs[0] == runs[1]) is not baked
 
 
 def python_state(module):
@@ -70,7 +101,7 @@ def test_a_step_keeps_no_python_state_and_uses_no_host_generator(name, tiny):
     np.random.seed(1)
     before = python_state(method), random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     for clock in tiny.clocks()[:3]:
-        for _, losses in method.step(tiny.batch(name), clock):
+        for _, losses in method.step(tiny.batch(name), clock, tiny.scheduled(method, clock)):
             sum(losses.values()).backward()
     after = python_state(method), random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     assert before[0].keys() == after[0].keys()
@@ -113,7 +144,9 @@ def test_compiled_networks_give_the_same_losses(name, tiny):
     for attribute in {net for update in traced.updates.values() for net in update.networks}:
         traced.get_submodule(attribute).compile(backend="aot_eager")
     batch, clock = tiny.batch(name), tiny.clocks()[0]
-    for (update, left), (_, right) in zip(plain.step(batch, clock), traced.step(batch, clock), strict=True):
+    scheduled = tiny.scheduled(plain, clock)
+    pairs = zip(plain.step(batch, clock, scheduled), traced.step(batch, clock, scheduled), strict=True)
+    for (update, left), (_, right) in pairs:
         for key in left:
             torch.testing.assert_close(left[key], right[key], rtol=1e-5, atol=1e-6)
         for method, losses in ((plain, left), (traced, right)):

@@ -62,7 +62,11 @@ def test_no_gradient_is_computed_for_networks_of_other_updates(name, tiny, monke
 def test_every_parameter_belongs_to_an_update_and_gets_a_gradient(name, tiny):
     method = tiny.method(name)
     reached = set()
-    for update, losses in (item for clock in tiny.clocks()[:2] for item in method.step(tiny.batch(name), clock)):
+    for update, losses in (
+        item
+        for clock in tiny.clocks()[:2]
+        for item in method.step(tiny.batch(name), clock, tiny.scheduled(method, clock))
+    ):
         own = {
             n: p for net in method.updates[update].networks for n, p in method.get_submodule(net).named_parameters(net)
         }

@@ -33,7 +33,7 @@ def test_whole_images_are_trained_on_or_refused(name, tiny):
     key = keyed_random.image_keys(7, torch.arange(1))
     batch = {side: keyed_random.uniform(key, side, 3, *size) * 2 - 1 for side, size in (("a", size_a), ("b", size_b))}
     for clock in tiny.clocks():
-        for _, losses in method.step({**batch, "key": key}, clock):
+        for _, losses in method.step({**batch, "key": key}, clock, {}):
             assert all(loss.isfinite() for loss in losses.values())
     method.eval()
     with torch.no_grad():

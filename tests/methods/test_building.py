@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from translate.methods.building import forward_concatenated
+from translate.nn.blocks import coupling_in, norm_layer
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
+from translate.nn.networks.dcgan import VirtualBatchNorm2d
 
 
 class Counted(nn.Module):
@@ -66,3 +68,43 @@ def test_what_is_computed_again_goes_apart():
     net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
     forward_concatenated(net, *images(1, 2))
     assert sizes == [1, 2]
+
+
+def test_several_heads_are_split_each():
+    """A discriminator of two scales: a list of logits for each batch."""
+
+    class TwoScales(nn.Module):
+        def forward(self, x):
+            return [x.mean((1, 2, 3)), torch.nn.functional.avg_pool2d(x, 16).sum(1)]
+
+    net, batches = TwoScales(), images(2, 3)
+    for got, x in zip(forward_concatenated(net, *batches), batches, strict=True):
+        assert isinstance(got, list)
+        for one, other in zip(got, net(x), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.BatchNorm2d(3), "batch norm"),
+        (norm_layer("batch", 3), "batch norm"),
+        (norm_layer("instance", 3), ""),
+        (VirtualBatchNorm2d(3, 2), ""),
+    ],
+)
+def test_a_layer_says_that_images_of_a_batch_influence_each_other(layer, reason):
+    assert coupling_in(nn.Sequential(nn.Sequential(layer))) == reason
+
+
+def test_a_layer_of_ones_own_says_it_too_and_keeps_batches_apart():
+    class MinibatchDeviation(nn.Module):
+        couples_images = True
+
+        def forward(self, x):
+            return x - x.mean(0)
+
+    assert coupling_in(MinibatchDeviation()) == "MinibatchDeviation"
+    batches = images(2, 3)
+    for got, x in zip(forward_concatenated(MinibatchDeviation(), *batches), batches, strict=True):
+        torch.testing.assert_close(got, x - x.mean(0), rtol=0, atol=0)

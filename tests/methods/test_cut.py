@@ -217,7 +217,7 @@ def test_the_defaults_are_the_authors(name, expected):
 @pytest.mark.parametrize(("name", "losses"), [("cut", {"adv", "nce", "nce_identity"}), ("fastcut", {"adv", "nce"})])
 def test_the_discriminator_moves_first_and_generator_and_heads_together(name, losses):
     method = made(name)
-    yields = [(update, set(parts)) for update, parts in method.step(noise_batch(seed=7), START)]
+    yields = [(update, set(parts)) for update, parts in method.step(noise_batch(seed=7), START, {})]
     assert yields == [("d", {"adv"}), ("g", losses)]
     assert {name: update.networks for name, update in method.updates.items()} == {"d": ("d",), "g": ("g", "f")}
 
@@ -237,7 +237,7 @@ def test_both_contrasts_count_half():
     method = made("cut", nce_patches=100_000)
     data = noise_batch(seed=7)
     data["a"] = data["b"]
-    *_, (_, losses) = method.step(data, START)
+    *_, (_, losses) = method.step(data, START, {})
     alone = made("cut", nce_patches=100_000, nce_identity=False)
     *_, (_, once) = alone.step(data, START)
     torch.testing.assert_close(losses["nce"], losses["nce_identity"], rtol=0, atol=1e-12)
@@ -266,7 +266,7 @@ def test_about_half_of_the_images_are_mirrored_each_by_its_own_key():
     seen = []
     method.g.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
     data = {**noise_batch(seed=7), "key": key[pick]}
-    next(method.step(data, START))
+    next(method.step(data, START, {}))
     assert torch.equal(seen[0][0], data["a"][0].flip(2))
     assert torch.equal(seen[0][1], data["a"][1])
 

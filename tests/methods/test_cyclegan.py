@@ -18,7 +18,7 @@ def test_a_step_by_hand():
     """eq. 3 with least squares (sec. 4), λ = 10, and the identity loss with half of it (sec. 5.2)."""
     method, batch = method_of(pool_size=0), noise_batch(1)
     a, b = batch["a"], batch["b"]
-    (first, g_losses), (second, d_losses) = method.step(batch, START)
+    (first, g_losses), (second, d_losses) = method.step(batch, START, {})
     fake_b, fake_a = method.g_ab(a), method.g_ba(b)
     expected = {
         "adv_ab": (method.d_b(fake_b) - 1).square().mean(),
@@ -41,7 +41,7 @@ def test_without_the_identity_loss_domains_may_have_other_channels():
     method = method_of(lambda_identity=0.0, input_channels=1, pool_size=0)
     batch = noise_batch(1)
     batch["a"] = batch["a"][:, :1]
-    _, losses = next(method.step(batch, START))
+    _, losses = next(method.step(batch, START, {}))
     assert set(losses) == {"adv_ab", "adv_ba", "cycle_a", "cycle_b"}
 
 
@@ -49,7 +49,7 @@ def test_discriminators_see_fakes_of_the_pools():
     """The first images fill the pools; later ones are exchanged for images of them, or shown themselves."""
     method = method_of(pool_size=2)
     for step in range(6):
-        for _ in method.step(noise_batch(1, step), START):
+        for _ in method.step(noise_batch(1, step), START, {}):
             pass
         assert int(method.pool_a.count) == int(method.pool_b.count) == min(step + 1, 2)
     assert (method.pool_a.images != 0).any() and (method.pool_b.images != 0).any()
@@ -57,7 +57,7 @@ def test_discriminators_see_fakes_of_the_pools():
 
 def test_the_discriminators_losses_do_not_reach_the_generators():
     method = method_of(pool_size=2)
-    *_, (_, losses) = method.step(noise_batch(1), START)
+    *_, (_, losses) = method.step(noise_batch(1), START, {})
     sum(losses.values()).backward()
     assert all(p.grad is None for net in (method.g_ab, method.g_ba) for p in net.parameters())
     assert all(p.grad is not None for net in (method.d_a, method.d_b) for p in net.parameters())

@@ -20,7 +20,7 @@ def at(images_seen):
 
 
 def yields(method, clock):
-    return [(update, *losses) for update, losses in method.step(keyed_dcgan_batch(), clock)]
+    return [(update, *losses) for update, losses in method.step(keyed_dcgan_batch(), clock, {})]
 
 
 # Parity.
@@ -184,7 +184,7 @@ def test_label_smoothing_by_hand(label):
     method, batch = small_dcgan(real_label=label), {**keyed_dcgan_batch(), "a": torch.full((COUNT, 3, SIZE, SIZE), 0.5)}
     method.d = Says(4.0)
     method.g.forward = lambda code: torch.full((COUNT, 3, SIZE, SIZE), -0.5, requires_grad=True)
-    (_, d), (_, g) = method.step(batch, at(0))
+    (_, d), (_, g) = method.step(batch, at(0), {})
     on_real = -label * math.log(1 / (1 + math.exp(-2))) - (1 - label) * math.log(1 / (1 + math.exp(2)))
     on_fake = -math.log(1 - 1 / (1 + math.exp(2)))
     assert d["adv"].item() == pytest.approx((on_real + on_fake) / 2, rel=1e-6)
@@ -195,7 +195,7 @@ def test_the_penalty_is_of_the_image_and_not_of_the_class():
     """A mean over 3 planes of the image and 3 of the class under a weight w: slope w / (6·32·32) at each of 3·32·32 values."""
     method = small_dcgan(adversarial="wgan-gp", norm="none", classes=CLASSES)
     method.d = Says(1000.0)
-    _, losses = next(method.step(keyed_dcgan_batch(), at(0)))
+    _, losses = next(method.step(keyed_dcgan_batch(), at(0), {}))
     slope = 1000 / (6 * SIZE**2) * math.sqrt(3 * SIZE**2)
     assert losses["penalty"].item() == pytest.approx(10 * (slope - 1) ** 2, rel=1e-4)
 
@@ -208,7 +208,7 @@ def test_the_relativistic_cost_shows_the_generator_real_images():
     )
     method.d = Says(2.0)
     method.g.forward = lambda code: torch.full((COUNT, 3, SIZE, SIZE), -0.5, requires_grad=True)
-    (_, d), (_, g) = method.step(batch, at(0))
+    (_, d), (_, g) = method.step(batch, at(0), {})
     assert d["adv"].item() == pytest.approx(math.log1p(math.exp(-2)), rel=1e-6)
     assert g["adv"].item() == pytest.approx(math.log1p(math.exp(2)), rel=1e-6)
 

@@ -154,7 +154,7 @@ def test_discriminators_move_in_the_first_of_three_steps():
     moves = []
     for step in range(7):
         batch = {**{k: v.float() for k, v in images(step).items()}, "key": torch.arange(3)}
-        moves += [name for name, _ in method.step(batch, clock_at(step, 3))]
+        moves += [name for name, _ in method.step(batch, clock_at(step, 3), {})]
     assert "".join(moves) == "dggdggd"
 
 

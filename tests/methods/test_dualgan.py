@@ -193,7 +193,7 @@ def test_training_goes_where_the_authors_rules_lead(flags, rules):
 
 def yields(method, steps):
     """The updates of each step, as one string."""
-    return ["".join(name for name, _ in method.step(batch_of(method, n), clock_at(n, 2))) for n in range(steps)]
+    return ["".join(name for name, _ in method.step(batch_of(method, n), clock_at(n, 2), {})) for n in range(steps)]
 
 
 def batch_of(method, step):
@@ -222,7 +222,7 @@ def test_each_branch_has_a_phase_of_its_own():
 
 def test_clipping_reaches_critics_alone_and_all_of_them():
     method = DualGAN(config_of(clip=0.005))
-    step = method.step(batch_of(method, 0), clock_at(0, 2))
+    step = method.step(batch_of(method, 0), clock_at(0, 2), {})
     next(step)
     assert max(p.abs().max() for p in method.d_a.parameters()) > 0.5  # norm scales are about 1
     next(step)

@@ -22,7 +22,7 @@ def test_a_step_by_hand():
     """eq. 1 and 4: cross-entropy of pairs, halved for the discriminator, and 100 times the L1 distance."""
     method, batch = method_of(), noise_batch()
     a, b = batch["a"], batch["b"]
-    (first, d_losses), (second, g_losses) = method.step(batch, START)
+    (first, d_losses), (second, g_losses) = method.step(batch, START, {})
     fake = method.g(a)
     on_real, on_fake = (method.d(torch.cat([a, image], 1)) for image in (b, fake))
     assert (first, second) == ("d", "g")
@@ -35,7 +35,7 @@ def test_a_step_by_hand():
 
 def test_the_discriminators_loss_does_not_reach_the_generator():
     method = method_of()
-    _, losses = next(method.step(noise_batch(), START))
+    _, losses = next(method.step(noise_batch(), START, {}))
     losses["adv"].backward()
     assert all(p.grad is None for p in method.g.parameters())
     assert any(p.grad.abs().max() > 0 for p in method.d.parameters())
@@ -43,7 +43,7 @@ def test_the_discriminators_loss_does_not_reach_the_generator():
 
 def test_a_gradient_penalty_is_of_the_pair():
     method, batch = method_of(adversarial="wgan-gp"), noise_batch()
-    _, losses = next(method.step(batch, START))
+    _, losses = next(method.step(batch, START, {}))
     fake = method.g(batch["a"]).detach()
     pairs = [torch.cat([batch["a"], image], 1) for image in (batch["b"], fake)]
     torch.testing.assert_close(

@@ -21,7 +21,7 @@ KINDS = {"domains": True, "attributes": False}
 
 
 def yields_of(method, batch, step):
-    return list(method.step(batch, clock_at(step)))
+    return list(method.step(batch, clock_at(step), {}))
 
 
 # The double.
@@ -337,7 +337,7 @@ def test_it_trains_at_any_crop_that_the_generator_takes(crop):
         "key": torch.zeros(2).long(),
     }
     batch = {name: x.to("meta") for name, x in batch.items()}
-    assert [name for name, _ in method.step(batch, clock_at(4))] == ["d", "g"]
+    assert [name for name, _ in method.step(batch, clock_at(4), {})] == ["d", "g"]
 
 
 @pytest.mark.parametrize("generator", ["resnet_3blocks", "unet_32"])

@@ -151,3 +151,32 @@ def test_r1_and_r2_flatten_a_discriminator_by_hand():
 def test_a_name_that_is_no_cost():
     with pytest.raises(KeyError, match="lsgen"):
         AdversarialLoss("lsgen")
+
+
+class TwoHeads(nn.Module):
+    """The net of these tests and another one that sees half the size: a list of logits of two shapes."""
+
+    def __init__(self, net):
+        super().__init__()
+        torch.manual_seed(1)
+        self.heads = nn.ModuleList([net, nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 1, 2)).double()])
+
+    def forward(self, x):
+        return [head(x) for head in self.heads]
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_losses_of_several_heads_are_means_over_them(name, net):
+    two, loss, real, fake = TwoHeads(net), AdversarialLoss(name), images(0), images(1)
+    expected_d = [loss.discriminator_loss(head(real), head(fake)) for head in two.heads]
+    expected_g = [loss.generator_loss(head, fake, real) for head in two.heads]
+    torch.testing.assert_close(loss.discriminator_loss(two(real), two(fake)), torch.stack(expected_d).mean())
+    torch.testing.assert_close(loss.generator_loss(two, fake, real), torch.stack(expected_g).mean())
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_the_penalty_of_two_equal_heads_is_that_of_their_sum_or_mean(name, net):
+    """WGAN-GP sums the logits of an image, so that two equal heads are one critic of twice the slope; R1 takes their mean."""
+    loss, real, fake = AdversarialLoss(name), images(0), images(1)
+    once = loss.penalty(lambda x: 2 * net(x) if name == "wgan-gp" else net(x), real, fake, KEY)
+    torch.testing.assert_close(loss.penalty(lambda x: [net(x), net(x)], real, fake, KEY), once)

@@ -154,7 +154,7 @@ class Line(Method):
         self.updates = {"g": Update(("g",), 0.1)}
         self.runs = 0
 
-    def step(self, batch, clock):
+    def step(self, batch, clock, scheduled):
         self.runs += 1
         loss = self.g(nn.functional.dropout(batch["a"])).mean()
         if self.waits:

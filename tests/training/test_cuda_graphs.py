@@ -175,10 +175,10 @@ def test_the_first_of_several_errors_is_said():
 
 def test_what_is_wrong_with_a_method_is_raised_as_ever():
     class Branching(Line):
-        def step(self, batch, clock):
-            yield from super().step(batch, clock)
+        def step(self, batch, clock, scheduled):
+            yield from super().step(batch, clock, scheduled)
             if clock.step > 0:
-                yield from super().step(batch, clock)
+                yield from super().step(batch, clock, scheduled)
 
     said = []
     engine = Engine(

@@ -55,14 +55,14 @@ class Toy(Method):
         self.g, self.d = nn.Sequential(*(Layer() for _ in range(cfg.layers))), Layer()
         self.updates = {"g": Update(("g",)), "d": Update(("d",))}
 
-    def step(self, batch, clock):
+    def step(self, batch, clock, scheduled):
         yield "g", {"loss": self.g(batch["a"]).mean()}
 
 
 class Outliving(Toy):
     """Its generator's graph is alive when the other network is stepped."""
 
-    def step(self, batch, clock):
+    def step(self, batch, clock, scheduled):
         out = self.g(batch["a"])
         yield "d", {"loss": self.d(batch["a"]).mean()}
         yield "g", {"loss": out.mean()}
@@ -200,9 +200,9 @@ def test_other_processes_are_not_waited_for():
     seen = []
 
     class Asking(Toy):
-        def step(self, batch, clock):
+        def step(self, batch, clock, scheduled):
             seen.append(dist.is_initialized())
-            return super().step(batch, clock)
+            return super().step(batch, clock, scheduled)
 
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:

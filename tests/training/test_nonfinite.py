@@ -9,7 +9,7 @@ CPU = torch.device("cpu")
 NAN, INF = float("nan"), float("inf")
 
 
-def test_the_first_step_and_its_names_are_kept():
+def test_the_first_images_and_their_names_are_kept():
     tracker = NonFiniteTracker(CPU)
     tracker.record(["g/a", "g/b"], torch.tensor([1.0, 2.0]), 0)
     assert tracker.first() is None

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from translate import run_folder
+from translate.training.loss_names import LossNames
 from translate.training.run_report import MAX_GRIDS, write_run_report
 
 from ..pages import Page, assert_of_one_piece
@@ -34,7 +35,7 @@ def run(tmp_path):
 
 
 def report(folder):
-    write_run_report(folder)
+    write_run_report(folder, LossNames())
     return Page(folder / "report.html")
 
 

@@ -15,8 +15,12 @@ from translate.config import TrainConfig, resolve
 from translate.data.loader import fixed_batch
 from translate.data.split import Split
 from translate.errors import UsageError
+from translate.invocation import command_line
 from translate.methods import METHODS, Method
+from translate.run_folder import CHECKPOINTS
+from translate.runtime import distributed
 from translate.runtime.precision import resolve_precision
+from translate.text import duration
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -25,6 +29,9 @@ PRESETS = {
     "quick": "small networks, images of 128 px: minutes to an hour on a laptop's CPU",
 }
 """Presets and what they are for. The settings of each are with the method: `Method.presets`."""
+
+LONG_SECONDS = 2 * 3600.0
+"""Forecast from which on a faster preset is proposed."""
 
 IMAGE_SETTINGS = ("input_channels", "output_channels", "range_a", "range_b", "background", "direction")
 """Settings that follow from the images, whatever the preset."""
@@ -103,6 +110,24 @@ def forecast_preset(cls: type[Method], cfg: TrainConfig, split: Split, name: str
     started = time.perf_counter()
     engine.step([batch])
     return (time.perf_counter() - started) * schedule.planned / len(next(iter(batch.values())))
+
+
+def advise_preset(
+    cls: type[Method], cfg: TrainConfig, split: Split, root: Path, folder: Path, device: torch.device, seconds: float
+) -> list[str]:
+    """Return a line on the preset quick, with the time that it would take here, where a training takes many seconds.
+
+    root: folder of the data; folder: of the run. Empty on other devices than a CPU, and with several processes.
+    """
+    if seconds < LONG_SECONDS or device.type != "cpu" or distributed.world_size() > 1:
+        return []
+    quick = forecast_preset(cls, cfg, split, "quick", device)
+    if quick is None or quick > seconds / 2:
+        return []
+    run = f"{folder.name if folder.parent == CHECKPOINTS else folder}-quick"
+    return [
+        f"--preset quick ≈ {duration(quick)}: {command_line('train', cls.name, root, '--preset', 'quick', '--run', run)}"
+    ]
 
 
 def without_replaced_length(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from translate import atomic, locks
 from translate.api import training_data
 from translate.api.disk_estimate import estimate_disk
 from translate.api.initial_weights import read_initial_weights
-from translate.api.presets import forecast_preset
+from translate.api.presets import advise_preset
 from translate.api.run_fork import ForkPoint
 from translate.api.run_record import Preset, RunRecord, check_same_settings, read_started_run, relative_path
 from translate.api.validation import ValidationEvaluator, split_for_validation
@@ -23,16 +23,16 @@ from translate.config import TrainConfig, to_dict
 from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts, loader, value_scan
 from translate.data.loader import Loader, LoaderOptions
+from translate.data.preprocessing import Preprocessing
 from translate.data.split import Split
 from translate.dataset_check import one_size, quick
 from translate.errors import DataError, ProcessLostError, UsageError
-from translate.invocation import command_line
 from translate.methods import Method
-from translate.methods.base import Batch
-from translate.run_folder import CHECKPOINTS, MODEL, list_checkpoints, list_model_folders
+from translate.methods.base import Batch, DataStage
+from translate.run_folder import MODEL, list_checkpoints, list_model_folders
 from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision, configure_tf32, resolve_precision
-from translate.text import duration, file_size
+from translate.text import file_size
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
 from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
@@ -46,8 +46,6 @@ from translate.training.schedule import Schedule
 from translate.training.validation import Validation
 from translate.version import __version__
 
-LONG_SECONDS = 2 * 3600.0
-"""Forecast from which on a faster preset is proposed."""
 SAMPLE_ROWS = 4
 """Rows of a sample grid."""
 
@@ -96,8 +94,9 @@ class TrainingSession:
     """Digest of the list of training images and of the recipe of albumentations."""
     environment: dict[str, str | int | bool] = field(init=False)
     """Versions, device and threads: the last bits of the weights depend on them."""
-    loader: Loader = field(init=False)
-    later: training_data.LaterLoader | None = field(init=False)
+    stages: list[training_data.StageLoader] = field(init=False)
+    """Loaders of the stages of the data."""
+    preprocessing: Preprocessing = field(init=False)
     sample: Batch = field(init=False)
     """The fixed batch of the sample grids and monitors."""
     convolutions: ConvolutionRecord | None = field(init=False)
@@ -140,6 +139,7 @@ class TrainingSession:
             self.identify_data()
             self.restore_checkpoint()
             self.build_loaders()
+            self.prepare_method()
             self.choose_convolutions()
             self.check_memory()
             self.write_config()
@@ -267,6 +267,11 @@ class TrainingSession:
 
     # The networks.
 
+    @property
+    def data_stages(self) -> tuple[DataStage, ...]:
+        """Stages of the training data."""
+        return self.method_class.stages(self.cfg, self.schedule.planned, self.schedule.decays_from)
+
     def build_engine(self) -> None:
         """Build the method's networks and the engine that trains them, with the weights that a new run starts from."""
         cfg, device, precision = self.cfg, self.device, self.precision
@@ -284,6 +289,7 @@ class TrainingSession:
             fixed_size=cfg.preprocess != "none",
             channels_last=cfg.channels_last == "on",
             runner=cuda_graphs.build_runner(cfg.graph, device, precision, self.say),
+            stages=self.data_stages,
         )
         if self.initial_weights:
             self.engine.load_weights(self.initial_weights)
@@ -321,24 +327,27 @@ class TrainingSession:
     def build_loaders(self) -> None:
         """Check the training images quickly, and build their loaders and the sample batch."""
         cfg, cls = self.cfg, self.method_class
-        preprocessing = training_data.build_preprocessing(cfg, self.method)
+        self.preprocessing = preprocessing = training_data.build_preprocessing(cfg, self.method)
         one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
             limits = preprocessing.random_crop_size, preprocessing.minimum, preprocessing.value_ranges
             for line in quick.quick_check(self.root, self.split, *limits):
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
-        build = partial(
-            Loader, self.split, options=options, device=self.device, dtype=self.precision.weights, say=self.say
-        )
-        self.loader = build(preprocessing)
-        self.later = None
-        if getattr(cfg, "whole_in_decay", False) and preprocessing.load_size != cfg.crop_size:
-            whole = replace(preprocessing, load_size=cfg.crop_size)
-            self.later = training_data.LaterLoader(self.schedule.decays_from, lambda: build(whole))
+        build = partial(Loader, device=self.device, dtype=self.precision.weights, say=self.say)
+        self.stages = training_data.stage_loaders(self.data_stages, self.split, preprocessing, options, build)
         held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
         shown = held_out or self.split
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
+
+    def prepare_method(self) -> None:
+        """Let the method of a new run that starts from random weights prepare itself from training images."""
+        count = self.method.preparation_images
+        if not count or self.engine.images or self.initial_weights:
+            return
+        given = self.split, self.preprocessing, count, self.device, self.precision.weights
+        for line in self.engine.prepare(loader.preparation_batches(*given)):
+            self.say(line)
 
     # The last choices and checks, and the loop.
 
@@ -360,7 +369,8 @@ class TrainingSession:
         if self.cfg.max_memory is None and self.device.type != "cuda":
             return
         cfg = replace(self.cfg, accumulate=self.accumulate)
-        data = self.loader.bytes_needed if self.loader.tier == "resident" else 0
+        loader = self.stages[0].loader
+        data = loader.bytes_needed if loader.tier == "resident" else 0
         self.say(
             distributed.broadcast_object(
                 lambda: memory_estimate.check_memory(
@@ -407,7 +417,7 @@ class TrainingSession:
         cfg = self.cfg
         return loop.Training(
             self.engine,
-            training_data.loop_data(self.loader, self.sample, self.later),
+            training_data.loop_data(self.stages, self.sample),
             self.folder,
             accumulate=self.accumulate,
             auto_batch=cfg.auto_batch,
@@ -423,21 +433,10 @@ class TrainingSession:
             },
             say=self.say,
             progress=self.progress,
-            advise=self.advise,
+            advise=partial(advise_preset, self.method_class, self.cfg, self.split, self.root, self.folder, self.device),
             log_state=self.state.get("log", {}) if self.state else {},
             callbacks=CallbackList(self.callbacks, self.say),
         )
-
-    def advise(self, seconds: float) -> list[str]:
-        """Return a line on the preset quick, with the time that it would take here, where the training will take long."""
-        if seconds < LONG_SECONDS or self.device.type != "cpu" or distributed.world_size() > 1:
-            return []
-        quick = forecast_preset(self.method_class, self.cfg, self.split, "quick", self.device)
-        if quick is None or quick > seconds / 2:
-            return []
-        run = f"{self.folder.name if self.folder.parent == CHECKPOINTS else self.folder}-quick"
-        command = command_line("train", self.method_class.name, self.root, "--preset", "quick", "--run", run)
-        return [f"--preset quick ≈ {duration(quick)}: {command}"]
 
 
 def _check_auto_batch(method: Method) -> None:

@@ -1,8 +1,8 @@
 """Data of a training: its settings checked, how images are prepared and loaded, and the batches that the loop is given."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 
@@ -13,9 +13,10 @@ from translate.config import TrainConfig
 from translate.data import albumentations_recipe, batch_augment
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
+from translate.data.split import Split
 from translate.errors import UsageError
 from translate.methods import Method
-from translate.methods.base import Batch
+from translate.methods.base import Batch, DataStage
 from translate.nn.base import Discriminator, Generator
 from translate.training import loop
 
@@ -61,8 +62,8 @@ def _smallest_side(method: Method) -> int:
 
 
 @dataclass
-class LaterLoader:
-    """Second loader of a training, which replaces the first from an image of the run on; built when it is first used."""
+class StageLoader:
+    """Loader of a stage of the training data; built when it is first used."""
 
     image: int
     """First image of the run that comes from it, rounded up to a whole step."""
@@ -74,22 +75,44 @@ class LaterLoader:
         return self.load()
 
 
-def loop_data(loader: Loader, sample: Batch, later: LaterLoader | None = None) -> loop.TrainingData:
-    """Return the training data of the loop: batches of one loader, or of two one after the other, and the sample batch."""
-    sampler, batch_sampler = loader.context.sampler, loader.context.batch_sampler
+def stage_loaders(
+    stages: Sequence[DataStage],
+    split: Split,
+    preprocessing: Preprocessing,
+    options: LoaderOptions,
+    build: Callable[[Split, Preprocessing, LoaderOptions], Loader],
+) -> list[StageLoader]:
+    """Return the loaders of the stages, which differ in the sizes of images and batches alone."""
 
-    def later_batches(start: int, seed: int) -> Iterator[Batch]:
-        assert later is not None
-        later.loader.context.sampler.reseed(seed)
-        yield from later.loader.batches(start)
+    def loader_of(stage: DataStage) -> StageLoader:
+        sized = replace(preprocessing, load_size=stage.load_size, crop_size=stage.crop_size)
+        return StageLoader(stage.image, lambda: build(split, sized, replace(options, batch_size=stage.batch_size)))
+
+    return [loader_of(stage) for stage in stages]
+
+
+def loop_data(stages: Sequence[StageLoader], sample: Batch) -> loop.TrainingData:
+    """Return the training data of the loop: batches of the stages' loaders, one after another, and the sample batch."""
+    sampler = stages[0].loader.context.sampler
 
     def batches(start: int, seed: int) -> Iterator[Batch]:
         sampler.reseed(seed)
-        if later is None:
-            return loader.batches(start)
-        step_size = batch_sampler.batch_size * batch_sampler.world_size
-        steps_before = max(0, -(-(later.image - start) // step_size))
-        first = islice(loader.batches(start), steps_before) if steps_before else iter(())
-        return chain(first, later_batches(start + steps_before * step_size, seed))
+        return chain.from_iterable(_stage_batches(stages, start, seed))
 
     return loop.TrainingData(batches, lambda numbers: sampler.files(torch.tensor(numbers)), sample)
+
+
+def _stage_batches(stages: Sequence[StageLoader], start: int, seed: int) -> Iterator[Iterator[Batch]]:
+    """Yield the batches of each stage from image `start` of the run on; those of the last one have no end."""
+    for stage, following in zip(stages, (*stages[1:], None), strict=True):
+        if following is not None and start >= following.image:
+            continue
+        loader = stage.loader
+        loader.context.sampler.reseed(seed)
+        if following is None:
+            yield loader.batches(start)
+            return
+        step_size = loader.options.batch_size * loader.options.world_size
+        steps = -(-(following.image - start) // step_size)
+        yield islice(loader.batches(start), steps)
+        start += steps * step_size

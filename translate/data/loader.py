@@ -178,17 +178,37 @@ def fixed_batch(
     if preprocessing.random_crop_size is None:
         count = 1  # images of other sizes would not fit beside it
     chosen = split.subsample(count)
-    groups = zip(*(chosen.refs(domain) for domain in chosen.domains), strict=True)
-    rows: list[tuple[Tensor | ImageError, ...]]
-    if split.paired:
-        rows = [load_pair(a, b, preprocessing) for a, b in groups]
-    else:
-        rows = [tuple(load_image(ref, preprocessing, side) for side, ref in enumerate(refs)) for refs in groups]
+    rows = list(_load_rows(chosen, preprocessing))
     labels = label_tensor(chosen)
     batch = {} if labels is None else {"label": labels.to(device)}
     for side, domain in enumerate(chosen.domains):
         batch[domain] = torch.stack([_displayed(row, side, preprocessing, dtype) for row in rows]).to(device)
     return batch
+
+
+def preparation_batches(
+    split: Split, preprocessing: Preprocessing, count: int, device: torch.device, dtype: torch.dtype
+) -> Iterator[Batch]:
+    """Yield batches of one centre-cropped image of each domain: at most `count`, evenly spaced over the split.
+
+    Where a domain has fewer images, there are as many batches as it has. Files that cannot be read are left out.
+    """
+    count = min([count, len(split.a), *([len(split.b)] if split.b else [])])
+    for row in _load_rows(split.subsample(count), preprocessing):
+        if all(isinstance(image, Tensor) for image in row):
+            yield {
+                domain: _displayed(row, side, preprocessing, dtype)[None].to(device)
+                for side, domain in enumerate(split.domains)
+            }
+
+
+def _load_rows(split: Split, preprocessing: Preprocessing) -> Iterator[tuple[Tensor | ImageError, ...]]:
+    """Yield the images of each index of a split, of which all domains have as many, or why they cannot be read."""
+    for refs in zip(*(split.refs(domain) for domain in split.domains), strict=True):
+        if split.paired:
+            yield load_pair(*refs, preprocessing)
+        else:
+            yield tuple(load_image(ref, preprocessing, side) for side, ref in enumerate(refs))
 
 
 def _displayed(

@@ -6,7 +6,7 @@ everything else. A step is a generator: `yield "g", losses` means *minimise the 
 """
 
 from collections import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -18,6 +18,7 @@ from translate.errors import UsageError
 from translate.methods.configs import NETWORK_SETTINGS
 from translate.nn.base import Generator
 from translate.nn.blocks import keyed_dropout
+from translate.nn.losses import Logits
 
 C = TypeVar("C", bound=TrainConfig)
 """Config of a method."""
@@ -28,6 +29,13 @@ Losses = dict[str, Tensor]
 """Losses by name, as 0-dim tensors."""
 Step = abc.Generator[tuple[str, Losses], None, None]
 """Generator that `Method.step` returns; it yields the name of an update and the losses to minimise over its networks."""
+Weights = Mapping[str, Tensor]
+"""Weights of a network by key, as in its state dict."""
+Scheduled = Mapping[str, Tensor]
+"""Values of `Method.scheduled_values` by name, as 0-dim tensors on the device."""
+
+GENERATOR, DISCRIMINATOR = "generator", "discriminator"
+"""Roles of updates."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,23 @@ class Update:
     """Row of `training.optimizers.OPTIMIZERS`."""
     options: Mapping[str, Any] = field(default_factory=lambda: {"betas": (0.5, 0.999)})
     """Keyword arguments of the optimizer."""
+    role: str = GENERATOR
+    """Side of the adversarial game, GENERATOR or DISCRIMINATOR, by which monitors and charts find its losses. Its adversarial
+    loss is called "adv", or "adv_<domain>" where it has several."""
+    factor: Callable[[Clock], float] = lambda clock: 1.0
+    """Factor of the learning rate beside that of the schedule, as of an update whose rate is warmed up."""
+
+
+@dataclass(frozen=True)
+class DataStage:
+    """Sizes of the training images from an image of the run on."""
+
+    image: int
+    """First image of the run in this stage, rounded up to a whole step."""
+    load_size: int
+    crop_size: int
+    batch_size: int
+    """Images of a step in each process."""
 
 
 class Method(nn.Module, Generic[C]):
@@ -94,6 +119,11 @@ class Method(nn.Module, Generic[C]):
     """Optimizers by name, in the order of their parameters in a checkpoint."""
     ema: tuple[str, ...] = ()
     """Attribute names of the networks that an exponential moving average is kept of, if the config asks for one."""
+    frozen_networks: tuple[str, ...] = ()
+    """Attribute names of helper networks with given weights, as of a perceptual loss: they are moved and cast with the others,
+    but never trained, saved, broadcast or averaged, and stay in evaluation mode."""
+    preparation_images: int = 0
+    """Images of each domain that `prepare` is given at most; 0: it is not called."""
 
     def __init__(self, cfg: C) -> None:
         super().__init__()
@@ -118,14 +148,54 @@ class Method(nn.Module, Generic[C]):
         with torch.device("meta"):
             return cls(cfg)
 
-    def prepare(self, batch: Batch) -> None:
-        """Fill buffers from data, once, before the first step, with the same batch on every rank."""
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of all networks but the frozen ones."""
+        super().train(mode)
+        for name in self.frozen_networks:
+            self.get_submodule(name).eval()
+        return self
+
+    def prepare(self, batches: Iterable[Batch]) -> list[str]:
+        """Set weights and buffers from training images, once, before the first step of a run that starts from random weights.
+
+        The batches hold `preparation_images` images of each domain, or all where there are fewer, evenly spaced, and are the
+        same in every process. Returns lines that say what was done.
+        """
+        return []
+
+    @classmethod
+    def stages(cls, cfg: C, planned: int, decays_from: int) -> tuple[DataStage, ...]:
+        """Return the stages of the training data, the first from image 0 on.
+
+        planned: images of the run; decays_from: image from which on the learning rate falls.
+        """
+        assert cfg.load_size is not None, "the config is resolved"
+        return (DataStage(0, cfg.load_size, cfg.crop_size, cfg.batch_size),)
+
+    def restarts(self, before: DataStage, now: DataStage) -> tuple[str, ...]:
+        """Return the updates whose optimizers start anew when a stage of the data follows another."""
+        return ()
+
+    def initial_weights(self, given: Mapping[str, Weights]) -> Mapping[str, Weights]:
+        """Return the weights by network that a new run starts from, made of those of another model.
+
+        Each is loaded as it is, so that keys and shapes are those of the network; by default those that were given. A method
+        whose networks contain others, as a local enhancer contains a global generator, puts them in their place.
+        """
+        return given
+
+    def scheduled_values(self, clock: Clock) -> Mapping[str, float]:
+        """Return numbers that change from step to step, as the weight of a layer that fades in; the same names in each step.
+
+        `step` gets them as tensors, so that a recorded step reads their present values.
+        """
+        return {}
 
     def phase(self, clock: Clock) -> str:
         """Return a name for the branches that `step` takes: in one phase all operations and shapes are the same."""
         return ""
 
-    def step(self, batch: Batch, clock: Clock) -> Step:
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield each update of a training step and its losses, as in the paper's algorithm."""
         raise NotImplementedError
 
@@ -149,8 +219,8 @@ class Method(nn.Module, Generic[C]):
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""
         raise NotImplementedError
 
-    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the logits (N, …) of each discriminator for real and fake images, in evaluation mode.
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
+        """Return the logits (N, …) of each discriminator for real and fake images, in evaluation mode; a list of several heads.
 
         Keys are "real" and "fake", or "real_<domain>" and "fake_<domain>" where there are several discriminators; none for
         methods without a discriminator.

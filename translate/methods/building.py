@@ -13,7 +13,7 @@ from translate.methods.configs import AdversarialConfig, GanConfig
 from translate.nn import networks
 from translate.nn.adversarial_loss import AdversarialLoss
 from translate.nn.base import Discriminator, Generator
-from translate.nn.blocks import set_test_time_behaviour
+from translate.nn.blocks import coupling_in, set_test_time_behaviour
 from translate.nn.diffaugment import diffaugment
 from translate.nn.fast_conv import use_winograd
 from translate.nn.losses import ADVERSARIAL
@@ -29,23 +29,25 @@ def build_adversarial_loss(cfg: AdversarialConfig) -> AdversarialLoss:
     )
 
 
-def coupling_reason(cfg: GanConfig) -> str:
-    """Return the reason why images of a batch influence each other in networks of the registries; empty if they do not."""
-    return "batch norm" if cfg.norm == "batch" else "dropout" if cfg.dropout else ""
+def coupling_reason(method: Method[Any]) -> str:
+    """Return the reason why images of a batch influence each other in a method's networks; empty if they do not."""
+    return coupling_in(method) or ("dropout" if getattr(method.cfg, "dropout", False) else "")
 
 
-def forward_concatenated(net: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
+def forward_concatenated(net: nn.Module, *batches: Tensor) -> tuple[Any, ...]:
     """Return the outputs of `net` for several batches (N, …), as if they went through it one after another, in that order.
 
-    They are concatenated where no image influences another, that is without batch norm: that halves the number of operations,
-    and weight gradients are computed once. Not with gradient checkpointing, where twice as much would be computed again at a
-    time, and not for batches of different sizes.
+    An output is a tensor (N, …), or a list of tensors from a discriminator with several heads. The batches are concatenated
+    where no image influences another: that halves the number of operations, and weight gradients are computed once. Not with
+    gradient checkpointing, where twice as much would be computed again at a time, and not for batches of different sizes.
     """
-    has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
-    if has_batch_norm or getattr(net, "gradient_checkpointing", False) or len({x.shape[1:] for x in batches}) > 1:
+    if coupling_in(net) or getattr(net, "gradient_checkpointing", False) or len({x.shape[1:] for x in batches}) > 1:
         return tuple(net(x) for x in batches)
-    outputs: Tensor = net(torch.cat(batches))
-    return outputs.split([len(x) for x in batches])
+    lengths = [len(x) for x in batches]
+    outputs = net(torch.cat(batches))
+    if isinstance(outputs, Tensor):
+        return outputs.split(lengths)
+    return tuple(map(list, zip(*(logits.split(lengths) for logits in outputs), strict=True)))
 
 
 def augment(cfg: AdversarialConfig, batch: Batch, x: Tensor, name: str, *, condition_channels: int = 0) -> Tensor:

@@ -1,7 +1,7 @@
 """CUT and FastCUT: unpaired translation in one direction (Park et al., "Contrastive Learning for Unpaired Image-to-Image
 Translation", ECCV 2020). The defaults are the recipe of the authors' code (taesungp/contrastive-unpaired-translation)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods.base import Batch, Clock, Method, Step, Update
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, DataStage, Method, Scheduled, Step, Update
 from translate.methods.building import (
     augment,
     build_adversarial_loss,
@@ -120,8 +120,8 @@ class CUT(Method[CUTConfig]):
         xavier_(self.f, cfg.seed, "f")
         self.adversarial_loss = build_adversarial_loss(cfg)
         # One Adam over g and f is the same as the authors' two: it updates each weight by itself.
-        self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g", "f"), cfg.lr)}
-        self.coupled = coupling_reason(cfg)
+        self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g", "f"), cfg.lr)}
+        self.coupled = coupling_reason(self)
 
     @classmethod
     def resolve_config(cls, cfg: CUTConfig) -> CUTConfig:
@@ -133,10 +133,18 @@ class CUT(Method[CUTConfig]):
         check_gan_config(cls, cfg)
         return cfg
 
+    @classmethod
+    def stages(cls, cfg: CUTConfig, planned: int, decays_from: int) -> tuple[DataStage, ...]:
+        """Return a second stage, of whole images while the learning rate falls, if the config asks for it."""
+        (first,) = super().stages(cfg, planned, decays_from)
+        if not cfg.whole_in_decay or cfg.load_size == cfg.crop_size:
+            return (first,)
+        return first, replace(first, image=decays_from, load_size=cfg.crop_size)
+
     def phase(self, clock: Clock) -> str:
         return self.adversarial_loss.phase(clock.step)
 
-    def step(self, batch: Batch, clock: Clock) -> Step:
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the discriminator's losses (eq. 1), then those of the generator and the projection heads (eq. 5)."""
         a, b, key, cfg, loss = batch["a"], batch["b"], batch["key"], self.cfg, self.adversarial_loss
         flipped = keyed_random.uniform(key, "flip") < 0.5 if cfg.flip_equivariance else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods.base import Batch, Clock, Step, Update
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Scheduled, Step, Update
 from translate.methods.building import check_gan_config, forward_concatenated
 from translate.methods.configs import GanConfig
 from translate.methods.image_pool import ImagePool
@@ -60,7 +60,10 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
         size = cfg.crop_size
         self.pool_a = ImagePool(cfg.pool_size, cfg.input_channels, size, size, "pool a")
         self.pool_b = ImagePool(cfg.pool_size, cfg.output_channels, size, size, "pool b")
-        self.updates = {"g": Update(("g_ab", "g_ba"), cfg.lr), "d": Update(("d_a", "d_b"), cfg.lr)}
+        self.updates = {
+            "g": Update(("g_ab", "g_ba"), cfg.lr),
+            "d": Update(("d_a", "d_b"), cfg.lr, role=DISCRIMINATOR),
+        }
 
     @classmethod
     def resolve_config(cls, cfg: CycleGANConfig) -> CycleGANConfig:
@@ -79,7 +82,7 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
     def phase(self, clock: Clock) -> str:
         return self.adversarial_loss.phase(clock.step)
 
-    def step(self, batch: Batch, clock: Clock) -> Step:
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the generators' losses (eq. 3, sec. 5.2), then the discriminators' (sec. 4)."""
         a, b, key, cfg = batch["a"], batch["b"], batch["key"], self.cfg
         identity = cfg.lambda_identity > 0

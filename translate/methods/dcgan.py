@@ -16,8 +16,8 @@ from torch import Tensor
 from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods.base import Batch, Clock, Domain, Method, Step, Update
-from translate.methods.building import augment, build_adversarial_loss, check_adversarial_config
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Domain, Method, Scheduled, Step, Update
+from translate.methods.building import augment, build_adversarial_loss, check_adversarial_config, coupling_reason
 from translate.methods.configs import AdversarialConfig, NoRandomCrop
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.init import normal_
@@ -106,8 +106,8 @@ class DCGAN(Method[DCGANConfig]):
             normal_(net, cfg.seed, name)
             set_test_time_behaviour(net, "running")  # one generated image is no batch to take statistics from
         self.adversarial_loss = build_adversarial_loss(cfg)
-        self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
-        self.coupled = "batch norm" if cfg.norm == "batch" else ""
+        self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g",), cfg.lr)}
+        self.coupled = coupling_reason(self)
 
     def _reference(self) -> Tensor:
         """Return the codes of virtual batch norm's reference batch, (M, noise_size + classes), as many of each class."""
@@ -173,7 +173,7 @@ class DCGAN(Method[DCGANConfig]):
         alone = "" if self.updates_generator(clock) else "warm-up" if clock.images < self.cfg.d_warmup else "critic"
         return " ".join(filter(None, (alone, self.adversarial_loss.phase(clock.step))))
 
-    def step(self, batch: Batch, clock: Clock) -> Step:
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the discriminator's losses, then the generator's, unless the step is the discriminator's alone."""
         real, key, cfg, loss = batch["a"], batch["key"], self.cfg, self.adversarial_loss
         label = batch["label"] if self.classes else None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods.base import Batch, Clock, Losses, Step, Update
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
 from translate.methods.building import check_gan_config
 from translate.methods.configs import GanConfig, NoRandomCrop
 from translate.methods.two_way import TwoWayMethod
@@ -83,7 +83,7 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
     def __init__(self, cfg: DiscoGANConfig) -> None:
         super().__init__(cfg)
         self.updates = {
-            "d": Update(("d_a", "d_b"), cfg.lr, options=ADAM),
+            "d": Update(("d_a", "d_b"), cfg.lr, options=ADAM, role=DISCRIMINATOR),
             "g": Update(("g_ab", "g_ba"), cfg.lr, options=ADAM),
         }
         self.coupled = self.coupled or "feature matching"
@@ -114,7 +114,7 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
             return f"d {self.adversarial_loss.phase(self.discriminator_step(clock))}"
         return f"g {self.reconstruction_share(clock)}"
 
-    def step(self, batch: Batch, clock: Clock) -> Step:
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the losses of the discriminators or of the generators, whichever the step updates (sec. 2.4)."""
         if self.updates_discriminator(clock):
             with torch.no_grad():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from translate.config import option
-from translate.methods.base import Batch, Clock, Losses, Step, Update
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
 from translate.methods.building import check_gan_config, with_default_unet
 from translate.methods.configs import GanConfig, NoRandomCrop
 from translate.methods.two_way import TwoWayMethod
@@ -69,7 +69,7 @@ class DualGAN(TwoWayMethod[DualGANConfig]):
     def __init__(self, cfg: DualGANConfig) -> None:
         super().__init__(cfg)
         self.updates = {
-            "d": Update(("d_a", "d_b"), cfg.lr, "rmsprop", {"decay": 0.9}),
+            "d": Update(("d_a", "d_b"), cfg.lr, "rmsprop", {"decay": 0.9}, DISCRIMINATOR),
             "g": Update(("g_ab", "g_ba"), cfg.lr, "rmsprop", {"decay": 0.9}),
         }
 
@@ -89,7 +89,7 @@ class DualGAN(TwoWayMethod[DualGANConfig]):
         turn = "both" if self.updates_generator(clock) else "critics"
         return f"{turn} {self.adversarial_loss.phase(clock.step)}"
 
-    def step(self, batch: Batch, clock: Clock) -> Step:
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the critics' losses, then, once in `n_critic` steps, the generators' in each of their updates (alg. 1)."""
         # alg. 1: the critics first. Each update generates its own fakes, as in the authors' code: with dropout, other ones.
         with torch.no_grad():

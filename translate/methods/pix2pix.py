@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from translate.config import option
-from translate.methods.base import Batch, Clock, Method, Step, Update
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Method, Scheduled, Step, Update
 from translate.methods.building import (
     augment,
     build_adversarial_loss,
@@ -76,8 +76,8 @@ class Pix2Pix(Method[Pix2PixConfig]):
         self.g = build_generator(cfg, cfg.input_channels, cfg.output_channels, cfg.seed, "g")
         self.d = build_discriminator(cfg, cfg.input_channels + cfg.output_channels, cfg.seed, "d")
         self.adversarial_loss = build_adversarial_loss(cfg)
-        self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
-        self.coupled = coupling_reason(cfg)
+        self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g",), cfg.lr)}
+        self.coupled = coupling_reason(self)
 
     @classmethod
     def resolve_config(cls, cfg: Pix2PixConfig) -> Pix2PixConfig:
@@ -88,7 +88,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
     def phase(self, clock: Clock) -> str:
         return self.adversarial_loss.phase(clock.step)
 
-    def step(self, batch: Batch, clock: Clock) -> Step:
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the discriminator's losses (eq. 1), then the generator's (eq. 4)."""
         a, b, loss = batch["a"], batch["b"], self.adversarial_loss
         fake = self.g(a)

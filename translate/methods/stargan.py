@@ -11,7 +11,7 @@ from torch import Tensor
 from translate import keyed_random
 from translate.config import option
 from translate.errors import DataError, UsageError
-from translate.methods.base import Batch, Clock, Domain, Losses, Method, Step, Update
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Domain, Losses, Method, Scheduled, Step, Update
 from translate.methods.building import (
     augment,
     build_adversarial_loss,
@@ -95,8 +95,8 @@ class StarGAN(Method[StarGANConfig]):
         self.d = StarGANClassifier(channels, cfg.d_width, cfg.crop_size, classes)
         self.d.initialise(self.d, cfg.seed, "d")
         self.adversarial_loss = build_adversarial_loss(cfg)
-        self.updates = {"d": Update(("d",), cfg.lr), "g": Update(("g",), cfg.lr)}
-        self.coupled = ", ".join(filter(None, ["targets are permuted", coupling_reason(cfg)]))
+        self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g",), cfg.lr)}
+        self.coupled = ", ".join(filter(None, ["targets are permuted", coupling_reason(self)]))
 
     @classmethod
     def resolve_config(cls, cfg: StarGANConfig) -> StarGANConfig:
@@ -139,7 +139,7 @@ class StarGAN(Method[StarGANConfig]):
         """Return whether the step updates the generator too: every `n_critic`-th does."""
         return (clock.step + 1) % self.cfg.n_critic == 0
 
-    def step(self, batch: Batch, clock: Clock) -> Step:
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the discriminator's losses (eq. 5) and, once in `n_critic` steps, the generator's (eq. 6)."""
         a, key, cfg, loss = batch["a"], batch["key"], self.cfg, self.adversarial_loss
         own = self.label_vectors(batch["label"], a.dtype)

@@ -33,7 +33,7 @@ class TwoWayMethod(Method[C]):
         self.d_a = build_discriminator(cfg, a, seed, "d_a")
         self.d_b = build_discriminator(cfg, b, seed, "d_b")
         self.adversarial_loss = build_adversarial_loss(cfg)
-        self.coupled = coupling_reason(cfg)
+        self.coupled = coupling_reason(self)
 
     def augment(self, batch: Batch, x: Tensor, name: str) -> Tensor:
         """Augment images x (N, C, H, W) before a discriminator sees them; `name` is that of the random draws."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from translate.nn.losses import ADVERSARIAL
+from translate.nn.losses import ADVERSARIAL, Logits, list_heads, mean_over_heads
 
 
 class AdversarialLoss:
@@ -15,7 +15,8 @@ class AdversarialLoss:
     penalty_weight, penalty_every: factor of the gradient penalty, and steps from one penalty to the next, for objectives that
     have one; None: as in the objective's row. A weight of 0 leaves the penalty out.
 
-    A discriminator `d` maps images (N, C, H, W) to logits (N, …). Losses are 0-dim tensors.
+    A discriminator `d` maps images (N, C, H, W) to logits (N, …), or to a list of logits, one for each of its heads. Losses are
+    0-dim tensors, means over heads.
     """
 
     def __init__(
@@ -35,25 +36,27 @@ class AdversarialLoss:
         penalty = f"penalty_weight={self.penalty_weight}, penalty_every={self.penalty_every}"
         return f"AdversarialLoss({self.name!r}, {penalty}, {self._label})"
 
-    def generator_loss(self, d: Callable[[Tensor], Tensor], fake: Tensor, real: Tensor) -> Tensor:
+    def generator_loss(self, d: Callable[[Tensor], Logits], fake: Tensor, real: Tensor) -> Tensor:
         """Return the generator's loss. `real`, as many images as `fake`, is used only by relativistic objectives."""
-        on_fake = d(fake)
+        on_fake = list_heads(d(fake))
         if not self.objective.relativistic:
-            return self.objective.generator_loss(on_fake)
+            return mean_over_heads([self.objective.generator_loss(logits) for logits in on_fake])
         # Exact without a graph: the logits of real images do not depend on the generator.
         with torch.no_grad():
-            on_real = d(real)
-        return self.objective.generator_loss(on_real, on_fake)
+            on_real = list_heads(d(real))
+        pairs = zip(on_real, on_fake, strict=True)
+        return mean_over_heads([self.objective.generator_loss(*pair) for pair in pairs])
 
-    def discriminator_loss(self, on_real: Tensor, on_fake: Tensor) -> Tensor:
+    def discriminator_loss(self, on_real: Logits, on_fake: Logits) -> Tensor:
         """Return the discriminator's loss from its logits, of any shape; without the penalty."""
-        return self.objective.discriminator_loss(on_real, on_fake, **self._label)
+        pairs = zip(list_heads(on_real), list_heads(on_fake), strict=True)
+        return mean_over_heads([self.objective.discriminator_loss(*pair, **self._label) for pair in pairs])
 
     def has_penalty(self, step: int) -> bool:
         """Return whether the discriminator's loss has the gradient penalty in this step (from 0): every `penalty_every`-th."""
         return bool(self.objective.penalty_weight and self.penalty_weight) and step % self.penalty_every == 0
 
-    def penalty(self, d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
+    def penalty(self, d: Callable[[Tensor], Logits], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
         """Return the gradient penalty times its weight and the steps for which it counts. key (N,) decides its random draws.
 
         It is differentiated twice, which a compiled `d` cannot be: pass a network's `forward`.

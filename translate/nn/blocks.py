@@ -51,6 +51,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     each image keep that for any batch size: a batch of N gives what N single images give.
     """
 
+    couples_images = "batch norm"
     norm_statistics = "sample"
     """Statistics that evaluation normalises by: "sample", each image's own, or "running"."""
 
@@ -99,6 +100,19 @@ def uses_map_statistics(norm: nn.Module) -> bool:
     if isinstance(norm, BatchNorm2d):
         return norm.norm_statistics == "sample"
     return isinstance(norm, InstanceNorm2d)
+
+
+def coupling_in(net: nn.Module) -> str:
+    """Return why, in training, outputs of a network for one image depend on the others of its batch; empty if they do not.
+
+    A layer of which that is true says so by an attribute `couples_images`: the reason, or True. torch's batch norms need none.
+    """
+    for module in net.modules():
+        is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        reason = getattr(module, "couples_images", "batch norm" if is_batch_norm else "")
+        if reason:
+            return reason if isinstance(reason, str) else type(module).__name__
+    return ""
 
 
 NORMS: dict[str, type[nn.Module]] = {"batch": BatchNorm2d, "instance": InstanceNorm2d, "none": nn.Identity}

@@ -1,12 +1,12 @@
 """Loss functions: pure functions of tensors, each a mean over all elements; adversarial ones end in _g for the generator and _d
 for the discriminator.
 
-`real` and `fake` are the discriminator's logits (any shape); `target` is its label for real images, below 1 for one-sided
-label smoothing (Salimans et al., 2016, sec. 3.4).
+`real` and `fake` are the logits of one head of a discriminator (any shape); `target` is its label for real images, below 1 for
+one-sided label smoothing (Salimans et al., 2016, sec. 3.4).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translate import keyed_random
+
+Logits = Tensor | Sequence[Tensor]
+"""Logits of a discriminator: those of its only head (N, …), or a list of those of several heads, as of several scales."""
+
+
+def list_heads(logits: Logits) -> Sequence[Tensor]:
+    """Return the logits of each head."""
+    return (logits,) if isinstance(logits, Tensor) else logits
+
+
+def mean_over_heads(values: Sequence[Tensor]) -> Tensor:
+    """Return the mean of 0-dim tensors, one for each head of a discriminator."""
+    return values[0] if len(values) == 1 else torch.stack(list(values)).mean()
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
@@ -109,32 +122,40 @@ def relativistic_d(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(fake - real).mean()
 
 
-def gradient_penalty(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
+def gradient_penalty(d: Callable[[Tensor], Logits], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
     """Return (‖∇D(x̂)‖ − 1)² at one random mix x̂ of each real and fake image (Gulrajani et al., 2017, eq. 3), without λ.
 
-    real, fake: (N, C, H, W); key: (N,). The logits of one image are summed before the gradient is taken. The penalty is
-    differentiated twice: so it is computed in float32 even under autocast, and `d` must not be compiled (pass a network's
-    `forward`).
+    real, fake: (N, C, H, W); key: (N,). The logits of one image, of all heads, are summed before the gradient is taken. The
+    penalty is differentiated twice: so it is computed in float32 even under autocast, and `d` must not be compiled (pass a
+    network's `forward`).
     """
     real, fake = _detached_float32(real), _detached_float32(fake)
     share = keyed_random.uniform(key, "gradient penalty", 1, 1, 1).to(real.dtype)
     mixed = share * real + (1 - share) * fake
-    return (_gradients(lambda x: d(x).sum(), mixed).norm(2, dim=1) - 1).square().mean()
+
+    def total(x: Tensor) -> Tensor:
+        return torch.stack([logits.sum() for logits in list_heads(d(x))]).sum()
+
+    return (_gradients(total, mixed).norm(2, dim=1) - 1).square().mean()
 
 
-def zero_centred_penalty(d: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
+def zero_centred_penalty(d: Callable[[Tensor], Logits], real: Tensor, fake: Tensor, key: Tensor) -> Tensor:
     """Return ½ (‖∇D(x)‖² at real images + the same at fake ones): R1 and R2 (Mescheder et al., 2018, sec. 4.1), without γ.
 
-    real, fake: (N, C, H, W), not mixed; key is not used. The logit of one image is the mean over its patches, so that γ does
-    not depend on their number; squares are summed over pixels, so γ has to grow with the resolution. Differentiated twice, as
-    `gradient_penalty` is: in float32 even under autocast, and `d` must not be compiled.
+    real, fake: (N, C, H, W), not mixed; key is not used. The logit of one image is the mean over its patches, and over heads,
+    so that γ does not depend on their number; squares are summed over pixels, so γ has to grow with the resolution.
+    Differentiated twice, as `gradient_penalty` is: in float32 even under autocast, and `d` must not be compiled.
     """
     return 0.5 * (_squared_gradient_norm(d, real) + _squared_gradient_norm(d, fake))
 
 
-def _squared_gradient_norm(d: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Return ‖∇D‖², D of an image being the mean over its patches; mean over the images."""
-    return _gradients(lambda x: len(x) * d(x).mean(), _detached_float32(images)).square().sum(1).mean()
+def _squared_gradient_norm(d: Callable[[Tensor], Logits], images: Tensor) -> Tensor:
+    """Return ‖∇D‖², D of an image being the mean over its patches and over heads; mean over the images."""
+
+    def total(x: Tensor) -> Tensor:
+        return len(x) * mean_over_heads([logits.mean() for logits in list_heads(d(x))])
+
+    return _gradients(total, _detached_float32(images)).square().sum(1).mean()
 
 
 def _gradients(total: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -166,7 +187,7 @@ class AdversarialObjective:
     """False where the discriminator's loss has no minimum, as the distance that a Wasserstein critic estimates."""
     penalty_weight: float = 0.0
     """Weight of the gradient penalty that the discriminator's loss needs; 0: it needs none."""
-    penalty_function: Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor], Tensor] = gradient_penalty
+    penalty_function: Callable[[Callable[[Tensor], Logits], Tensor, Tensor, Tensor], Tensor] = gradient_penalty
     """Gradient penalty of the discriminator, real and fake images (N, C, H, W), and key (N,); without its weight."""
     penalty_every: int = 1
     """Steps from one penalty to the next, which then counts for as many (Karras et al., "Analyzing and Improving the Image

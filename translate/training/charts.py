@@ -1,50 +1,51 @@
 """Layout of charts: the scalars of a run that share one on TensorBoard's custom scalars page and in the run's report."""
 
-import re
 from collections.abc import Iterable, Sequence
 
+from translate.methods.base import DISCRIMINATOR, GENERATOR
 from translate.run_folder import DISCRIMINATORS
-from translate.training.stats_file import D_ADVERSARIAL, G_ADVERSARIAL
+from translate.training.loss_names import ADVERSARIAL, LOSS, LossNames
 
 ChartLayout = dict[str, dict[str, list[str]]]
 """Category → chart → names of the scalars drawn in it."""
 
 
-def discriminator_scalar(name: str) -> str | None:
+def discriminator_scalar(name: str, losses: LossNames) -> str | None:
     """Return the name of a scalar in the second event file, as "discriminator/adv_b" for loss/d/adv_b; None if it is not there.
 
     There are the adversarial losses of discriminators, and their outputs for real images.
     """
-    for prefix in ("loss/d/", "judge/"):
-        if name.startswith((D_ADVERSARIAL, "judge/real")) and name.startswith(prefix):
-            return f"{DISCRIMINATORS}/{name.removeprefix(prefix)}"
-    return None
+    domain = losses.adversarial_domain(name, DISCRIMINATOR)
+    if domain is not None:
+        return f"{DISCRIMINATORS}/{'_'.join(filter(None, (ADVERSARIAL, domain)))}"
+    return f"{DISCRIMINATORS}/{name.removeprefix('judge/')}" if name.startswith("judge/real") else None
 
 
-def chart_layout(names: Sequence[str]) -> ChartLayout:
+def chart_layout(names: Sequence[str], losses: LossNames) -> ChartLayout:
     """Return the layout of the charts for the scalars of these names, of any method; the most telling first."""
+    pairs = _adversarial_pairs(names, losses)
+    paired = {name for pair in pairs.values() for name in pair}
     layout: ChartLayout = {
         "Validation": _by_metric("val/", "val_ema/", names),
-        "Generators against discriminators": _adversarial_pairs(names),
+        "Generators against discriminators": pairs,
         "Discriminator outputs": _outputs(names),
-        "Other losses": _by_stem(
-            name for name in names if name.startswith("loss/") and not name.startswith((D_ADVERSARIAL, G_ADVERSARIAL))
-        ),
-        "Sentinels": _by_stem(name for name in names if name.startswith("watch/")),
+        "Other losses": _by_stem([name for name in names if name.startswith(LOSS) and name not in paired], losses),
+        "Sentinels": _by_stem([name for name in names if name.startswith("watch/")], losses),
         "Gradients and learning rates": _by_group(names, "grad", "lr"),
         "Speed and memory": {name: [name] for name in names if name.startswith(("time/", "memory/"))},
     }
     return {category: charts for category, charts in layout.items() if charts}
 
 
-def _adversarial_pairs(names: Sequence[str]) -> dict[str, list[str]]:
+def _adversarial_pairs(names: Sequence[str], losses: LossNames) -> dict[str, list[str]]:
     """Return each discriminator's loss with the adversarial losses of its generators: adv_b with adv_ab."""
-    pairs = []
-    for name in names:
-        if name.startswith(D_ADVERSARIAL):
-            domain = name.removeprefix(D_ADVERSARIAL).removeprefix("_")
-            pairs.append([name, *(g for g in names if g.startswith(G_ADVERSARIAL) and g.endswith(domain))])
-    return {" · ".join(name.removeprefix("loss/") for name in pair): pair for pair in pairs}
+    generators = {name: domain for name in names if (domain := losses.adversarial_domain(name, GENERATOR)) is not None}
+    pairs = [
+        [name, *(g for g, target in generators.items() if target.endswith(domain))]
+        for name in names
+        if (domain := losses.adversarial_domain(name, DISCRIMINATOR)) is not None
+    ]
+    return {" · ".join(name.removeprefix(LOSS) for name in pair): pair for pair in pairs}
 
 
 def _outputs(names: Sequence[str]) -> dict[str, list[str]]:
@@ -56,18 +57,12 @@ def _outputs(names: Sequence[str]) -> dict[str, list[str]]:
     return {" · ".join(name.removeprefix("judge/") for name in same): same for same in outputs.values()}
 
 
-def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+def _by_stem(names: Iterable[str], losses: LossNames) -> dict[str, list[str]]:
     """Return the scalars of each stem: cycle: cycle_a, cycle_b."""
     charts: dict[str, list[str]] = {}
     for name in names:
-        charts.setdefault(scalar_stem(name), []).append(name)
+        charts.setdefault(losses.stem(name), []).append(name)
     return charts
-
-
-def scalar_stem(name: str) -> str:
-    """Return the last part of a scalar's name without the domain: "cycle" of loss/g/cycle_a, "d_gap" of watch/d_gap_b."""
-    last = name.rpartition("/")[2]
-    return last.rpartition("_")[0] if re.search(r"_[a-z]{1,2}$", last) else last
 
 
 def _by_metric(raw: str, averaged: str, names: Sequence[str]) -> dict[str, list[str]]:

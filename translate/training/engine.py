@@ -1,7 +1,7 @@
 """Engine: one training step of any method, from the losses it yields to the optimizer. Knows no method and no task."""
 
 import hashlib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from translate import keyed_random
-from translate.methods.base import Batch, Clock, Losses, Method, Step
+from translate.methods.base import Batch, Clock, DataStage, Losses, Method, Step
+from translate.nn.frozen import freeze
 from translate.runtime import distributed
 from translate.runtime.precision import Precision, cudnn_benchmark
 from translate.training.cuda_graphs import EagerRunner, Scalar, StepInputs, StepOutputs, StepRunner
@@ -20,9 +21,12 @@ from translate.training.nonfinite import Divergence, NonFiniteTracker, all_finit
 from translate.training.optimizers import build_optimizers, load_optimizer_state, optimizer_state, parameters_by_update
 from translate.training.schedule import Schedule
 
+SCHEDULED = "scheduled "
+"""Prefix of the method's scheduled values among the numbers of a step."""
+
 
 class Engine:
-    """Trainer of a method. Its state is that of the method, the averages, the optimizers, the scalers, and three counters."""
+    """Trainer of a method. Its state is that of the method, the averages, the optimizers, the scalers, and four counters."""
 
     def __init__(
         self,
@@ -38,25 +42,34 @@ class Engine:
         compiled: bool = False,
         fixed_size: bool = False,
         runner: StepRunner | None = None,
+        stages: Sequence[DataStage] = (),
     ) -> None:
         """Move the method to the device; every process gets the weights of the first.
 
         Args:
             seed: decides every random draw.
-            batch_size: images of a step in each process.
+            batch_size: images of the first step in each process; a later step may be given more or fewer.
             ema_half_life: half-life, in images, of the averages of the method's `ema` networks; 0: none are kept.
             channels_last: keep weights and images in the channels-last memory format.
             compiled: compile the networks with torch.compile; `evaluation_mode` runs them uncompiled.
             fixed_size: all images have one size, so that cuDNN's benchmark mode pays.
             runner: runs a step on the device; None: launches its kernels anew each time.
+            stages: stages of the training data, whose changes the method is asked about; none where the data never changes.
         """
+        for name in method.frozen_networks:
+            freeze(method.get_submodule(name))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.method = method.to(device, precision.weights)
         if channels_last:
             self.method.to(memory_format=torch.channels_last)
         self.schedule, self.seed, self.device, self.precision = schedule, seed, device, precision
         self.batch_size = batch_size * distributed.world_size()
+        """Images of the last step, over all processes; of the first one before it."""
         self.images = self.steps = 0
+        self.stages, self.stage = tuple(stages), 0
+        """Stages of the data, and the number of that of the last step."""
+        self._step_sizes: list[tuple[int, int, int]] = []
+        """Images and steps before the first step of each size, and that size, in this process's part of the run."""
         self.rollbacks = 0
         """Times that the run rolled back to a checkpoint because its numbers were no longer finite; part of every draw."""
         self.parameters = parameters_by_update(method)
@@ -70,12 +83,20 @@ class Engine:
         self.runner = runner or EagerRunner(device)
         self._scalars: Mapping[str, Scalar] = {}
         self._phases: dict[str, list[tuple[str, ...]]] = {}
-        distributed.broadcast([*method.parameters(), *method.buffers()])
+        self._broadcast_weights()
         self.ema = EMA(method, method.ema, ema_half_life)
         self.compiled = compiled
         if compiled:
             for network in _networks(method):
                 network.compile()
+
+    def _broadcast_weights(self) -> None:
+        """Send the first process's weights and buffers to the others, but for those of frozen networks."""
+        frozen = {id(x) for network in self._frozen_networks() for x in network.buffers()}
+        distributed.broadcast([*self.method.parameters(), *(x for x in self.method.buffers() if id(x) not in frozen)])
+
+    def _frozen_networks(self) -> list[nn.Module]:
+        return [self.method.get_submodule(name) for name in self.method.frozen_networks]
 
     def _new_scalers(self) -> dict[str, torch.amp.GradScaler]:
         enabled = self.precision.name == "fp16"
@@ -99,8 +120,19 @@ class Engine:
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rate of each update for the next step."""
-        factor = self.schedule.factor(self.images)
-        return {name: update.lr * factor for name, update in self.method.updates.items()}
+        factor, clock = self.schedule.factor(self.images), self.clock
+        return {name: update.lr * factor * update.factor(clock) for name, update in self.method.updates.items()}
+
+    def prepare(self, batches: Iterable[Batch]) -> list[str]:
+        """Let the method prepare itself from training images, before the first step; return lines that say what was done.
+
+        batches: of `Method.preparation_images` images, on the device.
+        """
+        with torch.no_grad():
+            lines = self.method.prepare(batches)
+        self._broadcast_weights()
+        self.ema.load_state({})
+        return lines
 
     def step(self, micro_batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Run one step of the method on all micro-batches together, and return its losses.
@@ -110,8 +142,8 @@ class Engine:
         of `Method.step`, as by a yield without a loss.
         """
         clock = self.clock
-        if self.images == 0:
-            self.method.prepare(micro_batches[0])
+        self._enter_stage()
+        self._count_step(sum(len(next(iter(batch.values()))) for batch in micro_batches) * distributed.world_size())
         self.mid_step = True
         inputs = StepInputs(
             self.method.phase(clock),
@@ -127,9 +159,26 @@ class Engine:
         self.mid_step = False
         return outputs.losses
 
+    def _enter_stage(self) -> None:
+        """Begin a new stage of the data where the next step is the first of it: recordings and some moments are dropped."""
+        stage = max((n for n, stage in enumerate(self.stages) if stage.image <= self.images), default=0)
+        if stage == self.stage:
+            return
+        for name in self.method.restarts(self.stages[self.stage], self.stages[stage]):
+            self.optimizers[name].state.clear()
+        self.runner.invalidate()
+        self.stage = stage
+
+    def _count_step(self, images: int) -> None:
+        """Note how many images the next step is given, over all processes."""
+        if not self._step_sizes or self._step_sizes[-1][2] != images:
+            self._step_sizes.append((self.images, self.steps, images))
+        self.batch_size = images
+
     def _step_scalars(self) -> dict[str, float]:
-        """Return the numbers that change from step to step: the step, the rate of each update, and the weight of the EMA."""
-        scalars = {"step": self.steps, **{f"rate of {name}": rate for name, rate in self.learning_rates().items()}}
+        """Return the numbers that change from step to step: images, the rate of each update, the weight of the EMA, …"""
+        scalars = {"images": self.images, **{f"rate of {name}": rate for name, rate in self.learning_rates().items()}}
+        scalars |= {f"{SCHEDULED}{name}": value for name, value in self.method.scheduled_values(self.clock).items()}
         if self.ema:
             scalars["share"] = 1 - self.ema.decay(self.images + self.batch_size, self.batch_size)
         return scalars
@@ -144,7 +193,12 @@ class Engine:
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = scalars[f"rate of {name}"]
-        steps = [self.method.step(batch, clock) for batch in batches]
+        scheduled = {
+            name.removeprefix(SCHEDULED): torch.as_tensor(value, device=self.device)
+            for name, value in scalars.items()
+            if name.startswith(SCHEDULED)
+        }
+        steps = [self.method.step(batch, clock, scheduled) for batch in batches]
         losses: dict[str, Tensor] = {}
         yields: list[tuple[str, ...]] = []
         try:
@@ -204,7 +258,7 @@ class Engine:
             values = torch.stack(list(losses.values()))
             share = values.sum() / len(steps)
             self.scalers[update].scale(share).backward(inputs=self.parameters[update])
-            self.nonfinite.record([f"{update}/{key}" for key in losses], values.detach(), self._scalars["step"])
+            self.nonfinite.record([f"{update}/{key}" for key in losses], values.detach(), self._scalars["images"])
             for key, loss in losses.items():
                 part, name = loss.detach() / len(steps), f"{update}/{key}"
                 logged[name] = logged[name] + part if number else part
@@ -226,11 +280,16 @@ class Engine:
         """
         found = self.nonfinite.first()
         if found is None and weights and (broken := self.nonfinite_weights()):
-            found = self.steps - 1, broken
+            found = self.images - self.batch_size, broken
         if not distributed.all_reduce_max(found is not None):
             return None
-        step, names = min(one for one in distributed.all_gather_object(found) if one is not None)
-        return Divergence(step + 1, self.images - (self.steps - step) * self.batch_size, names)
+        images, names = min(one for one in distributed.all_gather_object(found) if one is not None)
+        return Divergence(self._step_after(images) + 1, images, names)
+
+    def _step_after(self, images: int) -> int:
+        """Return the number, from 0, of the step that was done after so many images."""
+        begun, steps, size = next(known for known in reversed(self._step_sizes) if known[0] <= images)
+        return steps + (images - begun) // size
 
     def nonfinite_weights(self) -> tuple[str, ...]:
         """Return the updates with weights or optimizer moments that are not finite. Waits for the device."""
@@ -251,7 +310,7 @@ class Engine:
         if not scaler.is_enabled():  # a scaler skips steps whose gradients overflow: no divergence
             norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
             self.gradient_norms[update] = norm
-            self.nonfinite.record([f"gradient of {update}"], norm[None], self._scalars["step"])
+            self.nonfinite.record([f"gradient of {update}"], norm[None], self._scalars["images"])
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()  # at once, or gradients would be held while the next forward pass takes the most memory
@@ -283,6 +342,7 @@ class Engine:
             "images": self.images,
             "steps": self.steps,
             "rollbacks": self.rollbacks,
+            "stage": self.stage,
             "method": method,
             "averages": self.ema.state(),
             "buffers": distributed.gather_object(self._own_buffers(stored=method)),
@@ -292,7 +352,8 @@ class Engine:
 
     def _own_buffers(self, stored: Container[str]) -> dict[str, Tensor]:
         """Return the buffers whose bits differ from the first process's, and those that are not `stored` in its state dict."""
-        buffers = dict(self.method.named_buffers())
+        frozen = {id(x) for network in self._frozen_networks() for x in network.buffers()}
+        buffers = {name: x for name, x in self.method.named_buffers() if id(x) not in frozen}
         digests = {name: tensor_digest(x) for name, x in buffers.items()} if distributed.world_size() > 1 else {}
         first = distributed.broadcast_object(lambda: digests)
         return {
@@ -301,9 +362,9 @@ class Engine:
 
     def load_weights(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Start from weights by network, the first process's in all; averages start from them too."""
-        for network, tensors in weights.items():
+        for network, tensors in self.method.initial_weights(weights).items():
             self.method.get_submodule(network).load_state_dict(tensors)
-        distributed.broadcast([*self.method.parameters(), *self.method.buffers()])
+        self._broadcast_weights()
         self.ema.load_state({})
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -312,7 +373,8 @@ class Engine:
         States of version 0.1 hold all buffers of every process in `buffers`.
         """
         self.images, self.steps = state["images"], state["steps"]
-        self.rollbacks = state.get("rollbacks", 0)  # older checkpoints have none
+        self.rollbacks, self.stage = state.get("rollbacks", 0), state.get("stage", 0)  # older checkpoints have none
+        self._step_sizes.clear()
         self.method.load_state_dict(state["method"])
         own = state["buffers"][distributed.rank() % len(state["buffers"])]
         buffers = dict(self.method.named_buffers())

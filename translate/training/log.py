@@ -18,6 +18,7 @@ from translate.runtime import distributed
 from translate.text import duration, format_number, step_rate
 from translate.training import run_report, stats_file
 from translate.training.charts import discriminator_scalar
+from translate.training.loss_names import LossNames
 
 if TYPE_CHECKING:
     from translate.training.tensorboard import EventFileWriter
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 class Log:
     """Writer of scalars and sample grids by images seen. On resume, points after the checkpoint are dropped."""
 
-    def __init__(self, folder: Path, images_seen: int, say: Callable[[str], None]) -> None:
-        self.folder, self.say = folder, say
+    def __init__(
+        self, folder: Path, images_seen: int, say: Callable[[str], None], losses: LossNames | None = None
+    ) -> None:
+        """Open the logs of the run in a folder; `losses`: names of its method's losses."""
+        self.folder, self.say, self.losses = folder, say, losses or LossNames()
         self.stats = folder / run_folder.STATS_FILE
         self._warned: set[str] = set()
         self._last_images, self._speed = images_seen, stats_file.SpeedMeter()
@@ -49,7 +53,7 @@ class Log:
         (self.folder / run_folder.DISCRIMINATORS).mkdir(exist_ok=True)
         self._discriminator_events = EventFileWriter(self.folder / run_folder.DISCRIMINATORS, images_seen)
         if self._names:
-            self._events.add_custom_scalars(self._names)
+            self._events.add_custom_scalars(self._names, self.losses)
 
     def _to_tensorboard(self, action: Callable[["EventFileWriter"], None]) -> None:
         if (events := self._events) is not None:
@@ -74,9 +78,11 @@ class Log:
         self._safely("stats.jsonl", lambda: atomic.append(self.stats, stats_file.to_line(point)))
         if new := [name for name in values if name not in self._names]:
             self._names += new
-            self._to_tensorboard(lambda events: events.add_custom_scalars(self._names))
+            self._to_tensorboard(lambda events: events.add_custom_scalars(self._names, self.losses))
         self._to_tensorboard(lambda events: events.add_scalars(images_seen, values))
-        learnt = {own: value for name, value in values.items() if (own := discriminator_scalar(name)) is not None}
+        learnt = {
+            own: value for name, value in values.items() if (own := discriminator_scalar(name, self.losses)) is not None
+        }
         if learnt and (events := self._discriminator_events) is not None:
             self._safely("TensorBoard", lambda: events.add_scalars(images_seen, learnt))
         return point
@@ -92,7 +98,7 @@ class Log:
 
     def write_report(self) -> None:
         """Write report.html from what the run has logged so far."""
-        self._safely("report.html", lambda: run_report.write_run_report(self.folder))
+        self._safely("report.html", lambda: run_report.write_run_report(self.folder, self.losses))
 
     def print_progress(self, images_seen: int, planned: int, values: Mapping[str, float]) -> None:
         """Print one line: images seen, speed, time left, and the losses."""

@@ -20,6 +20,7 @@ from translate.training.callback_list import CallbackList
 from translate.training.engine import Engine
 from translate.training.forecast import FORECAST_STEPS, Forecast
 from translate.training.log import Log, LogInterval
+from translate.training.loss_names import LossNames
 from translate.training.micro_batches import next_micro_batch_count, split_batch
 from translate.training.nonfinite import Divergence
 from translate.training.sample_grid import preview
@@ -141,7 +142,9 @@ class Training:
         """Open batches and logs at the engine's number of images, at the start and after each return to a checkpoint."""
         engine = self.engine
         self.batches = self.data.batches(engine.images, engine.draw_seed)
-        self.log = Log(self.folder, engine.images, self.say) if self.is_main_process else None
+        self.log = (
+            Log(self.folder, engine.images, self.say, LossNames.of(engine.method)) if self.is_main_process else None
+        )
         self.interval = LogInterval(engine.images)
         self.saved_at = engine.images
         self.forecast.restart(engine.images)

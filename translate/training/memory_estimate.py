@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods.base import Batch, Clock, Method, Step
+from translate.nn.frozen import freeze
 from translate.runtime import memory
 from translate.runtime.precision import Precision
 from translate.text import flag_name, memory_size
@@ -38,6 +39,7 @@ class MemoryEstimate:
     """Bytes that a training takes at the peak of a step, by purpose."""
 
     weights: int
+    """Weights of all networks, frozen ones too."""
     optimizers: int
     averages: int
     """Averaged copies of the networks (EMA)."""
@@ -93,7 +95,10 @@ def estimate(
     shapes = cls.on_meta(cfg).to(precision.weights)
     with _single_process(), FakeTensorMode(allow_non_fake_inputs=True), meter:
         method = shapes.to_empty(device=device)
-        weights, buffers = _bytes(method.parameters()), _bytes(method.buffers())
+        frozen = _bytes(
+            x for network in map(freeze, map(method.get_submodule, method.frozen_networks)) for x in network.buffers()
+        )
+        weights, buffers = _bytes(method.parameters()) + frozen, _bytes(method.buffers()) - frozen
         batch = _batch(cfg, example, device)
         rehearsal = _Rehearsal(method, device, precision)
         before = meter.live
@@ -218,9 +223,8 @@ class _Rehearsal:
 
     def step(self, micro_batches: Sequence[Batch], clock: Clock) -> None:
         """Run a step of the method on all micro-batches, as `Engine.step` does."""
-        if clock.step == 0:
-            self.method.prepare(micro_batches[0])
-        steps = [self.method.step(batch, clock) for batch in micro_batches]
+        scheduled = {name: torch.empty((), device=self.device) for name in self.method.scheduled_values(clock)}
+        steps = [self.method.step(batch, clock, scheduled) for batch in micro_batches]
         while (update := self._backward(steps)) is not None:
             self.optimizers[update].zero_grad()
 

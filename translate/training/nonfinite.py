@@ -25,33 +25,36 @@ class Divergence:
 
 
 class NonFiniteTracker:
-    """Record of the first step in which each number was not finite, kept on the device."""
+    """Record of the images that had been seen when each number was first not finite, kept on the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._first: dict[tuple[str, ...], Tensor] = {}
 
-    def record(self, names: Sequence[str], values: Tensor, step: float | Tensor) -> None:
-        """Record which of the values (len(names),) are not finite; `step` is counted from 0 and may be a 0-dim tensor."""
+    def record(self, names: Sequence[str], values: Tensor, images: float | Tensor) -> None:
+        """Record which of the values (len(names),) are not finite after so many images, which may be a 0-dim tensor."""
         key = tuple(names)
         if key not in self._first:
             self._first[key] = torch.full((len(key),), _NEVER, device=self.device)
-        seen = torch.where(torch.isfinite(values), _NEVER, step)
+        seen = torch.where(torch.isfinite(values), _NEVER, images)
         torch.minimum(self._first[key], seen, out=self._first[key])  # in place: a graph that is replayed writes to it
 
     def first(self) -> tuple[int, tuple[str, ...]] | None:
-        """Return the first step with numbers that were not finite, and their names; None without. Waits for the device."""
+        """Return the images before the first step with numbers that were not finite, and their names; None without.
+
+        Waits for the device.
+        """
         if not self._first:
             return None
-        steps = torch.cat(list(self._first.values())).tolist()
-        first = min(steps)
+        seen = torch.cat(list(self._first.values())).tolist()
+        first = min(seen)
         if first == _NEVER:
             return None
         names = (name for key in self._first for name in key)
-        return first, tuple(name for name, step in zip(names, steps, strict=True) if step == first)
+        return first, tuple(name for name, images in zip(names, seen, strict=True) if images == first)
 
     def reset(self) -> None:
-        """Forget all steps, as after the return to a checkpoint."""
+        """Forget all that was seen, as after the return to a checkpoint."""
         self._first.clear()
 
 

@@ -15,10 +15,12 @@ from PIL import Image
 from translate import html, run_folder
 from translate.data.split import evenly_spaced
 from translate.html import escape_text
+from translate.methods.base import DISCRIMINATOR, GENERATOR
 from translate.text import format_number
 from translate.training import stats_file
 from translate.training.charts import chart_layout
 from translate.training.line_chart import CHART_STYLE, line_chart
+from translate.training.loss_names import LossNames
 from translate.training.stats_file import LogPoint
 
 MAX_GRIDS = 6
@@ -27,21 +29,24 @@ GRID_WIDTH = 1040
 """Limit of the width of a sample grid, in pixels."""
 
 
-def write_run_report(folder: Path) -> None:
-    """Write the report of the run in a folder, from its settings, log points and sample grids. StorageError if that fails."""
+def write_run_report(folder: Path, losses: LossNames) -> None:
+    """Write the report of the run in a folder, from its settings, log points and sample grids. StorageError if that fails.
+
+    losses: names of the losses of the run's method.
+    """
     settings = run_folder.read_config(folder)
     points = stats_file.read(folder / run_folder.STATS_FILE)
     title = f"{folder.resolve().name}: {settings.get('method', 'training')}"
     style = CHART_STYLE + _STYLE
-    html.write_page(folder / run_folder.REPORT, title, _body(folder, settings, points), style=style)
+    html.write_page(folder / run_folder.REPORT, title, _body(folder, settings, points, losses), style=style)
 
 
-def _body(folder: Path, settings: Mapping[str, Any], points: Sequence[LogPoint]) -> Iterator[str]:
+def _body(folder: Path, settings: Mapping[str, Any], points: Sequence[LogPoint], losses: LossNames) -> Iterator[str]:
     yield _intro(settings, points)
     yield _advice(points)
     yield from _samples(folder)
     yield _metrics(points)
-    yield from _charts(points)
+    yield from _charts(points, losses)
     yield _settings(settings)
 
 
@@ -103,21 +108,24 @@ def _metrics(points: Sequence[LogPoint]) -> str:
     return f'<section>\n<h2>Metrics on held-out images</h2>\n<div class="wide">{html.table(rows)}</div>\n</section>\n'
 
 
-def _charts(points: Sequence[LogPoint]) -> Iterator[str]:
+def _charts(points: Sequence[LogPoint], losses: LossNames) -> Iterator[str]:
     names = stats_file.scalar_names(points)
-    for category, charts in chart_layout(names).items():
+    for category, charts in chart_layout(names, losses).items():
         drawn = "".join(
-            line_chart({name: stats_file.curve(points, name) for name in lines}, _colours(lines), points[-1]["images"])
+            line_chart(
+                {name: stats_file.curve(points, name) for name in lines}, _colours(lines, losses), points[-1]["images"]
+            )
             for lines in charts.values()
         )
         if drawn:
             yield f'<section>\n<h2>{escape_text(category)}</h2>\n<div class="charts">{drawn}</div>\n</section>\n'
 
 
-def _colours(names: Sequence[str]) -> dict[str, int]:
+def _colours(names: Sequence[str], losses: LossNames) -> dict[str, int]:
     """Return the colours of curves: what a generator makes has the first, what a discriminator learns by the second."""
-    sides = {"loss/g/": 0, "judge/fake": 0, "loss/d/": 1, "judge/real": 1}
-    found = {name: side for name in names for start, side in sides.items() if name.startswith(start)}
+    sides = {GENERATOR: 0, "fake": 0, DISCRIMINATOR: 1, "real": 1}
+    about = {name: losses.role(name) or name.removeprefix("judge/").partition("_")[0] for name in names}
+    found = {name: sides[side] for name, side in about.items() if side in sides}
     return found if len(set(found.values())) == len(names) else {}
 
 

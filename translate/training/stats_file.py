@@ -13,10 +13,6 @@ from translate.records import is_count, is_list_of, is_number, is_text
 LogPoint = dict[str, Any]
 """A log point: `images` seen, and scalars by the names that they have in TensorBoard."""
 
-D_ADVERSARIAL, G_ADVERSARIAL = "loss/d/adv", "loss/g/adv"
-"""Prefixes of the names of adversarial losses, of discriminators and of generators: by custom they are called adv or
-adv_<domain>, in the updates d and g."""
-
 HORIZON = 60.0
 """Seconds after which a speed counts for 1/e in the forecast, which so follows the present, but no single checkpoint."""
 

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import summary
 
 from translate.atomic import append
 from translate.training.charts import chart_layout, discriminator_scalar
+from translate.training.loss_names import LossNames
 
 
 class EventFileWriter:
@@ -49,11 +50,13 @@ class EventFileWriter:
         """Add a text in Markdown."""
         self._write(Event(summary=summary.text(name, text)), images_seen)
 
-    def add_custom_scalars(self, names: Sequence[str]) -> None:
+    def add_custom_scalars(self, names: Sequence[str], losses: LossNames) -> None:
         """Add the layout of the custom scalars page for the scalars of these names."""
         charts = {
-            category: {chart: ["Multiline", list(map(_tag_pattern, lines))] for chart, lines in section.items()}
-            for category, section in chart_layout(names).items()
+            category: {
+                chart: ["Multiline", [_tag_pattern(name, losses) for name in lines]] for chart, lines in section.items()
+            }
+            for category, section in chart_layout(names, losses).items()
         }
         self._write(Event(summary=summary.custom_scalars(charts)), 0)
 
@@ -78,6 +81,6 @@ class EventFileWriter:
         )
 
 
-def _tag_pattern(name: str) -> str:
+def _tag_pattern(name: str, losses: LossNames) -> str:
     """Return the pattern that finds the curve of a scalar, where it has a colour of its own."""
-    return f"^{re.escape(discriminator_scalar(name) or name)}$"
+    return f"^{re.escape(discriminator_scalar(name, losses) or name)}$"

@@ -77,6 +77,13 @@ def test_means_by_hand(name, monkeypatch):
     assert advice == []
 
 
+def test_outputs_of_several_heads_are_means_over_them(monkeypatch):
+    method = tiny("pix2pix")
+    heads = [torch.full((3, 1, 2, 2), 1.0), torch.full((3, 1, 5, 5), 4.0)]
+    monkeypatch.setattr(method, "discriminator_outputs", lambda batch: {"real": heads, "fake": torch.zeros(3, 1)})
+    assert DiscriminatorOutputMonitor(sample("pix2pix"))(at(method))[0] == {"judge/real": 2.5, "judge/fake": 0}
+
+
 class Silent(Method):
     """A method without discriminators."""
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from translate import config
-from translate.methods.base import Method, Update
+from translate.methods.base import DISCRIMINATOR, Method, Update
 from translate.methods.configs import GanConfig
 from translate.nn.losses import ADVERSARIAL
 from translate.runtime.precision import PRECISIONS
@@ -49,7 +49,7 @@ class Toy(Method):
         super().__init__(replace(ToyConfig(), **settings))
         self.maps = {"b": to_b, "a": to_a}
         self.g = nn.Linear(1, 1)
-        self.updates = {"g": Update(("g",))}
+        self.updates = {"g": Update(("g",)), "d": Update(("g",), role=DISCRIMINATOR)}
 
     def translate(self, x, to, key=None):
         assert not self.training
@@ -287,6 +287,18 @@ def test_a_gap_is_a_mean_over_the_log_points_that_have_it():
         watch.on_log(losses)
     scalars, _ = watch(at(Toy(healthy_to_b, healthy_to_b)))
     assert scalars["watch/d_gap_b"] == pytest.approx(1 - 0.1 / 0.25)
+
+
+def test_sides_are_told_apart_by_the_roles_of_updates():
+    """Updates by other names, whose domains hold digits; the loss of a generator called d is no discriminator's."""
+    method = Toy(healthy_to_b, healthy_to_b)
+    method.updates = {"d": Update(("g",)), "critic": Update(("g",), role=DISCRIMINATOR)}
+    watch = HealthMonitor(SAMPLE)
+    watch.on_log({"loss/critic/adv_b2": 0.1, "loss/d/adv_b2": 0.005, "loss/critic/penalty": 9.0})
+    scalars, _ = watch(at(method))
+    assert {name: value for name, value in scalars.items() if "d_gap" in name} == {
+        "watch/d_gap_b2": pytest.approx(1 - 0.1 / 0.25)
+    }
 
 
 def test_advice_leaves_out_what_is_done_already():

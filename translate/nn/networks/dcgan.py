@@ -39,6 +39,8 @@ class VirtualBatchNorm2d(nn.BatchNorm2d):
     by their own only. So an image depends on no other of its batch, in training as in evaluation.
     """
 
+    couples_images = ""
+
     def __init__(self, features: int, references: int) -> None:
         super().__init__(features, track_running_stats=False)
         self.references = references

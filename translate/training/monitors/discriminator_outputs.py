@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from translate.methods.base import Batch
+from translate.nn.losses import list_heads, mean_over_heads
 from translate.training.engine import Engine
 from translate.training.monitors.health_checks import at_least_float32
 
@@ -38,5 +39,10 @@ class DiscriminatorOutputMonitor:
             outputs = engine.method.discriminator_outputs(engine.with_keys(self.sample))
         if not outputs:
             return {}, []
-        means = torch.stack([at_least_float32(output).mean() for output in outputs.values()])
+        means = torch.stack(
+            [
+                mean_over_heads([at_least_float32(head).mean() for head in list_heads(logits)])
+                for logits in outputs.values()
+            ]
+        )
         return {f"judge/{name}": value for name, value in zip(outputs, means.tolist(), strict=True)}, []

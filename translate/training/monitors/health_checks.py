@@ -16,13 +16,13 @@ from torch import Tensor
 
 from translate import keyed_random
 from translate.config import TrainConfig
-from translate.methods.base import Batch, Method
+from translate.methods.base import DISCRIMINATOR, GENERATOR, Batch, Method
 from translate.methods.configs import AdversarialConfig
 from translate.nn.losses import ADVERSARIAL
 from translate.training.engine import Engine
+from translate.training.loss_names import LOSS, LossNames
 from translate.training.monitors import health_rules
 from translate.training.monitors.health_rules import ScalarKey
-from translate.training.stats_file import D_ADVERSARIAL, G_ADVERSARIAL
 
 PROBE_STD = 4 / 255
 """Standard deviation of the noise added to the intermediate image, two levels of 255: less than a person sees, more than the
@@ -54,8 +54,8 @@ class HealthMonitor:
         self._active: set[ScalarKey] = set()
 
     def on_log(self, values: Mapping[str, float]) -> None:
-        """Take the scalars of a log point; those by "loss/d/…" and "loss/g/…" count."""
-        self._points.append({name: value for name, value in values.items() if name.startswith(("loss/d/", "loss/g/"))})
+        """Take the scalars of a log point, of which the losses count."""
+        self._points.append({name: value for name, value in values.items() if name.startswith(LOSS)})
 
     def state(self) -> dict[str, Any]:
         """Return the last log points and the problems that have been told, for the checkpoint."""
@@ -69,7 +69,7 @@ class HealthMonitor:
     def __call__(self, engine: Engine) -> tuple[dict[str, float], list[str]]:
         """Return the current scalars, by "watch/name", and a line of advice for each new problem."""
         method = engine.method
-        values = measure_samples(engine, self.sample) | discriminator_gaps(self._points, method.cfg)
+        values = measure_samples(engine, self.sample) | discriminator_gaps(self._points, method)
         problems = [key for key in values if self._is_problem(key, values, method)]
         if not health_rules.is_settled(engine.images, engine.clock.progress):
             problems = []
@@ -83,7 +83,7 @@ class HealthMonitor:
         limit = health_rules.limit_for(
             kind, values["error", domain] if kind == "change" and has_ground_truth(method) else None
         )
-        is_persistent = len(self._points) == PERSISTENT_POINTS and not is_discriminator_fooled(self._points, method.cfg)
+        is_persistent = len(self._points) == PERSISTENT_POINTS and not is_discriminator_fooled(self._points, method)
         return limit is not None and limit.is_exceeded(values[key]) and (kind != "d_gap" or is_persistent)
 
 
@@ -198,31 +198,35 @@ class ChanceLevels:
         return (self.lost - loss) / (self.lost - self.won)
 
 
-def discriminator_gaps(points: Sequence[Mapping[str, float]], cfg: TrainConfig) -> dict[ScalarKey, float]:
+def discriminator_gaps(points: Sequence[Mapping[str, float]], method: Method) -> dict[ScalarKey, float]:
     """Return the lead of each discriminator, as `ChanceLevels.gap`, in the mean of the log points that have its loss.
 
     The key is ("d_gap", its domain or ""). Empty where the method's cost has no chance level.
     """
-    chance = chance_levels(cfg)
+    chance = chance_levels(method.cfg)
     if chance is None:
         return {}
-    names = dict.fromkeys(name for point in points for name in point if name.startswith(D_ADVERSARIAL))
+    domains = _adversarial_domains(points, method, DISCRIMINATOR)
     return {
-        ("d_gap", name.removeprefix(D_ADVERSARIAL).removeprefix("_")): fmean(
-            chance.gap(point[name]) for point in points if name in point
-        )
-        for name in names
+        ("d_gap", domain): fmean(chance.gap(point[name]) for point in points if name in point)
+        for name, domain in domains.items()
     }
 
 
-def is_discriminator_fooled(points: Sequence[Mapping[str, float]], cfg: TrainConfig) -> bool:
+def _adversarial_domains(points: Sequence[Mapping[str, float]], method: Method, role: str) -> dict[str, str]:
+    """Return the domains of the adversarial losses of that role, by the names of the losses."""
+    names, losses = dict.fromkeys(name for point in points for name in point), LossNames.of(method)
+    return {name: domain for name in names if (domain := losses.adversarial_domain(name, role)) is not None}
+
+
+def is_discriminator_fooled(points: Sequence[Mapping[str, float]], method: Method) -> bool:
     """Return True if the mean adversarial loss of the generators is no higher than with a discriminator at chance.
 
     With the maximum-likelihood cost, minus the mean of the odds, this means less: the generators' gradient, which is those
     odds, is as strong as there, so that they still learn, if perhaps from a few of their images alone.
     """
-    chance = chance_levels(cfg)
-    losses = [value for point in points for name, value in point.items() if name.startswith(G_ADVERSARIAL)]
+    chance, names = chance_levels(method.cfg), _adversarial_domains(points, method, GENERATOR)
+    losses = [value for point in points for name, value in point.items() if name in names]
     return chance is not None and bool(losses) and fmean(losses) <= chance.fooling
 
 

@@ -1,0 +1,19 @@
+"""Frozen networks: given weights that no training changes and no checkpoint holds."""
+
+from torch import nn
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Freeze a network in place, and return it: its weights become buffers that no state dict has, in evaluation mode.
+
+    So no optimizer finds them and no checkpoint or model stores them, while gradients pass through to the input. Freezing
+    twice is the same as once.
+    """
+    network.eval()
+    for module in network.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, parameter.detach(), persistent=False)
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            module.register_buffer(name, buffer, persistent=False)
+    return network
