@@ -125,12 +125,12 @@ RADII = {name: on_meta(GENERATORS[name], 3, 3, 1).receptive_radius for name in G
 @pytest.mark.parametrize("name", [name for name, radius in RADII.items() if radius is not None])
 def test_receptive_radius_is_exact(name):
     net = GENERATORS[name](1, 1, 1, "none")
-    radius = net.receptive_radius
-    size = 2 * (radius + 2 * net.multiple_of)  # so far from the border that no padding is seen
+    radius, cell = net.receptive_radius, net.multiple_of
+    size = 2 * (-(-radius // cell) + 2) * cell  # so far from the border that no padding is seen
     before_tanh = make_averaging(net.model[:-1])
     x = torch.rand(1, 1, size, size, dtype=torch.float64) + 0.5
     reaches = []
-    for place in range(size // 2, size // 2 + net.multiple_of):  # pixels of one cell reach unlike far
+    for place in range(size // 2, size // 2 + cell):  # pixels of one cell reach unlike far
         first, last = receptive_rows(before_tanh, x, place, place)
         reaches += [place - first, last - place]
     assert max(reaches) == radius
