@@ -12,6 +12,8 @@ GENERATOR_SETTINGS = (
     "input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics", "residual", "range_a",
     "range_b",
 )  # fmt: skip
+STORED_WHEN_ON = ("residual",)
+"""Settings that the description of a model has only where they are on, so that other models load in versions without them."""
 DISCRIMINATOR_SETTINGS = ("discriminator", "d_width", "d_layers")
 NETWORK_SETTINGS = (*GENERATOR_SETTINGS, *DISCRIMINATOR_SETTINGS)
 
