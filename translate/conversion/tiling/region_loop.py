@@ -14,7 +14,7 @@ MIN_TILE = 8
 """Smallest tile size, in pixels."""
 
 RegionSink = Callable[[Region, Tensor], None]
-"""Takes a region of the output, (1, C, h, w) in [-1, 1]. Regions do not overlap; together they are the whole output."""
+"""Takes a region of the output, (1, C, h, w), not yet clamped. Regions do not overlap; together they are the whole output."""
 ShareCallback = Callable[[float], None]
 """Called with the share of the computation that is done, from 0 to 1; an exception of it ends the computation."""
 RegionTask = Callable[[Region], None]

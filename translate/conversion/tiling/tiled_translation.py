@@ -16,7 +16,6 @@ from translate.conversion.tiling.region_loop import MIN_TILE, RegionSink, ShareC
 from translate.conversion.tiling.tiled_forward import TiledForward
 from translate.conversion.tiling.windowed_forward import WindowedForward
 from translate.errors import UsageError
-from translate.nn.base import clamp_to_image_range
 from translate.nn.blocks import keyed_dropout
 from translate.trained.translator import Translator, arithmetic_mode, check_finite, check_pixel_mode, pixel_key
 
@@ -99,7 +98,7 @@ class TiledTranslation:
             inside = x[0, :, : len(rows), : len(columns)]
             check_finite(inside, self.translator.precision)
             result[rows.start : rows.stop, columns.start : columns.stop] = images.to_array(
-                clamp_to_image_range(inside), result.dtype, values, truncate=self.pixels == "reference"
+                inside, result.dtype, values, truncate=self.pixels == "reference"
             )
 
         return store

@@ -112,16 +112,15 @@ def _last_width(width: int) -> int:
 
 
 def _receptive_radius(levels: int, blocks: int, last_convs: int) -> int:
-    """Return the distance of the farthest input pixel on which an output pixel depends, as the ranges of the layers say."""
+    """Return the distance of the farthest input pixel that an output pixel depends on, to the left: both sides are alike."""
     radius = 0
     for pixel in range(2**levels):  # pixels of one cell reach unlike far
-        first, last = pixel - last_convs - 1, pixel + last_convs + 1
+        first = pixel - last_convs - 1
         for level in range(1, levels + 1):
-            margin = 2 * blocks if level == levels else 1
-            first, last = first // 2 - margin, last // 2 + margin
+            first = first // 2 - (2 * blocks if level == levels else 1)
         for _ in range(levels):  # output j of a 4×4 convolution of stride 2 sees the inputs 2j − 1 to 2j + 2
-            first, last = 2 * first - 1, 2 * last + 2
-        radius = max(radius, pixel - first, last - pixel)
+            first = 2 * first - 1
+        radius = max(radius, pixel - first)
     return radius
 
 
