@@ -132,6 +132,7 @@ class ResizeUnetGenerator(Generator):
     identity, and the layers' output, that starts as zero. Dropout (0.5), if asked for, is in the residual blocks.
     """
 
+    model: nn.Sequential
     computes_in_windows = True
     supports_residual = True
 
@@ -184,9 +185,10 @@ class ResizeUnetGenerator(Generator):
         """Fill as `kaiming_` does, but the last convolution with 0.3 times that, or zeros for a residual output."""
         assert isinstance(net, ResizeUnetGenerator)
         kaiming_(net, *key, slope=SLOPE)
-        residual = net.colour is not None
+        residual, layers = net.colour is not None, net.model[0]
+        assert isinstance(layers, ResizeUnet) and isinstance(layers.out[1], nn.Conv2d)
         with torch.no_grad():
-            net.model[0].out[1].weight.mul_(0 if residual else OUTPUT_GAIN)
+            layers.out[1].weight.mul_(0 if residual else OUTPUT_GAIN)
         if residual:
             net.set_colour_map(torch.eye(net.in_channels), torch.zeros(net.in_channels))
         return net
