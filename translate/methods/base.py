@@ -86,6 +86,8 @@ class Method(nn.Module, Generic[C]):
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
+    generator_sees_image_alone: ClassVar[bool] = True
+    """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
     one_size: ClassVar[str] = ""

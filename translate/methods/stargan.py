@@ -80,6 +80,7 @@ class StarGAN(Method[StarGANConfig]):
     summary = (
         "unpaired translation among several domains or attributes with one generator, from labelled folders or a table"
     )
+    generator_sees_image_alone = False
     layout = "domains"
     Config = StarGANConfig
     ema = ("g",)

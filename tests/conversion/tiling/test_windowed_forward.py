@@ -13,6 +13,7 @@ from translate.conversion import tiling
 from translate.conversion.tiling import DoesNotFitError, TilePlanner
 from translate.conversion.tiling.partial_layers import Region
 from translate.conversion.tiling.windowed_forward import WindowedForward, window_around
+from translate.errors import UsageError
 from translate.nn.blocks import BatchNorm2d, keyed_dropout, set_test_time_behaviour
 from translate.nn.networks.resize_unet import ResizeUnetGenerator
 from translate.trained import translator
@@ -139,6 +140,16 @@ def test_tiles_are_halved_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch)
 
 
 # Models.
+
+
+@pytest.mark.parametrize("generator", ["resnet_1blocks", "resize_unet_2levels_1blocks"])
+def test_a_generator_that_takes_labels_too_has_no_tiles(build: Build, draw: Draw, generator: str) -> None:
+    model = translator.load(build("stargan", generator=generator, domains="x,y"), device="cpu")
+    planner = TilePlanner(model, "y")
+    planner.measure()
+    assert planner.choose_tile(40, 40) is None
+    with pytest.raises(UsageError, match=f"{generator} works on the whole image"):
+        tiling.TiledTranslation(model, "y", tile=16)(draw(0, 40, 40))
 
 
 @pytest.fixture(scope="module")

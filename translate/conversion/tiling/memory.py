@@ -63,11 +63,12 @@ class TilePlanner:
     def __init__(self, translator: Translator, to: str) -> None:
         self.translator, self.to = translator, to
         self.generator = translator.generator_for(to)
+        self.tileable = has_tiles(translator, to)
 
     def measure(self) -> None:
         """Measure now what later calls need."""
         _ = self._bytes_per_pixel
-        if self.generator.stages is not None:
+        if self.tileable and self.generator.stages is not None:
             _ = self._chains
 
     def estimate_whole(self, height: int, width: int) -> int:
@@ -135,7 +136,7 @@ class TilePlanner:
         whole = self.estimate_whole(height, width)
         if whole <= room:
             return None
-        if not is_tileable(self.generator):
+        if not self.tileable:
             multiple = self.translator.info.size["multiple_of"]
             pixels = math.prod(self.translator.padded_size(height, width))
             side = int(math.sqrt(pixels * room / whole)) // multiple * multiple
@@ -294,9 +295,14 @@ def is_tileable(network: nn.Module) -> bool:
     return isinstance(network, Generator) and (network.stages is not None or network.computes_in_windows)
 
 
+def has_tiles(translator: Translator, to: str) -> bool:
+    """Return True if images are translated to a domain by a network that `is_tileable` and sees nothing else."""
+    return translator.method.generator_sees_image_alone and is_tileable(translator.generator_for(to))
+
+
 def check_tileable(translator: Translator, to: str) -> None:
     """Raise UsageError if the network to a domain has no tiles."""
-    if not is_tileable(translator.generator_for(to)):
+    if not has_tiles(translator, to):
         raise UsageError(f"a {translator.info.networks['generator']} works on the whole image: it has no tiles")
 
 
