@@ -16,7 +16,7 @@ from translate.runtime.precision import PRECISIONS
 from ..helpers import random_batch, same_tensors
 
 CPU = torch.device("cpu")
-SMALL = ["resnet_3blocks", "unet_32"]
+SMALL = ["resnet_3blocks", "unet_32", "resize_unet_3levels_2blocks"]
 
 
 def pair(name, norm="batch", dropout=True):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from translate.nn.blocks import AffineInstanceNorm2d
-from translate.nn.init import normal_, pytorch_default_, truncated_normal_, xavier_
+from translate.nn.init import kaiming_, normal_, pytorch_default_, truncated_normal_, xavier_
 from translate.nn.networks import GENERATORS
 
 
@@ -118,4 +118,35 @@ def test_pytorch_s_weights_are_a_function_of_the_key_alone():
     assert not torch.equal(first.weight, other.weight)
     torch.set_rng_state(before)
     pytorch_default_(first, 3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("layer", "fan"),
+    [(nn.Conv2d(20, 30, 5), 20 * 25), (nn.ConvTranspose2d(20, 30, 5), 20 * 25), (nn.Linear(100, 200), 100)],
+)
+@pytest.mark.parametrize(("slope", "factor"), [(0.0, 2.0), (0.5, 1.6), (1.0, 1.0)])
+def test_kaiming_draws_by_the_fan_in_and_the_slope(layer, fan, slope, factor):
+    """Variance 2 / ((1 + slope²) · fan in): of slope 1, which is linear, 1 / fan in."""
+    nn.init.constant_(layer.bias, 3.0)
+    kaiming_(layer, 0, slope=slope)
+    std = math.sqrt(factor / fan)
+    count = layer.weight.numel()
+    assert abs(layer.weight.std() / std - 1) < 4 / math.sqrt(2 * count)
+    assert abs(layer.weight.mean()) < 4 * std / math.sqrt(count)
+    assert (layer.bias == 0).all()
+
+
+def test_kaiming_starts_norms_without_effect_and_is_a_function_of_the_key_alone():
+    norm = nn.BatchNorm2d(3)
+    nn.init.constant_(norm.weight, 5.0)
+    nn.init.constant_(norm.bias, 5.0)
+    kaiming_(norm, 1)
+    assert (norm.weight == 1).all() and (norm.bias == 0).all()
+    before = torch.get_rng_state()
+    first, again, other = (kaiming_(nn.Conv2d(2, 3, 3), *key).weight for key in ((1, "g"), (1, "g"), (2, "g")))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    torch.set_rng_state(before)
+    kaiming_(nn.Linear(2, 2, device="meta"), 3)
     assert torch.equal(before, torch.get_rng_state())

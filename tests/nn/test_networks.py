@@ -12,10 +12,10 @@ from translate.nn.init import normal_
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 from ..helpers import on_meta, random_tensor, small_generator
-from .networks.helpers import apply_norm, layer_biases, make_averaging, receptive_rows
+from .networks.helpers import apply_norm, layer_biases, make_averaging, receptive_range, receptive_rows
 
 NORMS = ["batch", "instance", "none"]
-SMALL = ["resnet_3blocks", "unet_16"]
+SMALL = ["resnet_3blocks", "unet_16", "resize_unet_3levels_2blocks"]
 LAYERS = range(1, 7)
 
 
@@ -92,7 +92,7 @@ def test_generators_do_not_keep_other_sizes(name):
     try:
         assert net(torch.zeros(1, 3, size, size)).shape[2:] != (size, size)
     except RuntimeError as e:  # levels of a U-Net no longer fit together
-        assert re.search("Sizes of tensors must match", str(e))
+        assert re.search(r"Sizes of tensors must match|size of tensor .* must match", str(e))
 
 
 def discriminator(name, norm, layers=3):
@@ -122,16 +122,18 @@ def test_discriminators_cannot_judge_a_smaller_image(name, layers):
 RADII = {name: on_meta(GENERATORS[name], 3, 3, 1).receptive_radius for name in GENERATORS}
 
 
+@pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
 @pytest.mark.parametrize("name", [name for name, radius in RADII.items() if radius is not None])
-def test_receptive_radius_is_exact(name):
+def test_receptive_radius_is_exact(name, axis):
     net = GENERATORS[name](1, 1, 1, "none")
-    radius = net.receptive_radius
-    size = 2 * (radius + 2 * net.multiple_of)  # so far from the border that no padding is seen
+    radius, cell = net.receptive_radius, net.multiple_of
+    middle = (-(-radius // cell) + 2) * cell  # so far from the ends of a strip that no padding is seen there
+    shape = (2 * middle, net.minimum) if axis == 2 else (net.minimum, 2 * middle)
     before_tanh = make_averaging(net.model[:-1])
-    x = torch.rand(1, 1, size, size, dtype=torch.float64) + 0.5
+    x = torch.rand(1, 1, *shape, dtype=torch.float64) + 0.5
     reaches = []
-    for place in range(size // 2, size // 2 + net.multiple_of):  # pixels of one cell reach unlike far
-        first, last = receptive_rows(before_tanh, x, place, place)
+    for place in range(middle, middle + cell):  # pixels of one cell reach unlike far
+        first, last = receptive_range(before_tanh, x, axis, place)
         reaches += [place - first, last - place]
     assert max(reaches) == radius
 

@@ -62,6 +62,20 @@ def test_what_is_written_is_what_is_loaded(build: Build, draw: Draw) -> None:
         assert torch.equal(model(x, pixels="reference"), method.translate(x, "b"))
 
 
+def test_a_residual_output_is_stored_and_built_again(build: Build, tmp_path: Path) -> None:
+    """Models without one say nothing of it, so that they load in versions that do not know it."""
+    cls, settings = METHODS["cyclegan"], {"generator": "resize_unet_2levels_1blocks", "g_width": 4, "crop_size": 64}
+    method = cls(cls.Config(**settings, d_width=4, load_size=64, norm="batch", residual=True)).eval()
+    method.g_ab.set_colour_map(0.5 * torch.eye(3), torch.tensor([0.1, 0.2, 0.3]))
+    model_folder.write_trained_model(tmp_path, method, title="nothing", seen=0)
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["networks"]["residual"] is True
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    made = translator.load(tmp_path, device="cpu")(x)
+    torch.testing.assert_close(made, 0.5 * x + torch.tensor([0.1, 0.2, 0.3])[:, None, None])
+    other = json.loads((build("cyclegan", **settings) / "config.json").read_text(encoding="utf-8"))
+    assert "residual" not in other["networks"]
+
+
 def test_double_precision_is_kept(tmp_path: Path) -> None:
     cls = METHODS["cyclegan"]
     cfg = cls.Config(generator="resnet_3blocks", g_width=4, d_width=4, crop_size=64, load_size=64)

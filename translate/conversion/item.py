@@ -84,7 +84,7 @@ class ItemConverter:
         self.settings = options.output_settings(translator)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
         self.planner = tiling.TilePlanner(translator, options.to)
-        self.tileable = tiling.is_tileable(translator.generator_for(options.to))
+        self.tileable = self.planner.tileable
         if options.tile == "auto":
             self.planner.measure()  # before other threads use the model
         if isinstance(options.tile, int) and not self.tileable:

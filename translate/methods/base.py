@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods.configs import NETWORK_SETTINGS
-from translate.nn.base import Generator
+from translate.nn.base import Generator, clamp_to_image_range
 from translate.nn.blocks import keyed_dropout
 from translate.nn.losses import Logits
 
@@ -111,6 +111,8 @@ class Method(nn.Module, Generic[C]):
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
+    generator_sees_image_alone: ClassVar[bool] = True
+    """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
     one_size: ClassVar[str] = ""
@@ -200,13 +202,13 @@ class Method(nn.Module, Generic[C]):
         raise NotImplementedError
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        """Translate images x (N, C, H, W) in [-1, 1] to domain `to`, by a method in evaluation mode.
+        """Translate images x (N, C, H, W) in [-1, 1] to domain `to`, by a method in evaluation mode; clamped to [-1, 1].
 
         key (N,) decides the noise of methods that have noise; None: no noise. H and W obey `size_rule`.
         """
         net = self.generator_for(to)
         with keyed_dropout(net, key):
-            return net(x)
+            return clamp_to_image_range(net(x))
 
     def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
         """Generate images (N, C, H, W) in [-1, 1] from the noise of key (N,) and classes label (N,), in evaluation mode.

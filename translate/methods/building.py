@@ -81,11 +81,22 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
     assert build is not None, "the config is checked"
     net = build(in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout)
     _check_network(f"--generator {cfg.generator}", net, Generator)
+    if cfg.residual:
+        _use_residual_output(cfg, net)
     use_winograd(net)
     set_test_time_behaviour(net, cfg.norm_statistics)
     net.gradient_checkpointing = cfg.gradient_checkpointing
     net.initialise(net, *key)
     return net
+
+
+def _use_residual_output(cfg: GanConfig, net: Generator) -> None:
+    """Give a generator its residual output. UsageError, with a setting that works, if it has none."""
+    if not net.supports_residual:
+        raise UsageError(
+            f"--residual on: {cfg.generator} has no residual output; use --generator resize_unet, or --residual off"
+        )
+    net.use_residual_output()
 
 
 def build_discriminator(cfg: GanConfig, in_channels: int, *key: int | str) -> Discriminator:

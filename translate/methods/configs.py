@@ -9,8 +9,11 @@ from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 GENERATOR_SETTINGS = (
-    "input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics", "range_a", "range_b",
+    "input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics", "residual", "range_a",
+    "range_b",
 )  # fmt: skip
+STORED_WHEN_ON = ("residual",)
+"""Settings that the description of a model has only where they are on, so that other models load in versions without them."""
 DISCRIMINATOR_SETTINGS = ("discriminator", "d_width", "d_layers")
 NETWORK_SETTINGS = (*GENERATOR_SETTINGS, *DISCRIMINATOR_SETTINGS)
 
@@ -82,5 +85,11 @@ class GanConfig(AdversarialConfig):
         "sample",
         "statistics for batch norm in conversion: sample (each image's own) or running (averages over training)",
         choices=("sample", "running"),
+        group="Networks",
+    )
+    residual: bool = option(
+        False,
+        "add the generator's output to a learnt colour map of the input, instead of a tanh; for generators that have it: "
+        "resize_unet",
         group="Networks",
     )

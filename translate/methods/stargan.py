@@ -21,7 +21,7 @@ from translate.methods.building import (
 )
 from translate.methods.configs import NETWORK_SETTINGS, GanConfig
 from translate.nn import networks
-from translate.nn.base import Generator
+from translate.nn.base import Generator, clamp_to_image_range
 from translate.nn.blocks import keyed_dropout
 from translate.nn.losses import ADVERSARIAL, cycle_consistency, domain_classification
 from translate.nn.networks import GENERATORS
@@ -80,6 +80,7 @@ class StarGAN(Method[StarGANConfig]):
     summary = (
         "unpaired translation among several domains or attributes with one generator, from labelled folders or a table"
     )
+    generator_sees_image_alone = False
     layout = "domains"
     Config = StarGANConfig
     ema = ("g",)
@@ -226,9 +227,9 @@ class StarGAN(Method[StarGANConfig]):
         return self.translate_to_label(x, self.target_label(to).to(x.device).expand(len(x), -1), key)
 
     def translate_to_label(self, x: Tensor, label: Tensor, key: Tensor | None) -> Tensor:
-        """Translate x to labels (N, K) as in conversion; key (N,) decides the dropout masks."""
+        """Translate x to labels (N, K) as in conversion, clamped to [-1, 1]; key (N,) decides the dropout masks."""
         with keyed_dropout(self.g, key):
-            return self.generate(x, label)
+            return clamp_to_image_range(self.generate(x, label))
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         a, key = batch["a"], batch["key"]

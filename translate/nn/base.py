@@ -20,7 +20,10 @@ class GeneratorStages(NamedTuple):
 
 
 class Generator(nn.Module):
-    """Base class of the rows of GENERATORS: images (N, C, H, W) in [-1, 1] → images (N, C', H, W) in [-1, 1]."""
+    """Base class of the rows of GENERATORS: images (N, C, H, W) in [-1, 1] → images (N, C', H, W) in [-1, 1].
+
+    Only residual outputs (`use_residual_output`) may leave that range.
+    """
 
     multiple_of: int
     """Height and width of its images are multiples of this number of pixels."""
@@ -33,6 +36,12 @@ class Generator(nn.Module):
     """Function of the network and a key that draws its initial weights."""
     gradient_checkpointing = False
     """True: training computes inner maps again in the backward pass instead of keeping them."""
+    computes_in_windows = False
+    """True: large images are converted in windows of the whole network. A window from one multiple of `multiple_of` to another
+    gives the values of the whole image but within `receptive_radius` of where it was cut, if norms have the statistics of the
+    whole; and the size of the window is a multiple of that of each map inside."""
+    supports_residual = False
+    """True: the network has `use_residual_output`."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):
@@ -40,6 +49,13 @@ class Generator(nn.Module):
         for segment in self.segments:
             x = checkpoint_layers(segment, x)
         return x
+
+    def use_residual_output(self) -> None:
+        """Change the network, before its weights are drawn: its output is added to a learnt colour map of the input.
+
+        The output then leaves [-1, 1]. UsageError if input and output have other numbers of channels.
+        """
+        raise NotImplementedError
 
     @property
     def segments(self) -> Sequence[Sequence[nn.Module]]:
@@ -53,6 +69,11 @@ class Generator(nn.Module):
     def stages(self) -> GeneratorStages | None:
         """Layers by stage; None for networks that are no chain around residual blocks."""
         return None
+
+
+def clamp_to_image_range(x: Tensor) -> Tensor:
+    """Clamp images to [-1, 1]. NaN and infinite values stay as they are, so that they are found and refused."""
+    return torch.where(x.isinf(), x, x.clamp(-1, 1))
 
 
 class Discriminator(nn.Module):

@@ -32,6 +32,24 @@ def xavier_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
     return _gaussian(net, key, gain, std)
 
 
+def kaiming_(net: nn.Module, *key: int | str, slope: float = 0.2) -> nn.Module:
+    """Fill weights from N(0, 2 / ((1 + slope²) · fan in)), norm scales with 1, and norm shifts and biases with 0.
+
+    slope: of the leaky ReLUs between the layers; a fan in is the channels that a layer sees times the kernel area (He et al.,
+    "Delving Deep into Rectifiers", ICCV 2015, eq. 15). The draws are a pure function of `key` on every device. Returns `net`.
+    """
+    generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
+    for module, weight, bias in _layers(net):
+        if weight.ndim == 1:
+            nn.init.ones_(weight)
+        else:
+            inputs = weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else weight
+            _fill(weight, 0.0, math.sqrt(2 / ((1 + slope**2) * inputs[0].numel())), generator)
+        if bias is not None:
+            nn.init.zeros_(bias)
+    return net
+
+
 def _gaussian(net: nn.Module, key: tuple[int | str, ...], gain: float, std: Callable[[Tensor], float]) -> nn.Module:
     """Fill weights from N(0, std(weight)), norm scales from N(1, gain) and biases with 0."""
     generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))

@@ -19,9 +19,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from translate import config
+from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
 from translate.invocation import portable_line
 from translate.methods import Method, find_recorded
+from translate.methods.configs import STORED_WHEN_ON
 from translate.run_folder import model_folders, read_config, run_of_model
 from translate.text import one_line, printable
 from translate.trained.description import DTYPES
@@ -149,7 +151,7 @@ def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[
     return ModelInfo(
         method=method.name,
         version=__version__,
-        networks={name: getattr(cfg, name) for name in settings if getattr(cfg, name) is not None},
+        networks=_stored_settings(cfg, settings),
         directions=dict(directions),
         size=method.size_rule,
         domains=_domains(method),
@@ -157,6 +159,12 @@ def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[
         dropout="on" if getattr(cfg, "dropout", False) else "off",
         **origin,
     )
+
+
+def _stored_settings(cfg: TrainConfig, names: Iterable[str]) -> dict[str, Any]:
+    """Return settings by name, as `config.json` has them: none that are None, and of STORED_WHEN_ON only those that are on."""
+    values = {name: getattr(cfg, name) for name in names}
+    return {name: x for name, x in values.items() if x is not None and (x or name not in STORED_WHEN_ON)}
 
 
 def _check_info(info: ModelInfo, method: Method) -> None:

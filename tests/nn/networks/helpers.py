@@ -28,6 +28,16 @@ def receptive_rows(net, x, row, column):
     return int(rows[0]), int(rows[-1])
 
 
+def receptive_range(net, x, axis, place):
+    """Return the first and last row (axis 2) or column (3) of x on which the output pixel at `place` along the axis depends."""
+    x = x.clone().requires_grad_()
+    middle = x.shape[5 - axis] // 2
+    row, column = (place, middle) if axis == 2 else (middle, place)
+    (gradient,) = torch.autograd.grad(net(x)[0, 0, row, column], x)
+    reached = gradient.abs().sum((0, 1, 5 - axis)).nonzero().flatten()
+    return int(reached[0]), int(reached[-1])
+
+
 def apply_norm(w, layer, x, norm):
     """Apply a norm by its name, with the weights of a layer where it has any."""
     if norm == "batch":

@@ -13,7 +13,7 @@ from translate.conversion.tiling.memory import (
     TilePlanner,
     is_tileable,
 )
-from translate.conversion.tiling.tiled_forward import MIN_TILE
+from translate.conversion.tiling.region_loop import MIN_TILE
 from translate.conversion.tiling.tiled_translation import TiledTranslation
 
 __all__ = [

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from translate.conversion.tiling.feature_maps import DoesNotFitError
 from translate.conversion.tiling.moments import Moments
 from translate.conversion.tiling.partial_layers import LayerChain, Region, Size
-from translate.conversion.tiling.tiled_forward import MIN_TILE, last_conv_channels, split_after_convolutions, strip_rows
+from translate.conversion.tiling.region_loop import MIN_TILE, strip_rows
+from translate.conversion.tiling.tiled_forward import last_conv_channels, split_after_convolutions
+from translate.conversion.tiling.windowed_forward import window_around
 from translate.errors import StorageError, UsageError
 from translate.nn.base import Generator, GeneratorStages
 from translate.nn.blocks import keyed_dropout
@@ -49,7 +51,7 @@ class TiledMemory:
     memory: int
     """Peak on the device."""
     scratch: int
-    """Bytes of the kept maps: in the scratch folder, or in main memory without one."""
+    """Bytes of the kept maps: in the scratch folder, or in main memory without one. 0 for a network in windows."""
 
 
 class TilePlanner:
@@ -61,11 +63,12 @@ class TilePlanner:
     def __init__(self, translator: Translator, to: str) -> None:
         self.translator, self.to = translator, to
         self.generator = translator.generator_for(to)
+        self.tileable = has_tiles(translator, to)
 
     def measure(self) -> None:
         """Measure now what later calls need."""
         _ = self._bytes_per_pixel
-        if is_tileable(self.generator):
+        if self.tileable and self.generator.stages is not None:
             _ = self._chains
 
     def estimate_whole(self, height: int, width: int) -> int:
@@ -74,8 +77,11 @@ class TilePlanner:
 
     def estimate_tiled(self, height: int, width: int, tile: int) -> TiledMemory:
         """Return the bytes that an image takes in tiles of `tile` pixels a side. UsageError if the network has no tiles."""
+        check_tileable(self.translator, self.to)
         size = self.translator.padded_size(height, width)
-        kept = self._kept_maps(size)
+        if self.generator.stages is None:
+            return TiledMemory(HEAP_BYTES + int(self._bytes_per_pixel * self._window_area(size, tile) * MARGIN), 0)
+        kept = self._kept_maps(size, self.generator.stages)
         rows = min(strip_rows(tile, kept.size, size), kept.size[0])
         strip = Region(range(rows), range(kept.size[1]))
         held_rows = kept.row_bytes * (rows + 2)  # by each `ReadAhead`
@@ -93,7 +99,7 @@ class TilePlanner:
         if side is None:
             return 0
         result = height * width * self.translator.output_channels(self.to)  # in 8 bits
-        return 2 * self._kept_maps(self.translator.padded_size(height, width)).bytes + result
+        return self._kept_bytes(height, width) + result
 
     def choose_tile(self, height: int, width: int, tile: int | str = "auto", scratch: Path | None = None) -> int | None:
         """Return the tile size for an image, in pixels a side; None: the whole image at once.
@@ -116,7 +122,7 @@ class TilePlanner:
         return self._largest_tile(height, width, scratch)
 
     def _check_tile(self, height: int, width: int, tile: int, scratch: Path | None) -> int:
-        need = 2 * self._kept_maps(self.translator.padded_size(height, width)).bytes
+        need = self._kept_bytes(height, width)
         if not scratch and need > USABLE_FRACTION * free_memory(torch.device("cpu")):
             raise DoesNotFitError(
                 f"{width} × {height} pixels need {memory_size(need)} of memory for maps; give --scratch FOLDER"
@@ -130,7 +136,7 @@ class TilePlanner:
         whole = self.estimate_whole(height, width)
         if whole <= room:
             return None
-        if not is_tileable(self.generator):
+        if not self.tileable:
             multiple = self.translator.info.size["multiple_of"]
             pixels = math.prod(self.translator.padded_size(height, width))
             side = int(math.sqrt(pixels * room / whole)) // multiple * multiple
@@ -164,11 +170,20 @@ class TilePlanner:
             self.translator.method.translate(batch, self.translator.method.target_domains(self.to)[0], self._key())
         return meter.peak / math.prod(size)
 
+    def _window_area(self, size: Size, tile: int) -> int:
+        """Return the pixels of the window around a tile in the middle of an image of this size."""
+        step = self.generator.multiple_of
+        sides = [min(max(tile // step, 1) * step, length) for length in size]
+        starts = [(length - side) // 2 // step * step for length, side in zip(size, sides, strict=True)]
+        rows, columns = (range(start, start + side) for start, side in zip(starts, sides, strict=True))
+        return window_around(Region(rows, columns), size, self.generator).area
+
     @cached_property
     def _chains(self) -> Sequence["_MeasuredChain"]:
         """The encoder, the decoder, and the layers of a residual block, cut after its convolutions."""
         self.translator.set_memory_format(self.to, channels_last=False)
-        stages = tileable_stages(self.translator, self.to)
+        stages = self.generator.stages
+        assert stages is not None, "a chain"
         halves = split_after_convolutions(stages.blocks[0].conv_block.children())
         channels, size = last_conv_channels(halves[0]), LayerChain(stages.encoder, _MEASURED_IMAGE, {}).size
         first = self._measured_chain(stages.encoder, self.translator.input_channels(self.to), _MEASURED_IMAGE)
@@ -193,8 +208,15 @@ class TilePlanner:
     def _key(self) -> Tensor:
         return torch.zeros(1, dtype=torch.int64, device=self.translator.device)
 
-    def _kept_maps(self, size: Size) -> "_KeptMaps":
-        stages = tileable_stages(self.translator, self.to)
+    def _kept_bytes(self, height: int, width: int) -> int:
+        """Return the bytes of the maps that are kept of an image. UsageError if the network has no tiles."""
+        check_tileable(self.translator, self.to)
+        stages = self.generator.stages
+        return (
+            2 * self._kept_maps(self.translator.padded_size(height, width), stages).bytes if stages is not None else 0
+        )
+
+    def _kept_maps(self, size: Size, stages: GeneratorStages) -> "_KeptMaps":
         first, *_ = split_after_convolutions(stages.blocks[0].conv_block.children())
         row = last_conv_channels(first) * self.translator.precision.weights.itemsize
         return _KeptMaps(LayerChain(stages.encoder, size, {}).size, row)
@@ -270,15 +292,18 @@ class _UnknownMoments:
 
 def is_tileable(network: nn.Module) -> bool:
     """Return True if an image can go through the network in tiles, with the result of the whole."""
-    return isinstance(network, Generator) and network.stages is not None
+    return isinstance(network, Generator) and (network.stages is not None or network.computes_in_windows)
 
 
-def tileable_stages(translator: Translator, to: str) -> GeneratorStages:
-    """Return the stages of a network that is computed tile by tile. UsageError if it has none."""
-    stages = translator.generator_for(to).stages
-    if stages is None:
+def has_tiles(translator: Translator, to: str) -> bool:
+    """Return True if images are translated to a domain by a network that `is_tileable` and sees nothing else."""
+    return translator.method.generator_sees_image_alone and is_tileable(translator.generator_for(to))
+
+
+def check_tileable(translator: Translator, to: str) -> None:
+    """Raise UsageError if the network to a domain has no tiles."""
+    if not has_tiles(translator, to):
         raise UsageError(f"a {translator.info.networks['generator']} works on the whole image: it has no tiles")
-    return stages
 
 
 def _middle_tile(out: Size, image: Size, tile: int) -> Region:

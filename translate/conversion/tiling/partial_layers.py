@@ -37,6 +37,13 @@ NormStatistics = dict[nn.Module, Moments]
 """Norm → moments of its whole input, for each norm that uses them."""
 
 
+def apply_moments(norm: nn.Module, moments: Moments, x: Tensor) -> Tensor:
+    """Normalise x (1, C, h, w), a part of a map, as a norm does that divides by the statistics of the whole map."""
+    mean, variance = moments.result(x)
+    weight, bias = getattr(norm, "weight", None), getattr(norm, "bias", None)
+    return F.batch_norm(x, mean, variance, weight, bias, eps=getattr(norm, "eps", 1e-5))
+
+
 class PartialLayer(Protocol):
     """Layer that can be computed on a region. In methods with `axis`, `length` is the input's on that axis (0: rows)."""
 
@@ -74,9 +81,7 @@ class _Norm(_Pointwise):
     statistics: NormStatistics
 
     def compute(self, x: Tensor, given: Region, wanted: Region, size: Size) -> Tensor:
-        mean, variance = self.statistics[self.layer].result(x)
-        weight, bias = getattr(self.layer, "weight", None), getattr(self.layer, "bias", None)
-        return F.batch_norm(x, mean, variance, weight, bias, eps=getattr(self.layer, "eps", 1e-5))
+        return apply_moments(self.layer, self.statistics[self.layer], x)
 
 
 @dataclass

@@ -6,30 +6,18 @@ maps are large, are computed again in each pass. Two kept maps are enough: the r
 from top to bottom.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain as joined
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from translate.conversion.tiling.feature_maps import DoesNotFitError, FeatureMap, FeatureMapFactory, ReadAhead
+from translate.conversion.tiling.feature_maps import FeatureMap, FeatureMapFactory, ReadAhead
 from translate.conversion.tiling.moments import Moments
 from translate.conversion.tiling.partial_layers import LayerChain, NormStatistics, Region, RegionSource, Size
+from translate.conversion.tiling.region_loop import RegionLoop, RegionSink, RegionTask, ShareCallback
 from translate.nn.base import GeneratorStages
 from translate.nn.blocks import ResnetBlock, uses_map_statistics
-from translate.runtime.memory import is_out_of_memory
-
-MIN_TILE = 8
-"""Smallest tile size, in pixels."""
-
-RegionSink = Callable[[Region, Tensor], None]
-"""Takes a region of the output, (1, C, h, w) in [-1, 1]. Regions do not overlap; together they are the whole output."""
-ShareCallback = Callable[[float], None]
-"""Called with the share of the computation that is done, from 0 to 1; an exception of it ends the computation."""
-RegionTask = Callable[[Region], None]
-"""Computes one region. It can be called again after it has run out of memory."""
 
 NormBoundary = tuple[list[nn.Module], nn.Module]
 """All layers up to a convolution, and the module after it, which may be a norm that needs the statistics of its input."""
@@ -52,8 +40,8 @@ class TiledForward:
     def __post_init__(self) -> None:
         self.statistics: NormStatistics = {}
         boundaries = _norm_boundaries(self.stages.encoder)[:-1] + _norm_boundaries(self.stages.decoder)
-        self.total = 3 + 2 * len(self.stages.blocks) + sum(uses_map_statistics(norm) for _, norm in boundaries)
-        self.done = 0
+        passes = 3 + 2 * len(self.stages.blocks) + sum(uses_map_statistics(norm) for _, norm in boundaries)
+        self.loop = RegionLoop(self.size, self.tile, passes, self.progress)
 
     def run(self, sink: RegionSink) -> None:
         """Pass every region of the output to the sink. DoesNotFitError if even the smallest tile is too large."""
@@ -69,7 +57,7 @@ class TiledForward:
         self._gather_all(earlier, self.size, self.source)
         chain = LayerChain(layers, self.size, self.statistics)
         held = self.make_map(last_conv_channels(layers), chain.size)
-        self._cover(chain.size, self._keeping(chain, self.source, held, norm))
+        self.loop.cover(chain.size, self._keeping(chain, self.source, held, norm))
         return held
 
     def _residual(self, held: FeatureMap, scratch: FeatureMap) -> None:
@@ -78,7 +66,7 @@ class TiledForward:
         entering: RegionSource = lambda region: after(region, held.read)  # noqa: E731
         for block in self.stages.blocks:
             entering = self._block(block, entering, held, scratch)
-        self._strips(held.size, lambda region: held.write(region, entering(region)))
+        self.loop.strips(held.size, lambda region: held.write(region, entering(region)))
 
     def _block(self, block: ResnetBlock, entering: RegionSource, held: FeatureMap, scratch: FeatureMap) -> RegionSource:
         """Compute x + conv_block(x): x, the block's input, goes to `held`, conv_block(x) to `scratch`; return their sum."""
@@ -88,14 +76,14 @@ class TiledForward:
             (second, ReadAhead(scratch.read), last[0]),
         ):
             chain = LayerChain(layers, held.size, self.statistics)
-            self._strips(held.size, self._keeping(chain, source, scratch, norm))
+            self.loop.strips(held.size, self._keeping(chain, source, scratch, norm))
         after = LayerChain(last, held.size, self.statistics)
         return lambda region: after(region, scratch.read).add_(held.read(region))
 
     def _decode(self, held: FeatureMap, sink: RegionSink) -> None:
         self._gather_all(_norm_boundaries(self.stages.decoder), held.size, held.read)
         chain = LayerChain(self.stages.decoder, held.size, self.statistics)
-        self._cover(chain.size, lambda region: sink(region, chain(region, held.read)))
+        self.loop.cover(chain.size, lambda region: sink(region, chain(region, held.read)))
 
     # Statistics.
 
@@ -104,7 +92,7 @@ class TiledForward:
         for layers, norm in boundaries:
             if uses_map_statistics(norm):
                 chain = LayerChain(layers, size, self.statistics)
-                self._cover(chain.size, self._keeping(chain, source, None, norm))
+                self.loop.cover(chain.size, self._keeping(chain, source, None, norm))
 
     def _keeping(
         self, chain: LayerChain, source: RegionSource, target: FeatureMap | None, norm: nn.Module
@@ -122,72 +110,6 @@ class TiledForward:
                 moments.add(x)
 
         return task
-
-    # Regions.
-
-    def _cover(self, size: Size, task: RegionTask) -> None:
-        """Run a task on every tile of a map of this size."""
-        queue = deque([Region(range(size[0]), range(size[1]))])
-        left = queue[0].area
-        while queue:
-            region = queue.popleft()
-            rows, columns = (max(1, self.tile * out // whole) for out, whole in zip(size, self.size, strict=True))
-            if len(region.rows) > rows or len(region.columns) > columns:
-                queue.extendleft(reversed(_grid(region, rows, columns)))
-            elif self._try(task, region):
-                left -= region.area
-                self._report(1 - left / (size[0] * size[1]))
-            else:
-                queue.appendleft(region)
-        self.done += 1
-
-    def _strips(self, size: Size, task: RegionTask) -> None:
-        """Run a task on the strips of a kept map, from top to bottom."""
-        top = 0
-        while top < size[0]:
-            region = Region(range(top, min(top + strip_rows(self.tile, size, self.size), size[0])), range(size[1]))
-            if self._try(task, region):
-                top = region.rows.stop
-                self._report(top / size[0])
-        self.done += 1
-
-    def _try(self, task: RegionTask, region: Region) -> bool:
-        """Run a task on a region. Return False if memory ran out; tiles are smaller from then on."""
-        try:
-            task(region)
-        except (MemoryError, RuntimeError) as e:
-            if not is_out_of_memory(e):
-                raise
-        else:
-            return True
-        self._halve()  # here, where the exception no longer refers to tensors
-        return False
-
-    def _halve(self) -> None:
-        self.tile //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if self.tile < MIN_TILE:
-            raise DoesNotFitError(
-                f"out of memory at {self.size[1]} × {self.size[0]} pixels, even in the smallest tiles; free some memory"
-            )
-
-    def _report(self, share: float) -> None:
-        self.progress((self.done + share) / self.total)
-
-
-def _grid(region: Region, rows: int, columns: int) -> list[Region]:
-    """Divide a region into parts of at most `rows` rows and `columns` columns."""
-    return [
-        Region(range(top, min(top + rows, region.rows.stop)), range(left, min(left + columns, region.columns.stop)))
-        for top in region.rows[::rows]
-        for left in region.columns[::columns]
-    ]
-
-
-def strip_rows(tile: int, size: Size, image: Size) -> int:
-    """Return the rows of a strip of a kept map: of four tiles' area, because its memory is a quarter of a large map's."""
-    return max(1, 4 * tile**2 * size[0] // (image[0] * image[1]))
 
 
 # Division of layers.

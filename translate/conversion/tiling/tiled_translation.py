@@ -10,9 +10,11 @@ from torch import Tensor
 
 from translate import images
 from translate.conversion.tiling.feature_maps import allocate_array, feature_map_factory
-from translate.conversion.tiling.memory import tileable_stages
+from translate.conversion.tiling.memory import check_tileable
 from translate.conversion.tiling.partial_layers import Region, RegionSource
-from translate.conversion.tiling.tiled_forward import MIN_TILE, RegionSink, ShareCallback, TiledForward
+from translate.conversion.tiling.region_loop import MIN_TILE, RegionSink, ShareCallback
+from translate.conversion.tiling.tiled_forward import TiledForward
+from translate.conversion.tiling.windowed_forward import WindowedForward
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
 from translate.trained.translator import Translator, arithmetic_mode, check_finite, check_pixel_mode, pixel_key
@@ -49,7 +51,7 @@ class TiledTranslation:
         check_pixel_mode(self.pixels)
         if self.tile < MIN_TILE:
             raise UsageError(f"--tile {self.tile}: must be at least {MIN_TILE}")
-        tileable_stages(self.translator, self.to)
+        check_tileable(self.translator, self.to)
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         """Translate an array, which may be memory-mapped and is read in part.
@@ -62,14 +64,7 @@ class TiledTranslation:
         stored = self.stored or images.StoredType(picture.dtype)
         output = translator.output_type(stored, to, self.allowed_depths)
         result = allocate_array(self.scratch, shape, output.dtype)
-        forward = TiledForward(
-            stages=tileable_stages(translator, to),
-            size=translator.padded_size(*picture.shape[:2]),
-            source=_source(translator, picture, translator.input_range(to, stored)),
-            make_map=feature_map_factory(self.scratch, translator.precision.weights, translator.device),
-            tile=self.tile,
-            progress=self.progress,
-        )
+        forward = self._forward(picture, stored)
         if self.pixels != "reference":
             translator.ensure_convolutions()
         translator.set_memory_format(to, channels_last=False)  # parts are cut from maps whose channels do not lie last
@@ -82,6 +77,16 @@ class TiledTranslation:
         ):
             forward.run(self._sink(result, output.range))
         return result
+
+    def _forward(self, picture: np.ndarray, stored: images.StoredType) -> TiledForward | WindowedForward:
+        """Return the forward pass of a picture: of a chain with kept maps, of another network in windows."""
+        translator = self.translator
+        generator, size = translator.generator_for(self.to), translator.padded_size(*picture.shape[:2])
+        source = _source(translator, picture, translator.input_range(self.to, stored))
+        if generator.stages is None:
+            return WindowedForward(generator, size, source, self.tile, self.progress)
+        make_map = feature_map_factory(self.scratch, translator.precision.weights, translator.device)
+        return TiledForward(generator.stages, size, source, make_map, self.tile, self.progress)
 
     def _sink(self, result: np.ndarray, values: images.ValueRange | None) -> RegionSink:
         """Return the sink that stores regions of the padded output in the result."""

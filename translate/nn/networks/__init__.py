@@ -11,6 +11,7 @@ from translate.nn.networks.antialias import AntialiasDiscriminator, AntialiasGen
 from translate.nn.networks.discogan import DiscoDiscriminator, DiscoGenerator
 from translate.nn.networks.dualgan import DualGenerator, DualImageDiscriminator, DualPatchDiscriminator
 from translate.nn.networks.patchgan import PatchDiscriminator, PixelDiscriminator
+from translate.nn.networks.resize_unet import ResizeUnetGenerator
 from translate.nn.networks.resnet import ResnetGenerator
 from translate.nn.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from translate.nn.networks.unet import UnetGenerator
@@ -22,6 +23,9 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "discogan": DiscoGenerator,
     **{f"antialias_{n}blocks": partial(AntialiasGenerator, blocks=n) for n in (9, 6)},
     "stargan": StarGANGenerator,
+    "resize_unet": ResizeUnetGenerator,
+    "resize_unet_3levels_2blocks": partial(ResizeUnetGenerator, levels=3, blocks=2),
+    "resize_unet_4levels_2blocks_2last": partial(ResizeUnetGenerator, levels=4, blocks=2, last_convs=2),
 }
 
 
@@ -29,7 +33,8 @@ def find(name: str) -> Callable[..., Generator] | None:
     """Return the builder of the generator `name`; None if there is no such network.
 
     A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks), a
-    U-Net of any power of two from 4 up (unet_512, dual_unet_512); or a plug-in.
+    U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8 levels, any number
+    of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last); or a plug-in.
     """
     built_in = _find_built_in(name)
     return built_in if built_in is not None else PLUGIN_GENERATORS.find(name)
@@ -46,6 +51,9 @@ def _find_built_in(name: str) -> Callable[..., Generator] | None:
         size = int(match[2])
         if size >= 4 and size.bit_count() == 1:
             return partial(DualGenerator if match[1] else UnetGenerator, levels=size.bit_length() - 1)
+    if match := re.fullmatch(r"resize_unet_([1-8])levels_([1-9]\d{0,2})blocks(?:_([1-9])last)?", name):
+        levels, blocks, last_convs = (int(number or 1) for number in match.groups())
+        return partial(ResizeUnetGenerator, levels=levels, blocks=blocks, last_convs=last_convs)
     return None
 
 
