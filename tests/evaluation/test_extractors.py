@@ -96,7 +96,7 @@ def test_a_missing_package_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch)
 def test_missing_weights_are_named_and_nothing_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: str, digits: str
 ) -> None:
-    monkeypatch.setattr(extractors, "_lacks_package", lambda spec: False)
+    monkeypatch.setattr(extractors, "_missing_package", lambda spec: "")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     assert not extractors.is_available(name)
     with pytest.raises(ModelError) as raised:

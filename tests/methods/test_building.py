@@ -1,11 +1,16 @@
 """Several batches through one network: at once where that is the same."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from translate.methods.building import forward_concatenated
+from translate.methods import METHODS
+from translate.methods.building import build_discriminator, forward_concatenated
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
+
+from ..helpers import small_config
 
 
 class Counted(nn.Module):
@@ -66,3 +71,23 @@ def test_what_is_computed_again_goes_apart():
     net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
     forward_concatenated(net, *images(1, 2))
     assert sizes == [1, 2]
+
+
+# Discriminators of the config.
+
+
+def test_a_discriminator_is_told_the_condition_and_the_features_if_its_builder_takes_them(monkeypatch):
+    cls, settings = METHODS["pix2pix"], {"crop_size": 64, "input_channels": 1, "discriminator": "projected"}
+    d = cls.on_meta(small_config("pix2pix", **settings, features="thin-resnet50")).d
+    assert d.condition_channels == 1
+    assert d.features.name == "thin-resnet50"
+    given = []
+
+    def plain(in_channels, width, norm, layers, crop_size):
+        given.append((in_channels, width, norm, layers, crop_size))
+        return DISCRIMINATORS["basic"](in_channels, width, norm, layers)
+
+    monkeypatch.setitem(DISCRIMINATORS, "plain", plain)
+    cfg = replace(small_config("pix2pix", **settings), discriminator="plain")
+    build_discriminator(cfg, 4, 0, "d", condition_channels=1)
+    assert given == [(4, cfg.d_width, cfg.norm, cfg.d_layers, 64)]

@@ -1,6 +1,7 @@
 """Shared parts of methods: generators, discriminators and adversarial loss as the config asks for them, the checks that they
 fit together, and the discriminator's side of a training step."""
 
+import inspect
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -86,11 +87,18 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
     return net
 
 
-def build_discriminator(cfg: GanConfig, in_channels: int, *key: int | str) -> Discriminator:
-    """Return the discriminator of the config, with initial weights that are a function of the key."""
+def build_discriminator(
+    cfg: GanConfig, in_channels: int, *key: int | str, condition_channels: int = 0
+) -> Discriminator:
+    """Return the discriminator of the config, with initial weights that are a function of the key.
+
+    condition_channels: how many of the channels, the first ones, are those of an input image.
+    """
     build = networks.find_discriminator(cfg.discriminator)
     assert build is not None, "the config is checked"
-    net = build(in_channels, cfg.d_width, cfg.norm, cfg.d_layers, cfg.crop_size)
+    wanted = {"condition_channels": condition_channels, "features": cfg.features}
+    known = {name: value for name, value in wanted.items() if name in inspect.signature(build).parameters}
+    net = build(in_channels, cfg.d_width, cfg.norm, cfg.d_layers, cfg.crop_size, **known)
     _check_network(f"--discriminator {cfg.discriminator}", net, Discriminator)
     net.initialise(net, *key)
     return net
