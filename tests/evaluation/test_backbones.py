@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate.evaluation import backbones, extractors
+from translate.evaluation import backbones, evaluator, extractors
 from translate.evaluation.extractors import EXTRACTORS, ExtractorSpec
 from translate.nn.pretrained import PublishedWeights
 
@@ -46,6 +46,18 @@ def test_batches_do_not_change_efficientnet_s_features(lite0: extractors.Extract
     whole = lite0(given).features
     assert lite0(given, 1).features == pytest.approx(whole, abs=1e-5)
     assert (lite0(given).features == whole).all()
+
+
+def test_the_thin_resnet_has_a_feature_for_each_of_its_last_maps() -> None:
+    pytest.importorskip("onnx", reason="needs the extra metrics")
+    if not extractors.is_available("thin-resnet50"):
+        pytest.skip("needs the extra metrics")
+    given = images_of_sizes((30, 40), (64, 64))
+    seen = extractors.load_extractor("thin-resnet50")(given)
+    assert seen.features.shape == (2, 1024)
+    assert seen.logits is None
+    assert (seen.features >= 0).all()  # means of what a ReLU gives
+    assert evaluator.metric_label("kid", "thin-resnet50") == "KID-R50"
 
 
 # Inception and CLIP, by torch-fidelity.

@@ -25,7 +25,7 @@ def test_it_has_the_parameters_of_half_a_resnet50():
         for _ in range(blocks):
             expected += cin * width + width + 9 * width * width + width + 4 * width * width + 4 * width
             cin = 4 * width
-    assert sum(p.numel() for p in on_meta(ThinResNet50).parameters()) == expected == 5_889_344
+    assert sum(p.numel() for p in on_meta(ThinResNet50).parameters()) == expected
 
 
 def test_pooling_is_padded_on_the_right_and_at_the_bottom():
@@ -48,7 +48,7 @@ def test_it_is_the_network_of_the_file(content):
     last = names.index("Relu_48:0")
     del model.graph.node[last + 1 :], model.graph.output[:]  # the rest takes 224 px alone
     model.graph.output.append(onnx.helper.make_tensor_value_info(names[last], onnx.TensorProto.FLOAT, None))
-    pixels = (255 * random_tensor(1, 3, 64, 64).clamp(0, 1)).round().float()
+    pixels = (255 * random_tensor(1, 3, 48, 48).clamp(0, 1)).round().float()
     blue_first = (pixels.flip(1) - torch.tensor([104.0, 117.0, 123.0]).view(3, 1, 1)).permute(0, 2, 3, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numpy, about how the evaluator calls it

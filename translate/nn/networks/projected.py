@@ -59,7 +59,7 @@ class ProjectedView:
     image: Tensor
     """Images (N, C, H, W), after the condition if there is one."""
     maps: tuple[Tensor, ...] | None
-    """What the heads take: mixed features (N, C', H', W') of the image, and of the condition. None: not computed."""
+    """Input of the heads: mixed features (N, C', H', W') of the image, and of the condition. None: not computed."""
     has_learnt_input: bool
     """The maps depend on weights that are trained."""
 
