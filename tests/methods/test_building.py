@@ -1,13 +1,17 @@
 """Several batches through one network: at once where that is the same."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from translate.errors import UsageError
 from translate.methods import METHODS
 from translate.methods.building import build_discriminator, forward_concatenated
+from translate.nn import features
+from translate.nn.features import FeatureSpec
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 from ..helpers import small_config
@@ -78,6 +82,8 @@ def test_what_is_computed_again_goes_apart():
 
 def test_a_discriminator_is_told_the_condition_and_the_features_if_its_builder_takes_them(monkeypatch):
     cls, settings = METHODS["pix2pix"], {"crop_size": 64, "input_channels": 1, "discriminator": "projected"}
+    monkeypatch.setattr(features, "is_installed", lambda name: True)
+    monkeypatch.setattr(FeatureSpec, "packaged_file", lambda spec: Path("none"))
     d = cls.on_meta(small_config("pix2pix", **settings, features="thin-resnet50")).d
     assert d.condition_channels == 1
     assert d.features.name == "thin-resnet50"
@@ -91,3 +97,11 @@ def test_a_discriminator_is_told_the_condition_and_the_features_if_its_builder_t
     cfg = replace(small_config("pix2pix", **settings), discriminator="plain")
     build_discriminator(cfg, 4, 0, "d", condition_channels=1)
     assert given == [(4, cfg.d_width, cfg.norm, cfg.d_layers, 64)]
+
+
+def test_a_package_that_features_need_is_asked_for_before_a_training_begins(monkeypatch):
+    monkeypatch.setattr(features, "is_installed", lambda name: name != "onnx")
+    settings = {"crop_size": 64, "features": "thin-resnet50"}
+    small_config("cyclegan", **settings)  # whose discriminators have no features
+    with pytest.raises(UsageError, match="--features thin-resnet50: onnx is not installed; run: "):
+        small_config("cyclegan", **settings, discriminator="projected")

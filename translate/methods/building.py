@@ -17,6 +17,8 @@ from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.diffaugment import diffaugment
 from translate.nn.fast_conv import use_winograd
+from translate.nn.features import weights_file
+from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import deepest_unet
 
@@ -131,9 +133,11 @@ def with_default_unet(cfg: C, family: str) -> C:
 def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
     """Check that the networks take the crop size, and that the adversarial loss goes with the other settings.
 
-    UsageError, with a setting that works, if they do not.
+    UsageError, with a setting that works, if they do not, or if a package that a feature network needs is not installed.
     """
     nets = list(cls.on_meta(cfg).modules())
+    if any(isinstance(net, FeatureNetwork) for net in nets):
+        weights_file(cfg.features)
     if cfg.preprocess == "none":  # each image has a size of its own
         if any(isinstance(net, Discriminator) and net.fixed_size for net in nets):
             raise UsageError(

@@ -79,7 +79,7 @@ class GanConfig(AdversarialConfig):
     )
     features: str = option(
         "efficientnet-lite0",
-        "feature network of the projected discriminators, or the file of its weights",
+        "name or weights file of the frozen network that projected discriminators see images through",
         choices=FEATURE_NETWORKS,
         accepts=find_features,
         group="Networks",

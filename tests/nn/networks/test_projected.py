@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from translate.nn.features import FeatureNetwork
+from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.networks import DISCRIMINATORS
 from translate.nn.networks.projected import ProjectedDiscriminator, RandomMixing
 

@@ -143,6 +143,19 @@ def resolve_features(text: str, flag: str = "--features") -> str:
     return name
 
 
+def weights_file(text: str, flag: str = "--features") -> Path:
+    """Return the file of weights that a name or a file stands for, which is not read.
+
+    UsageError if there is no such network, or a package that brings or reads the file is not installed.
+    """
+    name = resolve_features(text, flag)
+    spec, is_packaged = FEATURE_NETWORKS[name], text == name
+    for package in filter(None, (spec.package if is_packaged else "", spec.reader)):
+        if not is_installed(package):
+            raise UsageError(f"{flag} {text}: {package} is not installed; run: {spec.install}")
+    return spec.packaged_file() if is_packaged else Path(text)
+
+
 def load_features(text: str, flag: str = "--features") -> FeatureNetwork:
     """Return a feature network by name, with the weights of its package, or by the file of its weights.
 
@@ -150,16 +163,11 @@ def load_features(text: str, flag: str = "--features") -> FeatureNetwork:
     no such network or a package is missing, ModelError if the file is missing or altered; `flag` is what the user gave it by.
     """
     name = resolve_features(text, flag)
-    spec = FEATURE_NETWORKS[name]
     if torch.get_default_device().type == "meta":
         return _build(name, None)
-    is_packaged = text == name
-    for package in filter(None, (spec.package if is_packaged else "", spec.reader)):
-        if not is_installed(package):
-            raise UsageError(f"{flag} {text}: {package} is not installed; run: {spec.install}")
-    path = spec.packaged_file() if is_packaged else Path(text)
+    path = weights_file(text, flag)
     if (name, path) not in _LOADED:
-        content, _ = read_weights(path, spec.weights, f"{flag} {text}")
+        content, _ = read_weights(path, FEATURE_NETWORKS[name].weights, f"{flag} {text}")
         _LOADED[name, path] = _build(name, content)
     return copy.deepcopy(_LOADED[name, path])
 

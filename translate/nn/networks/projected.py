@@ -2,8 +2,7 @@
 NeurIPS 2021), and a shallow discriminator of pixels that can stand beside it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from translate import keyed_random
 from translate.nn.base import Discriminator
-from translate.nn.features import FeatureNetwork
+from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.init import pytorch_default_
 
 LARGEST_SMALL_CROP = 128
@@ -52,8 +51,7 @@ class RandomMixing(nn.Module):
         return mixed
 
 
-@dataclass(frozen=True)
-class ProjectedView:
+class ProjectedView(NamedTuple):
     """View of images by a projected discriminator."""
 
     image: Tensor
@@ -63,10 +61,10 @@ class ProjectedView:
     has_learnt_input: bool
     """The maps depend on weights that are trained."""
 
-    def detach(self) -> Self:
+    def detach(self) -> "ProjectedView":
         """Return the same view without a graph. Maps that depend on trained weights are left out, to be computed again."""
         maps = None if self.maps is None or self.has_learnt_input else tuple(x.detach() for x in self.maps)
-        return type(self)(self.image.detach(), maps, self.has_learnt_input)
+        return self._replace(image=self.image.detach(), maps=maps)
 
 
 class ProjectedDiscriminator(Discriminator):
@@ -113,7 +111,7 @@ class ProjectedDiscriminator(Discriminator):
 
     @property
     def has_learnt_input(self) -> bool:
-        """Trained weights stand in front of the features."""
+        """True where trained weights stand in front of the features."""
         return any(isinstance(layer, nn.Conv2d) for layer in (self.to_colour, self.condition_to_colour))
 
     def view(self, x: Tensor) -> ProjectedView:
