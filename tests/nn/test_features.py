@@ -62,8 +62,9 @@ def test_the_file_of_the_package_is_read_without_importing_it(package):
     assert "tiny_weights_package" not in sys.modules
 
 
-def test_a_network_is_found_by_the_file_of_its_weights(package, tmp_path):
+def test_a_network_is_found_by_the_file_of_its_weights(package, tmp_path, monkeypatch):
     """Whatever it is called, and without the package."""
+    monkeypatch.setitem(FEATURE_NETWORKS, "tiny", replace(FEATURE_NETWORKS["tiny"], package="no_such_package"))
     moved = tmp_path / "weights"
     package.rename(moved)
     assert find_features(str(moved)) == resolve_features(str(moved)) == "tiny"

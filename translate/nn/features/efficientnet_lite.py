@@ -83,12 +83,15 @@ def _conv(cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1
     low, high = ((kernel - stride) // 2, (kernel - 1) // 2)
     conv = nn.Conv2d(cin, cout, kernel, stride, groups=groups, bias=False)
     layers = [nn.ZeroPad2d((low, high, low, high)), conv, nn.BatchNorm2d(cout, eps=1e-3)]
-    return nn.Sequential(*layers, nn.ReLU6()) if act else nn.Sequential(*layers)
+    return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if act else nn.Sequential(*layers)
 
 
 class _Residual(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)
+        y = x
+        for layer in self:
+            y = layer(y)
+        return x + y
 
 
 def _mobile_block(cin: int, cout: int, expansion: int, kernel: int, stride: int) -> nn.Sequential:

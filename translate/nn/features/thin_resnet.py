@@ -25,7 +25,7 @@ class ThinResNet50(nn.Module):
         super().__init__()
         # The pooling is padded as in TensorFlow, on the right and at the bottom; zero is the least that a ReLU gives.
         pooling = [nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2)]
-        self.stem = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3), nn.ReLU(), *pooling)
+        self.stem = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3), nn.ReLU(inplace=True), *pooling)
         stages, channels = [], 64
         for width, blocks, stride in _STAGES:
             stages.append(
@@ -53,9 +53,9 @@ class _Bottleneck(nn.Module):
         self.shortcut = shortcut
         self.branch = nn.Sequential(
             nn.Conv2d(channels, width, 1, stride),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, 1, 1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(width, 4 * width, 1),
         )
 

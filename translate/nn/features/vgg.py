@@ -20,12 +20,13 @@ def vgg16_stages(content: bytes | None) -> list[nn.Module]:
 
     content: of the file of the weights; None: without weights.
     """
-    stages, cin = [], 3
+    stages: list[nn.Module] = []
+    cin = 3
     for channels, convolutions in _STAGES:
         # Maps of odd sides are padded, as in TensorFlow.
         layers: list[nn.Module] = [nn.MaxPool2d(2, 2, ceil_mode=True)] if stages else []
         for _ in range(convolutions):
-            layers += [nn.Conv2d(cin, channels, 3, 1, 1), nn.ReLU()]
+            layers += [nn.Conv2d(cin, channels, 3, 1, 1), nn.ReLU(inplace=True)]
             cin = channels
         stages.append(nn.Sequential(*layers))
     network = nn.Sequential(*stages)
