@@ -18,6 +18,7 @@ from translate.cli.app import app
 from translate.data.layouts import LAYOUTS, find_split
 from translate.images import READABLE_EXTENSIONS, WRITERS
 from translate.methods import METHODS
+from translate.nn.features import FEATURE_NETWORKS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -80,7 +81,17 @@ def imported():
 def test_every_package_of_an_extra_is_imported_somewhere():
     extras = PROJECT["project"]["optional-dependencies"]
     packages = {re.match(r"[\w-]+", item)[0].replace("-", "_") for items in extras.values() for item in items}
-    assert packages <= set(imported())
+    with_weights = {spec.package for spec in FEATURE_NETWORKS.values()}  # of which only a file is read
+    assert packages <= {*imported(), *with_weights}
+
+
+def test_notice_names_the_packages_whose_weights_are_installed():
+    """Their licence, Apache-2.0, wants its notices passed on."""
+    notice = (ROOT / "NOTICE").read_text()
+    packages = {spec.package.replace("_", "-") for spec in FEATURE_NETWORKS.values()}
+    for requirement in PROJECT["project"]["dependencies"]:
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert name not in packages or name in notice
 
 
 def test_a_release_without_wheels_for_linux_does_not_break_the_installation():

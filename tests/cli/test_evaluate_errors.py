@@ -121,7 +121,7 @@ def test_features_that_are_no_numbers(fails: Fails, monkeypatch: pytest.MonkeyPa
 
 
 def test_wrong_and_missing_weights(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractors, "_lacks_package", lambda kind: False)
+    monkeypatch.setattr(extractors, "_missing_package", lambda spec: "")
     Path("other.pth").write_bytes(b"other")
     arguments = [*two_folders(), "--extractor", "inception", "--weights"]
     shown = hashlib.sha256(b"other").hexdigest()
@@ -130,12 +130,12 @@ def test_wrong_and_missing_weights(fails: Fails, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_missing_extra(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractors, "_lacks_package", lambda kind: True)
+    monkeypatch.setattr(extractors, "_missing_package", lambda spec: "torch_fidelity")
     fails([*two_folders(), "--extractor", "inception"], 2, "--extractor inception", "install image-translate[metrics]")
 
 
 def test_without_the_extra_the_other_figures_are_given(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractors, "_lacks_package", lambda kind: True)
+    monkeypatch.setattr(extractors, "_missing_package", lambda spec: "torch_fidelity")
     record = results(*two_folders())
     assert metric_values(record).keys() == {"swd", "swd_40", "swd_20"}
     assert record["protocol"]["extractor"] is None

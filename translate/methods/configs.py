@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from translate.config import TrainConfig, option
 from translate.nn import networks
 from translate.nn.diffaugment import DIFFAUGMENT, find_policy
+from translate.nn.features import FEATURE_NETWORKS, find_features
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
@@ -77,6 +78,13 @@ class GanConfig(AdversarialConfig):
         "discriminator network; basic sees 70×70 patches",
         choices=DISCRIMINATORS,
         accepts=networks.find_discriminator,
+        group="Networks",
+    )
+    features: str = option(
+        "efficientnet-lite0",
+        "name or weights file of the frozen network that projected discriminators see images through",
+        choices=FEATURE_NETWORKS,
+        accepts=find_features,
         group="Networks",
     )
     d_layers: int = option(3, "stride-2 layers of the n_layers discriminator", low=1, high=6, group="Networks")

@@ -74,7 +74,8 @@ class Pix2Pix(Method[Pix2PixConfig]):
     def __init__(self, cfg: Pix2PixConfig) -> None:
         super().__init__(cfg)
         self.g = build_generator(cfg, cfg.input_channels, cfg.output_channels, cfg.seed, "g")
-        self.d = build_discriminator(cfg, cfg.input_channels + cfg.output_channels, cfg.seed, "d")
+        channels = cfg.input_channels + cfg.output_channels
+        self.d = build_discriminator(cfg, channels, cfg.seed, "d", condition_channels=cfg.input_channels)
         self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g",), cfg.lr)}
         self.coupled = coupling_reason(self)

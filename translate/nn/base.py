@@ -1,7 +1,7 @@
 """Base classes of generators and discriminators, with what each network declares of itself: size rule and receptive field."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,10 @@ def clamp_to_image_range(x: Tensor) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """Base class of the rows of DISCRIMINATORS: images (N, C, H, W) in [-1, 1] → logits (N, 1, H', W')."""
+    """Base class of the rows of DISCRIMINATORS: images (N, C, H, W) in [-1, 1] → logits (N, 1, H', W').
+
+    Those with several heads give a list of logits, one for each. What they are given is a view of images.
+    """
 
     minimum: int
     """Smallest height and width of its images, in pixels."""
@@ -85,6 +88,13 @@ class Discriminator(nn.Module):
     """The only height and width that it takes, in pixels; None: any from `minimum` up."""
     initialise: Callable[..., nn.Module] = staticmethod(normal_)
     """Function of the network and a key that draws its initial weights."""
+
+    def view(self, x: Tensor) -> Any:
+        """Return what `forward` takes of images x (N, C, H, W): by default x itself.
+
+        A view has a method `detach`, as a tensor. `forward` takes images as well, and makes the view itself.
+        """
+        return x
 
 
 MATCHED_LAYERS = 3

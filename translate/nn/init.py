@@ -54,6 +54,8 @@ def _gaussian(net: nn.Module, key: tuple[int | str, ...], gain: float, std: Call
     """Fill weights from N(0, std(weight)), norm scales from N(1, gain) and biases with 0."""
     generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
     for module in net.modules():
+        if not isinstance(getattr(module, "weight", None), nn.Parameter):  # frozen layers have constants
+            continue
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             _fill(module.weight, 0.0, std(module.weight), generator)
         elif isinstance(module, nn.BatchNorm2d) and module.affine:

@@ -15,23 +15,44 @@ from torch import Tensor
 
 from translate import keyed_random
 
-Logits = Tensor | Sequence[Tensor]
-"""Logits of a discriminator: those of its only head (N, …), or a list of those of several heads, as of several scales."""
-
-
-def list_heads(logits: Logits) -> Sequence[Tensor]:
-    """Return the logits of each head."""
-    return (logits,) if isinstance(logits, Tensor) else logits
-
-
-def mean_over_heads(values: Sequence[Tensor]) -> Tensor:
-    """Return the mean of 0-dim tensors, one for each head of a discriminator."""
-    return values[0] if len(values) == 1 else torch.stack(list(values)).mean()
+LOWPASS_SIDE = 4
+"""Side in pixels of the blocks whose means `lowpass_l1` compares."""
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
     """Return the mean absolute difference (pix2pix, eq. 3)."""
     return (x - y).abs().mean()
+
+
+def lowpass_l1(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean absolute difference of the means of 4×4 pixels: of colours and layout, not of texture.
+
+    x, y: (N, C, H, W). Rows and columns at the right and at the bottom that fill no block of 4 are left out. ValueError for
+    images of less than 4 pixels a side.
+    """
+    if min(x.shape[2:]) < LOWPASS_SIDE:
+        raise ValueError(f"images of {x.shape[2]}×{x.shape[3]} pixels; at least {LOWPASS_SIDE} a side are needed")
+    return l1(F.avg_pool2d(x, LOWPASS_SIDE), F.avg_pool2d(y, LOWPASS_SIDE))
+
+
+def feature_matching(maps_x: Sequence[Tensor], maps_y: Sequence[Tensor]) -> Tensor:
+    """Return the sum over layers of the mean absolute difference of their maps, (N, C, H, W) each.
+
+    Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", 2018, eq. 4, whose layers
+    have the same weight.
+    """
+    return torch.stack([l1(x, y) for x, y in zip(maps_x, maps_y, strict=True)]).sum()
+
+
+def perceptual_loss(network: Callable[[Tensor], Sequence[Tensor]], x: Tensor, target: Tensor) -> Tensor:
+    """Return the distance of images x from `target`, (N, C, H, W), in the maps of a feature network.
+
+    Johnson et al., "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", 2016, sec. 3.2, with absolute
+    differences. Gradients flow to x alone.
+    """
+    with torch.no_grad():
+        wanted = network(target)
+    return feature_matching(network(x), wanted)
 
 
 def cycle_consistency(back: Tensor, image: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ from typing import Any
 
 from translate import plugins
 from translate.nn.base import Discriminator, Generator
+from translate.nn.features import load_features
 from translate.nn.networks.antialias import AntialiasDiscriminator, AntialiasGenerator
 from translate.nn.networks.discogan import DiscoDiscriminator, DiscoGenerator
 from translate.nn.networks.dualgan import DualGenerator, DualImageDiscriminator, DualPatchDiscriminator
 from translate.nn.networks.patchgan import PatchDiscriminator, PixelDiscriminator
-from translate.nn.networks.resize_unet import ResizeUnetGenerator
+from translate.nn.networks.projected import LARGEST_SMALL_CROP, ProjectedDiscriminator
 from translate.nn.networks.resnet import ResnetGenerator
 from translate.nn.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from translate.nn.networks.unet import UnetGenerator
@@ -95,6 +96,29 @@ def _stargan(in_channels: int, width: int, norm: str, layers: int, crop_size: in
     return StarGANDiscriminator(in_channels, width, crop_size)
 
 
+def _projected(
+    in_channels: int,
+    width: int,
+    norm: str,
+    layers: int,
+    crop_size: int = 256,
+    *,
+    condition_channels: int = 0,
+    features: str = "efficientnet-lite0",
+    pixel: bool = False,
+) -> Discriminator:
+    """Build a projected discriminator; its widths follow from the crop size, and are scaled by `width`: 64 leaves them."""
+    is_small = crop_size <= LARGEST_SMALL_CROP
+    return ProjectedDiscriminator(
+        in_channels,
+        load_features(features),
+        max(1, (32 if is_small else 64) * width // 64),
+        condition_channels=condition_channels,
+        pixel_width=max(1, (24 if is_small else 64) * width // 64) if pixel else 0,
+        pixel_halvings=2 if is_small else 3,
+    )
+
+
 DISCRIMINATORS: dict[str, Callable[..., Discriminator]] = {
     "basic": _basic,
     "n_layers": _n_layers,
@@ -104,9 +128,13 @@ DISCRIMINATORS: dict[str, Callable[..., Discriminator]] = {
     "dualgan_patch": _dualgan_patch,
     "discogan": _discogan,
     "stargan": _stargan,
+    "projected": _projected,
+    "projected+pixel": partial(_projected, pixel=True),
 }
 """Builders of discriminators by name. Arguments: channels of the images, width, norm, number of downsamplings (used by n_layers
-and antialias), and the crop size (256; used by those that see a whole image)."""
+and antialias), and the crop size (256; used by those that see a whole image and, for the widths, by the projected ones).
+Builders with such parameters are also given `condition_channels`, how many of the channels, the first ones, are those of an
+input image, and `features`, a feature network by name or by file."""
 
 
 def find_discriminator(name: str) -> Callable[..., Discriminator] | None:
