@@ -14,6 +14,9 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 MARKS = {True: "better", False: "worse", None: ""}
 """Words in the last column, which compares a model with copying the input."""
 
+NOT_JUDGED = ("checkerboard",)
+"""Rows of METRICS whose best value is neither large nor small, but 1: `log_checkerboard` is compared in its place."""
+
 
 def metric_rows(results: Mapping[str, Any]) -> list[str]:
     """Return a line for each metric: name, the better direction, value with its error, unit; with references, these too.
@@ -23,7 +26,7 @@ def metric_rows(results: Mapping[str, Any]) -> list[str]:
     extractor, references = results["protocol"]["extractor"], [name for name in REFERENCES if name in results]
     rows: list[Sequence[str]] = []
     if references:
-        titles = (REFERENCES[name].title for name in references)
+        titles = (name.replace("_", " ") for name in references)
         rows.append(("", "", "model", "", *titles, "than copying" if "copying" in references else ""))
     for key, estimate in results["metrics"].items():
         metric = METRICS[evaluator.metric_of_key(key)]
@@ -40,7 +43,8 @@ def closing_lines(results: Mapping[str, Any]) -> list[str]:
 
 def is_better_than_copying(key: str, results: Mapping[str, Any]) -> bool | None:
     """Return whether a value is better than that of copying the input; None where they differ by no more than chance."""
-    if (copied := results.get("copying", {}).get(key)) is None:
+    copied = results.get("copying", {}).get(key)
+    if copied is None or evaluator.metric_of_key(key) in NOT_JUDGED:
         return None
     difference = protocol.metric_difference(key, copied, results["metrics"][key])
     if not difference.is_significant or difference.value is None:
@@ -57,7 +61,8 @@ def _verdict_on_copying(results: Mapping[str, Any]) -> list[str]:
     }
     groups: dict[bool | None, list[str]] = {verdict: [] for verdict in words}
     for key in results.get("copying", {}):
-        if key in METRICS[evaluator.metric_of_key(key)].keys:
+        row = evaluator.metric_of_key(key)
+        if key in METRICS[row].keys and row not in NOT_JUDGED:
             label = evaluator.metric_label(key, results["protocol"]["extractor"])
             groups[is_better_than_copying(key, results)].append(label)
     parts = [f"{', '.join(labels)}: {words[verdict]}" for verdict, labels in groups.items() if labels]
