@@ -90,6 +90,12 @@ def test_a_model_that_leaves_images_as_they_are_is_no_better_than_copying(
     assert record["colour_map"].keys() == figures.keys()
     assert record["real"].keys() == {"swd", "swd_32", "swd_16"}
     assert record["protocol"]["trained_against"] == []
+    side, spaced = to.upper(), {"a": (0, 2), "b": (0, 3)}[to]  # two of 5 training images of a, two of 7 of b
+    Path("known").mkdir()
+    for i in spaced:
+        shutil.copy(unpaired_root / f"train{side}/{i}.png", "known")
+    words = ["--real", unpaired_root / f"test{side}", "--fake", "known", "--metrics", "swd", "--size", 32]
+    assert metric_values(results(*words)) == {key: row["value"] for key, row in record["real"].items()}
 
 
 def test_references_of_pairs_side_by_side(results: Results, one_way_model: Path, paired_root: Path) -> None:

@@ -114,11 +114,11 @@ def map_colours(subject: Subject, sources: ReferenceSources, a: Sequence[ImageRe
     inputs, channels = _inputs_of(subject), (sources.read_inputs.channels, sources.read_outputs.channels)
     if channels[0] != channels[1]:
         raise DataError(f"the domains have {channels[0]} and {channels[1]} channels")
-    statistics = (
+    source, target = (
         PixelStatistics.of(read_image_set((ref,), sources.root, options).normalized(0) for ref in refs)
         for refs, options in ((a, sources.read_inputs), (b, sources.read_outputs))
     )
-    matrix, bias = optimal_transport_map(*statistics)
+    matrix, bias = optimal_transport_map(source, target)
     mapped = []
     for i in range(len(inputs)):
         x = inputs.normalized(i)[0].double()

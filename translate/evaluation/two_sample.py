@@ -65,13 +65,13 @@ def classifier_two_sample(
     images' pixels, not on their order. Below 0.5 within the error for few images: halves of one set differ in opposite ways.
     DataError for images that are too few or of two sizes.
     """
-    sets = [_checked(images, which) for images, which in ((real, "real"), (fake, "translated"))]
+    real, fake = _checked(real, "real"), _checked(fake, "translated")
     if real.shape[1:] != fake.shape[1:]:
         raise DataError(
             f"c2st: images of different shapes, {tuple(real.shape[1:])} and {tuple(fake.shape[1:])}; "
             "the metric compares images of one size"
         )
-    real, fake = _sorted_by_content(*sets, is_paired)
+    real, fake = _sorted_by_content(real, fake, is_paired)
     sides = min(patch, real.shape[2]), min(patch, real.shape[3])
     accuracies = []
     for number, (of_real, of_fake) in enumerate(random_halves(len(real), len(fake), seed, splits)):
@@ -79,8 +79,8 @@ def classifier_two_sample(
         key = keyed_random.derive_key(seed, "c2st", number)
         net = normal_(PatchClassifier(real.shape[1], widths), key, gain=GAIN)
         _train(net, real[rows[0]], fake[rows[1]], key, steps, batch // 2, sides)
-        held_out = (_without(images, each) for images, each in zip((real, fake), rows, strict=True))
-        accuracies.append(_accuracy(net, *held_out, key, held_out_patches, sides))
+        held_out = _without(real, rows[0]), _without(fake, rows[1])
+        accuracies.append(_accuracy(net, held_out[0], held_out[1], key, held_out_patches, sides))
     return {"c2st": estimate_from_halves(sum(accuracies) / splits, accuracies, min(len(real), len(fake)))}
 
 
