@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -295,6 +296,17 @@ def test_every_model_of_a_run_knows_its_direction_and_preprocessing(
     assert sorted(model.iterdir()) == before
     written = tmp_path / "run" / "metrics.json"
     assert json.loads(written.read_text()) == record if name != "copy" else not written.exists()
+
+
+def test_networks_that_the_run_was_trained_against_are_named(
+    results: Results, build: Callable[..., Path], tmp_path: Path, paired_root: Path
+) -> None:
+    """By the run's settings, since those of losses are not in the model."""
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "config.toml").write_text("lambda_features = 2.0\n", encoding="utf-8")
+    build("pix2pix", folder=tmp_path / "run" / "model", generator="resnet_3blocks")
+    known = results(tmp_path / "run" / "model", paired_root, "--metrics", "l1")["protocol"]
+    assert known["trained_against"] == ["efficientnet-lite0"]
 
 
 def test_a_model_folder_is_left_as_it_is(evaluate: Evaluate, one_way_model: Path, paired_root: Path) -> None:

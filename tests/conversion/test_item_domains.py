@@ -119,7 +119,9 @@ def test_references_of_a_domain_are_made_of_the_images_of_the_others(hair, domai
     assert found["colour_map"].keys() == found["metrics"].keys()
     folders = {"real": domains_root / "test" / "blond", "fake": domains_root / "train" / "blond"}
     known = translate.evaluate(**folders, metrics=["swd"], size=36, device="cpu")["metrics"]
-    assert {key: row["value"] for key, row in found["real"].items()} == {key: row["value"] for key, row in known.items()}
+    assert {key: row["value"] for key, row in found["real"].items()} == {
+        key: row["value"] for key, row in known.items()
+    }
 
 
 def test_figures_need_one_target(hair, domains_root):

@@ -63,6 +63,21 @@ def test_both_sides_of_a_place_go_to_the_same_half():
     assert (found.value, found.error) == (0.5, 0)
 
 
+def test_no_network_judges_an_image_that_it_learned_from(monkeypatch):
+    """Of 10 real and 13 made images, 5 and 6 train, and the other 5 and 7 test."""
+    learned, judged = [], []
+    monkeypatch.setattr(two_sample, "_train", lambda net, real, fake, *_: learned.append((real, fake)))
+    monkeypatch.setattr(two_sample, "_accuracy", lambda net, real, fake, *_: judged.append((real, fake)) or 0.5)
+    sets = random_pixels(10, 3, 8, 8), random_pixels(13, 3, 8, 8, seed=1)
+    assert c2st(*sets, splits=3).value == 0.5
+    for halves, counts in ((learned, (5, 6)), (judged, (5, 7))):
+        assert [tuple(map(len, pair)) for pair in halves] == 3 * [counts]
+    for known, others in zip(learned, judged, strict=True):
+        for half, other, whole in zip(known, others, sets, strict=True):
+            assert {x.numpy().tobytes() for x in (*half, *other)} == {x.numpy().tobytes() for x in whole}
+    assert not torch.equal(learned[0][0], learned[1][0])
+
+
 @pytest.mark.parametrize(
     ("real", "fake", "accuracy"),
     [((200, 250), (0, 10), 1.0), ((0, 10), (200, 250), 0.0), ((200, 250), (0, 10, 20, 200), 0.875)],
