@@ -122,6 +122,7 @@ def test_metrics_equal_those_of_evaluate_and_the_best_model_has_the_best_of_them
     best = json.loads((tmp_path / BEST_MODEL / "metrics.json").read_text())
     assert best["metrics"]["swd"]["value"] == min(point["val_ema/swd"] for point in points)
     assert best["protocol"]["split"] == "val"
+    assert not best.keys() & {"copying", "colour_map", "real"}
     said: list[str] = []
     again = api.evaluate(tmp_path / BEST_MODEL, season, split="val", metrics=["swd", "l1"], say=said.append)
     assert "the run was trained with --truth names" in said[0]

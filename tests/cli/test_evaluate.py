@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -75,6 +77,48 @@ def test_kid_by_hand(results: Results) -> None:
     known = record["protocol"]
     assert (known["extractor"], known["extractor_sha256"]) == ("efficientnet-lite0", hashlib.sha256(b"").hexdigest())
     assert known["settings"]["kid"]["extractor"] == "efficientnet-lite0"
+
+
+@pytest.mark.parametrize("to", ["b", "a"])
+def test_a_model_that_leaves_images_as_they_are_is_no_better_than_copying(
+    results: Results, two_way_model: Path, unpaired_root: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    """In either direction; training images are no pairs, so that they have no L1."""
+    monkeypatch.setattr(METHODS["cyclegan"], "translate", lambda self, x, to, key=None: x)
+    record = results(two_way_model, unpaired_root, "--metrics", "l1,swd", "--to", to, *NAMES)
+    figures = {key: {name: row[name] for name in ("value", "error")} for key, row in record["metrics"].items()}
+    assert record["copying"] == figures
+    assert record["colour_map"].keys() == figures.keys()
+    assert record["real"].keys() == {"swd", "swd_32", "swd_16"}
+    assert record["protocol"]["trained_against"] == []
+    side, spaced = to.upper(), {"a": (0, 2), "b": (0, 3)}[to]  # two of 5 training images of a, two of 7 of b
+    Path("known").mkdir()
+    for i in spaced:
+        shutil.copy(unpaired_root / f"train{side}/{i}.png", "known")
+    words = ["--real", unpaired_root / f"test{side}", "--fake", "known", "--metrics", "swd", "--size", 32]
+    assert metric_values(results(*words)) == {key: row["value"] for key, row in record["real"].items()}
+
+
+def test_references_of_pairs_side_by_side(results: Results, one_way_model: Path, paired_root: Path) -> None:
+    """B is A with its colours inverted, before both are resized, which commutes but for rounding."""
+    record = results(one_way_model, paired_root, "--metrics", "l1,swd")
+    halves = (Image.open(paired_root / f"test/{i}.png").crop((0, 0, 40, 40)).resize((32, 32)) for i in (0, 1))
+    by_hand = np.mean([np.abs(255 - 2.0 * np.asarray(half)).mean() for half in halves])
+    assert record["copying"]["l1"]["value"] == pytest.approx(by_hand, abs=1)
+    assert record["colour_map"].keys() == record["metrics"].keys()
+    assert record["real"].keys() == {"swd", "swd_32", "swd_16"}
+
+
+def test_folders_have_no_references(results: Results) -> None:
+    assert results(*two_folders()).keys() == {"metrics", "protocol", "subject", "images"}
+
+
+def test_without_training_images_copying_is_left(evaluate: Evaluate, two_way_model: Path, unpaired_root: Path) -> None:
+    shutil.copytree(unpaired_root / "testA", "data/testA")
+    shutil.copytree(unpaired_root / "testB", "data/testB")
+    code, out, err = evaluate(two_way_model, "data", "--metrics", "swd", "--json")
+    assert (code, json.loads(out).keys() & {"copying", "colour_map", "real"}) == (0, {"copying"})
+    assert err.splitlines() == ["no reference colour map and real against real: data has no training images"]
 
 
 def test_the_table_shows_errors_units_and_directions(evaluate: Evaluate) -> None:
@@ -252,6 +296,17 @@ def test_every_model_of_a_run_knows_its_direction_and_preprocessing(
     assert sorted(model.iterdir()) == before
     written = tmp_path / "run" / "metrics.json"
     assert json.loads(written.read_text()) == record if name != "copy" else not written.exists()
+
+
+def test_networks_that_the_run_was_trained_against_are_named(
+    results: Results, build: Callable[..., Path], tmp_path: Path, paired_root: Path
+) -> None:
+    """By the run's settings, since those of losses are not in the model."""
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "config.toml").write_text("lambda_features = 2.0\n", encoding="utf-8")
+    build("pix2pix", folder=tmp_path / "run" / "model", generator="resnet_3blocks")
+    known = results(tmp_path / "run" / "model", paired_root, "--metrics", "l1")["protocol"]
+    assert known["trained_against"] == ["efficientnet-lite0"]
 
 
 def test_a_model_folder_is_left_as_it_is(evaluate: Evaluate, one_way_model: Path, paired_root: Path) -> None:

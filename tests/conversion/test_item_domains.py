@@ -11,6 +11,7 @@ from PIL import Image
 import translate
 from translate import cli
 from translate.errors import UsageError
+from translate.methods import METHODS
 from translate.trained import translator
 from translate.trained.translator import Translator
 
@@ -107,6 +108,20 @@ def test_figures_are_of_the_other_domains_images_against_those_of_the_target(hai
         2,
         "blond",
     )  # 2 of each domain are held out
+
+
+def test_references_of_a_domain_are_made_of_the_images_of_the_others(hair, domains_root, monkeypatch):
+    """Copying is a model that leaves images as they are; real images of blond are those of training."""
+    monkeypatch.setattr(METHODS["stargan"], "translate", lambda self, x, to, key=None: x)
+    found = translate.evaluate(hair, domains_root, to="blond", metrics=["swd"], device="cpu")
+    for key, row in found["metrics"].items():
+        assert found["copying"][key] == {"value": row["value"], "error": row["error"]}
+    assert found["colour_map"].keys() == found["metrics"].keys()
+    folders = {"real": domains_root / "test" / "blond", "fake": domains_root / "train" / "blond"}
+    known = translate.evaluate(**folders, metrics=["swd"], size=36, device="cpu")["metrics"]
+    assert {key: row["value"] for key, row in found["real"].items()} == {
+        key: row["value"] for key, row in known.items()
+    }
 
 
 def test_figures_need_one_target(hair, domains_root):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from skimage.color import rgb2lab
 
 from translate.errors import DataError
-from translate.evaluation.artefacts import checkerboard, colour, nyquist_energy
+from translate.evaluation.artefacts import checkerboard, colour, log_checkerboard, nyquist_energy
 
 from .photos import random_pixels
 
@@ -62,9 +62,22 @@ def test_1_for_real_images_less_for_blur_more_for_patterns():
     assert checkerboard(smooth, stepped)["checkerboard"].value > 3
 
 
+def test_the_logarithm_counts_patterns_and_blur_alike():
+    """|log r| of the ratio r: the same for r and 1 / r, 0 for equal sets, finite where nothing fine is left."""
+    x = random_pixels(6, 3, 32, 32)
+    y = F.avg_pool2d(x.float(), 3, 1, 1).byte()
+    ratio, distance = checkerboard(x, y)["checkerboard"].value, log_checkerboard(x, y)["log_checkerboard"]
+    assert distance.value == pytest.approx(-math.log(ratio), rel=1e-9)
+    assert log_checkerboard(y, x)["log_checkerboard"].value == pytest.approx(distance.value, rel=1e-9)
+    assert log_checkerboard(x, x)["log_checkerboard"].value == 0
+    flat = log_checkerboard(x, torch.zeros_like(x))["log_checkerboard"]
+    assert math.isfinite(flat.value)
+    assert all(map(math.isfinite, flat.interval))
+
+
 def test_order_plays_no_part():
     x, y = random_pixels(9, 3, 16, 16), random_pixels(8, 3, 16, 16, seed=1)
-    for metric in (checkerboard, colour):
+    for metric in (checkerboard, log_checkerboard, colour):
         assert metric(x.flip(0), y.roll(5, 0)) == metric(x, y)
 
 
@@ -98,6 +111,6 @@ def test_unsuitable_images_are_refused():
         checkerboard(x[..., :15], x[..., :15])
     with pytest.raises(DataError, match="translated images of 4 channels"):
         colour(x, random_pixels(2, 4, 16, 16))
-    for metric in (checkerboard, colour):
+    for metric in (checkerboard, log_checkerboard, colour):
         with pytest.raises(DataError, match="1 real images; it needs at least 2"):
             metric(x[:1], x)

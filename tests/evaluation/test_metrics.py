@@ -11,7 +11,7 @@ from translate.evaluation.uncertainty import Estimate
 from .photos import random_pixels
 
 SIDE = 32
-ON_SETS = [name for name, row in METRICS.items() if row.needs in ("features", "logits", "images")]
+ON_SETS = [name for name, row in METRICS.items() if row.needs in ("features", "logits", "images", "images by place")]
 EACH_IMAGE = [name for name, row in METRICS.items() if row.needs in ("pairs", "inputs", "round trip", "translator")]
 
 
@@ -34,6 +34,8 @@ def call(name, count=12, order=slice(None)):
             return row.function(features[0], seed=0)
         case "images":
             return row.function(x, y, seed=0)
+        case "images by place":
+            return row.function(x, y, False, seed=0, splits=2, steps=2, held_out_patches=50)
         case "round trip":
             return row.function(x, lambda x: 0.9 * x, lambda x: 0.9 * x)
         case "translator":

@@ -133,3 +133,37 @@ def test_comparing_changes_nothing() -> None:
         json.dumps(protocol.estimate_to_json(Estimate(1.5, None, (1.0, 2.0))))
         == '{"value": 1.5, "error": null, "interval": [1.0, 2.0]}'
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "networks"),
+    [
+        ({}, []),
+        (
+            {"discriminator": "n_layers", "lambda_features": 0.0, "lambda_perceptual": 0.0, "perceptual_network": "x"},
+            [],
+        ),
+        ({"discriminator": "projected"}, ["efficientnet-lite0"]),
+        ({"discriminator": "projected+pixel", "features": "thin-resnet50"}, ["thin-resnet50"]),
+        ({"lambda_features": 2, "features": "efficientnet-lite2"}, ["efficientnet-lite2"]),
+        (
+            {
+                "discriminator": "projected",
+                "lambda_features": 2.0,
+                "lambda_perceptual": 1.0,
+                "perceptual_network": "vgg",
+            },
+            ["efficientnet-lite0", "vgg"],
+        ),
+        ({"discriminator": "projected", "features": "far/efficientnet-lite0-57934424.pth"}, ["efficientnet-lite0"]),
+        ({"discriminator": None, "lambda_features": "2"}, []),
+    ],
+)
+def test_networks_of_a_training_are_named_by_its_settings(settings: dict[str, Any], networks: list[str]) -> None:
+    assert protocol.networks_trained_against(settings) == networks
+
+
+def test_networks_of_trainings_do_not_hinder_a_comparison() -> None:
+    first, second = record(l1=(3.0, 0.5)), record(l1=(5.0, 0.5))
+    second["protocol"]["trained_against"] = ["efficientnet-lite0"]
+    assert protocol.protocol_differences(first["protocol"], second["protocol"], ["l1"]) == []

@@ -14,6 +14,7 @@ from translate.errors import DataError, UsageError
 from translate.evaluation import extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
 from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
+from translate.evaluation.references import compute_references
 from translate.evaluation.uncertainty import Estimate
 from translate.run_folder import METRICS_FILE
 from translate.runtime import devices
@@ -53,7 +54,9 @@ def evaluate(
     of `evaluation.cases.EvaluationOptions`: which images are evaluated, and how.
 
     Returns `metrics` ({name: {value, error, interval}}), `protocol` (on which data, how), `subject` (which model or images) and
-    `images` (metrics of single images), and writes them to `metrics.json` in the model's run folder, or to `out`. Raises
+    `images` (metrics of single images); of a model also the same metrics of `copying` the input, of its colours alone mapped to
+    those of the target domain (`colour_map`) and of `real` training images ({name: {value, error}} each), as far as the images
+    allow. Writes them to `metrics.json` in the model's run folder, or to `out`. Raises
     DataError if the images are too few, or not pairs, for a metric that is asked for; UsageError; ModelError.
     """
     progress, say = progress or ignore_progress, say or ignore_line
@@ -79,6 +82,9 @@ def evaluate(
         has_extractor = ready is not None or extractors.is_available(DEFAULT_EXTRACTOR)
         estimates = compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
     results = build_results(case, evaluator, estimates, chosen.seed)
+    if case.reference_sources:
+        references = compute_references(evaluator, case.reference_sources, say)
+        results |= {name: protocol.reference_to_json(values) for name, values in references.items()}
     path = Path(out) if out else case.run_folder / METRICS_FILE if case.run_folder else None
     if path:
         protocol.write_results(path, results)

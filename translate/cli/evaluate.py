@@ -12,6 +12,7 @@ from translate import api
 from translate.api.evaluation import DEFAULT_EXTRACTOR
 from translate.cli.console import open_console, say
 from translate.cli.flags import GROUPS, JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
+from translate.cli.metric_table import closing_lines, metric_rows
 from translate.cli.progress import show_progress
 from translate.config import option
 from translate.errors import UsageError
@@ -20,8 +21,6 @@ from translate.evaluation.cases import EvaluationOptions
 from translate.evaluation.extractors import EXTRACTORS
 from translate.evaluation.metrics import METRICS
 from translate.text import align_columns, printable
-
-ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,7 @@ def _evaluate(
         metrics = _metric_names(options.pop("metrics", None))
         with show_progress(open_console()) as progress:
             results = api.evaluate(model, root, metrics=metrics, progress=progress, say=say, **options)
-        protocol = results["protocol"]
-        lines = [*_protocol_lines(protocol), "", *_metric_rows(results["metrics"], protocol["extractor"])]
+        lines = [*_protocol_lines(results["protocol"]), "", *metric_rows(results), *closing_lines(results)]
     for line in [json_module.dumps(results, allow_nan=False)] if json else lines:
         print(printable(line))
 
@@ -105,26 +103,6 @@ def _protocol_lines(protocol: Mapping[str, Any]) -> list[str]:
     if protocol["extractor"]:
         lines.append(f"features of {protocol['extractor']}, SHA-256 {protocol['extractor_sha256'][:8]}…")
     return lines
-
-
-def _metric_rows(estimates: Mapping[str, Any], extractor: str | None) -> list[str]:
-    """Return a line for each metric: name, the better direction, value with its error, unit."""
-    rows = []
-    for key, estimate in estimates.items():
-        metric = METRICS[evaluator.metric_of_key(key)]
-        rows.append((evaluator.metric_label(key, extractor), ARROWS[metric.better], _with_error(estimate), metric.unit))
-    return align_columns(rows)
-
-
-def _with_error(estimate: Mapping[str, Any]) -> str:
-    """Return a value as "0.0123 ± 0.0021": two digits of the error, and the value to the same place."""
-    value, error = estimate["value"], estimate["error"]
-    if value is None:
-        return "infinite"
-    if not error:
-        return f"{value:.4g}"
-    places = max(0, 1 - int(f"{error:e}".split("e")[1]))
-    return f"{value:.{places}f} ± {error:.{places}f}"
 
 
 def _comparison_rows(differences: Mapping[str, Any], paths: tuple[Path, Path]) -> list[str]:

@@ -14,6 +14,10 @@ CHUNK = 16
 """Images that are processed at a time."""
 
 
+LEAST_ENERGY = 1e-6
+"""Energy in squared levels below which an image counts as having this much, far less than rounding to 8 bits leaves."""
+
+
 def checkerboard(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimate]:
     """Return `checkerboard`, the energy of the finest patterns in translations divided by that in real images.
 
@@ -23,21 +27,36 @@ def checkerboard(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimat
     sides of at least 16 pixels and at least 2 in a set. The error is that of a bootstrap over images. DataError for images
     that are too few, too small or of two sizes, and where the real images have no fine structure.
     """
-    energies = [_energies(images, which) for images, which in ((real, "real"), (fake, "translated"))]
-    if real.shape[1:] != fake.shape[1:]:
-        raise DataError(
-            f"checkerboard: images of different shapes, {tuple(real.shape[1:])} and {tuple(fake.shape[1:])}; "
-            "the metric compares images of one size"
-        )
-    if energies[0].sum() == 0:
-        raise DataError("checkerboard: the real images have no fine structure; give photos of the domain")
+    energies = _energies_of_sets(real, fake, "checkerboard")
     return {"checkerboard": bootstrap(lambda real, fake: (fake / real)[..., 0], *energies, seed=seed)}
 
 
-def _energies(images: Tensor, which: str) -> Tensor:
-    check_count(len(images), 2, "checkerboard", which)
-    check_side(images, MIN_SIDE, "checkerboard")
-    chunks = to_uint8_batch(images, "checkerboard").split(CHUNK)
+def log_checkerboard(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, Estimate]:
+    """Return `log_checkerboard`, the magnitude of the natural logarithm of `checkerboard`.
+
+    0: as in real images; patterns and blur are both above it, twice the energy as far as half of it. All else is as there.
+    """
+    energies = [each.clamp(min=LEAST_ENERGY) for each in _energies_of_sets(real, fake, "log_checkerboard")]
+    return {"log_checkerboard": bootstrap(lambda real, fake: (fake / real).log().abs()[..., 0], *energies, seed=seed)}
+
+
+def _energies_of_sets(real: Tensor, fake: Tensor, metric: str) -> list[Tensor]:
+    """Return the energy of each image of two sets, (N, 1) and (M, 1)."""
+    energies = [_energies(images, metric, which) for images, which in ((real, "real"), (fake, "translated"))]
+    if real.shape[1:] != fake.shape[1:]:
+        raise DataError(
+            f"{metric}: images of different shapes, {tuple(real.shape[1:])} and {tuple(fake.shape[1:])}; "
+            "the metric compares images of one size"
+        )
+    if energies[0].sum() == 0:
+        raise DataError(f"{metric}: the real images have no fine structure; give photos of the domain")
+    return energies
+
+
+def _energies(images: Tensor, metric: str, which: str) -> Tensor:
+    check_count(len(images), 2, metric, which)
+    check_side(images, MIN_SIDE, metric)
+    chunks = to_uint8_batch(images, metric).split(CHUNK)
     return torch.cat([nyquist_energy(chunk.double()) for chunk in chunks])[:, None].cpu()
 
 

@@ -19,7 +19,9 @@ from translate.evaluation.evaluator import Subject
 from translate.evaluation.image_sets import ImageSet, ReadOptions, batch_by_size
 from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_data import LabelTask
-from translate.evaluation.truth import TRUTH, TruthRule, find_truth, resolve_truth, truth_kind
+from translate.evaluation.protocol import networks_trained_against
+from translate.evaluation.references import ReferenceSources
+from translate.evaluation.truth import TRUTH, TruthRule, find_truth, recorded_settings, resolve_truth, truth_kind
 from translate.run_folder import run_of_model
 from translate.text import join_names
 from translate.trained.folder import TrainedModel
@@ -48,6 +50,8 @@ class EvaluationCase:
     """Run folder of the model, if it lies in one."""
     notices: tuple[str, ...] = ()
     """Lines on how the images were found."""
+    reference_sources: ReferenceSources | None = None
+    """Images from which values of reference are computed; None where there are no inputs."""
 
 
 @dataclass(frozen=True)
@@ -201,12 +205,22 @@ def case_from_split(
             device=model.device,
         ),
     )
+    run_folder = run_of_model(source.source) if source else None
     described = {
         "data": data.root.resolve().name, "split": data.name, "layout": model.method.layout, "direction": data.direction,
         "to": to, "paired": split.paired, "truth": truth_kind(split), "precision": model.precision.name,
+        "trained_against": networks_trained_against({**model.info.networks, **recorded_settings(run_folder)}),
     }  # fmt: skip
-    run_folder = run_of_model(source.source) if source else None
-    return EvaluationCase(subject, read_options[to], described, _provenance(model, source, outputs), run_folder)
+    sources = ReferenceSources(
+        data.root,
+        lambda: _training_split(model, data, to),
+        read_options[given],
+        read_options[to],
+        is_training=data.name == "train",
+    )
+    return EvaluationCase(
+        subject, read_options[to], described, _provenance(model, source, outputs), run_folder, reference_sources=sources
+    )
 
 
 def _provenance(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
@@ -275,6 +289,17 @@ def _training_images(model: Translator, data: HeldOutData, to: str) -> tuple[Ima
     if split.label_names:
         return split_by_domain(split, to).b
     return split.b if to == "b" else split.a
+
+
+def _training_split(model: Translator, data: HeldOutData, to: str) -> Split:
+    """Return all training images, those that are translated to `to` as a, real images of `to` as b; they are no pairs."""
+    if not layouts.has_split(data.root, "train"):
+        raise DataError(f"{data.root} has no training images")
+    layout = model.method.layout
+    split = layouts.find_split(data.root, "unpaired" if layout == "paired" else layout, "train", data.direction)
+    if split.label_names:
+        return split_by_domain(split, to)
+    return split.swapped() if to == "a" else split
 
 
 def _image_size(size: int | str, info: ModelInfo) -> int | None:

@@ -3,8 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,6 +105,21 @@ class Evaluator:
     """Key of a value → its values for each output, of metrics that have one per image."""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Row of METRICS → the settings it was computed with."""
+    known_features: dict[int, tuple[ImageSet, Features]] = field(default_factory=dict)
+    """Features by the identity of their set, with the set, which keeps its identity from being used again."""
+
+    def with_outputs(self, outputs: ImageSet, *, in_pairs: bool) -> "Evaluator":
+        """Return an evaluator of other images against the same real ones; no features are computed twice.
+
+        in_pairs: they belong to the same truth and the same inputs, in their order.
+        """
+        subject = replace(
+            self.subject,
+            outputs=outputs,
+            truth=self.subject.truth if in_pairs else None,
+            inputs=self.subject.inputs if in_pairs else None,
+        )
+        return replace(self, subject=subject, per_image={}, settings={})
 
     def compute(self, name: str) -> dict[str, Estimate]:
         """Compute a row of METRICS: its values by key. DataError or UsageError if the subject lacks what it needs."""
@@ -151,14 +165,22 @@ class Evaluator:
 
     def _features(self, name: str, metric: Metric) -> dict[str, Estimate]:
         self._record_extractor(name)
-        return metric.function(self._real_features.features, self._output_features.features, seed=self.seed)
+        real, outputs = self._features_of(self.subject.real), self._features_of(self.subject.outputs)
+        return metric.function(real.features, outputs.features, seed=self.seed)
 
     def _logits(self, name: str, metric: Metric) -> dict[str, Estimate]:
         self._record_extractor(name)
-        return metric.function(self._output_features.logits, seed=self.seed)
+        return metric.function(self._features_of(self.subject.outputs).logits, seed=self.seed)
 
     def _images(self, name: str, metric: Metric) -> dict[str, Estimate]:
         return metric.function(self.subject.real.stack(name), self.subject.outputs.stack(name), seed=self.seed)
+
+    def _images_by_place(self, name: str, metric: Metric) -> dict[str, Estimate]:
+        is_paired = self.subject.truth is not None
+        self.settings[name]["by_place"] = is_paired
+        return metric.function(
+            self.subject.real.stack(name), self.subject.outputs.stack(name), is_paired, seed=self.seed
+        )
 
     def _translator(self, name: str, metric: Metric) -> dict[str, Estimate]:
         translate = _require(self.subject.translate_with_grad, name)
@@ -199,13 +221,11 @@ class Evaluator:
             self.extractor = self.load_extractor()
         return self.extractor
 
-    @cached_property
-    def _real_features(self) -> Features:
-        return self._loaded_extractor(x[0].permute(1, 2, 0).numpy() for x in self.subject.real)
-
-    @cached_property
-    def _output_features(self) -> Features:
-        return self._loaded_extractor(x[0].permute(1, 2, 0).numpy() for x in self.subject.outputs)
+    def _features_of(self, images: ImageSet) -> Features:
+        if id(images) not in self.known_features:
+            features = self._loaded_extractor(x[0].permute(1, 2, 0).numpy() for x in images)
+            self.known_features[id(images)] = images, features
+        return self.known_features[id(images)][1]
 
 
 _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
@@ -215,6 +235,7 @@ _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
     "features": Evaluator._features,
     "logits": Evaluator._logits,
     "images": Evaluator._images,
+    "images by place": Evaluator._images_by_place,
     "translator": Evaluator._translator,
     "round trip": Evaluator._round_trip,
     "labels": Evaluator._labels,

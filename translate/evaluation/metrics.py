@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from translate.evaluation import artefacts, distributions, faithfulness, label_scorers, paired, robustness
 from translate.evaluation.swd import sliced_wasserstein
+from translate.evaluation.two_sample import MIN_IMAGES, classifier_two_sample
 
 NEEDS = {
     "pairs": "function(output, truth) → (N,), one value per pair, for any batch of images",
@@ -14,6 +15,7 @@ NEEDS = {
     "features": "function(real, fake, seed) → estimates by key, of whole sets (N, D)",
     "logits": "function(logits of the translations, seed) → estimates by key, of a whole set (N, K)",
     "images": "function(real, fake, seed) → estimates by key, of whole sets (N, C, H, W)",
+    "images by place": "function(real, fake, is_paired, seed) → the same; is_paired: real[i] and fake[i] show the same place",
     "round trip": "function(x, to_b, to_a) → (N,) by key, for any batch of inputs",
     "translator": "function(x, translate, seed) → (N,) by key, for any batch of inputs; translate is differentiable",
     "labels": "function(scorer, images, labels, seed) → estimates by key, of a whole set",
@@ -97,6 +99,26 @@ METRICS: dict[str, Metric] = {
         2,
         "energy next to Nyquist's frequency",
         "Odena et al., 2016",
+    ),
+    "log_checkerboard": Metric(
+        artefacts.log_checkerboard,
+        "images",
+        "lower",
+        "",
+        ("log_checkerboard",),
+        2,
+        "|log| of that energy's ratio to real",
+        "Odena et al., 2016",
+    ),
+    "c2st": Metric(
+        classifier_two_sample,
+        "images by place",
+        "lower",
+        "",
+        ("c2st",),
+        MIN_IMAGES,
+        "accuracy of a two-sample classifier",
+        "Lopez-Paz and Oquab, 2017",
     ),
     "colour": Metric(
         artefacts.colour,

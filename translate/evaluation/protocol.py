@@ -10,6 +10,7 @@ from typing import Any
 from translate import atomic, records
 from translate.errors import UsageError
 from translate.evaluation.evaluator import Evaluator, Subject, metric_of_key, uses_features
+from translate.evaluation.extractors import EXTRACTORS
 from translate.evaluation.image_sets import RESIZE_FILTER, ReadOptions
 from translate.evaluation.uncertainty import Estimate
 from translate.text import one_line
@@ -17,9 +18,11 @@ from translate.text import one_line
 SIGNIFICANT = 2
 """Standard errors beyond which a difference is significant, at a level of about 95 %."""
 
-NOT_COMPARED = ("data", "extractor", "extractor_sha256", "extractor_resize", "settings", "paired", "truth")
-"""Keys of a protocol that may differ: fingerprints say more than a folder's name, settings belong to a metric, and how the
-truth is known concerns only metrics that both evaluations have."""
+NOT_COMPARED = (
+    "data", "extractor", "extractor_sha256", "extractor_resize", "settings", "paired", "truth", "trained_against",
+)  # fmt: skip
+"""Keys of a protocol that may differ: fingerprints say more than a folder's name, settings belong to a metric, how the truth is
+known concerns only metrics that both evaluations have, and the networks of a training are the model's."""
 
 
 def build_protocol(
@@ -57,6 +60,25 @@ def _inputs(subject: Subject) -> dict[str, Any]:
     return {"input_images": len(subject.inputs), "input_sha256": subject.inputs.sha256()}
 
 
+def networks_trained_against(settings: Mapping[str, Any]) -> list[str]:
+    """Return the pretrained networks that took part in a training with these settings, by their names, each once.
+
+    They are the features of a projected discriminator or of feature matching, and the network of a perceptual loss. One that
+    was given as a file has the name of the extractor that is published in a file of this name.
+    """
+    features = settings.get("features") or "efficientnet-lite0"
+    is_projected = str(settings.get("discriminator") or "").startswith("projected")
+    used = [features] if is_projected or _is_positive(settings.get("lambda_features")) else []
+    if _is_positive(settings.get("lambda_perceptual")):
+        used.append(settings.get("perceptual_network") or "a perceptual network")
+    by_file = {spec.weights.file: name for name, spec in EXTRACTORS.items()}
+    return list(dict.fromkeys(by_file.get(Path(str(name)).name, str(name)) for name in used))
+
+
+def _is_positive(value: Any) -> bool:
+    return records.is_number(value) and value > 0
+
+
 def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
     """Return an estimate as JSON holds it; values that are not finite, as the PSNR of equal images, are None."""
     return {
@@ -64,6 +86,11 @@ def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
         "error": _finite(estimate.error),
         "interval": list(estimate.interval) if estimate.interval else None,
     }
+
+
+def reference_to_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Return the values of a reference as JSON holds them: {key: {value, error}}."""
+    return {key: {"value": _finite(each.value), "error": _finite(each.error)} for key, each in estimates.items()}
 
 
 def _finite(value: float | None) -> float | None:
@@ -139,7 +166,7 @@ def compare_results(
         raise UsageError(
             f"{names[0]} and {names[1]} were measured in different ways; evaluate one of them again:\n{lines}"
         )
-    return [_difference(key, first["metrics"][key], second["metrics"][key]) for key in shared]
+    return [metric_difference(key, first["metrics"][key], second["metrics"][key]) for key in shared]
 
 
 def protocol_differences(first: Mapping[str, Any], second: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
@@ -151,7 +178,8 @@ def protocol_differences(first: Mapping[str, Any], second: Mapping[str, Any], ke
     return [f"{name}: {_text(one)}, {_text(other)}" for name, one, other in entries if one != other]
 
 
-def _difference(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> MetricDifference:
+def metric_difference(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> MetricDifference:
+    """Return the difference of a value, {value, error} each, between two evaluations, their errors taken as independent."""
     errors = [each["error"] for each in (first, second) if each.get("error") is not None]
     return MetricDifference(key, first["value"], second["value"], math.hypot(*errors) if len(errors) == 2 else None)
 

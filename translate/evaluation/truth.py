@@ -55,14 +55,17 @@ def resolve_truth(asked: str | None, root: Path, run: Path | None = None) -> Tru
 
 def _recorded_truth(run: Path | None, root: Path) -> str | None:
     """Return the setting `truth` of a run that was trained on this data folder; None where it says nothing."""
-    settings: dict[str, Any] = {}
-    if run is not None:
-        try:
-            settings = read_config(run)
-        except TranslateError:  # a damaged record does not make its model unusable
-            return None
+    settings = recorded_settings(run)
     is_same = isinstance(settings.get("root"), str) and Path(settings["root"]).resolve() == root.resolve()
     return settings["truth"] if is_same and settings.get("truth") in TRUTH else None
+
+
+def recorded_settings(run: Path | None) -> dict[str, Any]:
+    """Return the settings of a run as they were recorded; empty without a run, and where its record cannot be read."""
+    try:
+        return read_config(run) if run is not None else {}
+    except TranslateError:  # a damaged record does not make its model unusable
+        return {}
 
 
 def find_truth(root: Path, split: str, direction: str, rule: TruthRule, *, skip_unmatched: bool = False) -> KnownTruth:
