@@ -105,3 +105,13 @@ def test_of_those_that_ship_each_agrees_best_with_its_true_image(name):
     equal = np.stack([(b == image).all(-1).sum((1, 2)) for image in a])
     assert equal.argmax(1).tolist() == list(range(len(a)))
     assert (equal.diagonal() < a[0, ..., 0].size).all()  # the attribute differs in each
+
+
+@pytest.mark.parametrize("name", ["avatar_hair", "avatar_glasses"])
+def test_no_face_of_the_test_is_one_of_training(name):
+    faces = {
+        split: {path.read_bytes() for side in "AB" for path in (DATASETS / name / f"{split}{side}").iterdir()}
+        for split in ("train", "test")
+    }
+    assert len(faces["test"]) == 120
+    assert not faces["train"] & faces["test"]

@@ -50,7 +50,7 @@ def _build(
     progress: TaskProgress,
     train: int,
     extension: str,
-    options: dict[str, int],
+    options: dict[str, Any],
     left_out: frozenset[str] = frozenset(),
 ) -> None:
     flat, three = flat_drawings(fetched[FLAT]), renderings(fetched[THREE])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from email.parser import Parser
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -137,7 +138,7 @@ def _name_hash(name: str) -> int:
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
 
 
-def _save(image: Image.Image, path: Path, **options: bool | int) -> None:
+def _save(image: Image.Image, path: Path, **options: Any) -> None:
     with atomic.storage_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path, **options)
