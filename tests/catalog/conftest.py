@@ -1,5 +1,6 @@
 """Fixtures of the catalog tests: stand-ins for the registries' clients and for large rasters."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,3 +49,10 @@ def rasters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
             tmp_path / "t.tgz", {"package/example/img/earth-blue-marble.jpg": encode_jpeg(winter)}
         ),
     }
+
+
+@pytest.fixture
+def no_resvg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program that renders SVG is loaded before the test nor left loaded after it."""
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    monkeypatch.delitem(sys.modules, "resvg_py")

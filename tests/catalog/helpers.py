@@ -51,6 +51,18 @@ def write_deb(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
+RESVG = b"""
+import io
+from PIL import Image
+def svg_to_bytes(svg_string, width, height):
+    assert svg_string.startswith('<svg ') and 'viewBox="0 0 32 16"' in svg_string
+    image = Image.new("RGBA", (width, height), svg_string.split('fill="')[1].split('"')[0])
+    image.paste((0, 0, 0, 0), (0, 0, width // 2, height))
+    out = io.BytesIO(); image.save(out, "PNG"); return list(out.getvalue())
+"""
+"""Stand-in for the package that renders SVG: the right half in the drawing's colour, the left one transparent."""
+
+
 def build_dataset(name: str, fetched: dict[str, Path], folder: Path) -> Path:
     """Build a data set from fetched packages into a new folder."""
     folder.mkdir()

@@ -58,10 +58,10 @@ def test_the_list_for_people(capfd, tmp_path):
     here = head.index("here")
     assert {name: line[here:].split()[0] for name, line in by_name.items() if line[here : here + 2] != "no"} == {
         "maps": "partly",
-        "earth_map": "ships",
-        "earth_season": "ships",
+        **{card.name: "ships" for card in CARDS.values() if card.ships},
     }
     assert "ships with the package" in by_name["earth_map"]
+    assert "ships with the package" in by_name["avatar_hair"]
 
 
 def test_the_list_for_machines(capfd):
@@ -72,7 +72,7 @@ def test_the_list_for_machines(capfd):
     listed = json.loads(out)
     sets = {entry["name"]: entry for entry in listed["sets"]}
     assert list(sets) == list(CARDS)
-    assert sets["earth_map"]["here"] == sets["earth_season"]["here"] == "yes"
+    assert all(sets[card.name]["here"] == "yes" for card in CARDS.values() if card.ships)
     assert sets["horse2zebra"]["counts"] == {"trainA": 1067, "trainB": 1334, "testA": 120, "testB": 140}
     assert sets["horse2zebra"]["files"][0]["url"].endswith("/horse2zebra.zip")
 
@@ -89,14 +89,14 @@ def test_help_and_list_need_no_torch(tmp_path):
     assert all(word in done.stdout for word in ("list", "get", "NAME", "--root"))
 
 
-def test_what_ships_is_there_and_whole(capfd):
-    for name in ("earth-map", "earth_season"):
-        assert cli.run(["data", "get", name, "--root", str(DATASETS)]) == 0
-        out, err = capfd.readouterr()
-        assert "is there already" in err
-        folder = DATASETS / name.replace("-", "_")
-        assert out.splitlines()[0] == f"folder   {folder}"
-        assert re.search(rf"^next     translate train \w+ {folder} --crop-size 128$", out, re.MULTILINE)
+@pytest.mark.parametrize("card", [card for card in CARDS.values() if card.ships], ids=lambda card: card.name)
+def test_what_ships_is_there_and_whole(card, capfd):
+    assert cli.run(["data", "get", card.name.replace("_", "-"), "--root", str(DATASETS)]) == 0
+    out, err = capfd.readouterr()
+    assert "is there already" in err
+    folder = DATASETS / card.folder
+    assert out.splitlines()[0] == f"folder   {folder}"
+    assert re.search(rf"^next     translate train \w+ {folder} --crop-size {card.pixels}$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", [card.name for card in CARDS.values() if card.by_hand])

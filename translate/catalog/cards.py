@@ -35,7 +35,7 @@ class ArchiveSource:
 
 @dataclass(frozen=True)
 class Package:
-    """Package that a registry's own client fetches by name; apt's version is that of the distribution."""
+    """Package that a registry's own client fetches by name; without a version, apt's is that of the distribution."""
 
     client: str
     name: str

@@ -2,16 +2,15 @@
 
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from translate.catalog.builders import emoji
+from translate.catalog.builders import emoji, svg_rendering
 
-from ..helpers import build_dataset, write_tgz, write_wheel
+from ..helpers import RESVG, build_dataset, write_tgz, write_wheel
 
 # Emoji.
 
@@ -39,17 +38,6 @@ def test_flags_and_skin_tones_are_left_out():
     assert not any(map(emoji.usable, ["1f1e9-1f1ea", "1f3f4", "1f3f3-200d-1f308", "1f44b-1f3fb", "1f3f4-e0067-e007f"]))
 
 
-DRAW = """
-import io
-from PIL import Image
-def svg_to_bytes(svg_string, width, height):
-    assert svg_string.startswith('<svg ') and 'viewBox="0 0 32 16"' in svg_string
-    image = Image.new("RGBA", (width, height), svg_string.split('fill="')[1].split('"')[0])
-    image.paste((0, 0, 0, 0), (0, 0, width // 2, height))
-    out = io.BytesIO(); image.save(out, "PNG"); return list(out.getvalue())
-"""
-
-
 @pytest.fixture
 def emoji_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """25 emoji of two colours, and a program that draws the flat ones."""
@@ -65,18 +53,11 @@ def emoji_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
             "package/chars.json": json.dumps({code: f"i{code}" for code in [*codes, "1f44b-1f3fb"]}).encode(),
         }),
         emoji.THREE: write_tgz(tmp_path / "three.tgz", three),
-        emoji.DRAW: write_wheel(tmp_path / "draw.whl", {"resvg_py/__init__.py": DRAW.encode()}),
+        svg_rendering.RESVG: write_wheel(tmp_path / "draw.whl", {"resvg_py/__init__.py": RESVG}),
     }  # fmt: skip
 
 
-@pytest.fixture
-def no_drawer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No drawing program is loaded before the test nor left loaded after it."""
-    monkeypatch.setitem(sys.modules, "resvg_py", None)
-    monkeypatch.delitem(sys.modules, "resvg_py")
-
-
-def test_emoji_are_drawn_side_by_side_on_white(emoji_packages, tmp_path, no_drawer):
+def test_emoji_are_drawn_side_by_side_on_white(emoji_packages, tmp_path, no_resvg):
     folder = build_dataset("emoji", emoji_packages, tmp_path / "out")
     assert len(list((folder / "train").iterdir())) == 12
     assert {file.parent.name for file in folder.rglob("*.jpg")} <= {"train", "test"}
@@ -90,6 +71,24 @@ def test_emoji_are_drawn_side_by_side_on_white(emoji_packages, tmp_path, no_draw
             (slice(132, 252), (0, 0, 255)),
         ):
             assert np.abs(pixels[:, columns] - colour).max() <= 2
+
+
+def test_the_small_set_has_the_test_of_the_large_one_without_what_is_damaged(
+    emoji_packages, tmp_path, no_resvg, monkeypatch
+):
+    monkeypatch.setattr(emoji, "TRAIN_SMALL", 5)
+    damaged = next(
+        code for code in (f"{code:x}" for code in range(0x1F400, 0x1F400 + 25)) if emoji.split_of(code) == "test"
+    )
+    monkeypatch.setattr(emoji, "DAMAGED", {damaged})
+    large, small = (build_dataset(name, emoji_packages, tmp_path / name) for name in ("emoji", "emoji_flat2three"))
+    names = {
+        folder: {split: {p.stem for p in (folder / split).iterdir()} for split in ("train", "test")}
+        for folder in (large, small)
+    }
+    assert names[small]["test"] == names[large]["test"] - {damaged} != names[large]["test"]
+    assert len(names[small]["train"]) == 5
+    assert {path.suffix for path in small.rglob("*.*")} == {".webp"}
 
 
 def test_of_two_renderings_of_one_emoji_the_shorter_name_wins(tmp_path):

@@ -18,6 +18,7 @@ from ..helpers import write_deb, write_tgz, write_wheel
     (Package("pip", "some-thing", "1.2"), "pip", ["download", "--no-deps", "--only-binary=:all:", "some-thing==1.2"]),
     (Package("npm", "@a/b", "3.4"), "npm", ["pack", "--ignore-scripts", "@a/b@3.4"]),
     (Package("apt", "data-set"), "apt-get", ["download", "data-set"]),
+    (Package("apt", "data-set", "5.6-1"), "apt-get", ["download", "data-set=5.6-1"]),
 ])  # fmt: skip
 def test_a_package_is_fetched_by_name_with_its_own_client(tmp_path, client, package, program, words):
     client(program, "echo content > the-file")

@@ -1,13 +1,10 @@
 """Builder of pairs of emoji: Microsoft's flat drawings (SVG) and their 3D renderings (WebP)."""
 
 import hashlib
-import importlib
 import io
 import json
 import random
-import sys
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +12,18 @@ from PIL import Image
 
 from translate import atomic
 from translate.catalog.builders import packages
+from translate.catalog.builders.svg_rendering import RESVG, load_renderer, on_white
 from translate.catalog.download import TaskProgress
-from translate.errors import DataError
 
-FLAT, THREE, DRAW = "@iconify-json/fluent-emoji-flat", "@lobehub/fluent-emoji-3d", "resvg-py"
+FLAT, THREE = "@iconify-json/fluent-emoji-flat", "@lobehub/fluent-emoji-3d"
 
 PIXELS = 128
 """Side of the images."""
-TRAIN = 1000
+TRAIN, TRAIN_SMALL = 1000, 500
 """Training images, a sample of those that there are."""
+
+DAMAGED = frozenset(["0035-20e3"])
+"""Emoji whose drawing has a fault: a black bar beside the five."""
 
 TONES = frozenset(["1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff"])
 """Skin tones. Emoji with one are left out: the 3D renderings of some have another tone than their name says."""
@@ -36,16 +36,33 @@ VARIANTS = TONES | AGES | HAIR | {"2640", "2642", "27a1", "200d"}
 
 def flat_to_3d(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
     """Build pairs of flat drawing (left) and 3D rendering (right) in train/ and test/."""
+    _build(fetched, folder, progress, TRAIN, ".jpg", {"quality": 93, "subsampling": 0})
+
+
+def flat_to_3d_small(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
+    """Build fewer pairs in smaller files, of the same test emoji but those that are damaged."""
+    _build(fetched, folder, progress, TRAIN_SMALL, ".webp", {"quality": 88, "method": 6}, DAMAGED)
+
+
+def _build(
+    fetched: Mapping[str, Path],
+    folder: Path,
+    progress: TaskProgress,
+    train: int,
+    extension: str,
+    options: dict[str, Any],
+    left_out: frozenset[str] = frozenset(),
+) -> None:
     flat, three = flat_drawings(fetched[FLAT]), renderings(fetched[THREE])
-    draw = _drawer(fetched[DRAW])
-    keys = sorted(key for key in flat.keys() & three.keys() if usable(key))
+    render = load_renderer(fetched[RESVG])
+    keys = sorted(key for key in flat.keys() & three.keys() if usable(key) and key not in left_out)
     splits = {split: [key for key in keys if split_of(key) == split] for split in ("train", "test")}
-    if len(splits["train"]) > TRAIN:
-        splits["train"] = sorted(random.Random(0).sample(splits["train"], TRAIN))
+    if len(splits["train"]) > train:
+        splits["train"] = sorted(random.Random(0).sample(splits["train"], train))
     for split, chosen in splits.items():
         for i, key in enumerate(chosen):
             progress(f"drawing {split}", i + 1, len(chosen), "pairs")
-            a = on_white(Image.open(io.BytesIO(draw(flat[key], PIXELS)), formats=["PNG"]))
+            a = on_white(render(flat[key], PIXELS))
             b = Image.open(io.BytesIO(three[key]), formats=["WEBP"]).convert("RGBA")
             b = on_white(b.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS))
             both = Image.new("RGB", (2 * PIXELS, PIXELS))
@@ -53,7 +70,7 @@ def flat_to_3d(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress
             both.paste(b, (PIXELS, 0))
             with atomic.storage_errors(folder):
                 (folder / split).mkdir(exist_ok=True)
-                both.save(folder / split / f"{key}.jpg", quality=93, subsampling=0)
+                both.save(folder / split / f"{key}{extension}", **options)
 
 
 def key_of(code_points: str) -> str:
@@ -101,25 +118,3 @@ def renderings(package: Path) -> dict[str, bytes]:
     stems = {Path(name).stem: data for name, data in members.items()}
     # A few are there twice, with and without the selector, and look different: the shorter name, which comes last, is used.
     return {key_of(stem): stems[stem] for stem in sorted(stems, reverse=True)}
-
-
-def on_white(image: Image.Image) -> Image.Image:
-    """Convert to RGB, with transparency composited on white."""
-    white = Image.new("RGBA", image.size, "white")
-    white.alpha_composite(image.convert("RGBA"))
-    return white.convert("RGB")
-
-
-def _drawer(wheel: Path) -> Callable[[str, int], bytes]:
-    """Return a function of SVG and size that gives PNG, by the resvg of this wheel, whatever version is installed."""
-    folder = wheel.parent / "unpacked"
-    with atomic.storage_errors(folder), zipfile.ZipFile(wheel) as opened:
-        opened.extractall(folder)
-    sys.path.insert(0, str(folder))
-    try:
-        resvg = importlib.import_module("resvg_py")
-    except ImportError as e:
-        raise DataError(f"{wheel.name}: cannot be used on this machine: {e}") from None
-    finally:
-        sys.path.remove(str(folder))
-    return lambda svg, size: bytes(resvg.svg_to_bytes(svg_string=svg, width=size, height=size))

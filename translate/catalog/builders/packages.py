@@ -82,7 +82,8 @@ def _npm(package: Package) -> tuple[list[str], str]:
 def _apt(package: Package) -> tuple[list[str], str]:
     apt = _client("apt", "apt-get", "build it on Debian or Ubuntu and copy the folder")
     _client("apt", "dpkg-deb", "build it on Debian or Ubuntu and copy the folder")
-    return [apt, "download", package.name], "run `apt-get update` first, and check the connection"
+    pinned = f"{package.name}={package.version}" if package.version else package.name
+    return [apt, "download", pinned], "run `apt-get update` first, and check the connection"
 
 
 CLIENTS: dict[str, Callable[[Package], tuple[list[str], str]]] = {"pip": _pip, "npm": _npm, "apt": _apt}
