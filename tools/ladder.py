@@ -335,7 +335,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, help="CPU seconds of each training, instead of the stage's")
     parser.add_argument("--only", default="", metavar="FIELD=VALUE,…", help=f"cells of these {', '.join(FIELDS)}")
     parser.add_argument("--sets", type=Path, default=ROOT / "datasets", help="folder of the sets")
-    parser.add_argument("--work", type=Path, default=Path("runs/ladder"), help="folder of runs, logs and calibrations")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "checkpoints" / "ladder", help="folder of logs and calibrations"
+    )
     parser.add_argument("--keep", type=Path, help="folder for a sheet of images and the model of each cell")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "quality.jsonl", help="file of the lines")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "quality.md", help="page of the tables")

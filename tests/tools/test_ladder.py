@@ -260,3 +260,47 @@ def test_the_forecast_is_the_sum_over_the_jobs(climb):
     unknown = [replace(cell, recipe="quick") for cell in cells]
     extra = ladder.CALIBRATION_SECONDS + 2 * ladder.START_SECONDS
     assert ladder.forecast(unknown, climb) == pytest.approx(2 * (120 + 30 + ladder.START_SECONDS) + extra)
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """A ladder whose worker is a script of one's own: `worker(source)` returns it."""
+    monkeypatch.setattr(ladder, "ROOT", tmp_path)
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "sets" / "earth_season").mkdir(parents=True)
+    args = argparse.Namespace(
+        sets=tmp_path / "sets", work=tmp_path / "work", keep=None, out=tmp_path / "quality.jsonl", jobs=1
+    )
+
+    def build(source):
+        (tmp_path / "tools" / "ladder_worker.py").write_text(source)
+        return ladder.Ladder(args, "CPU X", [], "abc", "def")
+
+    return build
+
+
+def test_the_result_of_a_worker_is_its_last_line(worker, tmp_path):
+    climb = worker("import sys; print('a library speaks'); print(sys.argv[1])")
+    assert climb._work({"task": "train"}, tmp_path / "log") == {"task": "train"}
+
+
+def test_a_worker_that_crashes_is_a_line_with_its_last_words(worker):
+    worker("import sys; sys.exit('Killed by a test')").run(CELL)
+    (failed,) = ladder.read_lines(worker("").args.out)
+    assert failed["error"].startswith("exit code 1: Killed by a test")
+
+
+def test_a_stopped_worker_leaves_its_cell_open(worker):
+    """The signal comes as soon as the process is known, so that nothing waits for its minute."""
+    climb = worker("import time; time.sleep(60)")
+
+    class Processes(set):
+        def add(self, process):
+            super().add(process)
+            climb.stop()
+
+    climb.processes = Processes()
+    climb.run(CELL)
+    assert not climb.args.out.exists()
+    climb.run(replace(CELL, seed=1))
+    assert not climb.args.out.exists()
