@@ -175,7 +175,7 @@ def tables(lines: Sequence[Line]) -> str:
     for cpu in dict.fromkeys(group.cpu for group in found):
         own = [group for group in found if group.cpu == cpu]
         parts += [
-            f"## On {cpu}",
+            f"## Results on {cpu}",
             diverged_line(own),
             failed_line(lines, cpu),
             "### `modern` against `paper`",
@@ -208,11 +208,11 @@ def group_table(group: Group) -> str:
     rows += [[REFERENCE_TITLES[name], *(_cell(group, name, column) for column in columns), *[""] * 4] for name in known]
     for recipe in sorted(group.cells, key=_recipe_order):
         lines = group.cells[recipe]
-        spent = statistics.fmean(line["cpu_seconds"] for line in lines)
+        spent = span([line["cpu_seconds"] for line in lines])
         seen = ", ".join(f"{images:,}" for images in sorted({line["images"] for line in lines}))
         diverged = f"{sum(line['diverged'] for line in lines)} of {len(lines)}"
         cells = [_cell(group, recipe, column) for column in columns]
-        rows.append([f"`{recipe}`", *cells, seen, f"{spent:.0f}", str(len(lines)), diverged])
+        rows.append([f"`{recipe}`", *cells, seen, spent, str(len(lines)), diverged])
     return _markdown(rows)
 
 
@@ -307,6 +307,12 @@ def with_error(estimate: Estimate | None, *, signed: bool = False) -> str:
         return f"{estimate.value:{sign}.3g}".replace("-", "−")
     places = min(4, max(0, 1 - math.floor(math.log10(estimate.error))))
     return f"{estimate.value:{sign}.{places}f} ± {estimate.error:.{places}f}".replace("-", "−")
+
+
+def span(values: Sequence[float]) -> str:
+    """Return numbers as their mean, or as the smallest and the largest where these differ by more than a twentieth."""
+    low, high = min(values), max(values)
+    return f"{statistics.fmean(values):.0f}" if high <= 1.05 * low else f"{low:.0f}–{high:.0f}"
 
 
 def _markdown(rows: Iterable[Sequence[str]]) -> str:

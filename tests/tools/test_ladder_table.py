@@ -72,6 +72,11 @@ def test_numbers_have_two_digits_of_their_error(estimate, text):
     assert ladder_table.with_error(estimate) == text
 
 
+def test_times_that_differ_stand_as_a_span():
+    assert ladder_table.span([118.0, 122.0]) == "120"
+    assert ladder_table.span([99.6, 118.0, 140.4]) == "100–140"
+
+
 def line(recipe, seed, kid, cpu="CPU X", method="cyclegan", budget=120, error=0.01, **values):
     metrics = {} if kid is None else {"kid_el0": {"value": kid, "error": error}}
     return {
