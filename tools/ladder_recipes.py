@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ MAIN: dict[str, LadderRecipe] = {
 
 ELEMENTS: dict[str, LadderRecipe] = {
     "modern-lsgan": _element(adversarial="lsgan"),
-    "modern-relativistic": _element(adversarial="relativistic"),
+    "modern-relativistic": _element(adversarial="relativistic", norm="instance"),  # its penalty is of single images
     "modern-projected-alone": _element(discriminator="projected"),
     "modern-lite2": _element(features="efficientnet-lite2"),
     "modern-instance-norm": _element(norm="instance"),
@@ -240,33 +241,43 @@ def decay_share(cell: Cell) -> float:
 
 def resolve_settings(cell: Cell) -> TrainConfig:
     """Return the checked settings of a cell. UsageError, in one line, for what this version of the package does not have."""
-    cls, recipe = METHODS[cell.method], RECIPES[cell.recipe]
+    found = _resolve(cell.method, cell.recipe, replace(SETS[cell.set], truth=None))
+    if isinstance(found, str):
+        raise UsageError(found)
+    return replace(found, seed=cell.seed)
+
+
+@cache
+def _resolve(method: str, name: str, data: LadderSet) -> TrainConfig | str:
+    """Return the checked settings of a recipe on sets of one kind, or why there are none; a check builds networks."""
+    cls, recipe = METHODS[method], RECIPES[name]
     if recipe.preset not in cls.presets:
-        raise UsageError(f"this version's {cell.method} has no preset {recipe.preset}")
-    given = training_settings(cell)
+        return f"this version's {method} has no preset {recipe.preset}"
     settings = {**cls.presets[recipe.preset], "load_size": None}
-    return cls.resolve_config(with_load_size(resolve(cls.Config, (recipe.preset, settings), (FLAGS, given))))
+    given = {**COMMON, **data.settings, **recipe.settings_of(method)}
+    try:
+        return cls.resolve_config(with_load_size(resolve(cls.Config, (recipe.preset, settings), (FLAGS, given))))
+    except UsageError as e:
+        return one_line(e)
 
 
 def why_unavailable(cell: Cell, sets: Path) -> str:
-    """Return why a cell cannot be computed here, in one line; empty if it can."""
+    """Return why a cell is not computed here, in one line; empty if it is."""
     if not (sets / cell.set).is_dir():
         return f"{sets / cell.set}: no such folder; translate data get {cell.set} makes it, or give --sets DIR"
     try:
         settings = resolve_settings(cell)
     except UsageError as e:
-        return one_line(e)
+        return str(e)
     for other in takewhile(lambda name: name != cell.recipe, RECIPES):
-        if _is_equal(settings, cell, replace(cell, recipe=other)):
+        if cell.method in RECIPES[other].methods and _is_equal(settings, cell, replace(cell, recipe=other)):
             return f"{cell.recipe} has the settings of {other} on these sets with {cell.method}"
     return ""
 
 
 def _is_equal(settings: TrainConfig, cell: Cell, other: Cell) -> bool:
     """Return whether another recipe has the same settings, apart from the length of its preset, and the same decay."""
-    if cell.method not in RECIPES[other.recipe].methods:
-        return False
-    length = {"images": None, "decay_images": 0}
+    length: Settings = {"images": None, "decay_images": 0}
     try:
         same = replace(settings, **length) == replace(resolve_settings(other), **length)
     except UsageError:
