@@ -49,6 +49,7 @@ from ladder_table import BEGIN, END, newest, replace_tables, tables
 from ladder_worker import Calibration
 
 from translate import atomic
+from translate.config import to_dict
 from translate.errors import UsageError
 from translate.runtime import devices
 from translate.text import duration, one_line
@@ -180,8 +181,6 @@ class Ladder:
 
     def run(self, cell: Cell) -> None:
         """Train and evaluate a cell, and append its line, also where that fails."""
-        if self.stopping:
-            return
         try:
             line = self.compute(cell)
         except Stopped:
@@ -198,9 +197,9 @@ class Ladder:
         """Return what a cell's line says beside its place. RuntimeError if it cannot be computed."""
         images = self.calibrate(cell).images(cell.budget, resolve_settings(cell).batch_size)
         run, keep = self.args.work / cell.name, self.args.keep
-        shutil.rmtree(run, ignore_errors=True)
         task = {
             **self._task(cell), "task": "train", "run": str(run), "length": length_settings(cell, images),
+            "resolved": to_dict(resolve_settings(cell)), "commit": self.commit,
             "size": SETS[cell.set].load_size, "truth": SETS[cell.set].truth,
             "sheet": str(keep / f"{cell.name}.png") if keep else None,
         }  # fmt: skip
@@ -209,7 +208,7 @@ class Ladder:
             shutil.copytree(run / "model", keep / cell.name, dirs_exist_ok=True)
         if "error" not in found:
             shutil.rmtree(run, ignore_errors=True)
-        return {"images": images, **found}
+        return found
 
     def _place(self, data: str) -> dict[str, Any]:
         """Return the entries of all lines."""

@@ -10,6 +10,7 @@ steps, logs, sample grids and checkpoints.
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ import torch
 from ladder_recipes import MEASURES, REFERENCES, Measure
 
 import translate
-from translate import images
+from translate import atomic, images
 from translate.data import layouts
 from translate.errors import DataError, DivergedError, Interrupted, TranslateError, UsageError
 from translate.evaluation import image_sets
@@ -33,6 +34,8 @@ WARM_UP = 2
 """Steps of a training that its speed leaves out."""
 PROBE = 12
 """Steps after which the length of the training that is measured is chosen."""
+RECORD = "ladder.json"
+"""File in a run folder that says how its training went."""
 SHOWN = 6
 """Rows of a sheet."""
 
@@ -110,26 +113,41 @@ def calibrate(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def train(task: Mapping[str, Any]) -> dict[str, Any]:
     """Train a cell, evaluate it and draw its sheet."""
-    with tempfile.TemporaryDirectory() as folder:
-        _train(task, Path(folder) / "warm-up", {"images": 1})
-    run = Path(task["run"])
-    started, clock = cpu_seconds(), time.monotonic()
-    diverged = ""
-    lines: list[str] = []
-    try:
-        lines = _train(task, run, task["length"])
-    except DivergedError as e:
-        diverged = one_line(e)
-    spent = {"cpu_seconds": cpu_seconds() - started, "wall_seconds": time.monotonic() - clock}
-    rolled_back = any(line.startswith("training diverged") for line in lines)
-    result = {**spent, "diverged": bool(diverged) or rolled_back}
-    if diverged:
-        return {**result, "divergence": diverged}
+    spent = read_record(task) or train_anew(task)
+    if "divergence" in spent:
+        return spent
     started = cpu_seconds()
-    result |= evaluate(task)
+    result = {**spent, **evaluate(task)}
     if task["sheet"]:
         draw_sheet(task)
     return {**result, "evaluation_seconds": cpu_seconds() - started}
+
+
+def read_record(task: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the record of a training that has ended, but whose evaluation has failed; None without one of equal settings."""
+    path = Path(task["run"]) / RECORD
+    record = json.loads(path.read_text()) if path.exists() else {}
+    return record["spent"] if record.get("resolved") == task["resolved"] else None
+
+
+def train_anew(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Train, and return the images seen, the time and whether it diverged; a record of it is left in the run folder."""
+    run = Path(task["run"])
+    shutil.rmtree(run, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder:
+        _train(task, Path(folder) / "warm-up", {"images": 1})
+    started, clock = cpu_seconds(), time.monotonic()
+    try:
+        lines = _train(task, run, task["length"])
+        outcome: dict[str, Any] = {"diverged": any(line.startswith("training diverged") for line in lines)}
+    except DivergedError as e:
+        outcome = {"diverged": True, "divergence": one_line(e)}
+    spent = {
+        "images": task["length"]["images"], "cpu_seconds": cpu_seconds() - started, "wall_seconds": time.monotonic() - clock,
+        "commit": task["commit"], **outcome,
+    }  # fmt: skip
+    atomic.write(run / RECORD, json.dumps({"spent": spent, "resolved": task["resolved"]}).encode())
+    return spent
 
 
 def evaluate(task: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import results
 from ladder_recipes import MAIN, MEASURES, PAIRS, RECIPES, SETS, STAGES, Cell
 from ladder_worker import Calibration
 
-from translate.errors import UsageError
+from translate.errors import DivergedError, UsageError
 from translate.methods import METHODS
 
 CELL = Cell("earth_season", "cyclegan", "paper", 120, 0)
@@ -148,6 +148,75 @@ def test_the_same_metric_of_two_networks_has_two_names():
     assert named == [{"kid_el0": {"value": 0.1, "error": 0.01}}, {"kid_r50": {"value": 0.1, "error": 0.01}}]
 
 
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Tasks of a worker whose trainings write a folder and a number, and how often they were called: (task, calls)."""
+    calls = []
+
+    def train(task, run, length, clock=None):
+        calls.append(length)
+        run.mkdir(parents=True)
+        return task.get("said", [])
+
+    monkeypatch.setattr(ladder_worker, "_train", train)
+    monkeypatch.setattr(ladder_worker, "evaluate", lambda task: {"metrics": {}, "missing": {}, "references": {}})
+    task = {
+        "run": str(tmp_path / "run"),
+        "length": {"images": 80},
+        "resolved": {"lr": 0.1},
+        "commit": "abc",
+        "sheet": None,
+    }
+    return task, calls
+
+
+def test_a_training_is_counted_after_its_first_step_elsewhere(trained):
+    task, calls = trained
+    result = ladder_worker.train(task)
+    assert calls == [{"images": 1}, {"images": 80}]
+    assert (result["images"], result["commit"], result["diverged"]) == (80, "abc", False)
+    assert result.keys() >= {"cpu_seconds", "wall_seconds", "evaluation_seconds", "metrics"}
+
+
+def test_a_training_whose_evaluation_failed_is_not_repeated(trained, monkeypatch):
+    task, calls = trained
+    monkeypatch.setattr(ladder_worker, "evaluate", lambda task: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ladder_worker.train(task)
+    monkeypatch.setattr(ladder_worker, "evaluate", lambda task: {"metrics": {"swd": 1}})
+    result = ladder_worker.train({**task, "length": {"images": 100}, "commit": "def"})
+    assert (result["images"], result["commit"], result["metrics"]) == (80, "abc", {"swd": 1})
+    assert len(calls) == 2
+
+
+def test_a_training_with_other_settings_is_repeated(trained):
+    task, calls = trained
+    ladder_worker.train(task)
+    assert ladder_worker.train({**task, "resolved": {"lr": 0.2}, "commit": "def"})["commit"] == "def"
+    assert len(calls) == 4
+
+
+def test_a_training_that_rolled_back_has_diverged(trained):
+    """It went on with other random draws, and is evaluated; but it is none of those that did not diverge."""
+    task, _ = trained
+    result = ladder_worker.train({**task, "said": ["training diverged: …; rolled back to 64 images"]})
+    assert result["diverged"] is True
+    assert "metrics" in result
+
+
+def test_a_training_that_diverged_is_a_result_without_metrics(trained, monkeypatch):
+    def train(task, run, length, clock=None):
+        run.mkdir(parents=True)
+        if length["images"] > 1:
+            raise DivergedError("loss g is NaN")
+        return []
+
+    monkeypatch.setattr(ladder_worker, "_train", train)
+    result = ladder_worker.train(trained[0])
+    assert (result["diverged"], result["divergence"]) == (True, "loss g is NaN")
+    assert "metrics" not in result
+
+
 def line(cell, cpu="CPU X", **values):
     return {**vars(cell), "cpu": cpu, "diverged": False, "metrics": {}, **values}
 
@@ -208,7 +277,8 @@ def climb(tmp_path, monkeypatch):
 
     def work(self, task, log):
         climb.asked.append(task)
-        return dict(answers[task["task"]])
+        images = {"images": task["length"]["images"]} if task["task"] == "train" else {}
+        return {**images, **answers[task["task"]]}
 
     monkeypatch.setattr(ladder.Ladder, "_work", work)
     climb.answers = answers
