@@ -50,7 +50,8 @@ from ladder_worker import Calibration
 
 from translate import atomic
 from translate.config import to_dict
-from translate.errors import UsageError
+from translate.errors import TranslateError, UsageError
+from translate.evaluation import extractors
 from translate.runtime import devices
 from translate.text import duration, one_line
 
@@ -269,6 +270,18 @@ def outcome(line: Mapping[str, Any]) -> str:
     return f"{line['images']} images in {line['cpu_seconds']:.0f} CPU s{', diverged' if line['diverged'] else ''}{kid_text}"
 
 
+def missing_measures() -> list[str]:
+    """Return why metrics cannot be computed here, one line each: the version lacks them, or a package is not installed."""
+    reasons = [measure.why_missing for measure in MEASURES]
+    for measure in MEASURES:
+        if measure.extractor is not None and not measure.why_missing:
+            try:
+                extractors.load_extractor(measure.extractor)
+            except TranslateError as e:
+                reasons.append(one_line(e))
+    return list(dict.fromkeys(filter(None, reasons)))
+
+
 def forecast(cells: Sequence[Cell], ladder: Ladder) -> float:
     """Return the seconds that the cells will take with this number of jobs, at the speed of an idle machine."""
     times = defaultdict(list)
@@ -341,6 +354,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "quality.jsonl", help="file of the lines")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "quality.md", help="page of the tables")
     parser.add_argument("--jobs", type=int, default=1, help="cells side by side, one thread each")
+    parser.add_argument("--partial", action="store_true", help="go on although metrics are missing")
     parser.add_argument("--retry", action="store_true", help="try cells again whose line is an error")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="print the cells and what became of them")
@@ -366,14 +380,18 @@ def main() -> None:
     todo = [cell for cell, reason in reasons.items() if not reason]
     for reason in dict.fromkeys(filter(None, reasons.values())):
         print(f"left out, {sum(each == reason for each in reasons.values())} cells: {reason}", file=sys.stderr)
-    for reason in filter(None, (measure.why_missing for measure in MEASURES)):
+    unmeasured = missing_measures()
+    for reason in unmeasured:
         print(f"left out: {reason}", file=sys.stderr)
     if args.dry_run:
         print_commands(todo, ladder)
     seconds = duration(forecast(todo, ladder))
     print(f"{len(todo)} of {len(chosen)} cells to compute: about {seconds}, --jobs {args.jobs}", file=sys.stderr)
-    if not args.dry_run:
-        run_all(todo, ladder)
+    if args.dry_run:
+        return
+    if unmeasured and not args.partial:
+        raise UsageError("a metric is missing, see above: install what it needs, or go on without it by --partial")
+    run_all(todo, ladder)
 
 
 def run_all(cells: Iterable[Cell], ladder: Ladder) -> None:

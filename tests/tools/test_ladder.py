@@ -106,6 +106,14 @@ def test_what_cannot_be_measured_is_named():
     assert MEASURES[0].why_missing == ""
 
 
+def test_a_network_that_is_not_installed_is_named_before_the_work(monkeypatch):
+    def load(name):
+        raise UsageError(f"--extractor {name}: not installed")
+
+    monkeypatch.setattr(ladder.extractors, "load_extractor", load)
+    assert "--extractor efficientnet-lite0: not installed" in ladder.missing_measures()
+
+
 def test_each_stage_names_sets_and_recipes_of_the_tables():
     for stage in STAGES.values():
         assert {name for name, _ in stage.pairs} <= SETS.keys()
