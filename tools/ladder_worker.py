@@ -158,7 +158,7 @@ def evaluate(task: Mapping[str, Any]) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     references: dict[str, dict[str, Any]] = {name: {} for name in REFERENCES}
     missing: dict[str, str] = {}
-    options = {"truth": "names"} if task["truth"] == "names" else {}
+    options: dict[str, Any] = {"truth": "names"} if task["truth"] == "names" else {}
     for measure in MEASURES:
         if measure.needs_truth and task["truth"] is None:
             continue
