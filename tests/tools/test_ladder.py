@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -368,18 +369,20 @@ def test_a_worker_that_crashes_is_a_line_with_its_last_words(worker):
     assert failed["error"].startswith("exit code 1: Killed by a test")
 
 
-def test_a_stopped_worker_leaves_its_cell_open(worker):
-    """The signal comes as soon as the process is known, so that nothing waits for its minute."""
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "not yet known"])
+def test_a_stopped_worker_is_ended_and_leaves_its_cell_open(worker, is_known):
+    """The signal comes as soon as the process is known, or before, so that nothing waits for its minute."""
     climb = worker("import time; time.sleep(60)")
+    started = []
 
     class Processes(set):
         def add(self, process):
-            super().add(process)
+            started.append(process)
+            if is_known:
+                super().add(process)
             climb.stop()
 
     climb.processes = Processes()
     climb.run(CELL)
-    assert not climb.args.out.exists()
-    climb.processes = set()  # of the next one the signal comes before it is known
-    climb.run(replace(CELL, seed=1))
+    assert started[0].returncode == -signal.SIGTERM
     assert not climb.args.out.exists()
