@@ -172,7 +172,7 @@ def test_metrics_take_any_callable():
             assert not imported(path) & {"trained", "training", "methods"}, relative(path)
 
 
-OWN_PLAN = {"contract", "parity", "architecture", "attacks"}
+OWN_PLAN = {"contract", "parity", "architecture", "attacks", "tools"}
 """Folders of tests that do not mirror the package."""
 
 

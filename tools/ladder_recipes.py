@@ -1,0 +1,340 @@
+"""Tables of the ladder: its sets, recipes and stages, and the settings of a training that follow from them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from translate.api.presets import with_load_size
+from translate.config import FLAGS, TrainConfig, resolve
+from translate.errors import UsageError
+from translate.evaluation.extractors import EXTRACTORS
+from translate.evaluation.metrics import METRICS
+from translate.methods import METHODS
+from translate.text import flag_name, one_line
+
+Settings = dict[str, Any]
+"""Settings of a training by name."""
+
+
+@dataclass(frozen=True)
+class LadderSet:
+    """Data set of the ladder. Every recipe sees the same crops of it, and is evaluated on whole test images."""
+
+    load_size: int = 128
+    """Side in pixels of training images before the crop, and of test images."""
+    crop_size: int = 64
+    """Side in pixels of the crops."""
+    channels: int = 3
+    """Channels of both domains."""
+    truth: str | None = None
+    """"side by side" or "names": how the true image of each test image is known; None: it is not."""
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of a training on the set."""
+        return {
+            "load_size": self.load_size, "crop_size": self.crop_size,
+            "input_channels": self.channels, "output_channels": self.channels,
+        }  # fmt: skip
+
+
+SETS: dict[str, LadderSet] = {
+    "earth_season": LadderSet(truth="names"),
+    "earth_map": LadderSet(truth="side by side"),
+    "emoji_flat2three": LadderSet(truth="side by side"),
+    "sneaker2boot": LadderSet(load_size=32, crop_size=32, channels=1),
+    "land_color": LadderSet(truth="side by side"),
+    "land_desert": LadderSet(),
+    "openmoji_color": LadderSet(truth="side by side"),
+    "avatar_hair": LadderSet(load_size=64, truth="names"),
+    "avatar_glasses": LadderSet(load_size=64, truth="names"),
+}
+"""Data sets by the name of their folder."""
+
+Pair = tuple[str, str]
+"""A set and the method that is trained on it."""
+
+PAIRS: tuple[Pair, ...] = (
+    ("earth_season", "cyclegan"),
+    ("earth_map", "pix2pix"),
+    ("earth_map", "cyclegan"),  # its two domains drawn apart
+    ("emoji_flat2three", "pix2pix"),
+    ("emoji_flat2three", "cyclegan"),
+    ("sneaker2boot", "cyclegan"),
+    ("land_color", "pix2pix"),
+    ("land_desert", "cyclegan"),
+    ("openmoji_color", "pix2pix"),
+    ("avatar_hair", "cyclegan"),
+    ("avatar_glasses", "cyclegan"),
+)
+
+COMMON: Settings = {"threads": 1, "device": "cpu", "loader": "resident", "log_every": 500}
+"""Settings of every training; the resident loader has no processes of its own."""
+
+
+@dataclass(frozen=True)
+class LadderRecipe:
+    """Recipe of the ladder: a preset, and what is changed in it. Sizes and channels are those of the set."""
+
+    preset: str
+    settings: Settings = field(default_factory=dict)
+    """Settings for all its methods."""
+    by_method: Mapping[str, Settings] = field(default_factory=dict)
+    """Further settings for one method."""
+    decay_share: Mapping[str, float] = field(default_factory=dict)
+    """Share of the training over which the learning rate falls, by method [default: that of the preset]."""
+    methods: tuple[str, ...] = ("pix2pix", "cyclegan")
+    """Methods that have it."""
+
+    def settings_of(self, method: str) -> Settings:
+        """Return the settings for a method."""
+        return {**self.settings, **self.by_method.get(method, {})}
+
+
+_RUNNING_BATCH_NORM: Settings = {"norm": "batch", "norm_statistics": "running"}
+
+
+def _element(methods: tuple[str, ...] = ("pix2pix", "cyclegan"), **settings: Any) -> LadderRecipe:
+    """Return `modern` with a single change."""
+    return LadderRecipe("modern", settings, methods=methods)
+
+
+def _decay(share: float) -> LadderRecipe:
+    """Return `modern` with another share of the training over which the learning rate falls."""
+    return LadderRecipe("modern", decay_share={"pix2pix": share, "cyclegan": share})
+
+
+MAIN: dict[str, LadderRecipe] = {
+    # the commands of docs/results.md
+    "paper": LadderRecipe(
+        "paper",
+        _RUNNING_BATCH_NORM,
+        {
+            "pix2pix": {
+                "batch_size": 16, "g_width": 24, "d_width": 24, "dropout": False, "lr": 5e-4, "lambda_l1": 300.0,
+            },
+            "cyclegan": {
+                "batch_size": 4, "generator": "unet_16", "g_width": 16, "discriminator": "n_layers", "d_layers": 2,
+                "d_width": 32, "lr": 1e-3, "lambda_cycle": 5.0,
+            },
+        },
+        {"pix2pix": 0.5, "cyclegan": 0.7},
+    ),
+    "modern": LadderRecipe("modern"),
+    "quick": LadderRecipe("quick"),
+}  # fmt: skip
+"""Recipes that are compared on all sets."""
+
+ELEMENTS: dict[str, LadderRecipe] = {
+    "modern-lsgan": _element(adversarial="lsgan"),
+    "modern-relativistic": _element(adversarial="relativistic", norm="instance"),  # its penalty is of single images
+    "modern-projected-alone": _element(discriminator="projected"),
+    "modern-lite2": _element(features="efficientnet-lite2"),
+    "modern-instance-norm": _element(norm="instance"),
+    "modern-batch-16": _element(batch_size=16),
+    "modern-ema-3000": _element(ema_half_life=3000),
+    "modern-augmented-colour": _element(diffaugment="color,translation,cutout"),
+    "modern-decay-all": _decay(1.0),
+    "modern-decay-quarter": _decay(0.25),
+    "modern-4-levels": _element(("cyclegan",), generator="resize_unet_4levels_2blocks"),
+    "modern-identity": _element(("cyclegan",), lambda_identity=0.5),
+    "modern-cycle-5": _element(("cyclegan",), lambda_cycle=5.0),
+    "modern-no-colour-start": _element(("cyclegan",), colour_start=False),
+    "modern-tanh": _element(("cyclegan",), residual=False, colour_start=False),
+    "modern-residual": _element(("pix2pix",), residual=True),
+    "modern-colour-start": _element(("pix2pix",), residual=True, colour_start=True),
+    "modern-no-lowpass": _element(("pix2pix",), lambda_lowpass=0.0),
+    "modern-no-features": _element(("pix2pix",), lambda_features=0.0),
+    "modern-perceptual": _element(("pix2pix",), lambda_perceptual=1.0),
+}
+"""`modern` with single changes. To try another one, add its row."""
+
+RECIPES = MAIN | ELEMENTS
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Part of the ladder: some recipes on some sets for equal CPU time."""
+
+    seconds: float
+    """CPU seconds of each training."""
+    pairs: Sequence[Pair]
+    recipes: Sequence[str]
+
+
+ELEMENT_PAIRS: tuple[Pair, ...] = (
+    ("earth_season", "cyclegan"),
+    ("avatar_hair", "cyclegan"),
+    ("earth_map", "pix2pix"),
+)
+STAGES: dict[str, Stage] = {
+    "main": Stage(120, PAIRS, tuple(MAIN)),
+    "elements": Stage(120, ELEMENT_PAIRS, tuple(ELEMENTS)),
+    "ten-minutes": Stage(600, (*ELEMENT_PAIRS[:2], ("land_color", "pix2pix")), tuple(MAIN)),
+    "hour": Stage(
+        3600,
+        (
+            ("avatar_hair", "cyclegan"),
+            ("avatar_glasses", "cyclegan"),
+            ("land_desert", "cyclegan"),
+            ("emoji_flat2three", "pix2pix"),
+            ("earth_map", "pix2pix"),
+        ),
+        tuple(MAIN),
+    ),
+}
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of the ladder."""
+
+    set: str
+    method: str
+    recipe: str
+    budget: float
+    """CPU seconds of the training."""
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name for files."""
+        return f"{self.set}-{self.method}-{self.recipe}-{self.budget:g}s-{self.seed}"
+
+
+def stage_cells(stage: Stage, seconds: float | None = None) -> Iterator[Cell]:
+    """Yield the cells of a stage, all recipes of a seed before the next seed; `seconds` replace those of the stage."""
+    for seed in SEEDS:
+        for data, method in stage.pairs:
+            for recipe in stage.recipes:
+                if method in RECIPES[recipe].methods:
+                    yield Cell(data, method, recipe, seconds or stage.seconds, seed)
+
+
+def training_settings(cell: Cell) -> Settings:
+    """Return the settings of a cell's training, without its length."""
+    own = RECIPES[cell.recipe].settings_of(cell.method)
+    return {**COMMON, **SETS[cell.set].settings, **own, "seed": cell.seed}
+
+
+def length_settings(cell: Cell, images: int) -> Settings:
+    """Return the settings of the length of a training: the rate is flat, then falls to zero over the recipe's share."""
+    return {"images": images, "decay_images": round(images * decay_share(cell))}
+
+
+def decay_share(cell: Cell) -> float:
+    """Return the share of a training over which the learning rate falls."""
+    given = RECIPES[cell.recipe].decay_share.get(cell.method)
+    if given is not None:
+        return given
+    cls = METHODS[cell.method]
+    preset = cls.presets[RECIPES[cell.recipe].preset]
+    if "images" in preset:
+        return preset.get("decay_images", 0) / preset["images"]
+    cfg = resolve(cls.Config, ("preset", preset))
+    return cfg.decay_epochs / (cfg.epochs + cfg.decay_epochs)
+
+
+def resolve_settings(cell: Cell) -> TrainConfig:
+    """Return the checked settings of a cell. UsageError, in one line, for what this version of the package does not have."""
+    found = _resolve(cell.method, cell.recipe, replace(SETS[cell.set], truth=None))
+    if isinstance(found, str):
+        raise UsageError(found)
+    return replace(found, seed=cell.seed)
+
+
+@cache
+def _resolve(method: str, name: str, data: LadderSet) -> TrainConfig | str:
+    """Return the checked settings of a recipe on sets of one kind, or why there are none; a check builds networks."""
+    cls, recipe = METHODS[method], RECIPES[name]
+    if recipe.preset not in cls.presets:
+        return f"this version's {method} has no preset {recipe.preset}"
+    settings = {**cls.presets[recipe.preset], "load_size": None}
+    given = {**COMMON, **data.settings, **recipe.settings_of(method)}
+    try:
+        return cls.resolve_config(with_load_size(resolve(cls.Config, (recipe.preset, settings), (FLAGS, given))))
+    except UsageError as e:
+        return one_line(e)
+
+
+def why_unavailable(cell: Cell, sets: Path) -> str:
+    """Return why a cell is not computed here, in one line; empty if it is."""
+    if not (sets / cell.set).is_dir():
+        return f"{sets / cell.set}: no such folder; translate data get {cell.set} makes it, or give --sets DIR"
+    try:
+        settings = resolve_settings(cell)
+    except UsageError as e:
+        return str(e)
+    for other in takewhile(lambda name: name != cell.recipe, RECIPES):
+        if cell.method in RECIPES[other].methods and _is_equal(settings, cell, replace(cell, recipe=other)):
+            return f"{cell.recipe} has the settings of {other} on these sets with {cell.method}"
+    return ""
+
+
+def _is_equal(settings: TrainConfig, cell: Cell, other: Cell) -> bool:
+    """Return whether another recipe has the same settings, apart from the length of its preset, and the same decay."""
+    length: Settings = {"images": None, "decay_images": 0}
+    try:
+        same = replace(settings, **length) == replace(resolve_settings(other), **length)
+    except UsageError:
+        return False
+    return same and decay_share(cell) == decay_share(other)
+
+
+def command_words(cell: Cell, root: Path, run: Path, length: Settings) -> list[str]:
+    """Return the words of `translate` that train a cell."""
+    preset = RECIPES[cell.recipe].preset
+    words = ["train", cell.method, str(root), "--run", str(run)]
+    words += ["--preset", preset] if preset != "paper" else []
+    return words + flag_words({**length, **training_settings(cell)})
+
+
+def flag_words(settings: Settings) -> list[str]:
+    """Return settings as flags of the command line."""
+    return [word for name, value in settings.items() for word in (flag_name(name), _flag_value(value))]
+
+
+def _flag_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Metrics of `evaluate` that are computed by one call."""
+
+    metrics: tuple[str, ...]
+    """Rows of METRICS."""
+    extractor: str | None = None
+    """Row of EXTRACTORS."""
+    needs_truth: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Names in the ladder of keys that would stand twice."""
+
+    @property
+    def why_missing(self) -> str:
+        """Why this version cannot compute it, in one line; empty if it can."""
+        for name in self.metrics:
+            if name not in METRICS:
+                return f"this version has no metric {name}"
+        if self.extractor is not None and self.extractor not in EXTRACTORS:
+            return f"this version has no extractor {self.extractor}"
+        return ""
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(("kid",), "efficientnet-lite0", renamed={"kid": "kid_el0"}),
+    Measure(("kid",), "thin-resnet50", renamed={"kid": "kid_r50"}),
+    Measure(("swd",)),
+    Measure(("l1", "psnr", "ssim"), needs_truth=True),
+    Measure(("log_checkerboard",)),
+    Measure(("colour",)),
+    Measure(("c2st",)),
+)
+REFERENCES = ("copying", "colour_map", "real")
+"""References that `evaluate` gives beside a model's metrics: lines of their own, one a set and machine."""
