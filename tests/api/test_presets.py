@@ -4,13 +4,14 @@ import pytest
 import torch
 
 import translate
-from translate.api import session
+from translate.api import presets
 from translate.api.presets import (
     PRESETS,
     find_preset,
     forecast_preset,
     preset_settings,
     shorten_preset,
+    sized_settings,
     without_replaced_length,
 )
 from translate.api.run_record import Preset, RunRecord
@@ -161,11 +162,11 @@ def test_a_long_training_is_told_of_a_faster_preset_and_keeps_its_bits(unpaired_
         assert forecast_preset(*arguments) > 0
         return 0.0
 
-    monkeypatch.setattr(session, "forecast_preset", forecast_soon)
+    monkeypatch.setattr(presets, "forecast_preset", forecast_soon)
 
     def train(name, long_seconds):
         lines = []
-        monkeypatch.setattr(session, "LONG_SECONDS", long_seconds)
+        monkeypatch.setattr(presets, "LONG_SECONDS", long_seconds)
         run = translate.train("cyclegan", unpaired_root, run=tmp_path / name, say=lines.append, images=4, **tiny)
         return lines, (run.path / "model" / "model.safetensors").read_bytes()
 
@@ -183,3 +184,34 @@ def test_a_forecast_of_a_preset_needs_one_that_goes_with_the_images(monkeypatch)
     grey = CYCLEGAN.Config(input_channels=1, lambda_identity=0.0)
     assert forecast_preset(CYCLEGAN, grey, unopened_split(3, 3), "quick", cpu) is None
     assert forecast_preset(METHODS["dualgan"], grey, unopened_split(3, 3), "quick", cpu) is None
+
+
+MODERN = [method for method, name in EVERY if name == "modern"]
+
+
+@pytest.mark.parametrize("method", MODERN)
+def test_modern_has_networks_for_the_crop_size_and_quick_is_its_small_form(method):
+    cls = METHODS[method]
+    small, large = (sized_settings(cls, "modern", {"crop_size": crop}) for crop in (128, 129))
+    assert small == cls.presets["modern"]
+    assert sized_settings(cls, "modern", {}) == large == small | cls.large_presets["modern"]
+    quick = dict(sized_settings(cls, "quick", {}))
+    assert {name: quick.pop(name) for name in ("images", "decay_images", "load_size", "crop_size")}["crop_size"] == 64
+    assert quick == small
+    for settings in (small, large):
+        crop = 64 if settings is small else 256
+        cls.resolve_config(resolve(cls.Config, ("modern", {**settings, "crop_size": crop})))
+
+
+def test_modern_weights_and_what_it_costs():
+    """The generators of docs/methods.md: 0.2 and 1.0 million weights for small crops, 9.7 million for large ones."""
+    for method, crop, count in (("cyclegan", 64, 206_273), ("pix2pix", 64, 1_014_533), ("pix2pix", 256, 9_687_049)):
+        cls = METHODS[method]
+        settings = {**sized_settings(cls, "modern", {"crop_size": crop}), "crop_size": crop}
+        net = cls.on_meta(cls.resolve_config(resolve(cls.Config, ("modern", settings)))).generator_for("b")
+        assert sum(p.numel() for p in net.parameters()) == count
+
+
+def test_a_method_without_modern_names_those_that_have_it(tmp_path):
+    with pytest.raises(UsageError, match="--preset modern: stargan has none; pix2pix, cyclegan have it"):
+        find_preset(METHODS["stargan"], "modern", tmp_path)

@@ -31,7 +31,7 @@ from .conftest import (
     (["train", "pix2pix"], ["ROOT"]),
     (["train", "pix2pix", "data", "more"], ["more"]),
     (["train", "pixtopix", "data"], ["pixtopix", "pix2pix"]),
-    (["train", "pix2pix", "data", "--preset", "modern"], ["modern", "paper"]),
+    (["train", "pix2pix", "data", "--preset", "fancy"], ["fancy", "paper"]),
     (["train", "pix2pix", "data", "--epochs", "-1"], ["epochs", "-1", "at least 0"]),
     (["train", "pix2pix", "data", "--images", "0"], ["images", "0", "at least 1"]),
     (["train", "pix2pix", "data", "--lr", "nan"], ["lr", "nan"]),

@@ -61,7 +61,7 @@ def test_the_command_of_every_card(card) -> None:
 def test_the_commands_of_the_demo(here: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
     metrics = {"trained here": {"L1 (of 255)": here}, "shipped model": {"L1 (of 255)": 2.0}}
-    commands = [command for _, command in demo.next_commands(Path("a demo"), {"summer-to-winter": metrics})]
+    commands = [command for _, command in demo.next_commands(Path("a demo"), {"blond-hair": metrics})]
     assert all(command.startswith("uv run ") for command in commands)
     for command in commands[:2]:
         check_command(command)

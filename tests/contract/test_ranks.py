@@ -71,7 +71,7 @@ def one(tiny, name, norm, precision):
 
 def largest(left, right):
     """The largest difference of two ends."""
-    return max((x - right[part][name]).abs().max() for part in left for name, x in left[part].items())
+    return max((x - right[part][name]).abs().max() for part in left for name, x in left[part].items() if x.numel())
 
 
 def distance(left, right):

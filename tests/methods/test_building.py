@@ -1,8 +1,6 @@
 """Several batches through one network: at once where that is the same. Residual outputs, and translations that are clamped."""
 
 from dataclasses import replace
-
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,11 @@ from translate.errors import UsageError
 from translate.methods import METHODS
 from translate.methods.building import build_discriminator, forward_concatenated
 from translate.nn import features
+from translate.nn.base import clamp_to_image_range
+from translate.nn.blocks import coupling_in, norm_layer
 from translate.nn.features import FeatureSpec
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 from translate.nn.networks.dcgan import VirtualBatchNorm2d
-
-from ..helpers import small_config
 
 from ..helpers import small_config
 
@@ -80,6 +78,90 @@ def test_what_is_computed_again_goes_apart():
     net.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
     forward_concatenated(net, *images(1, 2))
     assert sizes == [1, 2]
+
+
+def test_several_heads_are_split_each():
+    """A discriminator of two scales: a list of logits for each batch."""
+
+    class TwoScales(nn.Module):
+        def forward(self, x):
+            return [x.mean((1, 2, 3)), torch.nn.functional.avg_pool2d(x, 16).sum(1)]
+
+    net, batches = TwoScales(), images(2, 3)
+    for got, x in zip(forward_concatenated(net, *batches), batches, strict=True):
+        assert isinstance(got, list)
+        for one, other in zip(got, net(x), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.BatchNorm2d(3), "batch norm"),
+        (norm_layer("batch", 3), "batch norm"),
+        (norm_layer("instance", 3), ""),
+        (VirtualBatchNorm2d(3, 2), ""),
+    ],
+)
+def test_a_layer_says_that_images_of_a_batch_influence_each_other(layer, reason):
+    assert coupling_in(nn.Sequential(nn.Sequential(layer))) == reason
+
+
+def test_a_layer_of_ones_own_says_it_too_and_keeps_batches_apart():
+    class MinibatchDeviation(nn.Module):
+        couples_images = True
+
+        def forward(self, x):
+            return x - x.mean(0)
+
+    assert coupling_in(MinibatchDeviation()) == "MinibatchDeviation"
+    batches = images(2, 3)
+    for got, x in zip(forward_concatenated(MinibatchDeviation(), *batches), batches, strict=True):
+        torch.testing.assert_close(got, x - x.mean(0), rtol=0, atol=0)
+
+
+# The residual output.
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "dualgan", "discogan"])
+def test_a_residual_output_is_asked_for_by_the_config(name):
+    method = METHODS[name](small_config(name, generator="resize_unet_3levels_2blocks", residual=True))
+    nets = [method.get_submodule(attribute) for attribute in method.generator_names.values()]
+    x = images(1)[0].float()
+    assert all(torch.equal(net.eval()(x), x) for net in nets)
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "cut"])
+def test_a_generator_without_a_residual_output_is_refused(name):
+    with pytest.raises(UsageError, match=r"--residual on: antialias_4blocks .* --generator resize_unet") as error:
+        small_config(name, generator="antialias_4blocks", residual=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_residual_output_of_unlike_channels_is_refused():
+    with pytest.raises(UsageError, match="--residual off"):
+        small_config("pix2pix", generator="resize_unet", residual=True, input_channels=1)
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "cyclegan", "stargan"])
+def test_translations_are_clamped_and_the_network_s_output_is_not(name):
+    cfg = small_config(name, generator="resize_unet_3levels_2blocks")
+    method = METHODS[name]({"stargan": lambda: replace(cfg, domains="x,y")}.get(name, lambda: cfg)()).eval()
+    to = {"stargan": "y"}.get(name, "b")
+    net, x = method.generator_for(to), images(1)[0].float()
+    net.model = net.model[:-1]  # without the tanh
+    nn.init.constant_(net.model[0].out[1].bias, 0.9)
+    given = method.generate if name == "stargan" else lambda x, _: net(x)
+    with torch.no_grad():
+        free = given(x, torch.tensor([[0.0, 1.0]]))
+        assert free.max() > 1
+        assert torch.equal(method.translate(x, to), free.clamp(-1, 1))
+
+
+def test_a_clamp_keeps_what_is_not_finite():
+    x = torch.tensor([-torch.inf, -2, -1, 0.5, 1, 2, torch.inf, torch.nan])
+    expected = torch.tensor([-torch.inf, -1, -1, 0.5, 1, 1, torch.inf, torch.nan])
+    torch.testing.assert_close(clamp_to_image_range(x), expected, rtol=0, atol=0, equal_nan=True)
 
 
 # Discriminators of the config.

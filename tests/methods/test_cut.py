@@ -227,7 +227,7 @@ def test_fastcut_is_cut_with_other_defaults_and_nothing_else():
     flags = {"lambda_nce": 1.0, "nce_identity": True, "flip_equivariance": False}
     left, right = made("cut"), made("fastcut", **flags)
     for (_, ours), (_, theirs) in zip(
-        left.step(noise_batch(seed=7), START), right.step(noise_batch(seed=7), START), strict=True
+        left.step(noise_batch(seed=7), START, {}), right.step(noise_batch(seed=7), START, {}), strict=True
     ):
         assert {k: v.item() for k, v in ours.items()} == {k: v.item() for k, v in theirs.items()}
 
@@ -239,7 +239,7 @@ def test_both_contrasts_count_half():
     data["a"] = data["b"]
     *_, (_, losses) = method.step(data, START, {})
     alone = made("cut", nce_patches=100_000, nce_identity=False)
-    *_, (_, once) = alone.step(data, START)
+    *_, (_, once) = alone.step(data, START, {})
     torch.testing.assert_close(losses["nce"], losses["nce_identity"], rtol=0, atol=1e-12)
     torch.testing.assert_close(losses["nce"] + losses["nce_identity"], once["nce"], rtol=0, atol=1e-12)
 

@@ -83,3 +83,34 @@ def test_the_default_recipe_is_the_references():
 def test_settings_that_cannot_work_are_refused_with_a_remedy(flags, named):
     with pytest.raises(UsageError, match=named):
         method_of(**flags)
+
+
+SHARED = {"share_augmentation": True, "pool_size": 0, "diffaugment": "translation,cutout", "lambda_identity": 0.0}
+
+
+def test_both_losses_see_one_random_change_of_a_generated_image():
+    """With the draws of the discriminator's loss: what the generators fool is what the discriminators then judge."""
+    method, batch = method_of(**SHARED), noise_batch(2)
+    (_, g_losses), (_, d_losses) = method.step(batch, START, {})
+    fake_b, fake_a = method.g_ab(batch["a"]), method.g_ba(batch["b"])
+    for to, d, fake in (("ab", method.d_b, fake_b), ("ba", method.d_a, fake_a)):
+        domain = to[1]
+        on_fake = d(method.augment(batch, fake, f"fake {domain}"))
+        on_real = d(method.augment(batch, batch[domain], f"real {domain}"))
+        torch.testing.assert_close(g_losses[f"adv_{to}"], (on_fake - 1).square().mean())
+        expected = 0.5 * ((on_real - 1).square().mean() + on_fake.square().mean())
+        torch.testing.assert_close(d_losses[f"adv_{domain}"], expected)
+
+
+@pytest.mark.parametrize(("flags", "passes"), [({}, 4), ({"share_augmentation": False}, 6), ({"pool_size": 2}, 6)])
+def test_the_features_of_a_generated_image_are_computed_once(flags, passes):
+    """Of two fakes and two real images; a discriminator that is shown another change, or an older fake, looks again."""
+    method = method_of(**{**SHARED, "discriminator": "projected", **flags})
+    assert method.frozen_networks == ("d_a.features", "d_b.features")
+    seen = []
+    for d in (method.d_a, method.d_b):
+        d.features.register_forward_hook(lambda *_: seen.append(1))
+    for _, losses in method.step(noise_batch(2), START, {}):
+        sum(losses.values()).backward()
+    assert len(seen) == passes
+    assert all(p.grad is not None for p in method.parameters())

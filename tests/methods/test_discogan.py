@@ -63,7 +63,9 @@ class Judge(nn.Module):
 class Twin:
     def __init__(self, method, *, curriculum):
         self.curriculum, self.iteration = curriculum, 0
-        self.nets = {name: generator(2) if name.startswith("g") else Judge(2) for name, _ in method.named_children()}
+        self.nets = {
+            name: generator(2) if name.startswith("g") else Judge(2) for name in ("g_ab", "g_ba", "d_a", "d_b")
+        }
         for name, net in self.nets.items():
             for theirs, ours in zip(net.parameters(), method.get_submodule(name).parameters(), strict=True):
                 theirs.data.copy_(ours.data)

@@ -54,10 +54,10 @@ def test_a_gradient_penalty_is_of_the_pair():
 def test_augmentation_moves_both_images_of_a_pair_and_leaves_the_inputs_colours():
     batch = noise_batch()
     plain = torch.cat([batch["a"], batch["b"]], 1)
-    coloured = method_of(diffaugment="color").pair(batch, batch["b"], "real")
+    coloured = method_of(diffaugment="color").view(batch, batch["b"], "real")
     assert torch.equal(coloured[:, :3], plain[:, :3])
     assert not torch.equal(coloured[:, 3:], plain[:, 3:])
-    cut = method_of(diffaugment="cutout").pair(batch, batch["b"], "real")
+    cut = method_of(diffaugment="cutout").view(batch, batch["b"], "real")
     assert torch.equal((cut == 0).all(1), (cut[:, :3] == 0).all(1))
     assert (cut == 0).any()
 
@@ -90,3 +90,35 @@ def test_the_default_recipe_is_the_references():
 def test_a_crop_that_no_u_net_takes_is_refused(crop):
     with pytest.raises(UsageError, match=f"--crop-size {crop}.*--crop-size"):
         Pix2Pix.resolve_config(config.resolve(Pix2PixConfig, ("test", {"crop_size": crop})))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_features_are_matched_under_the_change_that_the_discriminator_sees(shared):
+    """One draw for input, output and truth, so that three passes through the network suffice."""
+    flags = {
+        "share_augmentation": shared,
+        "diffaugment": "translation",
+        "lambda_features": 2.0,
+        "discriminator": "projected",
+    }
+    method, batch = method_of(**flags), noise_batch()
+    seen = []
+    for network in {id(net): net for net in (method.d.features, method.content.features)}.values():
+        network.register_forward_hook(lambda *_: seen.append(1))
+    _, (_, losses) = method.step(batch, START, {})
+    assert len(seen) == (3 if shared else 8)
+    fake, b = method.g(batch["a"]), batch["b"]
+    if shared:
+        fake, b = (method.view(batch, image, "real").image[:, 3:] for image in (fake, b))
+    maps = zip(method.content.features(fake), method.content.features(b), strict=True)
+    torch.testing.assert_close(losses["features"], 2 * sum((x - y).abs().mean() for x, y in maps))
+
+
+def test_the_condition_of_a_view_is_that_of_the_view_beside_it():
+    method, batch = method_of(share_augmentation=True, discriminator="projected"), noise_batch()
+    real = method.view(batch, batch["b"], "real")
+    fake = method.g(batch["a"])
+    for one, other in zip(
+        method.d(method.view(batch, fake, "real", real)), method.d(method.view(batch, fake, "real")), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -142,3 +142,10 @@ def test_a_map_is_described_by_mean_colours_and_contrasts():
 def test_a_map_of_grey_images_is_described_too():
     line = describe_colour_map(torch.tensor([[1.2]]).double(), torch.tensor([0.2]).double(), gaussian([0.0], [[1.0]]))
     assert line == "mean colour (128) → (153), contrast 120 %"
+
+
+def test_statistics_of_batches_are_those_of_all_their_images():
+    first, second = (torch.rand(n, 3, 4, 5, generator=torch.Generator().manual_seed(n)) for n in (2, 3))
+    apart, together = PixelStatistics.of([first, second]), PixelStatistics.of(iter([torch.cat([first, second])]))
+    torch.testing.assert_close(apart.mean, together.mean)
+    torch.testing.assert_close(apart.covariance, together.covariance)

@@ -17,8 +17,8 @@ class Short:
     def __init__(self, most, step):
         self.most, self.at, self.real = most, step, CycleGAN.step
 
-    def __call__(self, method, batch, clock):
-        for number, update in enumerate(self.real(method, batch, clock)):
+    def __call__(self, method, batch, clock, scheduled):
+        for number, update in enumerate(self.real(method, batch, clock, scheduled)):
             if number == 1 and clock.step >= self.at and len(batch["a"]) > self.most:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
             yield update
@@ -28,7 +28,7 @@ LARGE = {"batch_size": 4, "images": 16, "precision": "fp64", "save_every": 8}
 
 
 def run_short(monkeypatch, short):
-    monkeypatch.setattr(CycleGAN, "step", lambda method, batch, clock: short(method, batch, clock))
+    monkeypatch.setattr(CycleGAN, "step", lambda method, *given: short(method, *given))
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_out_of_memory_is_one_line_of_advice(unpaired_root, tmp_path, monkeypatc
 
 
 def test_other_errors_of_a_step_are_not_taken_for_it(unpaired_root, tmp_path, monkeypatch):
-    def broken(method, batch, clock):
+    def broken(method, batch, clock, scheduled):
         raise RuntimeError("a bug")
         yield
 

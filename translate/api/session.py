@@ -94,6 +94,8 @@ class TrainingSession:
     """Digest of the list of training images and of the recipe of albumentations."""
     environment: dict[str, str | int | bool] = field(init=False)
     """Versions, device and threads: the last bits of the weights depend on them."""
+    loader: Loader = field(init=False)
+    """Loader of the first stage."""
     stages: list[training_data.StageLoader] = field(init=False)
     """Loaders of the stages of the data."""
     preprocessing: Preprocessing = field(init=False)
@@ -150,22 +152,9 @@ class TrainingSession:
 
     def check_options(self) -> None:
         """Check the settings that depend on the device."""
-        self.check_layout_options()
+        training_data.check_layout_options(self.method_class, self.cfg)
         self.precision = resolve_precision(self.cfg.precision, self.device)
         self.loader_options = training_data.check_data_options(self.cfg, self.device)
-
-    def check_layout_options(self) -> None:
-        """Check the settings that belong to one layout of the data. Raises UsageError for a method of another one."""
-        name, layout, cfg = self.method_class.name, self.method_class.layout, self.cfg
-        if cfg.truth is not None and layout != "unpaired":
-            raise UsageError(
-                f"--truth {cfg.truth}: is for unpaired methods of two domains, not for {name}; leave it out"
-            )
-        if cfg.skip_unmatched and layout != "paired" and cfg.truth != "names":
-            raise UsageError(
-                f"--skip-unmatched: is for paired methods, and {name} needs no partners; leave it out, or give --truth names "
-                f"too"
-            )
 
     def divide_data(self) -> None:
         """Find the training images, set images aside for validation, and count what the plan takes."""
@@ -178,7 +167,7 @@ class TrainingSession:
         if with_labels != cfg:
             self.cfg = cfg = cls.resolve_config(with_labels)
         if cfg.auto_batch:
-            _check_auto_batch(cls.on_meta(cfg))
+            training_data.check_auto_batch(cls.on_meta(cfg))
         self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
         self.evaluator = None
         if validation_set and distributed.rank() == 0:
@@ -336,6 +325,7 @@ class TrainingSession:
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(Loader, device=self.device, dtype=self.precision.weights, say=self.say)
         self.stages = training_data.stage_loaders(self.data_stages, self.split, preprocessing, options, build)
+        self.loader = self.stages[0].loader  # which refuses a set without readable images
         held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
         shown = held_out or self.split
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
@@ -369,8 +359,7 @@ class TrainingSession:
         if self.cfg.max_memory is None and self.device.type != "cuda":
             return
         cfg = replace(self.cfg, accumulate=self.accumulate)
-        loader = self.stages[0].loader
-        data = loader.bytes_needed if loader.tier == "resident" else 0
+        data = self.loader.bytes_needed if self.loader.tier == "resident" else 0
         self.say(
             distributed.broadcast_object(
                 lambda: memory_estimate.check_memory(
@@ -437,14 +426,3 @@ class TrainingSession:
             log_state=self.state.get("log", {}) if self.state else {},
             callbacks=CallbackList(self.callbacks, self.say),
         )
-
-
-def _check_auto_batch(method: Method) -> None:
-    """Check that splitting batches further changes nothing but the memory. Raises UsageError if it would."""
-    if method.coupled:
-        raise UsageError(
-            f"--auto-batch on: the images of a batch influence each other ({method.coupled}), so that a batch in more parts "
-            f"is another one; use --norm instance --dropout off, or leave out --auto-batch"
-        )
-    if distributed.world_size() > 1:
-        raise UsageError("--auto-batch on works in a single process; with several give --accumulate")

@@ -78,7 +78,7 @@ def train(
     folder = run_folder.default_run(method, Path(root)) if run is None else run_folder.resolve_run(run)
     file = _read_config_file(cls, config)
     given = file | {name: value for name, value in flags.items() if value is not None}
-    chosen = shorten_preset(find_preset(cls, preset, folder), given)
+    chosen = shorten_preset(find_preset(cls, preset, folder, given), given)
     cfg = _resolve_settings(cls, chosen, (str(config), file), flags, folder)
     session = TrainingSession(cls, cfg, data, folder, say, preset=chosen, progress=progress, callbacks=tuple(callbacks))
     return Run(folder, session.run())

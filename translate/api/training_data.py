@@ -18,6 +18,7 @@ from translate.errors import UsageError
 from translate.methods import Method
 from translate.methods.base import Batch, DataStage
 from translate.nn.base import Discriminator, Generator
+from translate.runtime import distributed
 from translate.training import loop
 
 
@@ -43,6 +44,30 @@ def check_data_options(cfg: TrainConfig, device: torch.device) -> LoaderOptions:
         batch_size=cfg.batch_size, seed=cfg.seed, tier=cfg.loader, workers=cfg.workers, sampling=cfg.sampling,
         augmentations=augmentations, albumentations=recipe, strict=cfg.strict,
     )  # fmt: skip
+
+
+def check_layout_options(cls: type[Method], cfg: TrainConfig) -> None:
+    """Check the settings that belong to one layout of the data. Raises UsageError for a method of another one."""
+    if cfg.truth is not None and cls.layout != "unpaired":
+        raise UsageError(
+            f"--truth {cfg.truth}: is for unpaired methods of two domains, not for {cls.name}; leave it out"
+        )
+    if cfg.skip_unmatched and cls.layout != "paired" and cfg.truth != "names":
+        raise UsageError(
+            f"--skip-unmatched: is for paired methods, and {cls.name} needs no partners; leave it out, or give --truth names "
+            f"too"
+        )
+
+
+def check_auto_batch(method: Method) -> None:
+    """Check that splitting batches further changes nothing but the memory. Raises UsageError if it would."""
+    if method.coupled:
+        raise UsageError(
+            f"--auto-batch on: the images of a batch influence each other ({method.coupled}), so that a batch in more parts "
+            f"is another one; use --norm instance --dropout off, or leave out --auto-batch"
+        )
+    if distributed.world_size() > 1:
+        raise UsageError("--auto-batch on works in a single process; with several give --accumulate")
 
 
 def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:

@@ -16,7 +16,7 @@ def demo(
     out: Annotated[Path, Parameter(help="folder for the runs, images and the report")] = Path("demo"),
     minutes: Annotated[float, Parameter(help="approximate duration in minutes")] = 4.2,
 ) -> None:
-    """Train pix2pix (satellite photos → maps) and CycleGAN (summer → winter) on real photos, and write a report."""
+    """Train CycleGAN (dark → blond hair) and pix2pix (flat → shaded drawings) from scratch, and write a report."""
     if not minutes > 0:
         raise UsageError(f"--minutes {minutes}: must be more than 0")
     metrics = run_demo(out, minutes, say)

@@ -206,7 +206,8 @@ def _load_rows(split: Split, preprocessing: Preprocessing) -> Iterator[tuple[Ten
     """Yield the images of each index of a split, of which all domains have as many, or why they cannot be read."""
     for refs in zip(*(split.refs(domain) for domain in split.domains), strict=True):
         if split.paired:
-            yield load_pair(*refs, preprocessing)
+            a, b = refs
+            yield load_pair(a, b, preprocessing)
         else:
             yield tuple(load_image(ref, preprocessing, side) for side, ref in enumerate(refs))
 

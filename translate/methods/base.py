@@ -102,6 +102,8 @@ class Method(nn.Module, Generic[C]):
     Config: ClassVar[type[TrainConfig]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
     """Settings of each preset, a row of `api.presets.PRESETS`, that differ from the defaults."""
+    large_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Settings that a preset has instead for crops of more than `api.presets.SMALL_CROP` pixels."""
     generator_names: Mapping[str, str]
     """Attribute name of the generator for each target domain."""
     sampling_networks: ClassVar[tuple[str, ...]] = ()

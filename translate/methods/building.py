@@ -32,18 +32,26 @@ def build_adversarial_loss(cfg: AdversarialConfig) -> AdversarialLoss:
     )
 
 
+def adam_options(cfg: AdversarialConfig) -> dict[str, Any]:
+    """Return the options of Adam for the updates of a config."""
+    return {"betas": (0.5, cfg.beta2)}
+
+
 def coupling_reason(method: Method[Any]) -> str:
     """Return the reason why images of a batch influence each other in a method's networks; empty if they do not."""
     return coupling_in(method) or ("dropout" if getattr(method.cfg, "dropout", False) else "")
 
 
-def forward_concatenated(net: nn.Module, *batches: Tensor) -> tuple[Any, ...]:
+def forward_concatenated(net: nn.Module, *batches: Any) -> tuple[Any, ...]:
     """Return the outputs of `net` for several batches (N, …), as if they went through it one after another, in that order.
 
     An output is a tensor (N, …), or a list of tensors from a discriminator with several heads. The batches are concatenated
     where no image influences another: that halves the number of operations, and weight gradients are computed once. Not with
-    gradient checkpointing, where twice as much would be computed again at a time, and not for batches of different sizes.
+    gradient checkpointing, where twice as much would be computed again at a time, not for batches of different sizes, and not
+    for a discriminator's views that are no tensors.
     """
+    if any(not isinstance(x, Tensor) for x in batches):
+        return tuple(net(x) for x in batches)
     if coupling_in(net) or getattr(net, "gradient_checkpointing", False) or len({x.shape[1:] for x in batches}) > 1:
         return tuple(net(x) for x in batches)
     lengths = [len(x) for x in batches]
@@ -61,17 +69,20 @@ def augment(cfg: AdversarialConfig, batch: Batch, x: Tensor, name: str, *, condi
     return diffaugment(x, batch["key"], cfg.diffaugment, name, condition_channels=condition_channels)
 
 
-def discriminator_losses(
-    loss: AdversarialLoss, d: nn.Module, real: Tensor, fake: Tensor, key: Tensor, step: int
-) -> Losses:
-    """Return the losses of a method's only discriminator for real and fake images (N, C, H, W): "adv", and "penalty" when due.
+def image_of(view: Any) -> Tensor:
+    """Return the images (N, C, H, W) of a discriminator's view."""
+    return view if isinstance(view, Tensor) else view.image
+
+
+def discriminator_losses(loss: AdversarialLoss, d: nn.Module, real: Any, fake: Any, key: Tensor, step: int) -> Losses:
+    """Return the losses of a method's only discriminator for views of real and fake images: "adv", and "penalty" when due.
 
     Fakes go through it first, as in the reference implementation: the running statistics of batch norms depend on the order.
     """
     on_fake, on_real = forward_concatenated(d, fake, real)
     losses = {"adv": loss.discriminator_loss(on_real, on_fake)}
     if loss.has_penalty(step):
-        losses["penalty"] = loss.penalty(d.forward, real, fake, key)
+        losses["penalty"] = loss.penalty(d.forward, image_of(real), image_of(fake), key)
     return losses
 
 
@@ -91,6 +102,15 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
     net.gradient_checkpointing = cfg.gradient_checkpointing
     net.initialise(net, *key)
     return net
+
+
+def _use_residual_output(cfg: GanConfig, net: Generator) -> None:
+    """Give a generator its residual output. UsageError, with a setting that works, if it has none."""
+    if not net.supports_residual:
+        raise UsageError(
+            f"--residual on: {cfg.generator} has no residual output; use --generator resize_unet, or --residual off"
+        )
+    net.use_residual_output()
 
 
 def build_discriminator(
@@ -139,9 +159,15 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
 
     UsageError, with a setting that works, if they do not, or if a package that a feature network needs is not installed.
     """
+    if cfg.colour_start and not cfg.residual:
+        raise UsageError(
+            "--colour-start on: is the start of the colour map that --residual on adds to; give --residual on too"
+        )
     nets = list(cls.on_meta(cfg).modules())
     if any(isinstance(net, FeatureNetwork) for net in nets):
         weights_file(cfg.features)
+    if cfg.lambda_perceptual > 0:
+        weights_file(cfg.perceptual_network, "--perceptual-network")
     if cfg.preprocess == "none":  # each image has a size of its own
         if any(isinstance(net, Discriminator) and net.fixed_size for net in nets):
             raise UsageError(

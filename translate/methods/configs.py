@@ -39,6 +39,13 @@ class AdversarialConfig(TrainConfig):
     )
     g_width: int = option(64, "channels of the generator's first layer", low=1, group="Networks")
     d_width: int = option(64, "channels of the discriminator's first layer", low=1, group="Networks")
+    beta2: float = option(
+        0.999,
+        "decay of Adam's mean square of gradients; 0.99 follows changes sooner",
+        low=0,
+        high=0.9999,
+        group="Length",
+    )
     adversarial: str = option("lsgan", "adversarial loss", choices=ADVERSARIAL, group="Losses")
     real_label: float = option(
         1.0, "label of real images; 0.9 is one-sided label smoothing", low=0.5, high=1.0, group="Losses"
@@ -89,6 +96,33 @@ class GanConfig(AdversarialConfig):
     )
     d_layers: int = option(3, "stride-2 layers of the n_layers discriminator", low=1, high=6, group="Networks")
     dropout: bool = option(False, "dropout in the generator, in training and in conversion", group="Networks")
+    share_augmentation: bool = option(
+        False,
+        "show the discriminator each generated image with one random change in both losses, so that its features are computed "
+        "once",
+        group="Losses",
+    )
+    lambda_lowpass: float = option(
+        0.0, "weight of the L1 distance between means of 4×4 pixels, of colours and layout alone", low=0, group="Losses"
+    )
+    lambda_features: float = option(
+        0.0, "weight of feature matching in the network of --features", low=0, group="Losses"
+    )
+    lambda_perceptual: float = option(
+        0.0, "weight of the perceptual loss in the network of --perceptual-network", low=0, group="Losses"
+    )
+    perceptual_network: str = option(
+        "vgg16-hed",
+        "feature network of the perceptual loss, or the file of its weights",
+        choices=FEATURE_NETWORKS,
+        accepts=find_features,
+        group="Losses",
+    )
+    colour_start: bool = option(
+        False,
+        "start the colour map of --residual at the linear map between the colours of the two domains",
+        group="Networks",
+    )
     norm_statistics: str = option(
         "sample",
         "statistics for batch norm in conversion: sample (each image's own) or running (averages over training)",

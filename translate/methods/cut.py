@@ -1,7 +1,9 @@
 """CUT and FastCUT: unpaired translation in one direction (Park et al., "Contrastive Learning for Unpaired Image-to-Image
 Translation", ECCV 2020). The defaults are the recipe of the authors' code (taesungp/contrastive-unpaired-translation)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, DataStage, Method, Scheduled, Step, Update
 from translate.methods.building import (
+    adam_options,
     augment,
     build_adversarial_loss,
     build_discriminator,
@@ -19,9 +22,12 @@ from translate.methods.building import (
     coupling_reason,
     discriminator_losses,
 )
+from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
 from translate.methods.configs import GanConfig
+from translate.methods.content_loss import ContentLoss, feature_networks
 from translate.nn import networks
 from translate.nn.init import xavier_
+from translate.nn.losses import Logits
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 from translate.nn.patchnce import (
     ProjectionHeads,
@@ -119,8 +125,14 @@ class CUT(Method[CUTConfig]):
         self.f = ProjectionHeads(nce_channels(cfg))
         xavier_(self.f, cfg.seed, "f")
         self.adversarial_loss = build_adversarial_loss(cfg)
+        self.content = ContentLoss(cfg, cfg.output_channels)
+        self.frozen_networks = feature_networks(self)
+        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start else 0
         # One Adam over g and f is the same as the authors' two: it updates each weight by itself.
-        self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g", "f"), cfg.lr)}
+        self.updates = {
+            "d": Update(("d",), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),
+            "g": Update(("g", "f"), cfg.lr, options=adam_options(cfg)),
+        }
         self.coupled = coupling_reason(self)
 
     @classmethod
@@ -132,6 +144,9 @@ class CUT(Method[CUTConfig]):
             )
         check_gan_config(cls, cfg)
         return cfg
+
+    def prepare(self, batches: Iterable[Batch]) -> list[str]:
+        return start_from_colours(self, batches)
 
     @classmethod
     def stages(cls, cfg: CUTConfig, planned: int, decays_from: int) -> tuple[DataStage, ...]:
@@ -151,18 +166,26 @@ class CUT(Method[CUTConfig]):
         fake, same = self.generate(a, b if cfg.nce_identity else None, flipped)
 
         # eq. 1: the discriminator first, as in the authors' code. The generator's graph is kept across this update.
-        real_view, fake_view = augment(cfg, batch, b, "real"), augment(cfg, batch, fake.detach(), "fake")
-        yield "d", discriminator_losses(loss, self.d, real_view, fake_view, key, clock.step)
+        shared = cfg.share_augmentation
+        real_view = self.view(batch, b, "real")
+        fake_view = self.view(batch, fake if shared else fake.detach(), "fake")
+        yield "d", discriminator_losses(loss, self.d, real_view, fake_view.detach(), key, clock.step)
 
         # eq. 5: the adversarial loss, by the discriminator just updated, and PatchNCE. With the identity term both count half.
         weight = cfg.lambda_nce * (1 if same is None else 0.5)
+        name = "fake" if shared else "g"
+        g_view = fake_view if shared else self.view(batch, fake, name)
         losses = {
-            "adv": loss.generator_loss(lambda x: self.d(augment(cfg, batch, x, "g")), fake, b),
+            "adv": loss.generator_loss(lambda x: self.d(g_view if x is fake else self.view(batch, x, name)), fake, b),
             "nce": weight * self.nce_loss(fake, a, key, "a", flipped),
         }
         if same is not None:
             losses["nce_identity"] = weight * self.nce_loss(same, b, key, "b", flipped)
-        yield "g", losses
+        yield "g", {**losses, **self.content(fake, a)}
+
+    def view(self, batch: Batch, x: Tensor, name: str) -> Any:
+        """Return the view that the discriminator takes of images x (N, C, H, W), augmented by the draws of that name."""
+        return self.d.view(augment(self.cfg, batch, x, name))
 
     def generate(self, a: Tensor, b: Tensor | None, flipped: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Translate a, and b if it is given; the images that `flipped` (N,) marks are mirrored first.
@@ -198,7 +221,7 @@ class CUT(Method[CUTConfig]):
         columns = {"real a": a, "fake b": self.translate(a, "b", key)}
         return {**columns, "real b": b, "identity b": self.translate(b, "b", key)} if self.cfg.nce_identity else columns
 
-    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
         return {"real": self.d(batch["b"]), "fake": self.d(self.translate(batch["a"], "b", batch["key"]))}
 
 

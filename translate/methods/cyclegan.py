@@ -2,15 +2,37 @@
 Adversarial Networks", ICCV 2017). The defaults are the recipe of the reference implementation."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Scheduled, Step, Update
-from translate.methods.building import check_gan_config, forward_concatenated
+from translate.methods.building import adam_options, check_gan_config, forward_concatenated
 from translate.methods.configs import GanConfig
 from translate.methods.image_pool import ImagePool
 from translate.methods.two_way import TwoWayMethod
 from translate.nn.losses import cycle_consistency, identity_loss
+
+MODERN: dict[str, Any] = {
+    "generator": "resize_unet_3levels_2blocks",
+    "g_width": 16,
+    "norm": "batch",
+    "norm_statistics": "running",
+    "residual": True,
+    "colour_start": True,
+    "discriminator": "projected+pixel",
+    "adversarial": "hinge",
+    "diffaugment": "translation,cutout",
+    "share_augmentation": True,
+    "lambda_cycle": 1.0,
+    "lambda_identity": 0.0,  # the colour start does its work
+    "pool_size": 0,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "beta2": 0.99,
+    "ema_half_life": 300,
+}
+"""Settings of the preset modern, for small crops."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +58,10 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
     Config = CycleGANConfig
     presets = {
         "paper": {},
-        "quick": {
-            "images": 16_000,
-            "decay_images": 12_000,
-            "batch_size": 4,
-            "load_size": 128,
-            "crop_size": 96,
-            "norm": "batch",
-            "norm_statistics": "running",  # averages over batches of several images, unlike the paper's of one
-            "generator": "unet_16",
-            "g_width": 24,
-            "discriminator": "n_layers",
-            "d_layers": 2,
-            "d_width": 32,
-            "lr": 1e-3,
-            "lambda_cycle": 5.0,
-            "ema_half_life": 500,
-        },
+        "modern": MODERN,
+        "quick": {**MODERN, "images": 16_000, "decay_images": 8_000, "load_size": 128, "crop_size": 64},
     }
+    large_presets = {"modern": {"generator": "resize_unet", "g_width": 64, "lr": 5e-4, "ema_half_life": 10_000}}
 
     def __init__(self, cfg: CycleGANConfig) -> None:
         super().__init__(cfg)
@@ -61,8 +69,8 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
         self.pool_a = ImagePool(cfg.pool_size, cfg.input_channels, size, size, "pool a")
         self.pool_b = ImagePool(cfg.pool_size, cfg.output_channels, size, size, "pool b")
         self.updates = {
-            "g": Update(("g_ab", "g_ba"), cfg.lr),
-            "d": Update(("d_a", "d_b"), cfg.lr, role=DISCRIMINATOR),
+            "g": Update(("g_ab", "g_ba"), cfg.lr, options=adam_options(cfg)),
+            "d": Update(("d_a", "d_b"), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),
         }
 
     @classmethod
@@ -92,12 +100,15 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
         back_b, *same_b = forward_concatenated(self.g_ab, fake_a, *([b] if identity else []))
 
         # eq. 3 and sec. 5.2: adversarial, cycle-consistency and identity losses of both generators.
-        loss = self.adversarial_loss
+        adv_ab, seen_b = self.adversarial_generator_loss(batch, "b", fake_b, "g b")
+        adv_ba, seen_a = self.adversarial_generator_loss(batch, "a", fake_a, "g a")
         losses = {
-            "adv_ab": loss.generator_loss(lambda x: self.d_b(self.augment(batch, x, "g b")), fake_b, b),
-            "adv_ba": loss.generator_loss(lambda x: self.d_a(self.augment(batch, x, "g a")), fake_a, a),
+            "adv_ab": adv_ab,
+            "adv_ba": adv_ba,
             "cycle_a": cfg.lambda_cycle * cycle_consistency(back_a, a),
             "cycle_b": cfg.lambda_cycle * cycle_consistency(back_b, b),
+            **self.content(back_a, a, "_a"),
+            **self.content(back_b, b, "_b"),
         }
         if identity:
             weight = cfg.lambda_cycle * cfg.lambda_identity
@@ -106,5 +117,11 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
         yield "g", losses
 
         # sec. 4: the discriminators see fakes from before the generators' update, or earlier ones from the pools.
-        fake_a, fake_b = self.pool_a(fake_a.detach(), key), self.pool_b(fake_b.detach(), key)
-        yield "d", self.discriminator_losses(batch, fake_a, fake_b, clock.step)
+        if cfg.share_augmentation and cfg.pool_size == 0:
+            views = seen_a.detach(), seen_b.detach()
+        else:
+            views = (
+                self.view(batch, "a", self.pool_a(fake_a.detach(), key), "fake a"),
+                self.view(batch, "b", self.pool_b(fake_b.detach(), key), "fake b"),
+            )
+        yield "d", self.discriminator_losses(batch, *views, clock.step)

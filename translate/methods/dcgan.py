@@ -17,11 +17,17 @@ from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Domain, Method, Scheduled, Step, Update
-from translate.methods.building import augment, build_adversarial_loss, check_adversarial_config, coupling_reason
+from translate.methods.building import (
+    adam_options,
+    augment,
+    build_adversarial_loss,
+    check_adversarial_config,
+    coupling_reason,
+)
 from translate.methods.configs import AdversarialConfig, NoRandomCrop
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.init import normal_
-from translate.nn.losses import ADVERSARIAL
+from translate.nn.losses import ADVERSARIAL, Logits
 from translate.nn.networks.dcgan import MIN_SIZE, DCGANDiscriminator, DCGANGenerator, is_supported_size
 
 SAMPLE_COLUMNS = 6
@@ -106,7 +112,10 @@ class DCGAN(Method[DCGANConfig]):
             normal_(net, cfg.seed, name)
             set_test_time_behaviour(net, "running")  # one generated image is no batch to take statistics from
         self.adversarial_loss = build_adversarial_loss(cfg)
-        self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g",), cfg.lr)}
+        self.updates = {
+            "d": Update(("d",), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),
+            "g": Update(("g",), cfg.lr, options=adam_options(cfg)),
+        }
         self.coupled = coupling_reason(self)
 
     def _reference(self) -> Tensor:
@@ -239,7 +248,7 @@ class DCGAN(Method[DCGANConfig]):
                 columns[f"sample {index + 1}"] = self.sample(keyed_random.fold_in(key, "preview", index))
         return columns
 
-    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
         label = batch["label"] if self.classes else None
         fake = self.sample(batch["key"], label)
         return {name: self.d(self.with_class_planes(x, label)) for name, x in (("real", batch["a"]), ("fake", fake))}

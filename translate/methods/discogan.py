@@ -10,7 +10,7 @@ from torch import Tensor
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
-from translate.methods.building import check_gan_config
+from translate.methods.building import adam_options, check_gan_config
 from translate.methods.configs import GanConfig, NoRandomCrop
 from translate.methods.two_way import TwoWayMethod
 from translate.nn import networks
@@ -19,8 +19,8 @@ from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 from translate.runtime import distributed
 
-ADAM = {"betas": (0.5, 0.999), "weight_decay": 1e-5}
-"""Options of both optimizers, as in the authors' code."""
+WEIGHT_DECAY = 1e-5
+"""Weight decay of both optimizers, as in the authors' code."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,10 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
 
     def __init__(self, cfg: DiscoGANConfig) -> None:
         super().__init__(cfg)
+        options = {**adam_options(cfg), "weight_decay": WEIGHT_DECAY}
         self.updates = {
-            "d": Update(("d_a", "d_b"), cfg.lr, options=ADAM, role=DISCRIMINATOR),
-            "g": Update(("g_ab", "g_ba"), cfg.lr, options=ADAM),
+            "d": Update(("d_a", "d_b"), cfg.lr, options=options, role=DISCRIMINATOR),
+            "g": Update(("g_ab", "g_ba"), cfg.lr, options=options),
         }
         self.coupled = self.coupled or "feature matching"
 
@@ -119,7 +120,8 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
         if self.updates_discriminator(clock):
             with torch.no_grad():
                 fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])
-            yield "d", self.discriminator_losses(batch, fake_a, fake_b, self.discriminator_step(clock))  # eq. 8
+            views = self.view(batch, "a", fake_a, "fake a"), self.view(batch, "b", fake_b, "fake b")
+            yield "d", self.discriminator_losses(batch, *views, self.discriminator_step(clock))  # eq. 8
         else:
             yield "g", self.generator_losses(batch, self.reconstruction_share(clock))
 
@@ -137,6 +139,8 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
             "feature_matching_a": (1 - rate) * share * features_a,
             "reconstruction_a": rate * reconstruction_loss(back_a, a),
             "reconstruction_b": rate * reconstruction_loss(back_b, b),
+            **self.content(back_a, a, "_a"),
+            **self.content(back_b, b, "_b"),
         }
 
     def adversarial_and_feature_loss(self, batch: Batch, domain: str, fake: Tensor) -> tuple[Tensor, Tensor]:

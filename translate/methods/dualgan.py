@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from translate.config import option
+from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
 from translate.methods.building import check_gan_config, with_default_unet
 from translate.methods.configs import GanConfig, NoRandomCrop
@@ -78,6 +79,8 @@ class DualGAN(TwoWayMethod[DualGANConfig]):
         cfg = with_default_unet(cfg, "dual_unet")
         if cfg.g_steps is None:  # as in the authors' code, which calls the non-saturating loss classic
             cfg = replace(cfg, g_steps=2 if cfg.adversarial == "non-saturating" else 1)
+        if cfg.beta2 != DualGANConfig.beta2:
+            raise UsageError(f"--beta2 {cfg.beta2}: is of Adam, but dualgan trains with RMSProp; leave it out")
         check_gan_config(cls, cfg)
         return cfg
 
@@ -94,7 +97,8 @@ class DualGAN(TwoWayMethod[DualGANConfig]):
         # alg. 1: the critics first. Each update generates its own fakes, as in the authors' code: with dropout, other ones.
         with torch.no_grad():
             fake_b, fake_a = self.g_ab(batch["a"]), self.g_ba(batch["b"])
-        yield "d", self.discriminator_losses(batch, fake_a, fake_b, clock.step)  # eq. 1 and 2
+        views = self.view(batch, "a", fake_a, "fake a"), self.view(batch, "b", fake_b, "fake b")
+        yield "d", self.discriminator_losses(batch, *views, clock.step)  # eq. 1 and 2
         self.clip_weights()
         if self.updates_generator(clock):
             assert self.cfg.g_steps is not None, "the config is resolved"
@@ -111,11 +115,16 @@ class DualGAN(TwoWayMethod[DualGANConfig]):
 
     def generator_losses(self, batch: Batch, turn: int) -> Losses:
         """Return the adversarial and reconstruction losses of both generators (eq. 3), in one of their `g_steps` updates."""
-        a, b, cfg, loss = batch["a"], batch["b"], self.cfg, self.adversarial_loss
+        a, b, cfg = batch["a"], batch["b"], self.cfg
         fake_b, fake_a = self.g_ab(a), self.g_ba(b)
+        adv_ab, _ = self.adversarial_generator_loss(batch, "b", fake_b, f"g b {turn}")
+        adv_ba, _ = self.adversarial_generator_loss(batch, "a", fake_a, f"g a {turn}")
+        back_a, back_b = self.g_ba(fake_b), self.g_ab(fake_a)
         return {
-            "adv_ab": loss.generator_loss(lambda x: self.d_b(self.augment(batch, x, f"g b {turn}")), fake_b, b),
-            "adv_ba": loss.generator_loss(lambda x: self.d_a(self.augment(batch, x, f"g a {turn}")), fake_a, a),
-            "cycle_a": cfg.lambda_a * cycle_consistency(self.g_ba(fake_b), a),
-            "cycle_b": cfg.lambda_b * cycle_consistency(self.g_ab(fake_a), b),
+            "adv_ab": adv_ab,
+            "adv_ba": adv_ba,
+            "cycle_a": cfg.lambda_a * cycle_consistency(back_a, a),
+            "cycle_b": cfg.lambda_b * cycle_consistency(back_b, b),
+            **self.content(back_a, a, "_a"),
+            **self.content(back_b, b, "_b"),
         }

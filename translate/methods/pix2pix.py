@@ -1,14 +1,17 @@
 """pix2pix: paired image-to-image translation (Isola et al., "Image-to-Image Translation with Conditional Adversarial
 Networks", CVPR 2017). The defaults are the recipe of the reference implementation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from translate.config import option
-from translate.methods.base import DISCRIMINATOR, Batch, Clock, Method, Scheduled, Step, Update
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Method, Scheduled, Step, Update
 from translate.methods.building import (
+    adam_options,
     augment,
     build_adversarial_loss,
     build_discriminator,
@@ -18,10 +21,33 @@ from translate.methods.building import (
     discriminator_losses,
     with_default_unet,
 )
+from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
 from translate.methods.configs import GanConfig
+from translate.methods.content_loss import ContentLoss, feature_networks
 from translate.nn import networks
-from translate.nn.losses import ADVERSARIAL, l1
+from translate.nn.losses import ADVERSARIAL, Logits, feature_matching, l1
 from translate.nn.networks import GENERATORS
+from translate.nn.networks.projected import ProjectedView
+
+MODERN: dict[str, Any] = {
+    "generator": "resize_unet_4levels_2blocks_2last",
+    "g_width": 24,
+    "norm": "batch",
+    "norm_statistics": "running",
+    "dropout": False,
+    "discriminator": "projected+pixel",
+    "adversarial": "hinge",
+    "diffaugment": "translation,cutout",
+    "share_augmentation": True,
+    "lambda_l1": 10.0,
+    "lambda_lowpass": 40.0,
+    "lambda_features": 2.0,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "beta2": 0.99,
+    "ema_half_life": 1000,
+}
+"""Settings of the preset modern, for small crops."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +80,10 @@ class Pix2Pix(Method[Pix2PixConfig]):
     Config = Pix2PixConfig
     presets = {
         "paper": {},
-        "quick": {
-            "images": 16_000,
-            "decay_images": 8_000,
-            "batch_size": 8,
-            "crop_size": 128,
-            "norm_statistics": "running",  # averages over batches of several images, unlike the paper's of one
-            "dropout": False,
-            "g_width": 24,
-            "d_width": 24,
-            "lr": 5e-4,
-            "lambda_l1": 300.0,
-            "ema_half_life": 500,
-        },
+        "modern": MODERN,
+        "quick": {**MODERN, "images": 24_000, "decay_images": 12_000, "load_size": 128, "crop_size": 64},
     }
+    large_presets = {"modern": {"generator": "resize_unet", "g_width": 64, "lr": 5e-4, "ema_half_life": 10_000}}
     generator_names = {"b": "g"}
     ema = ("g",)
 
@@ -77,7 +93,13 @@ class Pix2Pix(Method[Pix2PixConfig]):
         channels = cfg.input_channels + cfg.output_channels
         self.d = build_discriminator(cfg, channels, cfg.seed, "d", condition_channels=cfg.input_channels)
         self.adversarial_loss = build_adversarial_loss(cfg)
-        self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g",), cfg.lr)}
+        self.content = ContentLoss(cfg, cfg.output_channels)
+        self.frozen_networks = feature_networks(self)
+        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start else 0
+        self.updates = {
+            "d": Update(("d",), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),
+            "g": Update(("g",), cfg.lr, options=adam_options(cfg)),
+        }
         self.coupled = coupling_reason(self)
 
     @classmethod
@@ -86,34 +108,52 @@ class Pix2Pix(Method[Pix2PixConfig]):
         check_gan_config(cls, cfg)
         return cfg
 
+    def prepare(self, batches: Iterable[Batch]) -> list[str]:
+        return start_from_colours(self, batches)
+
     def phase(self, clock: Clock) -> str:
         return self.adversarial_loss.phase(clock.step)
 
     def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the discriminator's losses (eq. 1), then the generator's (eq. 4)."""
-        a, b, loss = batch["a"], batch["b"], self.adversarial_loss
+        a, b, loss, shared = batch["a"], batch["b"], self.adversarial_loss, self.cfg.share_augmentation
         fake = self.g(a)
 
         # eq. 1: the discriminator first, as in the reference implementation; both losses use the same fake.
-        real_pair, fake_pair = self.pair(batch, b, "real"), self.pair(batch, fake.detach(), "fake")
-        yield "d", discriminator_losses(loss, self.d, real_pair, fake_pair, batch["key"], clock.step)
+        real_view = self.view(batch, b, "real")
+        seen = fake if shared else fake.detach()
+        fake_view = self.view(batch, seen, "real", real_view) if shared else self.view(batch, seen, "fake")
+        yield "d", discriminator_losses(loss, self.d, real_view, fake_view.detach(), batch["key"], clock.step)
 
         # eq. 4: the adversarial loss, by the discriminator just updated, and the L1 distance to the true output.
-        losses = {
-            "adv": loss.generator_loss(lambda image: self.d(self.pair(batch, image, "g")), fake, b),
-            "l1": self.cfg.lambda_l1 * l1(fake, b),
-        }
-        yield "g", losses
+        g_view = fake_view if shared else self.view(batch, fake, "g")
 
-    def pair(self, batch: Batch, image: Tensor, name: str) -> Tensor:
-        """Concatenate the input and an output image along the channels, and augment both; `name` is that of the draws."""
+        def logits(x: Tensor) -> Any:
+            return self.d(g_view if x is fake else real_view if shared else self.view(batch, x, "g"))
+
+        losses = {"adv": loss.generator_loss(logits, fake, b), "l1": self.cfg.lambda_l1 * l1(fake, b)}
+        matched = self.match_features(g_view, real_view) if shared else {}
+        yield "g", {**losses, **matched, **self.content(fake, b, without=tuple(matched))}
+
+    def view(self, batch: Batch, image: Tensor, name: str, beside: Any = None) -> Any:
+        """Return the discriminator's view of the input and an output image, both augmented by the draws of that name.
+
+        beside: view by the same draws of another output image.
+        """
         a = batch["a"]
-        return augment(self.cfg, batch, torch.cat([a, image], 1), name, condition_channels=a.shape[1])
+        pair = augment(self.cfg, batch, torch.cat([a, image], 1), name, condition_channels=a.shape[1])
+        return self.d.view(pair, beside)
+
+    def match_features(self, fake: Any, real: Any) -> Losses:
+        """Return the feature matching loss by the features that a projected discriminator has of both views; none without."""
+        if self.cfg.lambda_features == 0 or not isinstance(fake, ProjectedView):
+            return {}
+        return {"features": self.cfg.lambda_features * feature_matching(fake.features, real.detach().features)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         return {"input": batch["a"], "output": self.translate(batch["a"], "b", batch["key"]), "truth": batch["b"]}
 
-    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
         a, b = batch["a"], batch["b"]
         fake = self.translate(a, "b", batch["key"])
         return {"real": self.d(torch.cat([a, b], 1)), "fake": self.d(torch.cat([a, fake], 1))}

@@ -13,6 +13,7 @@ from translate.config import option
 from translate.errors import DataError, UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Domain, Losses, Method, Scheduled, Step, Update
 from translate.methods.building import (
+    adam_options,
     augment,
     build_adversarial_loss,
     build_generator,
@@ -20,10 +21,11 @@ from translate.methods.building import (
     coupling_reason,
 )
 from translate.methods.configs import NETWORK_SETTINGS, GanConfig
+from translate.methods.content_loss import ContentLoss, feature_networks
 from translate.nn import networks
 from translate.nn.base import Generator, clamp_to_image_range
 from translate.nn.blocks import keyed_dropout
-from translate.nn.losses import ADVERSARIAL, cycle_consistency, domain_classification
+from translate.nn.losses import ADVERSARIAL, Logits, cycle_consistency, domain_classification
 from translate.nn.networks import GENERATORS
 from translate.nn.networks.stargan import StarGANClassifier
 from translate.runtime import distributed
@@ -96,7 +98,12 @@ class StarGAN(Method[StarGANConfig]):
         self.d = StarGANClassifier(channels, cfg.d_width, cfg.crop_size, classes)
         self.d.initialise(self.d, cfg.seed, "d")
         self.adversarial_loss = build_adversarial_loss(cfg)
-        self.updates = {"d": Update(("d",), cfg.lr, role=DISCRIMINATOR), "g": Update(("g",), cfg.lr)}
+        self.content = ContentLoss(cfg, channels)
+        self.frozen_networks = feature_networks(self)
+        self.updates = {
+            "d": Update(("d",), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),
+            "g": Update(("g",), cfg.lr, options=adam_options(cfg)),
+        }
         self.coupled = ", ".join(filter(None, ["targets are permuted", coupling_reason(self)]))
 
     @classmethod
@@ -106,6 +113,9 @@ class StarGAN(Method[StarGANConfig]):
                 "stargan's domains all have one format: give --input-channels and --output-channels the same value, and leave "
                 "--range-b out"
             )
+        if cfg.residual or cfg.share_augmentation:
+            flag = "--residual on" if cfg.residual else "--share-augmentation on"
+            raise UsageError(f"{flag}: does not go with stargan's generator of many domains; leave it out")
         if cfg.preprocess == "none":
             raise UsageError(
                 "--preprocess none keeps images of many sizes, but stargan's discriminator takes one size; leave it out"
@@ -173,10 +183,12 @@ class StarGAN(Method[StarGANConfig]):
             """Return the discriminator's logits, those of the fakes without another pass."""
             return on_fake if x is fake else cast(Tensor, self.d(augment(cfg, batch, x, "g")))
 
+        back = self.generate(fake, own)
         return {
             "adv": loss.generator_loss(d, fake, a),
             "classification": cfg.lambda_cls * domain_classification(class_logits, target, attributes=cfg.attributes),
-            "reconstruction": cfg.lambda_rec * cycle_consistency(self.generate(fake, own), a),
+            "reconstruction": cfg.lambda_rec * cycle_consistency(back, a),
+            **self.content(back, a),
         }
 
     def label_vectors(self, label: Tensor, dtype: torch.dtype) -> Tensor:
@@ -244,7 +256,7 @@ class StarGAN(Method[StarGANConfig]):
         first = list(columns)[1]
         return {**columns, "cycle": self.translate_to_label(columns[first], own, key)}
 
-    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
         a = batch["a"]
         others = self.label_vectors(batch["label"], a.dtype).roll(1, 0)
         return {"real": self.d(a), "fake": self.d(self.translate_to_label(a, others, batch["key"]))}

@@ -1,6 +1,7 @@
 """Base of methods with a generator for each direction and a discriminator for each domain: CycleGAN, DualGAN and DiscoGAN."""
 
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -12,8 +13,12 @@ from translate.methods.building import (
     build_generator,
     coupling_reason,
     forward_concatenated,
+    image_of,
 )
+from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
 from translate.methods.configs import GanConfig
+from translate.methods.content_loss import ContentLoss, feature_networks
+from translate.nn.losses import Logits
 
 C = TypeVar("C", bound=GanConfig)
 
@@ -33,27 +38,50 @@ class TwoWayMethod(Method[C]):
         self.d_a = build_discriminator(cfg, a, seed, "d_a")
         self.d_b = build_discriminator(cfg, b, seed, "d_b")
         self.adversarial_loss = build_adversarial_loss(cfg)
+        self.content = ContentLoss(cfg, a, b)
+        self.frozen_networks = feature_networks(self)
+        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start else 0
         self.coupled = coupling_reason(self)
 
     def augment(self, batch: Batch, x: Tensor, name: str) -> Tensor:
         """Augment images x (N, C, H, W) before a discriminator sees them; `name` is that of the random draws."""
         return augment(self.cfg, batch, x, name)
 
-    def discriminator_losses(self, batch: Batch, fake_a: Tensor, fake_b: Tensor, step: int) -> Losses:
-        """Return the losses of both discriminators for the batch's images and fake ones, (N, C, H, W) without a graph.
+    def prepare(self, batches: Iterable[Batch]) -> list[str]:
+        return start_from_colours(self, batches)
+
+    def view(self, batch: Batch, domain: str, x: Tensor, name: str) -> Any:
+        """Return the view that a domain's discriminator takes of images x (N, C, H, W), augmented by the draws of that name."""
+        d = self.d_a if domain == "a" else self.d_b
+        return d.view(self.augment(batch, x, name))
+
+    def adversarial_generator_loss(self, batch: Batch, domain: str, fake: Tensor, name: str) -> tuple[Tensor, Any]:
+        """Return the adversarial loss of fake images of a domain, and the discriminator's view of them.
+
+        name: of the random draws, unless they are those of the discriminator's loss.
+        """
+        d, name = self.d_a if domain == "a" else self.d_b, f"fake {domain}" if self.cfg.share_augmentation else name
+        seen = self.view(batch, domain, fake, name)
+
+        def logits(x: Tensor) -> Any:
+            return d(seen if x is fake else self.view(batch, domain, x, name))
+
+        return self.adversarial_loss.generator_loss(logits, fake, batch[domain]), seen
+
+    def discriminator_losses(self, batch: Batch, fake_a: Any, fake_b: Any, step: int) -> Losses:
+        """Return the losses of both discriminators for the batch's images and views of fake ones, without a graph.
 
         step: number of the discriminators' steps so far, which decides whether it has a gradient penalty.
         """
         key, loss = batch["key"], self.adversarial_loss
-        a, fake_a = self.augment(batch, batch["a"], "real a"), self.augment(batch, fake_a, "fake a")
-        b, fake_b = self.augment(batch, batch["b"], "real b"), self.augment(batch, fake_b, "fake b")
+        a, b = self.view(batch, "a", batch["a"], "real a"), self.view(batch, "b", batch["b"], "real b")
         losses = {
             "adv_a": loss.discriminator_loss(*forward_concatenated(self.d_a, a, fake_a)),
             "adv_b": loss.discriminator_loss(*forward_concatenated(self.d_b, b, fake_b)),
         }
         if loss.has_penalty(step):
-            losses["penalty_a"] = loss.penalty(self.d_a.forward, a, fake_a, key)
-            losses["penalty_b"] = loss.penalty(self.d_b.forward, b, fake_b, key)
+            losses["penalty_a"] = loss.penalty(self.d_a.forward, image_of(a), image_of(fake_a), key)
+            losses["penalty_b"] = loss.penalty(self.d_b.forward, image_of(b), image_of(fake_b), key)
         return losses
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
@@ -69,7 +97,7 @@ class TwoWayMethod(Method[C]):
             "cycle b": self.translate(fake_a, "b", key),
         }
 
-    def discriminator_outputs(self, batch: Batch) -> dict[str, Tensor]:
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
         """Return the logits of both discriminators for real and fake images."""
         a, b, key = batch["a"], batch["b"], batch["key"]
         return {

@@ -89,10 +89,12 @@ class Discriminator(nn.Module):
     initialise: Callable[..., nn.Module] = staticmethod(normal_)
     """Function of the network and a key that draws its initial weights."""
 
-    def view(self, x: Tensor) -> Any:
+    def view(self, x: Tensor, beside: Any = None) -> Any:
         """Return what `forward` takes of images x (N, C, H, W): by default x itself.
 
-        A view has a method `detach`, as a tensor. `forward` takes images as well, and makes the view itself.
+        beside: view of other images with the same condition, as of true outputs beside generated ones: a discriminator may take
+        from it what it knows of the condition. A view has a method `detach`, as a tensor. `forward` takes images as well, and
+        makes the view itself.
         """
         return x
 

@@ -15,6 +15,20 @@ from torch import Tensor
 
 from translate import keyed_random
 
+Logits = Tensor | Sequence[Tensor]
+"""Logits of a discriminator: those of its only head (N, …), or a list of those of several heads, as of several scales."""
+
+
+def list_heads(logits: Logits) -> Sequence[Tensor]:
+    """Return the logits of each head."""
+    return (logits,) if isinstance(logits, Tensor) else logits
+
+
+def mean_over_heads(values: Sequence[Tensor]) -> Tensor:
+    """Return the mean of 0-dim tensors, one for each head of a discriminator."""
+    return values[0] if len(values) == 1 else torch.stack(list(values)).mean()
+
+
 LOWPASS_SIDE = 4
 """Side in pixels of the blocks whose means `lowpass_l1` compares."""
 

@@ -56,12 +56,8 @@ class Engine:
             runner: runs a step on the device; None: launches its kernels anew each time.
             stages: stages of the training data, whose changes the method is asked about; none where the data never changes.
         """
-        for name in method.frozen_networks:
-            freeze(method.get_submodule(name))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.method = method.to(device, precision.weights)
-        if channels_last:
-            self.method.to(memory_format=torch.channels_last)
+        self.method = _placed(method, device, precision, channels_last)
         self.schedule, self.seed, self.device, self.precision = schedule, seed, device, precision
         self.batch_size = batch_size * distributed.world_size()
         """Images of the last step, over all processes; of the first one before it."""
@@ -391,6 +387,16 @@ class Engine:
                 scaler.load_state_dict(state["scalers"][name])
         self.nonfinite.reset()
         self.mid_step = False
+
+
+def _placed(method: Method, device: torch.device, precision: Precision, channels_last: bool) -> Method:
+    """Freeze the method's frozen networks, and move all networks to the device, the type of weights and the memory format."""
+    for name in method.frozen_networks:
+        freeze(method.get_submodule(name))
+    method.to(device, precision.weights)
+    if channels_last:
+        method.to(memory_format=torch.channels_last)
+    return method
 
 
 def tensor_digest(x: Tensor) -> bytes:

@@ -136,7 +136,8 @@ class Training:
         try:
             yield
         finally:
-            self.batches = iter(())
+            nothing: list[Batch] = []
+            self.batches = iter(nothing)
 
     def open_data_and_log(self) -> None:
         """Open batches and logs at the engine's number of images, at the start and after each return to a checkpoint."""

@@ -26,7 +26,8 @@ def at(method, precision="fp32"):
 
 def sample(name, count=3, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    return batch_like(name, *(torch.rand(count, 3, SIZE, SIZE, generator=generator).to(dtype) * 2 - 1 for _ in "ab"))
+    images = (torch.rand(count, 3, SIZE, SIZE, generator=generator).to(dtype) * 1.4 - 0.7 for _ in "ab")
+    return batch_like(name, *images)  # which stay in [-1, 1] where they become darker
 
 
 def expected(name, a, b=0.0, darker=0.25):

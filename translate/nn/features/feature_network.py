@@ -7,6 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from translate.nn.frozen import freeze
+
 
 class FeatureNetwork(nn.Module):
     """Frozen network: images (N, 1 or 3, H, W) in [-1, 1], at their own size → maps (N, C, H / stride, W / stride), one a tap.
@@ -70,20 +72,6 @@ class ScaleInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gain * x + self.offset
-
-
-def freeze(network: nn.Module) -> nn.Module:
-    """Make constants of all weights of a network, in place: buffers outside the state dict. Returns it, in evaluation mode.
-
-    Nothing that goes by parameters trains, counts or initialises them, and checkpoints do not hold them.
-    """
-    for module in network.modules():
-        tensors = {**module._parameters, **module._buffers}
-        for name, tensor in tensors.items():
-            if tensor is not None:
-                delattr(module, name)
-                module.register_buffer(name, tensor.detach(), persistent=False)
-    return network.eval()
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ from translate.nn.networks.discogan import DiscoDiscriminator, DiscoGenerator
 from translate.nn.networks.dualgan import DualGenerator, DualImageDiscriminator, DualPatchDiscriminator
 from translate.nn.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from translate.nn.networks.projected import LARGEST_SMALL_CROP, ProjectedDiscriminator
+from translate.nn.networks.resize_unet import ResizeUnetGenerator
 from translate.nn.networks.resnet import ResnetGenerator
 from translate.nn.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from translate.nn.networks.unet import UnetGenerator

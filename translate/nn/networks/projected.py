@@ -56,15 +56,24 @@ class ProjectedView(NamedTuple):
 
     image: Tensor
     """Images (N, C, H, W), after the condition if there is one."""
+    features: tuple[Tensor, ...]
+    """Maps (N, C', H', W') that the feature network has of the images, without the condition."""
     maps: tuple[Tensor, ...] | None
-    """Input of the heads: mixed features (N, C', H', W') of the image, and of the condition. None: not computed."""
+    """Input of the heads: mixed features of the images. None: not computed."""
+    condition: tuple[Tensor, ...]
+    """Mixed features of the condition, which the heads are given too; empty without one."""
     has_learnt_input: bool
-    """The maps depend on weights that are trained."""
+    """True: the maps depend on weights that are trained."""
 
     def detach(self) -> "ProjectedView":
         """Return the same view without a graph. Maps that depend on trained weights are left out, to be computed again."""
-        maps = None if self.maps is None or self.has_learnt_input else tuple(x.detach() for x in self.maps)
-        return self._replace(image=self.image.detach(), maps=maps)
+        image, features, condition = self.image.detach(), *(_detached(x) for x in (self.features, self.condition))
+        maps = None if self.maps is None or self.has_learnt_input else _detached(self.maps)
+        return ProjectedView(image, features, maps, condition, self.has_learnt_input)
+
+
+def _detached(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(x.detach() for x in maps)
 
 
 class ProjectedDiscriminator(Discriminator):
@@ -114,25 +123,33 @@ class ProjectedDiscriminator(Discriminator):
         """True where trained weights stand in front of the features."""
         return any(isinstance(layer, nn.Conv2d) for layer in (self.to_colour, self.condition_to_colour))
 
-    def view(self, x: Tensor) -> ProjectedView:
-        """Return the view of images x (N, C, H, W): one pass through the features, for any number of `forward`."""
-        return ProjectedView(x, self._maps(x), self.has_learnt_input)
+    def view(self, x: Tensor, beside: ProjectedView | None = None) -> ProjectedView:
+        """Return the view of images x (N, C, H, W): one pass through the features, for any number of `forward`.
+
+        beside: view of other images with the same condition, whose features are taken from it.
+        """
+        condition, image = x[:, : self.condition_channels], x[:, self.condition_channels :]
+        features = tuple(self.features(self.to_colour(image)))
+        of_condition: tuple[Tensor, ...] = ()
+        if beside is not None and not self.has_learnt_input:
+            of_condition = beside.condition
+        elif self.condition_channels:
+            of_condition = tuple(self.mixing(self.features(self.condition_to_colour(condition.detach()))))
+        return ProjectedView(x, features, tuple(self.mixing(features)), of_condition, self.has_learnt_input)
 
     def forward(self, view: ProjectedView | Tensor) -> list[Tensor]:
         if isinstance(view, Tensor):
             view = self.view(view)
-        maps = view.maps if view.maps is not None else self._maps(view.image)
+        elif view.maps is None:
+            view = self.view(view.image)
+        assert view.maps is not None
+        maps = (
+            [torch.cat(pair, 1) for pair in zip(view.maps, view.condition, strict=True)]
+            if view.condition
+            else view.maps
+        )
         logits = [head(x) for head, x in zip(self.heads, maps, strict=True)]
         return logits if self.pixel is None else [*logits, self.pixel(view.image)]
-
-    def _maps(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the mixed maps of images x (N, C, H, W), and behind them, along the channels, those of the condition."""
-        condition, image = x[:, : self.condition_channels], x[:, self.condition_channels :]
-        maps = self.mixing(self.features(self.to_colour(image)))
-        if not self.condition_channels:
-            return tuple(maps)
-        of_condition = self.mixing(self.features(self.condition_to_colour(condition.detach())))
-        return tuple(torch.cat(pair, 1) for pair in zip(maps, of_condition, strict=True))
 
 
 def _to_colour(channels: int) -> nn.Module:
