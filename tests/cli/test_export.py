@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from .conftest import (
@@ -104,8 +105,22 @@ def test_a_model_folder_is_replaced_when_asked_and_nothing_else_ever(
 
 def test_flags_of_the_other_format(fails: Fails, cyclegan_run: Path) -> None:
     fails(["export", cyclegan_run, "x.pth", "--dtype", "fp16"], 2, "--dtype fp16", "model folders")
-    fails(["export", cyclegan_run, "x", "--to", "a"], 2, "--to a", "all directions")
     fails(["export", cyclegan_run, "x", "--dtype", "int8"], 2, "--dtype int8", "fp32, fp16, bf16")
+
+
+def test_one_direction_alone_is_a_model_of_half_the_size(
+    run: Run, fails: Fails, cyclegan_run: Path, photos: Path
+) -> None:
+    run("export", cyclegan_run, "both")
+    run("export", cyclegan_run, "one", "--to", "a")
+    sizes = [(Path(folder) / "model.safetensors").stat().st_size for folder in ("one", "both")]
+    assert 0.4 < sizes[0] / sizes[1] < 0.6
+    for model in ("both", "one"):
+        run("convert", model, photos, f"made by {model}", "--to", "a", "--device", "cpu")
+    for path in Path("made by both").glob("*.png"):
+        assert Image.open(path).tobytes() == Image.open(Path("made by one") / path.name).tobytes()
+    fails(["convert", "one", photos, "out", "--to", "b"], 2, "to a only", "'b'")
+    fails(["export", cyclegan_run, "two", "--to", "c"], 2, "--to c", "b and a")
 
 
 def test_directions_that_a_model_does_not_have(

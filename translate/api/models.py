@@ -191,9 +191,9 @@ def export(
 ) -> Path:
     """Export a model to a model folder, or a generator to a `.pth` of the reference implementation; return the path.
 
-    A folder gets the weights as `dtype` ("fp32", "fp16" or "bf16"; unchanged if not given), a `.pth` the generator that
-    translates to domain `to` ("b" if not given). Raises UsageError if the target cannot be exported to or holds something
-    already, ModelError if there is no usable model.
+    A folder gets the weights as `dtype` ("fp32", "fp16" or "bf16"; unchanged if not given), of all directions or of that to
+    domain `to`; a `.pth` gets the generator that translates to domain `to` ("b" if not given). Raises UsageError if the target
+    cannot be exported to or holds something already, ModelError if there is no usable model.
     """
     path = Path(target)
     given = find.read_model(model)
@@ -208,7 +208,7 @@ def export(
             f"{path}: cannot export to this; possible: a file that ends in .pth, or a folder, whose name has no extension"
         )
     if to is not None:
-        raise UsageError(f"--to {to}: a model folder holds all directions; leave it out, or give a .pth")
+        given = given.with_direction(to)
     if dtype is not None and dtype not in EXPORT_DTYPES:
         raise UsageError(f"--dtype {dtype}: unknown; possible: {', '.join(EXPORT_DTYPES)}")
     folder = path.resolve()
@@ -222,9 +222,7 @@ def export(
 
 def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: SayCallback) -> Path:
     """Write the generator to domain `to` as a `.pth` of the reference. Raises UsageError if it cannot."""
-    if to not in given.info.directions:
-        possible = " and ".join(given.info.directions) or "no domain: it holds discriminators only"
-        raise UsageError(f"--to {to}: {given.source} translates to {possible}")
+    given = given.with_direction(to)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
     if path.exists() and not overwrite:

@@ -18,7 +18,8 @@ def export(
     /,
     *,
     to: Annotated[
-        str | None, Parameter(help="for a .pth: target domain of the generator to export, b or a [default: b]")
+        str | None,
+        Parameter(help="target domain of the generator, b or a [default: b for a .pth, both for a folder]"),
     ] = None,
     dtype: Annotated[
         str | None, Parameter(help="for a folder: precision of the weights, fp32, fp16 or bf16 [default: unchanged]")

@@ -58,6 +58,20 @@ class TrainedModel:
         """Return the weights of every generator that conversion needs, by `<attribute>.<key>`."""
         return collect_weights(self.method, exported_networks(self.info, self.method))
 
+    def with_direction(self, to: str) -> "TrainedModel":
+        """Return the model with the generator to one target domain alone.
+
+        UsageError, naming the possible ones, if it has none.
+        """
+        if to not in self.info.directions:
+            possible = " and ".join(self.info.directions) or "no domain: it holds discriminators only"
+            raise UsageError(f"--to {to}: {self.source} translates to {possible}")
+        if len(set(self.info.directions.values())) == 1:
+            return self
+        info = replace(self.info, directions={to: self.info.directions[to]})
+        method = build_method(self.source, info, self.generators())
+        return replace(self, method=method, info=info, discriminators={})
+
     def with_inference_settings(
         self, dropout: bool | None = None, norm_statistics: str | None = None
     ) -> "TrainedModel":
