@@ -40,6 +40,6 @@ def test_a_pair_has_both_pictures_a_slider_and_a_button(tmp_path):
     assert page.values("button", "aria-label") == ['enlarge: "x"']
 
 
-def test_tiles_are_square_and_small_pictures_are_not_enlarged():
+def test_tiles_are_square_and_small_pictures_fill_them():
     assert re.search(r"\.pair \{[^}]*aspect-ratio: 1;", html.PAIR_STYLE)
-    assert re.search(r"\.pair img \{[^}]*object-fit: scale-down;", html.PAIR_STYLE)
+    assert re.search(r"\.pair img \{[^}]*object-fit: contain;", html.PAIR_STYLE)

@@ -119,7 +119,7 @@ document.addEventListener("keydown", event => {
 PAIR_STYLE = """
 .pair { position: relative; aspect-ratio: 1; --cut: 50%; border-radius: 8px; overflow: hidden; background: var(--box); }
 .pair img {
-  position: absolute; inset: 0; width: 100%; height: 100%; object-fit: scale-down; border-radius: 0; background: none;
+  position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; border-radius: 0; background: none;
 }
 .pair .before { clip-path: inset(0 calc(100% - var(--cut)) 0 0); }
 .pair .after { clip-path: inset(0 0 0 var(--cut)); }
@@ -136,7 +136,6 @@ PAIR_STYLE = """
 .pair:hover .zoom, .pair .zoom:focus-visible, .zoomed .zoom { opacity: 1; }
 @media (hover: none) { .pair .zoom { opacity: 1; } }
 .pair.zoomed { position: fixed; inset: 0; z-index: 1; aspect-ratio: auto; border-radius: 0; }
-.zoomed img { object-fit: contain; }
 .zoomed .zoom { cursor: zoom-out; }
 /* A line, and on it a knob with two arrow heads. */
 .pair {
@@ -163,7 +162,7 @@ PAIR_STYLE = """
   .pair input, .pair .zoom { display: none; }
 }
 """
-"""Style of the pairs: square tiles, in which small images keep their size and large ones are made to fit."""
+"""Style of the pairs: square tiles, which images are made to fit, small ones too."""
 
 
 _STYLE = """

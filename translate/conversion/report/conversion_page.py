@@ -281,6 +281,6 @@ article small { color: var(--soft); font-variant-numeric: tabular-nums; }
 .apart, .none { border-radius: 8px; overflow: hidden; background: var(--box); }
 .apart { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
 .apart { aspect-ratio: 1; }
-.apart img { height: 100%; min-height: 0; object-fit: scale-down; border-radius: 0; }
+.apart img { height: 100%; min-height: 0; object-fit: contain; border-radius: 0; }
 .none { display: grid; place-items: center; min-height: 8rem; border-radius: 0; color: var(--soft); font-size: .9rem; }
 """
