@@ -146,7 +146,9 @@ def oriented(path, orientation, how):
     exif[0x0112] = orientation
     buffer = io.BytesIO()
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((48, 32))
-    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    rdf, tiff = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://ns.adobe.com/tiff/1.0/"
+    described = f'<rdf:Description rdf:about="" xmlns:tiff="{tiff}" tiff:Orientation="{orientation}"/>'
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{rdf}">{described}</rdf:RDF></x:xmpmeta>'
     image.save(buffer, "JPEG", quality=95, **({"xmp": xmp.encode()} if how == "xmp" else {"exif": exif.tobytes()}))
     data = buffer.getvalue()
     if how == "late":  # a comment of 6,000 bytes before it
@@ -169,6 +171,7 @@ def test_torchcodec_sees_rotated_photos_as_pillow_does(orientation, how, tmp_pat
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_torchcodec_skips_what_pillow_skips_and_says_its_reason(share, tmp_path, torchcodec):
+    """Of a file that lacks only its last lines, both show the rest."""
     write_smooth_image(tmp_path / "x.jpg", 200, 200, 0, quality=95)
     data = (tmp_path / "x.jpg").read_bytes()
     (tmp_path / "x.jpg").write_bytes(data[: int(share * len(data))])
@@ -176,6 +179,9 @@ def test_torchcodec_skips_what_pillow_skips_and_says_its_reason(share, tmp_path,
         load_image(ImageRef(tmp_path / "x.jpg"), Preprocessing(32, 32, False, (3, 3), decoder=name), 0)
         for name in ("pillow", "torchcodec")
     ]
+    if share == 0.99:
+        assert close(*results)
+        return
     assert all(isinstance(x, images.ImageError) for x in results)
     assert str(results[0]) == str(results[1])
 
