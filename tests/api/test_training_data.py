@@ -1,5 +1,6 @@
 """Loaders of the stages of a training's data, one after another: as CUT's whole images while the rate falls."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -95,9 +96,10 @@ def test_three_stages_of_other_batches_follow_each_other(load, unpaired_root):
         torch.testing.assert_close(take(run.batches(start, 5), 8 - skipped), numbered[skipped:], rtol=0, atol=0)
 
 
-def test_images_to_prepare_from_are_evenly_spaced_and_readable(unpaired_root):
-    split, recipe = layouts.find_split(unpaired_root, "unpaired"), Preprocessing(20, 16, True, (3, 3))
-    (unpaired_root / "trainA").joinpath(split.a[0].path.name).write_bytes(b"no image")
+def test_images_to_prepare_from_are_evenly_spaced_and_readable(unpaired_root, tmp_path):
+    root = shutil.copytree(unpaired_root, tmp_path / "data")
+    split, recipe = layouts.find_split(root, "unpaired"), Preprocessing(20, 16, True, (3, 3))
+    split.a[0].path.write_bytes(b"no image")
     batches = list(preparation_batches(split, recipe, 3, CPU, torch.float64))
     shown = fixed_batch(split, recipe, 3, CPU, torch.float64)
     assert len(batches) == 2, "the first image of domain a cannot be read"

@@ -173,15 +173,21 @@ class CUT(Method[CUTConfig]):
 
         # eq. 5: the adversarial loss, by the discriminator just updated, and PatchNCE. With the identity term both count half.
         weight = cfg.lambda_nce * (1 if same is None else 0.5)
-        name = "fake" if shared else "g"
-        g_view = fake_view if shared else self.view(batch, fake, name)
         losses = {
-            "adv": loss.generator_loss(lambda x: self.d(g_view if x is fake else self.view(batch, x, name)), fake, b),
+            "adv": self.adversarial_generator_loss(batch, fake, fake_view if shared else None),
             "nce": weight * self.nce_loss(fake, a, key, "a", flipped),
         }
         if same is not None:
             losses["nce_identity"] = weight * self.nce_loss(same, b, key, "b", flipped)
         yield "g", {**losses, **self.content(fake, a)}
+
+    def adversarial_generator_loss(self, batch: Batch, fake: Tensor, seen: Any) -> Tensor:
+        """Return the adversarial loss of fake images; `seen` is the discriminator's view of them, None: it is made here."""
+        name = "g" if seen is None else "fake"
+        view = self.view(batch, fake, name) if seen is None else seen
+        return self.adversarial_loss.generator_loss(
+            lambda x: self.d(view if x is fake else self.view(batch, x, name)), fake, batch["b"]
+        )
 
     def view(self, batch: Batch, x: Tensor, name: str) -> Any:
         """Return the view that the discriminator takes of images x (N, C, H, W), augmented by the draws of that name."""

@@ -126,14 +126,22 @@ class Pix2Pix(Method[Pix2PixConfig]):
         yield "d", discriminator_losses(loss, self.d, real_view, fake_view.detach(), batch["key"], clock.step)
 
         # eq. 4: the adversarial loss, by the discriminator just updated, and the L1 distance to the true output.
-        g_view = fake_view if shared else self.view(batch, fake, "g")
+        yield "g", self.generator_losses(batch, fake, (fake_view, real_view) if shared else None)
+
+    def generator_losses(self, batch: Batch, fake: Tensor, shared: tuple[Any, Any] | None) -> Losses:
+        """Return the generator's losses for its output; `shared` are the discriminator's views of it and of the true output.
+
+        None: the discriminator is shown both anew. Its views are held no longer than here, since they take memory.
+        """
+        b, d = batch["b"], self.d
+        fake_view, real_view = shared or (self.view(batch, fake, "g"), None)
 
         def logits(x: Tensor) -> Any:
-            return self.d(g_view if x is fake else real_view if shared else self.view(batch, x, "g"))
+            return d(fake_view if x is fake else self.view(batch, x, "g") if real_view is None else real_view)
 
-        losses = {"adv": loss.generator_loss(logits, fake, b), "l1": self.cfg.lambda_l1 * l1(fake, b)}
-        matched = self.match_features(g_view, real_view) if shared else {}
-        yield "g", {**losses, **matched, **self.content(fake, b, without=tuple(matched))}
+        losses = {"adv": self.adversarial_loss.generator_loss(logits, fake, b), "l1": self.cfg.lambda_l1 * l1(fake, b)}
+        matched = self.match_features(*shared) if shared else {}
+        return {**losses, **matched, **self.content(fake, b, without=tuple(matched))}
 
     def view(self, batch: Batch, image: Tensor, name: str, beside: Any = None) -> Any:
         """Return the discriminator's view of the input and an output image, both augmented by the draws of that name.

@@ -56,7 +56,7 @@ class TwoWayMethod(Method[C]):
         return d.view(self.augment(batch, x, name))
 
     def adversarial_generator_loss(self, batch: Batch, domain: str, fake: Tensor, name: str) -> tuple[Tensor, Any]:
-        """Return the adversarial loss of fake images of a domain, and the discriminator's view of them.
+        """Return the adversarial loss of fake images of a domain, and the discriminator's view of them if its loss shares that.
 
         name: of the random draws, unless they are those of the discriminator's loss.
         """
@@ -66,7 +66,8 @@ class TwoWayMethod(Method[C]):
         def logits(x: Tensor) -> Any:
             return d(seen if x is fake else self.view(batch, domain, x, name))
 
-        return self.adversarial_loss.generator_loss(logits, fake, batch[domain]), seen
+        loss = self.adversarial_loss.generator_loss(logits, fake, batch[domain])
+        return loss, seen if self.cfg.share_augmentation else None  # a view takes memory
 
     def discriminator_losses(self, batch: Batch, fake_a: Any, fake_b: Any, step: int) -> Losses:
         """Return the losses of both discriminators for the batch's images and views of fake ones, without a graph.
