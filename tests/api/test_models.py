@@ -34,7 +34,7 @@ def test_types_of_stored_weights_have_their_names_in_torch(name):
         ("model.onnx", {}, r"model\.onnx"),
         ("model.pth", {"dtype": "fp16"}, "--dtype fp16"),
         ("folder", {"dtype": "int8"}, "--dtype int8"),
-        ("folder", {"to": "a"}, "--to a"),
+        ("folder", {"to": "c"}, "--to c"),
         ("model.pth", {"to": "c"}, "--to c"),
     ],
 )
