@@ -49,3 +49,19 @@ def test_a_new_run_takes_the_networks_of_the_model_and_a_started_one_its_own(cyc
     RunRecord("cyclegan", tmp_path, 1, to_dict(cyclegan_config(g_width=8))).write(tmp_path)
     (tmp_path / "state-2.ckpt").write_bytes(b"")
     assert initial_network_settings(CYCLEGAN, "no_such_model", tmp_path)["g_width"] == 8
+
+
+def test_weights_are_checked_where_the_method_puts_them(cyclegan_folder):
+    """A method that takes a part of what it is given, and puts it elsewhere, is asked before keys and shapes are compared."""
+
+    class Part(CYCLEGAN):
+        def initial_weights(self, given):
+            wide = {key: torch.cat([x, x]) if x.ndim else x for key, x in given["g_ab"].items()}
+            return {"g_ba": given["g_ab"] if self.cfg.g_width == 4 else wide}
+
+    lines = []
+    given = read_initial_weights(Part, cyclegan_config(init_from=str(cyclegan_folder)), lines.append)
+    assert set(given) == {"g_ab", "g_ba"}, "they are placed when the engine loads them"
+    assert lines[0].endswith(f"starting from {cyclegan_folder}: g_ba; g_ab, d_a, d_b start from random weights")
+    with pytest.raises(UsageError, match="its network g_ba differs"):
+        read_initial_weights(Part, cyclegan_config(init_from=str(cyclegan_folder), g_width=8), lines.append)

@@ -40,7 +40,8 @@ def read_initial_weights(cls: type[Method], cfg: TrainConfig, say: Callable[[str
         for key, tensor in model.discriminators.items():
             network, _, name = key.partition(".")
             weights.setdefault(network, {})[name] = tensor
-    for network, tensors in weights.items():
+    placed = method.initial_weights(weights)  # as the engine will load them
+    for network, tensors in placed.items():
         expected = method.get_submodule(network).state_dict()
         if {key: tensor.shape for key, tensor in tensors.items()} != {key: t.shape for key, t in expected.items()}:
             known = model.info.networks
@@ -49,7 +50,7 @@ def read_initial_weights(cls: type[Method], cfg: TrainConfig, say: Callable[[str
                 f"--init-from {cfg.init_from}: its network {network} differs from that of these settings; leave out "
                 f"{', '.join(map(flag_name, flags))}"
             )
-    others = [name for update in method.updates.values() for name in update.networks if name not in weights]
+    others = [name for update in method.updates.values() for name in update.networks if name not in placed]
     more = f"; {', '.join(others)} start from random weights" if others else ""
-    say(f"starting from {cfg.init_from}: {', '.join(weights)}{more}")
+    say(f"starting from {cfg.init_from}: {', '.join(placed)}{more}")
     return weights
