@@ -44,6 +44,8 @@ def test_without_weights_there_is_nothing():
 
 
 def test_feature_networks_refuse_other_channels():
+    for channels in (1, 3):
+        assert ContentLoss(small_config("pix2pix", lambda_features=1.0), channels).weights == {"features": 1.0}
     with pytest.raises(UsageError, match=r"--lambda-features: .* not of 4; leave it out"):
         ContentLoss(small_config("pix2pix", lambda_features=1.0), 3, 4)
 

@@ -124,10 +124,3 @@ def test_what_is_no_network_is_refused_with_the_known_ones(package, tmp_path):
             resolve_features(text)
         assert str(raised.value).startswith(f"--features {text}: neither")
         assert all(name in str(raised.value) for name in FEATURE_NETWORKS)
-
-
-def test_channels_that_a_network_cannot_take():
-    for channels in (1, 3):
-        features.check_feature_channels("--lambda-features", channels)
-    with pytest.raises(UsageError, match="--lambda-features: the network takes images of 1 or 3 channels, not 4"):
-        features.check_feature_channels("--lambda-features", 4)

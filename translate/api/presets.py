@@ -17,6 +17,7 @@ from translate.data.split import Split
 from translate.errors import UsageError
 from translate.invocation import command_line
 from translate.methods import METHODS, Method
+from translate.nn.networks.projected import LARGEST_SMALL_CROP
 from translate.run_folder import CHECKPOINTS
 from translate.runtime import distributed
 from translate.runtime.precision import resolve_precision
@@ -44,15 +45,11 @@ OWN_PRESET = "of this method alone"
 T = TypeVar("T", bound=TrainConfig)
 
 
-SMALL_CROP = 128
-"""Largest crop size in pixels for which a preset has its small networks."""
-
-
 def sized_settings(cls: type[Method], name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a method's preset for the crop size that is `given`, or its own."""
     settings = dict(cls.presets[name])
     crop = given.get("crop_size") or settings.get("crop_size") or cls.Config().crop_size
-    is_large = isinstance(crop, int) and crop > SMALL_CROP
+    is_large = isinstance(crop, int) and crop > LARGEST_SMALL_CROP
     return settings | dict(cls.large_presets.get(name, {}) if is_large else {})
 
 

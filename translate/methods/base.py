@@ -103,7 +103,7 @@ class Method(nn.Module, Generic[C]):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
     """Settings of each preset, a row of `api.presets.PRESETS`, that differ from the defaults."""
     large_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Settings that a preset has instead for crops of more than `api.presets.SMALL_CROP` pixels."""
+    """Settings that a preset has instead for crops above `nn.networks.projected.LARGEST_SMALL_CROP`."""
     generator_names: Mapping[str, str]
     """Attribute name of the generator for each target domain."""
     sampling_networks: ClassVar[tuple[str, ...]] = ()

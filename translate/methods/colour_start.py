@@ -7,7 +7,6 @@ from torch import Tensor
 
 from translate.methods.base import Batch, Method
 from translate.nn.colour_map import PixelStatistics, describe_colour_map, optimal_transport_map
-from translate.nn.networks.resize_unet import ResizeUnetGenerator
 
 PREPARATION_IMAGES = 256
 """Images of each domain whose pixels are looked at."""
@@ -29,8 +28,6 @@ def start_from_colours(method: Method[Any], batches: Iterable[Batch]) -> list[st
     for to in method.generator_names:
         source, target = statistics[method.source_domain(to)], statistics[to]
         matrix, bias = optimal_transport_map(source, target)
-        generator = method.generator_for(to)
-        assert isinstance(generator, ResizeUnetGenerator), "the config is checked"
-        generator.set_colour_map(matrix, bias)
+        method.generator_for(to).set_colour_map(matrix, bias)
         lines.append(f"colour start {method.source_domain(to)} to {to}: {describe_colour_map(matrix, bias, source)}")
     return lines

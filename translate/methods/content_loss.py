@@ -1,7 +1,5 @@
 """Losses between an image and one that shows the same, which every method can add to its own."""
 
-from typing import TypeVar
-
 from torch import Tensor, nn
 
 from translate.errors import UsageError
@@ -10,8 +8,6 @@ from translate.methods.configs import GanConfig
 from translate.nn.features import load_features
 from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.losses import lowpass_l1, perceptual_loss
-
-C = TypeVar("C", bound=GanConfig)
 
 
 class ContentLoss(nn.Module):

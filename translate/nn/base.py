@@ -57,6 +57,10 @@ class Generator(nn.Module):
         """
         raise NotImplementedError
 
+    def set_colour_map(self, matrix: Tensor, bias: Tensor) -> None:
+        """Set the learnt colour map of a residual output: matrix (C, C), bias (C,), of images in [-1, 1]."""
+        raise NotImplementedError
+
     @property
     def segments(self) -> Sequence[Sequence[nn.Module]]:
         """Runs of layers between which gradient checkpointing keeps maps.

@@ -88,11 +88,13 @@ class Engine:
 
     def _broadcast_weights(self) -> None:
         """Send the first process's weights and buffers to the others, but for those of frozen networks."""
-        frozen = {id(x) for network in self._frozen_networks() for x in network.buffers()}
-        distributed.broadcast([*self.method.parameters(), *(x for x in self.method.buffers() if id(x) not in frozen)])
+        distributed.broadcast([*self.method.parameters(), *self._unfrozen_buffers().values()])
 
-    def _frozen_networks(self) -> list[nn.Module]:
-        return [self.method.get_submodule(name) for name in self.method.frozen_networks]
+    def _unfrozen_buffers(self) -> dict[str, Tensor]:
+        """Return the method's buffers by name, without those of frozen networks."""
+        networks = map(self.method.get_submodule, self.method.frozen_networks)
+        frozen = {id(x) for network in networks for x in network.buffers()}
+        return {name: x for name, x in self.method.named_buffers() if id(x) not in frozen}
 
     def _new_scalers(self) -> dict[str, torch.amp.GradScaler]:
         enabled = self.precision.name == "fp16"
@@ -348,8 +350,7 @@ class Engine:
 
     def _own_buffers(self, stored: Container[str]) -> dict[str, Tensor]:
         """Return the buffers whose bits differ from the first process's, and those that are not `stored` in its state dict."""
-        frozen = {id(x) for network in self._frozen_networks() for x in network.buffers()}
-        buffers = {name: x for name, x in self.method.named_buffers() if id(x) not in frozen}
+        buffers = self._unfrozen_buffers()
         digests = {name: tensor_digest(x) for name, x in buffers.items()} if distributed.world_size() > 1 else {}
         first = distributed.broadcast_object(lambda: digests)
         return {

@@ -179,9 +179,3 @@ _LOADED: dict[tuple[str, Path], FeatureNetwork] = {}
 def _build(name: str, content: bytes | None) -> FeatureNetwork:
     spec = FEATURE_NETWORKS[name]
     return FeatureNetwork(name, spec.stages(content), spec.channels, spec.strides, spec.deviations)
-
-
-def check_feature_channels(flag: str, channels: int) -> None:
-    """Check that images have the channels that feature networks take, grey or colour. UsageError if not."""
-    if channels not in (1, 3):
-        raise UsageError(f"{flag}: the network takes images of 1 or 3 channels, not {channels}; leave {flag} out")

@@ -14,7 +14,8 @@ from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.init import pytorch_default_
 
 LARGEST_SMALL_CROP = 128
-"""Side in pixels of the largest crops that get the narrow heads and the shallow pixel discriminator."""
+"""Side in pixels of the largest crops that get the narrow heads and the shallow pixel discriminator, and the small networks of
+presets."""
 
 
 class RandomMixing(nn.Module):
