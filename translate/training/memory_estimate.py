@@ -144,7 +144,7 @@ def _stages(cls: type[Method], cfg: TrainConfig, schedule: Schedule | None) -> S
 
 
 def phase_clocks(method: Method, stages: Sequence[DataStage]) -> list[tuple[DataStage, Clock]]:
-    """Return a stage and a clock for each size of a batch and each phase among the first or late steps with it, in their order."""
+    """Return a stage and a clock for each size of batches and each phase among its first or late steps, in their order."""
     found: dict[tuple[int, int, str], tuple[DataStage, Clock]] = {}
     for stage, end in zip(stages, [*(following.image for following in stages[1:]), math.inf], strict=True):
         size = stage.batch_size
