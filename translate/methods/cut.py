@@ -184,10 +184,8 @@ class CUT(Method[CUTConfig]):
     def adversarial_generator_loss(self, batch: Batch, fake: Tensor, seen: Any) -> Tensor:
         """Return the adversarial loss of fake images; `seen` is the discriminator's view of them, None: it is made here."""
         name = "g" if seen is None else "fake"
-        view = self.view(batch, fake, name) if seen is None else seen
-        return self.adversarial_loss.generator_loss(
-            lambda x: self.d(view if x is fake else self.view(batch, x, name)), fake, batch["b"]
-        )
+        on_fake = self.d(self.view(batch, fake, name) if seen is None else seen)
+        return self.adversarial_loss.generator_loss(on_fake, lambda: self.d(self.view(batch, batch["b"], name)))
 
     def view(self, batch: Batch, x: Tensor, name: str) -> Any:
         """Return the view that the discriminator takes of images x (N, C, H, W), augmented by the draws of that name."""
