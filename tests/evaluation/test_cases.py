@@ -42,6 +42,29 @@ def test_attributes_divide_images_by_who_has_them():
         split_by_domain(Split(refs[:1], (), False, labels=((1.0,),), label_names=("dark",)), "dark")
 
 
+def test_a_domain_called_a_is_translated_to_like_any_other(tmp_path, monkeypatch):
+    """The inputs are the images of all other domains, though of two domains the first is called a everywhere else."""
+    for part in ("train", "test"):
+        for domain in "abc":
+            (tmp_path / part / domain).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / part / domain / f"{domain}.png")
+    monkeypatch.setattr(cases, "_translate_all", lambda model, inputs, options, progress: inputs)
+    info = SimpleNamespace(method="stargan", direction=None, preprocess=None, networks={}, trained_on=None)
+    model = SimpleNamespace(
+        method=SimpleNamespace(layout="domains"), info=info, directions={"a": "a", "b": "b", "c": "c"}, sha256="",
+        check_target=lambda to: None, source_domain=lambda to: to, value_range=lambda domain: None, device="cpu",
+        input_channels=lambda to: 3, output_channels=lambda to: 3, precision=SimpleNamespace(name="fp32"),
+        ensure_convolutions=lambda: None,
+    )  # fmt: skip
+    for to, others in (("a", ["b", "c"]), ("b", ["a", "c"])):
+        case = cases.case_from_model(model, None, tmp_path, EvaluationOptions(to=to), lambda *_: None, lambda _: None)
+        shown = case.subject.inputs.names, case.subject.real.names
+        training = case.reference_sources.find_training()
+        taught = ([ref.path for ref in refs] for refs in (training.a, training.b))
+        for inputs, real in (shown, taught):
+            assert ([Path(name).stem for name in inputs], [Path(name).stem for name in real]) == (others, [to])
+
+
 # Two folders.
 
 

@@ -192,3 +192,25 @@ def test_a_package_that_features_need_is_asked_for_before_a_training_begins(monk
     small_config("cyclegan", **settings)  # whose discriminators have no features
     with pytest.raises(UsageError, match="--features thin-resnet50: onnx is not installed; run: "):
         small_config("cyclegan", **settings, discriminator="projected")
+
+
+@pytest.mark.parametrize(
+    ("used", "missing", "flag"),
+    [
+        ({"lambda_perceptual": 1.0}, "thin-resnet50", "--perceptual-network"),
+        ({"lambda_features": 1.0}, "efficientnet-lite2", "--features"),
+        ({"discriminator": "projected"}, "efficientnet-lite2", "--features"),
+    ],
+)
+def test_only_the_package_of_a_network_that_is_used_is_asked_for(used, missing, flag, monkeypatch):
+    """The perceptual loss and all other uses of features have networks of their own."""
+    rows = {"perceptual_network": "thin-resnet50", "features": "efficientnet-lite2"}
+    settings = {"crop_size": 64, **rows, **used}
+    package = features.FEATURE_NETWORKS[missing].package
+    monkeypatch.setattr(FeatureSpec, "packaged_file", lambda spec: Path("none"))
+    monkeypatch.setattr(features, "is_installed", lambda name: name != package)
+    with pytest.raises(UsageError, match=f"{flag} {missing}: {package} is not installed"):
+        small_config("cyclegan", **settings)
+    others = {features.FEATURE_NETWORKS[row].package for row in rows.values()} - {package}
+    monkeypatch.setattr(features, "is_installed", lambda name: name not in others)
+    small_config("cyclegan", **settings)

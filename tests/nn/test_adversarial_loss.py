@@ -1,5 +1,7 @@
 """The adversarial loss of a config: its costs, its label and its gradient penalty."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -29,7 +31,7 @@ def test_losses_are_those_of_the_row(name, net):
     cost, loss, real, fake = ADVERSARIAL[name], AdversarialLoss(name), images(0), images(1)
     on_real, on_fake = net(real), net(fake)
     assert loss.discriminator_loss(on_real, on_fake) == cost.discriminator_loss(on_real, on_fake)
-    assert loss.generator_loss(net, fake, real) == (
+    assert loss.generator_loss(on_fake, lambda: on_real) == (
         cost.generator_loss(on_real, on_fake) if cost.relativistic else cost.generator_loss(on_fake)
     )
 
@@ -45,7 +47,9 @@ def test_the_label_of_real_images_counts_for_the_discriminator_of_costs_that_hav
     )
     assert loss.discriminator_loss(on_real, on_fake) == smoothed
     assert (smoothed != cost.discriminator_loss(on_real, on_fake)) == cost.supports_label_smoothing
-    assert loss.generator_loss(net, fake, real) == AdversarialLoss(name).generator_loss(net, fake, real)
+    assert loss.generator_loss(on_fake, lambda: on_real) == AdversarialLoss(name).generator_loss(
+        on_fake, lambda: on_real
+    )
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
@@ -57,7 +61,7 @@ def test_the_generator_looks_at_real_images_only_where_they_are_paired(name, net
         return net(x)
 
     fake, real = images(1), images(0)
-    AdversarialLoss(name).generator_loss(d, fake, real)
+    AdversarialLoss(name).generator_loss(d(fake), lambda: d(real))
     assert [(x is real, graph) for x, graph in seen] == [(False, True)] + [(True, False)] * (name in PAIRED)
     assert torch.is_grad_enabled()
 
@@ -68,7 +72,7 @@ def test_the_generators_gradient_is_exact_without_the_graph_of_real_images(name,
     real, fake = images(0), images(1).requires_grad_()
     whole = ADVERSARIAL[name].generator_loss(net(real), net(fake))
     (expected,) = torch.autograd.grad(whole, fake)
-    (got,) = torch.autograd.grad(AdversarialLoss(name).generator_loss(net, fake, real), fake)
+    (got,) = torch.autograd.grad(AdversarialLoss(name).generator_loss(net(fake), lambda: net(real)), fake)
     assert torch.equal(got, expected)
     assert got.abs().max() > 0
 
@@ -78,7 +82,7 @@ def test_under_autocast_the_generator_is_taught_all_the_same(name, net):
     """The pass without a graph must not leave casts of the weights behind that the other pass would be cut off by."""
     net, real, fake = net.float(), images(0).float(), images(1).float().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        AdversarialLoss(name).generator_loss(net, fake, real).backward()
+        AdversarialLoss(name).generator_loss(net(fake), lambda: net(real)).backward()
     assert fake.grad.abs().max() > 0
     assert all(p.grad is not None for p in net.parameters())
 
@@ -169,9 +173,9 @@ class TwoHeads(nn.Module):
 def test_losses_of_several_heads_are_means_over_them(name, net):
     two, loss, real, fake = TwoHeads(net), AdversarialLoss(name), images(0), images(1)
     expected_d = [loss.discriminator_loss(head(real), head(fake)) for head in two.heads]
-    expected_g = [loss.generator_loss(head, fake, real) for head in two.heads]
+    expected_g = [loss.generator_loss(head(fake), partial(head, real)) for head in two.heads]
     torch.testing.assert_close(loss.discriminator_loss(two(real), two(fake)), torch.stack(expected_d).mean())
-    torch.testing.assert_close(loss.generator_loss(two, fake, real), torch.stack(expected_g).mean())
+    torch.testing.assert_close(loss.generator_loss(two(fake), lambda: two(real)), torch.stack(expected_g).mean())
 
 
 @pytest.mark.parametrize("name", PENALISED)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from translate import keyed_random
 from translate.nn.init import normal_
 from translate.nn.networks import find
-from translate.nn.networks.antialias import AntialiasGenerator
 from translate.nn.patchnce import (
     ProjectionHeads,
     encoder_features,
@@ -113,6 +112,8 @@ def test_a_vector_of_zeros_has_a_gradient():
         ("antialias_4blocks", (0, 4, 8, 12)),
         ("resnet_9blocks", (0, 4, 7, 10, 14)),
         ("resnet_3blocks", (0, 4, 7, 10)),
+        ("resize_unet_3levels_2blocks", (0, 1, 5, 9, 12)),
+        ("resize_unet", (0, 1, 5, 9, 13, 16, 20)),
         ("unet_32", ()),
     ],
 )
@@ -138,11 +139,39 @@ def test_maps_are_what_the_layers_give(name, norm):
     assert (found[1] < 0).any() and (found[2] < 0).any()
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+def test_maps_of_a_unet_are_those_that_its_translation_passes(norm):
+    """The padded image, each convolution of stride 2 before its norm, and the first block's sum; in training, too."""
+    net = normal_(find("resize_unet_3levels_2blocks")(3, 3, 4, norm).double(), 0, gain=0.2)
+    x, layers, outs = random_tensor(2, 3, 16, 16), net.model[0], []
+    for tapped in (layers.downs[0][0], *(down[1] for down in layers.downs), layers.bottom[0]):
+        tapped.register_forward_hook(lambda layer, given, out: outs.append(out.clone()))
+    net(x)
+    expected = outs[:5]
+    assert [tuple(y.shape[1:]) for y in expected] == [(3, 18, 18), (4, 8, 8), (8, 4, 4), (16, 2, 2), (16, 2, 2)]
+    for found, wanted in zip(encoder_features(net, x), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("recomputes", [False, True])
+def test_running_statistics_are_those_of_translations_alone(recomputes):
+    net = find("resize_unet_3levels_2blocks")(3, 3, 4, "batch")
+    net.gradient_checkpointing = recomputes
+    x = random_tensor(2, 3, 16, 16).float()
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    features = encoder_features(net, x)
+    sum(y.square().mean() for y in features).backward()
+    assert before and all(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+    net(x)
+    assert not any(torch.equal(buffer, before[name]) for name, buffer in net.named_buffers())
+
+
 @pytest.mark.parametrize("norm", ["instance", "none"])
-def test_maps_may_be_recomputed(norm):
+@pytest.mark.parametrize("name", ["antialias_6blocks", "resize_unet_2levels_5blocks"])
+def test_maps_may_be_recomputed(name, norm):
     grads = []
     for recomputes in (False, True):
-        net = normal_(AntialiasGenerator(3, 3, 2, norm, blocks=6).double(), 0, gain=0.2)
+        net = normal_(find(name)(3, 3, 2, norm).double(), 0, gain=0.2)
         net.gradient_checkpointing = recomputes
         sum(x.square().mean() for x in encoder_features(net, random_tensor(1, 3, 16, 16))).backward()
         grads.append([p.grad for p in net.parameters() if p.grad is not None])

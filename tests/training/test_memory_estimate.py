@@ -14,7 +14,7 @@ import translate
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods import METHODS
-from translate.methods.base import Method, Update
+from translate.methods.base import DataStage, Method, Update
 from translate.runtime.precision import PRECISIONS
 from translate.training import memory_estimate
 from translate.training.engine import Engine
@@ -86,9 +86,13 @@ def toy(cls, **flags):
     return memory_estimate.estimate(cls, ToyConfig(crop_size=64, **flags), GREY, CPU, FP32)
 
 
-def maps(n):
-    """Bytes of n images of 64×64 in float32."""
-    return n * 64 * 64 * 4
+def one_stage(cfg):
+    return (DataStage(0, cfg.crop_size, cfg.crop_size, cfg.batch_size),)
+
+
+def maps(n, size=64):
+    """Bytes of n square images in float32."""
+    return n * size**2 * 4
 
 
 @pytest.mark.parametrize("layers", [1, 2, 5])
@@ -164,7 +168,7 @@ def test_the_rehearsal_holds_what_an_engine_holds_in_its_second_step(method, fla
 )
 def test_each_phase_is_found_and_the_first_step_is_first(method, flags, steps):
     cls, cfg = settings(method, batch_size=2, **flags)
-    clocks = memory_estimate.phase_clocks(cls.on_meta(cfg), cfg.batch_size)
+    clocks = [clock for _, clock in memory_estimate.phase_clocks(cls.on_meta(cfg), one_stage(cfg))]
     assert [clock.step for clock in clocks] == steps
     assert all(clock.images == 2 * clock.step for clock in clocks)
 
@@ -174,13 +178,48 @@ def test_each_phase_is_found_and_the_first_step_is_first(method, flags, steps):
 def test_the_phase_that_takes_most_counts(method, monkeypatch):
     """Their generators do not learn in the first step, and take more than what does."""
     cls, cfg = settings(method, n_critic=2, batch_size=16)
-    clocks = memory_estimate.phase_clocks(cls.on_meta(cfg), cfg.batch_size)
+    pairs = memory_estimate.phase_clocks(cls.on_meta(cfg), one_stage(cfg))
     whole, alone = memory_estimate.estimate(cls, cfg, colour(method), CPU, FP32), []
-    for clock in clocks:
-        monkeypatch.setattr(memory_estimate, "phase_clocks", lambda method, batch_size, clock=clock: [clock])
+    for pair in pairs:
+        monkeypatch.setattr(memory_estimate, "phase_clocks", lambda method, stages, pair=pair: [pair])
         alone.append(memory_estimate.estimate(cls, cfg, colour(method), CPU, FP32).activations)
     assert whole.activations == pytest.approx(max(alone), rel=1e-3)
     assert alone[0] < 0.9 * max(alone)
+
+
+class Growing(Toy):
+    """Half the size at first and at the end, the whole size in between; the number of images tells which it is."""
+
+    counts = 8, 3
+
+    @classmethod
+    def stages(cls, cfg, planned, decays_from):
+        few, many = cls.counts
+        return DataStage(0, 32, 32, few), DataStage(400, 64, 64, many), DataStage(planned - 100, 32, 32, few)
+
+    def phase(self, clock):
+        return "whole" if 400 <= clock.images < 1100 else ""
+
+    def step(self, batch, clock, scheduled):
+        assert batch["a"].shape[-1] == (64 if self.phase(clock) else 32)
+        return super().step(batch, clock, scheduled)
+
+
+@pytest.mark.parametrize(("counts", "most"), [((8, 3), maps(3)), ((16, 3), maps(16, 32))])
+def test_the_stage_that_takes_most_counts(counts, most, monkeypatch):
+    """Twelve images of 32 × 32 take what three of 64 × 64 do."""
+    monkeypatch.setattr(Growing, "counts", counts)
+    cfg, length = ToyConfig(crop_size=32, layers=5), Schedule(100, 12, 0)
+    found = memory_estimate.estimate(Growing, cfg, GREY, CPU, FP32, schedule=length)
+    assert found.activations == pytest.approx((5 + 2) * most, abs=2000)
+    assert found.batch == pytest.approx(most, abs=8 * 16)
+
+
+def test_a_stage_with_the_sizes_of_another_is_not_tried_again():
+    method = Growing.on_meta(ToyConfig())
+    stages = tuple(DataStage(image, 64, 64, 2) for image in (0, 400, 800))
+    pairs = memory_estimate.phase_clocks(method, stages)
+    assert [(stage.image, clock.images) for stage, clock in pairs] == [(0, 0), (400, 400)]
 
 
 @pytest.mark.slow

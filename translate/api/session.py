@@ -363,7 +363,7 @@ class TrainingSession:
         self.say(
             distributed.broadcast_object(
                 lambda: memory_estimate.check_memory(
-                    self.method_class, cfg, self.sample, self.device, self.precision, data
+                    self.method_class, cfg, self.sample, self.device, self.precision, data, self.schedule
                 )
             )
         )

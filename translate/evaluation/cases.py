@@ -1,7 +1,7 @@
 """Cases to evaluate: a model on held-out images, or a folder of images, with the real images to compare them with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +161,6 @@ def case_from_model(
             f"--to {options.to}: an evaluation is of one domain; give one of {', '.join(model.directions)}"
         )
     data = _held_out(root, model, options, run_of_model(source.source) if source else None, say)
-    if data.split.label_names:
-        data = replace(data, split=split_by_domain(data.split, options.to))
     return case_from_split(model, source, data, options, progress)
 
 
@@ -175,7 +173,7 @@ def case_from_split(
 ) -> EvaluationCase:
     """Translate the images of a split with a model. `source` is the model as it was read, None for a model in memory."""
     to, given = options.to, model.source_domain(options.to)
-    split = data.split.swapped() if to == "a" else data.split
+    split = split_by_target(data.split, to)
     size = _image_size(options.size, model.info)
     channels = {given: model.input_channels(to), to: model.output_channels(to)}
     read_options = {domain: ReadOptions(size, count, model.value_range(domain)) for domain, count in channels.items()}
@@ -268,6 +266,16 @@ def _check_truth_options(options: EvaluationOptions, layout: str, rule: TruthRul
         )
 
 
+def split_by_target(split: Split, to: str) -> Split:
+    """Return a split with the images that are translated to domain `to` as a, and real images of that domain as b.
+
+    DataError if one of the two would be empty.
+    """
+    if split.label_names:  # of many domains, one of which may be called a
+        return split_by_domain(split, to)
+    return split.swapped() if to == "a" else split
+
+
 def split_by_domain(split: Split, to: str) -> Split:
     """Divide the images of many domains: `b` has those of domain `to`, or with this attribute, and `a` all others.
 
@@ -286,9 +294,7 @@ def split_by_domain(split: Split, to: str) -> Split:
 def _training_images(model: Translator, data: HeldOutData, to: str) -> tuple[ImageRef, ...]:
     """Return the real images of the target domain that a scorer may learn from."""
     split = layouts.find_split(data.root, model.method.layout, "train", data.direction)
-    if split.label_names:
-        return split_by_domain(split, to).b
-    return split.b if to == "b" else split.a
+    return split_by_target(split, to).b
 
 
 def _training_split(model: Translator, data: HeldOutData, to: str) -> Split:
@@ -297,9 +303,7 @@ def _training_split(model: Translator, data: HeldOutData, to: str) -> Split:
         raise DataError(f"{data.root} has no training images")
     layout = model.method.layout
     split = layouts.find_split(data.root, "unpaired" if layout == "paired" else layout, "train", data.direction)
-    if split.label_names:
-        return split_by_domain(split, to)
-    return split.swapped() if to == "a" else split
+    return split_by_target(split, to)
 
 
 def _image_size(size: int | str, info: ModelInfo) -> int | None:

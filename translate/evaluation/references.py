@@ -35,9 +35,6 @@ REFERENCE_NEEDS = (*NEEDS_OF_PAIRS, "features", "logits", "images", "images by p
 """Rows of NEEDS with values of reference. Metrics against the input, which copying wins by definition, and of the model itself
 have none."""
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in a grey image: ITU-R BT.601, as where a colour file is read as grey."""
-
 
 @dataclass(frozen=True)
 class ReferenceSources:
@@ -101,7 +98,7 @@ def _with_channels(pixels: Tensor, channels: int) -> Tensor:
     if (len(pixels), channels) == (1, 3):
         return pixels.repeat(3, 1, 1)
     if (len(pixels), channels) == (3, 1):
-        grey = torch.einsum("chw,c->hw", pixels.double(), torch.tensor(LUMA, dtype=torch.float64))
+        grey = torch.einsum("chw,c->hw", pixels.double(), torch.from_numpy(images.LUMA))
         return grey.round()[None].to(torch.uint8)
     raise DataError(f"the domains have {len(pixels)} and {channels} channels")
 

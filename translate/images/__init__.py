@@ -33,6 +33,7 @@ from translate.images.metadata.photo_metadata import (
 )
 from translate.images.orientation import apply_orientation
 from translate.images.picture import (
+    LUMA,
     WHITE,
     Colour,
     Picture,
@@ -68,6 +69,7 @@ __all__ = [
     "FULL_RANGES",
     "GENERATED",
     "IMAGE_EXTENSIONS",
+    "LUMA",
     "MAX_PIXELS",
     "MAX_SHARE_OUTSIDE",
     "PILLOW_FORMATS",

@@ -15,6 +15,8 @@ from translate.images.value_ranges import ValueRange
 WHITE = (255, 255, 255)
 Colour = tuple[int, ...]
 """Red, green and blue from 0 to 255."""
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue in a grey image: ITU-R BT.601, as in Pillow."""
 
 
 @dataclass
@@ -210,12 +212,12 @@ def _convert_channels(
     if alpha is not None:
         ground = np.array(background) * ((high - low) / 255) + low
         share = alpha[:, :, None]
-        blended = pixels * share + (ground if given == 3 else ground @ _LUMA) * (1 - share)
+        blended = pixels * share + (ground if given == 3 else ground @ LUMA) * (1 - share)
         pixels = _cast(blended, pixels.dtype)
         full = 65535 if pixels.dtype == np.uint16 else 1
         stored_alpha = None if alpha.min() >= 1 else _cast(alpha * full, pixels.dtype)
     if pixels.shape[2] == 3 and channels == 1:
-        pixels = _cast(pixels @ _LUMA, pixels.dtype)[:, :, None]
+        pixels = _cast(pixels @ LUMA, pixels.dtype)[:, :, None]
     elif pixels.shape[2] == 1 and channels == 3:
         pixels = np.repeat(pixels, 3, axis=2)
     return Picture(np.ascontiguousarray(pixels), stored_alpha)
@@ -225,9 +227,6 @@ def _to_8_bit_image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image
     if alpha is not None:
         pixels = np.concatenate([pixels, np.round(alpha * 255).astype(np.uint8)[:, :, None]], axis=2)
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
-
-
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in Pillow
 
 
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

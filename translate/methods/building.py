@@ -22,6 +22,9 @@ from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import deepest_unet
 
+PERCEPTUAL_NETWORK = "content.perceptual"
+"""Name of the network of the perceptual loss among the modules of a method; all other feature networks are of `--features`."""
+
 C = TypeVar("C", bound=GanConfig)
 
 
@@ -163,11 +166,12 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
         raise UsageError(
             "--colour-start on: is the start of the colour map that --residual on adds to; give --residual on too"
         )
-    nets = list(cls.on_meta(cfg).modules())
-    if any(isinstance(net, FeatureNetwork) for net in nets):
+    named = dict(cls.on_meta(cfg).named_modules())
+    if any(isinstance(net, FeatureNetwork) for name, net in named.items() if name != PERCEPTUAL_NETWORK):
         weights_file(cfg.features)
-    if cfg.lambda_perceptual > 0:
+    if PERCEPTUAL_NETWORK in named:
         weights_file(cfg.perceptual_network, "--perceptual-network")
+    nets = list(named.values())
     if cfg.preprocess == "none":  # each image has a size of its own
         if any(isinstance(net, Discriminator) and net.fixed_size for net in nets):
             raise UsageError(

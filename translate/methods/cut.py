@@ -39,6 +39,27 @@ from translate.nn.patchnce import (
     sample_locations,
 )
 
+MODERN: dict[str, Any] = {
+    "generator": "resize_unet_3levels_2blocks",
+    "g_width": 16,
+    "norm": "batch",
+    "norm_statistics": "running",
+    "residual": True,
+    "colour_start": True,
+    "discriminator": "projected+pixel",
+    "adversarial": "hinge",
+    "diffaugment": "translation,cutout",
+    "share_augmentation": True,
+    "nce_identity": False,  # the colour start does its work
+    "nce_patches": 64,
+    "whole_in_decay": False,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "beta2": 0.99,
+    "ema_half_life": 300,
+}
+"""Settings of the preset modern, for small crops."""
+
 
 @dataclass(frozen=True)
 class CUTConfig(GanConfig):
@@ -102,18 +123,11 @@ class CUT(Method[CUTConfig]):
     Config = CUTConfig
     presets = {
         "paper": {},
-        "quick": {
-            "images": 8_000,
-            "decay_images": 4_000,
-            "batch_size": 4,
-            "load_size": 128,
-            "crop_size": 96,
-            "generator": "antialias_3blocks",  # PatchNCE needs residual blocks
-            "g_width": 16,
-            "d_width": 32,
-            "lr": 5e-4,
-            "ema_half_life": 500,
-        },
+        "modern": MODERN,
+        "quick": {**MODERN, "images": 16_000, "decay_images": 8_000, "load_size": 128, "crop_size": 64},
+    }
+    large_presets = {
+        "modern": {"generator": "resize_unet", "g_width": 64, "nce_patches": 256, "lr": 5e-4, "ema_half_life": 10_000}
     }
     generator_names = {"b": "g"}
     ema = ("g",)
@@ -184,10 +198,8 @@ class CUT(Method[CUTConfig]):
     def adversarial_generator_loss(self, batch: Batch, fake: Tensor, seen: Any) -> Tensor:
         """Return the adversarial loss of fake images; `seen` is the discriminator's view of them, None: it is made here."""
         name = "g" if seen is None else "fake"
-        view = self.view(batch, fake, name) if seen is None else seen
-        return self.adversarial_loss.generator_loss(
-            lambda x: self.d(view if x is fake else self.view(batch, x, name)), fake, batch["b"]
-        )
+        on_fake = self.d(self.view(batch, fake, name) if seen is None else seen)
+        return self.adversarial_loss.generator_loss(on_fake, lambda: self.d(self.view(batch, batch["b"], name)))
 
     def view(self, batch: Batch, x: Tensor, name: str) -> Any:
         """Return the view that the discriminator takes of images x (N, C, H, W), augmented by the draws of that name."""
@@ -246,8 +258,8 @@ def nce_channels(cfg: CUTConfig) -> list[int]:
         image = torch.empty(1, cfg.input_channels, net.minimum, net.minimum)
     if not nce_layers(net):
         raise UsageError(
-            f"--generator {cfg.generator} has no encoder features for PatchNCE, which needs a chain with residual blocks; use "
-            f"antialias_9blocks or resnet_9blocks, or another number of blocks"
+            f"--generator {cfg.generator} has no encoder features for PatchNCE, which needs residual blocks; use "
+            f"antialias_9blocks, resnet_9blocks or resize_unet, or another number of blocks"
         )
     return [x.shape[1] for x in encoder_features(net, image)]
 

@@ -207,7 +207,8 @@ class DCGAN(Method[DCGANConfig]):
 
         # The same fakes, by the discriminator just updated.
         if updates_generator:
-            yield "g", {"adv": loss.generator_loss(lambda x: d(augment(cfg, batch, x, "g")), fake, real)}
+            on_fake = d(augment(cfg, batch, fake, "g"))
+            yield "g", {"adv": loss.generator_loss(on_fake, lambda: d(augment(cfg, batch, real, "g")))}
 
     def latent_code(self, key: Tensor, label: Tensor | None) -> Tensor:
         """Return the generator's inputs (N, noise_size + classes): noise in [-1, 1) that key (N,) decides, and the class.

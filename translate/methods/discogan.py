@@ -150,7 +150,7 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
         with torch.no_grad():
             real_features, on_real = d.features_and_logits(self.augment(batch, real, f"real {domain}"))
         fake_features, on_fake = d.features_and_logits(self.augment(batch, fake, f"g {domain}"))
-        adversarial = self.adversarial_loss.generator_loss(lambda x: on_fake if x is fake else on_real, fake, real)
+        adversarial = self.adversarial_loss.generator_loss(on_fake, lambda: on_real)
         return adversarial, feature_matching_loss(real_features, fake_features)
 
 

@@ -135,11 +135,10 @@ class Pix2Pix(Method[Pix2PixConfig]):
         """
         b, d = batch["b"], self.d
         fake_view, real_view = shared or (self.view(batch, fake, "g"), None)
-
-        def logits(x: Tensor) -> Any:
-            return d(fake_view if x is fake else self.view(batch, x, "g") if real_view is None else real_view)
-
-        losses = {"adv": self.adversarial_loss.generator_loss(logits, fake, b), "l1": self.cfg.lambda_l1 * l1(fake, b)}
+        adversarial = self.adversarial_loss.generator_loss(
+            d(fake_view), lambda: d(self.view(batch, b, "g") if real_view is None else real_view)
+        )
+        losses = {"adv": adversarial, "l1": self.cfg.lambda_l1 * l1(fake, b)}
         matched = self.match_features(*shared) if shared else {}
         return {**losses, **matched, **self.content(fake, b, without=tuple(matched))}
 

@@ -178,14 +178,9 @@ class StarGAN(Method[StarGANConfig]):
         a, cfg, loss = batch["a"], self.cfg, self.adversarial_loss
         fake = self.generate(a, target)
         on_fake, class_logits = self.d.source_and_class_logits(augment(cfg, batch, fake, "g"))
-
-        def d(x: Tensor) -> Tensor:
-            """Return the discriminator's logits, those of the fakes without another pass."""
-            return on_fake if x is fake else cast(Tensor, self.d(augment(cfg, batch, x, "g")))
-
         back = self.generate(fake, own)
         return {
-            "adv": loss.generator_loss(d, fake, a),
+            "adv": loss.generator_loss(on_fake, lambda: self.d(augment(cfg, batch, a, "g"))),
             "classification": cfg.lambda_cls * domain_classification(class_logits, target, attributes=cfg.attributes),
             "reconstruction": cfg.lambda_rec * cycle_consistency(back, a),
             **self.content(back, a),

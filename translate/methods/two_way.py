@@ -62,11 +62,7 @@ class TwoWayMethod(Method[C]):
         """
         d, name = self.d_a if domain == "a" else self.d_b, f"fake {domain}" if self.cfg.share_augmentation else name
         seen = self.view(batch, domain, fake, name)
-
-        def logits(x: Tensor) -> Any:
-            return d(seen if x is fake else self.view(batch, domain, x, name))
-
-        loss = self.adversarial_loss.generator_loss(logits, fake, batch[domain])
+        loss = self.adversarial_loss.generator_loss(d(seen), lambda: d(self.view(batch, domain, batch[domain], name)))
         return loss, seen if self.cfg.share_augmentation else None  # a view takes memory
 
     def discriminator_losses(self, batch: Batch, fake_a: Any, fake_b: Any, step: int) -> Losses:

@@ -36,15 +36,17 @@ class AdversarialLoss:
         penalty = f"penalty_weight={self.penalty_weight}, penalty_every={self.penalty_every}"
         return f"AdversarialLoss({self.name!r}, {penalty}, {self._label})"
 
-    def generator_loss(self, d: Callable[[Tensor], Logits], fake: Tensor, real: Tensor) -> Tensor:
-        """Return the generator's loss. `real`, as many images as `fake`, is used only by relativistic objectives."""
-        on_fake = list_heads(d(fake))
+    def generator_loss(self, on_fake: Logits, on_real: Callable[[], Logits]) -> Tensor:
+        """Return the generator's loss from logits of fake images.
+
+        on_real: computes those of as many real images; called by relativistic objectives alone, without a graph.
+        """
         if not self.objective.relativistic:
-            return mean_over_heads([self.objective.generator_loss(logits) for logits in on_fake])
+            return mean_over_heads([self.objective.generator_loss(logits) for logits in list_heads(on_fake)])
         # Exact without a graph: the logits of real images do not depend on the generator.
         with torch.no_grad():
-            on_real = list_heads(d(real))
-        pairs = zip(on_real, on_fake, strict=True)
+            real = list_heads(on_real())
+        pairs = zip(real, list_heads(on_fake), strict=True)
         return mean_over_heads([self.objective.generator_loss(*pair) for pair in pairs])
 
     def discriminator_loss(self, on_real: Logits, on_fake: Logits) -> Tensor:

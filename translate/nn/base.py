@@ -19,6 +19,15 @@ class GeneratorStages(NamedTuple):
     decoder: list[nn.Module]
 
 
+class GeneratorEncoder(NamedTuple):
+    """Layers of a generator that carry an image to its smallest maps, one after another."""
+
+    downsampling: list[nn.Module]
+    """Padding, convolutions, norms and activations, each a layer of its own."""
+    blocks: list[nn.Module]
+    """Residual blocks, at the smallest size."""
+
+
 class Generator(nn.Module):
     """Base class of the rows of GENERATORS: images (N, C, H, W) in [-1, 1] → images (N, C', H, W) in [-1, 1].
 
@@ -68,6 +77,16 @@ class Generator(nn.Module):
         One run of all layers by default: that keeps least where skip connections cross every cut.
         """
         return [[self.model]]
+
+    @property
+    def encoder(self) -> GeneratorEncoder | None:
+        """Layers from the image to the smallest maps; None for networks without residual blocks there.
+
+        By default those of a list `model` that is a chain around residual blocks.
+        """
+        layers = list(self.model.children()) if isinstance(self.model, nn.Sequential) else []
+        blocks: list[nn.Module] = [layer for layer in layers if isinstance(layer, ResnetBlock)]
+        return GeneratorEncoder(layers[: layers.index(blocks[0])], blocks) if blocks else None
 
     @property
     def stages(self) -> GeneratorStages | None:

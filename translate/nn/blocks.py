@@ -3,7 +3,7 @@
 Convolutions in front of an instance norm have a bias and all others have none, as in the reference implementation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -93,6 +93,27 @@ class AffineInstanceNorm2d(InstanceNorm2d):
         if x.shape[2] * x.shape[3] == 1:  # torch's norms refuse it
             return (x - x) * self.weight[:, None, None] + self.bias[:, None, None]
         return instance_norm(x, self.weight, self.bias, self.eps)
+
+
+class FrozenStatistics:
+    """Context in which batch norms normalise as in training, but leave their running statistics and counts as they are.
+
+    By momentum 0, not by switching statistics off: tensors that are kept for a backward pass are the same as outside. It may be
+    entered several times, one after another.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        modules = (module for layer in layers for module in layer.modules())
+        self.norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+
+    def __enter__(self) -> None:
+        self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
+        for norm in self.norms:
+            norm.momentum, norm.num_batches_tracked = 0.0, None
+
+    def __exit__(self, *error: object) -> None:
+        for norm, (momentum, count) in zip(self.norms, self.before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def uses_map_statistics(norm: nn.Module) -> bool:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from translate.nn.blocks import Dropout
+from translate.nn.blocks import Dropout, FrozenStatistics
 
 
 def checkpoint_layers(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -17,7 +17,6 @@ def checkpoint_layers(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     statistics of batch norms are updated once. Gradients may be differentiated again.
     """
     modules = [module for layer in layers for module in layer.modules()]
-    norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
 
     def run(x: Tensor) -> Tensor:
         for layer in layers:
@@ -28,26 +27,6 @@ def checkpoint_layers(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
         run,
         x,
         use_reentrant=False,  # the other kind gives no gradients where backward has `inputs`
-        context_fn=lambda: (nullcontext(), _FrozenStatistics(norms)),
+        context_fn=lambda: (nullcontext(), FrozenStatistics(layers)),
         preserve_rng_state=any(isinstance(module, Dropout) for module in modules),
     )
-
-
-class _FrozenStatistics:
-    """Context in which batch norms normalise as in training, but leave their running statistics and counts as they are.
-
-    By momentum 0, not by switching statistics off: the tensors kept for the backward pass must be the same in both passes.
-    It is entered once for each order of derivative.
-    """
-
-    def __init__(self, norms: Sequence[nn.BatchNorm2d]) -> None:
-        self.norms = norms
-
-    def __enter__(self) -> None:
-        self.before = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
-        for norm in self.norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
-
-    def __exit__(self, *error: object) -> None:
-        for norm, (momentum, count) in zip(self.norms, self.before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from translate import keyed_random
 from translate.nn.base import Generator
-from translate.nn.blocks import ResnetBlock
+from translate.nn.blocks import FrozenStatistics
 from translate.nn.gradient_checkpointing import checkpoint_layers
 
 WIDTH = 256
@@ -22,31 +22,39 @@ WIDTH = 256
 
 
 def nce_layers(net: Generator) -> tuple[int, ...]:
-    """Return the indices in the list `model` of the layers whose outputs are compared.
+    """Return the indices, among the layers of a generator's encoder, of those whose outputs are compared.
 
     They are the padded image, each convolution that precedes or does a downsampling, before its norm, and the first and fifth
-    residual block: 0, 4, 8, 12 and 16 of the authors' anti-aliased generator. Empty for networks that are no chain around
-    residual blocks.
+    residual block: 0, 4, 8, 12 and 16 of the authors' anti-aliased generator. Empty for networks without an encoder.
     """
-    layers = list(net.model.children()) if isinstance(net.model, nn.Sequential) else []
-    blocks = [index for index, layer in enumerate(layers) if isinstance(layer, ResnetBlock)]
-    if not blocks:
+    if net.encoder is None:
         return ()
-    convolutions = [index for index, layer in enumerate(layers[: blocks[0]]) if isinstance(layer, nn.Conv2d)]
-    return 0, *convolutions[1:], *blocks[:5:4]
+    layers, blocks = net.encoder
+    convolutions = [(index, layer) for index, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
+    keeps_size = convolutions[0][1].stride == (1, 1)  # the first one, of 7×7, does in the authors' generators
+    return (
+        0,
+        *(index for index, _ in convolutions[keeps_size:]),
+        *range(len(layers), len(layers) + min(len(blocks), 5), 4),
+    )
 
 
 def encoder_features(net: Generator, x: Tensor) -> list[Tensor]:
-    """Return the outputs of the layers `nce_layers` for images x (N, C, H, W): (N, C', H', W') each, in their order."""
+    """Return the outputs of the layers `nce_layers` for images x (N, C, H, W): (N, C', H', W') each, in their order.
+
+    Running statistics of batch norms stay as they are: they are for conversion, which never encodes outputs.
+    """
+    assert net.encoder is not None, "the generator has nce_layers"
     checkpoints = net.gradient_checkpointing and net.training and torch.is_grad_enabled()
-    layers, start, features = list(net.model.children()), 0, []
-    for index in nce_layers(net):
-        run = layers[start : index + 1]
-        if isinstance(run[0], nn.Identity):  # no norm, so the in-place ReLU after it would overwrite the features
-            run = [_Copy(), *run]
-        x = checkpoint_layers(run, x) if checkpoints else _apply_layers(run, x)
-        features.append(x)
-        start = index + 1
+    layers, start, features = [*net.encoder.downsampling, *net.encoder.blocks], 0, []
+    with FrozenStatistics(layers):
+        for index in nce_layers(net):
+            run = layers[start : index + 1]
+            if isinstance(run[0], nn.Identity):  # no norm, so the in-place ReLU after it would overwrite the features
+                run = [_Copy(), *run]
+            x = checkpoint_layers(run, x) if checkpoints else _apply_layers(run, x)
+            features.append(x)
+            start = index + 1
     return features
 
 

@@ -1,5 +1,6 @@
 """Estimate of the memory that a training takes, before its first step: the step is run on fake tensors, which have no data."""
 
+import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from torch.utils._pytree import tree_leaves
 
 from translate.config import TrainConfig
 from translate.errors import UsageError
-from translate.methods.base import Batch, Clock, Method, Step
+from translate.methods.base import Batch, Clock, DataStage, Method, Step
 from translate.nn.frozen import freeze
 from translate.runtime import memory
 from translate.runtime.precision import Precision
 from translate.text import flag_name, memory_size
 from translate.training.micro_batches import next_losses, split_batch
 from translate.training.optimizers import build_optimizers, parameters_by_update
+from translate.training.schedule import Schedule
 
 GIB = 2**30
 
@@ -31,7 +33,7 @@ FRAGMENTATION = 0.10
 """Share of the activations that malloc keeps on the CPU in gaps between tensors. Measured with glibc."""
 
 FIRST_STEPS, LATE = 32, 10**8
-"""Number of steps, from 0 and from LATE on, among which every phase of a method is looked for."""
+"""Number of steps, from a stage's first and from LATE on or its last, among which every phase of a method is looked for."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def estimate(
     device: torch.device,
     precision: Precision,
     data: int = 0,
+    schedule: Schedule | None = None,
 ) -> MemoryEstimate:
     """Return the memory that a step of the method takes with these settings, in a second or two, without computing anything.
 
@@ -87,9 +90,10 @@ def estimate(
         example: batch of any length with the names, channels and types of those of the training; with `preprocess none`, where
             images are taken whole, also with their height and width, so that larger images take more.
         data: bytes of the data set that stay on the device.
+        schedule: length of the training, which decides the stages of its data; None: one stage of the settings' sizes.
 
-    Of several phases of a method the largest counts. What cuDNN takes beside the tensors is not known; `scratch` is for the
-    CPU.
+    Of several phases of a method, and of several stages, the one that takes most counts. What cuDNN takes beside the tensors
+    is not known; `scratch` is for the CPU.
     """
     meter = MemoryMeter(scratch=device.type == "cpu")
     shapes = cls.on_meta(cfg).to(precision.weights)
@@ -99,48 +103,70 @@ def estimate(
             x for network in map(freeze, map(method.get_submodule, method.frozen_networks)) for x in network.buffers()
         )
         weights, buffers = _bytes(method.parameters()) + frozen, _bytes(method.buffers()) - frozen
-        batch = _batch(cfg, example, device)
         rehearsal = _Rehearsal(method, device, precision)
         before = meter.live
         rehearsal.fill_states()
         optimizers = meter.live - before
-        meter.reset_peak()
-        persistent = meter.live
-        for clock in phase_clocks(method, cfg.batch_size):
-            rehearsal.step(split_batch(batch, cfg.accumulate), clock)
+        steps = [
+            _measure_step(rehearsal, meter, _batch(cfg, stage, example, device), clock)
+            for stage, clock in phase_clocks(method, _stages(cls, cfg, schedule))
+        ]
         del rehearsal
-    activations = meter.live_at_peak - persistent
-    scratch = meter.scratch_at_peak
-    if device.type == "cpu":
-        scratch += LIBRARIES + int(FRAGMENTATION * activations)
+    batch, activations, scratch = max(steps, key=sum)
     return MemoryEstimate(
         weights=weights,
         optimizers=optimizers,
         averages=_averaged_bytes(method) if cfg.ema_half_life else 0,
         buffers=buffers,
-        batch=_bytes(batch.values()),
+        batch=batch,
         data=data,
         activations=activations,
         scratch=scratch,
     )
 
 
-def phase_clocks(method: Method, batch_size: int) -> list[Clock]:
-    """Return a clock for each phase that the method is in among the first or late steps of a run; the first is the start."""
-    steps = [*range(FIRST_STEPS), *range(LATE, LATE + FIRST_STEPS)]
-    clocks = [Clock(images=step * batch_size, step=step, epoch=0, progress=0.0) for step in reversed(steps)]
-    return sorted({method.phase(clock): clock for clock in clocks}.values(), key=lambda clock: clock.step)
+def _measure_step(rehearsal: "_Rehearsal", meter: "MemoryMeter", batch: Batch, clock: Clock) -> tuple[int, int, int]:
+    """Return the bytes of the batch, of the activations and of the scratch memory of a step."""
+    meter.reset_peak()
+    persistent = meter.live
+    rehearsal.step(split_batch(batch, rehearsal.method.cfg.accumulate), clock)
+    activations, scratch = meter.live_at_peak - persistent, meter.scratch_at_peak
+    if rehearsal.device.type == "cpu":
+        scratch += LIBRARIES + int(FRAGMENTATION * activations)
+    return _bytes(batch.values()), activations, scratch
 
 
-def _batch(cfg: TrainConfig, example: Mapping[str, Tensor], device: torch.device) -> Batch:
-    """Return an empty batch of the training, with keys (N,); images are (N, C, H, W), other tensors keep their shape."""
+def _stages(cls: type[Method], cfg: TrainConfig, schedule: Schedule | None) -> Sequence[DataStage]:
+    """Return the stages of the data in a training of this length, or one of the settings' sizes if it is not known."""
+    if schedule is None:
+        return (DataStage(0, cfg.load_size or cfg.crop_size, cfg.crop_size, cfg.batch_size),)
+    return cls.stages(cfg, schedule.planned, schedule.decays_from)
+
+
+def phase_clocks(method: Method, stages: Sequence[DataStage]) -> list[tuple[DataStage, Clock]]:
+    """Return a stage and a clock for each size of batches and each phase among its first or late steps, in their order."""
+    found: dict[tuple[int, int, str], tuple[DataStage, Clock]] = {}
+    for stage, end in zip(stages, [*(following.image for following in stages[1:]), math.inf], strict=True):
+        size = stage.batch_size
+        first = -(-stage.image // size)
+        late = int(max(first, min(LATE, end // size - FIRST_STEPS)))
+        for step in (*range(first, first + FIRST_STEPS), *range(late, late + FIRST_STEPS)):
+            clock = Clock(images=step * size, step=step, epoch=0, progress=0.0)
+            if clock.images < end:
+                found.setdefault((stage.crop_size, size, method.phase(clock)), (stage, clock))
+    return sorted(found.values(), key=lambda pair: pair[1].step)
+
+
+def _batch(cfg: TrainConfig, stage: DataStage, example: Mapping[str, Tensor], device: torch.device) -> Batch:
+    """Return an empty batch of a stage, with keys (N,); images are (N, C, H, W), other tensors keep their shape."""
+    count, size = stage.batch_size, stage.crop_size
 
     def shape(x: Tensor) -> tuple[int, ...]:
         is_cropped = x.ndim == 4 and cfg.preprocess != "none"
-        return (cfg.batch_size, *((x.shape[1], cfg.crop_size, cfg.crop_size) if is_cropped else x.shape[1:]))
+        return (count, *((x.shape[1], size, size) if is_cropped else x.shape[1:]))
 
     batch = {name: torch.empty(shape(x), dtype=x.dtype, device=device) for name, x in example.items()}
-    return {**batch, "key": torch.empty(cfg.batch_size, dtype=torch.int64, device=device)}
+    return {**batch, "key": torch.empty(count, dtype=torch.int64, device=device)}
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -254,11 +280,12 @@ def check_memory(
     device: torch.device,
     precision: Precision,
     data: int = 0,
+    schedule: Schedule | None = None,
 ) -> str:
     """Return the estimate in a line for people; UsageError with flags that fit if it is above `cfg.max_memory` GiB."""
 
     def measure(settings: TrainConfig) -> MemoryEstimate:
-        return estimate(cls, settings, example, device, precision, data)
+        return estimate(cls, settings, example, device, precision, data, schedule)
 
     needed = measure(cfg)
     whole = " for images as large as those of the samples" if cfg.preprocess == "none" else ""

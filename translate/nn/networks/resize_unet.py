@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from translate.errors import UsageError
-from translate.nn.base import Generator
+from translate.nn.base import Generator, GeneratorEncoder
 from translate.nn.blocks import Dropout, norm_layer
 from translate.nn.init import kaiming_
 
@@ -159,6 +159,12 @@ class ResizeUnetGenerator(Generator):
         )  # fmt: skip
         self.model = nn.Sequential(layers, nn.Tanh())
         self.colour: nn.Conv2d | None = None
+
+    @property
+    def encoder(self) -> GeneratorEncoder:
+        layers = self.model[0]
+        assert isinstance(layers, ResizeUnet)
+        return GeneratorEncoder([layer for down in layers.downs for layer in down.children()], list(layers.bottom))
 
     def use_residual_output(self) -> None:
         if self.in_channels != self.out_channels:
