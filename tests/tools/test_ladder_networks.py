@@ -22,13 +22,13 @@ def discriminator(name, condition=0):
 
 
 @pytest.mark.parametrize("condition", [0, 3])
-def test_vision_aided_heads_see_the_features_of_their_tap(condition):
+def test_vision_aided_heads_see_the_features_of_their_tap(condition, small_features):
     """1×1, 3×3 and 1×1 convolutions on the maps of the image, and on those of the condition behind them."""
     net, x = discriminator("vision_aided+pixel", condition), random_tensor(2, 3 + condition, 32, 32)
     found, w = net(x), net.state_dict()
-    maps = load_features("efficientnet-lite0").double()(x[:, condition:])
+    maps = small_features().double()(x[:, condition:])
     if condition:
-        of_condition = load_features("efficientnet-lite0").double()(x[:, :condition])
+        of_condition = small_features().double()(x[:, :condition])
         maps = [torch.cat(pair, 1) for pair in zip(maps, of_condition, strict=True)]
     assert len(found) == 4
     for i, y in enumerate(maps):
@@ -39,11 +39,11 @@ def test_vision_aided_heads_see_the_features_of_their_tap(condition):
     assert not [name for name in w if "mixing" in name]
 
 
-def test_vision_aided_weights_are_a_function_of_the_key():
-    """Drawn as PyTorch does: the first head has 24 inputs, so its weights are within 1/√24."""
+def test_vision_aided_weights_are_a_function_of_the_key(small_features):
+    """Drawn as PyTorch does: the first head has 5 inputs, so its ten weights are within 1/√5, and not all below half."""
     first, again = (discriminator("vision_aided+pixel").state_dict() for _ in range(2))
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert 0.15 < first["heads.0.0.weight"].abs().max() <= 24**-0.5
+    assert 0.5 * 5**-0.5 < first["heads.0.0.weight"].abs().max() <= 5**-0.5
 
 
 def test_enlarged_features_are_those_of_an_enlarged_image():
@@ -59,7 +59,7 @@ def test_enlarged_features_are_those_of_an_enlarged_image():
     assert [y.shape[2] for y in net(x)] == [16, 8, 4, 8]
 
 
-def test_enlarged_features_judge_the_smallest_image():
+def test_enlarged_features_judge_the_smallest_image(small_features):
     net = discriminator("projected_x2+pixel")
     assert net.minimum == 8
     assert all(logits.numel() for logits in net(torch.zeros(1, 3, 8, 8, dtype=torch.float64)))
