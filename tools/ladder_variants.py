@@ -167,7 +167,7 @@ def resolve_elements(resolve: Callable[[C], C], cfg: C) -> C:
 
 
 @dataclass(frozen=True)
-class Pix2PixElementsConfig(AdversarialElements, Pix2PixConfig):
+class Pix2PixElementsConfig(Pix2PixConfig, AdversarialElements):
     """Config of pix2pix-elements."""
 
 
@@ -188,7 +188,7 @@ class Pix2PixElements(Pix2Pix):
 
 
 @dataclass(frozen=True)
-class CycleGANElementsConfig(AdversarialElements, CycleGANConfig):
+class CycleGANElementsConfig(CycleGANConfig, AdversarialElements):
     """Config of cyclegan-elements."""
 
     lambda_nce: float = option(

@@ -50,6 +50,12 @@ def steps(method, clock=START, count=2):
 
 
 @pytest.mark.parametrize("name", ELEMENTS)
+def test_the_defaults_are_the_packages(name):
+    own, base = config.to_dict(ELEMENTS[name].Config()), config.to_dict(METHODS[name].Config())
+    assert {setting: own.get(setting) for setting in base} == base
+
+
+@pytest.mark.parametrize("name", ELEMENTS)
 def test_without_an_element_a_step_is_the_packages(name):
     """To the last bit: the same weights, passes and draws."""
     own, base = (steps(method_of(cls)) for cls in (ELEMENTS[name], METHODS[name]))
