@@ -14,6 +14,7 @@ ladder_recipes.py has the sets, recipes and stages.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -179,7 +180,7 @@ class Ladder:
     def _calibration_key(self, cell: Cell) -> dict[str, Any]:
         return {
             "set": cell.set, "method": cell.method, "recipe": cell.recipe, "cpu": self.cpu, "code": self.code,
-            "torch": str(torch.__version__), "jobs": self.args.jobs,
+            "torch": str(torch.__version__), "jobs": self.args.jobs, **plugin_versions(cell),
         }  # fmt: skip
 
     def calibrate(self, cell: Cell) -> Calibration:
@@ -197,8 +198,10 @@ class Ladder:
             return Calibration(**found)
 
     def _task(self, cell: Cell) -> dict[str, Any]:
+        recipe = RECIPES[cell.recipe]
         return {
-            "method": cell.method, "preset": RECIPES[cell.recipe].preset, "root": str(self.root(cell)),
+            "method": recipe.trained_method(cell.method), "preset": recipe.preset, "root": str(self.root(cell)),
+            "plugins": [str(file) for file in recipe.plugin_files], "length_shares": dict(recipe.length_shares),
             "settings": training_settings(cell), "batch_size": resolve_settings(cell).batch_size,
         }  # fmt: skip
 
@@ -222,7 +225,7 @@ class Ladder:
         run, keep = self.args.work / cell.name, self.args.keep
         task = {
             **self._task(cell), "task": "train", "run": str(run), "length": length_settings(cell, images),
-            "resolved": to_dict(resolve_settings(cell)), "commit": self.commit,
+            "resolved": {**to_dict(resolve_settings(cell)), **plugin_versions(cell)}, "commit": self.commit,
             "size": SETS[cell.set].load_size, "truth": SETS[cell.set].truth,
             "sheet": str(keep / f"{cell.name}.png") if keep else None,
         }  # fmt: skip
@@ -323,7 +326,7 @@ def print_commands(cells: Iterable[Cell], ladder: Ladder) -> None:
     """Print the training of each cell as a command; N stands for a number of images that is not measured yet."""
     for cell in cells:
         known = ladder.known_calibration(cell)
-        length: dict[str, Any] = {"images": "N", "decay_images": "N"}
+        length: dict[str, Any] = dict.fromkeys(length_settings(cell, 0), "N")
         if known is not None:
             length = length_settings(cell, known.images(cell.budget, resolve_settings(cell).batch_size))
         print("translate " + shlex.join(command_words(cell, ladder.root(cell), ladder.args.work / cell.name, length)))
@@ -363,6 +366,13 @@ def code_versions() -> tuple[str, str]:
         git("rev-parse", "--short=12", "HEAD") + changed("translate", "tools"),
         git("rev-parse", "HEAD:translate") + changed("translate"),
     )
+
+
+def plugin_versions(cell: Cell) -> dict[str, str]:
+    """Return the hash of the plug-ins of a cell's recipe, if it has any: what is trained is a property of them, too."""
+    files = RECIPES[cell.recipe].plugin_files
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files]
+    return {"plugins": " ".join(digests)} if digests else {}
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -7,12 +7,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from translate import load_plugin
 from translate.api.presets import with_load_size
 from translate.config import FLAGS, TrainConfig, resolve
 from translate.errors import UsageError
 from translate.evaluation.extractors import EXTRACTORS
 from translate.evaluation.metrics import METRICS
-from translate.methods import METHODS
+from translate.methods import METHODS, Method, find
 from translate.text import flag_name, one_line
 
 Settings = dict[str, Any]
@@ -71,6 +72,9 @@ PAIRS: tuple[Pair, ...] = (
     ("avatar_glasses", "cyclegan"),
 )
 
+SHARED_LENGTH = 1_000_000
+"""Images of the trainings whose lengths are compared."""
+
 COMMON: Settings = {"threads": 1, "device": "cpu", "loader": "resident", "log_every": 500}
 """Settings of every training; the resident loader has no processes of its own."""
 
@@ -88,10 +92,25 @@ class LadderRecipe:
     """Share of the training over which the learning rate falls, by method [default: that of the preset]."""
     methods: tuple[str, ...] = ("pix2pix", "cyclegan")
     """Methods that have it."""
+    plugins: tuple[str, ...] = ()
+    """Plug-ins of this folder that it needs: what it tries is not in the package yet."""
+    variant: str = ""
+    """Method of the plug-in that stands for each of its methods: pix2pix-elements for "elements" [default: the method]."""
+    length_shares: Mapping[str, float] = field(default_factory=dict)
+    """Settings that are this share of the training's images."""
 
     def settings_of(self, method: str) -> Settings:
         """Return the settings for a method."""
         return {**self.settings, **self.by_method.get(method, {})}
+
+    @property
+    def plugin_files(self) -> list[Path]:
+        """Files of the plug-ins."""
+        return [Path(__file__).with_name(name) for name in self.plugins]
+
+    def trained_method(self, method: str) -> str:
+        """Return the name of the method that is trained for a method."""
+        return f"{method}-{self.variant}" if self.variant else method
 
 
 _RUNNING_BATCH_NORM: Settings = {"norm": "batch", "norm_statistics": "running"}
@@ -100,6 +119,23 @@ _RUNNING_BATCH_NORM: Settings = {"norm": "batch", "norm_statistics": "running"}
 def _element(methods: tuple[str, ...] = ("pix2pix", "cyclegan"), **settings: Any) -> LadderRecipe:
     """Return `modern` with a single change."""
     return LadderRecipe("modern", settings, methods=methods)
+
+
+def _network(settings: Settings | None = None, by_method: Mapping[str, Settings] | None = None) -> LadderRecipe:
+    """Return `modern` with a network of ladder_networks.py."""
+    return LadderRecipe("modern", settings or {}, by_method or {}, plugins=("ladder_networks.py",))
+
+
+def _variant(
+    methods: tuple[str, ...] = ("pix2pix", "cyclegan"),
+    length_shares: Mapping[str, float] | None = None,
+    **settings: Any,
+) -> LadderRecipe:
+    """Return `modern` with a single change that the methods of ladder_variants.py have."""
+    return LadderRecipe(
+        "modern", settings, methods=methods, plugins=("ladder_variants.py",), variant="elements",
+        length_shares=length_shares or {},
+    )  # fmt: skip
 
 
 def _decay(share: float) -> LadderRecipe:
@@ -149,8 +185,37 @@ ELEMENTS: dict[str, LadderRecipe] = {
     "modern-no-lowpass": _element(("pix2pix",), lambda_lowpass=0.0),
     "modern-no-features": _element(("pix2pix",), lambda_features=0.0),
     "modern-perceptual": _element(("pix2pix",), lambda_perceptual=1.0),
+    # Johnson 2016: texture may move a little on the way back; the weight is to that of L1 as in pix2pix
+    "modern-cycle-features": _element(("cyclegan",), lambda_features=0.2),
+    "modern-cycle-features-alone": _element(("cyclegan",), lambda_features=0.2, lambda_cycle=0.0),
+    # Kumari 2022, Vision-aided GAN: a classifier's features say more than random mixtures of them
+    "modern-vision-aided": _network({"discriminator": "vision_aided+pixel"}),
+    # Sauer 2021, the authors' code: small images are enlarged, so that maps are finer and features as in their training
+    "modern-features-x2": _network({"discriminator": "projected_x2+pixel"}),
+    # Odena 2016: repeated pixels leave stripes in flat colour
+    "modern-bilinear": _network(
+        by_method={
+            "cyclegan": {"generator": "resize_unet_3levels_2blocks_bilinear"},
+            "pix2pix": {"generator": "resize_unet_4levels_2blocks_2last_bilinear"},
+        }
+    ),
+    # Park 2020, CUT, with two encoders as Han 2021: layout stays where the cycle alone lets it go
+    "modern-patchnce": _variant(("cyclegan",), lambda_nce=1.0),
+    # the projected heads alone had the better KID, the pixel discriminator the better texture: half of it
+    "modern-half-pixel": _variant(pixel_weight=0.5),
+    # the colour map alone is nearer to the truth than what training makes of it: let go of it slowly
+    "modern-anchor": _variant(("cyclegan",), {"anchor_images": 1.0}, lambda_anchor=1.0),
+    # Mescheder 2018, lazy as Karras 2020: heads without norms have no bound; on maps of frozen features it is cheap
+    "modern-map-r1": _variant(lambda_map_penalty=1.0),
+    # Huang 2024: the relativistic loss needs R1 and R2; on maps they go with batch norm in the generator
+    "modern-relativistic-map-r1": _variant(adversarial="relativistic", lambda_map_penalty=1.0),
+    # Torbunov 2023, UVCGAN: generators that can draw their domain before the game begins
+    "modern-inpainting": _variant(("cyclegan",), {"inpainting_images": 0.2}),
+    # Karras 2018 and most GANs since: momentum averages over a game that moves on
+    "modern-beta1-0": _variant(beta1=0.0),
 }
-"""`modern` with single changes. To try another one, add its row."""
+"""`modern` with single changes. To try another one, add its row; what has no setting yet is in ladder_networks.py and
+ladder_variants.py."""
 
 RECIPES = MAIN | ELEMENTS
 
@@ -223,7 +288,8 @@ def training_settings(cell: Cell) -> Settings:
 
 def length_settings(cell: Cell, images: int) -> Settings:
     """Return the settings of the length of a training: the rate is flat, then falls to zero over the recipe's share."""
-    return {"images": images, "decay_images": round(images * decay_share(cell))}
+    shares = {"decay_images": decay_share(cell), **RECIPES[cell.recipe].length_shares}
+    return {"images": images, **{name: round(images * share) for name, share in shares.items()}}
 
 
 def decay_share(cell: Cell) -> float:
@@ -250,7 +316,8 @@ def resolve_settings(cell: Cell) -> TrainConfig:
 @cache
 def _resolve(method: str, name: str, data: LadderSet) -> TrainConfig | str:
     """Return the checked settings of a recipe on sets of one kind, or why there are none; a check builds networks."""
-    cls, recipe = METHODS[method], RECIPES[name]
+    recipe = RECIPES[name]
+    cls = method_class(recipe, method)
     if recipe.preset not in cls.presets:
         return f"this version's {method} has no preset {recipe.preset}"
     settings = {**cls.presets[recipe.preset], "load_size": None}
@@ -259,6 +326,15 @@ def _resolve(method: str, name: str, data: LadderSet) -> TrainConfig | str:
         return cls.resolve_config(with_load_size(resolve(cls.Config, (recipe.preset, settings), (FLAGS, given))))
     except UsageError as e:
         return one_line(e)
+
+
+def method_class(recipe: LadderRecipe, method: str) -> type[Method[Any]]:
+    """Return the class that a recipe trains for a method; its plug-ins are loaded."""
+    for file in recipe.plugin_files:
+        load_plugin(file)
+    cls = find(recipe.trained_method(method))
+    assert cls is not None, "the tables name methods that there are"
+    return cls
 
 
 def why_unavailable(cell: Cell, sets: Path) -> str:
@@ -296,20 +372,24 @@ def compared_cells(cell: Cell) -> list[Cell]:
 
 
 def _is_equal(settings: TrainConfig, cell: Cell, other: Cell) -> bool:
-    """Return whether another recipe has the same settings, apart from the length of its preset, and the same decay."""
+    """Return whether another recipe has the same settings, apart from the length of its preset, and shares of the length.
+
+    Settings of two methods are never the same.
+    """
     length: Settings = {"images": None, "decay_images": 0}
     try:
         same = replace(settings, **length) == replace(resolve_settings(other), **length)
     except UsageError:
         return False
-    return same and decay_share(cell) == decay_share(other)
+    return same and length_settings(cell, SHARED_LENGTH) == length_settings(other, SHARED_LENGTH)
 
 
 def command_words(cell: Cell, root: Path, run: Path, length: Settings) -> list[str]:
     """Return the words of `translate` that train a cell."""
-    preset = RECIPES[cell.recipe].preset
-    words = ["train", cell.method, str(root), "--run", str(run)]
-    words += ["--preset", preset] if preset != "paper" else []
+    recipe = RECIPES[cell.recipe]
+    words = ["train", recipe.trained_method(cell.method), str(root), "--run", str(run)]
+    words += [word for file in recipe.plugin_files for word in ("--plugin", str(file))]
+    words += ["--preset", recipe.preset] if recipe.preset != "paper" else []
     return words + flag_words({**length, **training_settings(cell)})
 
 

@@ -107,7 +107,8 @@ def calibrate(task: Mapping[str, Any]) -> dict[str, Any]:
         rate = calibrate_from(probe.marks, 0.0, 0).rate
         count = max(PROBE, round(rate * task["seconds"] / batch)) * batch
         clock, started = StepClock(), cpu_seconds()
-        _train(task, runs / "measured", {"images": count}, clock)
+        shares = {name: round(share * count) for name, share in task["length_shares"].items()}
+        _train(task, runs / "measured", {"images": count, **shares}, clock)
         return asdict(calibrate_from(clock.marks, cpu_seconds() - started, count))
 
 
@@ -215,6 +216,8 @@ def main() -> None:
     task = json.loads(sys.argv[1])
     torch.set_num_threads(1)
     try:
+        for file in task["plugins"]:
+            translate.load_plugin(file)
         result = TASKS[task["task"]](task)
     except Interrupted as e:
         sys.exit(e.exit_code)

@@ -130,6 +130,45 @@ def test_an_element_of_one_method_has_no_cells_of_the_other():
     assert {cell.method for cell in cells if cell.recipe == "modern-no-lowpass"} == {"pix2pix"}
 
 
+def test_an_element_that_the_package_lacks_is_trained_by_a_plugin():
+    cell = replace(CELL, recipe="modern-anchor")
+    words = ladder_recipes.command_words(cell, Path("sets"), Path("run"), ladder_recipes.length_settings(cell, 800))
+    assert words[:2] == ["train", "cyclegan-elements"]
+    given = flags(words)
+    assert given["--plugin"] == str(Path(ladder_recipes.__file__).with_name("ladder_variants.py"))
+    assert (given["--lambda-anchor"], given["--images"], given["--anchor-images"]) == ("1", "800", "800")
+    assert given["--decay-images"] == "400"
+    network = ladder_recipes.command_words(replace(CELL, recipe="modern-vision-aided"), Path("sets"), Path("run"), {})
+    assert network[1] == "cyclegan"
+    assert flags(network)["--plugin"].endswith("ladder_networks.py")
+
+
+def test_a_share_of_the_images_follows_from_the_length():
+    cell = replace(CELL, recipe="modern-inpainting")
+    assert ladder_recipes.length_settings(cell, 1000) == {
+        "images": 1000, "decay_images": 500, "inpainting_images": 200,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.plugins])
+def test_each_element_of_a_plugin_has_settings_of_its_own(name, tmp_path):
+    """None is that of another recipe, and there are some for grey images too."""
+    for data, method in (("earth_season", "cyclegan"), ("earth_map", "pix2pix")):
+        (tmp_path / data).mkdir()
+        if method in RECIPES[name].methods:
+            assert ladder_recipes.why_unavailable(Cell(data, method, name, 120, 0), tmp_path) == ""
+    assert ladder_recipes.resolve_settings(Cell("sneaker2boot", "cyclegan", name, 120, 0)).input_channels == 1
+
+
+def test_recipes_that_differ_in_a_share_of_the_images_are_both_trained(monkeypatch, tmp_path):
+    (tmp_path / "earth_season").mkdir()
+    longer = replace(RECIPES["modern-inpainting"], length_shares={"inpainting_images": 0.5})
+    monkeypatch.setitem(RECIPES, "longer", longer)
+    monkeypatch.setitem(RECIPES, "as long", replace(longer))
+    assert ladder_recipes.why_unavailable(replace(CELL, recipe="longer"), tmp_path) == ""
+    assert "settings of longer" in ladder_recipes.why_unavailable(replace(CELL, recipe="as long"), tmp_path)
+
+
 def test_the_number_of_images_fills_the_budget_with_whole_batches():
     """20 images a CPU second, and 5 seconds beside the steps: 115 seconds are 2,300 images, which is 143 batches of 16."""
     calibration = Calibration(rate=20.0, setup=5.0)
@@ -328,6 +367,40 @@ def test_a_recipe_is_measured_once_for_all_seeds(climb):
     climb.args.jobs = 2  # as fast as beside another one: not known
     climb.run(replace(CELL, seed=3))
     assert climb.asked[-2]["task"] == "calibrate"
+
+
+def test_a_plugin_that_changes_is_measured_and_trained_anew(climb, monkeypatch, tmp_path):
+    """The package's hash does not tell: plug-ins are files of tools/."""
+    file = tmp_path / "plugin.py"
+    monkeypatch.setattr(ladder_recipes.LadderRecipe, "plugin_files", property(lambda self: [file] * bool(self.plugins)))
+    monkeypatch.setattr(ladder_recipes, "load_plugin", lambda file: None)
+    cell = replace(CELL, recipe="modern-beta1-0")
+    monkeypatch.setattr(ladder, "resolve_settings", lambda cell: METHODS["cyclegan"].Config())
+    for seed, text in enumerate(("first", "first", "second")):
+        file.write_text(text)
+        climb.run(replace(cell, seed=seed))
+    assert [task["task"] for task in climb.asked] == ["calibrate", "train", "train", "calibrate", "train"]
+    resolved = [task["resolved"]["plugins"] for task in climb.asked if task["task"] == "train"]
+    assert resolved[0] == resolved[1] != resolved[2]
+    assert climb.asked[0]["method"] == "cyclegan-elements"
+    climb.run(CELL)
+    assert "plugins" not in climb.asked[-1]["resolved"] and climb.asked[-1]["plugins"] == []
+
+
+def test_a_speed_is_measured_with_the_shares_of_the_length(climb, monkeypatch):
+    """A training whose first fifth is another one is as fast as both together."""
+    climb.run(replace(CELL, recipe="modern-inpainting"))
+    task = climb.asked[0]
+    lengths = []
+
+    def train(task, run, length, clock=None):
+        lengths.append(length)
+        if clock is not None:
+            clock.marks = [(4 * n, 1.0 * n) for n in range(1, 13)]
+
+    monkeypatch.setattr(ladder_worker, "_train", train)
+    ladder_worker.calibrate(task)
+    assert lengths == [{"images": 48}, {"images": 60, "inpainting_images": 12}]
 
 
 def test_references_stand_once_and_grow_with_new_metrics(climb):
