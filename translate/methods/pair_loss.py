@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from translate.methods.base import Losses
 from translate.methods.configs import MixedSupervisionConfig
 from translate.methods.content_loss import ContentLoss
+from translate.nn.losses import l1
 
 
 def pair_losses(
@@ -17,6 +18,6 @@ def pair_losses(
     """
     fake = generator(x)
     return {
-        f"pairs_{direction}": cfg.lambda_pairs * (fake - truth).abs().mean(),
+        f"pairs_{direction}": cfg.lambda_pairs * l1(fake, truth),
         **content(fake, truth, f"_pairs_{direction}"),
     }
