@@ -55,6 +55,14 @@ def same(first, second):
     )
 
 
+def test_pairs_are_what_a_loader_of_them_alone_gives(everything, pairs):
+    options = LoaderOptions(batch_size=2, seed=training_data.pair_seed(5), tier="resident")
+    alone = Loader(pairs, RECIPE, options, device=CPU, say=lambda line: None).batches(0)
+    for batch, expected in zip(take(make_data(everything, pairs), 3), alone, strict=False):
+        assert torch.equal(batch["pair_a"], expected["a"])
+        assert torch.equal(batch["pair_b"], expected["b"])
+
+
 @pytest.mark.parametrize("augment", [(), ("rotate", "affine")])
 def test_both_sides_of_a_pair_are_cropped_flipped_and_augmented_alike(everything, pairs, augment):
     """b is the inverse of a before, so it is after: to the rounding of the resize to 8 bits, of each side by itself."""

@@ -78,11 +78,11 @@ def test_micro_batches_are_one_large_batch(name, tiny):
 
 @pytest.mark.parametrize("name", WITH_PAIRS)
 def test_the_memory_estimate_counts_pairs(name, tiny):
-    """Images of them, and what generators that are wider than the discriminators keep of them; also of sides of other sizes."""
+    """Images of them, and what generators that are wider than the discriminators keep of them."""
     sample = {"a": torch.zeros(1, 3, tiny.size, tiny.size), "b": torch.zeros(1, 3, 2 * tiny.size, tiny.size)}
 
     def estimate(**flags):
-        cfg = tiny.config(name, g_width=16, **flags)
+        cfg = tiny.config(name, g_width=16, nce_patches=4, **flags)
         example = with_pair_images(sample, cfg)
         return memory_estimate.estimate(METHODS[name], cfg, example, CPU, PRECISIONS["fp32"])
 
