@@ -8,7 +8,7 @@ from typing import Any
 
 from translate import atomic, config, records, run_folder
 from translate.config import TrainConfig
-from translate.data.known_pairs import KnownPairs
+from translate.data.known_pairs import NAMES, KnownPairs
 from translate.errors import DataError, ModelError, UsageError
 from translate.invocation import command_line
 from translate.methods import Method, find_recorded
@@ -135,7 +135,9 @@ def check_same_settings(folder: Path, method: str, cfg: TrainConfig, *, may_chan
     lines = [f"method: {record.method} in the run, {method} now"] if record.method != method else []
     if not lines and not may_change:
         old = record.resolve(folder)
-        resumable = () if record.method_class(folder).on_meta(cfg).coupled else ("accumulate",)
+        resumable = [] if record.method_class(folder).on_meta(cfg).coupled else ["accumulate"]
+        if all(getattr(each, "pairs", None) not in (None, NAMES) for each in (old, cfg)):
+            resumable.append("pairs")  # of two tables, the pairs in them are compared by `check_same_pairs`
         lines = config.differences(old, cfg, record.processes, distributed.world_size(), resumable)
     if lines:
         raise _other_settings(folder, lines)
