@@ -192,3 +192,62 @@ def test_a_range_that_is_declared_is_not_looked_for(heights):
     run.divide_data()
     run.find_value_ranges()
     assert (run.cfg.range_a, run.cfg.range_b) == ("0:1000", "-500:2000")
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("0.png,1.png\n3.png,2.png\n")
+    return path
+
+
+def test_a_run_on_known_pairs_logs_their_losses_and_resumes_on_the_same_ones(session, table, tmp_path):
+    run, lines = session(pairs=str(table), log_every=1)
+    run.run()
+    assert [line for line in lines if line.startswith("pairs: 2 images of domain a and 2 images of domain b")]
+    point = json.loads((tmp_path / "run" / "stats.jsonl").read_text().splitlines()[0])
+    assert {"loss/g/pairs_ab", "loss/g/pairs_ba"} <= point.keys()
+    table.write_text("from,to\n3.png,2.png\n0.png,1.png\n")
+    moved = table.rename(table.with_name("moved.csv"))
+    run, lines = session(pairs=str(moved), images=3)
+    assert run.run() == 3
+    assert not [line for line in lines if "warning" in line]
+
+
+def test_other_pairs_are_another_run_unless_they_are_meant(session, table):
+    session(pairs=str(table))[0].run()
+    table.write_text("0.png,2.png\n3.png,1.png\n")
+    with pytest.raises(UsageError, match=r"other settings:\n  --pairs: other pairs in the run, the file has changed\n"):
+        session(pairs=str(table), images=3)[0].run()
+    with pytest.raises(UsageError, match=r"--pairs: .*pairs.csv in the run, names now"):
+        session(pairs="names", images=3)[0].run()
+    run, lines = session(pairs=str(table), images=3)
+    run.may_change = True
+    assert run.run() == 3
+    assert [line for line in lines if line.startswith("warning: --pairs: holds other pairs than those of the run")]
+
+
+def test_pairs_whose_images_are_held_out_are_not_trained_on(session, table):
+    run, lines = session(pairs="names", hold_out=0.3)
+    run.divide_data()
+    used = {*run.split.a, *run.split.b}
+    assert 0 < len(run.pairs.split) < 5
+    assert {*run.pairs.split.a, *run.pairs.split.b} <= used
+    assert [line for line in lines if line.startswith("pairs: ") and "are left out, since an image of each" in line]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "named"),
+    [
+        (None, UsageError, "--pairs .*: no such file"),
+        ("", DataError, "holds no pair"),
+        ("0.png,9.png", DataError, "line 1: '9.png' is no image of .*trainB"),
+    ],
+)
+def test_wrong_pairs_leave_no_folder(session, tmp_path, text, kind, named):
+    path = tmp_path / "wrong.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(kind, match=named):
+        session(pairs=str(path))[0].run()
+    assert not (tmp_path / "run").exists()

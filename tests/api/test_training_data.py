@@ -125,4 +125,4 @@ def test_a_training_with_stages_uses_both(unpaired_root, tmp_path, monkeypatch):
     small = {"crop_size": 32, "load_size": 36, "g_width": 2, "d_width": 2, "batch_size": 2, "device": "cpu"}
     flags = {**small, "images": 4, "decay_images": 2, "generator": "antialias_1blocks", "watch": False}
     api.train("cut", unpaired_root, run=tmp_path / "x", say=lambda line: None, **flags)
-    assert [(stage.image, stage.loader.context.preprocessing.load_size) for stage in seen] == [(0, 36), (2, 32)]
+    assert [(stage.image, stage.loaders[0].context.preprocessing.load_size) for stage in seen] == [(0, 36), (2, 32)]

@@ -27,6 +27,10 @@ FILES = {
     "other.toml": 'method = "cyclegan"\n',
     "text.pth": "no weights",
     "notes.json": "no metrics",
+    "absent.csv": "photo,map\n1.png,2.png\n",
+    "twice.csv": "1.png,1.png\n1.png,3.png\n",
+    "columns.csv": "1.png;1.png\n",
+    "empty.csv": "photo,map\n",
 }
 
 
@@ -66,6 +70,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, trained: Path, paired_ro
     for name, domains in {
         "unmatched": {"A": ["1", "2"], "B": ["1", "3"]},
         "half": {"A": ["1"]},
+        "nameless": {"A": ["1"], "B": ["2"]},
         "empty-b": {"A": ["1"], "B": []},
     }.items():
         for domain, images in domains.items():
@@ -79,6 +84,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, trained: Path, paired_ro
     (place / "photos" / "notes.txt").write_text("no image")
     for name, text in FILES.items():
         (place / name).write_text(text)
+    (place / "latin.csv").write_bytes(b"1.png,1.png\n2.png,\xe9.png\n")
     return place
 
 

@@ -1,13 +1,14 @@
 """Record of a run: the settings, method, data folder and number of processes in its config.toml."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from translate import atomic, config, records, run_folder
 from translate.config import TrainConfig
+from translate.data.known_pairs import NAMES, KnownPairs
 from translate.errors import DataError, ModelError, UsageError
 from translate.invocation import command_line
 from translate.methods import Method, find_recorded
@@ -134,11 +135,38 @@ def check_same_settings(folder: Path, method: str, cfg: TrainConfig, *, may_chan
     lines = [f"method: {record.method} in the run, {method} now"] if record.method != method else []
     if not lines and not may_change:
         old = record.resolve(folder)
-        resumable = () if record.method_class(folder).on_meta(cfg).coupled else ("accumulate",)
+        resumable = [] if record.method_class(folder).on_meta(cfg).coupled else ["accumulate"]
+        if all(getattr(each, "pairs", None) not in (None, NAMES) for each in (old, cfg)):
+            resumable.append("pairs")  # of two tables, the pairs in them are compared by `check_same_pairs`
         lines = config.differences(old, cfg, record.processes, distributed.world_size(), resumable)
     if lines:
-        raise UsageError(
-            f"{folder}: holds a run with other settings:\n  "
-            + "\n  ".join(lines)
-            + f"\nuse another --run, or change them on purpose, as flags of {command_line('resume', folder)}"
-        )
+        raise _other_settings(folder, lines)
+
+
+def check_same_pairs(
+    folder: Path,
+    state: Mapping[str, Any] | None,
+    pairs: KnownPairs | None,
+    say: Callable[[str], None],
+    *,
+    may_change: bool,
+) -> None:
+    """Check that a table of known pairs holds those that the run in a folder was trained on, wherever the file is now.
+
+    `state`: the checkpoint, None in a new run. With `may_change` a line says so if they differ; else UsageError.
+    """
+    before = state.get("pairs", "") if state is not None else ""
+    now = pairs.digest if pairs is not None else ""
+    if not before or not now or before == now:  # whether there are any is a setting, and names are those of the data
+        return
+    if not may_change:
+        raise _other_settings(folder, ["--pairs: other pairs in the run, the file has changed"])
+    say("warning: --pairs: holds other pairs than those of the run; it resumes on the new ones")
+
+
+def _other_settings(folder: Path, lines: list[str]) -> UsageError:
+    return UsageError(
+        f"{folder}: holds a run with other settings:\n  "
+        + "\n  ".join(lines)
+        + f"\nuse another --run, or change them on purpose, as flags of {command_line('resume', folder)}"
+    )

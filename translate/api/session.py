@@ -16,12 +16,20 @@ from translate.api.disk_estimate import estimate_disk
 from translate.api.initial_weights import read_initial_weights
 from translate.api.presets import advise_preset
 from translate.api.run_fork import ForkPoint
-from translate.api.run_record import Preset, RunRecord, check_same_settings, read_started_run, relative_path
+from translate.api.run_record import (
+    Preset,
+    RunRecord,
+    check_same_pairs,
+    check_same_settings,
+    read_started_run,
+    relative_path,
+)
 from translate.api.validation import ValidationEvaluator, split_for_validation
 from translate.callbacks import ProgressCallback, ignore_line
 from translate.config import TrainConfig, to_dict
 from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts, loader, value_scan
+from translate.data.known_pairs import KnownPairs
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.data.split import Split
@@ -81,6 +89,8 @@ class TrainingSession:
     loader_options: LoaderOptions = field(init=False)
     split: Split = field(init=False)
     """The training images."""
+    pairs: KnownPairs | None = field(init=False)
+    """Known pairs among them; None where none are named."""
     evaluator: ValidationEvaluator | None = field(init=False)
     """Metrics of the validation, in the first process; None without validation."""
     schedule: Schedule = field(init=False)
@@ -94,8 +104,8 @@ class TrainingSession:
     """Digest of the list of training images and of the recipe of albumentations."""
     environment: dict[str, str | int | bool] = field(init=False)
     """Versions, device and threads: the last bits of the weights depend on them."""
-    loader: Loader = field(init=False)
-    """Loader of the first stage."""
+    loaders: tuple[Loader, ...] = field(init=False)
+    """Loader of the images in the first stage, and that of the known pairs where there are any."""
     stages: list[training_data.StageLoader] = field(init=False)
     """Loaders of the stages of the data."""
     preprocessing: Preprocessing = field(init=False)
@@ -133,6 +143,7 @@ class TrainingSession:
         self.find_initial_weights()
         with self.locked_folder():
             self.load_checkpoint()
+            check_same_pairs(self.folder, self.state, self.pairs, self.say, may_change=self.may_change)
             if self.state is not None and (outcome := self.find_outcome(self.state)):
                 CallbackList(self.callbacks, self.say).end(self.state["images"], self.schedule.planned, outcome)
                 return self.state["images"]
@@ -169,6 +180,7 @@ class TrainingSession:
         if cfg.auto_batch:
             training_data.check_auto_batch(cls.on_meta(cfg))
         self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
+        self.pairs = training_data.find_known_pairs(cfg, self.root, split, self.split, self.say)
         self.evaluator = None
         if validation_set and distributed.rank() == 0:
             self.evaluator = ValidationEvaluator(self.root, validation_set, cfg, cls.layout, self.device)
@@ -288,7 +300,8 @@ class TrainingSession:
         recipe = self.loader_options.albumentations
         self.fingerprint = self.split.fingerprint() + (f" {recipe.digest}" if recipe else "")
         self.environment = devices.numerical_environment(self.device)
-        if len(set(distributed.all_gather_object(self.fingerprint))) > 1:
+        own = self.fingerprint, self.pairs and self.pairs.digest
+        if len(set(distributed.all_gather_object(own))) > 1:
             raise DataError(
                 f"{self.root}: differs between the processes of this training; copy the folder to every machine"
             )
@@ -324,8 +337,9 @@ class TrainingSession:
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(Loader, device=self.device, dtype=self.precision.weights, say=self.say)
-        self.stages = training_data.stage_loaders(self.data_stages, self.split, preprocessing, options, build)
-        self.loader = self.stages[0].loader  # which refuses a set without readable images
+        pairs = self.pairs and self.pairs.split
+        self.stages = training_data.stage_loaders(self.data_stages, self.split, preprocessing, options, build, pairs)
+        self.loaders = self.stages[0].loaders  # which refuse a set without readable images
         held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
         shown = held_out or self.split
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
@@ -359,11 +373,12 @@ class TrainingSession:
         if self.cfg.max_memory is None and self.device.type != "cuda":
             return
         cfg = replace(self.cfg, accumulate=self.accumulate)
-        data = self.loader.bytes_needed if self.loader.tier == "resident" else 0
+        data = sum(loader.bytes_needed for loader in self.loaders if loader.tier == "resident")
+        example = training_data.with_pair_images(self.sample, cfg)
         self.say(
             distributed.broadcast_object(
                 lambda: memory_estimate.check_memory(
-                    self.method_class, cfg, self.sample, self.device, self.precision, data, self.schedule
+                    self.method_class, cfg, example, self.device, self.precision, data, self.schedule
                 )
             )
         )
@@ -416,6 +431,7 @@ class TrainingSession:
             write_model=self.write_model,
             extra_state={
                 "data": self.fingerprint,
+                **({"pairs": self.pairs.digest} if self.pairs else {}),
                 "version": __version__,
                 "environment": self.environment,
                 "convolutions": self.convolutions,

@@ -3,20 +3,23 @@
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, islice
+from pathlib import Path
 
 import torch
 
-from translate import config, images
+from translate import config, images, keyed_random
 from translate.config import TrainConfig
 from translate.data import albumentations_recipe, batch_augment
+from translate.data.known_pairs import KnownPairs, find_pairs
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.data.split import Split
 from translate.errors import UsageError
 from translate.methods import Method
 from translate.methods.base import Batch, DataStage
+from translate.methods.configs import MixedSupervisionConfig
 from translate.nn.base import Discriminator, Generator
 from translate.runtime import distributed
 from translate.training import loop
@@ -59,6 +62,31 @@ def check_layout_options(cls: type[Method], cfg: TrainConfig) -> None:
         )
 
 
+def find_known_pairs(
+    cfg: TrainConfig, root: Path, everything: Split, used: Split, say: Callable[[str], None]
+) -> KnownPairs | None:
+    """Return the known pairs that the settings name; None where they name none.
+
+    `everything`: all training images; `used`: those that are not held out, among which both images of a pair must be.
+    """
+    if not isinstance(cfg, MixedSupervisionConfig) or cfg.pairs is None:
+        return None
+    found = find_pairs(cfg.pairs, root, everything, cfg.direction)
+    kept = found.within(used)
+    if left_out := len(found.split) - len(kept.split):
+        say(f"pairs: {left_out} of {len(found.split)} are left out, since an image of each is held out for validation")
+    return kept
+
+
+def with_pair_images(sample: Batch, cfg: TrainConfig) -> Batch:
+    """Return a batch of images as that of a training with known pairs, for an estimate; without pairs as it is."""
+    if not isinstance(cfg, MixedSupervisionConfig) or cfg.pairs is None:
+        return sample
+    a = sample["a"]
+    b = a.new_empty(len(a), cfg.output_channels, *a.shape[2:])  # the b of a pair has the size of its a
+    return {**sample, "pair_a": a, "pair_b": b}
+
+
 def check_auto_batch(method: Method) -> None:
     """Check that splitting batches further changes nothing but the memory. Raises UsageError if it would."""
     if method.coupled:
@@ -88,16 +116,41 @@ def _smallest_side(method: Method) -> int:
 
 @dataclass
 class StageLoader:
-    """Loader of a stage of the training data; built when it is first used."""
+    """Loader of a stage of the training data, and that of its known pairs; built when they are first used."""
 
     image: int
     """First image of the run that comes from it, rounded up to a whole step."""
     load: Callable[[], Loader]
+    load_pairs: Callable[[], Loader] | None = None
 
     @cached_property
-    def loader(self) -> Loader:
-        """The loader itself."""
-        return self.load()
+    def loaders(self) -> tuple[Loader, ...]:
+        """Loader of the images, and that of the known pairs where there are any."""
+        return self.load(), *([self.load_pairs()] if self.load_pairs is not None else [])
+
+    def reseed(self, seed: int) -> None:
+        """Change the seed, for batches that are requested from now on."""
+        for loader, own in zip(self.loaders, (seed, pair_seed(seed)), strict=False):
+            loader.context.sampler.reseed(own)
+
+    def files(self, numbers: torch.Tensor) -> list[Path]:
+        """List the files from which images of the run come, each once."""
+        found = [path for loader in self.loaders for path in loader.context.sampler.files(numbers)]
+        return list(dict.fromkeys(found))
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Yield batches from image `start` of the run on, without end; those of known pairs as `pair_a` and `pair_b`."""
+        first, *pairs = (loader.batches(start) for loader in self.loaders)
+        return map(_with_pairs, first, *pairs) if pairs else first
+
+
+def _with_pairs(batch: Batch, pairs: Batch) -> Batch:
+    return {**batch, "pair_a": pairs["a"], "pair_b": pairs["b"]}
+
+
+def pair_seed(seed: int) -> int:
+    """Return the seed of the draws of known pairs, so that their order has nothing to do with that of the other images."""
+    return keyed_random.derive_key(seed, "pairs")
 
 
 def stage_loaders(
@@ -106,25 +159,34 @@ def stage_loaders(
     preprocessing: Preprocessing,
     options: LoaderOptions,
     build: Callable[[Split, Preprocessing, LoaderOptions], Loader],
+    pairs: Split | None = None,
 ) -> list[StageLoader]:
-    """Return the loaders of the stages, which differ in the sizes of images and batches alone."""
+    """Return the loaders of the stages, which differ in the sizes of images and batches alone.
+
+    Known `pairs` have loaders of their own: image n of the run comes with pair n mod P of an order of all P pairs, which is
+    another one each time that they have all been shown.
+    """
 
     def loader_of(stage: DataStage) -> StageLoader:
         sized = replace(preprocessing, load_size=stage.load_size, crop_size=stage.crop_size)
-        return StageLoader(stage.image, lambda: build(split, sized, replace(options, batch_size=stage.batch_size)))
+        own = replace(options, batch_size=stage.batch_size)
+        load_pairs = None
+        if pairs is not None:
+            of_pairs = replace(own, seed=pair_seed(own.seed), title="pairs")
+            load_pairs = partial(build, pairs, sized, of_pairs)
+        return StageLoader(stage.image, partial(build, split, sized, own), load_pairs)
 
     return [loader_of(stage) for stage in stages]
 
 
 def loop_data(stages: Sequence[StageLoader], sample: Batch) -> loop.TrainingData:
     """Return the training data of the loop: batches of the stages' loaders, one after another, and the sample batch."""
-    sampler = stages[0].loader.context.sampler
 
     def batches(start: int, seed: int) -> Iterator[Batch]:
-        sampler.reseed(seed)
+        stages[0].reseed(seed)
         return chain.from_iterable(_stage_batches(stages, start, seed))
 
-    return loop.TrainingData(batches, lambda numbers: sampler.files(torch.tensor(numbers)), sample)
+    return loop.TrainingData(batches, lambda numbers: stages[0].files(torch.tensor(numbers)), sample)
 
 
 def _stage_batches(stages: Sequence[StageLoader], start: int, seed: int) -> Iterator[Iterator[Batch]]:
@@ -132,12 +194,12 @@ def _stage_batches(stages: Sequence[StageLoader], start: int, seed: int) -> Iter
     for stage, following in zip(stages, (*stages[1:], None), strict=True):
         if following is not None and start >= following.image:
             continue
-        loader = stage.loader
-        loader.context.sampler.reseed(seed)
+        stage.reseed(seed)
         if following is None:
-            yield loader.batches(start)
+            yield stage.batches(start)
             return
-        step_size = loader.options.batch_size * loader.options.world_size
+        options = stage.loaders[0].options
+        step_size = options.batch_size * options.world_size
         steps = -(-(following.image - start) // step_size)
-        yield islice(loader.batches(start), steps)
+        yield islice(stage.batches(start), steps)
         start += steps * step_size

@@ -51,6 +51,8 @@ class LoaderOptions:
     albumentations: AlbumentationsRecipe | None = None
     strict: bool = False
     """Raise DataError at the first file that cannot be read."""
+    title: str = "data"
+    """First word of the line that says what the loader has."""
 
 
 def fits_in_memory(size: int, free: int) -> bool:
@@ -129,16 +131,16 @@ class Loader:
         return choose_tier(self.bytes_needed, free, free if device == host else memory.free_memory(host))
 
     def _describe(self) -> str:
-        split = self.context.split
+        split, title = self.context.split, self.options.title
         each = [(len(split.refs(domain)), f" of domain {domain}" if split.b else "") for domain in split.domains]
         counts = " and ".join(f"{count} images{which}" for count, which in each)
         if split.labels:
             counts += f" ({join_names(split.label_names, 8)})"
         size = memory_size(self.bytes_needed)
         if self.tier == "stream":
-            return f"data: {counts}, streamed by {self.options.workers} workers; decoded they would take {size}"
+            return f"{title}: {counts}, streamed by {self.options.workers} workers; decoded they would take {size}"
         where = "host memory" if self.tier == "ram" else f"memory ({self.context.device.type})"
-        return f"data: {counts}, decoded once into {size} of {where}, {self.tier}"
+        return f"{title}: {counts}, decoded once into {size} of {where}, {self.tier}"
 
     @property
     def skipped(self) -> int:

@@ -135,3 +135,18 @@ class GanConfig(AdversarialConfig):
         "resize_unet",
         group="Networks",
     )
+
+
+@dataclass(frozen=True)
+class MixedSupervisionConfig(GanConfig):
+    """Config of methods for two sets of images without partners, of which some may be known to be pairs."""
+
+    pairs: str | None = option(
+        None,
+        "known pairs among the training images: a CSV file (a path in trainA, a path in trainB), or names (files of one name) "
+        "[default: none]",
+        group="Data",
+    )
+    lambda_pairs: float = option(
+        10.0, "weight of the L1 distance to the true image of each known pair of --pairs", low=0, group="Losses"
+    )

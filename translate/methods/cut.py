@@ -23,8 +23,9 @@ from translate.methods.building import (
     discriminator_losses,
 )
 from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
-from translate.methods.configs import GanConfig
+from translate.methods.configs import MixedSupervisionConfig
 from translate.methods.content_loss import ContentLoss, feature_networks
+from translate.methods.pair_loss import pair_losses
 from translate.nn import networks
 from translate.nn.init import xavier_
 from translate.nn.losses import Logits
@@ -62,7 +63,7 @@ MODERN: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class CUTConfig(GanConfig):
+class CUTConfig(MixedSupervisionConfig):
     """Config of CUT."""
 
     epochs: int = option(200, "epochs at the constant learning rate", low=0, group="Length")
@@ -193,6 +194,8 @@ class CUT(Method[CUTConfig]):
         }
         if same is not None:
             losses["nce_identity"] = weight * self.nce_loss(same, b, key, "b", flipped)
+        if cfg.pairs is not None:
+            losses |= pair_losses(cfg, self.content, self.g, batch["pair_a"], batch["pair_b"], "ab")
         yield "g", {**losses, **self.content(fake, a)}
 
     def adversarial_generator_loss(self, batch: Batch, fake: Tensor, seen: Any) -> Tensor:

@@ -8,7 +8,7 @@ from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Scheduled, Step, Update
 from translate.methods.building import adam_options, check_gan_config, forward_concatenated
-from translate.methods.configs import GanConfig
+from translate.methods.configs import MixedSupervisionConfig
 from translate.methods.image_pool import ImagePool
 from translate.methods.two_way import TwoWayMethod
 from translate.nn.losses import cycle_consistency, identity_loss
@@ -36,7 +36,7 @@ MODERN: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class CycleGANConfig(GanConfig):
+class CycleGANConfig(MixedSupervisionConfig):
     """Config of CycleGAN."""
 
     lambda_cycle: float = option(
@@ -109,6 +109,7 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
             "cycle_b": cfg.lambda_cycle * cycle_consistency(back_b, b),
             **self.content(back_a, a, "_a"),
             **self.content(back_b, b, "_b"),
+            **self.pair_losses(batch),
         }
         if identity:
             weight = cfg.lambda_cycle * cfg.lambda_identity

@@ -11,7 +11,7 @@ from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
 from translate.methods.building import adam_options, check_gan_config
-from translate.methods.configs import GanConfig, NoRandomCrop
+from translate.methods.configs import MixedSupervisionConfig, NoRandomCrop
 from translate.methods.two_way import TwoWayMethod
 from translate.nn import networks
 from translate.nn.base import FeatureDiscriminator
@@ -24,7 +24,7 @@ WEIGHT_DECAY = 1e-5
 
 
 @dataclass(frozen=True)
-class DiscoGANConfig(NoRandomCrop, GanConfig):
+class DiscoGANConfig(NoRandomCrop, MixedSupervisionConfig):
     """Config of DiscoGAN."""
 
     epochs: int = option(5000, "epochs at the constant learning rate", low=0, group="Length")
@@ -141,6 +141,7 @@ class DiscoGAN(TwoWayMethod[DiscoGANConfig]):
             "reconstruction_b": rate * reconstruction_loss(back_b, b),
             **self.content(back_a, a, "_a"),
             **self.content(back_b, b, "_b"),
+            **self.pair_losses(batch),
         }
 
     def adversarial_and_feature_loss(self, batch: Batch, domain: str, fake: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
 from translate.methods.building import check_gan_config, with_default_unet
-from translate.methods.configs import GanConfig, NoRandomCrop
+from translate.methods.configs import MixedSupervisionConfig, NoRandomCrop
 from translate.methods.two_way import TwoWayMethod
 from translate.nn import networks
 from translate.nn.losses import ADVERSARIAL, cycle_consistency
@@ -17,7 +17,7 @@ from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 
 @dataclass(frozen=True)
-class DualGANConfig(NoRandomCrop, GanConfig):
+class DualGANConfig(NoRandomCrop, MixedSupervisionConfig):
     """Config of DualGAN."""
 
     epochs: int = option(50, "epochs at the constant learning rate", low=0, group="Length")
@@ -127,4 +127,5 @@ class DualGAN(TwoWayMethod[DualGANConfig]):
             "cycle_b": cfg.lambda_b * cycle_consistency(back_b, b),
             **self.content(back_a, a, "_a"),
             **self.content(back_b, b, "_b"),
+            **self.pair_losses(batch),
         }

@@ -16,11 +16,12 @@ from translate.methods.building import (
     image_of,
 )
 from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
-from translate.methods.configs import GanConfig
+from translate.methods.configs import MixedSupervisionConfig
 from translate.methods.content_loss import ContentLoss, feature_networks
+from translate.methods.pair_loss import pair_losses
 from translate.nn.losses import Logits
 
-C = TypeVar("C", bound=GanConfig)
+C = TypeVar("C", bound=MixedSupervisionConfig)
 
 
 class TwoWayMethod(Method[C]):
@@ -64,6 +65,16 @@ class TwoWayMethod(Method[C]):
         seen = self.view(batch, domain, fake, name)
         loss = self.adversarial_loss.generator_loss(d(seen), lambda: d(self.view(batch, domain, batch[domain], name)))
         return loss, seen if self.cfg.share_augmentation else None  # a view takes memory
+
+    def pair_losses(self, batch: Batch) -> Losses:
+        """Return the losses of both generators on the known pairs, `pair_a` and `pair_b` of the batch; none without pairs."""
+        if self.cfg.pairs is None:
+            return {}
+        a, b = batch["pair_a"], batch["pair_b"]
+        return {
+            **pair_losses(self.cfg, self.content, self.g_ab, a, b, "ab"),
+            **pair_losses(self.cfg, self.content, self.g_ba, b, a, "ba"),
+        }
 
     def discriminator_losses(self, batch: Batch, fake_a: Any, fake_b: Any, step: int) -> Losses:
         """Return the losses of both discriminators for the batch's images and views of fake ones, without a graph.
