@@ -84,8 +84,8 @@ def estimate(
     """Return the memory that a step of the method takes with these settings, in a second or two, without computing anything.
 
     Args:
-        example: batch of any length with the names, channels and types of those of the training; with `preprocess none`, where
-            images are taken whole, also with their height and width, so that larger images take more.
+        example: batch of any length with the names, channels and types of those of the training; where images
+            are taken whole (`cfg.crops` is off), also with their height and width, so that larger images take more.
         data: bytes of the data set that stay on the device.
 
     Of several phases of a method the largest counts. What cuDNN takes beside the tensors is not known; `scratch` is for the
@@ -136,7 +136,7 @@ def _batch(cfg: TrainConfig, example: Mapping[str, Tensor], device: torch.device
     """Return an empty batch of the training, with keys (N,); images are (N, C, H, W), other tensors keep their shape."""
 
     def shape(x: Tensor) -> tuple[int, ...]:
-        is_cropped = x.ndim == 4 and cfg.preprocess != "none"
+        is_cropped = x.ndim == 4 and cfg.crops
         return (cfg.batch_size, *((x.shape[1], cfg.crop_size, cfg.crop_size) if is_cropped else x.shape[1:]))
 
     batch = {name: torch.empty(shape(x), dtype=x.dtype, device=device) for name, x in example.items()}
@@ -261,7 +261,7 @@ def check_memory(
         return estimate(cls, settings, example, device, precision, data)
 
     needed = measure(cfg)
-    whole = " for images as large as those of the samples" if cfg.preprocess == "none" else ""
+    whole = " for images as large as those of the samples" if not cfg.crops else ""
     limit = needed.total if cfg.max_memory is None else cfg.max_memory * GIB
     if needed.total <= limit:
         return f"memory: {needed}{whole}, {memory_size(memory.free_memory(device))} free"
@@ -301,7 +301,7 @@ def _alternatives(cls: type[Method], cfg: TrainConfig) -> Iterator[Iterable[Trai
         if not cfg.gradient_checkpointing:
             yield (replace(checkpointing, accumulate=n) for n in parts)
     yield (replace(cfg, batch_size=n * method.batch_multiple, accumulate=1) for n in _halves(smaller))
-    if cfg.preprocess != "none":
+    if cfg.crops:
         yield _smaller_crops(cls, cfg)
 
 
