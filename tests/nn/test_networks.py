@@ -120,6 +120,10 @@ def test_discriminators_cannot_judge_a_smaller_image(name, layers):
 # How far an input pixel reaches. With positive weights nothing cancels, so a gradient is zero where no path leads.
 
 
+FAR = 400
+"""Radius from which on the strips are so long that the test takes seconds."""
+
+
 def without_tanh(net):
     """The network with the identity in the place of its last layer, which would hide what large values depend on."""
     for module in net.modules():
@@ -133,7 +137,14 @@ RADII = {name: on_meta(GENERATORS[name], 3, 3, 1).receptive_radius for name in G
 
 
 @pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
-@pytest.mark.parametrize("name", [name for name, radius in RADII.items() if radius is not None])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if radius > FAR else name
+        for name, radius in RADII.items()
+        if radius is not None
+    ],
+)
 def test_receptive_radius_is_exact(name, axis):
     net = GENERATORS[name](1, 1, 1, "none")
     radius, cell = net.receptive_radius, net.multiple_of

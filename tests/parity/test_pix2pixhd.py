@@ -77,7 +77,13 @@ def idle_biases(net):
     }
 
 
-@pytest.mark.parametrize("settings", STAGES.values(), ids=STAGES)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(flags, id=name, marks=[] if "fix_global" in flags else pytest.mark.slow)
+        for name, flags in STAGES.items()
+    ],
+)
 def test_training_in_float64_goes_the_same_way(settings):
     engine = engine_of(settings)
     twin, rates, moved = twin_of(engine), [], []
