@@ -28,6 +28,11 @@ AUTO_ON_OFF = ("auto", *ON_OFF)
 FLAGS = "flags"
 """Source of the settings that are given as flags or keyword arguments: messages name these as flags are typed."""
 
+SCHEDULES = ("reference", "reference-2020", "delayed", "stargan-released")
+"""Rules of the learning rate's decay (`training.schedule`)."""
+WHOLE_IMAGES = ("none", "scale_width")
+"""Rows of `data.preprocessing.PREPROCESS` that are followed by no crop."""
+
 LOAD_TO_CROP = 286 / 256
 """Ratio of the load size to the crop size: images are resized to 286 for crops of 256 (Isola et al., 2017, sec. 6.2)."""
 
@@ -73,8 +78,9 @@ class TrainConfig:
     schedule: str = option(
         "reference",
         "when the learning rate falls: reference, after each epoch; reference-2020, before each epoch (the last one "
-        "trains with rate zero); stargan-released, by only a thousandth in all over the last --decay-images",
-        choices=("reference", "reference-2020", "stargan-released"),
+        "trains with rate zero); delayed, an epoch later than reference; stargan-released, by only a thousandth in all over "
+        "the last --decay-images",
+        choices=SCHEDULES,
         group="Length",
     )
     images: int | None = option(
@@ -101,8 +107,9 @@ class TrainConfig:
     preprocess: str = option(
         "resize_and_crop",
         "resize_and_crop: resize to the load size, then crop at random; crop: crop the original image; "
-        "scale_width_and_crop: resize the width to the load size, then crop; none: train on whole images",
-        choices=("resize_and_crop", "crop", "scale_width_and_crop", "none"),
+        "scale_width_and_crop: resize the width to the load size, then crop; scale_width: the same without a crop; none: train "
+        "on whole images of their own size",
+        choices=("resize_and_crop", "crop", "scale_width_and_crop", *WHOLE_IMAGES),
         group="Data",
     )
     flip: bool = option(True, "mirror half of the images", group="Data")
@@ -297,6 +304,11 @@ class TrainConfig:
     def default_load_size(self) -> int:
         """Side in pixels that images are resized to if `load_size` is not given."""
         return default_load_size(self.crop_size)
+
+    @property
+    def crops(self) -> bool:
+        """True if images are cropped to the crop size; else they stay whole, and may be of many sizes."""
+        return self.preprocess not in WHOLE_IMAGES
 
 
 C = TypeVar("C", bound="DataclassInstance")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from translate.methods import METHODS, Method
-from translate.nn.losses import ADVERSARIAL
+from translate.nn.losses import ADVERSARIAL, l1
 
 TRANSLATING = [name for name, cls in METHODS.items() if not cls.sampling_networks]
 """Methods that make images of images; all that a method makes of noise is a game between its networks."""
@@ -87,7 +87,11 @@ def test_losses_fall_on_a_tiny_set(name, tiny):
     history = [engine.step([batch]) for _ in range(60)]
     steps = [losses for losses in history if any(key.startswith("g/") for key in losses)]
     names = [key for key in steps[0] if not key.split("/")[1].startswith(("adv", "penalty", "feature"))]
-    assert names
+    if not names:  # all that it minimises is by its discriminators: the output comes nearer to the truth all the same
+        assert METHODS[name].layout == "paired"
+        engine.method.eval()
+        assert l1(engine.method.translate(slopes, "b"), -slopes) < FALLEN * l1(torch.zeros_like(slopes), -slopes)
+        return
     first, last = (sum(float(losses[key]) for key in names) for losses in (steps[0], steps[-1]))
     assert last < FALLEN * first
 

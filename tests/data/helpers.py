@@ -18,7 +18,7 @@ from ..helpers import write_smooth_image
 
 CPU = torch.device("cpu")
 TIERS = ["resident", "ram", "stream"]
-RULES = ["resize_and_crop", "crop", "scale_width_and_crop", "none"]
+RULES = ["resize_and_crop", "crop", "scale_width_and_crop", "scale_width", "none"]
 SIZES = [(31, 50), (64, 33), (20, 20), (18, 41), (90, 27)]
 """Heights and widths, upright and across, some with a side below the load size."""
 

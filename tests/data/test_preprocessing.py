@@ -64,6 +64,31 @@ def test_none_enlarges_what_is_smaller_than_the_networks_take(size, expected):
     assert PREPROCESS["none"](*size, preprocessing) == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1024, 2048), (512, 1024)),  # Cityscapes at the authors' 512p
+        ((300, 200), (1536, 1024)),
+        ((200, 300), (688, 1024)),  # 1024 · 2/3 = 682.67 pixels, 42.67 times 16
+        ((100, 4096), (32, 1024)),  # 25 pixels, 1.56 times 16
+        (
+            (20, 1024),
+            (32, 1632),
+        ),  # 16 are too few: enlarged to 32 without a change of the shape, 1638 pixels, 102.4 times 16
+    ],
+)
+def test_scale_width_keeps_the_shape_and_rounds_to_what_the_network_takes(size, expected):
+    preprocessing = Preprocessing(1024, 9, False, (3, 3), "scale_width", multiple_of=16, minimum=32)
+    assert PREPROCESS["scale_width"](*size, preprocessing) == expected
+
+
+def test_scale_width_rounds_the_load_size_too_and_crops_nothing(tmp_path):
+    write_smooth_image(tmp_path / "x.png", 47, 130, 0)
+    preprocessing = Preprocessing(100, 9, True, (3, 3), "scale_width", multiple_of=16)
+    assert load_image(ImageRef(tmp_path / "x.png"), preprocessing, 0).shape[1:] == (32, 96)
+    assert preprocessing.random_crop_size is None
+
+
 # Decoders and resizers.
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from translate.nn.blocks import AffineInstanceNorm2d
-from translate.nn.init import kaiming_, normal_, pytorch_default_, truncated_normal_, xavier_
+from translate.nn.init import kaiming_, normal_, normal_weights_, pytorch_default_, truncated_normal_, xavier_
 from translate.nn.networks import GENERATORS
 
 
@@ -65,6 +65,19 @@ def test_xavier_draws_by_the_fans(layer, fans):
     assert abs(layer.weight.std() / std - 1) < 4 / math.sqrt(2 * count)
     assert abs(layer.weight.mean()) < 4 * std / math.sqrt(count)
     assert (layer.bias == 0).all()
+
+
+def test_normal_weights_leave_the_biases_as_pytorch_draws_them():
+    """N(0, 0.02) as `normal_`, biases from U(−b, b) with b = 1/√(fan in), whose deviation is b/√3."""
+    net, plain = (nn.ModuleList([nn.Conv2d(4, 2000, 5), nn.BatchNorm2d(50)]) for _ in range(2))
+    normal_weights_(net, 3, "d")
+    normal_(plain, 3, "d")
+    assert torch.equal(net[0].weight, plain[0].weight)
+    assert torch.equal(net[1].weight, plain[1].weight)
+    assert (net[1].bias == 0).all()
+    bound = 100**-0.5
+    assert 0.9 * bound < net[0].bias.abs().max() <= bound
+    assert abs(net[0].bias.std() * 3**0.5 / bound - 1) < 4 / (2000 * 5 / 4) ** 0.5  # the kurtosis of a uniform is 9/5
 
 
 def test_initial_weights_are_truncated_where_the_authors_truncate():

@@ -30,6 +30,23 @@ def test_rates_are_those_of_a_lambda_scheduler_stepped_after_each_epoch(epochs, 
         scheduler.step()
 
 
+@pytest.mark.parametrize(("epoch", "rate"), [(1, 2e-4), (101, 2e-4), (102, 1.98e-4), (150, 1.02e-4), (200, 2e-6)])
+def test_delayed_rates_fall_an_epoch_later(epoch, rate):
+    """As in pix2pixHD's code, which takes lr / 100 off at the end of each epoch after the hundredth."""
+    plan = Schedule(per_epoch=10, epochs=100, decay_epochs=100, rule="delayed")
+    assert LR * plan.factor((epoch - 1) * 10) == LR * plan.factor(epoch * 10 - 1) == pytest.approx(rate)
+    assert Schedule(10, 3, 0, rule="delayed").factor(30) == 1
+
+
+def test_a_delayed_plan_of_images_is_that_of_the_reference():
+    flags = {"images": 1000, "decay_images": 400}
+    delayed, plain = (
+        Schedule.from_config(resolve(TrainConfig, ("flags", {**flags, "schedule": rule})), per_epoch=7)
+        for rule in ("delayed", "reference")
+    )
+    assert [delayed.factor(n) for n in range(0, 1001, 50)] == [plain.factor(n) for n in range(0, 1001, 50)]
+
+
 def test_every_epoch_trains_and_none_more_than_the_one_before():
     factors = [PAPER.factor(n) for n in range(PAPER.planned)]
     assert min(factors) == pytest.approx(1 / 101)

@@ -154,7 +154,7 @@ def with_load_size(cfg: T) -> T:
     if cfg.load_size is None:
         cfg = replace(cfg, load_size=cfg.default_load_size)
     assert cfg.load_size is not None
-    if cfg.crop_size > cfg.load_size:
+    if cfg.crops and cfg.crop_size > cfg.load_size:
         raise UsageError(
             f"--crop-size {cfg.crop_size} is larger than --load-size {cfg.load_size}; images are resized to the load size "
             f"and then cropped: lower the first or raise the second"

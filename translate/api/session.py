@@ -258,8 +258,9 @@ class TrainingSession:
         cfg, method = self.cfg, self.method_class.on_meta(self.cfg)
         planned, processes = self.schedule.planned, distributed.world_size()
         need = estimate_disk(method, cfg, self.precision, planned, processes)
+        size = f"at {cfg.crop_size} px" if cfg.crops else "with whole images"
         length = describe_length(self.schedule, self.state["images"] if self.state else 0)
-        self.say(f"{method.name} for {length} at {cfg.crop_size} px on {self.device}; {self.folder} will take {need}")
+        self.say(f"{method.name} for {length} {size} on {self.device}; {self.folder} will take {need}")
         free = shutil.disk_usage(self.folder).free
         if free < need.peak:
             self.say(
@@ -287,7 +288,7 @@ class TrainingSession:
             batch_size=cfg.batch_size,
             ema_half_life=cfg.ema_half_life,
             compiled=cfg.compile,
-            fixed_size=cfg.preprocess != "none",
+            fixed_size=cfg.crops,
             channels_last=cfg.channels_last == "on",
             runner=cuda_graphs.build_runner(cfg.graph, device, precision, self.say),
             stages=self.data_stages,

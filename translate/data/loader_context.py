@@ -99,7 +99,7 @@ class BufferRing:
     def next(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """Return a buffer (N, *shape) to fill; it is returned again after RING_SIZE − 1 others of its name and shape."""
         if (name, shape) not in self.rings:
-            if len(self.rings) >= 8:  # images of many sizes, with --preprocess none
+            if len(self.rings) >= 8:  # whole images of many sizes
                 self.rings.clear()
             buffers = [torch.empty(self.batch_size, *shape, dtype=self.dtype) for _ in range(RING_SIZE)]
             self.rings[name, shape] = itertools.cycle(buffers)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from translate import images
+from translate.config import WHOLE_IMAGES
 from translate.data.split import ImageRef, Split
 from translate.images import ImageError, Reading, ValueRange
 
@@ -35,14 +36,14 @@ class Preprocessing:
     """A row of RESIZERS."""
     background: images.Colour = images.WHITE
     multiple_of: int = 4
-    """Multiple to which sizes are rounded with `preprocess` "none"."""
+    """Multiple to which the sizes of whole images are rounded."""
     minimum: int = 1
-    """Smallest height and width that the networks take: smaller images are enlarged with `preprocess` "none"."""
+    """Smallest height and width that the networks take: smaller whole images are enlarged."""
 
     @property
     def random_crop_size(self) -> int | None:
         """Side of the random square crops in pixels; None where images stay whole."""
-        return None if self.preprocess == "none" else self.crop_size
+        return None if self.preprocess in WHOLE_IMAGES else self.crop_size
 
     def reading(self, side: int) -> Reading:
         """Options for reading the files of domain a (0) or b (1)."""
@@ -69,7 +70,12 @@ def _at_least_crop(height: int, width: int, preprocessing: Preprocessing) -> tup
     return max(round(height * scale), preprocessing.crop_size), max(round(width * scale), preprocessing.crop_size)
 
 
-def _rounded(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+def _scale_whole_width(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Scale the width to the load size and the height in proportion, both then rounded as `_rounded` does."""
+    return _rounded(preprocessing.load_size * height / width, preprocessing.load_size, preprocessing)
+
+
+def _rounded(height: float, width: float, preprocessing: Preprocessing) -> tuple[int, int]:
     """Round both sides; where one is then smaller than the networks take, enlarge the image without changing its shape."""
     base = preprocessing.multiple_of
     rounded = max(round(height / base), 1) * base, max(round(width / base), 1) * base
@@ -84,11 +90,12 @@ PREPROCESS: dict[str, Callable[[int, int, Preprocessing], tuple[int, int]]] = {
     "resize_and_crop": _square,
     "crop": _at_least_crop,
     "scale_width_and_crop": _scale_width,
+    "scale_width": _scale_whole_width,
     "none": _rounded,
 }
 """Functions of a file's (height, width) that give the size at which it is loaded, by the reference's names.
 
-All but "none" are followed by a crop to the crop size."""
+All but those of `config.WHOLE_IMAGES` are followed by a crop to the crop size."""
 
 
 # Decoders.

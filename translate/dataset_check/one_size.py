@@ -9,7 +9,7 @@ from translate.errors import DataError
 
 
 def check_one_size(split: Split, preprocessing: Preprocessing, batch_size: int, reason: str) -> None:
-    """Raise DataError where whole images (`preprocess` "none") are loaded at several sizes but must be of one.
+    """Raise DataError where whole images (`config.WHOLE_IMAGES`) are loaded at several sizes but must be of one.
 
     The images of a domain must if several of them form a batch, and those of both domains if the method has a `reason`. The
     b of a pair has the size of its a. Files whose header cannot be read are left out: loading them says why.
@@ -25,8 +25,8 @@ def check_one_size(split: Split, preprocessing: Preprocessing, batch_size: int, 
                 first = ref, size
             elif size != first[1]:
                 raise DataError(
-                    f"--preprocess none loads {first[0].path} at {first[1][1]}×{first[1][0]} pixels and {ref.path} at "
-                    f"{size[1]}×{size[0]}; {reason or 'a batch holds images of one size'}: use "
+                    f"--preprocess {preprocessing.preprocess} loads {first[0].path} at {first[1][1]}×{first[1][0]} pixels and "
+                    f"{ref.path} at {size[1]}×{size[0]}; {reason or 'a batch holds images of one size'}: use "
                     f"{'' if reason else '--batch-size 1, or '}a --preprocess that crops"
                 )
 

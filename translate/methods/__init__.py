@@ -14,6 +14,7 @@ from translate.methods.dcgan import DCGAN
 from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
+from translate.methods.pix2pixhd import Pix2PixHD
 from translate.methods.stargan import StarGAN
 from translate.nn import networks
 from translate.text import printable
@@ -22,6 +23,7 @@ __all__ = ["METHODS", "PLUGIN_METHODS", "Method", "find", "find_recorded", "name
 
 METHODS: dict[str, type[Method[Any]]] = {
     "pix2pix": Pix2Pix,
+    "pix2pixhd": Pix2PixHD,
     "cyclegan": CycleGAN,
     "cut": CUT,
     "fastcut": FastCUT,

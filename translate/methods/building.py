@@ -172,16 +172,16 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
     if PERCEPTUAL_NETWORK in named:
         weights_file(cfg.perceptual_network, "--perceptual-network")
     nets = list(named.values())
-    if cfg.preprocess == "none":  # each image has a size of its own
+    if not cfg.crops:  # each image has a size of its own
         if any(isinstance(net, Discriminator) and net.fixed_size for net in nets):
             raise UsageError(
-                f"--preprocess none keeps images of many sizes, but the {cfg.discriminator} discriminator takes one size; use "
-                f"another --discriminator, such as basic"
+                f"--preprocess {cfg.preprocess} keeps images of many sizes, but the {cfg.discriminator} discriminator takes "
+                f"one size; use another --discriminator, such as basic"
             )
         if cls.layout == "unpaired" and ADVERSARIAL[cfg.adversarial].penalty_weight:
             raise UsageError(
-                f"--preprocess none keeps images of many sizes, but --adversarial {cfg.adversarial} combines each real image "
-                f"with a fake one; use another --adversarial"
+                f"--preprocess {cfg.preprocess} keeps images of many sizes, but --adversarial {cfg.adversarial} combines each "
+                f"real image with a fake one; use another --adversarial"
             )
         nets = []
     d_minimum = max((net.minimum for net in nets if isinstance(net, Discriminator)), default=1)

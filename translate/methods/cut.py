@@ -167,7 +167,7 @@ class CUT(Method[CUTConfig]):
     def stages(cls, cfg: CUTConfig, planned: int, decays_from: int) -> tuple[DataStage, ...]:
         """Return a second stage, of whole images while the learning rate falls, if the config asks for it."""
         (first,) = super().stages(cfg, planned, decays_from)
-        if not cfg.whole_in_decay or cfg.load_size == cfg.crop_size:
+        if not (cfg.whole_in_decay and cfg.crops) or cfg.load_size == cfg.crop_size:
             return (first,)
         return first, replace(first, image=decays_from, load_size=cfg.crop_size)
 

@@ -80,9 +80,9 @@ class CycleGAN(TwoWayMethod[CycleGANConfig]):
                 f"--lambda-identity {cfg.lambda_identity} needs as many channels in domain a ({cfg.input_channels}) as in b "
                 f"({cfg.output_channels}); use --lambda-identity 0"
             )
-        if cfg.preprocess == "none" and cfg.pool_size > 0:
+        if not cfg.crops and cfg.pool_size > 0:
             raise UsageError(
-                "--preprocess none keeps images of many sizes, which an image pool cannot hold; use --pool-size 0"
+                f"--preprocess {cfg.preprocess} keeps images of many sizes, which an image pool cannot hold; use --pool-size 0"
             )
         check_gan_config(cls, cfg)
         return cfg

@@ -135,9 +135,10 @@ class DCGAN(Method[DCGANConfig]):
                 f"--crop-size {cfg.crop_size}: dcgan generates images of a power of two from {MIN_SIZE} pixels up; use "
                 f"--crop-size {nearest}"
             )
-        if cfg.preprocess == "none":
+        if not cfg.crops:
             raise UsageError(
-                "--preprocess none keeps images of many sizes, but dcgan's are all of the crop size; use resize_and_crop"
+                f"--preprocess {cfg.preprocess} keeps images of many sizes, but dcgan's are all of the crop size; use "
+                f"resize_and_crop"
             )
         if cfg.direction != "a2b" or cfg.range_b is not None:
             flag = "--range-b" if cfg.range_b is not None else "--direction b2a"

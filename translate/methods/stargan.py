@@ -116,9 +116,10 @@ class StarGAN(Method[StarGANConfig]):
         if cfg.residual or cfg.share_augmentation:
             flag = "--residual on" if cfg.residual else "--share-augmentation on"
             raise UsageError(f"{flag}: does not go with stargan's generator of many domains; leave it out")
-        if cfg.preprocess == "none":
+        if not cfg.crops:
             raise UsageError(
-                "--preprocess none keeps images of many sizes, but stargan's discriminator takes one size; leave it out"
+                f"--preprocess {cfg.preprocess} keeps images of many sizes, but stargan's discriminator takes one size; "
+                f"leave it out"
             )
         if cfg.batch_size // cfg.accumulate < 2:
             raise UsageError(

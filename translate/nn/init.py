@@ -106,6 +106,20 @@ def pytorch_default_(net: nn.Module, *key: int | str) -> nn.Module:
     return net
 
 
+def normal_weights_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
+    """Fill as `normal_` does, but biases of convolutions as PyTorch does by default, as in the code of pix2pixHD's authors.
+
+    The draws are a pure function of `key` on every device. Returns `net`.
+    """
+    normal_(net, *key, gain=gain)
+    generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init biases"))
+    for _, weight, bias in _layers(net):
+        if weight.ndim > 1 and bias is not None:
+            bound = weight[0].numel() ** -0.5
+            _draw(bias, partial(nn.init.uniform_, a=-bound, b=bound, generator=generator))
+    return net
+
+
 def _layers(net: nn.Module) -> Iterator[tuple[nn.Module, nn.Parameter, Any]]:
     """Yield every layer that has a weight (a norm's scale, with one axis, too), that weight, and the bias or None."""
     for module in net.modules():

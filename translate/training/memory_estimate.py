@@ -87,8 +87,8 @@ def estimate(
     """Return the memory that a step of the method takes with these settings, in a second or two, without computing anything.
 
     Args:
-        example: batch of any length with the names, channels and types of those of the training; with `preprocess none`, where
-            images are taken whole, also with their height and width, so that larger images take more.
+        example: batch of any length with the names, channels and types of those of the training; where images
+            are taken whole (`cfg.crops` is off), also with their height and width, so that larger images take more.
         data: bytes of the data set that stay on the device.
         schedule: length of the training, which decides the stages of its data; None: one stage of the settings' sizes.
 
@@ -162,7 +162,7 @@ def _batch(cfg: TrainConfig, stage: DataStage, example: Mapping[str, Tensor], de
     count, size = stage.batch_size, stage.crop_size
 
     def shape(x: Tensor) -> tuple[int, ...]:
-        is_cropped = x.ndim == 4 and cfg.preprocess != "none"
+        is_cropped = x.ndim == 4 and cfg.crops
         return (count, *((x.shape[1], size, size) if is_cropped else x.shape[1:]))
 
     batch = {name: torch.empty(shape(x), dtype=x.dtype, device=device) for name, x in example.items()}
@@ -288,7 +288,7 @@ def check_memory(
         return estimate(cls, settings, example, device, precision, data, schedule)
 
     needed = measure(cfg)
-    whole = " for images as large as those of the samples" if cfg.preprocess == "none" else ""
+    whole = " for images as large as those of the samples" if not cfg.crops else ""
     limit = needed.total if cfg.max_memory is None else cfg.max_memory * GIB
     if needed.total <= limit:
         return f"memory: {needed}{whole}, {memory_size(memory.free_memory(device))} free"
@@ -328,7 +328,7 @@ def _alternatives(cls: type[Method], cfg: TrainConfig) -> Iterator[Iterable[Trai
         if not cfg.gradient_checkpointing:
             yield (replace(checkpointing, accumulate=n) for n in parts)
     yield (replace(cfg, batch_size=n * method.batch_multiple, accumulate=1) for n in _halves(smaller))
-    if cfg.preprocess != "none":
+    if cfg.crops:
         yield _smaller_crops(cls, cfg)
 
 

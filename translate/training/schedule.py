@@ -22,7 +22,7 @@ class Schedule:
     images: int | None = None
     decay_images: int = 0
     rule: str = "reference"
-    """Rule of the decay: "reference"; with epochs also "reference-2020", with images also "stargan-released"."""
+    """Rule of the decay: "reference"; with epochs also "reference-2020" and "delayed", with images also "stargan-released"."""
 
     @staticmethod
     def from_config(cfg: TrainConfig, per_epoch: int) -> "Schedule":
@@ -52,7 +52,8 @@ class Schedule:
 
         With epochs, "reference": 1 for `epochs` epochs, then linearly down to 1 / (decay_epochs + 1) in the last epoch, as in
         most versions of the reference, which step the rate at the end of each epoch. "reference-2020": stepped at the start,
-        as upstream from July 2020 to 2021 at least: every epoch has the rate of the one after it, and the last has 0. With
+        as upstream from July 2020 to 2021 at least: every epoch has the rate of the one after it, and the last has 0.
+        "delayed": the rate is the full one in the first of the `decay_epochs` too, and 1 / decay_epochs of it in the last. With
         images: constant, then linearly to zero over the last `decay_images`; or "stargan-released", see `_as_released`.
         """
         if self.images is not None:
@@ -60,6 +61,8 @@ class Schedule:
                 return self._as_released(images, self.decays_from)
             left = self.images - images
             return min(1.0, left / self.decay_images) if self.decay_images else 1.0
+        if self.rule == "delayed":
+            return 1 - max(0, images // self.per_epoch - self.epochs) / max(1, self.decay_epochs)
         steps = images // self.per_epoch + (self.rule == "reference-2020")
         return 1 - max(0, steps + 1 - self.epochs) / (self.decay_epochs + 1)
 

@@ -12,6 +12,7 @@ from translate.nn.networks.antialias import AntialiasDiscriminator, AntialiasGen
 from translate.nn.networks.discogan import DiscoDiscriminator, DiscoGenerator
 from translate.nn.networks.dualgan import DualGenerator, DualImageDiscriminator, DualPatchDiscriminator
 from translate.nn.networks.patchgan import PatchDiscriminator, PixelDiscriminator
+from translate.nn.networks.pix2pixhd import GlobalGenerator, LocalEnhancer, Pix2PixHDDiscriminator
 from translate.nn.networks.projected import LARGEST_SMALL_CROP, ProjectedDiscriminator
 from translate.nn.networks.resize_unet import ResizeUnetGenerator
 from translate.nn.networks.resnet import ResnetGenerator
@@ -28,6 +29,10 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "resize_unet": ResizeUnetGenerator,
     "resize_unet_3levels_2blocks": partial(ResizeUnetGenerator, levels=3, blocks=2),
     "resize_unet_4levels_2blocks_2last": partial(ResizeUnetGenerator, levels=4, blocks=2, last_convs=2),
+    "pix2pixhd_global": GlobalGenerator,
+    "pix2pixhd_global_2downs_3blocks": partial(GlobalGenerator, downs=2, blocks=3),
+    "pix2pixhd_local": LocalEnhancer,
+    "pix2pixhd_local_2downs_3blocks": partial(LocalEnhancer, downs=2, blocks=3),
 }
 
 
@@ -36,7 +41,8 @@ def find(name: str) -> Callable[..., Generator] | None:
 
     A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks), a
     U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8 levels, any number
-    of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last); or a plug-in.
+    of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last), one of pix2pixHD's
+    of 1 to 6 halvings and any number of blocks (pix2pixhd_global_3downs_6blocks, pix2pixhd_local_3downs_6blocks); or a plug-in.
     """
     built_in = _find_built_in(name)
     return built_in if built_in is not None else PLUGIN_GENERATORS.find(name)
@@ -56,6 +62,9 @@ def _find_built_in(name: str) -> Callable[..., Generator] | None:
     if match := re.fullmatch(r"resize_unet_([1-8])levels_([1-9]\d{0,2})blocks(?:_([1-9])last)?", name):
         levels, blocks, last_convs = (int(number or 1) for number in match.groups())
         return partial(ResizeUnetGenerator, levels=levels, blocks=blocks, last_convs=last_convs)
+    if match := re.fullmatch(r"pix2pixhd_(global|local)_([1-6])downs_([1-9]\d{0,2})blocks", name):
+        kind = GlobalGenerator if match[1] == "global" else LocalEnhancer
+        return partial(kind, downs=int(match[2]), blocks=int(match[3]))
     return None
 
 
@@ -97,6 +106,12 @@ def _stargan(in_channels: int, width: int, norm: str, layers: int, crop_size: in
     return StarGANDiscriminator(in_channels, width, crop_size)
 
 
+def _pix2pixhd(
+    in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256, *, scales: int = 2
+) -> Discriminator:
+    return Pix2PixHDDiscriminator(in_channels, width, norm, layers, scales=scales)
+
+
 def _projected(
     in_channels: int,
     width: int,
@@ -131,16 +146,30 @@ DISCRIMINATORS: dict[str, Callable[..., Discriminator]] = {
     "stargan": _stargan,
     "projected": _projected,
     "projected+pixel": partial(_projected, pixel=True),
+    "pix2pixhd": _pix2pixhd,
+    "pix2pixhd_3scales": partial(_pix2pixhd, scales=3),
 }
-"""Builders of discriminators by name. Arguments: channels of the images, width, norm, number of downsamplings (used by n_layers
-and antialias), and the crop size (256; used by those that see a whole image and, for the widths, by the projected ones).
-Builders with such parameters are also given `condition_channels`, how many of the channels, the first ones, are those of an
-input image, and `features`, a feature network by name or by file."""
+"""Builders of discriminators by name. Arguments: channels of the images, width, norm, number of downsamplings (used by
+n_layers, antialias and pix2pixhd), and the crop size (256; used by those that see a whole image and, for the widths, by the
+projected ones). Builders with such parameters are also given `condition_channels`, how many of the channels, the first ones,
+are those of an input image, and `features`, a feature network by name or by file."""
 
 
 def find_discriminator(name: str) -> Callable[..., Discriminator] | None:
-    """Return the builder of the discriminator `name`: a row of DISCRIMINATORS, or a plug-in. None if there is neither."""
-    return DISCRIMINATORS[name] if name in DISCRIMINATORS else PLUGIN_DISCRIMINATORS.find(name)
+    """Return the builder of the discriminator `name`; None if there is no such network.
+
+    A row of DISCRIMINATORS, one of pix2pixHD's of 1 to 9 scales (pix2pixhd_4scales), or a plug-in.
+    """
+    built_in = _find_built_in_discriminator(name)
+    return built_in if built_in is not None else PLUGIN_DISCRIMINATORS.find(name)
+
+
+def _find_built_in_discriminator(name: str) -> Callable[..., Discriminator] | None:
+    """Return the builder of a discriminator of this package; None if there is no such network."""
+    if name in DISCRIMINATORS:
+        return DISCRIMINATORS[name]
+    match = re.fullmatch(r"pix2pixhd_([1-9])scales", name)
+    return partial(_pix2pixhd, scales=int(match[1])) if match else None
 
 
 def _find_problem(name: str, value: Any) -> str:
@@ -152,5 +181,5 @@ PLUGIN_GENERATORS = plugins.PluginGroup(
     "generators", GENERATORS, lambda name: _find_built_in(name) is not None, _find_problem
 )
 PLUGIN_DISCRIMINATORS = plugins.PluginGroup(
-    "discriminators", DISCRIMINATORS, DISCRIMINATORS.__contains__, _find_problem
+    "discriminators", DISCRIMINATORS, lambda name: _find_built_in_discriminator(name) is not None, _find_problem
 )

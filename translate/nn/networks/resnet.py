@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -10,15 +11,15 @@ from translate.nn.blocks import (
     ResnetBlock,
     conv_norm_relu,
     conv_uses_bias,
+    doubling_widths,
     norm_layer,
 )
 
 
 class ResnetGenerator(Generator):
-    """ResNet generator: two strided convolutions, `blocks` residual blocks, two transposed ones (CycleGAN, sec. 7.2)."""
+    """ResNet generator: `downs` strided convolutions, `blocks` residual blocks, transposed ones (CycleGAN, sec. 7.2)."""
 
-    multiple_of = 4
-    minimum = 8  # at 4×4 the innermost instance norm would see one pixel
+    model: nn.Sequential
 
     def __init__(
         self,
@@ -29,38 +30,58 @@ class ResnetGenerator(Generator):
         dropout: bool = False,
         *,
         blocks: int = 9,
+        downs: int = 2,
     ) -> None:
         super().__init__()
-        w = width
-        self.receptive_radius = 12 + 8 * blocks  # two 3×3 convolutions a block, at a quarter of the size
+        self.multiple_of = 2**downs
+        self.minimum = 2 ** (downs + 1)  # at half of that the innermost instance norm would see one pixel
+        self.receptive_radius = 4 + 2 * self.multiple_of * (
+            1 + blocks
+        )  # two 3×3 convolutions a block, at the least size
+        widths = doubling_widths(width, downs + 1, max_factor=self.multiple_of)
         self.model = nn.Sequential(
             nn.ReflectionPad2d(3),
-            *conv_norm_relu(in_channels, w, norm, 7),
-            *conv_norm_relu(w, 2 * w, norm, 3, stride=2, padding=1),
-            *conv_norm_relu(2 * w, 4 * w, norm, 3, stride=2, padding=1),
-            *[ResnetBlock(4 * w, norm, dropout) for _ in range(blocks)],
-            *_upsampling_layers(4 * w, 2 * w, norm),
-            *_upsampling_layers(2 * w, w, norm),
-            nn.ReflectionPad2d(3),
-            nn.Conv2d(w, out_channels, 7),
-            nn.Tanh(),
+            *conv_norm_relu(in_channels, width, norm, 7),
+            *[layer for pair in pairwise(widths) for layer in conv_norm_relu(*pair, norm, 3, stride=2, padding=1)],
+            *[ResnetBlock(widths[-1], norm, dropout) for _ in range(blocks)],
+            *[layer for pair in pairwise(widths[::-1]) for layer in upsampling_layers(*pair, norm)],
+            *output_layers(width, out_channels),
         )
 
     @property
     def stages(self) -> GeneratorStages:
-        layers = list(self.model.children())
-        blocks = [layer for layer in layers if isinstance(layer, ResnetBlock)]
-        first = layers.index(blocks[0])
-        return GeneratorStages(layers[:first], blocks, layers[first + len(blocks) :])
+        return split_stages(self.model)
 
     @property
     def segments(self) -> list[Sequence[nn.Module]]:
-        """Runs between checkpoints: encoder, about √n runs of about √n blocks (Chen et al., 2016, sec. 4), decoder."""
-        encoder, blocks, decoder = self.stages
-        length = math.ceil(math.sqrt(len(blocks)))
-        return [encoder, *(blocks[i : i + length] for i in range(0, len(blocks), length)), decoder]
+        return checkpoint_segments(self.model)
 
 
-def _upsampling_layers(cin: int, cout: int, norm: str) -> list[nn.Module]:
+def upsampling_layers(cin: int, cout: int, norm: str) -> list[nn.Module]:
+    """Return layers that double the size: a 3×3 transposed convolution, its norm and a ReLU."""
     conv = nn.ConvTranspose2d(cin, cout, 3, 2, 1, output_padding=1, bias=conv_uses_bias(norm))
     return [conv, norm_layer(norm, cout), nn.ReLU(inplace=True)]
+
+
+def output_layers(width: int, out_channels: int) -> list[nn.Module]:
+    """Return the last layers of a ResNet generator: a 7×7 convolution with reflected borders, and a tanh."""
+    return [nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh()]
+
+
+def split_stages(chain: nn.Sequential) -> GeneratorStages:
+    """Return the layers before the residual blocks of a chain, the blocks, and the layers behind them."""
+    layers = list(chain)
+    blocks = [layer for layer in layers if isinstance(layer, ResnetBlock)]
+    first = layers.index(blocks[0])
+    return GeneratorStages(layers[:first], blocks, layers[first + len(blocks) :])
+
+
+def checkpoint_segments(chain: nn.Sequential) -> list[Sequence[nn.Module]]:
+    """Return runs of layers between checkpoints: encoder, about √n runs of about √n blocks, decoder.
+
+    Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, sec. 4.
+    """
+    encoder, blocks, decoder = split_stages(chain)
+    length = math.ceil(math.sqrt(len(blocks)))
+    runs = [encoder, *(blocks[i : i + length] for i in range(0, len(blocks), length)), decoder]
+    return [run for run in runs if run]
