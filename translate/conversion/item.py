@@ -89,7 +89,7 @@ class ItemConverter:
             self.planner.measure()  # before other threads use the model
         if isinstance(options.tile, int) and not self.tileable:
             raise UsageError(
-                f"--tile {options.tile}: a {translator.info.networks['generator']} takes the whole image and has no "
+                f"--tile {options.tile}: a {translator.info.generator_name} takes the whole image and has no "
                 f"tiles; use --tile auto"
             )
         self.mark = make_mark(translator.info.method, translator.sha256, SOURCE_TYPES[options.source_type])

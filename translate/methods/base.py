@@ -117,6 +117,12 @@ class Method(nn.Module, Generic[C]):
     """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
+    has_noise: ClassVar[bool] = False
+    """True: an input has many translations, one of which the key of `translate` draws; dropout in conversion is not meant."""
+    style_networks: ClassVar[tuple[str, ...]] = ()
+    """Attribute names of the networks that `encode_style` needs, which a trained model holds beside its generators."""
+    dropout_in_conversion: ClassVar[bool] = True
+    """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
     one_size: ClassVar[str] = ""
     """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
@@ -203,14 +209,22 @@ class Method(nn.Module, Generic[C]):
         """Yield each update of a training step and its losses, as in the paper's algorithm."""
         raise NotImplementedError
 
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None, style: Tensor | None = None) -> Tensor:
         """Translate images x (N, C, H, W) in [-1, 1] to domain `to`, by a method in evaluation mode; clamped to [-1, 1].
 
-        key (N,) decides the noise of methods that have noise; None: no noise. H and W obey `size_rule`.
+        key (N,) decides the noise of methods that have noise; None: no noise. style: codes of `encode_style`, (N, …) or (1, …),
+        that are used instead of the noise; given only to methods with `style_networks`. H and W obey `size_rule`.
         """
         net = self.generator_for(to)
         with keyed_dropout(net, key):
             return clamp_to_image_range(net(x))
+
+    def encode_style(self, image: Tensor, to: str) -> Tensor:
+        """Return the style codes (N, …) of images (N, C, H, W) of domain `to`, in [-1, 1] and of the crop size.
+
+        UsageError from methods without `style_networks`.
+        """
+        raise UsageError(f"{self.name} has no encoder of styles; leave the style out")
 
     def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
         """Generate images (N, C, H, W) in [-1, 1] from the noise of key (N,) and classes label (N,), in evaluation mode.

@@ -69,6 +69,14 @@ def perceptual_loss(network: Callable[[Tensor], Sequence[Tensor]], x: Tensor, ta
     return feature_matching(network(x), wanted)
 
 
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the KL divergence of normal distributions from the standard one: a sum over the numbers of a code, a mean over codes.
+
+    mean, log_variance: (N, D). Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
+    """
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
+
+
 def cycle_consistency(back: Tensor, image: Tensor) -> Tensor:
     """Return the cycle-consistency loss of one direction, from a → b → a and a (CycleGAN, eq. 2, one of its two terms)."""
     return l1(back, image)
