@@ -29,7 +29,8 @@ FORMAT = st.sampled_from(["keep", "png", "jpg", "jpeg"])
 
 
 def names(inputs: list[str], fmt: str, kept: dict[str, str] | None = None) -> dict[str, str]:
-    return {item.input: item.output for item in names_of.plan_outputs(sorted(inputs), fmt, kept or {})}
+    before = {names_of.ItemKey(name): output for name, output in (kept or {}).items()}
+    return {item.input: item.output for item in names_of.plan_outputs(sorted(inputs), fmt, before)}
 
 
 @pytest.mark.parametrize(("fmt", "expected"), [

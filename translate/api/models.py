@@ -225,8 +225,8 @@ def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool,
     given = given.with_direction(to)
     if given.method.has_noise:
         raise UsageError(
-            f"{path}: a .pth of the reference holds a generator of images alone, but that of {given.info.method} takes a latent "
-            f"code too; give a folder"
+            f"{path}: a .pth of the reference holds a generator of images alone, but that of {given.info.method} takes a "
+            f"latent code too; give a folder"
         )
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")

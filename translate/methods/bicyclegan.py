@@ -4,7 +4,6 @@ NeurIPS 2017). The defaults are the recipe of the authors' scripts."""
 from dataclasses import dataclass, replace
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from translate import keyed_random
@@ -43,7 +42,7 @@ MIN_CROP = minimum_crop(1)
 """Smallest crop size: a discriminator has a downsampling at least."""
 
 D_FACTOR = 2 * SCALES
-"""Factor of the discriminators' losses: the authors' are sums over scales and are not halved, those here are means and halved."""
+"""Factor of the discriminators' losses: the authors' are sums over scales and not halved, those of `AdversarialLoss` means."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,10 @@ class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
     """Config of BicycleGAN."""
 
     batch_size: int = option(
-        2, "images in a training step, for each process: an even number, of which half are translated", low=2, group="Data"
+        2,
+        "images in a training step, for each process: an even number, of which half are translated",
+        low=2,
+        group="Data",
     )
     epochs: int = option(200, "epochs at the constant learning rate", low=0, group="Length")
     decay_epochs: int = option(
@@ -79,7 +81,9 @@ class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
         group="Networks",
     )
     e_width: int = option(64, "channels of the encoder's first layer", low=1, group="Networks")
-    latent_size: int = option(8, "numbers in a latent code, the noise that decides between outputs", low=1, group="Networks")
+    latent_size: int = option(
+        8, "numbers in a latent code, the noise that decides between outputs", low=1, group="Networks"
+    )
     z_at: str = option(
         "all",
         "where the generator takes the latent code: all (before each downsampling) or input (beside the image)",
@@ -87,7 +91,10 @@ class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
         group="Networks",
     )
     lambda_l1: float = option(
-        10.0, "weight of the L1 loss between the true image and its reconstruction from its own code", low=0, group="Losses"
+        10.0,
+        "weight of the L1 loss between the true image and its reconstruction from its own code",
+        low=0,
+        group="Losses",
     )
     lambda_kl: float = option(
         0.01, "weight of the KL divergence of encoded codes from the normal distribution", low=0, group="Losses"
@@ -114,8 +121,8 @@ class BicycleGAN(Method[BicycleGANConfig]):
     generator_names = {"b": "g"}
     style_networks = ("e",)
     network_settings = (
-        "input_channels", "output_channels", "crop_size", "norm", "dropout", "g_width", "norm_statistics", "g_levels", "e_width",
-        "latent_size", "z_at", "d_width", "d_layers", "range_a", "range_b",
+        "input_channels", "output_channels", "crop_size", "norm", "dropout", "g_width", "norm_statistics", "g_levels",
+        "e_width", "latent_size", "z_at", "d_width", "d_layers", "range_a", "range_b",
     )  # fmt: skip
     batch_multiple = 2
     generator_sees_image_alone = False
@@ -177,22 +184,26 @@ class BicycleGAN(Method[BicycleGANConfig]):
         encoded = self.g(a, mean + noise * (0.5 * log_variance).exp())  # cVAE-GAN: a code of the true output
         z = keyed_random.normal(key, "z", self.cfg.latent_size).to(dtype)
         random = self.g(a, z)  # cLR-GAN: a code of the prior
-        yield "g", {
-            "adv_encoded": self.fooling_loss(first, self.d, encoded, b, "g encoded"),
-            "adv_random": self.cfg.lambda_gan2 * self.fooling_loss(first, self.d2, random, second["b"], "g random"),
-            "l1": self.cfg.lambda_l1 * l1(encoded, b),
-            "kl": self.cfg.lambda_kl * gaussian_kl(mean, log_variance),
-            # The encoder does not learn from this: it could hide codes in images (sec. 3.4), and so only the generator does.
-            "z": self.cfg.lambda_z * l1(apply_frozen(self.e, random)[0], z),
-        }
-        yield "d", {
-            **self.discriminator_losses(first, self.d, b, encoded.detach(), clock.step, "encoded"),
-            **self.discriminator_losses(first, self.d2, second["b"], random.detach(), clock.step, "random"),
-        }
+        yield (
+            "g",
+            {
+                "adv_encoded": self.fooling_loss(first, self.d, encoded, b, "g encoded"),
+                "adv_random": self.cfg.lambda_gan2 * self.fooling_loss(first, self.d2, random, second["b"], "g random"),
+                "l1": self.cfg.lambda_l1 * l1(encoded, b),
+                "kl": self.cfg.lambda_kl * gaussian_kl(mean, log_variance),
+                # Only the generator learns from this: together they could hide the code in the image (sec. 3.4).
+                "z": self.cfg.lambda_z * l1(apply_frozen(self.e, random)[0], z),
+            },
+        )
+        yield (
+            "d",
+            {
+                **self.discriminator_losses(first, self.d, b, encoded.detach(), clock.step, "encoded"),
+                **self.discriminator_losses(first, self.d2, second["b"], random.detach(), clock.step, "random"),
+            },
+        )
 
-    def fooling_loss(
-        self, batch: Batch, d: MultiscaleDiscriminator, fake: Tensor, real: Tensor, name: str
-    ) -> Tensor:
+    def fooling_loss(self, batch: Batch, d: MultiscaleDiscriminator, fake: Tensor, real: Tensor, name: str) -> Tensor:
         """Return the generator's adversarial loss, a sum over scales; `name` is that of the draws of augmentation."""
         loss = self.adversarial_loss.generator_loss(lambda x: d(augment(self.cfg, batch, x, name)), fake, real)
         return SCALES * loss

@@ -70,9 +70,10 @@ def perceptual_loss(network: Callable[[Tensor], Sequence[Tensor]], x: Tensor, ta
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the KL divergence of normal distributions from the standard one: a sum over the numbers of a code, a mean over codes.
+    """Return the KL divergence of normal distributions of codes from the standard one: the mean over N codes of D numbers.
 
-    mean, log_variance: (N, D). Kingma and Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
+    mean, log_variance: (N, D); the divergence of a code is a sum over its numbers. Kingma and Welling, "Auto-Encoding
+    Variational Bayes", 2014, appendix B.
     """
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
 

@@ -5,13 +5,14 @@ All convolutions have a bias. Initial weights are Xavier's with a gain of 0.02, 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.nn.base import Discriminator, Generator
-from translate.nn.blocks import Dropout, doubling_widths, downsample_conv, norm_layer, upsample_conv
+from translate.nn.blocks import Dropout, downsample_conv, norm_layer, upsample_conv
 from translate.nn.gradient_checkpointing import checkpoint_layers
 from translate.nn.init import xavier_
 from translate.nn.networks.patchgan import PatchDiscriminator
@@ -39,9 +40,7 @@ class LatentUnetBlock(nn.Module):
     latent: numbers of z that are put in front of its downsampling; 0: z is only handed on.
     """
 
-    def __init__(
-        self, outer: int, inner: int, latent: int, below: nn.Module | None, norm: str, dropout: bool
-    ) -> None:
+    def __init__(self, outer: int, inner: int, latent: int, below: nn.Module | None, norm: str, dropout: bool) -> None:
         super().__init__()
         self.latent, self.below = latent, below
         self.down = nn.Sequential(nn.LeakyReLU(0.2), downsample_conv(outer + latent, inner, bias=True))
@@ -148,10 +147,12 @@ class LatentEncoder(nn.Module):
     their mean goes to two linear layers. So other sizes can be encoded as well. Widths grow to four times the first.
     """
 
-    def __init__(self, in_channels: int, latent: int = 8, width: int = 64, norm: str = "instance", halvings: int = 5) -> None:
+    def __init__(
+        self, in_channels: int, latent: int = 8, width: int = 64, norm: str = "instance", halvings: int = 5
+    ) -> None:
         super().__init__()
         widths = [width * min(4, n) for n in range(1, halvings + 1)]
-        blocks = [EncoderBlock(cin, cout, norm) for cin, cout in zip(widths, widths[1:], strict=False)]
+        blocks = [EncoderBlock(cin, cout, norm) for cin, cout in pairwise(widths)]
         self.model = nn.Sequential(downsample_conv(in_channels, width, bias=True), *blocks, nn.LeakyReLU(0.2))
         self.mean = nn.Linear(widths[-1], latent)
         self.log_variance = nn.Linear(widths[-1], latent)
