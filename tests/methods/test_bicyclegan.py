@@ -74,11 +74,11 @@ def test_a_key_draws_a_code_and_a_style_is_one():
     z = keyed_random.normal(key, "z", 8).double()
     with torch.no_grad():
         assert torch.equal(method.translate(x, "b", key), method.g(x, z))
-        assert torch.equal(method.translate(x, "b", key, style=z), method.translate(x, "b", style=z))
+        assert torch.equal(method.translate_in_style(x, "b", z, key), method.translate(x, "b", key))
         assert torch.equal(method.translate(x, "b"), method.g(x, torch.zeros(3, 8)))
         code = method.encode_style(x[:1], "b")
         assert torch.equal(code, method.e(x[:1])[0])
-        assert torch.equal(method.translate(x, "b", style=code), method.g(x, code.expand(3, -1)))
+        assert torch.equal(method.translate_in_style(x, "b", code), method.g(x, code.expand(3, -1)))
 
 
 def test_dropout_is_for_training_alone():
@@ -89,7 +89,7 @@ def test_dropout_is_for_training_alone():
     )
     z = torch.ones(1, 8, dtype=torch.float64)
     with torch.no_grad():
-        first, second = (method.translate(x, "b", torch.tensor([key]), style=z) for key in (1, 2))
+        first, second = (method.translate_in_style(x, "b", z, torch.tensor([key])) for key in (1, 2))
         assert torch.equal(first, second)
         method.train()
         assert not torch.equal(method.g(x, z), method.g(x, z))
@@ -100,7 +100,7 @@ def test_the_grid_shows_the_truth_its_reconstruction_and_samples():
     with torch.no_grad():
         columns = method.preview(batch)
         assert torch.equal(
-            columns["encoded"], method.translate(batch["a"], "b", style=method.encode_style(batch["b"], "b"))
+            columns["encoded"], method.translate_in_style(batch["a"], "b", method.encode_style(batch["b"], "b"))
         )
     assert list(columns) == ["input", "truth", "encoded", *(f"sample {n}" for n in range(1, 5))]
     samples = [columns[f"sample {n}"] for n in range(1, 5)]

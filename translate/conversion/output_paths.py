@@ -128,6 +128,6 @@ def _owner_of_name(
     output: str, sharing: Sequence[ItemKey], names: Mapping[ItemKey, str], fmt: str, fixed: Mapping[ItemKey, str]
 ) -> ItemKey | None:
     """Return the item that keeps a shared name: it is fixed, or its own name, or it was lengthened to it; None: no item."""
-    own = [key for key in sharing if fmt == "keep" and key == (output, None)]
+    own = [key for key in sharing if fmt == "keep" and key == ItemKey(output)]
     moved = [key for key in sharing if names[key] != _plain(key, fmt)]
     return next(iter([key for key in sharing if key in fixed] + own + moved), None)

@@ -209,11 +209,10 @@ class Method(nn.Module, Generic[C]):
         """Yield each update of a training step and its losses, as in the paper's algorithm."""
         raise NotImplementedError
 
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None, style: Tensor | None = None) -> Tensor:
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
         """Translate images x (N, C, H, W) in [-1, 1] to domain `to`, by a method in evaluation mode; clamped to [-1, 1].
 
-        key (N,) decides the noise of methods that have noise; None: no noise. style: codes of `encode_style`, (N, …) or (1, …),
-        that are used instead of the noise; given only to methods with `style_networks`. H and W obey `size_rule`.
+        key (N,) decides the noise of methods that have noise; None: no noise. H and W obey `size_rule`.
         """
         net = self.generator_for(to)
         with keyed_dropout(net, key):
@@ -221,6 +220,13 @@ class Method(nn.Module, Generic[C]):
 
     def encode_style(self, image: Tensor, to: str) -> Tensor:
         """Return the style codes (N, …) of images (N, C, H, W) of domain `to`, in [-1, 1] and of the crop size.
+
+        UsageError from methods without `style_networks`.
+        """
+        raise UsageError(f"{self.name} has no encoder of styles; leave the style out")
+
+    def translate_in_style(self, x: Tensor, to: str, style: Tensor, key: Tensor | None = None) -> Tensor:
+        """Translate as `translate` does, with codes of `encode_style`, (N, …) or (1, …), instead of noise; key is for dropout.
 
         UsageError from methods without `style_networks`.
         """

@@ -220,15 +220,15 @@ class BicycleGAN(Method[BicycleGANConfig]):
             losses[f"penalty_{name}"] = D_FACTOR * loss.penalty(d.forward, real, fake, batch["key"])
         return losses
 
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None, style: Tensor | None = None) -> Tensor:
-        if style is not None:
-            z = style.expand(len(x), -1)
-        elif key is not None:
-            z = keyed_random.normal(key, "z", self.cfg.latent_size)
-        else:
-            z = x.new_zeros(len(x), self.cfg.latent_size)
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+        zeros = x.new_zeros(len(x), self.cfg.latent_size)
+        z = zeros if key is None else keyed_random.normal(key, "z", self.cfg.latent_size)
+        return self.translate_in_style(x, to, z, key)
+
+    def translate_in_style(self, x: Tensor, to: str, style: Tensor, key: Tensor | None = None) -> Tensor:
+        z = style.expand(len(x), -1).to(x.dtype)
         with keyed_dropout(self.g, key):
-            return clamp_to_image_range(cast(Tensor, self.g(x, z.to(x.dtype))))
+            return clamp_to_image_range(cast(Tensor, self.g(x, z)))
 
     def encode_style(self, image: Tensor, to: str) -> Tensor:
         """Return the means of the codes of images of domain b, (N, latent_size)."""
@@ -236,14 +236,15 @@ class BicycleGAN(Method[BicycleGANConfig]):
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         a, b, key = batch["a"], batch["b"], batch["key"]
-        columns = {"input": a, "truth": b, "encoded": self.translate(a, "b", style=self.encode_style(b, "b"))}
+        columns = {"input": a, "truth": b, "encoded": self.translate_in_style(a, "b", self.encode_style(b, "b"))}
         for index in range(PREVIEW_SAMPLES):
             columns[f"sample {index + 1}"] = self.translate(a, "b", keyed_random.fold_in(key, "preview", index))
         return columns
 
     def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
         a, b = batch["a"], batch["b"]
-        encoded, random = self.translate(a, "b", style=self.encode_style(b, "b")), self.translate(a, "b", batch["key"])
+        encoded = self.translate_in_style(a, "b", self.encode_style(b, "b"))
+        random = self.translate(a, "b", batch["key"])
         return {
             "real_encoded": self.d(b), "fake_encoded": self.d(encoded),
             "real_random": self.d2(b), "fake_random": self.d2(random),

@@ -364,8 +364,10 @@ class Translator:
         with arithmetic_mode(exact=exact), torch.inference_mode(), self.precision.autocast(self.device):
             given = [x.to(self.device, self.precision.weights) for x in pictures]
             batch = torch.stack([pad_to_size_rule(x, **self.info.size) for x in given]).contiguous(memory_format=layout)
-            code = {} if style is None else {"style": style.to(self.device)}
-            outputs = [self.method.translate(batch, target, key, **code) for target in self.method.target_domains(to)]
+            if style is None:
+                outputs = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
+            else:
+                outputs = [self.method.translate_in_style(batch, to, style.to(self.device), key)]
         results = [
             [y[:, : x.shape[1], : x.shape[2]] for y in each]
             for x, each in zip(given, zip(*outputs, strict=True), strict=True)
