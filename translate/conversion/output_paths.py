@@ -12,7 +12,7 @@ from translate.errors import UsageError
 
 
 class ItemKey(NamedTuple):
-    """What an output is made of: an input, and the number of the sample; None for the only output of an input."""
+    """Origin of an output: an input, and the number of the sample; None for the only output of an input."""
 
     input: str
     sample: int | None = None
@@ -29,7 +29,7 @@ class Item:
 
     @property
     def key(self) -> ItemKey:
-        """What the output is made of."""
+        """Origin of the output."""
         return ItemKey(self.input, self.sample)
 
 

@@ -52,7 +52,7 @@ class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
     batch_size: int = option(
         2,
         "images in a training step, for each process: an even number, of which half are translated",
-        low=2,
+        low=1,
         group="Data",
     )
     epochs: int = option(200, "epochs at the constant learning rate", low=0, group="Length")
