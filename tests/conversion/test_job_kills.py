@@ -23,6 +23,7 @@ from translate.conversion import job
 from translate.trained import translator
 
 model, source, output, kills, seed = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+samples = int(sys.argv[6]) or None
 loaded = translator.load(model, device="cpu")
 rng = random.Random(seed)
 
@@ -32,7 +33,7 @@ def run(place):
     if child == 0:
         code = 1
         try:
-            job.convert(loaded, source, place, job.ConversionOptions(format="png"))
+            job.convert(loaded, source, place, job.ConversionOptions(format="png", samples=samples))
             code = 0
         finally:
             os._exit(code)
@@ -103,26 +104,30 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("images", "kills"), [(100, 8), pytest.param(1000, 100, marks=pytest.mark.hours)])
-def test_killed_again_and_again(cyclegan_folder: Path, tmp_path: Path, images: int, kills: int) -> None:
+@pytest.mark.parametrize(
+    ("images", "kills", "samples"), [(100, 8, 0), (25, 8, 4), pytest.param(1000, 100, 0, marks=pytest.mark.hours)]
+)
+def test_killed_again_and_again(pix2pix_folder: Path, tmp_path: Path, images: int, kills: int, samples: int) -> None:
+    """samples: outputs of each input; 0: one, without a number."""
     source, output = tmp_path / "in", tmp_path / "out"
     subprocess.run([sys.executable, "-c", DRAW, str(source), str(images)], check=True)
     before = hashes(source)
-    command = [sys.executable, "-c", SCRIPT, str(cyclegan_folder), str(source), str(output), str(kills), "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=7200)
+    command = [sys.executable, "-c", SCRIPT, str(pix2pix_folder), str(source), str(output), str(kills), "0"]
+    outputs = images * max(1, samples)
+    done = subprocess.run([*command, str(samples)], capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert (
         told["killed"] > 0
     )  # the others had come to their end; how many decides how fast the machine is at the moment
-    assert (told["status"], told["broken"], told["seen"]) == (0, [], images)
+    assert (told["status"], told["broken"], told["seen"]) == (0, [], outputs)
     assert hashes(source) == before
     made = hashes(output)
-    assert len(made) == images
+    assert len(made) == outputs
     assert made == hashes(tmp_path / "whole")
     lines = [json.loads(line) for line in (output / "manifest.jsonl").read_bytes().split(b"\n") if line.startswith(b"{")
              and line.endswith(b"}")]  # fmt: skip
-    twice = sum(count - 1 for count in Counter(line["input"] for line in lines).values())
+    twice = sum(count - 1 for count in Counter((line["input"], line.get("sample")) for line in lines).values())
     print(f"{images} images, {told['killed']} kills: {twice} made twice")  # noqa: T201
     assert {line["input"] for line in lines} == set(before)
     assert twice <= 8 * told["killed"]  # no more than were being named when the kill came

@@ -54,7 +54,7 @@ def test_merged_journals_are_one(convert: Convert, source: Path, tmp_path: Path)
     out = tmp_path / "out"
     for i in range(3):
         convert(source, out, format="png", shard=f"{i}/3")
-    expected = {name: Manifest(out, "", {}).last_line(name) for name in Manifest(out, "", {}).known_inputs()}
+    expected = {key.input: Manifest(out, "", {}).last_line(key) for key in Manifest(out, "", {}).known_items()}
     result = convert(source, out, merge=True)
     assert (result.done, result.skipped, result.failures) == (0, 14, {"bad.png": "not an image"})
     assert [path.name for path in out.glob("*.jsonl")] == ["manifest.jsonl"]

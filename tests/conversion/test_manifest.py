@@ -13,6 +13,7 @@ import pytest
 import translate
 from translate.conversion.job import ConversionResult
 from translate.conversion.manifest import Manifest
+from translate.conversion.output_paths import ItemKey
 from translate.trained.translator import Translator
 
 from .output_folder import CONTRACT_FIELDS, last, lines, save, times, tree
@@ -165,6 +166,6 @@ def test_a_line_of_another_kind_is_none_of_ours(tmp_path: Path, change: dict[str
     manifest = tmp_path / "manifest.jsonl"
     good = {"input": "1.png", "output": "1.png", "status": "done", "error": None, "sha256": "0", "model": "m"}
     manifest.write_text(json.dumps(good) + "\n" + json.dumps(good | change) + "\n")
-    assert Manifest(tmp_path, "m", {}).last_line("1.png") == good
+    assert Manifest(tmp_path, "m", {}).last_line(ItemKey("1.png")) == good
     manifest.write_text(json.dumps(good | change) + "\n" + "[" * 100_000 + "\n")
-    assert not Manifest(tmp_path, "m", {}).known_inputs()
+    assert not Manifest(tmp_path, "m", {}).known_items()

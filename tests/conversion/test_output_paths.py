@@ -29,7 +29,8 @@ FORMAT = st.sampled_from(["keep", "png", "jpg", "jpeg"])
 
 
 def names(inputs: list[str], fmt: str, kept: dict[str, str] | None = None) -> dict[str, str]:
-    return {item.input: item.output for item in names_of.plan_outputs(sorted(inputs), fmt, kept or {})}
+    before = {names_of.ItemKey(name): output for name, output in (kept or {}).items()}
+    return {item.input: item.output for item in names_of.plan_outputs(sorted(inputs), fmt, before)}
 
 
 @pytest.mark.parametrize(("fmt", "expected"), [
@@ -136,3 +137,31 @@ def test_a_name_that_grows_too_long_fails_alone(convert: Convert, draw: Draw, tm
     assert result.failures == dict.fromkeys((f"{long}.jpg", f"{long}.png"), os.strerror(errno.ENAMETOOLONG))
     assert list(tree(tmp_path / "out")) == ["short.png"]
     assert {line["status"] for name, line in last(tmp_path / "out").items() if name != "short.png"} == {"failed"}
+
+
+@settings(deadline=None)
+@given(inputs=LISTING, fmt=FORMAT, before=st.sampled_from([None, 1, 2]), samples=st.sampled_from([None, 1, 3]))
+def test_samples_take_no_name_of_another_output(
+    inputs: set[str], fmt: str, before: int | None, samples: int | None
+) -> None:
+    """Nor that of an earlier job with another number of samples; and what that job has made keeps its name."""
+    listing = sorted(possible(inputs))
+    kept = {item.key: item.output for item in names_of.plan_outputs(listing, fmt, {}, before)}
+    items = names_of.plan_outputs(listing, fmt, kept, samples)
+    assert [item.key for item in items] == [
+        (name, k) for name in listing for k in ([None] if samples is None else range(samples))
+    ]
+    everything = {**kept, **{item.key: item.output for item in items}}
+    assert len(set(everything.values())) == len(everything)
+    assert not set(everything.values()) & folders(everything.values())
+    assert all(item.output == kept[item.key] for item in items if item.key in kept)
+
+
+def test_the_number_of_a_sample_stands_before_the_extension() -> None:
+    def outputs(inputs: list[str], fmt: str) -> list[str]:
+        return [item.output for item in names_of.plan_outputs(inputs, fmt, {}, 2)]
+
+    assert outputs(["sub/a.JPG"], "keep") == ["sub/a-0.JPG", "sub/a-1.JPG"]
+    assert outputs(["a.bmp"], "keep") == ["a-0.png", "a-1.png"]
+    assert outputs(["a.jpg", "a.png"], "png") == ["a.jpg-0.png", "a.jpg-1.png", "a.png-0.png", "a.png-1.png"]
+    assert outputs(["a.jpg", "a-0.jpg"], "png") == ["a-0.png", "a-1.png", "a-0-0.png", "a-0-1.png"]

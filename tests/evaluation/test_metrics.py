@@ -12,7 +12,9 @@ from .photos import random_pixels
 
 SIDE = 32
 ON_SETS = [name for name, row in METRICS.items() if row.needs in ("features", "logits", "images", "images by place")]
-EACH_IMAGE = [name for name, row in METRICS.items() if row.needs in ("pairs", "inputs", "round trip", "translator")]
+EACH_IMAGE = [
+    name for name, row in METRICS.items() if row.needs in ("pairs", "inputs", "round trip", "samples", "translator")
+]
 
 
 def images(count, seed=0, side=SIDE):
@@ -38,6 +40,8 @@ def call(name, count=12, order=slice(None)):
             return row.function(x, y, False, seed=0, splits=2, steps=2, held_out_patches=50)
         case "round trip":
             return row.function(x, lambda x: 0.9 * x, lambda x: 0.9 * x)
+        case "samples":
+            return {name: row.function(torch.stack([*features, features[0].flip(0)], 1))}
         case "translator":
             return row.function(x, lambda x: x.sin(), seed=0)
         case "labels":

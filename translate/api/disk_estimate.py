@@ -64,7 +64,7 @@ def estimate_disk(method: Method, cfg: TrainConfig, precision: Precision, planne
     def weights(names: set[str]) -> int:
         return size * sum(p.numel() for name in names for p in method.get_submodule(name).parameters())
 
-    exported = {*method.generator_names.values(), *method.sampling_networks}
+    exported = {*method.generator_names.values(), *method.style_networks, *method.sampling_networks}
     buffers = sum(b.numel() * (size if b.is_floating_point() else b.element_size()) for b in method.buffers())
     checkpoint = size * sum(p.numel() for p in method.parameters()) + buffers * processes
     for update in method.updates.values():

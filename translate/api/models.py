@@ -223,13 +223,18 @@ def export(
 def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: SayCallback) -> Path:
     """Write the generator to domain `to` as a `.pth` of the reference. Raises UsageError if it cannot."""
     given = given.with_direction(to)
+    if given.method.has_noise:
+        raise UsageError(
+            f"{path}: a .pth of the reference holds a generator of images alone, but that of {given.info.method} takes a "
+            f"latent code too; give a folder"
+        )
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists; --overwrite replaces it")
     with atomic.storage_errors(path.parent):
         atomic.write(path, reference_pth.encode_pth(given, to))
-    generator = given.info.networks["generator"]
+    generator = given.info.generator_name
     if generator not in reference_pth.REFERENCE_GENERATORS:
         say(
             f"{path}: is a {generator}; the reference has names only for {', '.join(reference_pth.REFERENCE_GENERATORS)}"

@@ -178,7 +178,9 @@ def _model_rows(model: dict[str, Any]) -> dict[str, str]:
         rows |= {"classes": ", ".join(model["classes"])} if model["classes"] else {}
     if model["directions"]:
         rows["translates"] = _directions(model["directions"], domains)
-        rows["generator"] = f"{networks['generator']}, width {networks['g_width']}, {networks['norm']} norm"
+        rows["generator"] = (
+            f"{networks.get('generator', model['method'] + ' generator')}, width {networks['g_width']}, {networks['norm']} norm"
+        )
         rows["weights"] = f"{model['parameters']:,} parameters, {model['dtype']}"
         rows["sizes"] = f"any, padded to multiples of {size['multiple_of']}, at least {size['minimum']}"
         meaning = (

@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from translate import atomic, images
 from translate.conversion import tiling
 from translate.conversion.manifest import ManifestLine
-from translate.conversion.options import SOURCE_TYPES, ConversionOptions, make_mark
+from translate.conversion.options import SOURCE_TYPES, ConversionOptions, Style, make_mark
 from translate.conversion.output_paths import Item, output_format
 from translate.errors import StorageError, UsageError
 from translate.images import Frame, ImageError, Metadata, Picture, StoredType
 from translate.runtime.memory import is_out_of_memory
 from translate.text import one_line
-from translate.trained.translator import Translator, tile_alpha
+from translate.trained.image_layout import tile_alpha
+from translate.trained.translator import Translator
 
 
 @dataclass
@@ -65,6 +67,7 @@ class ItemConverter:
         options: Options of the conversion. UsageError if the model cannot follow them.
         fmt: Row of images.WRITERS for all outputs; None: by the name of each input.
         tag: Part of the names of temporary files.
+        style: Style of all outputs, where the options ask for one and it was encoded already.
     """
 
     def __init__(
@@ -75,13 +78,17 @@ class ItemConverter:
         options: ConversionOptions,
         fmt: str | None = None,
         tag: str = "",
+        style: Style | None = None,
     ) -> None:
         self.translator, self.root, self.output, self.options = translator, root, output, options
         self.fmt, self.tag = fmt, tag
         background = images.parse_colour(options.background)
         self._check_input_range()
+        if options.samples is not None:
+            translator.check_samples(options.to)
+        self.style = style or self._encode_style()
         self.read_options = translator.read_options(options.to, options.max_pixels, background, options.declared_range)
-        self.settings = options.output_settings(translator)
+        self.settings = options.output_settings(translator, self.style)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
         self.planner = tiling.TilePlanner(translator, options.to)
         self.tileable = self.planner.tileable
@@ -89,7 +96,7 @@ class ItemConverter:
             self.planner.measure()  # before other threads use the model
         if isinstance(options.tile, int) and not self.tileable:
             raise UsageError(
-                f"--tile {options.tile}: a {translator.info.networks['generator']} takes the whole image and has no "
+                f"--tile {options.tile}: a {translator.info.generator_name} takes the whole image and has no "
                 f"tiles; use --tile auto"
             )
         self.mark = make_mark(translator.info.method, translator.sha256, SOURCE_TYPES[options.source_type])
@@ -102,6 +109,13 @@ class ItemConverter:
                 f"--input-range {self.options.input_range}: the model was trained on values from {stored[0]:g} to "
                 f"{stored[1]:g} and stores that range; leave the flag out"
             )
+
+    def _encode_style(self) -> Style | None:
+        """Return the style that the options ask for. UsageError if its image or the model cannot give one."""
+        if self.options.style is None:
+            return None
+        code = self.translator.encode_style(self.options.style, self.options.to)
+        return Style(code, atomic.file_sha256(Path(self.options.style)))
 
     def read(self, item: Item) -> LoadedInput:
         """Read an input. ImageError or OSError if it cannot be read."""
@@ -138,6 +152,7 @@ class ItemConverter:
         pictures = [loaded.picture for loaded in batch if loaded.picture is not None]
         results = self.translator.translate_pixels(
             [picture.pixels for picture in pictures], self.options.to, seed=self.options.seed, pixels=self.options.pixels,
+            samples=[loaded.item.sample or 0 for loaded in batch], style=self._style_code,
             stored=[self._stored_type(picture) for picture in pictures],
             allowed_depths=[self._allowed_depths(loaded.item) for loaded in batch],
         )  # fmt: skip
@@ -145,6 +160,10 @@ class ItemConverter:
             self._still(loaded.item, picture, pixels)
             for loaded, picture, pixels in zip(batch, pictures, results, strict=True)
         ]
+
+    @property
+    def _style_code(self) -> Tensor | None:
+        return None if self.style is None else self.style.code
 
     def _allowed_depths(self, item: Item) -> tuple[str, ...]:
         """Return the data types that the format of an output has."""
@@ -170,6 +189,8 @@ class ItemConverter:
                     [picture.pixels],
                     options.to,
                     seed=options.seed,
+                    samples=[item.sample or 0],
+                    style=self._style_code,
                     pixels=options.pixels,
                     stored=[self._stored_type(picture)],
                     allowed_depths=[allowed_depths],
@@ -181,7 +202,7 @@ class ItemConverter:
             tile = tiling.MAX_TILE[self.translator.device.type]
         translate_in_tiles = tiling.TiledTranslation(
             self.translator, options.to, tile=tile, scratch=self.scratch, seed=options.seed, pixels=options.pixels,
-            allowed_depths=allowed_depths, stored=self._stored_type(picture),
+            allowed_depths=allowed_depths, stored=self._stored_type(picture), sample=item.sample or 0,
         )  # fmt: skip
         return translate_in_tiles(picture.pixels)
 
@@ -246,6 +267,7 @@ class ItemConverter:
         line = {
             "input": loaded.item.input,
             "output": loaded.item.output,
+            **_sample_field(loaded.item),
             "status": "done",
             "error": None,
             "seconds": round(time.monotonic() - loaded.started, 3),
@@ -262,7 +284,8 @@ class ItemConverter:
     def failed(self, item: Item, error: Exception, started: float) -> StagedOutput:
         """Describe a failure."""
         seconds = round(time.monotonic() - started, 3)
-        line = {"input": item.input, "output": item.output, "status": "failed", "error": failure_reason(error)}
+        names = {"input": item.input, "output": item.output, **_sample_field(item)}
+        line = {**names, "status": "failed", "error": failure_reason(error)}
         return StagedOutput(item, {**line, "seconds": seconds, "sha256": None})
 
     def format(self, item: Item) -> str:
@@ -284,6 +307,11 @@ class ItemConverter:
             yield f"{written.dtype} does not hold its NoData: pixels without a value are 0"
         if picture.alpha is not None and not writer.alpha:
             yield f"{fmt} holds no transparency, so it is on {self.options.background}"
+
+
+def _sample_field(item: Item) -> dict[str, int]:
+    """Return the field of a manifest line for the number of a sample; none for the only output of an input."""
+    return {} if item.sample is None else {"sample": item.sample}
 
 
 def failure_reason(error: Exception) -> str:

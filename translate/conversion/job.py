@@ -91,12 +91,18 @@ def _plan(
 ) -> tuple[Manifest, list[Item]]:
     """Return the manifest and the items that are still to be converted; count in the result those that are done."""
     manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
-    items = manifest.plan(listing.inputs, converter.options.format)
+    items = manifest.plan(listing.inputs, converter.options.format, converter.options.samples)
     check_distinct(items, fold)
     mine = [item for item in items if shard.contains(item.input)]
     todo = [item for item in mine if converter.options.overwrite or not manifest.is_done(item, listing.root)]
     result.skipped = len(mine) - len(todo)
-    return manifest, todo[: converter.options.limit]
+    return manifest, _first_inputs(todo, converter.options.limit)
+
+
+def _first_inputs(items: list[Item], limit: int | None) -> list[Item]:
+    """Return the items of the first `limit` inputs, of all without a limit."""
+    inputs = set(list(dict.fromkeys(item.input for item in items))[:limit])
+    return [item for item in items if item.input in inputs]
 
 
 def _check_scratch(converter: ItemConverter, todo: list[Item], say: Callable[[str], None]) -> None:
@@ -166,6 +172,8 @@ def _convert_one(translator: Translator, source: Path, target: Path, options: Co
     """Convert one image into a file of the given name, without a manifest."""
     if options.cluster is not None:
         raise UsageError(f"--cluster converts folders, but {target} is a file; leave it out for one image")
+    if options.samples is not None:
+        raise UsageError(f"--samples writes several files, but {target} is one; give a folder")
     if options.report:
         raise UsageError(f"--report needs an output folder, but {target} is a file; give a folder")
     fmt = images.writer_for(images.extension(target))

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from translate import atomic, records
-from translate.conversion.output_paths import Item, plan_outputs
+from translate.conversion.output_paths import Item, ItemKey, plan_outputs
 from translate.convolution_choice import DIRECT, WINOGRAD, ConvolutionRecord
 from translate.errors import UsageError
-from translate.records import is_list_of, is_text
+from translate.records import is_count, is_list_of, is_text
 
 MANIFEST_NAME = "manifest.jsonl"
 ManifestLine = dict[str, Any]
 
 
 class Manifest:
-    """Manifest file: a line for each input that was done or failed; the last line of an input counts.
+    """Manifest file: a line for each output that was done or failed; the last line of an input and a sample counts.
 
     The lines stay on the disk: only the names and the offsets of their last lines are in memory. Every shard writes a
     manifest of its own and reads all.
@@ -34,8 +34,8 @@ class Manifest:
                 f"{self.path}: is a link, which manifests do not follow; remove it, or use another output folder"
             )
         self.model, self.settings = model, dict(settings)
-        self.output_names: dict[str, str] = {}
-        """Input → output, for the inputs that are done."""
+        self.output_names: dict[ItemKey, str] = {}
+        """Names of the outputs that are done."""
         self.outputs: set[str] = set()
         """Names of the outputs that this job has written, relative to the folder."""
         self.convolutions: ConvolutionRecord | None = {}
@@ -43,8 +43,8 @@ class Manifest:
         version 0.1, which recorded none."""
         self.has_record = False
         """True if a line has a record of convolutions, even an empty one."""
-        self._offsets: dict[str, tuple[Path, int]] = {}
-        """Input → manifest file, and offset of its last line in bytes."""
+        self._offsets: dict[ItemKey, tuple[Path, int]] = {}
+        """Manifest file, and offset of the last line in bytes, of each output."""
         self._lock = threading.Lock()
         self._own_convolutions: ConvolutionRecord | None = None
         self._unwritten: dict[str, ConvolutionRecord] = {}
@@ -56,7 +56,8 @@ class Manifest:
         has_done = False
         for path in list_manifests(self.folder, last=name):
             for offset, line in _lines(path):
-                self._offsets[line["input"]] = path, offset
+                key = ItemKey(line["input"], line.get("sample"))
+                self._offsets[key] = path, offset
                 if (record := _convolutions(line)) is not None:
                     self.has_record, found = True, found | record
                     if path == self.path:
@@ -64,9 +65,9 @@ class Manifest:
                 has_done = has_done or self._is_of_this_job(line)
                 if line["status"] == "done":
                     self.outputs.add(line["output"])
-                    self.output_names[line["input"]] = line["output"]
+                    self.output_names[key] = line["output"]
                 else:
-                    self.output_names.pop(line["input"], None)
+                    self.output_names.pop(key, None)
         self.convolutions = found if self.has_record or not has_done else None
 
     def _is_of_this_job(self, line: ManifestLine) -> bool:
@@ -78,15 +79,15 @@ class Manifest:
         if record is not None and record != self._own_convolutions:
             self._own_convolutions, self._unwritten = record, {"convolutions": record}
 
-    def plan(self, inputs: Sequence[str], fmt: str) -> list[Item]:
-        """Return the output of every input; an input that is done keeps its name."""
-        return plan_outputs(inputs, fmt, self.output_names)
+    def plan(self, inputs: Sequence[str], fmt: str, samples: int | None = None) -> list[Item]:
+        """Return the output of every input, or so many of each; what is done keeps its name."""
+        return plan_outputs(inputs, fmt, self.output_names, samples)
 
     def is_done(self, item: Item, root: Path) -> bool:
         """Return True if the output exists and was made from this input by this model with these settings."""
-        if self.output_names.get(item.input) != item.output:
+        if self.output_names.get(item.key) != item.output:
             return False
-        line = self.last_line(item.input)
+        line = self.last_line(item.key)
         if line is None or not self._is_of_this_job(line):
             return False
         try:
@@ -103,17 +104,17 @@ class Manifest:
             return False
         return line.get("written") == output.st_mtime_ns or _has_sha256(self.folder / item.output, line.get("sha256"))
 
-    def last_line(self, name: str) -> ManifestLine | None:
-        """Return the last line of an input; None if it has none."""
-        if name not in self._offsets:
+    def last_line(self, key: ItemKey) -> ManifestLine | None:
+        """Return the last line of an output; None if it has none."""
+        if key not in self._offsets:
             return None
-        path, offset = self._offsets[name]
+        path, offset = self._offsets[key]
         with open(path, "rb") as file:
             file.seek(offset)
             return _parsed(file.readline())
 
-    def known_inputs(self) -> Set[str]:
-        """Return the inputs that have a line."""
+    def known_items(self) -> Set[ItemKey]:
+        """Return the inputs, with the numbers of their samples, that have a line."""
         return self._offsets.keys()
 
     def add(self, lines: Iterable[ManifestLine]) -> None:
@@ -139,12 +140,12 @@ def list_manifests(folder: Path, last: str = MANIFEST_NAME) -> list[Path]:
 
 
 def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
-    """Join the manifests of all shards into one with a line for each input.
+    """Join the manifests of all shards into one with a line for each output.
 
-    Return the number of inputs that are done, and for each failed input the reason.
+    Return the number of outputs that are done, and for each failed input the reason.
     """
     manifest = Manifest(folder, "", {})
-    lines = [line for name in sorted(manifest.known_inputs()) if (line := manifest.last_line(name)) is not None]
+    lines = [line for key in _sorted(manifest.known_items()) if (line := manifest.last_line(key)) is not None]
     lines = [{key: value for key, value in line.items() if key != "convolutions"} for line in lines]
     if lines and manifest.has_record:
         lines[0]["convolutions"] = manifest.convolutions
@@ -154,6 +155,11 @@ def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
         path.unlink()
     failures = {line["input"]: str(line.get("error")) for line in lines if line["status"] == "failed"}
     return len(manifest.output_names), failures
+
+
+def _sorted(keys: Iterable[ItemKey]) -> list[ItemKey]:
+    """Return keys by the name of the input, and by the number of the sample."""
+    return sorted(keys, key=lambda key: (key.input, -1 if key.sample is None else key.sample))
 
 
 def _has_sha256(path: Path, sha256: str | None) -> bool:
@@ -202,6 +208,10 @@ def _is_optional_text(value: Any) -> bool:
     return value is None or is_text(value)
 
 
+def _is_optional_count(value: Any) -> bool:
+    return value is None or is_count(value)
+
+
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "input": (is_text, "a text"),
     "output": (is_text, "a text"),
@@ -209,6 +219,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "error": (_is_optional_text, "a text"),
     "sha256": (_is_optional_text, "a text"),
     "model": (_is_optional_text, "a text"),
+    "sample": (_is_optional_count, "a whole number"),
     "notices": (lambda value: is_list_of(value, is_text), "a list of texts"),
 }
 """Entries of a line whose kinds are relied on; all others are compared with what they should be."""

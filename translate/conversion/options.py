@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from translate import config, images
 from translate.config import option
 from translate.conversion import tiling
@@ -24,13 +26,36 @@ def make_mark(method: str, sha256: str, source_type: str) -> Mark:
 
 
 @dataclass(frozen=True)
+class Style:
+    """Style of an example image."""
+
+    code: Tensor
+    """Code that the model's encoder gives it."""
+    sha256: str
+    """SHA-256 of the file."""
+
+
+@dataclass(frozen=True)
 class ConversionOptions:
     """Options of a conversion. Raises UsageError that names the flag where a value is not possible."""
 
     to: str = option(
         "b", "target domain: b; a with a two-way model; the name of a domain with StarGAN", group="Translation"
     )
-    seed: int = option(0, "seed of the noise of models with dropout", group="Translation")
+    seed: int = option(0, "seed of the noise of models with dropout or latent codes", group="Translation")
+    samples: int | None = option(
+        None,
+        "write N different outputs for each input, photo-0.png, photo-1.png …, by a model with noise "
+        "[default: one, photo.png]",
+        low=1,
+        group="Translation",
+    )
+    style: str | Path | None = option(
+        None,
+        "example image of the target domain, whose style all outputs get, by a model with an encoder of styles "
+        "[default: none]",
+        group="Translation",
+    )
     pixels: str = option(
         "rounded",
         "how integer pixels are computed: rounded to the nearest, or as by the reference implementation (cut off)",
@@ -112,6 +137,8 @@ class ConversionOptions:
             images.parse_colour(self.background)
         except ValueError:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
+        if self.samples is not None and self.style is not None:
+            raise UsageError("--samples --style: a style leaves no choice between outputs; leave one of them out")
         if self.merge and self.report:
             raise UsageError(
                 "--merge --report: merging has no images to show; merge first, then run the same command without --merge"
@@ -122,11 +149,12 @@ class ConversionOptions:
         """Range of the inputs by `input_range`; None where it is not given."""
         return None if self.input_range is None else config.parse_range(self.input_range)
 
-    def output_settings(self, translator: Translator) -> dict[str, Any]:
-        """Return all that decides the bytes of an output, beside the weights and the input."""
+    def output_settings(self, translator: Translator, style: Style | None = None) -> dict[str, Any]:
+        """Return all that decides the bytes of an output, beside the weights, the input and the number of the sample."""
         behaviour = {"dropout": translator.info.dropout, "norm_statistics": translator.info.norm_statistics}
         # absent where not given: journal lines of versions without this option stay done
-        declared = {} if self.input_range is None else {"input_range": self.input_range}
+        declared: dict[str, Any] = {} if self.input_range is None else {"input_range": self.input_range}
+        declared |= {} if style is None else {"style": style.sha256}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,
@@ -145,9 +173,9 @@ class ConversionResult:
     output: Path
     """Folder or file of the outputs."""
     done: int = 0
-    """Images converted."""
+    """Outputs written, of each input as many as there are samples."""
     skipped: int = 0
-    """Images that an earlier run has converted."""
+    """Outputs of earlier runs."""
     others: int = 0
     """Files that are not images by their extension."""
     failures: dict[str, str] = field(default_factory=dict)

@@ -5,9 +5,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from translate import images
 from translate.errors import UsageError
+
+
+class ItemKey(NamedTuple):
+    """Origin of an output: an input, and the number of the sample; None for the only output of an input."""
+
+    input: str
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
@@ -16,25 +24,44 @@ class Item:
 
     input: str
     output: str
+    sample: int | None = None
+    """Number of the output among several of its input; None for the only one."""
+
+    @property
+    def key(self) -> ItemKey:
+        """Origin of the output."""
+        return ItemKey(self.input, self.sample)
 
 
-def plan_outputs(inputs: Sequence[str], fmt: str, kept: Mapping[str, str]) -> list[Item]:
-    """Return the output of every input, in the same order. `kept`: input → output of earlier runs; these names stay.
+def plan_outputs(
+    inputs: Sequence[str], fmt: str, kept: Mapping[ItemKey, str], samples: int | None = None
+) -> list[Item]:
+    """Return the output of every input, or several of each, in the same order. `kept`: names of earlier runs, which stay.
 
-    `photo.jpg` → `photo.png`; inputs that would share a name keep their old extension: `photo.jpg.png`. This is decided over
-    the whole listing, so it does not depend on the order of the conversion.
+    `photo.jpg` → `photo.png`, or with samples `photo-0.png`, `photo-1.png` …; inputs that would share a name keep their old
+    extension: `photo.jpg.png`, `photo.jpg-0.png`. This is decided over the whole listing, so it does not depend on the order of
+    the conversion.
     """
-    names = {name: _plain(name, fmt) for name in inputs}
+    numbers = [None] if samples is None else range(samples)
+    keys = [ItemKey(name, number) for name in inputs for number in numbers]
+    names = {key: _plain(key, fmt) for key in keys}
     _separate(names, fmt, {})
-    fixed: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in inputs:
-        if name in kept and _may_have(name, kept[name], fmt) and kept[name] not in taken:
-            fixed[name] = kept[name]
-            taken.add(kept[name])
+    fixed = _fixed_names(keys, fmt, kept)
     names.update(fixed)
     _separate(names, fmt, fixed)
-    return [Item(name, names[name]) for name in inputs]
+    return [Item(key.input, names[key], key.sample) for key in keys]
+
+
+def _fixed_names(keys: Sequence[ItemKey], fmt: str, kept: Mapping[ItemKey, str]) -> dict[ItemKey, str]:
+    """Return the names of earlier runs that stay, also of samples of these inputs that are not asked for."""
+    asked, inputs = set(keys), {key.input for key in keys}
+    fixed = {key: output for key, output in kept.items() if key.input in inputs and key not in asked}
+    taken = set(fixed.values())
+    for key in keys:
+        if key in kept and _may_have(key, kept[key], fmt) and kept[key] not in taken:
+            fixed[key] = kept[key]
+            taken.add(kept[key])
+    return fixed
 
 
 def check_distinct(items: Sequence[Item], fold: Callable[[str], str]) -> None:
@@ -55,44 +82,52 @@ def output_format(name: str, fmt: str) -> str:
     return images.writer_for(wanted) or "png"
 
 
-def _plain(name: str, fmt: str) -> str:
+def _plain(key: ItemKey, fmt: str) -> str:
     """Return the output name of an input that shares it with no other."""
-    ext = images.extension(name)
-    if fmt == "keep" and images.writer_for(ext):
-        return name  # also in its own letter case
-    return f"{name[: -len(ext) - 1]}.{output_format(name, fmt)}"
+    ext = images.extension(key.input)
+    own_format = fmt == "keep" and images.writer_for(ext)
+    if own_format and key.sample is None:
+        return key.input  # also in its own letter case
+    suffix = key.input[-len(ext) :] if own_format else output_format(key.input, fmt)
+    return f"{_numbered(key.input[: -len(ext) - 1], key)}.{suffix}"
 
 
-def _may_have(name: str, output: str, fmt: str) -> bool:
+def _numbered(name: str, key: ItemKey) -> str:
+    """Return a name with the number of the sample."""
+    return name if key.sample is None else f"{name}-{key.sample}"
+
+
+def _may_have(key: ItemKey, output: str, fmt: str) -> bool:
     """Return True if an output name is one that an input can get in this format."""
-    ext = re.escape(f".{output_format(name, fmt)}")
-    return output == _plain(name, fmt) or re.fullmatch(f"{re.escape(name)}({ext})+", output) is not None
+    ext = re.escape(f".{output_format(key.input, fmt)}")
+    longer = re.escape(_numbered(key.input, key))
+    return output == _plain(key, fmt) or re.fullmatch(f"{longer}({ext})+", output) is not None
 
 
-def _separate(names: dict[str, str], fmt: str, fixed: Mapping[str, str]) -> None:
-    """Lengthen names until no two inputs share one and none is a folder of others; the `fixed` ones stay."""
+def _separate(names: dict[ItemKey, str], fmt: str, fixed: Mapping[ItemKey, str]) -> None:
+    """Lengthen names until no two outputs share one and none is a folder of others; the `fixed` ones stay."""
     changed = True
     while changed:
         changed = False
-        holders: dict[str, list[str]] = defaultdict(list)
-        for name, output in names.items():
-            holders[output].append(name)
+        holders: dict[str, list[ItemKey]] = defaultdict(list)
+        for key, output in names.items():
+            holders[output].append(key)
         folders = {str(folder) for output in names.values() for folder in PurePosixPath(output).parents}
         for output, sharing in holders.items():
             if len(sharing) == 1 and output not in folders:
                 continue
             owner = _owner_of_name(output, sharing, names, fmt, fixed)
-            for name in sharing:
-                if name != owner:
-                    first = names[name] == _plain(name, fmt)
-                    names[name] = f"{name if first else names[name]}.{output_format(name, fmt)}"
+            for key in sharing:
+                if key != owner:
+                    first = names[key] == _plain(key, fmt)
+                    names[key] = f"{_numbered(key.input, key) if first else names[key]}.{output_format(key.input, fmt)}"
                     changed = True
 
 
 def _owner_of_name(
-    output: str, sharing: Sequence[str], names: Mapping[str, str], fmt: str, fixed: Mapping[str, str]
-) -> str | None:
-    """Return the input that keeps a shared name: it is fixed, or its own name, or it was lengthened to it; None: no input."""
-    own = [name for name in sharing if fmt == "keep" and name == output]
-    moved = [name for name in sharing if names[name] != _plain(name, fmt)]
-    return next(iter([name for name in sharing if name in fixed] + own + moved), None)
+    output: str, sharing: Sequence[ItemKey], names: Mapping[ItemKey, str], fmt: str, fixed: Mapping[ItemKey, str]
+) -> ItemKey | None:
+    """Return the item that keeps a shared name: it is fixed, or its own name, or it was lengthened to it; None: no item."""
+    own = [key for key in sharing if fmt == "keep" and key == ItemKey(output)]
+    moved = [key for key in sharing if names[key] != _plain(key, fmt)]
+    return next(iter([key for key in sharing if key in fixed] + own + moved), None)

@@ -25,8 +25,9 @@ from translate.evaluation.truth import TRUTH, TruthRule, find_truth, recorded_se
 from translate.run_folder import run_of_model
 from translate.text import join_names
 from translate.trained.folder import TrainedModel
+from translate.trained.image_layout import pad_to_size_rule
 from translate.trained.model_info import ModelInfo
-from translate.trained.translator import Translator, pad_to_size_rule
+from translate.trained.translator import Translator
 
 REFERENCE_SIZE = 256
 """Size that the reference resizes test images to, for models that do not say at which size they were trained."""
@@ -103,6 +104,9 @@ class EvaluationOptions:
         None,
         "folder of label maps, named as the images of ROOT, for the metric segmentation [default: none]",
         group="Images",
+    )
+    samples: int = option(
+        10, "outputs of each input that diversity compares, by a model with noise", low=2, group="Metrics"
     )
     batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
     seed: int = option(0, "seed of every random draw", group="Metrics")
@@ -188,6 +192,7 @@ def case_from_split(
         data.why_no_truth,
         inputs,
         translate=_translate_fn(model, to, options.seed),
+        translate_samples=_translate_samples(model, options),
         translate_back=_translate_fn(model, given, options.seed) if two_way else None,
         translate_with_grad=_translate_with_grad(model, to, options.seed),
         train_label_scorer=lambda metric: label_data.train_label_scorer(
@@ -343,6 +348,20 @@ def _translate_all(
 
 def _translate_fn(model: Translator, to: str, seed: int) -> TranslateFn:
     return lambda x: model(x, to, seed=seed)
+
+
+def _translate_samples(model: Translator, options: EvaluationOptions) -> TranslateFn:
+    """Return the function that makes several outputs of one input, for diversity."""
+
+    def translate(x: Tensor) -> Tensor:
+        if not model.has_noise(options.to):
+            raise UsageError(
+                f"diversity: needs a model with several outputs for an input, but {model.info.method} has no latent code, and "
+                f"this model no dropout in conversion; leave the metric out"
+            )
+        return torch.cat([model(x, options.to, seed=options.seed, sample=number) for number in range(options.samples)])
+
+    return translate
 
 
 def _translate_with_grad(model: Translator, to: str, seed: int) -> TranslateFn:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from translate import images
 from translate.errors import DataError, UsageError
 from translate.evaluation import extractors
 from translate.evaluation.extractors import Extractor, Features
@@ -42,6 +43,8 @@ class Subject:
     """Input of each output, in their order, where a model made the outputs."""
     translate: TranslateFn | None = None
     """The model, as it made the outputs."""
+    translate_samples: TranslateFn | None = None
+    """Several outputs of one input, (1, C, H, W) → (S, C, H, W); UsageError from a model that has one."""
     translate_back: TranslateFn | None = None
     """Translation of outputs to the domain of the inputs, if the model has this direction."""
     translate_with_grad: TranslateFn | None = None
@@ -69,7 +72,7 @@ def check_extractor(name: str, extractor: str) -> None:
 
 def uses_features(name: str) -> bool:
     """Return whether a row of METRICS needs an extractor."""
-    return METRICS[name].needs in ("features", "logits")
+    return METRICS[name].needs in ("features", "logits", "samples")
 
 
 def metric_label(key: str, extractor: str | None) -> str:
@@ -182,6 +185,18 @@ class Evaluator:
             self.subject.real.stack(name), self.subject.outputs.stack(name), is_paired, seed=self.seed
         )
 
+    def _samples(self, name: str, metric: Metric) -> dict[str, Estimate]:
+        translate = _require(self.subject.translate_samples, name)
+        self._record_extractor(name)
+        distances = []
+        inputs = _require(self.subject.inputs, name)
+        for i in range(len(inputs)):
+            outputs = images.quantize(translate(inputs.normalized(i)))
+            features = self._loaded_extractor(x.permute(1, 2, 0).numpy() for x in outputs)
+            distances.append(metric.function(features.features[None]))
+        self.settings[name]["samples"] = len(outputs)
+        return self._means({name: torch.cat(distances)})
+
     def _translator(self, name: str, metric: Metric) -> dict[str, Estimate]:
         translate = _require(self.subject.translate_with_grad, name)
         return self._means(self._map_inputs(name, lambda x: metric.function(x, translate, seed=self.seed)))
@@ -221,11 +236,11 @@ class Evaluator:
             self.extractor = self.load_extractor()
         return self.extractor
 
-    def _features_of(self, images: ImageSet) -> Features:
-        if id(images) not in self.known_features:
-            features = self._loaded_extractor(x[0].permute(1, 2, 0).numpy() for x in images)
-            self.known_features[id(images)] = images, features
-        return self.known_features[id(images)][1]
+    def _features_of(self, image_set: ImageSet) -> Features:
+        if id(image_set) not in self.known_features:
+            features = self._loaded_extractor(x[0].permute(1, 2, 0).numpy() for x in image_set)
+            self.known_features[id(image_set)] = image_set, features
+        return self.known_features[id(image_set)][1]
 
 
 _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
@@ -236,6 +251,7 @@ _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
     "logits": Evaluator._logits,
     "images": Evaluator._images,
     "images by place": Evaluator._images_by_place,
+    "samples": Evaluator._samples,
     "translator": Evaluator._translator,
     "round trip": Evaluator._round_trip,
     "labels": Evaluator._labels,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from translate.evaluation import artefacts, distributions, faithfulness, label_scorers, paired, robustness
+from translate.evaluation import artefacts, distributions, diversity, faithfulness, label_scorers, paired, robustness
 from translate.evaluation.swd import sliced_wasserstein
 from translate.evaluation.two_sample import MIN_IMAGES, classifier_two_sample
 
@@ -17,6 +17,7 @@ NEEDS = {
     "images": "function(real, fake, seed) → estimates by key, of whole sets (N, C, H, W)",
     "images by place": "function(real, fake, is_paired, seed) → the same; is_paired: real[i] and fake[i] show the same place",
     "round trip": "function(x, to_b, to_a) → (N,) by key, for any batch of inputs",
+    "samples": "function(features (N, S, D) of several outputs of each input) → (N,)",
     "translator": "function(x, translate, seed) → (N,) by key, for any batch of inputs; translate is differentiable",
     "labels": "function(scorer, images, labels, seed) → estimates by key, of a whole set",
 }
@@ -149,6 +150,16 @@ METRICS: dict[str, Metric] = {
         1,
         "PSNR there and back",
         "Chu et al., 2017",
+    ),
+    "diversity": Metric(
+        diversity.mean_pairwise_distance,
+        "samples",
+        "higher",
+        "",
+        ("diversity",),
+        1,
+        "diversity of outputs",
+        "Zhu et al., 2017, with other features",
     ),
     "fgsm": Metric(
         robustness.fgsm,

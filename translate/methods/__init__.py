@@ -8,6 +8,7 @@ from translate import plugins
 from translate.config import TrainConfig
 from translate.errors import ModelError
 from translate.methods.base import Method
+from translate.methods.bicyclegan import BicycleGAN
 from translate.methods.cut import CUT, FastCUT
 from translate.methods.cyclegan import CycleGAN
 from translate.methods.dcgan import DCGAN
@@ -24,6 +25,7 @@ __all__ = ["METHODS", "PLUGIN_METHODS", "Method", "find", "find_recorded", "name
 METHODS: dict[str, type[Method[Any]]] = {
     "pix2pix": Pix2Pix,
     "pix2pixhd": Pix2PixHD,
+    "bicyclegan": BicycleGAN,
     "cyclegan": CycleGAN,
     "cut": CUT,
     "fastcut": FastCUT,

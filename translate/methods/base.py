@@ -117,6 +117,12 @@ class Method(nn.Module, Generic[C]):
     """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
+    has_noise: ClassVar[bool] = False
+    """True: an input has many translations, one of which the key of `translate` draws; dropout in conversion is not meant."""
+    style_networks: ClassVar[tuple[str, ...]] = ()
+    """Attribute names of the networks that `encode_style` needs, which a trained model holds beside its generators."""
+    dropout_in_conversion: ClassVar[bool] = True
+    """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
     one_size: ClassVar[str] = ""
     """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
@@ -211,6 +217,20 @@ class Method(nn.Module, Generic[C]):
         net = self.generator_for(to)
         with keyed_dropout(net, key):
             return clamp_to_image_range(net(x))
+
+    def encode_style(self, image: Tensor, to: str) -> Tensor:
+        """Return the style codes (N, …) of images (N, C, H, W) of domain `to`, in [-1, 1] and of the crop size.
+
+        UsageError from methods without `style_networks`.
+        """
+        raise UsageError(f"{self.name} has no encoder of styles; leave the style out")
+
+    def translate_in_style(self, x: Tensor, to: str, style: Tensor, key: Tensor | None = None) -> Tensor:
+        """Translate as `translate` does, with codes of `encode_style`, (N, …) or (1, …), instead of noise; key is for dropout.
+
+        UsageError from methods without `style_networks`.
+        """
+        raise UsageError(f"{self.name} has no encoder of styles; leave the style out")
 
     def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
         """Generate images (N, C, H, W) in [-1, 1] from the noise of key (N,) and classes label (N,), in evaluation mode.

@@ -1,6 +1,9 @@
-"""Frozen networks: given weights that no training changes and no checkpoint holds."""
+"""Frozen networks: given weights that no training changes and no checkpoint holds; and a pass that trains no weights."""
 
-from torch import nn
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
 
 
 def freeze(network: nn.Module) -> nn.Module:
@@ -17,3 +20,12 @@ def freeze(network: nn.Module) -> nn.Module:
         for name, buffer in list(module.named_buffers(recurse=False)):
             module.register_buffer(name, buffer, persistent=False)
     return network
+
+
+def apply_frozen(network: nn.Module, x: Tensor) -> Any:
+    """Return the output of a network for x, with a gradient to x and none to its weights.
+
+    For a loss that must not train a network which another loss of the same update trains.
+    """
+    weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return functional_call(network, weights, (x,))

@@ -69,6 +69,15 @@ def perceptual_loss(network: Callable[[Tensor], Sequence[Tensor]], x: Tensor, ta
     return feature_matching(network(x), wanted)
 
 
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the KL divergence of normal distributions of codes from the standard one: the mean over N codes of D numbers.
+
+    mean, log_variance: (N, D); the divergence of a code is a sum over its numbers. Kingma and Welling, "Auto-Encoding
+    Variational Bayes", 2014, appendix B.
+    """
+    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
+
+
 def cycle_consistency(back: Tensor, image: Tensor) -> Tensor:
     """Return the cycle-consistency loss of one direction, from a → b → a and a (CycleGAN, eq. 2, one of its two terms)."""
     return l1(back, image)

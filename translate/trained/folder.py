@@ -83,7 +83,7 @@ class TrainedModel:
             return self
         networks, info = dict(self.info.networks), self.info
         if dropout is not None:
-            if dropout and not networks["dropout"] and not networks["generator"].startswith("unet_"):
+            if dropout and not networks["dropout"] and not info.generator_name.startswith("unet_"):
                 raise UsageError(f"--dropout on: {self.source} was trained without dropout, so its networks have none")
             networks["dropout"] = networks["dropout"] or dropout
             info = replace(info, dropout="on" if dropout else "off")
@@ -100,7 +100,7 @@ class TrainedModel:
 
 def exported_networks(info: ModelInfo, method: Method) -> tuple[str, ...]:
     """Return the attributes of the networks that a model folder holds, each once."""
-    return tuple(dict.fromkeys((*info.directions.values(), *method.sampling_networks)))
+    return tuple(dict.fromkeys((*info.directions.values(), *method.style_networks, *method.sampling_networks)))
 
 
 def collect_weights(method: Method, networks: Iterable[str]) -> Weights:
@@ -170,7 +170,7 @@ def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[
         size=method.size_rule,
         domains=_domains(method),
         norm_statistics=getattr(cfg, "norm_statistics", "running"),
-        dropout="on" if getattr(cfg, "dropout", False) else "off",
+        dropout="on" if getattr(cfg, "dropout", False) and method.dropout_in_conversion else "off",
         **origin,
     )
 
@@ -291,7 +291,7 @@ def _task(info: ModelInfo) -> tuple[str, str]:
         size = info.size["minimum"]
         return f"Makes images of {size}×{size} pixels from noise", portable_line("sample", ".", "out", "--count", 100)
     targets = " and ".join(info.directions)
-    task = f"{info.networks['generator']} of width {info.networks['g_width']}, translates to domain {targets}"
+    task = f"{info.generator_name} of width {info.networks['g_width']}, translates to domain {targets}"
     return task, portable_line("convert", ".", "photos", "out")
 
 

@@ -101,6 +101,11 @@ class ModelInfo:
         return printable(", ".join(self.imported_from or [self.method]))
 
     @property
+    def generator_name(self) -> str:
+        """Name of the generators: a row of GENERATORS, or that of a method which has generators of its own."""
+        return str(self.networks.get("generator", f"{self.method} generator"))
+
+    @property
     def has_dropout(self) -> bool:
         """True where dropout is active in conversion."""
         return self.dropout == "on"

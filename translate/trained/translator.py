@@ -1,19 +1,17 @@
 """Translator: a trained model as a function of images."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from translate import config, images, keyed_random
+from translate import config, images
 from translate.convolution_choice import (
     CONVERSION,
     NOMINAL_SIDE,
@@ -30,17 +28,29 @@ from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.fast_conv import direct_convolution
 from translate.runtime import devices
 from translate.runtime.precision import Precision, resolve_precision
-from translate.text import one_line, printable
+from translate.text import printable
 from translate.trained.array_images import check_tensor, prepare_array
 from translate.trained.find import read_model
 from translate.trained.folder import TrainedModel
+from translate.trained.image_layout import concatenate_images, pad_to_size_rule, padded_length, tile_alpha
 from translate.trained.model_info import DomainInfo
+from translate.trained.noise import has_active_dropout, pixel_key
+from translate.trained.style import read_picture, read_style_image, training_side
 
 AnyImage = Image.Image | str | Path | np.ndarray | Tensor
 """Kinds of images that a translator takes, and gives back; a path gives a Pillow image."""
 
 PIXEL_MODES = ("rounded", "reference")
 """Ways to make integers of a network's output: rounded to the nearest, or truncated as the reference does."""
+
+
+class TranslateOptions(TypedDict, total=False):
+    """Options of a call of a translator."""
+
+    seed: int
+    sample: int
+    style: AnyImage | None
+    pixels: str
 
 
 class Translator:
@@ -74,7 +84,7 @@ class Translator:
             )
         if not self.directions:
             raise ModelError(f"{model.source}: holds discriminators only, but conversion needs a generator")
-        for attribute in self.info.directions.values():
+        for attribute in (*self.info.directions.values(), *self.method.style_networks):
             network = self.method.get_submodule(attribute).to(device, self.precision.weights)
             set_test_time_behaviour(network, self.info.norm_statistics, self.info.has_dropout)
         self.method.eval()
@@ -151,20 +161,21 @@ class Translator:
 
     @overload
     def __call__(
-        self, image: Image.Image | str | Path, to: str = "b", *, seed: int = 0, pixels: str = "rounded"
+        self, image: Image.Image | str | Path, to: str = "b", **how: Unpack[TranslateOptions]
     ) -> Image.Image: ...
     @overload
-    def __call__(self, image: Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Tensor: ...
+    def __call__(self, image: Tensor, to: str = "b", **how: Unpack[TranslateOptions]) -> Tensor: ...
     @overload
-    def __call__(self, image: np.ndarray, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> np.ndarray: ...
+    def __call__(self, image: np.ndarray, to: str = "b", **how: Unpack[TranslateOptions]) -> np.ndarray: ...
     @overload
     def __call__(
-        self, image: list[Any] | tuple[Any, ...], to: str = "b", *, seed: int = 0, pixels: str = "rounded"
+        self, image: list[Any] | tuple[Any, ...], to: str = "b", **how: Unpack[TranslateOptions]
     ) -> list[Any]: ...
 
     def __call__(
-        self, image: AnyImage | Sequence[AnyImage], to: str = "b", *, seed: int = 0, pixels: str = "rounded"
-    ) -> Any:
+        self, image: AnyImage | Sequence[AnyImage], to: str = "b", *, seed: int = 0, sample: int = 0,
+        style: AnyImage | None = None, pixels: str = "rounded",
+    ) -> Any:  # fmt: skip
         """Translate an image, a batch or a list of them to domain `to`, and return the same kind; the size stays.
 
         Args:
@@ -177,7 +188,9 @@ class Translator:
                 channels and types, for values that are not finite, and for values beyond their range by more than a twentieth
                 of it: so much comes from resampling, and arrays are clipped there.
             to: Target domain. UsageError if the model does not translate to it.
-            seed: Seed of the noise of models that have it (dropout); the same image gets the same noise each time.
+            seed: Seed of the noise of models that have it (dropout, latent codes); the same image gets the same noise always.
+            sample: Number of the output among the many of a model with noise; UsageError for a model without.
+            style: Example image of the target domain, whose style is used; UsageError for a model without an encoder of styles.
             pixels: "rounded": integers rounded to the nearest, and convolutions computed as chosen. "reference": integers
                 truncated as the reference does, and convolutions computed directly, to the reference's last bits.
 
@@ -185,24 +198,57 @@ class Translator:
         """
         check_pixel_mode(pixels)
         self.check_target(to)
+        if sample:
+            self.check_samples(to)
+        code = None if style is None else self.encode_style(style, to)
+        return self._translate_any(image, to, {"seed": seed, "samples": [sample], "style": code, "pixels": pixels})
+
+    def _translate_any(self, image: AnyImage | Sequence[AnyImage], to: str, options: dict[str, Any]) -> Any:
+        """Translate what `__call__` takes, with the options of `translate_pixels`."""
         if isinstance(image, (list, tuple)):
-            return [self(each, to, seed=seed, pixels=pixels) for each in image]
+            return [self._translate_any(each, to, options) for each in image]
         if isinstance(image, (str, Path, Image.Image)):
-            return self._translate_picture(self._read_picture(image, to), to, seed, pixels)
+            picture = self._read_picture(image, to)
+            (result,) = self.translate_pixels([picture.pixels], to, allowed_depths=[("uint8",)], **options)
+            return images.to_pil_image(result, tile_alpha(picture.alpha, result.shape[1]))
         if isinstance(image, np.ndarray):
             source = self.value_range(self.source_domain(to))
             batch = prepare_array(image, self.input_channels(to), source)
             # One by one: on a CPU a batch is not bit-equal to its images, and gains nothing.
-            results = [self.translate_pixels([each], to, seed=seed, pixels=pixels)[0] for each in batch.pixels]
-            return batch.restore(results)
+            return batch.restore([self.translate_pixels([each], to, **options)[0] for each in batch.pixels])
         if isinstance(image, Tensor):
             check_tensor(image, self.input_channels(to))
-            keys = [pixel_key(images.to_uint8_array(x), seed) for x in image]
-            outputs = self._run(list(image), to, keys, exact=pixels == "reference")
+            keys = [pixel_key(images.to_uint8_array(x), options["seed"], *options["samples"]) for x in image]
+            outputs = self._run(list(image), to, keys, options["style"], exact=options["pixels"] == "reference")
             return torch.stack(outputs).to(image.device, image.dtype)
         raise UsageError(
             f"cannot translate a {type(image).__name__}; give a Pillow image, a path, a numpy array, a tensor or a list"
         )
+
+    def has_noise(self, to: str) -> bool:
+        """Return whether an input has many outputs: by latent codes of the method, or by dropout in conversion."""
+        return self.method.has_noise or has_active_dropout(self.generator_for(to))
+
+    def check_samples(self, to: str) -> None:
+        """Raise UsageError if the model has one output for an input."""
+        if not self.has_noise(to):
+            raise UsageError(
+                f"--samples: {self.info.method} has no latent code, and no dropout in conversion, so this model has one output "
+                f"for an input; leave it out"
+            )
+
+    def encode_style(self, image: AnyImage, to: str = "b") -> Tensor:
+        """Return the style code (1, …) of an example image of domain `to`, resized to the size of the training.
+
+        image: as `__call__` takes it, a single one. UsageError if it cannot be used, or the model has no encoder of styles.
+        """
+        if not self.method.style_networks:
+            raise UsageError(f"--style: {self.info.method} takes no style of an example image; leave it out")
+        domain = self.method.target_domains(to)[0]
+        side = training_side(self.info, self.method.cfg.crop_size)
+        x = read_style_image(image, self.domain_info(domain)["channels"], self.value_range(domain), side)
+        with torch.inference_mode(), self.precision.autocast(self.device):
+            return self.method.encode_style(x.to(self.device, self.precision.weights), to)
 
     def _read_picture(self, image: Image.Image | str | Path, to: str) -> images.Picture:
         """Return a Pillow image or a file as a picture with the channels of the model. UsageError if that is not possible."""
@@ -210,18 +256,7 @@ class Translator:
             raise UsageError(
                 "a Pillow image has 1 or 3 channels, but this model works on others; give it a numpy array or a tensor"
             )
-        try:
-            if isinstance(image, Image.Image):
-                return images.from_opened(image, images.Reading(self.input_channels(to)))
-            how = replace(self.read_options(to, images.MAX_PIXELS, images.WHITE), metadata=False)
-            return images.read(Path(image), how=how)
-        except (images.ImageError, OSError) as e:
-            name = "a Pillow image" if isinstance(image, Image.Image) else printable(image)
-            raise UsageError(f"{name}: {one_line(e)}") from None
-
-    def _translate_picture(self, picture: images.Picture, to: str, seed: int, pixels: str) -> Image.Image:
-        (result,) = self.translate_pixels([picture.pixels], to, seed=seed, pixels=pixels, allowed_depths=[("uint8",)])
-        return images.to_pil_image(result, tile_alpha(picture.alpha, result.shape[1]))
+        return read_picture(image, replace(self.read_options(to, images.MAX_PIXELS, images.WHITE), metadata=False))
 
     def __repr__(self) -> str:
         ways = [
@@ -240,18 +275,22 @@ class Translator:
         to: str,
         *,
         seed: int = 0,
+        samples: Sequence[int] = (0,),
+        style: Tensor | None = None,
         pixels: str = "rounded",
         stored: Sequence[images.StoredType] | None = None,
         allowed_depths: Sequence[Sequence[str]] | None = None,
     ) -> list[np.ndarray]:
         """Translate (H, W, C) arrays of any bit depth, all of one `padded_size`, to (H, W, C') arrays of domain `to`.
 
+        `samples`: number of the output of each array, or one number for all; `style`: code of `encode_style` for all.
         `stored`: for each array, the data type of its file and a range that was declared for it, if they are not those of the
         array. `allowed_depths`: for each array, the data types that its output may have. NonFiniteError where an output holds
         NaN or infinite values.
         """
         check_pixel_mode(pixels)
-        keys = [pixel_key(picture, seed) for picture in pictures]
+        numbers = samples if len(samples) > 1 else [*samples] * len(pictures)
+        keys = [pixel_key(picture, seed, number) for picture, number in zip(pictures, numbers, strict=True)]
         stored = stored or [images.StoredType(picture.dtype) for picture in pictures]
         outputs = [
             self.output_type(own, to, allowed)
@@ -261,7 +300,7 @@ class Translator:
             images.to_tensor(picture, self.input_range(to, own), self.device)
             for picture, own in zip(pictures, stored, strict=True)
         ]
-        results = self._run(given, to, keys, exact=pixels == "reference")
+        results = self._run(given, to, keys, style, exact=pixels == "reference")
         return [
             images.to_array(x, *output, truncate=pixels == "reference")
             for x, output in zip(results, outputs, strict=True)
@@ -315,7 +354,9 @@ class Translator:
 
         return Probe(run, CONVERSION, batch=1, scale=NOMINAL_SIDE / height)
 
-    def _run(self, pictures: Sequence[Tensor], to: str, keys: Sequence[int], *, exact: bool = False) -> list[Tensor]:
+    def _run(
+        self, pictures: Sequence[Tensor], to: str, keys: Sequence[int], style: Tensor | None, *, exact: bool = False
+    ) -> list[Tensor]:
         if not exact:
             self.ensure_convolutions()
         key = torch.tensor(keys, device=self.device)
@@ -323,7 +364,10 @@ class Translator:
         with arithmetic_mode(exact=exact), torch.inference_mode(), self.precision.autocast(self.device):
             given = [x.to(self.device, self.precision.weights) for x in pictures]
             batch = torch.stack([pad_to_size_rule(x, **self.info.size) for x in given]).contiguous(memory_format=layout)
-            outputs = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
+            if style is None:
+                outputs = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
+            else:
+                outputs = [self.method.translate_in_style(batch, to, style.to(self.device), key)]
         results = [
             [y[:, : x.shape[1], : x.shape[2]] for y in each]
             for x, each in zip(given, zip(*outputs, strict=True), strict=True)
@@ -346,7 +390,7 @@ class Translator:
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width that an image of this size is padded to."""
-        return _padded(height, **self.info.size), _padded(width, **self.info.size)
+        return padded_length(height, **self.info.size), padded_length(width, **self.info.size)
 
 
 def check_finite(output: Tensor, precision: Precision) -> None:
@@ -370,42 +414,6 @@ def check_pixel_mode(pixels: str) -> None:
 def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
     """Return a context in which convolutions are computed to the reference's last bits (`exact`), or as they were chosen."""
     return direct_convolution() if exact else nullcontext()
-
-
-def concatenate_images(picture: Tensor, results: Sequence[Tensor]) -> Tensor:
-    """Return the only output (C, H, W), or the input and several outputs side by side (C, H, W · (1 + outputs))."""
-    return results[0] if len(results) == 1 else torch.cat([picture, *results], dim=2)
-
-
-def tile_alpha(alpha: np.ndarray | None, width: int) -> np.ndarray | None:
-    """Repeat the transparency or a mask (H, W) of an image for a row of images of the given total width."""
-    return None if alpha is None else np.tile(alpha, (1, width // alpha.shape[1]))
-
-
-def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:
-    """Derive the key of an image's noise from its pixels, the seed and the sample number."""
-    digest = hashlib.sha256()
-    for top in range(0, len(pixels), 64):  # strip by strip: a copy of the whole may not fit
-        digest.update(np.ascontiguousarray(pixels[top : top + 64]).data)
-    return keyed_random.derive_key(seed, sample, int.from_bytes(digest.digest()[:8], "little"))
-
-
-def _padded(length: int, multiple_of: int, minimum: int) -> int:
-    return -(-max(length, minimum) // multiple_of) * multiple_of
-
-
-def pad_to_size_rule(x: Tensor, multiple_of: int, minimum: int) -> Tensor:
-    """Pad (C, H, W) at the right and the bottom up to the size rule.
-
-    By reflection, or by the edge pixels where the padding is larger than the image.
-    """
-    for axis in (1, 2):
-        length = x.shape[axis]
-        extra = _padded(length, multiple_of, minimum) - length
-        if extra:
-            mode = "reflect" if extra < length else "replicate"
-            x = F.pad(x, [0, extra] if axis == 2 else [0, 0, 0, extra], mode=mode)
-    return x
 
 
 # Loading.

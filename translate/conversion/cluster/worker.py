@@ -9,13 +9,13 @@ import safetensors.torch
 import torch
 
 from translate.conversion.item import ItemConverter, StagedOutput
-from translate.conversion.options import ConversionOptions
+from translate.conversion.options import ConversionOptions, Style
 from translate.conversion.output_paths import Item
 from translate.conversion.pipeline import THREADS, Pipeline
 from translate.convolution_choice import DIRECT, ConvolutionRecord
 from translate.errors import UsageError
 from translate.runtime import devices, signals
-from translate.trained.folder import TrainedModel, build_method, collect_weights
+from translate.trained.folder import TrainedModel, build_method, collect_weights, exported_networks
 from translate.trained.model_info import ModelInfo
 from translate.trained.translator import Translator
 from translate.version import __version__
@@ -40,6 +40,8 @@ class JobSpec:
     output: Path
     options: ConversionOptions
     tag: str
+    style: Style | None
+    """Style by value: its image need not be on the nodes."""
     probe: Path
     """File in the output folder."""
     token: bytes
@@ -50,12 +52,13 @@ class JobSpec:
     def from_converter(cls, converter: ItemConverter, probe: Path, token: bytes, *, gpu: bool) -> "JobSpec":
         """Describe the job of a converter for another process."""
         model = converter.translator
-        weights = safetensors.torch.save(collect_weights(model.method, dict.fromkeys(model.info.directions.values())))
+        weights = safetensors.torch.save(collect_weights(model.method, exported_networks(model.info, model.method)))
         can_choose = gpu or model.device.type == "cpu"  # the driver cannot time what its workers compute with
         return cls(
             __version__, model.info, model.sha256, model.precision.name,
             model.convolution if can_choose else DIRECT, model.convolutions, weights, type(converter),
-            converter.root.absolute(), converter.output.absolute(), converter.options, converter.tag, probe, token, gpu,
+            converter.root.absolute(), converter.output.absolute(), converter.options, converter.tag, converter.style, probe,
+            token, gpu,
         )  # fmt: skip
 
     def check(self) -> None:
@@ -79,7 +82,7 @@ class JobSpec:
         device = devices.resolve_device("cuda" if self.gpu else "cpu")
         translator = Translator(model, device, self.precision, self.convolution)
         translator.choose_convolutions(self.convolutions)
-        return self.converter_class(translator, self.root, self.output, self.options, tag=self.tag)
+        return self.converter_class(translator, self.root, self.output, self.options, tag=self.tag, style=self.style)
 
 
 class Worker:

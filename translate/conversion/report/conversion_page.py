@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -47,8 +47,8 @@ MIN_DOUBLED = 96
 class Outcome:
     """State of the inputs, from the manifests."""
 
-    done: list[Item] = field(default_factory=list)
-    """Items converted by this model with these settings, in any run."""
+    done: dict[str, list[Item]] = field(default_factory=dict)
+    """Input → its outputs by this model with these settings, of any run."""
     failures: dict[str, str] = field(default_factory=dict)
     """Input → reason of the failure."""
     notices: Counter[str] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ class Outcome:
 def write_conversion_page(converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult) -> Path:
     """Write the page into the output folder after a run; return its path. StorageError if that fails."""
     manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
-    outcome = _outcome(manifest, listing.inputs)
+    outcome = _outcome(manifest, manifest.plan(listing.inputs, converter.options.format, converter.options.samples))
     outcome.failures.update(result.failures)  # folders that cannot be listed are in no manifest
     path = converter.output / PAGE_NAME
     with atomic.storage_errors(converter.output):
@@ -74,16 +74,16 @@ def write_conversion_page(converter: ItemConverter, listing: Listing, shard: Sha
     return path
 
 
-def _outcome(manifest: Manifest, inputs: Sequence[str]) -> Outcome:
+def _outcome(manifest: Manifest, items: Sequence[Item]) -> Outcome:
     outcome = Outcome()
-    for name in inputs:
-        line = manifest.last_line(name)
+    for item in items:
+        line = manifest.last_line(item.key)
         if line is None:
             continue
         if line["status"] == "failed":
-            outcome.failures[name] = str(line.get("error"))
+            outcome.failures[item.input] = str(line.get("error"))
         elif (line.get("model"), line.get("settings")) == (manifest.model, manifest.settings):
-            outcome.done.append(Item(name, line["output"]))
+            outcome.done.setdefault(item.input, []).append(replace(item, output=line["output"]))
             outcome.notices.update(line.get("notices", ()))
     return outcome
 
@@ -96,7 +96,7 @@ def _body(
     yield _settings(converter)
     yield _failures(outcome.failures)
     yield _notices(outcome.notices)
-    yield from _gallery(converter, outcome.done)
+    yield from _gallery(converter, list(outcome.done.values()))
 
 
 def _intro(converter: ItemConverter, listing: Listing, shard: Shard) -> str:
@@ -112,7 +112,7 @@ def _intro(converter: ItemConverter, listing: Listing, shard: Shard) -> str:
 def _counts(result: ConversionResult, outcome: Outcome) -> str:
     counts = {
         "converted": f"{result.done:,}",
-        "done before": f"{len(outcome.done) - result.done:,}",
+        "done before": f"{sum(map(len, outcome.done.values())) - result.done:,}",
         "failed": f"{len(outcome.failures):,}",
         "other files": f"{result.others:,}",
         "time": duration(result.seconds) if result.done else "",
@@ -168,7 +168,8 @@ def _notices(notices: Mapping[str, int]) -> str:
 # The gallery.
 
 
-def _gallery(converter: ItemConverter, done: Sequence[Item]) -> Iterator[str]:
+def _gallery(converter: ItemConverter, done: Sequence[Sequence[Item]]) -> Iterator[str]:
+    """Yield the images before and after; `done`: the outputs of each input."""
     if not done:
         return
     count = min(MAX_SHOWN, len(done))
@@ -191,26 +192,32 @@ class _Preview:
     """Data type of the values in the file."""
 
 
-def _row(converter: ItemConverter, item: Item) -> str:
-    source, made = converter.root / item.input, converter.output / item.output
-    to = converter.options.to
+def _row(converter: ItemConverter, items: Sequence[Item]) -> str:
+    """Return the input and its outputs: one under a slider, several side by side."""
+    first, to = items[0], converter.options.to
+    source = converter.root / first.input
     before = _preview(converter, source, converter.translator.source_domain(to))
     given = None if before is None else images.StoredType(before.dtype, converter.options.declared_range)
-    after = _preview(converter, made, to, given)
+    outputs = [converter.output / item.output for item in items]
+    after = [_preview(converter, output, to, given) for output in outputs]
     size = f"{before.width:,} × {before.height:,} · " if before else ""
-    bytes_ = f"{_bytes(source)} → {_bytes(made)}"
-    link = quote(os.fsencode(item.output))
-    pair = (
-        html.slider_pair(before.uri, after.uri, item.input)
-        if before and after
-        else f'<div class="apart">{_cell(before)}{_cell(after)}</div>'
-    )
+    bytes_ = f"{_bytes(source)} → {', '.join(map(_bytes, outputs))}"
+    if first.sample is None and before and after[0]:
+        shown = html.slider_pair(before.uri, after[0].uri, first.input)
+    else:
+        several = "" if first.sample is None else " several"
+        shown = f'<div class="apart{several}">{"".join(map(_cell, [before, *after]))}</div>'
+    links = "".join(f'<a href="{quote(os.fsencode(item.output))}">{_link_text(item)}</a>\n' for item in items)
     return f"""<article>
-{pair}
-<a href="{link}"><bdi class="name">{escape_text(item.input)}</bdi></a>
-<small>{size}{bytes_}</small>
+{shown}
+{links}<small>{size}{bytes_}</small>
 </article>
 """
+
+
+def _link_text(item: Item) -> str:
+    """Return the name that leads to an output: that of the input or, of several outputs, that of the output."""
+    return f'<bdi class="name">{escape_text(item.input if item.sample is None else item.output)}</bdi>'
 
 
 def _cell(preview: _Preview | None) -> str:
@@ -281,6 +288,8 @@ article small { color: var(--soft); font-variant-numeric: tabular-nums; }
 .apart, .none { border-radius: 8px; overflow: hidden; background: var(--box); }
 .apart { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
 .apart { aspect-ratio: 1; }
+.apart.several { aspect-ratio: auto; grid-template-columns: repeat(auto-fill, minmax(5rem, 1fr)); }
+.apart.several > * { aspect-ratio: 1; }
 .apart img { height: 100%; min-height: 0; object-fit: contain; border-radius: 0; }
 .none { display: grid; place-items: center; min-height: 8rem; border-radius: 0; color: var(--soft); font-size: .9rem; }
 """

@@ -142,7 +142,7 @@ class TilePlanner:
             side = int(math.sqrt(pixels * room / whole)) // multiple * multiple
             raise DoesNotFitError(
                 f"{width} × {height} pixels need about {memory_size(whole)} of memory with a "
-                f"{self.translator.info.networks['generator']}, and {memory_size(room)} can be used; images up to "
+                f"{self.translator.info.generator_name}, and {memory_size(room)} can be used; images up to "
                 f"{side} × {side} fit"
             )
         tile = MAX_TILE[device.type]
@@ -303,7 +303,7 @@ def has_tiles(translator: Translator, to: str) -> bool:
 def check_tileable(translator: Translator, to: str) -> None:
     """Raise UsageError if the network to a domain has no tiles."""
     if not has_tiles(translator, to):
-        raise UsageError(f"a {translator.info.networks['generator']} works on the whole image: it has no tiles")
+        raise UsageError(f"a {translator.info.generator_name} works on the whole image: it has no tiles")
 
 
 def _middle_tile(out: Size, image: Size, tile: int) -> Region:

@@ -17,7 +17,8 @@ from translate.conversion.tiling.tiled_forward import TiledForward
 from translate.conversion.tiling.windowed_forward import WindowedForward
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
-from translate.trained.translator import Translator, arithmetic_mode, check_finite, check_pixel_mode, pixel_key
+from translate.trained.noise import pixel_key
+from translate.trained.translator import Translator, arithmetic_mode, check_finite, check_pixel_mode
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class TiledTranslation:
     """Folder for the kept maps and the result, as memory-mapped files without names: nothing is left of them, and the file of
     the result vanishes with the array. None: main memory."""
     seed: int = 0
+    sample: int = 0
+    """Number of the output among several."""
     pixels: str = "rounded"
     allowed_depths: Sequence[str] = images.DEPTHS
     """Data types that the result may have. This, `seed` and `pixels` as in `Translator.translate_pixels`."""
@@ -68,7 +71,7 @@ class TiledTranslation:
         if self.pixels != "reference":
             translator.ensure_convolutions()
         translator.set_memory_format(to, channels_last=False)  # parts are cut from maps whose channels do not lie last
-        key = torch.tensor([pixel_key(picture, self.seed)], device=translator.device)
+        key = torch.tensor([pixel_key(picture, self.seed, self.sample)], device=translator.device)
         with (
             arithmetic_mode(exact=self.pixels == "reference"),
             torch.inference_mode(),

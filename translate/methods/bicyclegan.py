@@ -1,0 +1,283 @@
+"""BicycleGAN: paired translation with many outputs for one input (Zhu et al., "Toward Multimodal Image-to-Image Translation",
+NeurIPS 2017). The defaults are the recipe of the authors' scripts."""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+from torch import Tensor
+
+from translate import keyed_random
+from translate.config import option
+from translate.errors import UsageError
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Method, Scheduled, Step, Update
+from translate.methods.building import (
+    adam_options,
+    augment,
+    build_adversarial_loss,
+    check_adversarial_config,
+    coupling_reason,
+    forward_concatenated,
+)
+from translate.methods.configs import AdversarialConfig, NoRandomCrop
+from translate.nn.base import clamp_to_image_range
+from translate.nn.blocks import keyed_dropout, set_test_time_behaviour
+from translate.nn.frozen import apply_frozen
+from translate.nn.init import xavier_
+from translate.nn.losses import Logits, gaussian_kl, l1
+from translate.nn.networks.bicyclegan import (
+    MAX_LEVELS,
+    SCALES,
+    Z_AT,
+    BicycleGenerator,
+    LatentEncoder,
+    MultiscaleDiscriminator,
+    encoder_halvings,
+    minimum_crop,
+)
+
+PREVIEW_SAMPLES = 4
+"""Columns of the sample grid with different noise."""
+
+MIN_CROP = minimum_crop(1)
+"""Smallest crop size: a discriminator has a downsampling at least."""
+
+D_FACTOR = 2 * SCALES
+"""Factor of the discriminators' losses: the authors' are sums over scales and not halved, those of `AdversarialLoss` means."""
+
+
+@dataclass(frozen=True)
+class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
+    """Config of BicycleGAN."""
+
+    batch_size: int = option(
+        2,
+        "images in a training step, for each process: an even number, of which half are translated",
+        low=1,
+        group="Data",
+    )
+    epochs: int = option(200, "epochs at the constant learning rate", low=0, group="Length")
+    decay_epochs: int = option(
+        200, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
+    )
+    dropout: bool = option(True, "dropout in the generator, in training alone", group="Networks")
+    norm_statistics: str = option(
+        "sample",
+        "statistics for batch norm in conversion: sample (each image's own) or running (averages over training)",
+        choices=("sample", "running"),
+        group="Networks",
+    )
+    g_levels: int | None = option(
+        None,
+        f"downsamplings of the generator [default: as many as the crop size allows, at most {MAX_LEVELS}]",
+        low=2,
+        high=12,
+        group="Networks",
+    )
+    d_layers: int | None = option(
+        None,
+        f"stride-2 layers of each discriminator [default: 3, fewer for crops below {minimum_crop(3)}]",
+        low=1,
+        high=6,
+        group="Networks",
+    )
+    e_width: int = option(64, "channels of the encoder's first layer", low=1, group="Networks")
+    latent_size: int = option(
+        8, "numbers in a latent code, the noise that decides between outputs", low=1, group="Networks"
+    )
+    z_at: str = option(
+        "all",
+        "where the generator takes the latent code: all (before each downsampling) or input (beside the image)",
+        choices=Z_AT,
+        group="Networks",
+    )
+    lambda_l1: float = option(
+        10.0,
+        "weight of the L1 loss between the true image and its reconstruction from its own code",
+        low=0,
+        group="Losses",
+    )
+    lambda_kl: float = option(
+        0.01, "weight of the KL divergence of encoded codes from the normal distribution", low=0, group="Losses"
+    )
+    lambda_z: float = option(
+        0.5, "weight of the L1 loss between a random code and the code encoded from its output", low=0, group="Losses"
+    )
+    lambda_gan2: float = option(
+        1.0, "weight of the adversarial loss of outputs from random codes", low=0, group="Losses"
+    )
+
+
+class BicycleGAN(Method[BicycleGANConfig]):
+    """BicycleGAN (sec. 3.4): a generator `g` from a and a latent code to b, and an encoder `e` from b to codes.
+
+    The discriminator `d` judges outputs from encoded codes (cVAE-GAN), `d2` those from random codes (cLR-GAN). Both see the
+    output image alone.
+    """
+
+    name = "bicyclegan"
+    summary = "paired translation with many outputs for one input, or in the style of an example image"
+    layout = "paired"
+    Config = BicycleGANConfig
+    generator_names = {"b": "g"}
+    style_networks = ("e",)
+    network_settings = (
+        "input_channels", "output_channels", "crop_size", "norm", "dropout", "g_width", "norm_statistics", "g_levels",
+        "e_width", "latent_size", "z_at", "d_width", "d_layers", "range_a", "range_b",
+    )  # fmt: skip
+    batch_multiple = 2
+    generator_sees_image_alone = False
+    has_noise = True
+    dropout_in_conversion = False
+    ema = ("g", "e")
+
+    def __init__(self, cfg: BicycleGANConfig) -> None:
+        super().__init__(cfg)
+        assert cfg.g_levels is not None and cfg.d_layers is not None, "the config is resolved"
+        self.g = BicycleGenerator(
+            cfg.input_channels, cfg.output_channels, cfg.g_width, cfg.norm, cfg.dropout, levels=cfg.g_levels,
+            latent=cfg.latent_size, z_at=cfg.z_at,
+        )  # fmt: skip
+        self.g.gradient_checkpointing = cfg.gradient_checkpointing
+        halvings = encoder_halvings(cfg.crop_size)
+        self.e = LatentEncoder(cfg.output_channels, cfg.latent_size, cfg.e_width, cfg.norm, halvings)
+        self.d, self.d2 = (
+            MultiscaleDiscriminator(cfg.output_channels, cfg.d_width, cfg.norm, cfg.d_layers) for _ in range(2)
+        )
+        for name, net in self.named_children():
+            xavier_(net, cfg.seed, name)
+            set_test_time_behaviour(net, cfg.norm_statistics, self.dropout_in_conversion)
+        self.adversarial_loss = build_adversarial_loss(cfg)
+        self.updates = {
+            "g": Update(("g", "e"), cfg.lr, options=adam_options(cfg)),
+            "d": Update(("d", "d2"), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),
+        }
+        self.coupled = coupling_reason(self)
+
+    @classmethod
+    def resolve_config(cls, cfg: BicycleGANConfig) -> BicycleGANConfig:
+        if cfg.preprocess == "none":
+            raise UsageError(
+                "--preprocess none keeps images of many sizes, but a step of bicyclegan takes two images of one size; leave it "
+                "out"
+            )
+        if cfg.batch_size % (2 * cfg.accumulate):
+            raise UsageError(
+                f"--batch-size {cfg.batch_size} with --accumulate {cfg.accumulate}: bicyclegan translates one half of each "
+                f"micro-batch and compares with the other; use --batch-size {2 * cfg.accumulate} or a multiple"
+            )
+        check_adversarial_config(cfg)
+        return replace(cfg, g_levels=_resolve_levels(cfg), d_layers=_resolve_layers(cfg))
+
+    def phase(self, clock: Clock) -> str:
+        return self.adversarial_loss.phase(clock.step)
+
+    def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
+        """Yield the losses of generator and encoder (eq. 11), then those of both discriminators, as in the authors' code.
+
+        Every other image of the batch is translated; the true outputs of the rest are the real images of `d2`. So the halves do
+        not depend on the number of micro-batches and processes.
+        """
+        first, second = ({name: x[start::2] for name, x in batch.items()} for start in (0, 1))
+        a, b, key, dtype = first["a"], first["b"], first["key"], first["a"].dtype
+        mean, log_variance = self.e(b)
+        noise = keyed_random.normal(key, "encoded", self.cfg.latent_size).to(dtype)
+        encoded = self.g(a, mean + noise * (0.5 * log_variance).exp())  # cVAE-GAN: a code of the true output
+        z = keyed_random.normal(key, "z", self.cfg.latent_size).to(dtype)
+        random = self.g(a, z)  # cLR-GAN: a code of the prior
+        yield (
+            "g",
+            {
+                "adv_encoded": self.fooling_loss(first, self.d, encoded, b, "g encoded"),
+                "adv_random": self.cfg.lambda_gan2 * self.fooling_loss(first, self.d2, random, second["b"], "g random"),
+                "l1": self.cfg.lambda_l1 * l1(encoded, b),
+                "kl": self.cfg.lambda_kl * gaussian_kl(mean, log_variance),
+                # Only the generator learns from this: together they could hide the code in the image (sec. 3.4).
+                "z": self.cfg.lambda_z * l1(apply_frozen(self.e, random)[0], z),
+            },
+        )
+        yield (
+            "d",
+            {
+                **self.discriminator_losses(first, self.d, b, encoded.detach(), clock.step, "encoded"),
+                **self.discriminator_losses(first, self.d2, second["b"], random.detach(), clock.step, "random"),
+            },
+        )
+
+    def fooling_loss(self, batch: Batch, d: MultiscaleDiscriminator, fake: Tensor, real: Tensor, name: str) -> Tensor:
+        """Return the generator's adversarial loss, a sum over scales; `name` is that of the draws of augmentation."""
+        loss = self.adversarial_loss.generator_loss(lambda x: d(augment(self.cfg, batch, x, name)), fake, real)
+        return SCALES * loss
+
+    def discriminator_losses(
+        self, batch: Batch, d: MultiscaleDiscriminator, real: Tensor, fake: Tensor, step: int, name: str
+    ) -> Losses:
+        """Return the losses of one discriminator, sums over scales and over real and fake images, named after its fakes."""
+        loss = self.adversarial_loss
+        real, fake = (augment(self.cfg, batch, x, f"{name} {kind}") for x, kind in ((real, "real"), (fake, "fake")))
+        on_fake, on_real = forward_concatenated(d, fake, real)
+        losses = {f"adv_{name}": D_FACTOR * loss.discriminator_loss(on_real, on_fake)}
+        if loss.has_penalty(step):
+            losses[f"penalty_{name}"] = D_FACTOR * loss.penalty(d.forward, real, fake, batch["key"])
+        return losses
+
+    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
+        zeros = x.new_zeros(len(x), self.cfg.latent_size)
+        z = zeros if key is None else keyed_random.normal(key, "z", self.cfg.latent_size)
+        return self.translate_in_style(x, to, z, key)
+
+    def translate_in_style(self, x: Tensor, to: str, style: Tensor, key: Tensor | None = None) -> Tensor:
+        z = style.expand(len(x), -1).to(x.dtype)
+        with keyed_dropout(self.g, key):
+            return clamp_to_image_range(cast(Tensor, self.g(x, z)))
+
+    def encode_style(self, image: Tensor, to: str) -> Tensor:
+        """Return the means of the codes of images of domain b, (N, latent_size)."""
+        return cast(Tensor, self.e(image)[0])
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        a, b, key = batch["a"], batch["b"], batch["key"]
+        columns = {"input": a, "truth": b, "encoded": self.translate_in_style(a, "b", self.encode_style(b, "b"))}
+        for index in range(PREVIEW_SAMPLES):
+            columns[f"sample {index + 1}"] = self.translate(a, "b", keyed_random.fold_in(key, "preview", index))
+        return columns
+
+    def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
+        a, b = batch["a"], batch["b"]
+        encoded = self.translate_in_style(a, "b", self.encode_style(b, "b"))
+        random = self.translate(a, "b", batch["key"])
+        return {
+            "real_encoded": self.d(b), "fake_encoded": self.d(encoded),
+            "real_random": self.d2(b), "fake_random": self.d2(random),
+        }  # fmt: skip
+
+
+def _resolve_levels(cfg: BicycleGANConfig) -> int:
+    """Return the downsamplings of the generator. UsageError, with a crop size that works, if it cannot take the crop."""
+    power = (cfg.crop_size & -cfg.crop_size).bit_length() - 1  # the largest power of two that divides it is 2^power
+    levels = min(power, MAX_LEVELS) if cfg.g_levels is None else cfg.g_levels
+    if levels < 2:
+        raise UsageError(
+            f"--crop-size {cfg.crop_size}: no U-Net takes this size; use a multiple of 32, such as --crop-size "
+            f"{max(32, cfg.crop_size // 32 * 32)}"
+        )
+    if levels > power:
+        raise UsageError(
+            f"--g-levels {levels}: takes multiples of {2**levels}, not --crop-size {cfg.crop_size}; use --g-levels {power}"
+        )
+    return levels
+
+
+def _resolve_layers(cfg: BicycleGANConfig) -> int:
+    """Return the stride-2 layers of the discriminators. UsageError, with a value that works, if the crop is too small."""
+    fitting = [layers for layers in (3, 2, 1) if minimum_crop(layers) <= cfg.crop_size]
+    if not fitting:
+        raise UsageError(
+            f"--crop-size {cfg.crop_size}: the discriminators of bicyclegan need at least {MIN_CROP}; use a larger "
+            f"--crop-size"
+        )
+    if cfg.d_layers is not None and minimum_crop(cfg.d_layers) > cfg.crop_size:
+        raise UsageError(
+            f"--d-layers {cfg.d_layers}: needs crops of at least {minimum_crop(cfg.d_layers)}, not --crop-size "
+            f"{cfg.crop_size}; use --d-layers {fitting[0]}"
+        )
+    return cfg.d_layers or fitting[0]
