@@ -8,8 +8,9 @@
 
 Each cell is one training of a recipe on a set, in a process of its own with one thread. Its number of images is chosen so that
 it takes the stage's CPU time on this machine: one short training of each recipe and set measures how many images a CPU second
-is good for. The cell is then evaluated, and is one line of docs/quality.jsonl. Cells that have a line of this kind of processor
-are passed over, so the same command again continues. ladder_recipes.py has the sets, recipes and stages.
+is good for. The cell is then evaluated, and is one line of docs/quality.jsonl. Cells that have a line are passed over, so the
+same command again continues, also on another machine: only recipes that are compared must be trained on one kind of processor.
+ladder_recipes.py has the sets, recipes and stages.
 """
 
 import argparse
@@ -34,12 +35,14 @@ from typing import Any
 
 import torch
 from ladder_recipes import (
+    ELEMENTS,
     MEASURES,
     RECIPES,
     SETS,
     STAGES,
     Cell,
     command_words,
+    compared_cells,
     length_settings,
     resolve_settings,
     stage_cells,
@@ -116,12 +119,31 @@ def is_wanted(cell: Cell, wanted: Mapping[str, set[str]]) -> bool:
     return all(str(own[name]) in values for name, values in wanted.items())
 
 
+def with_compared(cells: Iterable[Cell]) -> list[Cell]:
+    """Return cells, each after `modern` where it is a single change of it, which only a training beside it can judge."""
+    return list(dict.fromkeys(
+        each for cell in cells for each in ([*compared_cells(cell), cell] if cell.recipe in ELEMENTS else [cell])
+    ))  # fmt: skip
+
+
 def open_cells(
     cells: Iterable[Cell], lines: Iterable[Mapping[str, Any]], cpu: str, *, retry: bool = False
 ) -> list[Cell]:
-    """Return the cells that have no line of this processor; with `retry` also those whose line is an error."""
-    known = newest(lines)
-    return [cell for cell in cells if (line := known.get((cpu, cell))) is None or (retry and "error" in line)]
+    """Return the cells that have no line of this processor, and are not finished on another one.
+
+    They are finished there if the cells that they are compared with have lines of it, too. With `retry`, a line with an error
+    is none.
+    """
+    known = {place for place, line in newest(lines).items() if not (retry and "error" in line)}
+    others = {place[0] for place in known} - {cpu}
+
+    def is_finished(cell: Cell) -> bool:
+        if (cpu, cell) in known:
+            return True
+        on = [other for other in others if (other, cell) in known]
+        return bool(on) and any(all((other, each) in known for each in compared_cells(cell)) for other in on)
+
+    return [cell for cell in cells if not is_finished(cell)]
 
 
 @dataclass
@@ -313,8 +335,10 @@ def print_commands(cells: Iterable[Cell], ladder: Ladder) -> None:
 def print_states(cells: Sequence[Cell], ladder: Ladder) -> None:
     """Print each cell and whether it is finished, open or cannot be computed here."""
     known = newest(ladder.lines)
+    missing = set(open_cells(cells, ladder.lines, ladder.cpu))
     for cell in cells:
-        line = known.get((ladder.cpu, cell))
+        found = [line for (_, each), line in known.items() if each == cell]
+        line = known.get((ladder.cpu, cell)) or (found[-1] if found and cell not in missing else None)
         reason = why_unavailable(cell, ladder.args.sets)
         print(f"{cell.name}: {outcome(line) if line else reason or 'open'}")
 
@@ -381,7 +405,8 @@ def main() -> None:
     ladder = Ladder(args, devices.cpu_model(), read_lines(args.out), *code_versions())
     stages = [STAGES[name] for name in args.stage or ["main"]]
     wanted = parse_only(args.only)
-    chosen = [cell for stage in stages for cell in stage_cells(stage, args.budget) if is_wanted(cell, wanted)]
+    cells = (cell for stage in stages for cell in stage_cells(stage, args.budget) if is_wanted(cell, wanted))
+    chosen = with_compared(cells)
     if args.list:
         print_states(chosen, ladder)
         return

@@ -342,13 +342,33 @@ def why_unavailable(cell: Cell, sets: Path) -> str:
     if not (sets / cell.set).is_dir():
         return f"{sets / cell.set}: no such folder; translate data get {cell.set} makes it, or give --sets DIR"
     try:
-        settings = resolve_settings(cell)
+        other = equal_recipe(cell)
     except UsageError as e:
         return str(e)
+    return f"{cell.recipe} has the settings of {other} on these sets with {cell.method}" if other else ""
+
+
+def equal_recipe(cell: Cell) -> str | None:
+    """Return the first of the recipes before a cell's that has the same settings on its set; None if there is none.
+
+    UsageError, in one line, for what this version of the package does not have.
+    """
+    settings = resolve_settings(cell)
     for other in takewhile(lambda name: name != cell.recipe, RECIPES):
         if cell.method in RECIPES[other].methods and _is_equal(settings, cell, replace(cell, recipe=other)):
-            return f"{cell.recipe} has the settings of {other} on these sets with {cell.method}"
-    return ""
+            return other
+    return None
+
+
+def compared_cells(cell: Cell) -> list[Cell]:
+    """Return the cells that a cell is compared with, so that all are trained on one kind of processor.
+
+    They are the main recipes of its seed, or `modern` for a single change of it.
+    """
+    if cell.recipe in ELEMENTS:
+        return [replace(cell, recipe="modern")]
+    others = [replace(cell, recipe=name) for name in MAIN if name != cell.recipe]
+    return [other for other in others if cell.method in RECIPES[other.recipe].methods and equal_recipe(other) is None]
 
 
 def _is_equal(settings: TrainConfig, cell: Cell, other: Cell) -> bool:

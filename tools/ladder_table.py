@@ -106,7 +106,7 @@ def cell_of(line: Line) -> Cell:
 
 
 def newest(lines: Iterable[Line]) -> dict[tuple[str, Any], Line]:
-    """Return lines by the processor and the cell, or the set and reference; of several the last one."""
+    """Return lines by the processor and the cell, or the processor, set and reference; of several the last one."""
     return {
         (line["cpu"], (line["set"], line["recipe"]) if line["recipe"] in REFERENCES else cell_of(line)): line
         for line in lines
@@ -115,25 +115,59 @@ def newest(lines: Iterable[Line]) -> dict[tuple[str, Any], Line]:
 
 @dataclass
 class Group:
-    """Trainings that are compared: of one set, method and budget, on one kind of processor."""
+    """Trainings of one set, method and budget."""
 
-    cpu: str
     set: str
     method: str
     budget: float
-    cells: dict[str, list[Line]] = field(default_factory=dict)
-    """Finished trainings by recipe, those that diverged included."""
+    lines: dict[tuple[str, str, int], Line] = field(default_factory=dict)
+    """Finished trainings by processor, recipe and seed, those that diverged included."""
     references: dict[str, Line] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         return f"{self.set}, {self.method}, {duration(self.budget)}"
 
+    @property
+    def recipes(self) -> list[str]:
+        """Recipes that have a finished training, the main ones first."""
+        return sorted({recipe for _, recipe, _ in self.lines}, key=_recipe_order)
+
+    def processors(self) -> dict[int, str]:
+        """Return the kind of processor whose trainings count, by seed: the one with most recipes, the main ones first."""
+        order: dict[int, list[str]] = {}
+        for cpu, _, seed in self.lines:
+            order.setdefault(seed, []).append(cpu)
+
+        def rank(cpu: str, seed: int) -> tuple[int, int]:
+            own = {recipe for where, recipe, number in self.lines if (where, number) == (cpu, seed)}
+            return len(own & MAIN.keys()), len(own)
+
+        return {seed: max(dict.fromkeys(cpus), key=lambda cpu: rank(cpu, seed)) for seed, cpus in order.items()}
+
+    def cells(self, recipe: str) -> list[Line]:
+        """Return the training of each seed of a recipe."""
+        preferred = self.processors()
+        found: dict[int, Line] = {}
+        for (cpu, name, seed), line in self.lines.items():
+            if name == recipe and (seed not in found or cpu == preferred[seed]):
+                found[seed] = line
+        return [found[seed] for seed in sorted(found)]
+
+    def pairs(self, new: str, old: str) -> list[tuple[Line, Line]]:
+        """Return the trainings of two recipes, one pair a seed, both on one kind of processor."""
+        preferred = self.processors()
+        found: dict[int, tuple[Line, Line]] = {}
+        for (cpu, name, seed), line in self.lines.items():
+            other = self.lines.get((cpu, old, seed))
+            if name == new and other is not None and (seed not in found or cpu == preferred[seed]):
+                found[seed] = line, other
+        return [found[seed] for seed in sorted(found)]
+
     def estimate(self, row: str, key: str) -> Estimate | None:
         """Return a metric of a reference, or its mean over the seeds of a recipe; None where no line has it."""
-        lines = [self.references[row]] if row in self.references else self.cells.get(row, [])
-        found = [line["metrics"][key] for line in lines if key in line.get("metrics", {})]
-        estimates = [Estimate(each["value"], each["error"]) for each in found if each["value"] is not None]
+        lines = [self.references[row]] if row in self.references else self.cells(row)
+        estimates = [found for line in lines if (found := value_of(line, key)) is not None]
         return mean_over_seeds(estimates) if estimates else None
 
     def beats_copying(self, row: str, column: Column) -> bool | None:
@@ -147,19 +181,25 @@ class Group:
         return None if copying is None or real is None else exceeds(difference(copying, real))
 
 
+def value_of(line: Line, key: str) -> Estimate | None:
+    """Return a metric of a line; None where it has none."""
+    found = line.get("metrics", {}).get(key)
+    return None if found is None or found["value"] is None else Estimate(found["value"], found["error"])
+
+
 def groups(lines: Iterable[Line]) -> list[Group]:
     """Return the groups of all finished trainings, in the order in which they first stand."""
     known = newest(lines)
     found: dict[tuple[Any, ...], Group] = {}
-    for (cpu, _), line in known.items():
-        if line["recipe"] in REFERENCES or "error" in line:
-            continue
-        key = (cpu, line["set"], line["method"], line["budget"])
-        group = found.setdefault(key, Group(*key))
-        group.cells.setdefault(line["recipe"], []).append(line)
+    references: dict[tuple[str, str], Line] = {}
+    for (cpu, place), line in known.items():
+        if line["recipe"] in REFERENCES:
+            references[place] = line
+        elif "error" not in line:
+            key = (line["set"], line["method"], line["budget"])
+            found.setdefault(key, Group(*key)).lines[cpu, line["recipe"], line["seed"]] = line
     for group in found.values():
-        rows = {name: known.get((group.cpu, (group.set, name))) for name in REFERENCES}
-        group.references = {name: line for name, line in rows.items() if line is not None}
+        group.references = {name: references[group.set, name] for name in REFERENCES if (group.set, name) in references}
     return list(found.values())
 
 
@@ -171,43 +211,49 @@ def tables(lines: Sequence[Line]) -> str:
     found = groups(lines)
     if not found:
         return "No training is finished yet."
-    parts = []
-    for cpu in dict.fromkeys(group.cpu for group in found):
-        own = [group for group in found if group.cpu == cpu]
-        parts += [
-            f"## Results on {cpu}",
-            diverged_line(own),
-            failed_line(lines, cpu),
-            "### `modern` against `paper`",
-            summary(own),
-        ]
-        parts += [elements(own)] if any(name in group.cells for group in own for name in ELEMENTS) else []
-        for group in own:
-            parts += [f"### {group.title}", group_table(group), *sentences(group)]
+    parts = [
+        "## Results",
+        diverged_line(found),
+        failed_line(lines),
+        "### `modern` against `paper`",
+        summary(found),
+    ]
+    parts += [elements(found)] if any(name in ELEMENTS for group in found for name in group.recipes) else []
+    for group in found:
+        parts += [f"### {group.title}", processors_line(group), group_table(group), *sentences(group)]
     return "\n\n".join(part for part in parts if part)
 
 
 def diverged_line(found: Sequence[Group]) -> str:
     """Return how many of the trainings diverged."""
-    lines = [line for group in found for cells in group.cells.values() for line in cells]
+    lines = [line for group in found for line in group.lines.values()]
     return f"{len(lines)} trainings; diverged: {sum(line['diverged'] for line in lines)} of {len(lines)}."
 
 
-def failed_line(lines: Iterable[Line], cpu: str) -> str:
+def failed_line(lines: Iterable[Line]) -> str:
     """Return which cells could not be computed; empty where there are none."""
-    failed = [cell_of(line).name for (where, _), line in newest(lines).items() if where == cpu and "error" in line]
+    failed = [f"{cell_of(line).name} ({cpu})" for (cpu, _), line in newest(lines).items() if "error" in line]
     return f"Not computed, after an error: {', '.join(failed)}." if failed else ""
+
+
+def processors_line(group: Group) -> str:
+    """Return on which kind of processor the seeds of a group were trained."""
+    seeds: dict[str, list[str]] = {}
+    for seed, cpu in sorted(group.processors().items()):
+        seeds.setdefault(cpu, []).append(str(seed))
+    found = (f"seed{'s' * (len(own) > 1)} {', '.join(own)} on {cpu}" for cpu, own in seeds.items())
+    return f"Trained with {'; '.join(found)}."
 
 
 def group_table(group: Group) -> str:
     """Return a row for each reference and recipe; what is better than copying the input is bold."""
-    columns = [column for column in COLUMNS if any(group.estimate(row, column.key) for row in group.cells)]
+    columns = [column for column in COLUMNS if any(group.estimate(row, column.key) for row in group.recipes)]
     head = ["", *(column.heading for column in columns), "images", "CPU s", "seeds", "diverged"]
     known = [name for name in REFERENCES if name in group.references]
     rows = [head, ["---"] * len(head)]
     rows += [[REFERENCE_TITLES[name], *(_cell(group, name, column) for column in columns), *[""] * 4] for name in known]
-    for recipe in sorted(group.cells, key=_recipe_order):
-        lines = group.cells[recipe]
+    for recipe in group.recipes:
+        lines = group.cells(recipe)
         spent = span([line["cpu_seconds"] for line in lines])
         seen = ", ".join(f"{images:,}" for images in sorted({line["images"] for line in lines}))
         diverged = f"{sum(line['diverged'] for line in lines)} of {len(lines)}"
@@ -233,7 +279,7 @@ def sentences(group: Group) -> list[str]:
         real = group.estimate("real", column.key)
         if real is None:
             continue
-        rows = [*(["copying"] if "copying" in group.references else []), *sorted(group.cells, key=_recipe_order)]
+        rows = [*(["copying"] if "copying" in group.references else []), *group.recipes]
         known = [(row, own) for row in rows if (own := group.estimate(row, column.key))]
         excess = ", ".join(f"{row} {with_error(difference(own, real))}" for row, own in known)
         lines.append(f"Excess of {column.title} over real images: {excess}.")
@@ -253,7 +299,7 @@ def summary(found: Iterable[Group], new: str = "modern", old: str = "paper") -> 
     head += [column.heading for column in others]
     rows = [head, ["---"] * len(head)]
     for group in found:
-        if new not in group.cells or old not in group.cells:
+        if not group.pairs(new, old):
             continue
         row = [group.title]
         for column in KIDS:
@@ -264,11 +310,20 @@ def summary(found: Iterable[Group], new: str = "modern", old: str = "paper") -> 
 
 def _change(group: Group, new: str, old: str, column: Column) -> str:
     """Return the change of the excess over real images in per cent."""
-    estimates = [found for name in (new, old, "real") if (found := group.estimate(name, column.key)) is not None]
-    if len(estimates) < 3:
+    real = group.estimate("real", column.key)
+    pairs = estimate_pairs(group, new, old, column)
+    if real is None or not pairs:
         return ""
-    change = change_of_excess(*estimates)
+    change = change_of_excess(
+        mean_over_seeds([own for own, _ in pairs]), mean_over_seeds([other for _, other in pairs]), real
+    )
     return "no excess" if change is None else f"{with_error(scaled(change, 100), signed=True)} %"
+
+
+def estimate_pairs(group: Group, new: str, old: str, column: Column) -> list[tuple[Estimate, Estimate]]:
+    """Return a metric of two recipes, one pair a seed, where both have it."""
+    pairs = ((value_of(own, column.key), value_of(other, column.key)) for own, other in group.pairs(new, old))
+    return [(own, other) for own, other in pairs if own is not None and other is not None]
 
 
 def _verdict(group: Group, row: str, column: Column) -> str:
@@ -279,21 +334,21 @@ def _verdict(group: Group, row: str, column: Column) -> str:
 
 def elements(found: Sequence[Group], base: str = "modern") -> str:
     """Return a row for each single change of `modern`: the difference to it on each set, bold beyond SIGNIFICANT errors."""
-    having = [group for group in found if base in group.cells and any(name in group.cells for name in ELEMENTS)]
+    having = [group for group in found if any(group.pairs(name, base) for name in ELEMENTS)]
     columns = [*KIDS, *(column for column in COLUMNS if column.key == "psnr")]
     known = [(group, column) for group in having for column in columns if group.estimate(base, column.key)]
     head = ["change", *(f"{group.title}: {column.heading}" for group, column in known)]
-    names = [name for name in ELEMENTS if any(name in group.cells for group in having)]
+    names = [name for name in ELEMENTS if any(group.pairs(name, base) for group in having)]
     rows = [[name.removeprefix(f"{base}-"), *(_difference(*place, name, base) for place in known)] for name in names]
     return f"### Single changes of `{base}`\n\n{_markdown([head, ['---'] * len(head), *rows])}"
 
 
 def _difference(group: Group, column: Column, row: str, base: str) -> str:
     """Return the difference of a row to another one, bold beyond SIGNIFICANT errors."""
-    own, reference = group.estimate(row, column.key), group.estimate(base, column.key)
-    if own is None or reference is None:
+    pairs = estimate_pairs(group, row, base, column)
+    if not pairs:
         return ""
-    change = difference(own, reference)
+    change = mean_over_seeds([difference(*pair) for pair in pairs])
     text = with_error(change, signed=True)
     return f"**{text}**" if exceeds(Estimate(abs(change.value), change.error)) else text
 

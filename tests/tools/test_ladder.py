@@ -270,11 +270,28 @@ def line(cell, cpu="CPU X", **values):
 
 
 def test_cells_with_a_line_of_this_processor_are_passed_over():
-    cells = [replace(CELL, seed=seed) for seed in range(4)]
-    lines = [line(cells[0]), line(cells[1], cpu="CPU Y"), line(cells[2], error="out of memory")]
-    assert ladder.open_cells(cells, lines, "CPU X") == [cells[1], cells[3]]
-    assert ladder.open_cells(cells, lines, "CPU X", retry=True) == [cells[1], cells[2], cells[3]]
-    assert ladder.open_cells(cells, [*lines, line(cells[2])], "CPU X", retry=True) == [cells[1], cells[3]]
+    cells = [replace(CELL, seed=seed) for seed in range(3)]
+    lines = [line(cells[0]), line(cells[2], error="out of memory")]
+    assert ladder.open_cells(cells, lines, "CPU X") == [cells[1]]
+    assert ladder.open_cells(cells, lines, "CPU X", retry=True) == [cells[1], cells[2]]
+    assert ladder.open_cells(cells, [*lines, line(cells[2])], "CPU X", retry=True) == [cells[1]]
+
+
+def test_cells_are_passed_over_that_another_processor_has_with_all_that_they_are_compared_with():
+    """`quick` has the settings of `modern` there, so that `paper` and `modern` are compared alone."""
+    paper, modern, change = CELL, replace(CELL, recipe="modern"), replace(CELL, recipe="modern-lsgan")
+    assert ladder.open_cells([paper, modern], [line(paper, "CPU Y"), line(modern, "CPU Y")], "CPU X") == []
+    assert ladder.open_cells([paper, modern], [line(paper, "CPU Y"), line(modern, "CPU X")], "CPU X") == [paper]
+    assert ladder.open_cells([change], [line(change, "CPU Y"), line(modern, "CPU Y")], "CPU X") == []
+    assert ladder.open_cells([change], [line(change, "CPU Y"), line(modern, "CPU X")], "CPU X") == [change]
+
+
+def test_a_single_change_is_trained_beside_modern():
+    modern, change = replace(CELL, recipe="modern"), replace(CELL, recipe="modern-lsgan")
+    assert ladder.with_compared([change, replace(CELL, recipe="modern-tanh")]) == [
+        modern, change, replace(CELL, recipe="modern-tanh"),
+    ]  # fmt: skip
+    assert ladder.with_compared([CELL]) == [CELL]
 
 
 def test_lines_survive_their_file(tmp_path):

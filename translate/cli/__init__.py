@@ -48,6 +48,10 @@ COMMANDS = {
         "translate.cli.export:export",
         "Export a model as a folder, or as a .pth of pytorch-CycleGAN-and-pix2pix.",
     ),
+    "doctor": (
+        "translate.cli.doctor:doctor",
+        "Show versions, devices and known troubles; try a training and a conversion.",
+    ),
     "data": ("translate.cli.data:app", "List and download public data sets; check a data folder."),
 }
 """Name of each command → its function, as module:name, and its purpose in one line."""
