@@ -225,7 +225,8 @@ class Ladder:
         run, keep = self.args.work / cell.name, self.args.keep
         task = {
             **self._task(cell), "task": "train", "run": str(run), "length": length_settings(cell, images),
-            "resolved": to_dict(resolve_settings(cell)) | plugin_versions(RECIPES[cell.recipe].plugin_files), "commit": self.commit,
+            "resolved": to_dict(resolve_settings(cell)) | plugin_versions(RECIPES[cell.recipe].plugin_files),
+            "commit": self.commit,
             "size": SETS[cell.set].load_size, "truth": SETS[cell.set].truth,
             "sheet": str(keep / f"{cell.name}.png") if keep else None,
         }  # fmt: skip
