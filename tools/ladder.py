@@ -14,7 +14,6 @@ ladder_recipes.py has the sets, recipes and stages.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -34,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ladder_code import code_versions, plugin_versions
 from ladder_recipes import (
     ELEMENTS,
     MEASURES,
@@ -180,7 +180,7 @@ class Ladder:
     def _calibration_key(self, cell: Cell) -> dict[str, Any]:
         return {
             "set": cell.set, "method": cell.method, "recipe": cell.recipe, "cpu": self.cpu, "code": self.code,
-            "torch": str(torch.__version__), "jobs": self.args.jobs, **plugin_versions(cell),
+            "torch": str(torch.__version__), "jobs": self.args.jobs, **plugin_versions(RECIPES[cell.recipe].plugin_files),
         }  # fmt: skip
 
     def calibrate(self, cell: Cell) -> Calibration:
@@ -225,7 +225,8 @@ class Ladder:
         run, keep = self.args.work / cell.name, self.args.keep
         task = {
             **self._task(cell), "task": "train", "run": str(run), "length": length_settings(cell, images),
-            "resolved": {**to_dict(resolve_settings(cell)), **plugin_versions(cell)}, "commit": self.commit,
+            "resolved": to_dict(resolve_settings(cell)) | plugin_versions(RECIPES[cell.recipe].plugin_files),
+            "commit": self.commit,
             "size": SETS[cell.set].load_size, "truth": SETS[cell.set].truth,
             "sheet": str(keep / f"{cell.name}.png") if keep else None,
         }  # fmt: skip
@@ -351,28 +352,6 @@ def write_tables(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.page}: has no lines {BEGIN} and {END}; give the page with --page")
     atomic.write(args.page, replace_tables(page, text).encode())
     print(text)
-
-
-def code_versions() -> tuple[str, str]:
-    """Return the commit, with a + where files of the package or of tools differ from it, and the hash of the package."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-
-    def changed(*folders: str) -> str:
-        return "+" if git("status", "--porcelain", *folders) else ""
-
-    return (
-        git("rev-parse", "--short=12", "HEAD") + changed("translate", "tools"),
-        git("rev-parse", "HEAD:translate") + changed("translate"),
-    )
-
-
-def plugin_versions(cell: Cell) -> dict[str, str]:
-    """Return the hash of the plug-ins of a cell's recipe, if it has any: what is trained is a property of them, too."""
-    files = RECIPES[cell.recipe].plugin_files
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files]
-    return {"plugins": " ".join(digests)} if digests else {}
 
 
 def parse_arguments() -> argparse.Namespace:
