@@ -8,6 +8,7 @@ from translate.methods.pix2pixhd import Pix2PixHD
 from translate.runtime.precision import PRECISIONS
 from translate.training import memory_estimate
 from translate.training.engine import Engine
+from translate.training.monitors import health_checks
 from translate.training.schedule import Schedule
 
 from ..helpers import SIZE, assert_equal_state, small_config
@@ -78,6 +79,16 @@ def test_the_discriminators_learn_from_the_output_of_before_the_generator_s_upda
     expected = sum(0.5 * ((x - 1).square().mean() + y.square().mean()) for x, y in zip(*pairs, strict=True))
     assert train(engine, 1)[0]["d/adv"] == pytest.approx(float(expected), rel=1e-10)
     assert (engine.method.g(batch["a"]) - fake).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("scales", [1, 3])
+def test_health_checks_know_that_losses_are_sums_over_the_scales(scales):
+    """At chance each scale gives ½ to all images: the losses are ¼ for D, halved, and for G, times the scales."""
+    method = method_of(discriminator=f"pix2pixhd_{scales}scales")
+    points = [{"loss/d/adv": 0.25 * scales, "loss/g/adv": 0.25 * scales}]
+    assert health_checks.discriminator_gaps(points, method) == {("d_gap", ""): pytest.approx(0)}
+    assert health_checks.is_discriminator_fooled(points, method)
+    assert not health_checks.is_discriminator_fooled([{"loss/g/adv": 0.26 * scales}], method)
 
 
 def test_without_feature_matching_any_discriminator_will_do():

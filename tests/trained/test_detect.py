@@ -19,10 +19,14 @@ from translate.trained.detect import (
 
 NORMS = ["batch", "instance", "none"]
 REFERENCE = [name for name in GENERATORS if name.startswith(("resnet_", "unet_"))]
+HD = ["pix2pixhd_global", "pix2pixhd_local", "pix2pixhd_global_3downs_2blocks", "pix2pixhd_local_1downs_1blocks"]
 OTHERS = ["resnet_1blocks", "resnet_4blocks", "resnet_12blocks", "unet_512"]
 SHAPES = [(1, (3, 3)), (2, (4, 2)), (64, (3, 7)), (5, (1, 3))]
 """Width, and channels in and out; every other one is tried with dropout."""
-JUDGES = [("basic", 3), ("pixel", 3), *(("n_layers", layers) for layers in range(1, 7))]
+JUDGES = [
+    ("basic", 3), ("pixel", 3), *(("n_layers", layers) for layers in range(1, 7)), ("pix2pixhd", 3), ("pix2pixhd", 1),
+    ("pix2pixhd_3scales", 2),
+]  # fmt: skip
 
 
 def untouched(network):
@@ -63,7 +67,7 @@ RESNET, UNET, PATCH = generator("resnet_2blocks"), generator("unet_16", "batch")
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", [*REFERENCE, *OTHERS])
+@pytest.mark.parametrize("name", [*REFERENCE, *OTHERS, *HD])
 def test_every_generator_is_found_from_its_weights(name, norm):
     for dropout in (False, True):
         for width, channels in SHAPES[dropout::2]:
@@ -225,13 +229,20 @@ VALID = {
     "patch": PATCH,
     "patch, instance norm": discriminator("n_layers", layers=2),
     "pixel": discriminator("pixel", "batch"),
+    "local": generator("pix2pixhd_local_2downs_2blocks"),
+    "scales": discriminator("pix2pixhd", layers=1),
 }
-FIRST = {"model.1.weight", "model.model.0.weight", "model.0.weight", "net.0.weight"}
+FIRST = (
+    "model1_1.1.weight", "model.1.weight", "model.model.0.weight", "model.0.weight", "net.0.weight",
+    "scale0_layer0.0.weight",
+)  # fmt: skip
 """The convolutions that see the image: the only tensors that tell how many channels it has."""
 TELLING = {
     "resnet": r"model\.1\.(weight|bias)|model\.10\.conv_block\.6\.weight",
     "unet": r"model\.model\.0\.(weight|bias)|.*\.3\.model\.1\.weight",
     "patch": r"model\.(0|8|11)\.weight|model\.2\.bias",
+    "local": r"model1_1\.1\.(weight|bias)|model1_2\.7\.weight",
+    "scales": r"scale0_layer0\.0\.weight|scale0_layer1\.0\.bias",
     "pixel": r"net\.0\.weight|net\.2\.bias|net\.3\..*",
 }
 """Without these it looks like another network, so another key may be the one that does not fit it."""
@@ -312,7 +323,7 @@ def others(key):
 @pytest.mark.parametrize("name", VALID)
 def test_a_first_convolution_without_channels_is_named(name):
     """Its shape gives the sizes of all the others, so it must not be empty."""
-    (first,) = FIRST & VALID[name].keys()
+    first = next(key for key in FIRST if key in VALID[name])
     for axis in range(4):
         shape = [0 if n == axis else size for n, size in enumerate(VALID[name][first].shape)]
         assert refused({**VALID[name], first: empty(*shape)}) == first

@@ -235,7 +235,8 @@ def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool,
     with atomic.storage_errors(path.parent):
         atomic.write(path, reference_pth.encode_pth(given, to))
     generator = given.info.generator_name
-    if generator not in reference_pth.REFERENCE_GENERATORS:
+    # pix2pixHD's code builds its generators by their numbers.
+    if generator not in reference_pth.REFERENCE_GENERATORS and not generator.startswith("pix2pixhd"):
         say(
             f"{path}: is a {generator}; the reference has names only for {', '.join(reference_pth.REFERENCE_GENERATORS)}"
         )

@@ -1,4 +1,4 @@
-"""Flags of pytorch-CycleGAN-and-pix2pix and of CUT's code, and what they are called here."""
+"""Flags of pytorch-CycleGAN-and-pix2pix, of CUT's code and of pix2pixHD's, and what they are called here."""
 
 LEAVE_OUT = "leave it out"
 NO_FLAG = "no such flag"
@@ -93,6 +93,15 @@ REFERENCE_FLAGS = {
     "--nce_idt": "--nce-identity on or off",
     "--nce_T": "--nce-temperature",
     "--num_patches": "--nce-patches",
+    # pix2pixHD
+    "--niter_fix_global": "--fix-global, in images",
+    "--lambda_feat": "--lambda-feature-matching",
+    "--no_ganFeat_loss": "--lambda-feature-matching 0",
+    "--num_D": "--discriminator pix2pixhd for 2, pix2pixhd_3scales for 3",
+    "--n_downsample_global": "--generator pix2pixhd_global_NdownsBblocks",
+    "--n_blocks_global": "--generator pix2pixhd_global_NdownsBblocks",
+    "--load_pretrain": "--init-from",
+    "--no_vgg_loss": f"{LEAVE_OUT}: it is off without --lambda-perceptual",
 }
 """Flag there, with its value where that alone differs → what to give here."""
 

@@ -127,6 +127,8 @@ class Method(nn.Module, Generic[C]):
     """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
     """Optimizers by name, in the order of their parameters in a checkpoint."""
+    adversarial_weight: float = 1.0
+    """Factor of the adversarial losses, as of a sum over discriminators: health checks divide by it."""
     ema: tuple[str, ...] = ()
     """Attribute names of the networks that an exponential moving average is kept of, if the config asks for one."""
     frozen_networks: tuple[str, ...] = ()

@@ -205,7 +205,8 @@ class BicycleGAN(Method[BicycleGANConfig]):
 
     def fooling_loss(self, batch: Batch, d: MultiscaleDiscriminator, fake: Tensor, real: Tensor, name: str) -> Tensor:
         """Return the generator's adversarial loss, a sum over scales; `name` is that of the draws of augmentation."""
-        loss = self.adversarial_loss.generator_loss(lambda x: d(augment(self.cfg, batch, x, name)), fake, real)
+        on_fake = d(augment(self.cfg, batch, fake, name))
+        loss = self.adversarial_loss.generator_loss(on_fake, lambda: d(augment(self.cfg, batch, real, name)))
         return SCALES * loss
 
     def discriminator_losses(

@@ -100,6 +100,8 @@ class Pix2PixHD(Method[Pix2PixHDConfig]):
         channels = cfg.input_channels + cfg.output_channels
         self.d = build_discriminator(cfg, channels, cfg.seed, "d", condition_channels=cfg.input_channels)
         self.adversarial_loss = build_adversarial_loss(cfg)
+        if isinstance(self.d, Pix2PixHDDiscriminator):
+            self.adversarial_weight = float(self.d.scales)  # the authors' losses are sums over the scales, not means
         self.content = ContentLoss(cfg, cfg.output_channels)
         self.frozen_networks = feature_networks(self)
         self.preparation_images = PREPARATION_IMAGES if cfg.colour_start else 0
@@ -175,12 +177,7 @@ class Pix2PixHD(Method[Pix2PixHDConfig]):
         losses = discriminator_losses(
             self.adversarial_loss, self.d, real_view, fake_view.detach(), batch["key"], clock.step
         )
-        yield "d", {**losses, "adv": self.scales * losses["adv"]}
-
-    @property
-    def scales(self) -> int:
-        """Number of the discriminators, by which means over them are multiplied to be sums."""
-        return self.d.scales if isinstance(self.d, Pix2PixHDDiscriminator) else 1
+        yield "d", {**losses, "adv": self.adversarial_weight * losses["adv"]}
 
     def generator_losses(self, batch: Batch, fake: Tensor, fake_view: Any, real_view: Any) -> Losses:
         """Return the generator's losses for its output; the discriminators' views of it and of the true output are given."""
@@ -191,12 +188,10 @@ class Pix2PixHD(Method[Pix2PixHDConfig]):
                 real_maps, on_real = d.features_and_logits(real_view)
             fake_maps, on_fake = d.features_and_logits(fake_view)
             matched["feature_matching"] = self.feature_matching_loss(d, fake_maps, real_maps)
-            adversarial = self.adversarial_loss.generator_loss(lambda x: on_fake if x is fake else on_real, fake, b)
+            adversarial = self.adversarial_loss.generator_loss(on_fake, lambda: on_real)
         else:
-            adversarial = self.adversarial_loss.generator_loss(
-                lambda x: d(fake_view if x is fake else real_view), fake, b
-            )
-        return {"adv": self.scales * adversarial, **matched, **self.content(fake, b)}
+            adversarial = self.adversarial_loss.generator_loss(d(fake_view), lambda: d(real_view))
+        return {"adv": self.adversarial_weight * adversarial, **matched, **self.content(fake, b)}
 
     def feature_matching_loss(
         self, d: Pix2PixHDDiscriminator, fake: list[list[Tensor]], real: list[list[Tensor]]

@@ -1,4 +1,5 @@
-"""Detection of a network's architecture from a state dict of the reference implementation or of CUT: from names and shapes."""
+"""Detection of a network's architecture from a state dict of the reference implementation, of CUT or of pix2pixHD: from names
+and shapes."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from translate.nn.networks import DISCRIMINATORS, find
+from translate.nn.networks import find, find_discriminator
+from translate.nn.networks.pix2pixhd import LOCAL_BLOCKS
 from translate.trained.description import RUNNING_STATISTICS
 
 Weights = dict[str, Tensor]
@@ -29,7 +31,7 @@ class Architecture:
     kind: str
     """ "generator" or "discriminator"."""
     name: str
-    """Row of GENERATORS (or a name of the same form with another number) or of DISCRIMINATORS."""
+    """Row of GENERATORS or of DISCRIMINATORS, or a name of the same form with another number."""
     in_channels: int
     width: int
     norm: str
@@ -42,16 +44,16 @@ class Architecture:
     def build(self) -> nn.Module:
         """Build the network on the meta device."""
         with torch.device("meta"):
-            if self.kind == "discriminator":
-                return DISCRIMINATORS[self.name](self.in_channels, self.width, self.norm, self.layers)
-            build = find(self.name)
+            build = find(self.name) if self.kind == "generator" else find_discriminator(self.name)
             if build is None:
                 raise UnknownArchitecture(f"no network is called {self.name}")
+            if self.kind == "discriminator":
+                return build(self.in_channels, self.width, self.norm, self.layers)
             return build(self.in_channels, self.out_channels, self.width, self.norm, bool(self.dropout))
 
     def __str__(self) -> str:
         dropout = " with dropout" if self.dropout else ""
-        layers = f" of {self.layers} layers" if self.name in ("n_layers", "antialias") else ""
+        layers = f" of {self.layers} layers" if self.name.startswith(("n_layers", "antialias", "pix2pixhd")) else ""
         return f"{self.name}{layers}, width {self.width}, {self.norm} norm{dropout}, {self.in_channels} channels in"
 
 
@@ -134,6 +136,8 @@ def detect_architecture(weights: Weights) -> Architecture:
 def _guess(weights: Weights) -> Architecture:
     """Guess the architecture from a few tensors; the caller compares the others."""
     families = {
+        "model1_1.1.weight": _local_enhancer,
+        "scale0_layer0.0.weight": _multiscale,
         "model.model.0.weight": _unet,
         "net.0.weight": _pixel,
         "model.1.weight": _resnet,
@@ -161,21 +165,63 @@ def _shape(weights: Weights, key: str) -> torch.Size:
 
 def _resnet(weights: Weights) -> Architecture:
     width, channels, *_ = _shape(weights, "model.1.weight")
+    blocks = _block_numbers(weights)
+    first, count = min(blocks), len(blocks)
+    # A ResNet has three layers for each convolution that halves or doubles the size; CUT's has blurs before its blocks, too.
+    downs = 2 if first == 12 else _halvings(first)
+    if first == 12:
+        name, last = f"antialias_{count}blocks", 21 + count
+    else:
+        name = f"resnet_{count}blocks" if downs == 2 else _pix2pixhd_name("global", downs, count)
+        first, last = 4 + 3 * downs, 5 + 6 * downs + count
+    return Architecture(
+        kind="generator",
+        name=name,
+        in_channels=channels,
+        out_channels=_shape(weights, f"model.{last}.weight")[0],
+        width=width,
+        norm=_norm(weights, "model.1"),
+        dropout=_has_dropout(weights, first),
+    )
+
+
+def _local_enhancer(weights: Weights) -> Architecture:
+    width, channels, *_ = _shape(weights, "model1_1.1.weight")
+    blocks = _block_numbers(weights)
+    return Architecture(
+        kind="generator",
+        name=_pix2pixhd_name("local", _halvings(min(blocks)), len(blocks)),
+        in_channels=channels,
+        out_channels=_shape(weights, f"model1_2.{LOCAL_BLOCKS + 4}.weight")[0],
+        width=width,
+        norm=_norm(weights, "model1_1.1"),
+        dropout=_has_dropout(weights, min(blocks)),
+    )
+
+
+def _block_numbers(weights: Weights) -> set[int]:
+    """Return the indices of the residual blocks. UnknownArchitecture if there are none."""
     blocks = {int(match[1]) for key in weights if (match := re.match(r"model\.(\d{1,4})\.conv_block\.", key))}
     if not blocks:
         raise UnknownArchitecture("key 'model.10.conv_block.1.weight' is missing: a ResNet without blocks")
-    # Two blurs in front of the blocks, and two behind them, are layers too.
-    family, first, last = ("antialias", 12, 21) if min(blocks) == 12 else ("resnet", 10, 17)
-    second = weights.get(f"model.{first}.conv_block.6.weight")
-    return Architecture(
-        kind="generator",
-        name=f"{family}_{len(blocks)}blocks",
-        in_channels=channels,
-        out_channels=_shape(weights, f"model.{last + len(blocks)}.weight")[0],
-        width=width,
-        norm=_norm(weights, "model.1"),
-        dropout=second is not None and second.ndim == 4,  # dropout moves the second convolution of a block on by one
-    )
+    return blocks
+
+
+def _halvings(first: int) -> int:
+    """Return the halvings of a ResNet by the index of its first block: 4 layers, and 3 for each; 2, as usual, for others."""
+    downs, rest = divmod(first - 4, 3)
+    return downs if rest == 0 and 1 <= downs <= 6 else 2
+
+
+def _pix2pixhd_name(kind: str, downs: int, blocks: int) -> str:
+    """Return the name of one of pix2pixHD's generators, that of the authors' numbers without them."""
+    return f"pix2pixhd_{kind}" + ("" if (downs, blocks) == (4, 9) else f"_{downs}downs_{blocks}blocks")
+
+
+def _has_dropout(weights: Weights, block: int) -> bool:
+    """Return whether dropout has moved the second convolution of a block on by one."""
+    second = weights.get(f"model.{block}.conv_block.6.weight")
+    return second is not None and second.ndim == 4
 
 
 def _unet(weights: Weights) -> Architecture:
@@ -213,4 +259,18 @@ def _pixel(weights: Weights) -> Architecture:
     width, channels, *_ = _shape(weights, "net.0.weight")
     return Architecture(
         kind="discriminator", name="pixel", in_channels=channels, width=width, norm=_norm(weights, "net.2")
+    )
+
+
+def _multiscale(weights: Weights) -> Architecture:
+    width, channels, *_ = _shape(weights, "scale0_layer0.0.weight")
+    found = [match for key in weights if (match := re.match(r"scale(\d)_layer(\d{1,2})\.", key))]
+    scales, layers = (1 + max(int(match[number]) for match in found) for number in (1, 2))
+    return Architecture(
+        kind="discriminator",
+        name="pix2pixhd" if scales == 2 else f"pix2pixhd_{scales}scales",
+        in_channels=channels,
+        width=width,
+        norm=_norm(weights, "scale0_layer1.0"),
+        layers=layers - 2,
     )

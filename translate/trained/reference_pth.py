@@ -30,8 +30,16 @@ from translate.trained.wrapped import NetworkEntry, direction_of, find_networks,
 NETWORK_ATTRIBUTES = {"G": "g", "D": "d", "G_A": "g_ab", "G_B": "g_ba", "D_A": "d_b", "D_B": "d_a"}
 """Name of a network in the reference → attribute of our method. Its netD_A judges the results of netG_A: images of domain b."""
 
-DEFAULT_GENERATORS = {"pix2pix": "unet_256", "cyclegan": "resnet_9blocks", "cut": "antialias_9blocks"}
+DEFAULT_GENERATORS = {
+    "pix2pix": "unet_256",
+    "cyclegan": "resnet_9blocks",
+    "cut": "antialias_9blocks",
+    "pix2pixhd": "pix2pixhd_global",
+}
 """Method that a checkpoint may be of → its usual generator, for checkpoints that hold discriminators only."""
+
+PAIR_METHODS = ("pix2pix", "pix2pixhd")
+"""Methods whose discriminator sees an input image and an output image together."""
 
 REFERENCE_GENERATORS = ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128")
 """Generators that the reference builds by name."""
@@ -78,7 +86,9 @@ def read_pth(path: Path) -> TrainedModel:
 
 
 def _method_of(found: Architecture) -> str:
-    """Return the method that trains such a network, by the blurs that CUT has and the batch norm of pix2pix."""
+    """Return the method that trains such a network, by pix2pixHD's layers, CUT's blurs and the batch norm of pix2pix."""
+    if found.name.startswith("pix2pixhd"):
+        return "pix2pixhd"
     if found.name.startswith("antialias"):
         return "cut"
     return "pix2pix" if found.norm == "batch" else "cyclegan"
@@ -154,6 +164,8 @@ def _one_way_method(parts: list[NetworkFile]) -> str:
     """
     found = {part.architecture.kind: part.architecture for part in parts}
     generator, discriminator = found["generator"], found["discriminator"]
+    if _method_of(generator) == "pix2pixhd":
+        return "pix2pixhd"
     sees_b_alone = generator.norm == "instance" and discriminator.in_channels == generator.out_channels
     return "cut" if sees_b_alone or _method_of(generator) == "cut" else "pix2pix"
 
@@ -263,7 +275,7 @@ def _settings(part: NetworkFile, method: str, alone: bool) -> dict[str, Any]:
         }  # fmt: skip
     settings = {"discriminator": found.name, "d_width": found.width, "d_layers": found.layers, "norm": found.norm}
     if alone:
-        sees_pairs = method == "pix2pix"
+        sees_pairs = method in PAIR_METHODS
         a = max(found.in_channels // 2, 1) if sees_pairs else found.in_channels
         b = found.in_channels - a if sees_pairs else found.in_channels
         settings |= {"input_channels": a, "output_channels": b}
@@ -273,7 +285,7 @@ def _settings(part: NetworkFile, method: str, alone: bool) -> dict[str, Any]:
 def _check_channels(cfg: TrainConfig, part: NetworkFile, method: str) -> None:
     """Raise ModelError where a discriminator takes images of other channels than those of the generators."""
     a, b = cfg.input_channels, cfg.output_channels
-    expected = {"d": a + b if method == "pix2pix" else b, "d_a": a, "d_b": b}[part.attribute]
+    expected = {"d": a + b if method in PAIR_METHODS else b, "d_a": a, "d_b": b}[part.attribute]
     if part.architecture.in_channels != expected:
         raise ModelError(
             f"{part.path}: takes {part.architecture.in_channels} channels, but the generators' images have {expected}"

@@ -51,6 +51,13 @@ def test_in_double_precision(norm: str, statistics: str) -> None:
         assert difference(net, image(84, 60, dtype=torch.float64), 20) < 1e-12
 
 
+@pytest.mark.parametrize("downs", [1, 3, 4])
+def test_any_number_of_halvings(downs: int) -> None:
+    """As pix2pixHD's global generator has."""
+    x = image(64, 96, dtype=torch.float64)
+    assert difference(resnet(downs=downs, blocks=1, width=2, dtype=torch.float64), x, 20) < 1e-12
+
+
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 400), (400, 8), (12, 76)])
 @pytest.mark.parametrize("channels", [(1, 1), (5, 2)])
 def test_other_channels_and_narrow_images(height: int, width: int, channels: tuple[int, int]) -> None:

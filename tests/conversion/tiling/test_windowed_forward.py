@@ -14,7 +14,10 @@ from translate.conversion.tiling import DoesNotFitError, TilePlanner
 from translate.conversion.tiling.partial_layers import Region
 from translate.conversion.tiling.windowed_forward import WindowedForward, window_around
 from translate.errors import UsageError
+from translate.nn.base import Generator
 from translate.nn.blocks import BatchNorm2d, keyed_dropout, set_test_time_behaviour
+from translate.nn.init import kaiming_
+from translate.nn.networks.pix2pixhd import LocalEnhancer
 from translate.nn.networks.resize_unet import ResizeUnetGenerator
 from translate.trained import translator
 
@@ -45,7 +48,7 @@ def unet(norm: str = "batch", statistics: str = "running", dtype: torch.dtype = 
     return net.to(dtype)
 
 
-def windowed(net: ResizeUnetGenerator, x: Tensor, tile: int) -> Tensor:
+def windowed(net: Generator, x: Tensor, tile: int) -> Tensor:
     """The network in windows; every value must be written once."""
     parts: list[tuple[Region, Tensor]] = []
     forward = WindowedForward(net, (x.shape[2], x.shape[3]), lambda region: cut(x, region), tile)
@@ -58,7 +61,7 @@ def windowed(net: ResizeUnetGenerator, x: Tensor, tile: int) -> Tensor:
     return out
 
 
-def difference(net: ResizeUnetGenerator, x: Tensor, tile: int) -> float:
+def difference(net: Generator, x: Tensor, tile: int) -> float:
     """The largest, of windowed and whole."""
     with torch.inference_mode():
         whole = net(x)
@@ -82,6 +85,15 @@ def test_in_double_precision(norm: str, statistics: str) -> None:
     net = unet(norm, statistics, torch.float64, levels=3, dropout=True, last_convs=2)
     with keyed_dropout(net, KEY):
         assert difference(net, image(144, 160, dtype=torch.float64), 24) < SLACK[torch.float64]
+
+
+@pytest.mark.parametrize(("norm", "statistics"), NORMS)
+def test_a_local_enhancer_in_windows(norm: str, statistics: str) -> None:
+    """pix2pixHD's: two paths of unlike reach, means of pixels that end at the border, and two sizes of maps."""
+    net = kaiming_(LocalEnhancer(3, 3, 2, norm, downs=1, blocks=1), 5).double().eval()
+    set_test_time_behaviour(net, statistics)
+    x = image(96, 120, dtype=torch.float64)
+    assert difference(net, x, 16) < SLACK[torch.float64]
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 200), (200, 8), (12, 76)])

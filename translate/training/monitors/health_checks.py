@@ -208,7 +208,9 @@ def discriminator_gaps(points: Sequence[Mapping[str, float]], method: Method) ->
         return {}
     domains = _adversarial_domains(points, method, DISCRIMINATOR)
     return {
-        ("d_gap", domain): fmean(chance.gap(point[name]) for point in points if name in point)
+        ("d_gap", domain): fmean(
+            chance.gap(point[name] / method.adversarial_weight) for point in points if name in point
+        )
         for name, domain in domains.items()
     }
 
@@ -226,7 +228,7 @@ def is_discriminator_fooled(points: Sequence[Mapping[str, float]], method: Metho
     odds, is as strong as there, so that they still learn, if perhaps from a few of their images alone.
     """
     chance, names = chance_levels(method.cfg), _adversarial_domains(points, method, GENERATOR)
-    losses = [value for point in points for name, value in point.items() if name in names]
+    losses = [value / method.adversarial_weight for point in points for name, value in point.items() if name in names]
     return chance is not None and bool(losses) and fmean(losses) <= chance.fooling
 
 
