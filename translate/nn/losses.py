@@ -75,7 +75,9 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     mean, log_variance: (N, D); the divergence of a code is a sum over its numbers. Kingma and Welling, "Auto-Encoding
     Variational Bayes", 2014, appendix B.
     """
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
+    wide = torch.promote_types(mean.dtype, torch.float32)
+    mean, log_variance = mean.to(wide), log_variance.to(wide)
+    return 0.5 * (mean.square() + log_variance.expm1() - log_variance).sum(1).mean()
 
 
 def cycle_consistency(back: Tensor, image: Tensor) -> Tensor:
