@@ -338,7 +338,7 @@ class TrainingSession:
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(Loader, device=self.device, dtype=self.precision.weights, say=self.say)
-        pairs = self.pairs and self.pairs.split
+        pairs = None if self.pairs is None else self.pairs.split
         self.stages = training_data.stage_loaders(self.data_stages, self.split, preprocessing, options, build, pairs)
         self.loaders = self.stages[0].loaders  # which refuse a set without readable images
         held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)

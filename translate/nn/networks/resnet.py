@@ -83,5 +83,9 @@ def checkpoint_segments(chain: nn.Sequential) -> list[Sequence[nn.Module]]:
     """
     encoder, blocks, decoder = split_stages(chain)
     length = math.ceil(math.sqrt(len(blocks)))
-    runs = [encoder, *(blocks[i : i + length] for i in range(0, len(blocks), length)), decoder]
+    runs: list[Sequence[nn.Module]] = [
+        encoder,
+        *(blocks[i : i + length] for i in range(0, len(blocks), length)),
+        decoder,
+    ]
     return [run for run in runs if run]
