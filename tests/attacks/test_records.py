@@ -179,7 +179,7 @@ def test_manifest_lines_of_any_content_stop_no_conversion(tmp_path):
         (item,) = manifest.plan(["grey.png"], "keep")
         assert item.output == "grey.png"
         manifest.is_done(item, source)
-        outcome = conversion_page._outcome(manifest, ["grey.png"])
+        outcome = conversion_page._outcome(manifest, [item])
         assert all(isinstance(notice, str) for notice in outcome.notices)
     (out / "manifest.jsonl").write_text("[" * 100_000 + "\n" + json.dumps(line) + "\n")
     assert translate.convert(model, source, out, say=lambda line: None).skipped == 1

@@ -30,13 +30,13 @@ def test_equal_weights_give_equal_bytes(build: Build, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_file_holds_the_generators_and_nothing_else(build: Build, name: str) -> None:
+def test_the_file_holds_what_conversion_needs_and_nothing_else(build: Build, name: str) -> None:
     cls, folder = METHODS[name], build(name)
     cfg = cls.resolve_config(cls.Config(g_width=4, d_width=4, crop_size=64))
     method = cls.on_meta(cfg)
     expected = {
         f"{attribute}.{key}"
-        for attribute in (*method.generator_names.values(), *method.sampling_networks)
+        for attribute in (*method.generator_names.values(), *method.style_networks, *method.sampling_networks)
         for key in method.get_submodule(attribute).state_dict()
     }
     with safe_open(folder / "model.safetensors", "pt") as file:
