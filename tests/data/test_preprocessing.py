@@ -70,6 +70,7 @@ def test_none_enlarges_what_is_smaller_than_the_networks_take(size, expected):
         ((1024, 2048), (512, 1024)),  # Cityscapes at the authors' 512p
         ((300, 200), (1536, 1024)),
         ((200, 300), (688, 1024)),  # 1024 · 2/3 = 682.67 pixels, 42.67 times 16
+        ((81, 2048), (48, 1024)),  # 40.5 pixels, 2.53 times 16
         ((100, 4096), (32, 1024)),  # 25 pixels, 1.56 times 16
         (
             (20, 1024),

@@ -135,11 +135,14 @@ def test_what_does_not_go_together_is_refused_with_a_remedy(flags, remedy):
 def test_the_global_generator_is_fixed_for_the_first_images_and_then_all_learn_with_a_new_optimizer():
     engine = engine_of(**LOCAL, fix_global=FIXED)
     start = {key: p.clone() for key, p in engine.method.g.named_parameters()}
+    keeps_graph = []
+    engine.method.g.model.register_forward_hook(lambda net, x, y: keeps_graph.append(y.requires_grad))
     losses = train(engine, 3)
     moved = {key.split(".")[0] for key, p in engine.method.g.named_parameters() if not torch.equal(p, start[key])}
     assert moved == {"model1_1", "model1_2"}
     assert not engine.optimizers["g"].state
     losses += train(engine, 1)
+    assert keeps_graph == [False] * 3  # afterwards its layers run one by one
     assert [sorted({name.split("/")[0] for name in one}) for one in losses] == [["d", "g_local"]] * 3 + [["d", "g"]]
     assert {float(state["step"]) for state in engine.optimizers["g"].state.values()} == {1.0}
     assert len(engine.optimizers["g"].state) == len(start)
