@@ -41,7 +41,7 @@ def task_of(name, method, root, run, images):
         "plugins": [str(file) for file in recipe.plugin_files], "length_shares": dict(recipe.length_shares),
         "settings": {**ladder_recipes.training_settings(cell), "batch_size": 2, "crop_size": 32, "load_size": 64},
         "length": ladder_recipes.length_settings(cell, images), "batch_size": 2, "resolved": {}, "commit": "abc", "size": 64,
-        "truth": "names", "sheet": str(run.parent / "sheet.png"),
+        "truth": "side by side" if method == "pix2pix" else "names", "sheet": str(run.parent / "sheet.png"),
     }  # fmt: skip
 
 
