@@ -55,7 +55,7 @@ def test_a_cell_is_trained_and_evaluated(name, method, tmp_path, monkeypatch):
     task = task_of(name, method, write_set(tmp_path / "set"), tmp_path / "run", images=12)
     result = ladder_worker.train(task)
     assert result["diverged"] is False and result["missing"] == {}
-    assert set(result["metrics"]) == {"swd", "l1", "psnr", "ssim"}
+    assert {"swd", "l1", "psnr", "ssim"} <= result["metrics"].keys()
     assert Path(task["sheet"]).is_file()
     translate.convert(tmp_path / "run", tmp_path / "set" / "testA" / "0.png", tmp_path / "out.png", device="cpu")
     assert read(tmp_path / "out.png", Reading(3)).pixels.shape == (64, 64, 3)
