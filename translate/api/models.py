@@ -223,6 +223,8 @@ def export(
 def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: SayCallback) -> Path:
     """Write the generator to domain `to` as a `.pth` of the reference. Raises UsageError if it cannot."""
     given = given.with_direction(to)
+    if any(domain.labels is not None for domain in given.method.domains.values()):
+        raise UsageError(f"{path}: a .pth of the reference says nothing of label maps; export to a folder")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
     if path.exists() and not overwrite:

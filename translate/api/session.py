@@ -162,6 +162,8 @@ class TrainingSession:
         split = layouts.find_split(self.root, cls.layout, "train", cfg.direction, skip_unmatched=cfg.skip_unmatched)
         for line in split.notices:
             self.say(line)
+        split = self.find_label_settings(split)
+        cfg = self.cfg
         is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:
@@ -176,6 +178,19 @@ class TrainingSession:
         if self.schedule.planned == 0:
             raise UsageError("--epochs and --decay-epochs are both 0: there is nothing to train")
 
+    def find_label_settings(self, split: Split) -> Split:
+        """Take what is not set of label maps from the run that is resumed, or from the set of a new one; with instance maps."""
+        if training_data.labels_of(self.cfg) is None:
+            return split
+        cfg, root = self.cfg, self.root
+        record = distributed.broadcast_object(lambda: read_started_run(self.folder))
+        cfg = training_data.with_instance_edges(cfg, root, record)
+        split = training_data.with_instances(cfg, split, root, "train")
+        found = distributed.broadcast_object(lambda: training_data.with_label_settings(cfg, split, record, self.say))
+        self.cfg = self.method_class.resolve_config(found)
+        self.say(training_data.describe_labels(self.cfg))
+        return split
+
     def find_value_ranges(self) -> None:
         """Take the ranges of values that are not declared from the run that is resumed, or from the set of a new one."""
         found = distributed.broadcast_object(self._ranges_of_run_or_set)
@@ -185,7 +200,9 @@ class TrainingSession:
 
     def _ranges_of_run_or_set(self) -> dict[str, str | None]:
         """Return the settings `range_a` and `range_b` that are known; an old run without them keeps the ranges of the types."""
-        domains = self.split.domains
+        domains = [
+            domain for domain in self.split.domains if domain == "b" or training_data.labels_of(self.cfg) is None
+        ]
         if (record := read_started_run(self.folder)) is not None:
             return {f"range_{domain}": record.settings.get(f"range_{domain}") for domain in domains}
         declared = {domain: getattr(self.cfg, f"range_{domain}") for domain in domains}
@@ -320,13 +337,17 @@ class TrainingSession:
         one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
             limits = preprocessing.random_crop_size, preprocessing.minimum, preprocessing.value_ranges
-            for line in quick.quick_check(self.root, self.split, *limits):
+            has_labels = preprocessing.labels is not None
+            for line in quick.quick_check(self.root, self.split, *limits, label_maps=has_labels):
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(Loader, device=self.device, dtype=self.precision.weights, say=self.say)
         self.stages = training_data.stage_loaders(self.data_stages, self.split, preprocessing, options, build)
         self.loader = self.stages[0].loader  # which refuses a set without readable images
         held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
+        if held_out is not None:
+            name = next(name for name in ("val", "test") if layouts.has_split(self.root, name))
+            held_out = training_data.with_instances(cfg, held_out, self.root, name)
         shown = held_out or self.split
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
 

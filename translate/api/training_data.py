@@ -5,21 +5,31 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from translate import config, images
+from translate.api.run_record import RunRecord
+from translate.callbacks import SayCallback
 from translate.config import TrainConfig
 from translate.data import albumentations_recipe, batch_augment
+from translate.data.instances import attach_instances, has_instances
+from translate.data.label_scan import scan_label_maps
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.data.split import Split
 from translate.errors import UsageError
+from translate.images import LabelFormat, palette_text
 from translate.methods import Method
 from translate.methods.base import Batch, DataStage
+from translate.methods.configs import LabelMapConfig, label_format
 from translate.nn.base import Discriminator, Generator
 from translate.runtime import distributed
 from translate.training import loop
+
+C = TypeVar("C", bound=TrainConfig)
 
 
 def check_data_options(cfg: TrainConfig, device: torch.device) -> LoaderOptions:
@@ -74,10 +84,62 @@ def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:
     """Return the preprocessing of the training images: sizes, channels and value ranges of both domains, decoder."""
     assert cfg.load_size is not None, "resolved settings have a load size"
     range_a, range_b = (None if text is None else config.parse_range(text) for text in (cfg.range_a, cfg.range_b))
+    labels = labels_of(cfg)
+    channels = cfg.input_channels if labels is None else labels.stored_channels
     return Preprocessing(
-        cfg.load_size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (range_a, range_b),
+        cfg.load_size, cfg.crop_size, cfg.flip, (channels, cfg.output_channels), cfg.preprocess, (range_a, range_b),
         cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"], _smallest_side(method),
+        labels,
     )  # fmt: skip
+
+
+def labels_of(cfg: TrainConfig) -> LabelFormat | None:
+    """Return the format of the label maps of domain a; None if it has images."""
+    return label_format(cfg) if isinstance(cfg, LabelMapConfig) else None
+
+
+def with_label_settings(cfg: C, split: Split, record: RunRecord | None, say: SayCallback) -> C:
+    """Return the config with the settings of label maps that are found in the data, or in the run that is resumed.
+
+    DataError, which names the file, for label maps that have other values than those of their classes.
+    """
+    labels = labels_of(cfg)
+    if labels is None:
+        return cfg
+    if record is not None:
+        found = {name: record.settings.get(name) for name in ("unknown_label", "palette")}
+    else:
+        scan = scan_label_maps(split.a, labels, say)
+        palette = palette_text(scan.palette) if scan.palette else None
+        found = {"unknown_label": scan.has_unknown, "palette": palette}
+    return replace(cfg, **{name: value for name, value in found.items() if getattr(cfg, name) is None})
+
+
+def describe_labels(cfg: TrainConfig) -> str:
+    """Return a line on the channels that networks get of label maps."""
+    labels = labels_of(cfg)
+    assert labels is not None, "domain a has label maps"
+    parts = [f"{labels.count} classes"]
+    parts += [f"pixels without a label (value {labels.ignore})"] if labels.unknown else []
+    parts += ["the edges of objects"] if labels.edges else []
+    return f"data: domain a has label maps: {labels.channels} channels, of {' and '.join(parts)}"
+
+
+def with_instance_edges(cfg: C, root: Path, record: RunRecord | None) -> C:
+    """Return the config with the edges of objects on or off, unless that is set.
+
+    As in the run that is resumed; in a new one they are on where the data folder has instance maps.
+    """
+    if labels_of(cfg) is None or getattr(cfg, "instance_edges", None) is not None:
+        return cfg
+    is_on = has_instances(root) if record is None else record.settings.get("instance_edges", False)
+    return replace(cfg, instance_edges=is_on)
+
+
+def with_instances(cfg: TrainConfig, split: Split, root: Path, name: str) -> Split:
+    """Return a split with its instance maps, if the settings use them; `name`: train, val or test."""
+    labels = labels_of(cfg)
+    return attach_instances(split, root, name, cfg.direction) if labels is not None and labels.edges else split
 
 
 def _smallest_side(method: Method) -> int:

@@ -69,6 +69,11 @@ class ConversionOptions:
         "[default: the full range of the file's data type]",
         group="Input",
     )
+    instances: str | Path | None = option(
+        None,
+        "folder of instance maps, named as the inputs, for models that were trained with --instance-edges [default: none]",
+        group="Input",
+    )
     first_frame: bool = option(False, "convert only the first frame of an animation", group="Input")
     format: str = option(
         "keep",
@@ -106,6 +111,8 @@ class ConversionOptions:
         config.check_options(self)
         if self.scratch is not None and not Path(self.scratch).is_dir():
             raise UsageError(f"--scratch {self.scratch}: no such folder")
+        if self.instances is not None and not Path(self.instances).is_dir():
+            raise UsageError(f"--instances {self.instances}: no such folder")
         if self.input_range is not None:
             config.parse_range(self.input_range, "--input-range")
         try:

@@ -24,17 +24,23 @@ FILES_MEASURED = 8
 
 
 def quick_check(
-    root: Path, split: Split, crop_size: int | None, minimum: int = 1, ranges: Sequence[ValueRange | None] = ()
+    root: Path,
+    split: Split,
+    crop_size: int | None,
+    minimum: int = 1,
+    ranges: Sequence[ValueRange | None] = (),
+    *,
+    label_maps: bool = False,
 ) -> list[str]:
     """Return notices on the training images, one line each.
 
     `crop_size` is None where images stay whole; these are at least of `minimum` pixels a side when they are trained on.
-    `ranges`: declared ranges of values by domain, if there are any.
+    `ranges`: declared ranges of values by domain, if there are any. `label_maps`: domain a is read as label maps.
     """
     return [
         *_side_by_side(split),
         *_small_images(split, crop_size, minimum),
-        *_narrow_values(split, ranges),
+        *(_narrow_values(split, ranges) if not label_maps else ()),
         *_imbalance(split),
         *_passed_over(root),
     ]

@@ -34,6 +34,7 @@ from translate.text import one_line, printable
 from translate.trained.array_images import check_tensor, prepare_array
 from translate.trained.find import read_model
 from translate.trained.folder import TrainedModel
+from translate.trained.label_images import LabelImage, stored_label_map
 from translate.trained.model_info import DomainInfo
 
 AnyImage = Image.Image | str | Path | np.ndarray | Tensor
@@ -119,6 +120,7 @@ class Translator:
             value_range=self.value_range(self.source_domain(to)) or declared,
             require_scale=True,
             metadata=True,
+            labels=self.label_format(to),
         )
 
     def output_type(
@@ -144,6 +146,11 @@ class Translator:
         deep = "uint16" in allowed_depths and wanted.dtype.itemsize > 1
         return images.StoredType(np.dtype(np.uint16 if deep else np.uint8))
 
+    def label_format(self, to: str) -> images.LabelFormat | None:
+        """Return the format of the label maps that are translated to `to`; None where inputs are images."""
+        domain = self.method.domains.get(self.source_domain(to))
+        return domain.labels if domain else None
+
     def value_range(self, domain: str) -> images.ValueRange | None:
         """Return the stored values that −1 and 1 stand for in a domain; None if they were not declared."""
         declared = self.domain_info(domain).get("values")
@@ -151,19 +158,39 @@ class Translator:
 
     @overload
     def __call__(
-        self, image: Image.Image | str | Path, to: str = "b", *, seed: int = 0, pixels: str = "rounded"
+        self,
+        image: Image.Image | str | Path,
+        to: str = "b",
+        *,
+        seed: int = 0,
+        pixels: str = "rounded",
+        instances: LabelImage | None = None,
     ) -> Image.Image: ...
     @overload
     def __call__(self, image: Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Tensor: ...
     @overload
-    def __call__(self, image: np.ndarray, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> np.ndarray: ...
+    def __call__(
+        self,
+        image: np.ndarray,
+        to: str = "b",
+        *,
+        seed: int = 0,
+        pixels: str = "rounded",
+        instances: LabelImage | None = None,
+    ) -> np.ndarray: ...
     @overload
     def __call__(
         self, image: list[Any] | tuple[Any, ...], to: str = "b", *, seed: int = 0, pixels: str = "rounded"
     ) -> list[Any]: ...
 
     def __call__(
-        self, image: AnyImage | Sequence[AnyImage], to: str = "b", *, seed: int = 0, pixels: str = "rounded"
+        self,
+        image: AnyImage | Sequence[AnyImage],
+        to: str = "b",
+        *,
+        seed: int = 0,
+        pixels: str = "rounded",
+        instances: LabelImage | None = None,
     ) -> Any:
         """Translate an image, a batch or a list of them to domain `to`, and return the same kind; the size stays.
 
@@ -173,11 +200,14 @@ class Translator:
                 gives an array of the same type and layout. Where a domain has a range of stored values (`value_range`), arrays
                 hold such values, and those of a target domain get the type that its range needs.
                 A tensor (N, C, H, W) of floats from -1 to 1: gives one of the same type on the same device.
+                Models of label maps take these: images and paths of class numbers or of the palette's colours; arrays (H, W)
+                of class numbers or (H, W, 3) of colours, uint8 outputs; one-hot tensors (N, C, H, W).
                 A list of these: gives a list. UsageError, which names what was found and what is wanted, for other shapes,
                 channels and types, for values that are not finite, and for values beyond their range by more than a twentieth
                 of it: so much comes from resampling, and arrays are clipped there.
             to: Target domain. UsageError if the model does not translate to it.
             seed: Seed of the noise of models that have it (dropout); the same image gets the same noise each time.
+            instances: Instance map of a label map, for models with the edges of objects: a Pillow image, a path or an array.
             pixels: "rounded": integers rounded to the nearest, and convolutions computed as chosen. "reference": integers
                 truncated as the reference does, and convolutions computed directly, to the reference's last bits.
 
@@ -187,6 +217,12 @@ class Translator:
         self.check_target(to)
         if isinstance(image, (list, tuple)):
             return [self(each, to, seed=seed, pixels=pixels) for each in image]
+        if (labels := self.label_format(to)) is not None and not isinstance(image, Tensor):
+            stored = stored_label_map(image, labels, instances)
+            (result,) = self.translate_pixels([stored], to, seed=seed, pixels=pixels, allowed_depths=[("uint8",)])
+            return result if isinstance(image, np.ndarray) else images.to_pil_image(result)
+        if instances is not None:
+            raise UsageError("instances: is for label maps as images, paths or arrays; leave it out")
         if isinstance(image, (str, Path, Image.Image)):
             return self._translate_picture(self._read_picture(image, to), to, seed, pixels)
         if isinstance(image, np.ndarray):
@@ -197,7 +233,8 @@ class Translator:
             return batch.restore(results)
         if isinstance(image, Tensor):
             check_tensor(image, self.input_channels(to))
-            keys = [pixel_key(images.to_uint8_array(x), seed) for x in image]
+            shown = image if labels is None else images.normalize(labels.stored_of(image), image.dtype)
+            keys = [pixel_key(images.to_uint8_array(x), seed) for x in shown]
             outputs = self._run(list(image), to, keys, exact=pixels == "reference")
             return torch.stack(outputs).to(image.device, image.dtype)
         raise UsageError(
@@ -258,7 +295,7 @@ class Translator:
             for own, allowed in zip(stored, allowed_depths or [images.DEPTHS] * len(pictures), strict=True)
         ]
         given = [
-            images.to_tensor(picture, self.input_range(to, own), self.device)
+            self.network_input(picture, to, self.input_range(to, own), self.device)
             for picture, own in zip(pictures, stored, strict=True)
         ]
         results = self._run(given, to, keys, exact=pixels == "reference")
@@ -266,6 +303,14 @@ class Translator:
             images.to_array(x, *output, truncate=pixels == "reference")
             for x, output in zip(results, outputs, strict=True)
         ]
+
+    def network_input(
+        self, pixels: np.ndarray, to: str, values: images.ValueRange | None, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Return an image or a stored label map (H, W, C) as the generator to `to` takes it: (C', H, W) float32 in [-1, 1]."""
+        if (labels := self.label_format(to)) is None:
+            return images.to_tensor(pixels, values, device)
+        return labels.one_hot(torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None])[0]
 
     def input_range(self, to: str, given: images.StoredType) -> images.ValueRange | None:
         """Return the values of an input that −1 and 1 stand for; None: those of its array's type."""
