@@ -36,7 +36,8 @@ def parse_palette(text: str) -> Palette:
     """
     rows = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     found = [_parse_row(number, line) for number, line in rows if line and not line.startswith("#")]
-    for what, of in (("label", [row.label for row in found]), ("colour", [row.colour for row in found])):
+    columns: dict[str, list[object]] = {"label": [row.label for row in found], "colour": [row.colour for row in found]}
+    for what, of in columns.items():
         if twice := [x for x in of if of.count(x) > 1]:
             raise PaletteError(f"two rows have the {what} {twice[0]}; give each class its own")
     if len(found) < 2:
