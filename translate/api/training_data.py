@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -112,7 +112,8 @@ def with_label_settings(cfg: C, split: Split, record: RunRecord | None, say: Say
         scan = scan_label_maps(split.a, labels, say)
         palette = palette_text(scan.palette) if scan.palette else None
         found = {"unknown_label": scan.has_unknown, "palette": palette}
-    return replace(cfg, **{name: value for name, value in found.items() if getattr(cfg, name) is None})
+    new: dict[str, Any] = {name: value for name, value in found.items() if getattr(cfg, name) is None}
+    return replace(cfg, **new)
 
 
 def describe_labels(cfg: TrainConfig) -> str:
@@ -133,7 +134,8 @@ def with_instance_edges(cfg: C, root: Path, record: RunRecord | None) -> C:
     if labels_of(cfg) is None or getattr(cfg, "instance_edges", None) is not None:
         return cfg
     is_on = has_instances(root) if record is None else record.settings.get("instance_edges", False)
-    return replace(cfg, instance_edges=is_on)
+    new: dict[str, Any] = {"instance_edges": is_on}
+    return replace(cfg, **new)
 
 
 def with_instances(cfg: TrainConfig, split: Split, root: Path, name: str) -> Split:

@@ -297,7 +297,8 @@ def _task(info: ModelInfo) -> tuple[str, str]:
         return f"Makes images of {size}×{size} pixels from noise", portable_line("sample", ".", "out", "--count", 100)
     targets = " and ".join(info.directions)
     task = f"{info.networks['generator']} of width {info.networks['g_width']}, translates to domain {targets}"
-    if labels := info.domains.get("a", {}).get("labels"):
+    labels = info.domains["a"].get("labels") if "a" in info.domains else None
+    if labels is not None:
         ignored = f", {labels['ignore']} for pixels without a label" if labels["unknown"] else ""
         edges = ", beside instance maps" if labels["edges"] else ""
         task += f"; its inputs are label maps of {labels['count']} classes (values 0 to {labels['count'] - 1}{ignored}){edges}"

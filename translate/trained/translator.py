@@ -217,7 +217,8 @@ class Translator:
         self.check_target(to)
         if isinstance(image, (list, tuple)):
             return [self(each, to, seed=seed, pixels=pixels) for each in image]
-        if (labels := self.label_format(to)) is not None and not isinstance(image, Tensor):
+        labels = self.label_format(to)
+        if labels is not None and isinstance(image, (str, Path, Image.Image, np.ndarray)):
             stored = stored_label_map(image, labels, instances)
             (result,) = self.translate_pixels([stored], to, seed=seed, pixels=pixels, allowed_depths=[("uint8",)])
             return result if isinstance(image, np.ndarray) else images.to_pil_image(result)
