@@ -33,7 +33,7 @@ def test_each_label_map_gets_the_file_of_its_name(root):
 
 def test_label_maps_without_an_instance_map_are_named(root):
     (root / "train_inst" / "y" / "1_instanceIds.png").unlink()
-    with pytest.raises(DataError, match="1 of 3 label maps: 1_labelIds.png"):
+    with pytest.raises(DataError, match=r"1 of 3 label maps: 1_labelIds\.png"):
         attach_instances(layouts.find_split(root, "paired"), root, "train")
     with pytest.raises(DataError, match="val_inst: no such folder"):
         attach_instances(layouts.find_split(root, "paired"), root, "val")

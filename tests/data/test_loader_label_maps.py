@@ -1,4 +1,4 @@
-"""Label maps in batches: one-hot, of classes alone, and moved as their images are, in every tier and with every augmentation."""
+"""Label maps in batches: one-hot, of classes alone, and moved as their images are, in every tier."""
 
 import numpy as np
 import pytest
@@ -113,7 +113,9 @@ def test_recipes_of_albumentations_move_maps_as_masks(split, tmp_path):
 
 
 def test_resized_maps_hold_classes_alone_with_edges_of_two_pixels(split):
-    for batch in first_batches(make_loader(split, preprocessing("resize_and_crop", 45, 45), batch_size=2).batches(0), 3):
+    for batch in first_batches(
+        make_loader(split, preprocessing("resize_and_crop", 45, 45), batch_size=2).batches(0), 3
+    ):
         assert all(map(has_edges_of_classes, classes_of(batch["a"])))
 
 

@@ -56,7 +56,7 @@ def test_a_grey_map_saved_in_colour_is_read_as_grey(tmp_path):
     ],
 )
 def test_values_of_no_class_are_named(labels, words, tmp_path):
-    with pytest.raises(LabelError, match="^[^\n]*$") as caught:
+    with pytest.raises(LabelError, match=r"^[^\n]*$") as caught:
         read(write(tmp_path / "a.png", "grey"), labels)
     assert words in str(caught.value)
 

@@ -30,7 +30,7 @@ def test_a_palette_is_read_by_labels_and_written_as_it_is_read():
     ],
 )
 def test_a_palette_that_is_none_names_its_fault(text, words):
-    with pytest.raises(PaletteError, match="^[^\n]*$") as caught:
+    with pytest.raises(PaletteError, match=r"^[^\n]*$") as caught:
         parse_palette(text)
     assert words in str(caught.value)
 

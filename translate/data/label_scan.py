@@ -64,7 +64,9 @@ def _scan(ref: ImageRef, labels: LabelFormat) -> bool | DataError:
             images.check_instance_size(ref.instances, images.read_size(ref.instances), pixels.shape[:2])
     except LabelError as e:
         remedy = "fix the file, or --label-count, --ignore-index and --palette"
-        return DataError(f"{printable(ref.path)}: {e}; {remedy}" if ";" not in str(e) else f"{printable(ref.path)}: {e}")
+        return DataError(
+            f"{printable(ref.path)}: {e}; {remedy}" if ";" not in str(e) else f"{printable(ref.path)}: {e}"
+        )
     except ImageError:
         return False
     return bool((pixels == labels.count).any())

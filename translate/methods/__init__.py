@@ -14,6 +14,7 @@ from translate.methods.dcgan import DCGAN
 from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
+from translate.methods.spade import SPADE
 from translate.methods.stargan import StarGAN
 from translate.nn import networks
 from translate.text import printable
@@ -29,6 +30,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,
+    "spade": SPADE,
 }
 
 

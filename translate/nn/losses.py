@@ -69,6 +69,15 @@ def perceptual_loss(network: Callable[[Tensor], Sequence[Tensor]], x: Tensor, ta
     return feature_matching(network(x), wanted)
 
 
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of normal distributions from the standard one, a mean over N.
+
+    mean, log_variance: (N, D), of independent dimensions, over which it is summed (Kingma and Welling, "Auto-Encoding
+    Variational Bayes", 2014, appendix B).
+    """
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean()
+
+
 def cycle_consistency(back: Tensor, image: Tensor) -> Tensor:
     """Return the cycle-consistency loss of one direction, from a → b → a and a (CycleGAN, eq. 2, one of its two terms)."""
     return l1(back, image)
