@@ -123,8 +123,19 @@ def test_discriminators_cannot_judge_a_smaller_image(name, layers):
 RADII = {name: on_meta(GENERATORS[name], 3, 3, 1).receptive_radius for name in GENERATORS}
 
 
+SLOW_RADII = {"spade"}
+"""Networks with cells of many pixels; a smaller one of the family is tried in tests/nn/networks."""
+
+
 @pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
-@pytest.mark.parametrize("name", [name for name, radius in RADII.items() if radius is not None])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW_RADII else ())
+        for name, radius in RADII.items()
+        if radius is not None
+    ],
+)
 def test_receptive_radius_is_exact(name, axis):
     net = GENERATORS[name](1, 1, 1, "none")
     radius, cell = net.receptive_radius, net.multiple_of

@@ -2,6 +2,7 @@
 Generative Adversarial Networks", ICLR 2018, alg. 1)."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,11 @@ from translate import keyed_random
 
 FIRST_ITERATIONS = 15
 """Power iterations for the initial weights, so that evaluation before the first step has a good estimate, too."""
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which singular values are computed in the precision of the weights; meta tensors have no autocast."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class SpectralConv2d(nn.Conv2d):
@@ -39,7 +45,7 @@ class SpectralConv2d(nn.Conv2d):
         self.u.copy_(F.normalize(matrix @ self.v, dim=0, eps=1e-12))
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             # Copies, since the vectors change in place while the graph of this pass may still be needed.
             sigma = self.u.clone() @ (self.weight.flatten(1) @ self.v.clone())
             weight = self.weight / sigma
@@ -51,7 +57,7 @@ def iterate_power_method(net: nn.Module) -> None:
 
     Not in the convolutions' own forward pass: gradient checkpointing repeats that.
     """
-    with torch.autocast(next(net.parameters()).device.type, enabled=False):
+    with without_autocast(next(net.parameters()).device):
         for module in net.modules():
             if isinstance(module, SpectralConv2d):
                 module.iterate()
