@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 
 class DoubleGenerator(nn.Module):
-    """Of three upsamplings, as at 32 pixels: the maps of 4 pixels hold the first three blocks, the fourth too is not doubled."""
+    """Of three upsamplings, as at 32 pixels: the map of 4 pixels is doubled before the last three blocks alone."""
 
     def __init__(self, labels, w, latent):
         super().__init__()
@@ -138,6 +138,15 @@ def largest_difference(theirs, ours, prefix=""):
     return max(float((x - state[prefix + our_key(key)]).abs().max()) for key, x in theirs.state_dict().items())
 
 
+def output(g, e, a, b, noise):
+    """An output, and the weighted divergence of its code, whose noise is given."""
+    if e is None:
+        return g(a), 0.0
+    mean, log_variance = e(b)
+    divergence = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum() / len(b)
+    return g(a, mean + noise * (log_variance / 2).exp()), 0.05 * divergence
+
+
 @pytest.mark.parametrize("vae", [False, True])
 def test_steps_go_where_the_doubles_go(vae):
     engine = engine_of("spade", vae=vae, **SETTINGS)
@@ -155,16 +164,7 @@ def test_steps_go_where_the_doubles_go(vae):
             optimizer.param_groups[0]["lr"] = rate * factor
         a, b = batch["a"], batch["b"]
         key = keyed_random.image_keys(engine.draw_seed, torch.arange(engine.images, engine.images + len(a)))
-
-        def output(name):
-            if e is None:
-                return g(a), 0.0
-            mean, log_variance = e(b)
-            z = mean + keyed_random.normal(key, f"code {name}", 256).double() * (log_variance / 2).exp()
-            divergence = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum() / len(b)
-            return g(a, z), 0.05 * divergence
-
-        fake, divergence = output("g")
+        fake, divergence = output(g, e, a, b, keyed_random.normal(key, "code g", 256).double())
         adversarial, matched = [], []
         for maps in d(torch.cat([torch.cat([a, fake], 1), torch.cat([a, b], 1)])):
             fakes, reals = zip(*(x.chunk(2) for x in maps), strict=True)
@@ -175,7 +175,7 @@ def test_steps_go_where_the_doubles_go(vae):
         optimizers[0].step()
 
         with torch.no_grad():
-            fake, _ = output("d")
+            fake, _ = output(g, e, a, b, keyed_random.normal(key, "code d", 256).double())
         cost = 0.0
         for maps in d(torch.cat([torch.cat([a, fake], 1), torch.cat([a, b], 1)])):
             on_fake, on_real = maps[-1].chunk(2)
