@@ -20,7 +20,7 @@ def write(path, array, palette=None):
 
 
 def test_index_images_look_like_label_maps(tmp_path):
-    grey = [write(tmp_path / f"{i}.png", np.where(CLASSES == i, 255, CLASSES)) for i in range(2)]
+    grey = [write(tmp_path / f"{i}.png", np.where(i == CLASSES, 255, CLASSES)) for i in range(2)]
     line = describe_looks("data", [label_look(path) for path in grey])
     assert "8 classes" in line
     assert "0 to 7 of 255" in line

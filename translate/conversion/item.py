@@ -18,7 +18,8 @@ from translate.errors import StorageError, UsageError
 from translate.images import Frame, ImageError, Metadata, Picture, Reading, StoredType
 from translate.runtime.memory import is_out_of_memory
 from translate.text import one_line
-from translate.trained.translator import Translator, tile_alpha
+from translate.trained.network_images import tile_alpha
+from translate.trained.translator import Translator
 
 
 @dataclass

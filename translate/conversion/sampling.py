@@ -25,7 +25,7 @@ from translate.images import Metadata, Picture
 from translate.runtime import signals
 from translate.runtime.precision import resolve_precision
 from translate.trained.folder import TrainedModel
-from translate.trained.translator import check_finite
+from translate.trained.network_images import check_finite
 
 RECORD = "samples.json"
 COLUMNS = 8

@@ -27,7 +27,8 @@ from translate.run_folder import run_of_model
 from translate.text import join_names
 from translate.trained.folder import TrainedModel
 from translate.trained.model_info import ModelInfo
-from translate.trained.translator import Translator, pad_to_size_rule
+from translate.trained.network_images import pad_to_size_rule
+from translate.trained.translator import Translator
 
 REFERENCE_SIZE = 256
 """Size that the reference resizes test images to, for models that do not say at which size they were trained."""

@@ -1,6 +1,9 @@
 """Label maps that a caller gives to a translator: Pillow images, files and arrays."""
 
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +17,20 @@ LabelImage = Image.Image | str | Path | np.ndarray
 """Kinds of label and instance maps."""
 
 
-def stored_label_map(image: LabelImage, labels: LabelFormat, instances: LabelImage | None) -> np.ndarray:
+def with_instances(
+    given: Sequence[Any], instances: LabelImage | Sequence[LabelImage] | None
+) -> Iterator[tuple[Any, LabelImage | None]]:
+    """Pair each of several images with its instance map. UsageError unless these are None or a list of as many."""
+    if instances is None:
+        return zip(given, repeat(None), strict=False)
+    if not isinstance(instances, (list, tuple)) or len(instances) != len(given):
+        raise UsageError("instances: give a list of as many instance maps as there are images")
+    return zip(given, instances, strict=True)
+
+
+def stored_label_map(
+    image: LabelImage, labels: LabelFormat, instances: LabelImage | Sequence[LabelImage] | None
+) -> np.ndarray:
     """Return a label map as it is stored, (H, W, stored_channels) uint8.
 
     image: class numbers, or colours of the palette; arrays are (H, W), (H, W, 1) or (H, W, 3). instances: the instance map, for
@@ -25,7 +41,9 @@ def stored_label_map(image: LabelImage, labels: LabelFormat, instances: LabelIma
     if instances is not None and not labels.edges:
         raise UsageError("instances: this model was trained without the edges of objects; leave it out")
     stored = [_read_labels(image, labels)]
-    if instances is not None:
+    if isinstance(instances, (list, tuple)):
+        raise UsageError("instances: is a list, but there is one image; give its instance map")
+    if isinstance(instances, (str, Path, Image.Image, np.ndarray)):
         found = _read_instances(instances)
         if found.shape != stored[0].shape:
             raise UsageError(f"instances: of shape {found.shape}, but the label map is {stored[0].shape}")

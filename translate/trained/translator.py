@@ -1,6 +1,5 @@
 """Translator: a trained model as a function of images."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -9,11 +8,10 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from translate import config, images, keyed_random
+from translate import config, images
 from translate.convolution_choice import (
     CONVERSION,
     NOMINAL_SIDE,
@@ -24,18 +22,26 @@ from translate.convolution_choice import (
     resolve_convolution,
     set_convolutions,
 )
-from translate.errors import ModelError, NonFiniteError, UsageError
+from translate.errors import ModelError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.fast_conv import direct_convolution
 from translate.runtime import devices
-from translate.runtime.precision import Precision, resolve_precision
+from translate.runtime.precision import resolve_precision
 from translate.text import one_line, printable
 from translate.trained.array_images import check_tensor, prepare_array
 from translate.trained.find import read_model
 from translate.trained.folder import TrainedModel
-from translate.trained.label_images import LabelImage, stored_label_map
+from translate.trained.label_images import LabelImage, stored_label_map, with_instances
 from translate.trained.model_info import DomainInfo
+from translate.trained.network_images import (
+    check_finite,
+    concatenate_images,
+    pad_to_size_rule,
+    padded_length,
+    pixel_key,
+    tile_alpha,
+)
 
 AnyImage = Image.Image | str | Path | np.ndarray | Tensor
 """Kinds of images that a translator takes, and gives back; a path gives a Pillow image."""
@@ -158,30 +164,18 @@ class Translator:
 
     @overload
     def __call__(
-        self,
-        image: Image.Image | str | Path,
-        to: str = "b",
-        *,
-        seed: int = 0,
-        pixels: str = "rounded",
-        instances: LabelImage | None = None,
-    ) -> Image.Image: ...
+        self, image: Image.Image | str | Path, to: str = "b", *, seed: int = 0, pixels: str = "rounded", instances: LabelImage | None = None,
+    ) -> Image.Image: ...  # fmt: skip
     @overload
     def __call__(self, image: Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Tensor: ...
     @overload
     def __call__(
-        self,
-        image: np.ndarray,
-        to: str = "b",
-        *,
-        seed: int = 0,
-        pixels: str = "rounded",
-        instances: LabelImage | None = None,
-    ) -> np.ndarray: ...
+        self, image: np.ndarray, to: str = "b", *, seed: int = 0, pixels: str = "rounded", instances: LabelImage | None = None,
+    ) -> np.ndarray: ...  # fmt: skip
     @overload
     def __call__(
-        self, image: list[Any] | tuple[Any, ...], to: str = "b", *, seed: int = 0, pixels: str = "rounded"
-    ) -> list[Any]: ...
+        self, image: list[Any] | tuple[Any, ...], to: str = "b", *, seed: int = 0, pixels: str = "rounded", instances: Sequence[LabelImage] | None = None,
+    ) -> list[Any]: ...  # fmt: skip
 
     def __call__(
         self,
@@ -190,7 +184,7 @@ class Translator:
         *,
         seed: int = 0,
         pixels: str = "rounded",
-        instances: LabelImage | None = None,
+        instances: LabelImage | Sequence[LabelImage] | None = None,
     ) -> Any:
         """Translate an image, a batch or a list of them to domain `to`, and return the same kind; the size stays.
 
@@ -207,7 +201,8 @@ class Translator:
                 of it: so much comes from resampling, and arrays are clipped there.
             to: Target domain. UsageError if the model does not translate to it.
             seed: Seed of the noise of models that have it (dropout); the same image gets the same noise each time.
-            instances: Instance map of a label map, for models with the edges of objects: a Pillow image, a path or an array.
+            instances: Instance map of a label map, for models with the edges of objects: a Pillow image, a path or an array;
+                a list of them for a list of images.
             pixels: "rounded": integers rounded to the nearest, and convolutions computed as chosen. "reference": integers
                 truncated as the reference does, and convolutions computed directly, to the reference's last bits.
 
@@ -216,7 +211,8 @@ class Translator:
         check_pixel_mode(pixels)
         self.check_target(to)
         if isinstance(image, (list, tuple)):
-            return [self(each, to, seed=seed, pixels=pixels) for each in image]
+            pairs = with_instances(image, instances)
+            return [self(each, to, seed=seed, pixels=pixels, instances=own) for each, own in pairs]
         labels = self.label_format(to)
         if labels is not None and isinstance(image, (str, Path, Image.Image, np.ndarray)):
             stored = stored_label_map(image, labels, instances)
@@ -392,19 +388,7 @@ class Translator:
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width that an image of this size is padded to."""
-        return _padded(height, **self.info.size), _padded(width, **self.info.size)
-
-
-def check_finite(output: Tensor, precision: Precision) -> None:
-    """Raise NonFiniteError, with a remedy, if the output of a network holds NaN or infinite values."""
-    if torch.isfinite(output).all():
-        return
-    remedy = (
-        "use --precision fp32, whose numbers reach further"
-        if precision.compute is not None
-        else "its weights are damaged or its training has diverged: use an earlier checkpoint"
-    )
-    raise NonFiniteError(f"the network's output is not finite (it holds NaN or infinite values); {remedy}")
+        return padded_length(height, **self.info.size), padded_length(width, **self.info.size)
 
 
 def check_pixel_mode(pixels: str) -> None:
@@ -416,42 +400,6 @@ def check_pixel_mode(pixels: str) -> None:
 def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
     """Return a context in which convolutions are computed to the reference's last bits (`exact`), or as they were chosen."""
     return direct_convolution() if exact else nullcontext()
-
-
-def concatenate_images(picture: Tensor, results: Sequence[Tensor]) -> Tensor:
-    """Return the only output (C, H, W), or the input and several outputs side by side (C, H, W · (1 + outputs))."""
-    return results[0] if len(results) == 1 else torch.cat([picture, *results], dim=2)
-
-
-def tile_alpha(alpha: np.ndarray | None, width: int) -> np.ndarray | None:
-    """Repeat the transparency or a mask (H, W) of an image for a row of images of the given total width."""
-    return None if alpha is None else np.tile(alpha, (1, width // alpha.shape[1]))
-
-
-def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:
-    """Derive the key of an image's noise from its pixels, the seed and the sample number."""
-    digest = hashlib.sha256()
-    for top in range(0, len(pixels), 64):  # strip by strip: a copy of the whole may not fit
-        digest.update(np.ascontiguousarray(pixels[top : top + 64]).data)
-    return keyed_random.derive_key(seed, sample, int.from_bytes(digest.digest()[:8], "little"))
-
-
-def _padded(length: int, multiple_of: int, minimum: int) -> int:
-    return -(-max(length, minimum) // multiple_of) * multiple_of
-
-
-def pad_to_size_rule(x: Tensor, multiple_of: int, minimum: int) -> Tensor:
-    """Pad (C, H, W) at the right and the bottom up to the size rule.
-
-    By reflection, or by the edge pixels where the padding is larger than the image.
-    """
-    for axis in (1, 2):
-        length = x.shape[axis]
-        extra = _padded(length, multiple_of, minimum) - length
-        if extra:
-            mode = "reflect" if extra < length else "replicate"
-            x = F.pad(x, [0, extra] if axis == 2 else [0, 0, 0, extra], mode=mode)
-    return x
 
 
 # Loading.

@@ -17,7 +17,8 @@ from translate.conversion.tiling.tiled_forward import TiledForward
 from translate.conversion.tiling.windowed_forward import WindowedForward
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
-from translate.trained.translator import Translator, arithmetic_mode, check_finite, check_pixel_mode, pixel_key
+from translate.trained.network_images import check_finite, pixel_key
+from translate.trained.translator import Translator, arithmetic_mode, check_pixel_mode
 
 
 @dataclass(frozen=True)
