@@ -164,17 +164,20 @@ class Translator:
 
     @overload
     def __call__(
-        self, image: Image.Image | str | Path, to: str = "b", *, seed: int = 0, pixels: str = "rounded", instances: LabelImage | None = None,
+        self, image: Image.Image | str | Path, to: str = "b", *, seed: int = 0, pixels: str = "rounded",
+        instances: LabelImage | None = None,
     ) -> Image.Image: ...  # fmt: skip
     @overload
     def __call__(self, image: Tensor, to: str = "b", *, seed: int = 0, pixels: str = "rounded") -> Tensor: ...
     @overload
     def __call__(
-        self, image: np.ndarray, to: str = "b", *, seed: int = 0, pixels: str = "rounded", instances: LabelImage | None = None,
+        self, image: np.ndarray, to: str = "b", *, seed: int = 0, pixels: str = "rounded",
+        instances: LabelImage | None = None,
     ) -> np.ndarray: ...  # fmt: skip
     @overload
     def __call__(
-        self, image: list[Any] | tuple[Any, ...], to: str = "b", *, seed: int = 0, pixels: str = "rounded", instances: Sequence[LabelImage] | None = None,
+        self, image: list[Any] | tuple[Any, ...], to: str = "b", *, seed: int = 0, pixels: str = "rounded",
+        instances: Sequence[LabelImage] | None = None,
     ) -> list[Any]: ...  # fmt: skip
 
     def __call__(
