@@ -19,7 +19,7 @@ _RULE = 1
 
 @dataclass(frozen=True)
 class LabelScan:
-    """What the label maps of a data set need."""
+    """Findings in the label maps of a data set that decide settings."""
 
     has_unknown: bool
     """True where pixels have no label."""

@@ -21,7 +21,7 @@ _SAMPLES = 65_536
 
 @dataclass(frozen=True)
 class LabelLook:
-    """What an image that looks like a label map has."""
+    """Kind and values of an image that looks like a label map."""
 
     kind: str
     """palette, grey or colours."""

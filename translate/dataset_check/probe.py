@@ -60,7 +60,7 @@ class ProbedImage:
     values: ValueStatistics | None = None
     """Limits of the values, and the pixels without one."""
     labels: LabelLook | None = None
-    """What it has, if it looks like a label map."""
+    """Kind and values of an image that looks like a label map; None of others."""
 
 
 def read_header(path: Path, *, frames: bool = True) -> ImageHeader | None:
