@@ -29,6 +29,9 @@ from .helpers import read_card_with_counts, write_card
 DATASETS = Path(__file__).parents[2] / "datasets"
 CARDS = read_cards(DATASETS)
 SPLITS = {"unpaired": {"trainA", "trainB", "testA", "testB"}, "paired": {"train", "val", "test"}, "images": set()}
+LABELLED = {"ade20k", "cityscapes_labels"}
+"""Sets of label maps, in folders of their own with those of instance maps."""
+SPLITS_OF_LABELS = {f"{split}{kind}" for split in ("train", "val", "test") for kind in ("A", "B", "_inst")}
 
 
 def test_the_sets_of_the_field_and_those_built_from_packages_are_there():
@@ -37,14 +40,14 @@ def test_the_sets_of_the_field_and_those_built_from_packages_are_there():
         "vangogh2photo", "iphone2dslr_flower", "ae_photos", "cityscapes", "facades", "maps", "edges2shoes",
         "edges2handbags", "night2day", "selfie2anime",
     }  # fmt: skip
-    assert public | set(BUILDERS) == set(CARDS)
+    assert public | LABELLED | set(BUILDERS) == set(CARDS)
     assert {card.build for card in CARDS.values() if card.build} == set(BUILDERS)
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=list(CARDS))
 def test_a_card_is_complete_and_fits_the_program(card):
     assert card.layout in LAYOUTS
-    assert set(card.counts) <= SPLITS[card.layout]
+    assert set(card.counts) <= (SPLITS_OF_LABELS if card.name in LABELLED else SPLITS[card.layout])
     assert bool(card.counts) == (card.layout != "images")
     assert card.homepage.startswith("https://")
     assert all(source.url.startswith("https://") for source in card.files)

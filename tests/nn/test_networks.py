@@ -136,11 +136,15 @@ def without_tanh(net):
 RADII = {name: on_meta(GENERATORS[name], 3, 3, 1).receptive_radius for name in GENERATORS}
 
 
+SLOW_RADII = {"spade"}
+"""Networks with cells of many pixels; a smaller one of the family is tried in tests/nn/networks."""
+
+
 @pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if radius > FAR else name
+        pytest.param(name, marks=pytest.mark.slow if radius > FAR or name in SLOW_RADII else ())
         for name, radius in RADII.items()
         if radius is not None
     ],

@@ -15,7 +15,7 @@ import translate
 from translate import images
 from translate.errors import ModelError, UsageError
 from translate.nn import fast_conv
-from translate.trained import translator
+from translate.trained import image_layout, noise, translator
 from translate.trained.translator import Translator
 
 Draw = Callable[..., np.ndarray]
@@ -58,7 +58,7 @@ def test_padding_is_numpys_reflect_or_edge(height: int, width: int, multiple: in
         extra = max(minimum, -(-length // multiple) * multiple) - length
         mode: Any = "reflect" if extra < length else "edge"
         expected = np.pad(expected, [(0, extra if n == axis else 0) for n in range(3)], mode)
-    assert np.array_equal(translator.pad_to_size_rule(torch.from_numpy(x), multiple, minimum).numpy(), expected)
+    assert np.array_equal(image_layout.pad_to_size_rule(torch.from_numpy(x), multiple, minimum).numpy(), expected)
 
 
 def test_padded_sizes_obey_the_rule_and_add_least(model: Translator) -> None:
@@ -75,7 +75,7 @@ def test_a_size_of_the_rule_goes_through_the_network_alone(
     model: Translator, draw: Draw, width: int, height: int
 ) -> None:
     pixels = draw(1, width, height)
-    key = torch.tensor([translator.pixel_key(pixels, 0)])
+    key = torch.tensor([noise.pixel_key(pixels, 0)])
     got = model(tensor(pixels), pixels="reference")
     with torch.inference_mode():
         assert torch.equal(got, model.method.translate(tensor(pixels), "b", key))
@@ -187,9 +187,9 @@ def test_one_changed_value_is_another_picture(draw: Draw) -> None:
     pixels = draw(12)
     other = pixels.copy()
     other[0, 0, 0] ^= 1
-    keys = {translator.pixel_key(*arguments) for arguments in [(pixels, 0), (other, 0), (pixels, 1), (pixels, 0, 1)]}
+    keys = {noise.pixel_key(*arguments) for arguments in [(pixels, 0), (other, 0), (pixels, 1), (pixels, 0, 1)]}
     assert len(keys) == 4
-    assert translator.pixel_key(np.asfortranarray(pixels), 0) in keys
+    assert noise.pixel_key(np.asfortranarray(pixels), 0) in keys
 
 
 # Channels, transparency, orientation.

@@ -14,6 +14,8 @@ from translate.dataset_check import check
 from translate.errors import DataError, UsageError
 from translate.evaluation.cases import HELD_OUT_SPLITS
 from translate.evaluation.truth import TRUTH, KnownTruth, find_truth, resolve_truth, truth_kind
+from translate.images import LabelFormat
+from translate.methods.configs import LabelMapConfig, label_format, resolve_label_maps
 
 
 def check_data(
@@ -25,6 +27,9 @@ def check_data(
     distance: int = 4,
     limit: int | None = None,
     truth: str | None = None,
+    label_count: int | None = None,
+    palette: str | Path | None = None,
+    ignore_index: int | None = None,
     quarantine: str | Path | None = None,
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
@@ -34,8 +39,9 @@ def check_data(
     `layout` is a row of LAYOUTS (detected if not given), `load_size` and `crop_size` are in pixels (the load size follows the
     crop size as in training if not given), `distance` counts the bits of 64 in which the hashes of near-duplicates may differ,
     `limit` the files of each folder to decode (all if not given). `truth` is "names" where held-out files of one name show the
-    same though the set is unpaired, or "none" (what the card of the folder says if not given). `quarantine` is a file to write
-    the paths of bad files to. `progress` is called with (files decoded, files that cannot be read, files in all).
+    same though the set is unpaired, or "none" (what the card of the folder says if not given). `label_count`,
+    `palette` and `ignore_index` are those of a training on label maps, whose values are then checked. `quarantine` is a file to
+    write the paths of bad files to. `progress` is called with (files decoded, files that cannot be read, files in all).
 
     The report's `errors` name what makes training impossible, its `warnings` what a person should know. Raises UsageError,
     DataError if there is no folder, and StorageError if the list cannot be written.
@@ -54,7 +60,9 @@ def check_data(
         raise UsageError(f"--truth {truth}: must be one of {', '.join(TRUTH)}")
     if quarantine is not None:
         _check_list_path(Path(quarantine))
-    options = check.CheckOptions(load_size, crop_size, layout, distance, limit)
+    options = check.CheckOptions(
+        load_size, crop_size, layout, distance, limit, _label_format(label_count, palette, ignore_index)
+    )
     report = check.check_dataset(root, options, say, progress or ignore_progress)
     report["truth"] = _truth_section(root, report, truth)
     if quarantine is not None:
@@ -63,6 +71,12 @@ def check_data(
             atomic.write(Path(quarantine), b"".join(_encode_path(path) for path in bad))
         say(f"{quarantine}: {len(bad)} bad files")
     return report
+
+
+def _label_format(count: int | None, palette: str | Path | None, ignore: int | None) -> LabelFormat | None:
+    """Return the format of label maps by the flags of a training; None without them. UsageError if it is not possible."""
+    given = {"label_count": count, "palette": None if palette is None else str(palette), "ignore_index": ignore}
+    return label_format(resolve_label_maps(config.resolve(LabelMapConfig, (config.FLAGS, given))))
 
 
 def _truth_section(root: Path, report: dict[str, Any], asked: str | None) -> dict[str, Any]:

@@ -228,6 +228,8 @@ def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool,
             f"{path}: a .pth of the reference holds a generator of images alone, but that of {given.info.method} takes a "
             f"latent code too; give a folder"
         )
+    if any(domain.labels is not None for domain in given.method.domains.values()):
+        raise UsageError(f"{path}: a .pth of the reference says nothing of label maps; export to a folder")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
     if path.exists() and not overwrite:

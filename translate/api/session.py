@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from translate import atomic, locks
-from translate.api import training_data
+from translate.api import label_settings, training_data
 from translate.api.disk_estimate import estimate_disk
 from translate.api.initial_weights import read_initial_weights
 from translate.api.presets import advise_preset
@@ -173,6 +173,8 @@ class TrainingSession:
         split = layouts.find_split(self.root, cls.layout, "train", cfg.direction, skip_unmatched=cfg.skip_unmatched)
         for line in split.notices:
             self.say(line)
+        cfg, split = label_settings.find_label_settings(cls, cfg, split, self.root, self.folder, self.say)
+        self.cfg = cfg
         is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:
@@ -197,7 +199,8 @@ class TrainingSession:
 
     def _ranges_of_run_or_set(self) -> dict[str, str | None]:
         """Return the settings `range_a` and `range_b` that are known; an old run without them keeps the ranges of the types."""
-        domains = self.split.domains
+        has_labels = label_settings.labels_of(self.cfg) is not None
+        domains = [domain for domain in self.split.domains if domain == "b" or not has_labels]
         if (record := read_started_run(self.folder)) is not None:
             return {f"range_{domain}": record.settings.get(f"range_{domain}") for domain in domains}
         declared = {domain: getattr(self.cfg, f"range_{domain}") for domain in domains}
@@ -334,15 +337,15 @@ class TrainingSession:
         one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
             limits = preprocessing.random_crop_size, preprocessing.minimum, preprocessing.value_ranges
-            for line in quick.quick_check(self.root, self.split, *limits):
+            has_labels = preprocessing.labels is not None
+            for line in quick.quick_check(self.root, self.split, *limits, label_maps=has_labels):
                 self.say(line)
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(Loader, device=self.device, dtype=self.precision.weights, say=self.say)
         pairs = None if self.pairs is None else self.pairs.split
         self.stages = training_data.stage_loaders(self.data_stages, self.split, preprocessing, options, build, pairs)
         self.loaders = self.stages[0].loaders  # which refuse a set without readable images
-        held_out = layouts.held_out_split(self.root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
-        shown = held_out or self.split
+        shown = training_data.find_held_out(cls, cfg, self.root) or self.split
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
 
     def prepare_method(self) -> None:

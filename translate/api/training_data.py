@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from translate import config, images, keyed_random
+from translate.api.label_settings import labels_of, with_instances
 from translate.config import TrainConfig
-from translate.data import albumentations_recipe, batch_augment
+from translate.data import albumentations_recipe, batch_augment, layouts
 from translate.data.known_pairs import KnownPairs, find_pairs
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
@@ -78,6 +79,15 @@ def find_known_pairs(
     return kept
 
 
+def find_held_out(cls: type[Method], cfg: TrainConfig, root: Path) -> Split | None:
+    """Return the images for the sample grids, which training does not see: those of val/ or of test/; None if there are none."""
+    held_out = layouts.held_out_split(root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
+    if held_out is None:
+        return None
+    name = next(name for name in ("val", "test") if layouts.has_split(root, name))
+    return with_instances(cfg, held_out, root, name)
+
+
 def with_pair_images(sample: Batch, cfg: TrainConfig) -> Batch:
     """Return a batch of images as that of a training with known pairs, for an estimate; without pairs as it is."""
     if not isinstance(cfg, MixedSupervisionConfig) or cfg.pairs is None:
@@ -102,9 +112,12 @@ def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:
     """Return the preprocessing of the training images: sizes, channels and value ranges of both domains, decoder."""
     assert cfg.load_size is not None, "resolved settings have a load size"
     range_a, range_b = (None if text is None else config.parse_range(text) for text in (cfg.range_a, cfg.range_b))
+    labels = labels_of(cfg)
+    channels = cfg.input_channels if labels is None else labels.stored_channels
     return Preprocessing(
-        cfg.load_size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (range_a, range_b),
+        cfg.load_size, cfg.crop_size, cfg.flip, (channels, cfg.output_channels), cfg.preprocess, (range_a, range_b),
         cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"], _smallest_side(method),
+        labels,
     )  # fmt: skip
 
 

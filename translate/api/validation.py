@@ -15,6 +15,7 @@ from translate.api.evaluation import (
     default_metrics,
     truth_left_out,
 )
+from translate.api.label_settings import with_instances
 from translate.config import TrainConfig
 from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts
@@ -76,6 +77,7 @@ def split_for_validation(
             f"how good it is on others; --hold-out 0.1 sets training images aside instead"
         )
     split = layouts.find_split(root, layout, name, cfg.direction, skip_unmatched=cfg.skip_unmatched)
+    split = with_instances(cfg, split, root, name)
     why = ""
     if layout == "unpaired":
         rule = resolve_truth(cfg.truth, root)

@@ -39,6 +39,15 @@ def check(
             "[default: as the data set's card says]"
         ),
     ] = None,
+    label_count: Annotated[
+        int | None, Parameter(help="trainA holds label maps of N classes: check their values [default: images]")
+    ] = None,
+    palette: Annotated[
+        Path | None, Parameter(help="file of the classes' colours, for colour-coded label maps [default: none]")
+    ] = None,
+    ignore_index: Annotated[
+        int | None, Parameter(help="value of label maps for pixels without a label [default: 255]")
+    ] = None,
     quarantine: Annotated[
         Path | None,
         Parameter(
@@ -55,7 +64,7 @@ def check(
 
     report = api.check_data(
         root, layout=layout, load_size=load_size, crop_size=crop_size, distance=distance, limit=limit,
-        truth=truth, quarantine=quarantine, say=say,
+        truth=truth, label_count=label_count, palette=palette, ignore_index=ignore_index, quarantine=quarantine, say=say,
     )  # fmt: skip
     if json:
         print(json_module.dumps(report))

@@ -16,7 +16,7 @@ from translate.conversion.manifest import ManifestLine
 from translate.conversion.options import SOURCE_TYPES, ConversionOptions, Style, make_mark
 from translate.conversion.output_paths import Item, output_format
 from translate.errors import StorageError, UsageError
-from translate.images import Frame, ImageError, Metadata, Picture, StoredType
+from translate.images import Frame, ImageError, Metadata, Picture, Reading, StoredType
 from translate.runtime.memory import is_out_of_memory
 from translate.text import one_line
 from translate.trained.image_layout import tile_alpha
@@ -87,6 +87,7 @@ class ItemConverter:
         if options.samples is not None:
             translator.check_samples(options.to)
         self.style = style or self._encode_style()
+        self._check_instances()
         self.read_options = translator.read_options(options.to, options.max_pixels, background, options.declared_range)
         self.settings = options.output_settings(translator, self.style)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
@@ -103,6 +104,8 @@ class ItemConverter:
 
     def _check_input_range(self) -> None:
         """Raise UsageError if a range of the inputs is given to a model that stores one."""
+        if self.options.input_range is not None and self.translator.label_format(self.options.to) is not None:
+            raise UsageError(f"--input-range {self.options.input_range}: label maps have no range; leave it out")
         stored = self.translator.value_range(self.translator.source_domain(self.options.to))
         if self.options.input_range is not None and stored is not None:
             raise UsageError(
@@ -117,6 +120,27 @@ class ItemConverter:
         code = self.translator.encode_style(self.options.style, self.options.to)
         return Style(code, atomic.file_sha256(Path(self.options.style)))
 
+    def _check_instances(self) -> None:
+        """Raise UsageError unless there is a folder of instance maps for a model that needs them, and for no other."""
+        labels, folder = self.translator.label_format(self.options.to), self.options.instances
+        if labels is not None and labels.edges and folder is None:
+            raise UsageError(
+                "the model was trained with the edges of objects; give the folder of their instance maps by --instances DIR"
+            )
+        if folder is not None and (labels is None or not labels.edges):
+            raise UsageError(f"--instances {folder}: the model was trained without the edges of objects; leave it out")
+
+    def _reading(self, item: Item) -> Reading:
+        """Return the options of reading an input. ImageError if it needs an instance map and has none."""
+        if self.options.instances is None:
+            return self.read_options
+        folder = Path(self.options.instances)
+        for extension in images.LABEL_EXTENSIONS:
+            path = (folder / item.input).with_suffix(f".{extension}")
+            if path.is_file():
+                return replace(self.read_options, instances=path)
+        raise ImageError(f"has no instance map of its name in {folder}")
+
     def read(self, item: Item) -> LoadedInput:
         """Read an input. ImageError or OSError if it cannot be read."""
         started, path = time.monotonic(), self.root / item.input
@@ -124,12 +148,14 @@ class ItemConverter:
             raise ImageError("format not allowed")
         stat = os.stat(path)
         animated = self._may_be_animated(item) and images.is_animated(path)
-        picture = None if animated else images.read(path, how=self.read_options)
+        picture = None if animated else images.read(path, how=self._reading(item))
         tile = None if picture is None else self._tile(picture)
         return LoadedInput(item, picture, tile, (stat.st_size, stat.st_mtime_ns, atomic.file_sha256(path)), started)
 
     def _may_be_animated(self, item: Item) -> bool:
         """Return True if an animation is converted to an animation."""
+        if self.read_options.labels is not None:
+            return False
         formats = images.extension(item.input), self.format(item)
         return all(fmt in images.ANIMATED for fmt in formats) and not self.options.first_frame
 

@@ -13,7 +13,8 @@ from translate.conversion import tiling
 from translate.conversion.output_paths import Item
 from translate.errors import UsageError
 from translate.images import Mark
-from translate.trained.translator import PIXEL_MODES, Translator
+from translate.trained.arithmetic import PIXEL_MODES
+from translate.trained.translator import Translator
 from translate.version import __version__
 
 SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
@@ -94,6 +95,11 @@ class ConversionOptions:
         "[default: the full range of the file's data type]",
         group="Input",
     )
+    instances: str | Path | None = option(
+        None,
+        "folder of instance maps, named as the inputs, for models that were trained with --instance-edges [default: none]",
+        group="Input",
+    )
     first_frame: bool = option(False, "convert only the first frame of an animation", group="Input")
     format: str = option(
         "keep",
@@ -131,6 +137,8 @@ class ConversionOptions:
         config.check_options(self)
         if self.scratch is not None and not Path(self.scratch).is_dir():
             raise UsageError(f"--scratch {self.scratch}: no such folder")
+        if self.instances is not None and not Path(self.instances).is_dir():
+            raise UsageError(f"--instances {self.instances}: no such folder")
         if self.input_range is not None:
             config.parse_range(self.input_range, "--input-range")
         try:

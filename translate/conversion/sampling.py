@@ -24,8 +24,8 @@ from translate.errors import Interrupted, ModelError, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
 from translate.runtime.precision import resolve_precision
+from translate.trained.arithmetic import check_finite
 from translate.trained.folder import TrainedModel
-from translate.trained.translator import check_finite
 
 RECORD = "samples.json"
 COLUMNS = 8

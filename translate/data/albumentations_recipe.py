@@ -67,11 +67,14 @@ class AlbumentationsRecipe:
         """Hash of the transforms, the same whatever the file's comments, layout and path: 16 hexadecimal digits."""
         return hashlib.sha256(f"{self.steps} {self.resizes}".encode()).hexdigest()[:16]
 
-    def __call__(self, images: Mapping[str, np.ndarray], key: int) -> dict[str, np.ndarray]:
+    def __call__(
+        self, images: Mapping[str, np.ndarray], key: int, label_maps: tuple[str, ...] = ()
+    ) -> dict[str, np.ndarray]:
         """Augment images (H, W, C), uint8, or uint16 or float32 in [0, 1] where every transform takes them.
 
         All are changed by the same draws, a function of key and names: {"a": …, "b": …}, a pair, is changed alike, and {"a": …}
-        and {"b": …}, which are none, are changed independently. The inputs are not modified. Raise ValueError for float32
+        and {"b": …}, which are none, are changed independently. Images named in `label_maps` are masks, beside an image: they
+        move by the nearest pixel and keep their values. The inputs are not modified. Raise ValueError for float32
         outside [0, 1], and UsageError where a transform fails, or changes type, channels or, unless `resizes`, size.
         """
         for name, image in images.items():
@@ -79,8 +82,8 @@ class AlbumentationsRecipe:
                 raise ValueError(
                     f"image {name} has values from {image.min()} to {image.max()}; float32 must be in [0, 1]"
                 )
-        targets = _targets(tuple(images))
-        compose = _compose(self, tuple(images))
+        targets = _targets(tuple(images), label_maps)
+        compose = _compose(self, tuple(images), label_maps)
         seed = keyed_random.derive_key(key, "albumentations", *sorted(images)) & ((1 << 63) - 1)
         # Not set_random_seed: it gives every transform the same seed, so that all transforms of a recipe would draw alike.
         compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
@@ -177,22 +180,28 @@ _LOCAL = threading.local()
 """Transforms that each thread has built: they hold the state of their draws, so threads cannot share them."""
 
 
-def _compose(recipe: AlbumentationsRecipe, names: tuple[str, ...]) -> Any:
+def _compose(recipe: AlbumentationsRecipe, names: tuple[str, ...], label_maps: tuple[str, ...] = ()) -> Any:
     """Build the Compose for images of these names, or return the one that this thread has built."""
     built: dict[Any, Any] = _LOCAL.__dict__.setdefault("built", {})
-    if (recipe, names) not in built:
+    if (recipe, names, label_maps) not in built:
         a = _albumentations()
         steps = [_build_transform(a, recipe.path, step) for step in json.loads(recipe.steps)]
-        targets = _targets(names)
-        built[recipe, names] = a.Compose(
-            steps, additional_targets={target: "image" for target in targets.values() if target != "image"}
+        targets = _targets(names, label_maps)
+        built[recipe, names, label_maps] = a.Compose(
+            steps,
+            additional_targets={
+                target: "mask" if name in label_maps else "image"
+                for name, target in targets.items()
+                if target != "image"
+            },
         )
-    return built[recipe, names]
+    return built[recipe, names, label_maps]
 
 
-def _targets(names: tuple[str, ...]) -> dict[str, str]:
-    """Map names of images to albumentations' targets: the first must be "image", the others none of its own names."""
-    return {name: f"also {name}" if i else "image" for i, name in enumerate(names)}
+def _targets(names: tuple[str, ...], label_maps: tuple[str, ...] = ()) -> dict[str, str]:
+    """Map names of images to albumentations' targets: the first image must be "image", the others none of its own names."""
+    first = next(name for name in names if name not in label_maps)
+    return {name: "image" if name == first else f"also {name}" for name in names}
 
 
 def _parse_step(path: str, step: Any) -> tuple[str, dict[str, Any]]:

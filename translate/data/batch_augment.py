@@ -72,11 +72,13 @@ class BatchAugmentation:
     """(images in [0, 1], draws) → images in [0, 1]."""
 
 
-def apply_augmentations(x: Tensor, key: Tensor, name: str, augmentations: Iterable[str]) -> Tensor:
+def apply_augmentations(
+    x: Tensor, key: Tensor, name: str, augmentations: Iterable[str], *, label_maps: bool = False
+) -> Tensor:
     """Augment images x (N, C, H, W) in [-1, 1]; shape, dtype and range stay. Each image's draws come from its own key (N,).
 
     `augmentations`: rows of BATCH_AUGMENTATIONS, applied in the table's order. Images with the same key and `name` (the two
-    sides of a pair) are changed alike.
+    sides of a pair) are changed alike. `label_maps`: they move with their images, by the nearest pixel, and keep their values.
     """
     asked = frozenset(augmentations)
     rows = [(BATCH_AUGMENTATIONS[row], f"{name}/{row}") for row in BATCH_AUGMENTATIONS if row in asked]
@@ -90,7 +92,9 @@ def apply_augmentations(x: Tensor, key: Tensor, name: str, augmentations: Iterab
         composed = warps[0]
         for warp in warps[1:]:
             composed = composed.compose(warp)
-        x = resample(x, composed)
+        x = resample(x, composed, "nearest" if label_maps else "bicubic")
+    if label_maps:
+        return x
     colours = [(augmentation, draws) for augmentation, draws in rows if augmentation.colour is not None]
     if colours:
         y = (x.to(torch.promote_types(x.dtype, torch.float32)) + 1) / 2
@@ -110,8 +114,8 @@ def parse_augmentations(text: str) -> tuple[str, ...]:
     return tuple(row for row in BATCH_AUGMENTATIONS if row in asked)
 
 
-def resample(x: Tensor, warp: Warp) -> Tensor:
-    """Resample x (N, C, H, W) in [-1, 1] by a warp, mirrored beyond its edges.
+def resample(x: Tensor, warp: Warp, mode: str = "bicubic") -> Tensor:
+    """Resample x (N, C, H, W) in [-1, 1] by a warp, mirrored beyond its edges; `mode`: bicubic, or nearest for label maps.
 
     By bicubic interpolation, as the reference resizes, clipped to [-1, 1] where it overshoots: it keeps the differences
     between neighbouring pixels of a photograph. Linear interpolation removes a sixth of their energy, and generators would
@@ -126,7 +130,7 @@ def resample(x: Tensor, warp: Warp) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)  # half precision cannot tell the columns of a large image apart
     across = (xx * columns + xy * rows + x0).to(wide) * (2 / width)
     down = (yx * columns + yy * rows + y0).to(wide) * (2 / height)
-    y = remap(x.to(wide), across, down, "bicubic", "reflection", align_corners=False, normalized_coordinates=True)
+    y = remap(x.to(wide), across, down, mode, "reflection", align_corners=False, normalized_coordinates=True)
     return y.clamp(-1, 1).to(x.dtype)
 
 

@@ -19,7 +19,7 @@ from translate.data.sampler import BatchSampler, Sampler, augmentation_keys, lab
 from translate.data.split import Split, evenly_spaced
 from translate.data.streaming import StreamingSource
 from translate.errors import UsageError
-from translate.images import ImageError
+from translate.images import ImageError, LabelFormat
 from translate.runtime import memory, transfer
 from translate.text import join_names, memory_size
 
@@ -155,18 +155,29 @@ class Loader:
         return augmented
 
     def _augmented_batches(self, start: int) -> Iterator[Batch]:
+        labels = self.context.preprocessing.labels
         for numbers, batch in self._source.batches(start):
-            yield self._augment(numbers, batch) if self.options.augmentations else batch
+            augmented = self._augment(numbers, batch) if self.options.augmentations else batch
+            yield with_one_hot(augmented, labels)
 
     def _augment(self, numbers: Tensor, batch: Batch) -> Batch:
         key = transfer.to_device_async(augmentation_keys(self.context.sampler.seed, numbers), self.context.device)
         split = self.context.split
         return batch | {
             domain: batch_augment.apply_augmentations(
-                batch[domain], key, split.draw_name(domain), self.options.augmentations
+                batch[domain],
+                key,
+                split.draw_name(domain),
+                self.options.augmentations,
+                label_maps=domain == "a" and self.context.preprocessing.labels is not None,
             )
             for domain in split.domains
         }
+
+
+def with_one_hot(batch: Batch, labels: LabelFormat | None) -> Batch:
+    """Return a batch whose images of a, if they are label maps in [-1, 1] as `images.normalize` gives them, are one-hot."""
+    return batch if labels is None else batch | {"a": labels.one_hot(batch["a"])}
 
 
 def fixed_batch(
@@ -185,7 +196,7 @@ def fixed_batch(
     batch = {} if labels is None else {"label": labels.to(device)}
     for side, domain in enumerate(chosen.domains):
         batch[domain] = torch.stack([_displayed(row, side, preprocessing, dtype) for row in rows]).to(device)
-    return batch
+    return with_one_hot(batch, preprocessing.labels)
 
 
 def preparation_batches(
@@ -198,10 +209,11 @@ def preparation_batches(
     count = min([count, len(split.a), *([len(split.b)] if split.b else [])])
     for row in _load_rows(split.subsample(count), preprocessing):
         if all(isinstance(image, Tensor) for image in row):
-            yield {
+            batch = {
                 domain: _displayed(row, side, preprocessing, dtype)[None].to(device)
                 for side, domain in enumerate(split.domains)
             }
+            yield with_one_hot(batch, preprocessing.labels)
 
 
 def _load_rows(split: Split, preprocessing: Preprocessing) -> Iterator[tuple[Tensor | ImageError, ...]]:
@@ -217,7 +229,10 @@ def _load_rows(split: Split, preprocessing: Preprocessing) -> Iterator[tuple[Ten
 def _displayed(
     row: tuple[Tensor | ImageError, ...], side: int, preprocessing: Preprocessing, dtype: torch.dtype
 ) -> Tensor:
-    """Centre crop in [-1, 1] of one of the images of a row; white, of its partner's size, where it cannot be read."""
+    """Centre crop in [-1, 1] of one of the images of a row; white, of its partner's size, where it cannot be read.
+
+    A label map that cannot be read is of class 0.
+    """
     image = row[side]
     if isinstance(image, Tensor):
         cropped = _centre_crop(image, preprocessing.random_crop_size)
@@ -225,7 +240,8 @@ def _displayed(
     readable = [other for other in row if isinstance(other, Tensor)]
     unknown = torch.empty(1, preprocessing.load_size, preprocessing.load_size)
     size = readable[0].shape[1:] if readable else target_size(unknown, preprocessing)
-    white = torch.ones(preprocessing.channels[side], *size, dtype=dtype)
+    level = -1 if side == 0 and preprocessing.labels is not None else 1
+    white = torch.full((preprocessing.channels[side], *size), level, dtype=dtype)
     return _centre_crop(white, preprocessing.random_crop_size)
 
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from translate import images
 from translate.config import WHOLE_IMAGES
 from translate.data.split import ImageRef, Split
-from translate.images import ImageError, Reading, ValueRange
+from translate.images import ImageError, LabelFormat, Reading, ValueRange
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Preprocessing:
     """Multiple to which the sizes of whole images are rounded."""
     minimum: int = 1
     """Smallest height and width that the networks take: smaller whole images are enlarged."""
+    labels: LabelFormat | None = None
+    """Format of the label maps of domain a, whose channels are those that are stored; None where it has images."""
 
     @property
     def random_crop_size(self) -> int | None:
@@ -46,7 +48,9 @@ class Preprocessing:
         return None if self.preprocess in WHOLE_IMAGES else self.crop_size
 
     def reading(self, side: int) -> Reading:
-        """Options for reading the files of domain a (0) or b (1)."""
+        """Options for reading the files of domain a (0) or b (1); of label maps the labels alone."""
+        if side == 0 and self.labels is not None:
+            return Reading(1, labels=replace(self.labels, edges=False))
         return Reading(
             self.channels[side], background=self.background, deep=True, value_range=self.value_ranges[side],
             require_scale=True,
@@ -145,7 +149,7 @@ def read_plain_jpeg(path: Path, how: Reading) -> bytes | None:
 
 
 def _may_be_plain(path: Path, how: Reading) -> bool:
-    return how.channels in (1, 3) and images.format_of(path) == "jpg" and path.is_file()
+    return how.labels is None and how.channels in (1, 3) and images.format_of(path) == "jpg" and path.is_file()
 
 
 def _is_plain(image: Image.Image, how: Reading) -> bool:
@@ -223,9 +227,24 @@ def load_image(ref: ImageRef, preprocessing: Preprocessing, side: int) -> Tensor
     """
     try:
         image = select_half(DECODERS[preprocessing.decoder](ref.path, preprocessing.reading(side)), ref.half)
-        return RESIZERS[preprocessing.resize](image, *target_size(image, preprocessing))
+        return _resized(image, ref, preprocessing, side, target_size(image, preprocessing))
     except ImageError as e:
         return e
+
+
+def _resized(image: Tensor, ref: ImageRef, preprocessing: Preprocessing, side: int, size: tuple[int, int]) -> Tensor:
+    """Resize a decoded image (C, H, W); a label map by the nearest pixel, with the edges of its instance map at this size."""
+    labels = preprocessing.labels if side == 0 else None
+    if labels is None:
+        return RESIZERS[preprocessing.resize](image, *size)
+    resized = images.resize_nearest(image, *size)
+    if not labels.edges:
+        return resized
+    assert ref.instances is not None, "label maps with edges have instance maps"
+    instances = images.read_instance_map(ref.instances)
+    images.check_instance_size(ref.instances, instances.shape, tuple(image.shape[1:]))
+    nearest = images.resize_nearest(torch.from_numpy(instances)[None], *size)[0]
+    return torch.cat([resized, torch.from_numpy(images.instance_edges(nearest.numpy()))[None]])
 
 
 def target_size(image: Tensor, preprocessing: Preprocessing) -> tuple[int, int]:
@@ -266,13 +285,13 @@ def load_pair(
         one_file = a.path == b.path and preprocessing.reading(0) == preprocessing.reading(1)
         half_a = select_half(image_a, a.half)
         size = target_size(half_a, preprocessing)
-        resized = RESIZERS[preprocessing.resize](half_a, *size)
+        resized = _resized(half_a, a, preprocessing, 0, size)
     except ImageError as e:
         other = e if a.path == b.path else load_image(b, preprocessing, 1)
         return e, other
     try:
         image_b = image_a if one_file else DECODERS[preprocessing.decoder](b.path, preprocessing.reading(1))
-        return resized, RESIZERS[preprocessing.resize](select_half(image_b, b.half), *size)
+        return resized, _resized(select_half(image_b, b.half), b, preprocessing, 1, size)
     except ImageError as e:
         return resized, e
 

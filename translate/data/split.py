@@ -20,6 +20,8 @@ class ImageRef:
 
     path: Path
     half: str = ""  # "", "left" or "right"
+    instances: Path | None = None
+    """Instance map of a label map, where its edges are used."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Split:
 
     def fingerprint(self) -> str:
         """Hash of the number, names, sizes and labels of the files: 16 hexadecimal digits, wherever the folder lies."""
-        paths = [ref.path for ref in (*self.a, *self.b)]
+        paths = [ref.path for ref in (*self.a, *self.b)] + [ref.instances for ref in self.a if ref.instances]
         lines = [f"{path.name} {path.stat().st_size}" for path in paths]
         if self.labels:
             lines += [*self.label_names, *map(str, self.labels)]

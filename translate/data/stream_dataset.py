@@ -117,7 +117,8 @@ class StreamDataset:
         augmented: dict[str, np.ndarray] = {}
         for domains in self.split.domain_groups:
             key = keyed_random.derive_key(self.sampler.seed, "albumentations", "+".join(domains), n)
-            augmented |= self.albumentations({domain: arrays[domain] for domain in domains}, key)
+            label_maps = domains[:1] if self.preprocessing.labels is not None else ()
+            augmented |= self.albumentations({domain: arrays[domain] for domain in domains}, key, label_maps)
         min_size = self.preprocessing.random_crop_size or 1
         for domain, array in augmented.items():
             if min(array.shape[:2]) < min_size:

@@ -86,10 +86,12 @@ def find_ranges(
 ) -> dict[str, images.ValueRange | None]:
     """Return the range of each domain that has none in `declared` and needs one from the set, and report it.
 
+    Domains that are not in `declared`, as those of label maps, have none.
+
     None where it is that of the type. DataError where the files of a domain have no range in common.
     """
     found: dict[str, images.ValueRange | None] = {}
-    for domain in split.domains:
+    for domain in [domain for domain in split.domains if domain in declared]:
         refs = split.refs(domain)
         types = _declared_types(refs)
         name = f"domain {domain}" if split.b else "the set"

@@ -6,10 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from translate.callbacks import ProgressCallback, ignore_progress
+from translate.data.instances import match_instances
+from translate.data.label_scan import scan_label_maps
 from translate.data.layouts import LAYOUT_CONTENTS
+from translate.data.split import ImageRef
 from translate.dataset_check import messages, report
-from translate.dataset_check.folders import IMAGE_OF_OTHER_NAME, detect_layouts, find_folders, list_files, probe_folders
+from translate.dataset_check.folders import (
+    IMAGE_OF_OTHER_NAME,
+    DomainFolder,
+    detect_layouts,
+    find_folders,
+    list_files,
+    probe_folders,
+)
 from translate.errors import DataError
+from translate.images import LabelFormat
 
 _HARMLESS = ("format not allowed", "folder", "linked folder", IMAGE_OF_OTHER_NAME)
 """Beginnings of the reasons for passing a path over that do not make it a bad file."""
@@ -27,6 +38,8 @@ class CheckOptions:
     """Bits of the 64-bit perceptual hashes in which near-duplicates may differ."""
     limit: int | None = None
     """Files of each folder that are decoded, evenly spaced; None: all."""
+    labels: LabelFormat | None = None
+    """Format of the label maps in the folders of domain a; None where these hold images."""
 
 
 def check_dataset(
@@ -51,6 +64,7 @@ def check_dataset(
     found: dict[str, Any] = {"root": str(root), "layouts": layouts}
     found["side_by_side"] = any(folder.side_by_side for folder in folders)
     found |= {"load_size": options.load_size, "crop_size": options.crop_size, "splits": {}}
+    found["label_maps"] = options.labels is not None
     for folder in folders:
         section = report.folder_section(root, folder, options.load_size, options.crop_size)
         found["splits"].setdefault(folder.split, {})[folder.domain] = section
@@ -61,7 +75,23 @@ def check_dataset(
     found["decoding"] = report.decoding_section(folders)
     certain_layout = options.layout or ("domains" if "domains" in layouts else None)
     found["errors"] = list(messages.error_messages(root, found, certain_layout))
+    if options.labels is not None:
+        found["errors"] += check_label_maps(folders, options.labels, say)
     found["warnings"] = list(messages.warning_messages(found))
+    return found
+
+
+def check_label_maps(folders: list[DomainFolder], labels: LabelFormat, say: Callable[[str], None]) -> list[str]:
+    """Return why the label maps of domain a, or their instance maps, cannot be trained on: one line for each split."""
+    found = []
+    for folder in [folder for folder in folders if folder.domain in ("a", "ab") and folder.files]:
+        instances = folder.path.with_name(f"{folder.split}_inst")
+        half = "left" if folder.side_by_side else ""
+        try:
+            known = match_instances(folder.files, folder.path, instances) if instances.is_dir() else {}
+            scan_label_maps([ImageRef(path, half, known.get(path)) for path in folder.files], labels, say)
+        except DataError as e:
+            found.append(str(e))
     return found
 
 

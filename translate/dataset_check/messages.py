@@ -116,6 +116,8 @@ def _folder_warnings(split: str, facts: dict[str, Any], report: dict[str, Any]) 
         )
     if facts["values"]:
         yield from _value_warnings(place, facts, split)
+    if facts["label_maps"] and split == "train" and not (report["label_maps"] and facts["folder"] == "trainA"):
+        yield facts["label_maps"]
     if 0 < facts["kinds"].get("grey", 0) < count:
         yield f"{place}: {facts['kinds']['grey']} of {count} images are grey, the others are in colour"
     if report["side_by_side"] and facts["size"] and facts["size"]["median"][0] < 0.6 * facts["size"]["median"][1]:

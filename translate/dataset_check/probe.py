@@ -12,6 +12,7 @@ from PIL import Image
 
 from translate import images
 from translate.dataset_check import near_duplicates
+from translate.dataset_check.label_look import LabelLook, label_look
 from translate.images import ImageError, Reading
 from translate.images.value_statistics import ValueStatistics, is_of_open_type, measure_values
 
@@ -58,6 +59,8 @@ class ProbedImage:
     """Processor time of decoding and resizing; 0 where it was not measured."""
     values: ValueStatistics | None = None
     """Limits of the values, and the pixels without one."""
+    labels: LabelLook | None = None
+    """Kind and values of an image that looks like a label map; None of others."""
 
 
 def read_header(path: Path, *, frames: bool = True) -> ImageHeader | None:
@@ -136,7 +139,9 @@ def probe_image(path: Path, resize_to: int | None, half: bool = False) -> Probed
     looks = near_duplicates.hash_and_thumbnail(shown)
     values = values or _limits(pixels)
     size = count * pixels.dtype.itemsize
-    return ProbedImage(path, "", width, height, size, tuple(kinds), tuple(picture.damage), looks, seconds, values)
+    labels = None if half else label_look(path)
+    damage = tuple(picture.damage)
+    return ProbedImage(path, "", width, height, size, tuple(kinds), damage, looks, seconds, values, labels)
 
 
 def _own_range(values: ValueStatistics | None) -> images.ValueRange | None:

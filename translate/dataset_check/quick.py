@@ -11,6 +11,7 @@ from translate import images
 from translate.data.split import ImageRef, Split, evenly_spaced
 from translate.data.value_scan import MIN_FILLED
 from translate.dataset_check.folders import find_folders
+from translate.dataset_check.label_look import describe_looks, label_look
 from translate.dataset_check.messages import MAX_IMBALANCE
 from translate.dataset_check.probe import read_header
 from translate.images import ImageError, ValueRange
@@ -24,17 +25,23 @@ FILES_MEASURED = 8
 
 
 def quick_check(
-    root: Path, split: Split, crop_size: int | None, minimum: int = 1, ranges: Sequence[ValueRange | None] = ()
+    root: Path,
+    split: Split,
+    crop_size: int | None,
+    minimum: int = 1,
+    ranges: Sequence[ValueRange | None] = (),
+    *,
+    label_maps: bool = False,
 ) -> list[str]:
     """Return notices on the training images, one line each.
 
     `crop_size` is None where images stay whole; these are at least of `minimum` pixels a side when they are trained on.
-    `ranges`: declared ranges of values by domain, if there are any.
+    `ranges`: declared ranges of values by domain, if there are any. `label_maps`: domain a is read as label maps.
     """
     return [
         *_side_by_side(split),
         *_small_images(split, crop_size, minimum),
-        *_narrow_values(split, ranges),
+        *(() if label_maps else (*_narrow_values(split, ranges), *_label_maps(split))),
         *_imbalance(split),
         *_passed_over(root),
     ]
@@ -55,6 +62,15 @@ def _narrow_values(split: Split, ranges: Sequence[ValueRange | None]) -> Iterato
                 f"data: the values of domain {domain} lie from {low} to {high} in {len(found)} files, {filled:.1%} of the "
                 f"range 0 to 65535 that −1 to 1 stand for; --range-{domain} {low}:{high} uses all of it"
             )
+
+
+def _label_maps(split: Split) -> Iterator[str]:
+    """Name domain a of pairs whose images look like label maps, by some of the files."""
+    if not split.paired or split.a[0].half:
+        return
+    looks = [label_look(split.a[i].path) for i in evenly_spaced(len(split.a), FILES_MEASURED)]
+    if line := describe_looks("data: domain a", looks):
+        yield line
 
 
 def _deep_pixels(ref: ImageRef) -> np.ndarray | None:

@@ -13,19 +13,21 @@ from translate.data.pairing import relative_stem
 from translate.data.value_scan import combine_statistics, has_fixed_scale, range_of_set
 from translate.dataset_check import near_duplicates
 from translate.dataset_check.folders import DomainFolder, twin_folders
+from translate.dataset_check.label_look import describe_looks
 from translate.dataset_check.messages import MAX_ASPECT
 from translate.dataset_check.probe import ProbedImage
 from translate.runtime import devices, memory
+from translate.text import printable
 
 
 def folder_section(root: Path, folder: DomainFolder, load_size: int, crop_size: int) -> dict[str, Any]:
     """Describe one folder: its files, their sizes and kinds, and how many are odd in some way."""
-    readable = folder.readable
+    readable, relative = folder.readable, folder.path.relative_to(root).as_posix()
     sizes = np.array([folder.size(item) for item in readable]).reshape(-1, 2)
     aspects = [width / height for width, height in sizes.tolist() if width]
     kinds = Counter(kind for item in readable for kind in item.kinds)
     return {
-        "folder": folder.path.relative_to(root).as_posix(),
+        "folder": relative,
         "files": len(folder.files),
         "checked": len(folder.probed),
         "readable": len(readable),
@@ -48,6 +50,7 @@ def folder_section(root: Path, folder: DomainFolder, load_size: int, crop_size: 
         "aspect": {"min": round(min(aspects), 3), "max": round(max(aspects), 3)} if aspects else None,
         "extreme_aspect": sum(max(aspect, 1 / aspect) > MAX_ASPECT for aspect in aspects),
         "values": _values(readable),
+        "label_maps": describe_looks(printable(relative), [item.labels for item in readable]),
     }
 
 

@@ -1,7 +1,7 @@
 """Cases to evaluate: a model on held-out images, or a folder of images, with the real images to compare them with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from translate import config, images
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.data import layouts, pairing
+from translate.data.instances import attach_instances
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError, NonFiniteError, UsageError
 from translate.evaluation import image_sets, label_data
@@ -181,6 +182,7 @@ def case_from_split(
     size = _image_size(options.size, model.info)
     channels = {given: model.input_channels(to), to: model.output_channels(to)}
     read_options = {domain: ReadOptions(size, count, model.value_range(domain)) for domain, count in channels.items()}
+    read_options[given] = replace(read_options[given], labels=model.label_format(to))
     inputs = image_sets.read_image_set(split.a, data.root, read_options[given])
     real = image_sets.read_image_set(split.b, data.root, read_options[to])
     outputs = _translate_all(model, inputs, options, progress)
@@ -258,6 +260,9 @@ def _held_out(
             say(truth.notice)
     for line in split.notices:
         say(line)
+    labels = model.label_format(options.to)
+    if labels is not None and labels.edges:
+        split = attach_instances(split, root, name, direction)
     return HeldOutData(root, name, split, direction, why_no_truth)
 
 

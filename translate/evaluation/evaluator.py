@@ -214,6 +214,8 @@ class Evaluator:
 
     def _map_inputs(self, name: str, function: Callable[[Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         inputs = _require(self.subject.inputs, name)
+        if inputs.labels is not None:
+            raise DataError(f"{name}: changes the colours of the inputs, and label maps have none; leave it out")
         results = [function(inputs.normalized(i)) for i in range(len(inputs))]
         return {key: torch.cat([values[key].cpu() for values in results]) for key in results[0]}
 

@@ -16,7 +16,7 @@ from translate import images
 from translate.data.preprocessing import Preprocessing, load_image
 from translate.data.split import ImageRef
 from translate.errors import DataError
-from translate.images import ValueRange
+from translate.images import LabelFormat, ValueRange
 
 ImageArray = TypeVar("ImageArray", Tensor, np.ndarray)
 
@@ -34,12 +34,15 @@ class ReadOptions:
     """Number of channels."""
     value_range: ValueRange | None = None
     """Stored values that −1 and 1 stand for, if they were declared."""
+    labels: LabelFormat | None = None
+    """Format of the files, if they are label maps; `channels` are then those that networks get."""
 
     def preprocessing(self) -> Preprocessing:
         """Return the preprocessing of the training path that reads images so."""
         size, preprocess = (self.size, "resize_and_crop") if self.size else (1, "none")
         ranges = (self.value_range, self.value_range)
-        return Preprocessing(size, size, False, (self.channels, self.channels), preprocess, ranges, multiple_of=1)
+        channels = self.channels, self.channels
+        return Preprocessing(size, size, False, channels, preprocess, ranges, multiple_of=1, labels=self.labels)
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,22 @@ class ImageSet:
     """Stored values that −1 and 1 stand for, if they were declared."""
     formats: str = "pixels"
     """Numbers of files by format, as "120 jpg, 3 png"."""
+    labels: LabelFormat | None = None
+    """Format of the images, if they are stored label maps."""
 
     def __len__(self) -> int:
         return len(self.stored)
 
     def normalized(self, i: int) -> Tensor:
-        """Return image i as a model takes it: (1, C, H, W) float32 in [-1, 1]."""
+        """Return image i as a model takes it: (1, C, H, W) float32 in [-1, 1]; label maps are one-hot."""
+        if self.labels is not None:
+            return self.labels.one_hot(self.stored[i][None])
         return images.normalize(self.stored[i], torch.float32, self.value_range)[None]
 
     def pixels(self, i: int) -> Tensor:
-        """Return image i in 8 bits: (1, C, H, W) uint8."""
+        """Return image i in 8 bits: (1, C, H, W) uint8; label maps in the colours of their classes."""
+        if self.labels is not None:
+            return self.labels.colours_of(self.stored[i][None])
         plain = self.stored[i].dtype == torch.uint8 and self.value_range is None
         return self.stored[i][None] if plain else images.quantize(self.normalized(i))
 
@@ -96,7 +105,7 @@ def read_image_set(refs: Sequence[ImageRef], root: Path, options: ReadOptions) -
             raise DataError(f"{str(ref.path)!r}: {image}; fix or remove it: metrics are computed on the whole set")
         loaded.append(image.contiguous())
     names = tuple(ref.path.relative_to(root).as_posix() for ref in refs)
-    return ImageSet(names, tuple(loaded), options.value_range, _formats(refs))
+    return ImageSet(names, tuple(loaded), options.value_range, _formats(refs), options.labels)
 
 
 def list_images(folder: Path) -> tuple[ImageRef, ...]:

@@ -87,6 +87,8 @@ def _training_of_target(subject: Subject, sources: ReferenceSources) -> tuple[Se
 def copy_inputs(subject: Subject, sources: ReferenceSources, a: Sequence[ImageRef], b: Sequence[ImageRef]) -> ImageSet:
     """Return the inputs as they are, with the channels of the target domain: grey as colour, colour as grey (BT.601)."""
     inputs = _inputs_of(subject)
+    if inputs.labels is not None:
+        raise DataError("the inputs are label maps")
     converted = tuple(_with_channels(inputs.pixels(i)[0], sources.read_outputs.channels) for i in range(len(inputs)))
     return ImageSet(inputs.names, converted, formats="8 bits, lossless")
 
@@ -108,6 +110,8 @@ def map_colours(subject: Subject, sources: ReferenceSources, a: Sequence[ImageRe
 
     DataError unless the domains have as many channels.
     """
+    if sources.read_inputs.labels is not None:
+        raise DataError("the inputs are label maps")
     inputs, channels = _inputs_of(subject), (sources.read_inputs.channels, sources.read_outputs.channels)
     if channels[0] != channels[1]:
         raise DataError(f"the domains have {channels[0]} and {channels[1]} channels")

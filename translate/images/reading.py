@@ -18,6 +18,13 @@ from translate.images.high_bit_depth import (
     read_tiff,
     scale_transparent_grey,
 )
+from translate.images.label_maps import (
+    LabelFormat,
+    check_instance_size,
+    instance_edges,
+    read_instance_map,
+    read_label_map,
+)
 from translate.images.metadata.photo_metadata import Metadata, to_srgb
 from translate.images.orientation import apply_orientation
 from translate.images.picture import WHITE, Colour, Picture, from_pil_image, from_stored
@@ -66,6 +73,10 @@ class Reading:
     metadata: bool = False
     """True to keep the metadata. With and without, pixels of 8 bits that have a colour profile are converted to sRGB, unless
     the range of their values is declared."""
+    labels: LabelFormat | None = None
+    """Format of label maps, if the file is one: pixels are its stored channels, and there are no metadata."""
+    instances: Path | None = None
+    """Instance map of a label map with edges."""
 
 
 def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Reading | None = None) -> Picture:
@@ -90,10 +101,12 @@ def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Readi
 def _read(path: Path, how: Reading) -> Picture:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ImageError("not a regular file")
-    if extension(path) == "npy":
-        return _read_array(path, how)
     if how.max_pixels > MAX_PIXELS:  # asked for: lift Pillow's own limit too
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, how.max_pixels)
+    if how.labels is not None:
+        return _read_labels(path, how.labels, how)
+    if extension(path) == "npy":
+        return _read_array(path, how)
     try:
         with Image.open(path, formats=PILLOW_FORMATS) as image:
             return _read_opened(image, path, how)
@@ -103,6 +116,18 @@ def _read(path: Path, how: Reading) -> Picture:
         if (picture := _read_otherwise(path, how)) is None:
             raise
         return picture
+
+
+def _read_labels(path: Path, labels: LabelFormat, how: Reading) -> Picture:
+    """Read a label map, with the edges of its instance map where the format has them."""
+    stored = read_label_map(path, labels, how.max_pixels)
+    if not labels.edges:
+        return Picture(stored[:, :, None])
+    if how.instances is None:
+        raise ImageError("has no instance map, which the model needs for the edges of objects")
+    instances = read_instance_map(how.instances, how.max_pixels)
+    check_instance_size(how.instances, instances.shape, stored.shape)
+    return Picture(np.stack([stored, instance_edges(instances)], axis=2))
 
 
 def _read_otherwise(path: Path, how: Reading) -> Picture | None:

@@ -16,6 +16,7 @@ from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
+from translate.methods.spade import SPADE
 from translate.methods.stargan import StarGAN
 from translate.nn import networks
 from translate.text import printable
@@ -33,6 +34,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,
+    "spade": SPADE,
 }
 
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from translate.config import TrainConfig
 from translate.errors import UsageError
-from translate.methods.configs import NETWORK_SETTINGS
+from translate.images import LabelFormat, normalize
+from translate.methods.configs import NETWORK_SETTINGS, LabelMapConfig, label_format
 from translate.nn.base import Generator, clamp_to_image_range
 from translate.nn.blocks import keyed_dropout
 from translate.nn.losses import Logits
@@ -59,6 +60,8 @@ class Domain:
     channels: int
     range: str | None = None
     """Values that −1 and 1 stand for, as LOW:HIGH; None: the whole range of the file's bit depth."""
+    labels: LabelFormat | None = None
+    """Format of label maps, which the networks get one-hot; None: the domain has images."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,13 @@ class Method(nn.Module, Generic[C]):
     def domains(self) -> Mapping[str, Domain]:
         """Format of the images of each domain, by its name."""
         cfg = self.cfg
-        return {"a": Domain(cfg.input_channels, cfg.range_a), "b": Domain(cfg.output_channels, cfg.range_b)}
+        labels = label_format(cfg) if isinstance(cfg, LabelMapConfig) else None
+        return {"a": Domain(cfg.input_channels, cfg.range_a, labels), "b": Domain(cfg.output_channels, cfg.range_b)}
+
+    def displayed(self, domain: str, x: Tensor) -> Tensor:
+        """Return inputs of a domain for a person, (N, C, H, W) in [-1, 1]: label maps in the colours of their classes."""
+        labels = self.domains[domain].labels
+        return x if labels is None else normalize(labels.colours_of(labels.stored_of(x)), x.dtype)
 
     def source_domain(self, to: str) -> str:
         """Return the domain whose images are translated to `to`; `to` itself where they may be of any domain."""

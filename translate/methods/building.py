@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from translate.errors import UsageError
 from translate.methods.base import Batch, Losses, Method
-from translate.methods.configs import AdversarialConfig, GanConfig
+from translate.methods.configs import AdversarialConfig, GanConfig, LabelMapConfig
 from translate.nn import networks
 from translate.nn.adversarial_loss import AdversarialLoss
 from translate.nn.base import Discriminator, Generator
@@ -166,6 +166,8 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
         raise UsageError(
             "--colour-start on: is the start of the colour map that --residual on adds to; give --residual on too"
         )
+    if cfg.residual and isinstance(cfg, LabelMapConfig) and cfg.label_count is not None:
+        raise UsageError("--residual on: adds to the colours of the input, and label maps have none; leave it out")
     named = dict(cls.on_meta(cfg).named_modules())
     if any(isinstance(net, FeatureNetwork) for name, net in named.items() if name != PERCEPTUAL_NETWORK):
         weights_file(cfg.features)

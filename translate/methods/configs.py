@@ -1,13 +1,18 @@
 """Configs that methods share: settings of adversarial losses, and of generators and discriminators by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 from translate.config import TrainConfig, option
+from translate.errors import UsageError
+from translate.images import IGNORE_INDEX, MAX_LABELS, LabelFormat, Palette, PaletteError, palette_text, parse_palette
 from translate.nn import networks
 from translate.nn.diffaugment import DIFFAUGMENT, find_policy
 from translate.nn.features import FEATURE_NETWORKS, find_features
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
+from translate.text import one_line
 
 GENERATOR_SETTINGS = (
     "input_channels", "output_channels", "generator", "norm", "dropout", "g_width", "norm_statistics", "residual", "range_a",
@@ -15,6 +20,7 @@ GENERATOR_SETTINGS = (
 )  # fmt: skip
 STORED_WHEN_ON = ("residual",)
 """Settings that the description of a model has only where they are on, so that other models load in versions without them."""
+LABEL_SETTINGS = ("label_count", "palette", "ignore_index", "unknown_label", "instance_edges")
 DISCRIMINATOR_SETTINGS = ("discriminator", "d_width", "d_layers")
 NETWORK_SETTINGS = (*GENERATOR_SETTINGS, *DISCRIMINATOR_SETTINGS)
 
@@ -28,6 +34,109 @@ class NoRandomCrop:
     def default_load_size(self) -> int:
         """Size that images are resized to by default: the crop size."""
         return self.crop_size
+
+
+@dataclass(frozen=True)
+class LabelMapConfig(TrainConfig):
+    """Config of paired methods whose domain a may hold label maps. What is None follows from the others or the data."""
+
+    label_count: int | None = option(
+        None,
+        "domain a holds label maps of N classes: the values 0 to N−1 of grey or palette PNGs, resized by the nearest pixel and "
+        "shown to the networks one-hot [default: the classes of --palette; without it, domain a holds images]",
+        low=2,
+        high=MAX_LABELS,
+        group="Data",
+    )
+    palette: str | None = option(
+        None,
+        "file with a row label,red,green,blue,name for each class: the colours of colour-coded label maps, and of previews "
+        "[default: for previews, those of palette PNGs]",
+        group="Data",
+    )
+    ignore_index: int | None = option(
+        None, "value of pixels without a label [default: 255]", low=0, high=65535, group="Data"
+    )
+    unknown_label: bool | None = option(
+        None,
+        "one more input channel, N, for pixels without a label [default: on if label maps of train have such pixels]",
+        group="Data",
+    )
+    instance_edges: bool | None = option(
+        None,
+        "one more input channel, the last, for the edges of objects, from instance maps in train_inst/, val_inst/ and "
+        "test_inst/ [default: on if there is train_inst/]",
+        group="Data",
+    )
+
+
+L = TypeVar("L", bound=LabelMapConfig)
+
+
+def resolve_label_maps(cfg: L) -> L:
+    """Return the config with the settings of label maps filled in, and the channels of domain a that follow from them.
+
+    The palette becomes its text, so that a run does not depend on the file. UsageError if the settings do not work together.
+    """
+    if cfg.label_count is None and cfg.palette is None:
+        if given := [name for name in LABEL_SETTINGS if getattr(cfg, name) is not None]:
+            raise UsageError(f"--{given[0].replace('_', '-')}: is for label maps; give --label-count or --palette too")
+        return cfg
+    ignore = IGNORE_INDEX if cfg.ignore_index is None else cfg.ignore_index
+    palette = _read_palette(cfg.palette)
+    labels = [row.label for row in palette if row.label != ignore]
+    count = cfg.label_count or max(labels) + 1
+    if count > MAX_LABELS:
+        raise UsageError(
+            f"--palette: has a label {count - 1}, but at most {MAX_LABELS} classes are possible, from 0 on"
+        )
+    if labels and max(labels) >= count:
+        raise UsageError(
+            f"--label-count {count}: the palette has a class {max(labels)}; give at least {max(labels) + 1}"
+        )
+    if ignore < count:
+        raise UsageError(
+            f"--ignore-index {ignore}: is one of the {count} classes, and has a channel as they have; leave it out, or give a "
+            f"value of {count} or more"
+        )
+    if cfg.input_channels not in (3, count, count + 1, count + 2):
+        raise UsageError(f"--input-channels {cfg.input_channels}: follows from the {count} classes; leave it out")
+    if cfg.range_a is not None:
+        raise UsageError(f"--range-a {cfg.range_a}: label maps have classes and no range; leave it out")
+    text = palette_text(palette) if palette else None
+    cfg = replace(cfg, label_count=count, ignore_index=ignore, palette=text)
+    labels_format = label_format(cfg)
+    assert labels_format is not None
+    return replace(cfg, input_channels=labels_format.channels)
+
+
+def label_format(cfg: LabelMapConfig) -> LabelFormat | None:
+    """Return the format of the label maps of domain a; None if it holds images."""
+    if cfg.label_count is None:
+        return None
+    ignore = IGNORE_INDEX if cfg.ignore_index is None else cfg.ignore_index
+    palette = _read_palette(cfg.palette)
+    return LabelFormat(cfg.label_count, ignore, bool(cfg.unknown_label), bool(cfg.instance_edges), palette)
+
+
+def _read_palette(given: str | None) -> Palette:
+    """Return the palette of a setting: its text, which has several lines, or the path of a file. UsageError for others."""
+    if given is None:
+        return ()
+    if "\n" in given:
+        source, text = "--palette", given
+    else:
+        source = f"--palette {given}"
+        try:
+            text = Path(given).read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as e:
+            raise UsageError(
+                f"{source}: cannot be read: {one_line(e)}; give a text file of rows label,red,green,blue,name"
+            ) from None
+    try:
+        return parse_palette(text)
+    except PaletteError as e:
+        raise UsageError(f"{source}: {e}") from None
 
 
 @dataclass(frozen=True)

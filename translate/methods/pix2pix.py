@@ -22,7 +22,7 @@ from translate.methods.building import (
     with_default_unet,
 )
 from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
-from translate.methods.configs import GanConfig
+from translate.methods.configs import LABEL_SETTINGS, NETWORK_SETTINGS, GanConfig, LabelMapConfig, resolve_label_maps
 from translate.methods.content_loss import ContentLoss, feature_networks
 from translate.nn import networks
 from translate.nn.losses import ADVERSARIAL, Logits, feature_matching, l1
@@ -51,7 +51,7 @@ MODERN: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Pix2PixConfig(GanConfig):
+class Pix2PixConfig(GanConfig, LabelMapConfig):
     """Config of pix2pix."""
 
     generator: str | None = option(  # type: ignore[assignment]
@@ -85,6 +85,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
     }
     large_presets = {"modern": {"generator": "resize_unet", "g_width": 64, "lr": 5e-4, "ema_half_life": 10_000}}
     generator_names = {"b": "g"}
+    network_settings = (*NETWORK_SETTINGS, *LABEL_SETTINGS)
     ema = ("g",)
 
     def __init__(self, cfg: Pix2PixConfig) -> None:
@@ -104,7 +105,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
 
     @classmethod
     def resolve_config(cls, cfg: Pix2PixConfig) -> Pix2PixConfig:
-        cfg = with_default_unet(cfg, "unet")
+        cfg = with_default_unet(resolve_label_maps(cfg), "unet")
         check_gan_config(cls, cfg)
         return cfg
 
@@ -158,7 +159,11 @@ class Pix2Pix(Method[Pix2PixConfig]):
         return {"features": self.cfg.lambda_features * feature_matching(fake.features, real.detach().features)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        return {"input": batch["a"], "output": self.translate(batch["a"], "b", batch["key"]), "truth": batch["b"]}
+        return {
+            "input": self.displayed("a", batch["a"]),
+            "output": self.translate(batch["a"], "b", batch["key"]),
+            "truth": batch["b"],
+        }
 
     def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
         a, b = batch["a"], batch["b"]

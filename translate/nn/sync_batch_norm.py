@@ -50,5 +50,8 @@ def distributed_batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
             norm.running_mean.lerp_(mean, norm.momentum)
             norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
             norm.num_batches_tracked.add_(1)
-    scale = (var + norm.eps).rsqrt() * norm.weight
+    scale = (var + norm.eps).rsqrt()
+    if not norm.affine:
+        return ((wide - mean[:, None, None]) * scale[:, None, None]).to(x.dtype)
+    scale = scale * norm.weight
     return ((wide - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]).to(x.dtype)

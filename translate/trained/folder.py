@@ -18,7 +18,7 @@ from safetensors.torch import load as load_weights
 from safetensors.torch import save
 from torch import Tensor
 
-from translate import config
+from translate import config, images
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
 from translate.invocation import portable_line
@@ -199,6 +199,11 @@ def _domains(method: Method) -> dict[str, DomainInfo]:
         domains[name] = {"channels": domain.channels, "range": [-1, 1]}
         if domain.range is not None:
             domains[name]["values"] = list(config.parse_range(domain.range))
+        if (labels := domain.labels) is not None:
+            domains[name]["labels"] = {
+                "count": labels.count, "ignore": labels.ignore, "unknown": labels.unknown, "edges": labels.edges,
+                "palette": images.palette_text(labels.palette).splitlines(),
+            }  # fmt: skip
     return domains
 
 
@@ -292,6 +297,13 @@ def _task(info: ModelInfo) -> tuple[str, str]:
         return f"Makes images of {size}×{size} pixels from noise", portable_line("sample", ".", "out", "--count", 100)
     targets = " and ".join(info.directions)
     task = f"{info.generator_name} of width {info.networks['g_width']}, translates to domain {targets}"
+    labels = info.domains["a"].get("labels") if "a" in info.domains else None
+    if labels is not None:
+        ignored = f", {labels['ignore']} for pixels without a label" if labels["unknown"] else ""
+        edges = ", beside instance maps" if labels["edges"] else ""
+        task += f"; its inputs are label maps of {labels['count']} classes (values 0 to {labels['count'] - 1}{ignored}){edges}"
+        words = ("convert", ".", "label_maps", "out", *(("--instances", "instance_maps") if labels["edges"] else ()))
+        return task, portable_line(*words)
     return task, portable_line("convert", ".", "photos", "out")
 
 

@@ -13,6 +13,21 @@ from translate.text import printable
 FORMAT = 1
 
 
+class LabelInfo(TypedDict):
+    """Label maps of one domain."""
+
+    count: int
+    """Number of classes, 0 to count − 1."""
+    ignore: int
+    """Value of pixels without a label."""
+    unknown: bool
+    """A channel after those of the classes is for pixels without a label."""
+    edges: bool
+    """The last channel is for the edges of objects, from instance maps."""
+    palette: list[str]
+    """Row label,red,green,blue,name of each class; empty: default colours."""
+
+
 class DomainInfo(TypedDict):
     """Images of one domain."""
 
@@ -21,6 +36,8 @@ class DomainInfo(TypedDict):
     """Values of the tensors, [-1, 1]."""
     values: NotRequired[list[float]]
     """Stored values that −1 and 1 stand for; absent: the full range of a file's type."""
+    labels: NotRequired[LabelInfo]
+    """Label maps, of which the networks get `channels` one-hot; absent: the domain has images."""
 
 
 class TrainingInfo(TypedDict):
@@ -138,7 +155,11 @@ def _is_pair(value: Any) -> bool:
 
 def _is_domain(value: Any) -> bool:
     known = isinstance(value, dict) and _is_positive(value.get("channels")) and _is_pair(value.get("range"))
-    return known and ("values" not in value or _is_pair(value["values"]))
+    return known and ("values" not in value or _is_pair(value["values"])) and _is_labels(value.get("labels", {}))
+
+
+def _is_labels(value: Any) -> bool:
+    return isinstance(value, dict)  # its content is that of the settings in `networks`: see `folder.build_method`
 
 
 def _is_training(value: Any) -> bool:

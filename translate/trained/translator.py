@@ -1,7 +1,7 @@
 """Translator: a trained model as a function of images."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
@@ -22,26 +22,24 @@ from translate.convolution_choice import (
     resolve_convolution,
     set_convolutions,
 )
-from translate.errors import ModelError, NonFiniteError, UsageError
+from translate.errors import ModelError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
-from translate.nn.fast_conv import direct_convolution
 from translate.runtime import devices
-from translate.runtime.precision import Precision, resolve_precision
+from translate.runtime.precision import resolve_precision
 from translate.text import printable
+from translate.trained.arithmetic import arithmetic_mode, check_finite, check_pixel_mode
 from translate.trained.array_images import check_tensor, prepare_array
 from translate.trained.find import read_model
 from translate.trained.folder import TrainedModel
 from translate.trained.image_layout import concatenate_images, pad_to_size_rule, padded_length, tile_alpha
+from translate.trained.label_images import LabelImage, stored_label_map, with_instances
 from translate.trained.model_info import DomainInfo
 from translate.trained.noise import has_active_dropout, pixel_key
 from translate.trained.style import read_picture, read_style_image, training_side
 
 AnyImage = Image.Image | str | Path | np.ndarray | Tensor
 """Kinds of images that a translator takes, and gives back; a path gives a Pillow image."""
-
-PIXEL_MODES = ("rounded", "reference")
-"""Ways to make integers of a network's output: rounded to the nearest, or truncated as the reference does."""
 
 
 class TranslateOptions(TypedDict, total=False):
@@ -51,6 +49,7 @@ class TranslateOptions(TypedDict, total=False):
     sample: int
     style: AnyImage | None
     pixels: str
+    instances: LabelImage | Sequence[LabelImage] | None
 
 
 class Translator:
@@ -129,6 +128,7 @@ class Translator:
             value_range=self.value_range(self.source_domain(to)) or declared,
             require_scale=True,
             metadata=True,
+            labels=self.label_format(to),
         )
 
     def output_type(
@@ -154,6 +154,11 @@ class Translator:
         deep = "uint16" in allowed_depths and wanted.dtype.itemsize > 1
         return images.StoredType(np.dtype(np.uint16 if deep else np.uint8))
 
+    def label_format(self, to: str) -> images.LabelFormat | None:
+        """Return the format of the label maps that are translated to `to`; None where inputs are images."""
+        domain = self.method.domains.get(self.source_domain(to))
+        return domain.labels if domain else None
+
     def value_range(self, domain: str) -> images.ValueRange | None:
         """Return the stored values that −1 and 1 stand for in a domain; None if they were not declared."""
         declared = self.domain_info(domain).get("values")
@@ -175,6 +180,7 @@ class Translator:
     def __call__(
         self, image: AnyImage | Sequence[AnyImage], to: str = "b", *, seed: int = 0, sample: int = 0,
         style: AnyImage | None = None, pixels: str = "rounded",
+        instances: LabelImage | Sequence[LabelImage] | None = None,
     ) -> Any:  # fmt: skip
         """Translate an image, a batch or a list of them to domain `to`, and return the same kind; the size stays.
 
@@ -184,6 +190,8 @@ class Translator:
                 gives an array of the same type and layout. Where a domain has a range of stored values (`value_range`), arrays
                 hold such values, and those of a target domain get the type that its range needs.
                 A tensor (N, C, H, W) of floats from -1 to 1: gives one of the same type on the same device.
+                Models of label maps take these: images and paths of class numbers or of the palette's colours; arrays (H, W)
+                of class numbers or (H, W, 3) of colours, uint8 outputs; one-hot tensors (N, C, H, W).
                 A list of these: gives a list. UsageError, which names what was found and what is wanted, for other shapes,
                 channels and types, for values that are not finite, and for values beyond their range by more than a twentieth
                 of it: so much comes from resampling, and arrays are clipped there.
@@ -191,6 +199,8 @@ class Translator:
             seed: Seed of the noise of models that have it (dropout, latent codes); the same image gets the same noise always.
             sample: Number of the output among the many of a model with noise; UsageError for a model without.
             style: Example image of the target domain, whose style is used; UsageError for a model without an encoder of styles.
+            instances: Instance map of a label map, for models with the edges of objects: a Pillow image, a path or an array;
+                a list of them for a list of images.
             pixels: "rounded": integers rounded to the nearest, and convolutions computed as chosen. "reference": integers
                 truncated as the reference does, and convolutions computed directly, to the reference's last bits.
 
@@ -201,12 +211,23 @@ class Translator:
         if sample:
             self.check_samples(to)
         code = None if style is None else self.encode_style(style, to)
-        return self._translate_any(image, to, {"seed": seed, "samples": [sample], "style": code, "pixels": pixels})
+        options = {"seed": seed, "samples": [sample], "style": code, "pixels": pixels}
+        return self._translate_any(image, to, options, instances)
 
-    def _translate_any(self, image: AnyImage | Sequence[AnyImage], to: str, options: dict[str, Any]) -> Any:
+    def _translate_any(
+        self, image: AnyImage | Sequence[AnyImage], to: str, options: dict[str, Any], instances: Any = None
+    ) -> Any:
         """Translate what `__call__` takes, with the options of `translate_pixels`."""
         if isinstance(image, (list, tuple)):
-            return [self._translate_any(each, to, options) for each in image]
+            pairs = with_instances(image, instances)
+            return [self._translate_any(each, to, options, own) for each, own in pairs]
+        labels = self.label_format(to)
+        if labels is not None and isinstance(image, (str, Path, Image.Image, np.ndarray)):
+            stored = stored_label_map(image, labels, instances)
+            (result,) = self.translate_pixels([stored], to, allowed_depths=[("uint8",)], **options)
+            return result if isinstance(image, np.ndarray) else images.to_pil_image(result)
+        if instances is not None:
+            raise UsageError("instances: is for label maps as images, paths or arrays; leave it out")
         if isinstance(image, (str, Path, Image.Image)):
             picture = self._read_picture(image, to)
             (result,) = self.translate_pixels([picture.pixels], to, allowed_depths=[("uint8",)], **options)
@@ -218,7 +239,8 @@ class Translator:
             return batch.restore([self.translate_pixels([each], to, **options)[0] for each in batch.pixels])
         if isinstance(image, Tensor):
             check_tensor(image, self.input_channels(to))
-            keys = [pixel_key(images.to_uint8_array(x), options["seed"], *options["samples"]) for x in image]
+            shown = image if labels is None else images.normalize(labels.stored_of(image), image.dtype)
+            keys = [pixel_key(images.to_uint8_array(x), options["seed"], *options["samples"]) for x in shown]
             outputs = self._run(list(image), to, keys, options["style"], exact=options["pixels"] == "reference")
             return torch.stack(outputs).to(image.device, image.dtype)
         raise UsageError(
@@ -297,7 +319,7 @@ class Translator:
             for own, allowed in zip(stored, allowed_depths or [images.DEPTHS] * len(pictures), strict=True)
         ]
         given = [
-            images.to_tensor(picture, self.input_range(to, own), self.device)
+            self.network_input(picture, to, self.input_range(to, own), self.device)
             for picture, own in zip(pictures, stored, strict=True)
         ]
         results = self._run(given, to, keys, style, exact=pixels == "reference")
@@ -305,6 +327,14 @@ class Translator:
             images.to_array(x, *output, truncate=pixels == "reference")
             for x, output in zip(results, outputs, strict=True)
         ]
+
+    def network_input(
+        self, pixels: np.ndarray, to: str, values: images.ValueRange | None, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Return an image or a stored label map (H, W, C) as the generator to `to` takes it: (C', H, W) float32 in [-1, 1]."""
+        if (labels := self.label_format(to)) is None:
+            return images.to_tensor(pixels, values, device)
+        return labels.one_hot(torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None])[0]
 
     def input_range(self, to: str, given: images.StoredType) -> images.ValueRange | None:
         """Return the values of an input that −1 and 1 stand for; None: those of its array's type."""
@@ -393,41 +423,10 @@ class Translator:
         return padded_length(height, **self.info.size), padded_length(width, **self.info.size)
 
 
-def check_finite(output: Tensor, precision: Precision) -> None:
-    """Raise NonFiniteError, with a remedy, if the output of a network holds NaN or infinite values."""
-    if torch.isfinite(output).all():
-        return
-    remedy = (
-        "use --precision fp32, whose numbers reach further"
-        if precision.compute is not None
-        else "its weights are damaged or its training has diverged: use an earlier checkpoint"
-    )
-    raise NonFiniteError(f"the network's output is not finite (it holds NaN or infinite values); {remedy}")
-
-
-def check_pixel_mode(pixels: str) -> None:
-    """Raise UsageError if `pixels` is not one of PIXEL_MODES."""
-    if pixels not in PIXEL_MODES:
-        raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXEL_MODES)}")
-
-
-def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
-    """Return a context in which convolutions are computed to the reference's last bits (`exact`), or as they were chosen."""
-    return direct_convolution() if exact else nullcontext()
-
-
-# Loading.
-
-
 def load(
-    model: str | Path,
-    *,
-    device: str = "auto",
-    precision: str = "fp32",
-    dropout: str | bool | None = None,
-    norm_statistics: str | None = None,
-    convolution: str = "auto",
-) -> Translator:
+    model: str | Path, *, device: str = "auto", precision: str = "fp32", dropout: str | bool | None = None,
+    norm_statistics: str | None = None, convolution: str = "auto",
+) -> Translator:  # fmt: skip
     """Load a Translator from what MODEL names (`trained.find`).
 
     `dropout` ("on", "off") and `norm_statistics` ("sample", "running") replace the model's own settings. ModelError if there

@@ -15,7 +15,7 @@ from translate import keyed_random
 from translate.conversion import tiling
 from translate.conversion.tiling import tiled_translation
 from translate.errors import UsageError
-from translate.trained import translator
+from translate.trained import image_layout, noise, translator
 from translate.trained.translator import Translator
 
 Draw = Callable[..., np.ndarray]
@@ -86,7 +86,7 @@ def test_a_picture_in_another_precision(cyclegan_folder: Path, draw: Draw, preci
 @given(length=st.integers(1, 40), multiple=st.sampled_from([1, 4, 8]), minimum=st.sampled_from([8, 16]))
 def test_padded_places_are_those_of_the_padding(length: int, multiple: int, minimum: int) -> None:
     x = torch.arange(length, dtype=torch.float32).view(1, length, 1)
-    padded = translator.pad_to_size_rule(x, multiple, minimum)[0, :, 0]
+    padded = image_layout.pad_to_size_rule(x, multiple, minimum)[0, :, 0]
     assert tiled_translation.padded_indices(length, len(padded)).tolist() == padded.tolist()
 
 
@@ -94,7 +94,7 @@ def test_padded_places_are_those_of_the_padding(length: int, multiple: int, mini
 def test_the_key_of_a_picture_is_that_of_its_bytes(draw: Draw, order: Any) -> None:
     picture = np.asarray(draw(5, 9, 200).astype(np.uint16), order=order)
     digest = hashlib.sha256(picture.tobytes()).digest()
-    assert translator.pixel_key(picture, 4) == keyed_random.derive_key(4, 0, int.from_bytes(digest[:8], "little"))
+    assert noise.pixel_key(picture, 4) == keyed_random.derive_key(4, 0, int.from_bytes(digest[:8], "little"))
 
 
 def test_progress_rises_to_one(cyclegan: Translator, draw: Draw) -> None:

@@ -233,7 +233,8 @@ def _preview(
     """
     translator, options = converter.translator, converter.options
     channels = translator.domain_info(domain)["channels"]
-    if channels not in (1, 3):
+    labels = translator.label_format(options.to) if given is None else None
+    if channels not in (1, 3) and labels is None:
         return None
     values = translator.value_range(domain) or options.declared_range
     if given is not None:
@@ -241,11 +242,17 @@ def _preview(
         values = translator.output_type(given, options.to, depths).range
     background = images.parse_colour(options.background)
     how = images.Reading(channels, background=background, deep=True, value_range=values, metadata=True)
+    if labels is not None:
+        how = images.Reading(1, labels=replace(labels, edges=False))
     try:
         picture = images.read(path, how=how)
     except images.ImageError:
         return None
-    image = images.to_pil_image(images.to_uint8_array(images.to_tensor(picture.pixels, values)))
+    if labels is None:
+        shown = images.to_uint8_array(images.to_tensor(picture.pixels, values))
+    else:
+        shown = labels.colours(picture.pixels[:, :, 0])
+    image = images.to_pil_image(shown)
     if MIN_DOUBLED <= max(image.size) <= PREVIEW_SIDE // 2:
         image = image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC)
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BICUBIC)

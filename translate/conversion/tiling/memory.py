@@ -28,7 +28,8 @@ from translate.nn.base import Generator, GeneratorStages
 from translate.nn.blocks import keyed_dropout
 from translate.runtime.memory import free_memory
 from translate.text import file_size, memory_size
-from translate.trained.translator import Translator, arithmetic_mode
+from translate.trained.arithmetic import arithmetic_mode
+from translate.trained.translator import Translator
 from translate.training.memory_estimate import MemoryMeter
 
 MARGIN = 1.2

@@ -17,8 +17,9 @@ from translate.conversion.tiling.tiled_forward import TiledForward
 from translate.conversion.tiling.windowed_forward import WindowedForward
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
+from translate.trained.arithmetic import arithmetic_mode, check_finite, check_pixel_mode
 from translate.trained.noise import pixel_key
-from translate.trained.translator import Translator, arithmetic_mode, check_finite, check_pixel_mode
+from translate.trained.translator import Translator
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class TiledTranslation:
         """Return the forward pass of a picture: of a chain with kept maps, of another network in windows."""
         translator = self.translator
         generator, size = translator.generator_for(self.to), translator.padded_size(*picture.shape[:2])
-        source = _source(translator, picture, translator.input_range(self.to, stored))
+        source = _source(translator, self.to, picture, translator.input_range(self.to, stored))
         if generator.stages is None:
             return WindowedForward(generator, size, source, self.tile, self.progress)
         make_map = feature_map_factory(self.scratch, translator.precision.weights, translator.device)
@@ -107,7 +108,7 @@ class TiledTranslation:
         return store
 
 
-def _source(translator: Translator, picture: np.ndarray, values: images.ValueRange | None) -> RegionSource:
+def _source(translator: Translator, to: str, picture: np.ndarray, values: images.ValueRange | None) -> RegionSource:
     """Return the source of regions of the padded image; `values`: its declared range."""
     size = translator.padded_size(*picture.shape[:2])
     indices = [padded_indices(length, padded) for length, padded in zip(picture.shape[:2], size, strict=True)]
@@ -116,7 +117,7 @@ def _source(translator: Translator, picture: np.ndarray, values: images.ValueRan
         rows, columns = (index[r.start : r.stop] for index, r in zip(indices, region, strict=True))
         top, left = rows.min(), columns.min()
         part = picture[top : rows.max() + 1, left : columns.max() + 1]
-        x = images.to_tensor(part[np.ix_(rows - top, columns - left)], values)
+        x = translator.network_input(part[np.ix_(rows - top, columns - left)], to, values)
         return x[None].to(translator.device, translator.precision.weights)
 
     return read

@@ -16,6 +16,7 @@ from translate.nn.networks.pix2pixhd import GlobalGenerator, LocalEnhancer, Pix2
 from translate.nn.networks.projected import LARGEST_SMALL_CROP, ProjectedDiscriminator
 from translate.nn.networks.resize_unet import ResizeUnetGenerator
 from translate.nn.networks.resnet import ResnetGenerator
+from translate.nn.networks.spade import MAX_UPS, SPADEDiscriminator, SPADEGenerator
 from translate.nn.networks.stargan import StarGANDiscriminator, StarGANGenerator
 from translate.nn.networks.unet import UnetGenerator
 
@@ -26,6 +27,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "discogan": DiscoGenerator,
     **{f"antialias_{n}blocks": partial(AntialiasGenerator, blocks=n) for n in (9, 6)},
     "stargan": StarGANGenerator,
+    "spade": SPADEGenerator,
     "resize_unet": ResizeUnetGenerator,
     "resize_unet_3levels_2blocks": partial(ResizeUnetGenerator, levels=3, blocks=2),
     "resize_unet_4levels_2blocks_2last": partial(ResizeUnetGenerator, levels=4, blocks=2, last_convs=2),
@@ -42,7 +44,8 @@ def find(name: str) -> Callable[..., Generator] | None:
     A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks), a
     U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8 levels, any number
     of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last), one of pix2pixHD's
-    of 1 to 6 halvings and any number of blocks (pix2pixhd_global_3downs_6blocks, pix2pixhd_local_3downs_6blocks); or a plug-in.
+    of 1 to 6 halvings and any number of blocks (pix2pixhd_global_3downs_6blocks, pix2pixhd_local_3downs_6blocks), a SPADE
+    generator of 1 to 7 upsamplings (spade_3ups); or a plug-in.
     """
     built_in = _find_built_in(name)
     return built_in if built_in is not None else PLUGIN_GENERATORS.find(name)
@@ -65,6 +68,8 @@ def _find_built_in(name: str) -> Callable[..., Generator] | None:
     if match := re.fullmatch(r"pix2pixhd_(global|local)_([1-6])downs_([1-9]\d{0,2})blocks", name):
         kind = GlobalGenerator if match[1] == "global" else LocalEnhancer
         return partial(kind, downs=int(match[2]), blocks=int(match[3]))
+    if (match := re.fullmatch(r"spade_([1-9])ups", name)) and int(match[1]) <= MAX_UPS:
+        return partial(SPADEGenerator, ups=int(match[1]))
     return None
 
 
@@ -112,6 +117,10 @@ def _pix2pixhd(
     return Pix2PixHDDiscriminator(in_channels, width, norm, layers, scales=scales)
 
 
+def _spade(in_channels: int, width: int, norm: str, layers: int, crop_size: int = 256) -> Discriminator:
+    return SPADEDiscriminator(in_channels, width, norm)
+
+
 def _projected(
     in_channels: int,
     width: int,
@@ -144,6 +153,7 @@ DISCRIMINATORS: dict[str, Callable[..., Discriminator]] = {
     "dualgan_patch": _dualgan_patch,
     "discogan": _discogan,
     "stargan": _stargan,
+    "spade": _spade,
     "projected": _projected,
     "projected+pixel": partial(_projected, pixel=True),
     "pix2pixhd": _pix2pixhd,
