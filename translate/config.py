@@ -444,6 +444,6 @@ def differences(
             continue
         if f.name in ("epochs", "images") and None not in (before, after) and after > before:
             continue
-        before, after = (one_line(x, 60) if isinstance(x, str) and x else x for x in (before, after))
+        before, after = (one_line(x) if isinstance(x, str) and x else x for x in (before, after))
         lines.append(f"{flag_name(f.name)}: {before} in the run, {after} now")
     return lines

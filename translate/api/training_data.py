@@ -80,7 +80,7 @@ def find_known_pairs(
 
 
 def find_held_out(cls: type[Method], cfg: TrainConfig, root: Path) -> Split | None:
-    """Return the images for the sample grids, which training does not see: those of val/ or of test/; None if there are none."""
+    """Return images that training does not see, for the sample grids: those of val/ or of test/; None if there are none."""
     held_out = layouts.held_out_split(root, cls.layout, cfg.direction, skip_unmatched=cfg.skip_unmatched)
     if held_out is None:
         return None
