@@ -176,7 +176,9 @@ def test_without_a_receptive_radius_all_pixels_depend_on_all(name):
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_output_is_within_minus_one_and_one_however_large_the_input(name):
-    net = normal_(GENERATORS[name](3, 3, 2, "none", False), 0, gain=1.0)
+    # Without norms, SPADE's scales multiply a thousand by itself in each layer, beyond what float32 holds.
+    norm = "instance" if name == "spade" else "none"
+    net = normal_(GENERATORS[name](3, 3, 2, norm, False), 0, gain=1.0)
     y = net(1000 * random_tensor(1, 3, net.minimum, net.minimum).float())
     assert y.abs().max() <= 1
     assert y.abs().max() > 0.9
