@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from translate.config import WHOLE_IMAGES
 from translate.data import layouts
 from translate.data.in_memory import InMemorySource
 from translate.data.loader_context import RING_SIZE, prefetch_on_stream, prefetch_to_device
@@ -48,7 +49,7 @@ def test_batches_are_sent_ahead_in_order(roots):
 def test_the_ways_to_a_device_give_the_same_bits(split, rule):
     """Cut on the host and sent, or gathered; of images of one size and of many."""
     preprocessing = Preprocessing(22, 18, True, (3, 3), rule)
-    memory = InMemorySource(make_context(split, preprocessing, 1 if rule == "none" else 3), on_device=True)
+    memory = InMemorySource(make_context(split, preprocessing, 1 if rule in WHOLE_IMAGES else 3), on_device=True)
     assert memory.stores["a"].uniform == (rule == "resize_and_crop")
     sliced = first_batches(memory._sliced(4), 9)
     assert same_batches(first_batches(memory._gathered(4), 9), sliced)

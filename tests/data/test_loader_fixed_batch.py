@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from translate import images
+from translate.config import WHOLE_IMAGES
 from translate.data import layouts
 from translate.data.loader import fixed_batch
 from translate.data.preprocessing import Preprocessing
@@ -22,7 +23,8 @@ def test_an_unreadable_file_in_the_fixed_batch_is_white_and_as_large_as_its_part
     for layout in ("paired", "unpaired"):
         split = layouts.find_split(tmp_path, layout)
         batch = fixed_batch(split, Preprocessing(32, 24, False, (3, 3), rule), 1, CPU, torch.float32)
-        assert batch["a"].shape == batch["b"].shape == ((1, 3, 40, 60) if rule == "none" else (1, 3, 24, 24))
+        size = {"none": (40, 60), "scale_width": (20, 32)}.get(rule, (24, 24))  # 32 · 40/61 is 21 pixels
+        assert batch["a"].shape == batch["b"].shape == (1, 3, *size)
         assert (batch[bad[-1].lower()] == 1).all()
 
 
@@ -34,7 +36,7 @@ def test_a_fixed_batch_without_a_readable_file_is_white(tmp_path):
         batch = fixed_batch(
             layouts.find_split(tmp_path, "paired"), Preprocessing(32, 24, False, (3, 1), rule), 1, CPU, torch.float32
         )
-        size = 32 if rule == "none" else 24
+        size = 32 if rule in WHOLE_IMAGES else 24
         assert torch.equal(batch["a"], torch.ones(1, 3, size, size))
         assert torch.equal(batch["b"], torch.ones(1, 1, size, size))
 

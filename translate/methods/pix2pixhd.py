@@ -181,7 +181,8 @@ class Pix2PixHD(Method[Pix2PixHDConfig]):
 
     def generator_losses(self, batch: Batch, fake: Tensor, fake_view: Any, real_view: Any) -> Losses:
         """Return the generator's losses for its output; the discriminators' views of it and of the true output are given."""
-        b, d, matched = batch["b"], self.d, {}
+        b, d = batch["b"], self.d
+        matched: Losses = {}
         if self.cfg.lambda_feature_matching > 0:
             assert isinstance(d, Pix2PixHDDiscriminator), "the config is checked"
             with torch.no_grad():

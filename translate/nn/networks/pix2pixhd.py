@@ -158,7 +158,8 @@ class Pix2PixHDDiscriminator(Discriminator):
 
     def features_and_logits(self, x: Tensor) -> tuple[list[list[Tensor]], list[Tensor]]:
         """Return the activations of all layers but the last for each scale, (N, C, H, W) each, and its logits."""
-        features, logits = [], []
+        features: list[list[Tensor]] = []
+        logits: list[Tensor] = []
         for scale in reversed(range(self.scales)):
             maps = [x]
             for number in range(self.layers + 2):
