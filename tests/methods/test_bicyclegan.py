@@ -128,7 +128,7 @@ def test_networks_lose_levels_with_the_crop(crop, levels, layers):
     ("flags", "message"),
     [
         ({"crop_size": 50}, "--crop-size 50: no U-Net takes this size; use a multiple of 32, such as --crop-size 32"),
-        ({"crop_size": 8}, "--crop-size 8: the discriminators of bicyclegan need at least 11"),
+        ({"crop_size": 8}, "--crop-size 8: the discriminators of bicyclegan need at least 11; use --crop-size 32"),
         ({"g_levels": 6}, "--g-levels 6: takes multiples of 64, not --crop-size 32; use --g-levels 5"),
         ({"d_layers": 3}, "--d-layers 3: needs crops of at least 47, not --crop-size 32; use --d-layers 2"),
         ({"batch_size": 3}, "--batch-size 3 with --accumulate 1: .* use --batch-size 2 or a multiple"),

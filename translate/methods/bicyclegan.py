@@ -273,8 +273,7 @@ def _resolve_layers(cfg: BicycleGANConfig) -> int:
     fitting = [layers for layers in (3, 2, 1) if minimum_crop(layers) <= cfg.crop_size]
     if not fitting:
         raise UsageError(
-            f"--crop-size {cfg.crop_size}: the discriminators of bicyclegan need at least {MIN_CROP}; use a larger "
-            f"--crop-size"
+            f"--crop-size {cfg.crop_size}: the discriminators of bicyclegan need at least {MIN_CROP}; use --crop-size 32"
         )
     if cfg.d_layers is not None and minimum_crop(cfg.d_layers) > cfg.crop_size:
         raise UsageError(

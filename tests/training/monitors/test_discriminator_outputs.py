@@ -35,6 +35,14 @@ def expected(name, a, b=0.0, darker=0.25):
     is made of an image is so much darker than it, and than grey (0) if it is made of noise."""
     cls = METHODS[name]
     match cls.layout:
+        case "paired" if (
+            cls.has_noise
+        ):  # one sees outputs from encoded codes, one those from random ones, without the input
+            return {
+                f"{kind}_{code}": b if kind == "real" else a - darker
+                for kind in ("real", "fake")
+                for code in ("encoded", "random")
+            }
         case "paired":  # the discriminator sees the input too
             return {"real": (a + b) / 2, "fake": (a + a - darker) / 2}
         case "unpaired" if len(cls.generator_names) == 2:
@@ -57,7 +65,7 @@ class Means(torch.nn.Module):
 class Darker(torch.nn.Module):
     """Images (N, 3 and more, H, W) of which the first channels become darker; codes (N, Z) become dark grey images."""
 
-    def forward(self, x):
+    def forward(self, x, *codes):
         return (x[:, :3] if x.ndim == 4 else torch.zeros(len(x), 3, SIZE, SIZE)) - 0.25
 
 
