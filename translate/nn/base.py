@@ -20,9 +20,9 @@ class GeneratorStages(NamedTuple):
 
 
 class Generator(nn.Module):
-    """Base class of the rows of GENERATORS: images (N, C, H, W) in [-1, 1] → images (N, C', H, W) in [-1, 1].
+    """Base class of the rows of GENERATORS: images (N, C, H, W) in [-1, 1] → (N, C', scale · H, scale · W) in [-1, 1].
 
-    Only residual outputs (`use_residual_output`) may leave that range.
+    Only outputs that are added to the input (`use_residual_output`, super-resolution) may leave that range.
     """
 
     multiple_of: int
@@ -31,6 +31,8 @@ class Generator(nn.Module):
     """Smallest height and width of its images, in pixels."""
     receptive_radius: int | None
     """Distance in pixels of the farthest input pixel that an output pixel depends on; None: the whole image."""
+    scale: int = 1
+    """Pixels a side of the output for each pixel of the input; above 1 in super-resolution."""
     model: nn.Module
     initialise: Callable[..., nn.Module] = staticmethod(normal_)
     """Function of the network and a key that draws its initial weights."""

@@ -31,7 +31,7 @@ from translate.nn.fast_conv import direct_convolution
 from translate.runtime import devices
 from translate.runtime.precision import Precision, resolve_precision
 from translate.text import one_line, printable
-from translate.trained.array_images import check_tensor, prepare_array
+from translate.trained.array_images import check_tensor, fit_alpha, prepare_array
 from translate.trained.find import read_model
 from translate.trained.folder import TrainedModel
 from translate.trained.model_info import DomainInfo
@@ -44,7 +44,9 @@ PIXEL_MODES = ("rounded", "reference")
 
 
 class Translator:
-    """Function that translates images with a trained model; it gives back the kind of image that it is given, of the same size.
+    """Function that translates images with a trained model; it gives back the kind of image that it is given.
+
+    The size stays, but for super-resolution, whose outputs are larger by the factor of the model.
 
     Args:
         model: The trained model. ModelError if it has no generator that translates.
@@ -98,6 +100,10 @@ class Translator:
     def output_channels(self, to: str) -> int:
         """Return the channels of output images."""
         return self.domain_info(to)["channels"]
+
+    def scale(self, to: str) -> int:
+        """Return the pixels a side of an output for each pixel of its input: 1, but for super-resolution."""
+        return self.generator_for(to).scale
 
     def domain_info(self, name: str) -> DomainInfo:
         """Return the description of a domain; for several targets at once ("all"), of any one: they are alike."""
@@ -165,7 +171,7 @@ class Translator:
     def __call__(
         self, image: AnyImage | Sequence[AnyImage], to: str = "b", *, seed: int = 0, pixels: str = "rounded"
     ) -> Any:
-        """Translate an image, a batch or a list of them to domain `to`, and return the same kind; the size stays.
+        """Translate an image, a batch or a list of them to domain `to`, and return the same kind.
 
         Args:
             image: A Pillow image, or the path of a file: gives a Pillow image of 8 bits, transparency kept.
@@ -194,7 +200,7 @@ class Translator:
             batch = prepare_array(image, self.input_channels(to), source)
             # One by one: on a CPU a batch is not bit-equal to its images, and gains nothing.
             results = [self.translate_pixels([each], to, seed=seed, pixels=pixels)[0] for each in batch.pixels]
-            return batch.restore(results)
+            return batch.restore(results, self.scale(to))
         if isinstance(image, Tensor):
             check_tensor(image, self.input_channels(to))
             keys = [pixel_key(images.to_uint8_array(x), seed) for x in image]
@@ -221,7 +227,7 @@ class Translator:
 
     def _translate_picture(self, picture: images.Picture, to: str, seed: int, pixels: str) -> Image.Image:
         (result,) = self.translate_pixels([picture.pixels], to, seed=seed, pixels=pixels, allowed_depths=[("uint8",)])
-        return images.to_pil_image(result, tile_alpha(picture.alpha, result.shape[1]))
+        return images.to_pil_image(result, fit_alpha(picture.alpha, result.shape, self.scale(to)))
 
     def __repr__(self) -> str:
         ways = [
@@ -231,6 +237,8 @@ class Translator:
             for to in self.directions
         ]
         size = f"any size, padded to multiples of {self.info.size['multiple_of']}, at least {self.info.size['minimum']}"
+        scales = {scale for to in self.directions if (scale := self.scale(to)) > 1}
+        size += "".join(f", enlarged ×{scale}" for scale in scales)
         place = f"{self.precision.name} on {self.device}, from {printable(self.source)}"
         return f"<Translator: {self.info.title}; {', '.join(ways)}; {size}; {place}>"
 
@@ -324,8 +332,9 @@ class Translator:
             given = [x.to(self.device, self.precision.weights) for x in pictures]
             batch = torch.stack([pad_to_size_rule(x, **self.info.size) for x in given]).contiguous(memory_format=layout)
             outputs = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
+        scale = self.scale(to)
         results = [
-            [y[:, : x.shape[1], : x.shape[2]] for y in each]
+            [y[:, : scale * x.shape[1], : scale * x.shape[2]] for y in each]
             for x, each in zip(given, zip(*outputs, strict=True), strict=True)
         ]
         for each in results:
@@ -375,11 +384,6 @@ def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:
 def concatenate_images(picture: Tensor, results: Sequence[Tensor]) -> Tensor:
     """Return the only output (C, H, W), or the input and several outputs side by side (C, H, W · (1 + outputs))."""
     return results[0] if len(results) == 1 else torch.cat([picture, *results], dim=2)
-
-
-def tile_alpha(alpha: np.ndarray | None, width: int) -> np.ndarray | None:
-    """Repeat the transparency or a mask (H, W) of an image for a row of images of the given total width."""
-    return None if alpha is None else np.tile(alpha, (1, width // alpha.shape[1]))
 
 
 def pixel_key(pixels: np.ndarray, seed: int, sample: int = 0) -> int:

@@ -16,6 +16,7 @@ from translate.nn.networks.projected import LARGEST_SMALL_CROP, ProjectedDiscrim
 from translate.nn.networks.resize_unet import ResizeUnetGenerator
 from translate.nn.networks.resnet import ResnetGenerator
 from translate.nn.networks.stargan import StarGANDiscriminator, StarGANGenerator
+from translate.nn.networks.superres import SRResNetGenerator
 from translate.nn.networks.unet import UnetGenerator
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
@@ -25,17 +26,27 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "discogan": DiscoGenerator,
     **{f"antialias_{n}blocks": partial(AntialiasGenerator, blocks=n) for n in (9, 6)},
     "stargan": StarGANGenerator,
+    **{f"srresnet_{n}blocks": partial(SRResNetGenerator, blocks=n) for n in (16, 4)},
     "resize_unet": ResizeUnetGenerator,
     "resize_unet_3levels_2blocks": partial(ResizeUnetGenerator, levels=3, blocks=2),
     "resize_unet_4levels_2blocks_2last": partial(ResizeUnetGenerator, levels=4, blocks=2, last_convs=2),
+}
+"""Builders of generators by name. Arguments: channels of the input, of the output, width, norm, dropout. Builders with a parameter
+`factor` are also given the enlargement that the method asks for, 1 by default."""
+
+
+_BLOCK_FAMILIES: dict[str, Callable[..., Generator]] = {
+    "resnet": ResnetGenerator,
+    "antialias": AntialiasGenerator,
+    "srresnet": SRResNetGenerator,
 }
 
 
 def find(name: str) -> Callable[..., Generator] | None:
     """Return the builder of the generator `name`; None if there is no such network.
 
-    A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks), a
-    U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8 levels, any number
+    A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks,
+    srresnet_8blocks), a U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8 levels, any number
     of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last); or a plug-in.
     """
     built_in = _find_built_in(name)
@@ -46,9 +57,8 @@ def _find_built_in(name: str) -> Callable[..., Generator] | None:
     """Return the builder of a generator of this package; None if there is no such network."""
     if name in GENERATORS:
         return GENERATORS[name]
-    if match := re.fullmatch(r"(resnet|antialias)_([1-9]\d{0,2})blocks", name):
-        family = ResnetGenerator if match[1] == "resnet" else AntialiasGenerator
-        return partial(family, blocks=int(match[2]))
+    if match := re.fullmatch(r"(resnet|antialias|srresnet)_([1-9]\d{0,2})blocks", name):
+        return partial(_BLOCK_FAMILIES[match[1]], blocks=int(match[2]))
     if match := re.fullmatch(r"(dual_)?unet_([1-9]\d{0,5})", name):
         size = int(match[2])
         if size >= 4 and size.bit_count() == 1:
