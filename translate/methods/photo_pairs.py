@@ -5,7 +5,7 @@ They need a folder of ordinary photos and nothing else. A subclass says how the 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -67,6 +67,8 @@ class PhotoPairs(Method[C]):
     layout = "photos"
     generator_names = {"b": "g"}
     ema = ("g",)
+    cycle_is_exact: ClassVar[bool] = False
+    """True: an output made an input again is its input by construction, so that `--loss cycle` has no cycle-consistency loss."""
 
     def __init__(self, cfg: C) -> None:
         super().__init__(cfg)
@@ -106,8 +108,8 @@ class PhotoPairs(Method[C]):
         """Return the L1 distance (0-dim) between what `generate` has made and the photos (N, C, H, W)."""
         return l1(made, photo)
 
-    def way_back(self, output: Tensor, key: Tensor) -> Tensor | None:
-        """Return outputs (N, C, H, W) made inputs again, with a graph; None if they are the inputs by construction."""
+    def way_back(self, output: Tensor, key: Tensor) -> Tensor:
+        """Return outputs (N, C, H, W) made inputs again, with a graph."""
         return self.make_input(output, key)
 
     # The method.
@@ -168,8 +170,10 @@ class PhotoPairs(Method[C]):
         """
         losses = self.adversarial_generator_loss(batch, x, fake, views)
         if self.cfg.loss == "cycle":
-            back = self.way_back(fake, batch["key"])
-            return losses if back is None else {**losses, "cycle": self.cfg.lambda_cycle * cycle_consistency(back, x)}
+            if not self.cycle_is_exact:
+                back = self.way_back(fake, batch["key"])
+                losses["cycle"] = self.cfg.lambda_cycle * cycle_consistency(back, x)
+            return losses
         photo = batch["a"]
         losses["l1"] = self.cfg.lambda_l1 * self.reconstruction(made, photo)
         matched = self.match_features(*views) if views else {}
