@@ -85,6 +85,8 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
     `first`: the number of its first image, which is of the first domain where that is even.
     """
     layout = METHODS[name].layout
+    if layout == "photos":
+        return {"a": a}
     if layout in TWO_DOMAINS:
         return {"a": a, "b": b}
     return {"a": a, "label": torch.arange(first, first + len(a)) % 2} if layout == "domains" else {"a": a}

@@ -223,6 +223,11 @@ def export(
 def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: SayCallback) -> Path:
     """Write the generator to domain `to` as a `.pth` of the reference. Raises UsageError if it cannot."""
     given = given.with_direction(to)
+    if not given.method.generator_for(to).reference_names:
+        raise UsageError(
+            f"{path}: the reference implementation has no network like that of {given.info.method}; export a model folder: "
+            f"give a name without an extension"
+        )
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
     if path.exists() and not overwrite:

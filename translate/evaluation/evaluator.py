@@ -48,6 +48,13 @@ class Subject:
     """The model with gradients from its output to its input, and with noise that stays the same."""
     train_label_scorer: Callable[[str], tuple[LabelScorer, Tensor]] | None = None
     """Train a scorer on real images of the target domain, for the label metric named; also returns the labels of `outputs`."""
+    copies: ImageSet | None = None
+    """Inputs as images of the outputs' size and channels, where they are not: what copying them means."""
+
+    @property
+    def copied_inputs(self) -> ImageSet | None:
+        """Inputs, or `copies` if there are such; None where no model made the outputs."""
+        return self.copies or self.inputs
 
 
 def resolve_metric(name: str) -> str:
@@ -118,6 +125,7 @@ class Evaluator:
             outputs=outputs,
             truth=self.subject.truth if in_pairs else None,
             inputs=self.subject.inputs if in_pairs else None,
+            copies=self.subject.copies if in_pairs else None,
         )
         return replace(self, subject=subject, per_image={}, settings={})
 
@@ -160,7 +168,7 @@ class Evaluator:
         return torch.cat([distance(x, y) for x, y in zip(outputs, truth, strict=True)])
 
     def _inputs(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        pairs = zip(_require(self.subject.inputs, name), self.subject.outputs, strict=True)
+        pairs = zip(_require(self.subject.copied_inputs, name), self.subject.outputs, strict=True)
         return self._means({name: torch.cat([metric.function(x, y) for x, y in pairs])})
 
     def _features(self, name: str, metric: Metric) -> dict[str, Estimate]:

@@ -8,6 +8,7 @@ from translate import plugins
 from translate.config import TrainConfig
 from translate.errors import ModelError
 from translate.methods.base import Method
+from translate.methods.colorize import Colorize
 from translate.methods.cut import CUT, FastCUT
 from translate.methods.cyclegan import CycleGAN
 from translate.methods.dcgan import DCGAN
@@ -29,6 +30,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,
+    "colorize": Colorize,
 }
 
 

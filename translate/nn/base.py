@@ -45,6 +45,9 @@ class Generator(nn.Module):
     supports_residual = False
     """True: the network has `use_residual_output`."""
 
+    reference_names = True
+    """False: its weights mean nothing to the reference implementation by themselves, and are not exported as its `.pth`."""
+
     def forward(self, x: Tensor) -> Tensor:
         if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):
             return self.model(x)
