@@ -16,6 +16,7 @@ from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.stargan import StarGAN
+from translate.methods.superres import SuperRes
 from translate.nn import networks
 from translate.text import printable
 
@@ -31,6 +32,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "discogan": DiscoGAN,
     "stargan": StarGAN,
     "colorize": Colorize,
+    "superres": SuperRes,
 }
 
 

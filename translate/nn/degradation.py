@@ -1,8 +1,8 @@
 """Degradations: how the input of a super-resolution network is made from a photo, a function of the photo and its key.
 
-All sizes follow from the size of the photo, whatever is drawn: images that are resized by a random factor lie in the corner of a
-canvas that holds the largest, and their last pixels are repeated beside them. So a step does the same operations each time, and
-what becomes of an image depends on nothing else in its batch.
+All sizes follow from the size of the photo, whatever is drawn: images that are resized by a random factor lie in the corner of
+a canvas that holds the largest, and their last pixels are repeated beside them. So a step does the same operations each time,
+and what becomes of an image depends on nothing else in its batch.
 """
 
 import math

@@ -71,7 +71,7 @@ class JpegCompression(nn.Module):
     def _code(self, x: Tensor, table: Tensor, quality: Tensor) -> Tensor:
         """Code and decode maps (N, C, H, W), whose sides are multiples of 8, in levels around 0."""
         n, channels, height, width = x.shape
-        dct, steps = self.dct.to(x.dtype), _scaled_table(table.to(x.dtype), quality.to(x.dtype))
+        dct, steps = self.dct.to(x), _scaled_table(table.to(x), quality.to(x.dtype))
         blocks = x.view(n, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK).transpose(3, 4)
         steps = steps[:, None, None, None]
         coefficients = round_straight((dct @ blocks @ dct.T) / steps) * steps
@@ -99,8 +99,8 @@ def _scaled_table(table: Tensor, quality: Tensor) -> Tensor:
 
 
 def _mix(matrix: Tensor, x: Tensor) -> Tensor:
-    """Apply a matrix (C', C) to the channels of x (N, C, H, W), as sums of products: they are the same in any precision mode."""
-    rows = matrix.to(x.dtype)[:, :, None, None]
+    """Apply a matrix (C', C) to the channels of x (N, C, H, W), as sums of products, whose precision no mode lowers."""
+    rows = matrix.to(x)[:, :, None, None]
     return torch.stack([(rows[i] * x).sum(1) for i in range(len(matrix))], 1)
 
 

@@ -135,7 +135,9 @@ class Exif:
                 continue
             numerator, denominator = struct.unpack(self.byte_order + "II", entry.data)
             if scale * numerator < 1 << 32:
-                self.photo[tag] = IfdEntry(RATIONAL, struct.pack(self.byte_order + "II", scale * numerator, denominator))
+                self.photo[tag] = IfdEntry(
+                    RATIONAL, struct.pack(self.byte_order + "II", scale * numerator, denominator)
+                )
             else:
                 del self.photo[tag]
 
@@ -186,7 +188,11 @@ def _integers(byte_order: str, entry: IfdEntry | None) -> tuple[int, ...] | None
     if entry is None or entry.kind not in (SHORT, LONG) or not entry.data:
         return None
     size, letter = (2, "H") if entry.kind == SHORT else (4, "I")
-    return struct.unpack(f"{byte_order}{len(entry.data) // size}{letter}", entry.data) if len(entry.data) % size == 0 else None
+    return (
+        struct.unpack(f"{byte_order}{len(entry.data) // size}{letter}", entry.data)
+        if len(entry.data) % size == 0
+        else None
+    )
 
 
 def _swap(directory: dict[int, IfdEntry], one: int, other: int) -> None:

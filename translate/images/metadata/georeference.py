@@ -39,7 +39,6 @@ class Georeference:
             return dict(self.entries)
         return {tag: IfdEntry(entry.kind, byte_swapped(entry)) for tag, entry in self.entries.items()}
 
-
     def enlarged(self, scale: int) -> "Georeference":
         """Return the georeference of the image enlarged by a whole factor: its pixels are smaller, its place is the same.
 

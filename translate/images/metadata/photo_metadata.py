@@ -261,7 +261,10 @@ def _reset_xmp_orientation(packet: XmpPacket, orientation: int) -> None:
 
 def _enlarge_xmp(packet: XmpPacket, scale: int) -> None:
     """Follow an enlargement of the pixels in the sizes that XMP repeats from EXIF and TIFF."""
-    for namespace, names in ((xmp.EXIF, ("PixelXDimension", "PixelYDimension")), (xmp.TIFF, ("ImageWidth", "ImageLength"))):
+    for namespace, names in (
+        (xmp.EXIF, ("PixelXDimension", "PixelYDimension")),
+        (xmp.TIFF, ("ImageWidth", "ImageLength")),
+    ):
         for name in names:
             place = xmp.PropertyName(namespace, name)
             value = packet.value(place)

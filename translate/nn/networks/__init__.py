@@ -31,8 +31,8 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "resize_unet_3levels_2blocks": partial(ResizeUnetGenerator, levels=3, blocks=2),
     "resize_unet_4levels_2blocks_2last": partial(ResizeUnetGenerator, levels=4, blocks=2, last_convs=2),
 }
-"""Builders of generators by name. Arguments: channels of the input, of the output, width, norm, dropout. Builders with a parameter
-`factor` are also given the enlargement that the method asks for, 1 by default."""
+"""Builders of generators by name. Arguments: channels of the input and of the output, width, norm, dropout. Builders with a
+parameter `factor` are also given the enlargement that the method asks for, 1 by default."""
 
 
 _BLOCK_FAMILIES: dict[str, Callable[..., Generator]] = {
@@ -46,8 +46,9 @@ def find(name: str) -> Callable[..., Generator] | None:
     """Return the builder of the generator `name`; None if there is no such network.
 
     A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks,
-    srresnet_8blocks), a U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8 levels, any number
-    of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last); or a plug-in.
+    srresnet_8blocks), a U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8
+    levels, any number of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last);
+    or a plug-in.
     """
     built_in = _find_built_in(name)
     return built_in if built_in is not None else PLUGIN_GENERATORS.find(name)

@@ -24,7 +24,7 @@ def _conv(cin: int, cout: int) -> nn.Conv2d:
 
 
 class PlainResidualBlock(nn.Module):
-    """Residual block x + conv(relu(conv(x))), 3×3 with zero padding: (N, C, H, W) → the same. A norm only if it is asked for."""
+    """Residual block x + conv(relu(conv(x))), 3×3 with zero padding: (N, C, H, W) → the same."""
 
     def __init__(self, channels: int, norm: str, dropout: bool) -> None:
         super().__init__()
@@ -70,7 +70,9 @@ class SRResNetGenerator(Generator):
         w = width
         self.scale, self.blocks = factor, blocks
         self.minimum = 1 if norm == "none" else 2  # a norm of a single pixel has no variance
-        self.receptive_radius = 2 * blocks + 3  # one more before the blocks, and two behind them in any number of doublings
+        self.receptive_radius = (
+            2 * blocks + 3
+        )  # one more before the blocks, and two behind them in any number of doublings
         self.adds_input = in_channels in (1, out_channels)
         doublings = [[_conv(w, 4 * w), nn.PixelShuffle(2), nn.LeakyReLU(SLOPE)] for _ in range(factor.bit_length() - 1)]
         self.model = nn.Sequential(
