@@ -31,6 +31,10 @@ PAIRED_METRICS = ("l1", "psnr", "ssim")
 """Rows of METRICS that are computed by default where the true image of each output is known."""
 
 
+LUMA_METRICS = ("psnr_y", "ssim_y")
+"""Rows of METRICS that papers on super-resolution report, computed by default for its models."""
+
+
 def evaluate(
     model: str | Path | Translator | None = None,
     root: str | Path | None = None,
@@ -190,6 +194,7 @@ def default_metrics(case: EvaluationCase, *, extractor: bool) -> list[str]:
     """Return the rows of METRICS that say most about a case; `extractor`: there is one for metrics of features."""
     subject, is_paired = case.subject, case.data.get("layout") in LAYOUTS_WITH_TRUTH
     names = [*PAIRED_METRICS] if subject.truth else []
+    names += LUMA_METRICS if subject.truth and subject.border else []
     names += [] if is_paired else ["swd"]
     names += ["kid"] if extractor else []
     names += ["edge_correlation"] if subject.inputs and not is_paired else []

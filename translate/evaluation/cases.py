@@ -196,6 +196,7 @@ def case_from_split(
         translate_back=_translate_fn(model, given, options.seed) if two_way else None,
         translate_with_grad=_translate_with_grad(model, to, options.seed),
         train_label_scorer=_label_scorer_trainer(model, data, split.a, read_options[to], options),
+        border=model.scale(to) if model.scale(to) > 1 else 0,
         copies=maker.copy(inputs) if maker else None,
     )
     run_folder = run_of_model(source.source) if source else None
@@ -403,7 +404,9 @@ def _translate_with_grad(model: Translator, to: str, seed: int) -> TranslateFn:
         batch = torch.stack(
             [pad_to_size_rule(image.to(model.device, model.precision.weights), **model.info.size) for image in x]
         )
+        scale = model.scale(to)
         with model.precision.autocast(model.device):
-            return model.method.translate(batch, to, key)[..., :height, :width].to(x.device, x.dtype)
+            output = model.method.translate(batch, to, key)
+            return output[..., : scale * height, : scale * width].to(x.device, x.dtype)
 
     return translate

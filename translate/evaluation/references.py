@@ -29,7 +29,7 @@ from translate.version import __version__
 TRAINING_IMAGES = 256
 """Images of each domain, evenly spaced over the training split, from which the colour map is taken at most."""
 
-NEEDS_OF_PAIRS = ("pairs", "pairs, weights")
+NEEDS_OF_PAIRS = ("pairs", "pairs, border", "pairs, weights")
 """Rows of NEEDS that compare each output with its true image."""
 
 REFERENCE_NEEDS = (*NEEDS_OF_PAIRS, "features", "logits", "images", "images by place")
