@@ -1,6 +1,7 @@
 """Data of a training: its settings checked, how images are prepared and loaded, and the batches that the loop is given."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -76,7 +77,8 @@ def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:
     range_a, range_b = (None if text is None else config.parse_range(text) for text in (cfg.range_a, cfg.range_b))
     return Preprocessing(
         cfg.load_size, cfg.crop_size, cfg.flip, (cfg.input_channels, cfg.output_channels), cfg.preprocess, (range_a, range_b),
-        cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"], _smallest_side(method),
+        cfg.decoder, cfg.resize, images.parse_colour(cfg.background),
+        math.lcm(method.size_rule["multiple_of"], method.photo_multiple), _smallest_side(method),
     )  # fmt: skip
 
 
