@@ -7,6 +7,7 @@ The input, the output and the losses are those of the colour preset of pix2pix's
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from translate.config import option
@@ -96,7 +97,7 @@ class Colorize(PhotoPairs[ColorizeConfig]):
 
     def make_input(self, photo: Tensor, key: Tensor) -> Tensor:
         """Return the grey images (N, 3, H, W) with the lightness of the photos."""
-        return grey_image(lightness(photo)).to(photo.dtype)
+        return _laid_out_as(photo, grey_image(lightness(photo)))
 
     def generate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the outputs (N, 3, H, W), and their a* and b* (N, 2, H, W) before colours are shrunk into the gamut.
@@ -106,8 +107,15 @@ class Colorize(PhotoPairs[ColorizeConfig]):
         g = self.g
         assert isinstance(g, Colorizer)
         ab = g.predict_ab(x)
-        return g.add_lightness(x, ab).to(x.dtype), ab
+        return _laid_out_as(x, g.add_lightness(x, ab)), ab
 
     def reconstruction(self, made: Tensor, photo: Tensor) -> Tensor:
         """Return the L1 distance between a* and b* and those of the photos, in units of 110."""
         return l1(made, scaled_ab(photo))
+
+
+def _laid_out_as(image: Tensor, x: Tensor) -> Tensor:
+    """Return x (N, C, H, W) in the type and memory format of an image: one that is joined of channels lies contiguous."""
+    is_channels_last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
+    layout = torch.channels_last if is_channels_last else torch.contiguous_format
+    return x.to(image.dtype).contiguous(memory_format=layout)

@@ -68,7 +68,7 @@ class PhotoPairs(Method[C]):
     generator_names = {"b": "g"}
     ema = ("g",)
     cycle_is_exact: ClassVar[bool] = False
-    """True: an output made an input again is its input by construction, so that `--loss cycle` has no cycle-consistency loss."""
+    """True: an output made an input again is its input by construction; `--loss cycle` has no cycle-consistency loss then."""
 
     def __init__(self, cfg: C) -> None:
         super().__init__(cfg)
@@ -237,6 +237,11 @@ def _check_cycle(cfg: PhotoPairsConfig) -> None:
         raise UsageError(
             "--lambda-gan 0: with --loss cycle only the discriminator knows what photos look like; give a weight above 0, or "
             "--loss paired"
+        )
+    if cfg.preprocess == "none" and ADVERSARIAL[cfg.adversarial].penalty_weight:
+        raise UsageError(
+            f"--preprocess none keeps images of many sizes, but --adversarial {cfg.adversarial} combines each real image with "
+            f"a fake one, which --loss cycle draws apart; use another --adversarial"
         )
     if given := list(_content_weights(cfg)):
         raise UsageError(

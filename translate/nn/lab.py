@@ -21,7 +21,7 @@ _FROM_RELATIVE = torch.linalg.inv(torch.tensor(_TO_RELATIVE, dtype=torch.float64
 _DELTA = 6 / 29
 """Value of f below which it is linear (CIE 15:2004, eq. 8.6)."""
 
-_BISECTIONS = 12
+_BISECTIONS = 16
 """Halvings of the interval that holds the edge of the gamut, before Newton's step, which doubles the digits."""
 _TOLERANCE = 1e-6
 """Distance of a linear component from [0, 1] that counts as rounding."""
@@ -76,10 +76,10 @@ def shrinkage(light: Tensor, ab: Tensor) -> Tensor:
     ray = _Ray(light, ab)
     with torch.no_grad():
         inside, outside = torch.zeros_like(light), torch.ones_like(light)
-        is_in_gamut = _excess(_linear_rgb(ray, outside)) <= _TOLERANCE
+        is_in_gamut = _is_in_gamut(_linear_rgb(ray, outside), _TOLERANCE)
         for _ in range(_BISECTIONS):
             middle = (inside + outside) / 2
-            is_inside = _excess(_linear_rgb(ray, middle)) <= 0
+            is_inside = _is_in_gamut(_linear_rgb(ray, middle))
             inside, outside = torch.where(is_inside, middle, inside), torch.where(is_inside, outside, middle)
         beyond = _signed_excess(_linear_rgb(ray, outside))
         edge = beyond.argmax(1, keepdim=True)
@@ -114,11 +114,11 @@ def _f(x: Tensor) -> Tensor:
 
 
 def _f_inverse(x: Tensor) -> Tensor:
-    return torch.where(x > _DELTA, x**3, 3 * _DELTA**2 * (x - 4 / 29))
+    return torch.where(x > _DELTA, x * x * x, 3 * _DELTA**2 * (x - 4 / 29))
 
 
 def _f_inverse_slope(x: Tensor) -> Tensor:
-    return torch.where(x > _DELTA, 3 * x**2, torch.full_like(x, 3 * _DELTA**2))
+    return 3 * x.clamp_min(_DELTA).square()
 
 
 def _functions(ray: _Ray, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,6 +146,8 @@ def _signed_excess(linear: list[Tensor]) -> Tensor:
     return torch.cat([-rgb, rgb - 1], 1)
 
 
-def _excess(linear: list[Tensor]) -> Tensor:
-    """Return how far colours are out of [0, 1] at most (N, 1, H, W)."""
-    return _signed_excess(linear).amax(1, keepdim=True)
+def _is_in_gamut(linear: list[Tensor], tolerance: float = 0.0) -> Tensor:
+    """Return where all components are in [0, 1] (N, 1, H, W)."""
+    red, green, blue = linear
+    lowest, highest = torch.minimum(torch.minimum(red, green), blue), torch.maximum(torch.maximum(red, green), blue)
+    return (lowest >= -tolerance) & (highest <= 1 + tolerance)

@@ -11,7 +11,7 @@ from translate.training.engine import Engine
 from translate.training.monitors.discriminator_outputs import DiscriminatorOutputMonitor
 from translate.training.schedule import Schedule
 
-from ...helpers import SIZE, batch_like, read_stats, small_config, small_settings
+from ...helpers import SIZE, batch_like, numbered_keys, read_stats, small_config, small_settings
 
 
 def tiny(name, **flags):
@@ -35,7 +35,7 @@ def expected(name, a, b=0.0, darker=0.25):
     is made of an image is so much darker than it, and than grey (0) if it is made of noise."""
     cls = METHODS[name]
     match cls.layout:
-        case "paired":  # the discriminator sees the input too
+        case "paired" | "photos":  # the discriminator sees the input too
             return {"real": (a + b) / 2, "fake": (a + a - darker) / 2}
         case "unpaired" if len(cls.generator_names) == 2:
             return {"real_a": a, "fake_a": b - darker, "real_b": b, "fake_b": a - darker}
@@ -72,7 +72,8 @@ def test_means_by_hand(name, monkeypatch):
     monkeypatch.setattr(method, "generator_for", lambda to: method.get_submodule(method.generator_names[to]))
     method.updates = {}
     scalars, advice = DiscriminatorOutputMonitor(batch)(at(method))
-    brightness = [float(batch[domain].mean()) for domain in "ab" if domain in batch]
+    shown = method.sample_pairs({**batch, "key": numbered_keys(3)})
+    brightness = [float(shown[domain].mean()) for domain in "ab" if domain in shown]
     means = {f"judge/{key}": value for key, value in expected(name, *brightness).items()}
     assert scalars == pytest.approx(means, abs=1e-6)
     assert advice == []
