@@ -65,6 +65,8 @@ def small_settings(name: str, **flags: Any) -> dict[str, Any]:
     small = {**SMALL, "batch_size": min(default(name, "batch_size"), LARGEST_BATCH)}
     if default(name, "generator") is None:
         small.pop("generator")  # there is none, or the method chooses it by the crop
+    if default(name, "factor") is not None:
+        small["generator"] = "srresnet_1blocks"  # the only family that enlarges
     return own_settings(name, {**small, **flags})
 
 

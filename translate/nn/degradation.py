@@ -303,7 +303,7 @@ def blur(x: Tensor, kernel: Tensor) -> Tensor:
     n, channels = x.shape[:2]
     padded = F.pad(x, [KERNEL_RADIUS] * 4, mode="replicate")
     weight = kernel[:, None].expand(-1, channels, -1, -1).reshape(n * channels, 1, *kernel.shape[1:])
-    return F.conv2d(padded.view(1, n * channels, *padded.shape[2:]), weight, groups=n * channels).view_as(x)
+    return F.conv2d(padded.reshape(1, n * channels, *padded.shape[2:]), weight, groups=n * channels).reshape(x.shape)
 
 
 def _add_noise(x: Tensor, stage: DegradationStage, draw: _Draws) -> Tensor:

@@ -59,11 +59,11 @@ class JpegCompression(nn.Module):
         height, width = x.shape[2:]
         levels = _pad(x * 255, 2 * BLOCK)
         if x.shape[1] != 3:
-            coded = self._code(levels - 128, self.luminance, quality) + 128
+            coded = self._code(round_straight(levels) - 128, self.luminance, quality) + 128
             return (coded[:, :, :height, :width] / 255).clamp(0, 1)
-        colours = _mix(self.to_ycbcr, levels)
+        colours = round_straight(_mix(self.to_ycbcr, levels))  # libjpeg computes in whole numbers between its steps
         y = self._code(colours[:, :1] - 128, self.luminance, quality) + 128
-        chroma = self._code(F.avg_pool2d(colours[:, 1:], 2), self.chrominance, quality)
+        chroma = self._code(round_straight(F.avg_pool2d(colours[:, 1:], 2)), self.chrominance, quality)
         chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
         decoded = _mix(self.to_rgb, torch.cat([y, chroma], 1))
         return (round_straight(decoded[:, :, :height, :width]) / 255).clamp(0, 1)
@@ -76,7 +76,7 @@ class JpegCompression(nn.Module):
         steps = steps[:, None, None, None]
         coefficients = round_straight((dct @ blocks @ dct.T) / steps) * steps
         decoded = (dct.T @ coefficients @ dct).transpose(3, 4).reshape(n, channels, height, width)
-        return decoded.clamp(-128, 127)
+        return round_straight(decoded).clamp(-128, 127)
 
 
 def round_straight(x: Tensor) -> Tensor:
