@@ -54,7 +54,7 @@ def test_real_is_another_one_for_each_key():
 
 
 def test_real_keeps_what_a_photo_shows():
-    """The mean over many draws is like the reduced photo, and less like one that is moved by a pixel: all filters are centred."""
+    """The mean over many draws is like the reduced photo, and less like one moved by a pixel: all filters are centred."""
     x = photos(1).expand(64, -1, -1, -1)
     mean = RealDegradation(2)(x, numbered_keys(64)).mean(0)
     small = BicubicDegradation(2)(x[:1], numbered_keys(1))[0]

@@ -197,7 +197,10 @@ def _row(converter: ItemConverter, item: Item) -> str:
     before = _preview(converter, source, converter.translator.source_domain(to))
     given = None if before is None else images.StoredType(before.dtype, converter.options.declared_range)
     after = _preview(converter, made, to, given)
-    size = f"{before.width:,} × {before.height:,} · " if before else ""
+    size = f"{before.width:,} × {before.height:,}" if before else ""
+    if before and after and converter.scale > 1:
+        size += f" → {after.width:,} × {after.height:,}"
+    size += " · " if size else ""
     bytes_ = f"{_bytes(source)} → {_bytes(made)}"
     link = quote(os.fsencode(item.output))
     pair = (
