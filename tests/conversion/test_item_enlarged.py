@@ -74,11 +74,11 @@ def test_a_folder_of_every_kind(model: Translator, convert: Convert, draw: Draw,
     frames[0].save(source / "d.gif", save_all=True, append_images=frames[1:])
     result = convert(source, out, model)
     assert (result.done, result.failures) == (5, {})
-    assert {
-        path.name: images.read_size(path) for path in sorted(out.iterdir()) if path.suffix != ".jsonl"
-    } == dict.fromkeys(("a.png", "b.jpg", "c.webp", "d.gif", "deep.tif"), (40, 48))
+    made = {path.name: images.read_size(path) for path in out.iterdir() if path.suffix != ".jsonl"}
+    assert made == dict.fromkeys(("a.png", "b.jpg", "c.webp", "d.gif", "deep.tif"), (40, 48))
     assert tifffile.imread(out / "deep.tif").dtype == np.uint16
-    assert Image.open(out / "d.gif").n_frames == 2
+    with Image.open(out / "d.gif") as animation:
+        assert animation.n_frames == 2
     again = convert(source, out, model)
     assert (again.done, again.skipped) == (0, 5)
     assert len(list_manifests(out)) == 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageOps
+from PIL.TiffImagePlugin import IFDRational
 
 from translate import images
 from translate.images import Metadata, Picture, encode, supported_by
