@@ -120,6 +120,10 @@ def test_discriminators_cannot_judge_a_smaller_image(name, layers):
 # How far an input pixel reaches. With positive weights nothing cancels, so a gradient is zero where no path leads.
 
 
+BOUNDED = {
+    name for name in GENERATORS if any(isinstance(m, nn.Tanh) for m in on_meta(GENERATORS[name], 3, 3, 1).modules())
+}
+"""Networks with a tanh; the others add their output to the input, and translations are clamped."""
 RADII = {name: on_meta(GENERATORS[name], 3, 3, 1).receptive_radius for name in GENERATORS}
 
 
@@ -130,7 +134,7 @@ def test_receptive_radius_is_exact(name, axis):
     radius, cell = net.receptive_radius, net.multiple_of
     middle = (-(-radius // cell) + 2) * cell  # so far from the ends of a strip that no padding is seen there
     shape = (2 * middle, net.minimum) if axis == 2 else (net.minimum, 2 * middle)
-    before_tanh = make_averaging(net.model[:-1])
+    before_tanh = make_averaging(net.model[:-1] if name in BOUNDED else net.model)
     x = torch.rand(1, 1, *shape, dtype=torch.float64) + 0.5
     reaches = []
     for place in range(middle, middle + cell):  # pixels of one cell reach unlike far
@@ -150,7 +154,7 @@ def test_without_a_receptive_radius_all_pixels_depend_on_all(name):
 # Properties of all networks.
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", sorted(BOUNDED))
 def test_output_is_within_minus_one_and_one_however_large_the_input(name):
     net = normal_(GENERATORS[name](3, 3, 2, "none", False), 0, gain=1.0)
     y = net(1000 * random_tensor(1, 3, net.minimum, net.minimum).float())
