@@ -41,7 +41,7 @@ class SuperResConfig(PhotoPairsConfig):
     """Config of superres."""
 
     factor: int = option(
-        4, "enlarge images by this factor: 2 or 4", low=min(FACTORS), high=max(FACTORS), group="Translation"
+        4, "enlarge images by this factor: 2 or 4", low=min(FACTORS), high=max(FACTORS), group="Networks"
     )
     degradation: str = option(
         "bicubic",
