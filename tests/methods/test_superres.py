@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import translate
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR
 from translate.methods.pix2pix import Pix2Pix
@@ -153,3 +154,8 @@ def test_settings_that_do_not_go_together_are_refused(flags, message):
 def test_other_methods_have_the_network_at_the_size_of_their_images():
     cfg = small_config("pix2pix", generator="srresnet_1blocks", norm="instance", dropout=False)
     assert Pix2Pix(cfg).g.scale == 1
+
+
+def test_a_reference_file_is_refused(build, tmp_path):
+    with pytest.raises(UsageError, match="no network like that of superres"):
+        translate.export(build("superres", generator="srresnet_1blocks"), tmp_path / "x.pth")

@@ -52,6 +52,7 @@ class SRResNetGenerator(Generator):
     model: nn.Sequential
     multiple_of = 1
     computes_in_windows = True
+    reference_names = False
 
     def __init__(
         self,
