@@ -132,6 +132,12 @@ def images_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def photos_root(images_root: Path) -> Path:
+    """The images of `images_root`."""
+    return images_root
+
+
 KEEPING = {
     "images": 10, "save_every": 3, "keep_every": 4, "evaluate_every": 4, "evaluate_metrics": "l1", "ema_half_life": 20,
     "crop_size": SIZE, "load_size": 36, "g_width": 4, "d_width": 4, "log_every": 2, "sample_every": 1000, "device": "cpu",

@@ -30,7 +30,7 @@ from translate.nn.networks import GENERATORS
 SIZE = 32
 SMALL = {
     "crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "generator": "resnet_3blocks", "pool_size": 3,
-    "n_critic": 1,
+    "n_critic": 1, "lambda_gan": 1.0,
 }  # fmt: skip
 LARGEST_BATCH = 2
 
@@ -50,13 +50,16 @@ def distinct_methods() -> list[str]:
 def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     """Those of the flags that the method has, leaving out what only other methods have.
 
-    With batch norm, a cost whose penalty does not go with it gives way to another.
+    With batch norm, a cost whose penalty does not go with it gives way to another; a small generator that keeps the size gives
+    way to one that enlarges where that is the task.
     """
     own = set(config.setting_names(METHODS[name].Config))
     others = {key for cls in METHODS.values() for key in config.setting_names(cls.Config)} - own
     kept = {key: value for key, value in flags.items() if key not in others}
     if kept.get("norm") == "batch" and ADVERSARIAL[default(name, "adversarial")].penalty_weight:
         kept = {"adversarial": "lsgan", **kept}
+    if default(name, "factor") is not None and kept.get("generator") == SMALL["generator"]:
+        kept["generator"] = "srresnet_1blocks"
     return kept
 
 
@@ -85,6 +88,8 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
     `first`: the number of its first image, which is of the first domain where that is even.
     """
     layout = METHODS[name].layout
+    if layout == "photos":
+        return {"a": a}
     if layout in TWO_DOMAINS:
         return {"a": a, "b": b}
     return {"a": a, "label": torch.arange(first, first + len(a)) % 2} if layout == "domains" else {"a": a}

@@ -97,12 +97,13 @@ def test_losses_fall_on_a_tiny_set(name, tiny):
 
 
 @pytest.mark.parametrize("name", TRANSLATING)
-def test_translate_keeps_shape_and_range(name, tiny):
+def test_translate_keeps_range_and_shape_or_enlarges_by_the_scale(name, tiny):
     method = tiny.method(name).eval()
     x = tiny.batch(name)["a"]
     for to in method.generator_names:
         y = method.translate(x, to, torch.tensor([1, 2]))
-        assert y.shape == x.shape
+        scale = method.generator_for(to).scale
+        assert y.shape == (*x.shape[:2], *(scale * length for length in x.shape[2:]))
         assert y.abs().max() <= 1
 
 

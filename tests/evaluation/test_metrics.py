@@ -13,7 +13,9 @@ from .photos import random_pixels
 SIDE = 32
 ON_SETS = [name for name, row in METRICS.items() if row.needs in ("features", "logits", "images", "images by place")]
 EACH_IMAGE = [
-    name for name, row in METRICS.items() if row.needs in ("pairs", "inputs", "round trip", "samples", "translator")
+    name
+    for name, row in METRICS.items()
+    if row.needs in ("pairs", "pairs, border", "inputs", "round trip", "samples", "translator")
 ]
 
 
@@ -30,6 +32,8 @@ def call(name, count=12, order=slice(None)):
     match row.needs:
         case "pairs" | "inputs":
             return {name: row.function(x, y)}
+        case "pairs, border":
+            return {name: row.function(x, y, 2)}
         case "features":
             return row.function(*features, seed=0)
         case "logits":

@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from translate.errors import DataError, ModelError, UsageError
 from translate.evaluation import paired
-from translate.evaluation.paired import l1, ms_ssim, psnr, ssim
+from translate.evaluation.paired import l1, ms_ssim, psnr, psnr_y, ssim, ssim_y
 from translate.nn.pretrained import PublishedWeights
 
 from .photos import random_pixels, smooth_images
@@ -49,6 +49,33 @@ def test_psnr_by_hand(x, y, decibels):
 
 def test_psnr_of_equal_images_is_infinite():
     assert psnr(random_pixels(2, 3, 4, 5), random_pixels(2, 3, 4, 5)).tolist() == [math.inf, math.inf]
+
+
+def test_metrics_of_luma_are_those_of_papers_on_super_resolution():
+    """By scikit-image on luma by the formula of BT.601 in 8 bits, in float, without the borders."""
+    x = random_pixels(1, 3, 24, 31)
+    y = (x.int() + random_pixels(1, 3, 24, 31, seed=1) // 8).clamp(0, 255).byte()
+    a, b = (16 + (side[0].double() / 255).permute(1, 2, 0).numpy() @ [65.481, 128.553, 24.966] for side in (x, y))
+    a, b = (side[4:-4, 4:-4] for side in (a, b))
+    assert float(psnr_y(x, y, 4)) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-9)
+    expected = structural_similarity(
+        a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert float(ssim_y(x, y, 4)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_luma_of_white_is_235_and_that_of_black_is_16():
+    assert float(psnr_y(constant(255, 4), constant(0, 4), 1)) == pytest.approx(20 * math.log10(255 / 219))
+
+
+def test_what_differs_in_the_border_alone_does_not_count():
+    x, y = (torch.zeros(1, 3, 19, 19, dtype=torch.uint8) for _ in range(2))
+    y[:, :, :4] = y[:, :, :, -4:] = 255
+    assert psnr_y(x, y, 4).tolist() == [math.inf]
+    assert ssim_y(x, y, 4).tolist() == [1.0]
+    assert psnr_y(x, y, 3).tolist() != [math.inf]
+    with pytest.raises(DataError, match=r"ssim_y: .* at least 21"):
+        ssim_y(x, y, 5)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 20, 31), (1, 1, 11, 11), (1, 3, 12, 40)])

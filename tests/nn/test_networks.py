@@ -133,6 +133,10 @@ def without_tanh(net):
     return net
 
 
+BOUNDED = {
+    name for name in GENERATORS if any(isinstance(m, nn.Tanh) for m in on_meta(GENERATORS[name], 3, 3, 1).modules())
+}
+"""Networks with a tanh; the others add their output to the input, and translations are clamped."""
 RADII = {name: on_meta(GENERATORS[name], 3, 3, 1).receptive_radius for name in GENERATORS}
 
 
@@ -174,7 +178,7 @@ def test_without_a_receptive_radius_all_pixels_depend_on_all(name):
 # Properties of all networks.
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", sorted(BOUNDED))
 def test_output_is_within_minus_one_and_one_however_large_the_input(name):
     # Without norms, SPADE's scales multiply a thousand by itself in each layer, beyond what float32 holds.
     norm = "instance" if name == "spade" else "none"

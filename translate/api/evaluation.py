@@ -10,6 +10,7 @@ from translate.api.models import say_to_stderr
 from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
 from translate.catalog.shipped import find_data
 from translate.config import FLAGS, resolve
+from translate.data.layouts import LAYOUTS_WITH_TRUTH
 from translate.errors import DataError, UsageError
 from translate.evaluation import extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
@@ -28,6 +29,10 @@ DEFAULT_EXTRACTOR = "efficientnet-lite0"
 
 PAIRED_METRICS = ("l1", "psnr", "ssim")
 """Rows of METRICS that are computed by default where the true image of each output is known."""
+
+
+LUMA_METRICS = ("psnr_y", "ssim_y")
+"""Rows of METRICS that papers on super-resolution report, computed by default for its models."""
 
 
 def evaluate(
@@ -187,8 +192,9 @@ def compute_available_metrics(
 
 def default_metrics(case: EvaluationCase, *, extractor: bool) -> list[str]:
     """Return the rows of METRICS that say most about a case; `extractor`: there is one for metrics of features."""
-    subject, is_paired = case.subject, case.data.get("layout") == "paired"
+    subject, is_paired = case.subject, case.data.get("layout") in LAYOUTS_WITH_TRUTH
     names = [*PAIRED_METRICS] if subject.truth else []
+    names += LUMA_METRICS if subject.truth and subject.border else []
     names += [] if is_paired else ["swd"]
     names += ["kid"] if extractor else []
     names += ["edge_correlation"] if subject.inputs and not is_paired else []
@@ -205,7 +211,7 @@ def default_best_by(layout: str) -> str:
 
     A truth that is hidden from the method in training does not choose its model either.
     """
-    return "l1" if layout == "paired" else "swd"
+    return "l1" if layout in LAYOUTS_WITH_TRUTH else "swd"
 
 
 def build_results(

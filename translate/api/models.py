@@ -230,6 +230,11 @@ def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool,
         )
     if any(domain.labels is not None for domain in given.method.domains.values()):
         raise UsageError(f"{path}: a .pth of the reference says nothing of label maps; export to a folder")
+    if not given.method.generator_for(to).reference_names:
+        raise UsageError(
+            f"{path}: the reference implementation has no network like that of {given.info.method}; export a model folder: "
+            f"give a name without an extension"
+        )
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
     if path.exists() and not overwrite:

@@ -97,7 +97,7 @@ def find_best_metric(folder: Path, settings: dict[str, Any]) -> dict[str, Any] |
     """
     best, last = (read_results(place / METRICS_FILE) for place in (folder / BEST_MODEL, folder))
     layout = best.get("protocol", {}).get("layout")
-    chosen = str(best.get("best_by") or settings.get("best_by") or ("l1" if layout == "paired" else "swd"))
+    chosen = str(best.get("best_by") or settings.get("best_by") or ("l1" if layout in ("paired", "photos") else "swd"))
     for results, name in ((best, chosen), (last, next(iter(metric_values(last)), ""))):
         if (value := metric_values(results).get(name)) is not None:
             split = results["protocol"].get("split")

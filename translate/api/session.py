@@ -181,6 +181,8 @@ class TrainingSession:
             self.cfg = cfg = cls.resolve_config(with_labels)
         if cfg.auto_batch:
             training_data.check_auto_batch(cls.on_meta(cfg))
+        if cls.draws_domains_apart(cfg):
+            split = split.with_itself(paired=False)
         self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
         self.pairs = training_data.find_known_pairs(cfg, self.root, split, self.split, self.say)
         self.evaluator = None

@@ -1,6 +1,7 @@
 """Data of a training: its settings checked, how images are prepared and loaded, and the batches that the loop is given."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -116,15 +117,15 @@ def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:
     channels = cfg.input_channels if labels is None else labels.stored_channels
     return Preprocessing(
         cfg.load_size, cfg.crop_size, cfg.flip, (channels, cfg.output_channels), cfg.preprocess, (range_a, range_b),
-        cfg.decoder, cfg.resize, images.parse_colour(cfg.background), method.size_rule["multiple_of"], _smallest_side(method),
-        labels,
+        cfg.decoder, cfg.resize, images.parse_colour(cfg.background),
+        math.lcm(method.size_rule["multiple_of"], method.photo_multiple), _smallest_side(method), labels,
     )  # fmt: skip
 
 
 def _smallest_side(method: Method) -> int:
     """Return the smallest height and width of an image that all networks of a method take."""
     networks = [net for net in method.modules() if isinstance(net, (Generator, Discriminator))]
-    return max(net.minimum for net in networks)
+    return max(net.minimum * (net.scale if isinstance(net, Generator) else 1) for net in networks)
 
 
 @dataclass

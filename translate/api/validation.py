@@ -57,13 +57,14 @@ def split_for_validation(
         train, held_out = train.hold_out(cfg.hold_out)
     if cfg.evaluate_every is None:
         return train, None
-    if layout not in ("paired", "unpaired"):
+    if layout not in ("paired", "unpaired", "photos"):
         raise UsageError(
-            f"--evaluate-every {cfg.evaluate_every}: is for methods that translate between two domains; leave it out, and "
-            f"use translate evaluate"
+            f"--evaluate-every {cfg.evaluate_every}: is for methods that translate between two domains, or make pairs from "
+            f"photos; leave it out, and use translate evaluate"
         )
     if held_out is not None:
-        why = "" if layout == "paired" else "training images that are held out have none"
+        why = "" if layout in layouts.LAYOUTS_WITH_TRUTH else "training images that are held out have none"
+        held_out = held_out.with_itself(paired=True) if layout == "photos" else held_out
         return train, ValidationSet("held out of train", held_out.subsample(cfg.evaluate_images), why)
     name = "val" if has_val else "test"
     if not has_val and not layouts.has_split(root, "test"):
@@ -78,6 +79,7 @@ def split_for_validation(
         )
     split = layouts.find_split(root, layout, name, cfg.direction, skip_unmatched=cfg.skip_unmatched)
     split = with_instances(cfg, split, root, name)
+    split = split.with_itself(paired=True) if layout == "photos" else split
     why = ""
     if layout == "unpaired":
         rule = resolve_truth(cfg.truth, root)

@@ -1,6 +1,7 @@
 """Conversion of one input to one output: read, translate, encode. Independent of all other inputs and of the manifest file."""
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from translate.errors import StorageError, UsageError
 from translate.images import Frame, ImageError, Metadata, Picture, Reading, StoredType
 from translate.runtime.memory import is_out_of_memory
 from translate.text import one_line
-from translate.trained.image_layout import tile_alpha
+from translate.trained.array_images import fit_alpha
 from translate.trained.translator import Translator
 
 
@@ -81,6 +82,7 @@ class ItemConverter:
         style: Style | None = None,
     ) -> None:
         self.translator, self.root, self.output, self.options = translator, root, output, options
+        self.scale = translator.scale(options.to)
         self.fmt, self.tag = fmt, tag
         background = images.parse_colour(options.background)
         self._check_input_range()
@@ -147,10 +149,20 @@ class ItemConverter:
         if images.extension(path) in images.REFUSED_EXTENSIONS:
             raise ImageError("format not allowed")
         stat = os.stat(path)
+        self.check_output_size(path)
         animated = self._may_be_animated(item) and images.is_animated(path)
         picture = None if animated else images.read(path, how=self._reading(item))
         tile = None if picture is None else self._tile(picture)
         return LoadedInput(item, picture, tile, (stat.st_size, stat.st_mtime_ns, atomic.file_sha256(path)), started)
+
+    def check_output_size(self, path: Path) -> None:
+        """Check that an output that is larger than its input has as many pixels as are allowed. ImageError if it has more."""
+        height, width = images.read_size(path) if self.scale > 1 else (0, 0)
+        if math.prod((height, width, self.scale, self.scale)) > self.options.max_pixels:
+            raise ImageError(
+                f"{width}×{height} becomes {self.scale * width}×{self.scale * height}, which is more than "
+                f"{self.options.max_pixels} pixels; raise --max-pixels to allow it"
+            )
 
     def _may_be_animated(self, item: Item) -> bool:
         """Return True if an animation is converted to an animation."""
@@ -225,7 +237,7 @@ class ItemConverter:
             except (RuntimeError, MemoryError) as e:
                 if not (is_out_of_memory(e) and options.tile == "auto" and self.tileable):
                     raise
-            tile = tiling.MAX_TILE[self.translator.device.type]
+            tile = self.planner.max_tile
         translate_in_tiles = tiling.TiledTranslation(
             self.translator, options.to, tile=tile, scratch=self.scratch, seed=options.seed, pixels=options.pixels,
             allowed_depths=allowed_depths, stored=self._stored_type(picture), sample=item.sample or 0,
@@ -235,11 +247,11 @@ class ItemConverter:
     def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> TranslatedItem:
         nodata = images.nodata_for(picture.nodata, pixels.dtype)
         if picture.empty is not None or picture.nodata is not None:
-            pixels = images.put_nodata(pixels, tile_alpha(picture.empty, pixels.shape[1]), nodata)
+            pixels = images.put_nodata(pixels, fit_alpha(picture.empty, pixels.shape, self.scale), nodata)
         declared = None if picture.nodata is None or nodata is None else f"{nodata:.17g}"
         metadata, removed = self._kept(picture.metadata)
         metadata = replace(metadata, nodata=declared)
-        result = Picture(pixels, tile_alpha(picture.alpha, pixels.shape[1]), metadata=metadata)
+        result = Picture(pixels, fit_alpha(picture.alpha, pixels.shape, self.scale), metadata=metadata)
         _, lost = images.supported_by(metadata, self.format(item), pixels.shape[2])
         notices = (*picture.notices, *self._lost(item, picture), *removed, *lost)
         return TranslatedItem(result, notices)
@@ -252,7 +264,8 @@ class ItemConverter:
             def frames() -> Iterator[Frame]:
                 for frame in animation:
                     pixels = self._pixels(item, frame.picture, self._tile(frame.picture))
-                    yield Frame(Picture(pixels, tile_alpha(frame.picture.alpha, pixels.shape[1])), frame.duration)
+                    alpha = fit_alpha(frame.picture.alpha, pixels.shape, self.scale)
+                    yield Frame(Picture(pixels, alpha), frame.duration)
 
             metadata, removed = self._kept(animation.metadata)
             data = images.encode_animation(frames(), fmt, animation.play_count, self.options.quality, metadata)
@@ -264,7 +277,7 @@ class ItemConverter:
 
     def _kept(self, metadata: Metadata | None) -> tuple[Metadata, list[str]]:
         """Return the metadata of an output, from that of its input, and notices of what was removed."""
-        metadata = metadata or Metadata()
+        metadata = (metadata or Metadata()).enlarged(self.scale)
         removed: list[str] = []
         if self.options.strip_gps:
             metadata, removed = metadata.without_place()

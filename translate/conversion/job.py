@@ -27,7 +27,7 @@ from translate.conversion.pipeline import Pipeline
 from translate.convolution_choice import torch_threads
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
-from translate.text import file_size
+from translate.text import file_size, join_names
 from translate.trained.translator import Translator
 
 __all__ = ["ConversionOptions", "ConversionResult", "convert"]
@@ -68,6 +68,7 @@ def convert(
         atomic.remove_temporaries(target, converter.tag)
         manifest, todo = _plan(converter, listing, shard, result, atomic.name_folding(target))
         _check_scratch(converter, todo, say)
+        _report_too_large(converter, todo, say)
         started = time.monotonic()
         inputs = {os.path.realpath(listing.root / name) for name in listing.inputs}
         guard = OverwriteGuard(target, inputs, manifest.outputs, options.overwrite)
@@ -119,6 +120,23 @@ def _check_scratch(converter: ItemConverter, todo: list[Item], say: Callable[[st
         need = converter.planner.estimate_scratch(height, width, converter.options.tile, converter.scratch)
         free = shutil.disk_usage(converter.scratch).free
         say(f"{path!r}, the largest: {width}×{height}, {file_size(need)} of scratch; {file_size(free)} are free")
+
+
+def _report_too_large(converter: ItemConverter, todo: list[Item], say: Callable[[str], None]) -> None:
+    """Report before the work how many images would become too large, where outputs are larger than inputs."""
+    if converter.scale == 1:
+        return
+    names = []
+    for item in todo:
+        try:
+            converter.check_output_size(converter.root / item.input)
+        except images.ImageError:
+            names.append(item.input)
+    if names:
+        say(
+            f"{len(names)} of {len(todo)} images would have more than --max-pixels {converter.options.max_pixels} when they "
+            f"are enlarged ×{converter.scale}, and will be listed as failed: {join_names(names)}"
+        )
 
 
 def _convert_items(

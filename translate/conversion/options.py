@@ -87,7 +87,10 @@ class ConversionOptions:
     )
     limit: int | None = option(None, "stop after N images [default: convert all]", low=1, group="Input")
     max_pixels: int = option(
-        images.MAX_PIXELS, "refuse images of more than N pixels; they are listed as failed", low=1, group="Input"
+        images.MAX_PIXELS,
+        "refuse images of more than N pixels, or whose outputs have more; they are listed as failed",
+        low=1,
+        group="Input",
     )
     input_range: str | None = option(
         None,

@@ -20,8 +20,10 @@ MAX_BYTES_IN_FLIGHT = 1 << 28
 THREADS = max(2, min(8, os.cpu_count() or 1))
 """Number of threads that read, and of threads that write."""
 
-BYTES_PER_PIXEL = 10
-"""Bytes of an 8-bit colour image and its output, per pixel: in the decoder, as an array, and the output."""
+BYTES_PER_PIXEL = 7
+"""Bytes of an 8-bit colour image per pixel: in the decoder, and as an array."""
+BYTES_PER_OUTPUT_PIXEL = 3
+"""Bytes of an output per pixel."""
 
 
 @dataclass
@@ -80,7 +82,8 @@ class Pipeline:
 
     def _size(self, item: Item) -> int:
         """Return the bytes that an input needs until it is written; 0 where its header cannot be read."""
-        return BYTES_PER_PIXEL * math.prod(images.read_size(self.converter.root / item.input))
+        bytes_per_pixel = BYTES_PER_PIXEL + BYTES_PER_OUTPUT_PIXEL * self.converter.scale**2
+        return bytes_per_pixel * math.prod(images.read_size(self.converter.root / item.input))
 
     def _is_full(self, size: int) -> bool:
         waiting = sum(map(len, self.batches.values()))

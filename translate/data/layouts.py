@@ -180,6 +180,12 @@ def read_image_folder(root: Path, split: str) -> Split:
     return Split(tuple(map(ImageRef, paths)), (), False, known, names)
 
 
+def read_photos(root: Path, split: str) -> Split:
+    """Read any folder of photos, of which a method makes its pairs: ROOT/train if there is one, else ROOT."""
+    paths = _list_nonempty(_folder_of_images(root, split), "photos")
+    return Split(tuple(map(ImageRef, paths)), (), False)
+
+
 def _folder_of_images(root: Path, split: str) -> Path:
     """Folder of a split's images; DataError where it would be the root itself, which holds other splits or two domains."""
     if split != "train" or (root / "train").is_dir():
@@ -199,9 +205,12 @@ LAYOUTS: dict[str, Callable[[Path, str], Split]] = {
     "paired": read_paired,
     "domains": read_domains,
     "images": read_image_folder,
+    "photos": read_photos,
 }
-LAYOUTS_WITHOUT_B = ("domains", "images")
+LAYOUTS_WITHOUT_B = ("domains", "images", "photos")
 """Layouts without two domains a and b."""
+LAYOUTS_WITH_TRUTH = ("paired", "photos")
+"""Layouts that show the true output of each input to the training."""
 
 LAYOUT_CONTENTS = {
     "unpaired": "trainA/ and trainB/, or train/ with A and B side by side in each file",
@@ -209,5 +218,6 @@ LAYOUT_CONTENTS = {
     "domains": f"train/<domain>/ with images for each of two or more domains, or train/ and {labels.ATTRIBUTE_TABLE} with a "
     "row for each",
     "images": "images",
+    "photos": "photos",
 }
 """Contents that the folder of each layout must have, in words for messages."""

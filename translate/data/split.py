@@ -26,7 +26,7 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split. Where `paired`, a[i] and b[i] show the same; layouts `domains` and `images` leave b empty."""
+    """Images of one split. Where `paired`, a[i] and b[i] show the same; layouts without two domains leave b empty."""
 
     a: tuple[ImageRef, ...]
     b: tuple[ImageRef, ...]
@@ -63,6 +63,10 @@ class Split:
     def swapped(self) -> "Split":
         """Split with a and b exchanged, for direction b2a; without labels, since they belong to the images of a."""
         return replace(self, a=self.b, b=self.a, labels=(), label_names=())
+
+    def with_itself(self, *, paired: bool) -> "Split":
+        """Split whose domain b has the images of a, too: as pairs, or drawn apart from a."""
+        return replace(self, b=self.a, paired=paired, labels=(), label_names=())
 
     def indices_by_label(self) -> dict[int, list[int]]:
         """Map each label to the indices of its images in a; empty where labels are attributes, or there are none."""

@@ -1,5 +1,6 @@
 """Cases to evaluate: a model on held-out images, or a folder of images, with the real images to compare them with."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from translate.evaluation.evaluator import Subject
 from translate.evaluation.image_sets import ImageSet, ReadOptions, batch_by_size
 from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_data import LabelTask
+from translate.evaluation.label_scorers import LabelScorer
+from translate.evaluation.made_inputs import InputMaker
 from translate.evaluation.protocol import networks_trained_against
 from translate.evaluation.references import ReferenceSources
 from translate.evaluation.truth import TRUTH, TruthRule, find_truth, recorded_settings, resolve_truth, truth_kind
@@ -28,6 +31,7 @@ from translate.text import join_names
 from translate.trained.folder import TrainedModel
 from translate.trained.image_layout import pad_to_size_rule
 from translate.trained.model_info import ModelInfo
+from translate.trained.noise import pixel_key
 from translate.trained.translator import Translator
 
 REFERENCE_SIZE = 256
@@ -183,8 +187,8 @@ def case_from_split(
     channels = {given: model.input_channels(to), to: model.output_channels(to)}
     read_options = {domain: ReadOptions(size, count, model.value_range(domain)) for domain, count in channels.items()}
     read_options[given] = replace(read_options[given], labels=model.label_format(to))
-    inputs = image_sets.read_image_set(split.a, data.root, read_options[given])
-    real = image_sets.read_image_set(split.b, data.root, read_options[to])
+    maker = _input_maker(model, options.seed)
+    inputs, real = _read_images(split, data.root, read_options[given], read_options[to], maker)
     outputs = _translate_all(model, inputs, options, progress)
     two_way = given in model.directions and given != to
     subject = Subject(
@@ -197,18 +201,9 @@ def case_from_split(
         translate_samples=_translate_samples(model, options),
         translate_back=_translate_fn(model, given, options.seed) if two_way else None,
         translate_with_grad=_translate_with_grad(model, to, options.seed),
-        train_label_scorer=lambda metric: label_data.train_label_scorer(
-            LabelTask(
-                metric,
-                data.root,
-                _training_images(model, data, to),
-                split.a,
-                read_options[to],
-                Path(options.labels) if options.labels else None,
-            ),
-            seed=options.seed,
-            device=model.device,
-        ),
+        train_label_scorer=_label_scorer_trainer(model, data, split.a, read_options[to], options),
+        border=model.scale(to) if model.scale(to) > 1 else 0,
+        copies=maker.copy(inputs) if maker else None,
     )
     run_folder = run_of_model(source.source) if source else None
     described = {
@@ -222,10 +217,55 @@ def case_from_split(
         read_options[given],
         read_options[to],
         is_training=data.name == "train",
+        maker=maker,
     )
     return EvaluationCase(
         subject, read_options[to], described, _provenance(model, source, outputs), run_folder, reference_sources=sources
     )
+
+
+def _read_images(
+    split: Split, root: Path, read_inputs: ReadOptions, read_real: ReadOptions, maker: InputMaker | None
+) -> tuple[ImageSet, ImageSet]:
+    """Return the inputs and the real images of a split; inputs are made of the real images if there is a rule for it."""
+    if maker:
+        real = maker.fit(image_sets.read_image_set(split.b, root, read_real))
+        return maker.make(real), real
+    inputs = image_sets.read_image_set(split.a, root, read_inputs)
+    return inputs, image_sets.read_image_set(split.b, root, read_real)
+
+
+def _input_maker(model: Translator, seed: int) -> InputMaker | None:
+    """Return the rule by which the model's method makes inputs of photos; None if its inputs are files."""
+    method = model.method
+    if method.layout != "photos":
+        return None
+    return InputMaker(
+        method.make_input,
+        method.copy_input,
+        method.photo_multiple,
+        lambda pixels: pixel_key(pixels, seed),
+        model.device,
+        json.dumps([model.info.method, model.info.networks, seed], sort_keys=True),
+    )
+
+
+def _label_scorer_trainer(
+    model: Translator,
+    data: HeldOutData,
+    inputs: tuple[ImageRef, ...],
+    read_real: ReadOptions,
+    options: EvaluationOptions,
+) -> Callable[[str], tuple[LabelScorer, Tensor]]:
+    """Return the function that trains the scorer of a label metric; see `Subject.train_label_scorer`."""
+
+    def train(metric: str) -> tuple[LabelScorer, Tensor]:
+        labels = Path(options.labels) if options.labels else None
+        training = _training_images(model, data, options.to)
+        task = LabelTask(metric, data.root, training, inputs, read_real, labels)
+        return label_data.train_label_scorer(task, seed=options.seed, device=model.device)
+
+    return train
 
 
 def _provenance(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
@@ -249,10 +289,10 @@ def _held_out(
     name = options.split or next(iter(present), "train")
     split = layouts.find_split(root, layout, name, direction, skip_unmatched=options.skip_unmatched)
     if name == "train":
-        say(
-            f"{root}: these are training images, on which a model does better than on others; add a folder of test images"
-        )
-    why_no_truth = "" if layout == "paired" else "images of domains have none"
+        say(_train_notice(root, layout))
+    if layout == "photos":
+        split = split.with_itself(paired=True)
+    why_no_truth = "" if layout in layouts.LAYOUTS_WITH_TRUTH else "images of domains have none"
     if layout == "unpaired":
         truth = find_truth(root, name, direction, rule, skip_unmatched=options.skip_unmatched)
         split, why_no_truth = truth.pairs or split, truth.missing
@@ -264,6 +304,15 @@ def _held_out(
     if labels is not None and labels.edges:
         split = attach_instances(split, root, name, direction)
     return HeldOutData(root, name, split, direction, why_no_truth)
+
+
+def _train_notice(root: Path, layout: str) -> str:
+    """Return the line that warns of an evaluation on images that a model may have been trained on."""
+    if layout == "photos" and not layouts.has_split(root, "train"):
+        return f"{root}: all of its photos are evaluated; on those that it was trained on a model does better than on others"
+    return (
+        f"{root}: these are training images, on which a model does better than on others; add a folder of test images"
+    )
 
 
 def _check_truth_options(options: EvaluationOptions, layout: str, rule: TruthRule) -> None:
@@ -304,7 +353,7 @@ def split_by_domain(split: Split, to: str) -> Split:
 def _training_images(model: Translator, data: HeldOutData, to: str) -> tuple[ImageRef, ...]:
     """Return the real images of the target domain that a scorer may learn from."""
     split = layouts.find_split(data.root, model.method.layout, "train", data.direction)
-    return split_by_target(split, to).b
+    return split.a if model.method.layout == "photos" else split_by_target(split, to).b
 
 
 def _training_split(model: Translator, data: HeldOutData, to: str) -> Split:
@@ -313,7 +362,7 @@ def _training_split(model: Translator, data: HeldOutData, to: str) -> Split:
         raise DataError(f"{data.root} has no training images")
     layout = model.method.layout
     split = layouts.find_split(data.root, "unpaired" if layout == "paired" else layout, "train", data.direction)
-    return split_by_target(split, to)
+    return split.with_itself(paired=False) if layout == "photos" else split_by_target(split, to)
 
 
 def _image_size(size: int | str, info: ModelInfo) -> int | None:
@@ -380,7 +429,9 @@ def _translate_with_grad(model: Translator, to: str, seed: int) -> TranslateFn:
         batch = torch.stack(
             [pad_to_size_rule(image.to(model.device, model.precision.weights), **model.info.size) for image in x]
         )
+        scale = model.scale(to)
         with model.precision.autocast(model.device):
-            return model.method.translate(batch, to, key)[..., :height, :width].to(x.device, x.dtype)
+            output = model.method.translate(batch, to, key)
+            return output[..., : scale * height, : scale * width].to(x.device, x.dtype)
 
     return translate

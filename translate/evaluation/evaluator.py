@@ -51,6 +51,15 @@ class Subject:
     """The model with gradients from its output to its input, and with noise that stays the same."""
     train_label_scorer: Callable[[str], tuple[LabelScorer, Tensor]] | None = None
     """Train a scorer on real images of the target domain, for the label metric named; also returns the labels of `outputs`."""
+    border: int = 0
+    """Pixels at each edge that metrics of luma leave out: the factor of a super-resolution model."""
+    copies: ImageSet | None = None
+    """Inputs as images of the outputs' size and channels, where they are not: what copying them means."""
+
+    @property
+    def copied_inputs(self) -> ImageSet | None:
+        """Inputs, or `copies` if there are such; None where no model made the outputs."""
+        return self.copies or self.inputs
 
 
 def resolve_metric(name: str) -> str:
@@ -85,6 +94,8 @@ def metric_label(key: str, extractor: str | None) -> str:
 
 def metric_of_key(key: str) -> str:
     """Return the row of METRICS of a value; `swd_64` belongs to `swd`. An unknown key is returned as it is."""
+    if key in METRICS:
+        return key
     rows = (row for row, metric in METRICS.items() if key == row or key in metric.keys or key.startswith(f"{row}_"))
     return next(rows, key)
 
@@ -121,6 +132,7 @@ class Evaluator:
             outputs=outputs,
             truth=self.subject.truth if in_pairs else None,
             inputs=self.subject.inputs if in_pairs else None,
+            copies=self.subject.copies if in_pairs else None,
         )
         return replace(self, subject=subject, per_image={}, settings={})
 
@@ -144,6 +156,11 @@ class Evaluator:
     def _pairs(self, name: str, metric: Metric) -> dict[str, Estimate]:
         return self._means({name: self._compare_with_truth(name, metric.function)})
 
+    def _bordered_pairs(self, name: str, metric: Metric) -> dict[str, Estimate]:
+        border = self.subject.border
+        self.settings[name]["border"] = border
+        return self._means({name: self._compare_with_truth(name, lambda x, y: metric.function(x, y, border))})
+
     def _weighted_pairs(self, name: str, metric: Metric) -> dict[str, Estimate]:
         scorer = metric.function(self.lpips_weights, self.device)
         self.settings[name] = {"network": scorer.name, "sha256": scorer.sha256}
@@ -163,7 +180,7 @@ class Evaluator:
         return torch.cat([distance(x, y) for x, y in zip(outputs, truth, strict=True)])
 
     def _inputs(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        pairs = zip(_require(self.subject.inputs, name), self.subject.outputs, strict=True)
+        pairs = zip(_require(self.subject.copied_inputs, name), self.subject.outputs, strict=True)
         return self._means({name: torch.cat([metric.function(x, y) for x, y in pairs])})
 
     def _features(self, name: str, metric: Metric) -> dict[str, Estimate]:
@@ -247,6 +264,7 @@ class Evaluator:
 
 _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
     "pairs": Evaluator._pairs,
+    "pairs, border": Evaluator._bordered_pairs,
     "pairs, weights": Evaluator._weighted_pairs,
     "inputs": Evaluator._inputs,
     "features": Evaluator._features,

@@ -10,6 +10,7 @@ from translate.evaluation.two_sample import MIN_IMAGES, classifier_two_sample
 
 NEEDS = {
     "pairs": "function(output, truth) → (N,), one value per pair, for any batch of images",
+    "pairs, border": "function(output, truth, border) → (N,), as pairs; border: pixels at each edge that are left out",
     "pairs, weights": "function(weights, device) → a callable of pairs, with the name and SHA-256 of its weights",
     "inputs": "function(input, output) → (N,), one value per image, for any batch of images",
     "features": "function(real, fake, seed) → estimates by key, of whole sets (N, D)",
@@ -53,6 +54,19 @@ METRICS: dict[str, Metric] = {
         paired.psnr, "pairs", "higher", "dB", ("psnr",), 1, "PSNR", "10 log₁₀(255² / mean square difference)"
     ),
     "ssim": Metric(paired.ssim, "pairs", "higher", "", ("ssim",), 1, "SSIM", "Wang et al., 2004"),
+    "psnr_y": Metric(
+        paired.psnr_y, "pairs, border", "higher", "dB", ("psnr_y",), 1, "PSNR of luma", "BT.601, 16 to 235, not rounded"
+    ),
+    "ssim_y": Metric(
+        paired.ssim_y,
+        "pairs, border",
+        "higher",
+        "",
+        ("ssim_y",),
+        1,
+        "SSIM of luma",
+        "Wang et al., 2004, on BT.601 luma",
+    ),
     "ms_ssim": Metric(
         paired.ms_ssim, "pairs", "higher", "", ("ms_ssim",), 1, "MS-SSIM", "Wang, Simoncelli and Bovik, 2003"
     ),

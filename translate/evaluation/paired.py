@@ -59,6 +59,32 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     return (luminance * structure).mean(dim=(1, 2, 3))
 
 
+def psnr_y(x: Tensor, y: Tensor, border: int) -> Tensor:
+    """Return the PSNR in dB of luma, without `border` pixels at each edge: the protocol of papers on super-resolution."""
+    x, y = (_luma(side, border) for side in pair_to_levels(x, y, "psnr_y"))
+    return 10 * (PEAK**2 / (x - y).square().mean(dim=(1, 2, 3))).log10()
+
+
+def ssim_y(x: Tensor, y: Tensor, border: int) -> Tensor:
+    """Return the structural similarity (`ssim`) of luma, without `border` pixels at each edge.
+
+    DataError for sides below 11 pixels and two borders.
+    """
+    check_side(x, WINDOW + 2 * border, "ssim_y")
+    luminance, structure = _similarities(*(_luma(side, border) for side in pair_to_levels(x, y, "ssim_y")))
+    return (luminance * structure).mean(dim=(1, 2, 3))
+
+
+def _luma(levels: Tensor, border: int) -> Tensor:
+    """Return the luma of colour images, 16 to 235 and not rounded (ITU-R BT.601), without borders; of grey ones themselves."""
+    height, width = levels.shape[2:]
+    inside = levels[:, :, border : height - border, border : width - border]
+    if inside.shape[1] != 3:
+        return inside
+    red, green, blue = inside.split(1, dim=1)
+    return 16 + (65.481 * red + 128.553 * green + 24.966 * blue) / PEAK
+
+
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     """Return the mean structural similarity at five scales over channels: 0 to 1, the latter for equal images.
 

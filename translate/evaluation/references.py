@@ -19,6 +19,7 @@ from translate.data.split import ImageRef, Split, evenly_spaced
 from translate.errors import DataError
 from translate.evaluation.evaluator import Evaluator, Subject
 from translate.evaluation.image_sets import ImageSet, ReadOptions, read_image_set
+from translate.evaluation.made_inputs import InputMaker
 from translate.evaluation.metrics import METRICS
 from translate.evaluation.uncertainty import Estimate
 from translate.nn.colour_map import PixelStatistics, optimal_transport_map
@@ -28,7 +29,7 @@ from translate.version import __version__
 TRAINING_IMAGES = 256
 """Images of each domain, evenly spaced over the training split, from which the colour map is taken at most."""
 
-NEEDS_OF_PAIRS = ("pairs", "pairs, weights")
+NEEDS_OF_PAIRS = ("pairs", "pairs, border", "pairs, weights")
 """Rows of NEEDS that compare each output with its true image."""
 
 REFERENCE_NEEDS = (*NEEDS_OF_PAIRS, "features", "logits", "images", "images by place")
@@ -50,6 +51,14 @@ class ReferenceSources:
     """Options with which images of the target domain are read."""
     is_training: bool = False
     """True if the images under evaluation are the training images."""
+    maker: InputMaker | None = None
+    """Rule by which inputs are made of photos; None where inputs are files."""
+
+    def read_input(self, ref: ImageRef) -> ImageSet:
+        """Read the file of an input; or make it of its photo, as an image of the photo's size."""
+        if self.maker is None:
+            return read_image_set((ref,), self.root, self.read_inputs)
+        return self.maker.make_copies(read_image_set((ref,), self.root, self.read_outputs))
 
 
 @dataclass(frozen=True)
@@ -115,10 +124,8 @@ def map_colours(subject: Subject, sources: ReferenceSources, a: Sequence[ImageRe
     inputs, channels = _inputs_of(subject), (sources.read_inputs.channels, sources.read_outputs.channels)
     if channels[0] != channels[1]:
         raise DataError(f"the domains have {channels[0]} and {channels[1]} channels")
-    source, target = (
-        PixelStatistics.of(read_image_set((ref,), sources.root, options).normalized(0) for ref in refs)
-        for refs, options in ((a, sources.read_inputs), (b, sources.read_outputs))
-    )
+    source = PixelStatistics.of(sources.read_input(ref).normalized(0) for ref in a)
+    target = PixelStatistics.of(read_image_set((ref,), sources.root, sources.read_outputs).normalized(0) for ref in b)
     matrix, bias = optimal_transport_map(source, target)
     mapped = []
     for i in range(len(inputs)):
@@ -132,8 +139,8 @@ def _real_images(subject: Subject, sources: ReferenceSources, a: Sequence[ImageR
 
 
 def _inputs_of(subject: Subject) -> ImageSet:
-    assert subject.inputs is not None  # a case of a model has them
-    return subject.inputs
+    assert subject.copied_inputs is not None  # a case of a model has them
+    return subject.copied_inputs
 
 
 REFERENCES = {
@@ -191,6 +198,7 @@ def _values(
             [options.size, options.channels, options.value_range]
             for options in (sources.read_inputs, sources.read_outputs)
         ],
+        "inputs made by": sources.maker.description if sources.maker else None,
         "seed": evaluator.seed,
         "device": torch.device(evaluator.device).type,
         "code": [__version__, _digest_of_code()],

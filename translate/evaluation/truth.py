@@ -96,5 +96,12 @@ def find_truth(root: Path, split: str, direction: str, rule: TruthRule, *, skip_
 
 
 def truth_kind(split: Split) -> str | None:
-    """Return how the pairs of a split are known, for the protocol: "side by side", "names", or None without pairs."""
-    return None if not split.paired else "side by side" if split.a[0].half else "names"
+    """Return how the pairs of a split are known, for the protocol: "side by side", "names", or None without pairs.
+
+    "made": the inputs are made of the true images.
+    """
+    if not split.paired:
+        return None
+    if split.a[0] == split.b[0]:
+        return "made"
+    return "side by side" if split.a[0].half else "names"

@@ -9,6 +9,7 @@ from translate.config import TrainConfig
 from translate.errors import ModelError
 from translate.methods.base import Method
 from translate.methods.bicyclegan import BicycleGAN
+from translate.methods.colorize import Colorize
 from translate.methods.cut import CUT, FastCUT
 from translate.methods.cyclegan import CycleGAN
 from translate.methods.dcgan import DCGAN
@@ -18,6 +19,7 @@ from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
 from translate.methods.spade import SPADE
 from translate.methods.stargan import StarGAN
+from translate.methods.superres import SuperRes
 from translate.nn import networks
 from translate.text import printable
 
@@ -35,6 +37,8 @@ METHODS: dict[str, type[Method[Any]]] = {
     "discogan": DiscoGAN,
     "stargan": StarGAN,
     "spade": SPADE,
+    "colorize": Colorize,
+    "superres": SuperRes,
 }
 
 

@@ -170,6 +170,31 @@ class Method(nn.Module, Generic[C]):
             self.get_submodule(name).eval()
         return self
 
+    @classmethod
+    def draws_domains_apart(cls, cfg: C) -> bool:
+        """Return True if photos of layout photos are drawn twice, apart from each other: as domain a and as domain b."""
+        return False
+
+    def make_input(self, photo: Tensor, key: Tensor) -> Tensor:
+        """Return the input images (N, C, h, w) in [-1, 1] that methods of layout photos make of photos (N, C, H, W).
+
+        It is differentiable, and random only by key (N,). Other methods have inputs of their own, and no such function.
+        """
+        raise NotImplementedError(f"{self.name} is given its inputs")
+
+    @property
+    def photo_multiple(self) -> int:
+        """Number of pixels of which the height and width of a photo are a multiple, for `make_input`."""
+        return 1
+
+    def copy_input(self, x: Tensor) -> Tensor:
+        """Return input images as images of domain b of the outputs' size, (N, C, H, W): what copying the input means."""
+        return x
+
+    def sample_pairs(self, batch: Batch) -> Batch:
+        """Return the sample batch with key (N,) as images that are translated and true or other images of their target."""
+        return batch
+
     def prepare(self, batches: Iterable[Batch]) -> list[str]:
         """Set weights and buffers from training images, once, before the first step of a run that starts from random weights.
 

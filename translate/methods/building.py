@@ -89,15 +89,22 @@ def discriminator_losses(loss: AdversarialLoss, d: nn.Module, real: Any, fake: A
     return losses
 
 
-def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: int | str) -> Generator:
+def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: int | str, factor: int = 1) -> Generator:
     """Return the generator of the config, with initial weights that are a function of the key.
 
-    Training and conversion both build their generators here, so here they get the fast convolutions.
+    factor: pixels a side of its outputs for each pixel of an input. UsageError if the generator has another one. Training and
+    conversion both build their generators here, so here they get the fast convolutions.
     """
     build = networks.find(cfg.generator)
     assert build is not None, "the config is checked"
-    net = build(in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout)
+    known = {"factor": factor} if "factor" in inspect.signature(build).parameters else {}
+    net = build(in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout, **known)
     _check_network(f"--generator {cfg.generator}", net, Generator)
+    if net.scale != factor:
+        raise UsageError(
+            f"--generator {cfg.generator}: its outputs have {net.scale} pixels a side for each of the input, but {factor} are "
+            f"wanted; use {'--generator srresnet_16blocks' if factor > 1 else 'another --generator'}"
+        )
     if cfg.residual:
         _use_residual_output(cfg, net)
     use_winograd(net)
@@ -188,11 +195,14 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
         nets = []
     d_minimum = max((net.minimum for net in nets if isinstance(net, Discriminator)), default=1)
     for net in nets:
-        if isinstance(net, Generator) and (cfg.crop_size < net.minimum or cfg.crop_size % net.multiple_of):
-            smallest = -(-max(net.minimum, d_minimum) // net.multiple_of) * net.multiple_of
-            nearest = max(smallest, cfg.crop_size // net.multiple_of * net.multiple_of)
+        if not isinstance(net, Generator):
+            continue
+        multiple, minimum = net.scale * net.multiple_of, net.scale * net.minimum  # crops have the size of its outputs
+        if cfg.crop_size < minimum or cfg.crop_size % multiple:
+            smallest = -(-max(minimum, d_minimum) // multiple) * multiple
+            nearest = max(smallest, cfg.crop_size // multiple * multiple)
             raise UsageError(
-                f"--crop-size {cfg.crop_size}: {cfg.generator} takes multiples of {net.multiple_of} from {net.minimum} up; "
+                f"--crop-size {cfg.crop_size}: {cfg.generator} takes multiples of {multiple} from {minimum} up; "
                 f"use --crop-size {nearest}"
             )
     if cfg.crop_size < d_minimum:

@@ -29,9 +29,9 @@ class GeneratorEncoder(NamedTuple):
 
 
 class Generator(nn.Module):
-    """Base class of the rows of GENERATORS: images (N, C, H, W) in [-1, 1] → images (N, C', H, W) in [-1, 1].
+    """Base class of the rows of GENERATORS: images (N, C, H, W) in [-1, 1] → (N, C', scale · H, scale · W) in [-1, 1].
 
-    Only residual outputs (`use_residual_output`) may leave that range.
+    Only outputs that are added to the input (`use_residual_output`, super-resolution) may leave that range.
     """
 
     multiple_of: int
@@ -40,6 +40,8 @@ class Generator(nn.Module):
     """Smallest height and width of its images, in pixels."""
     receptive_radius: int | None
     """Distance in pixels of the farthest input pixel that an output pixel depends on; None: the whole image."""
+    scale: int = 1
+    """Pixels a side of the output for each pixel of the input; above 1 in super-resolution."""
     model: nn.Module
     initialise: Callable[..., nn.Module] = staticmethod(normal_)
     """Function of the network and a key that draws its initial weights."""
@@ -51,6 +53,9 @@ class Generator(nn.Module):
     whole; and the size of the window is a multiple of that of each map inside."""
     supports_residual = False
     """True: the network has `use_residual_output`."""
+
+    reference_names = True
+    """False: its weights mean nothing to the reference implementation by themselves, and are not exported as its `.pth`."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):

@@ -28,18 +28,33 @@ class ArrayBatch:
     ndim: int
     dtype: np.dtype
 
-    def restore(self, results: list[np.ndarray]) -> np.ndarray:
-        """Return the translations, (H, W, C) each, in the layout of the array that was given."""
-        found = [self._restored(pixels, alpha) for pixels, alpha in zip(results, self.alphas, strict=True)]
+    def restore(self, results: list[np.ndarray], scale: int = 1) -> np.ndarray:
+        """Return the translations, (H, W, C) each and larger by `scale`, in the layout of the array that was given."""
+        alphas = [fit_alpha(alpha, pixels.shape, scale) for pixels, alpha in zip(results, self.alphas, strict=True)]
+        found = [self._restored(pixels, alpha) for pixels, alpha in zip(results, alphas, strict=True)]
         return np.stack(found) if self.ndim == 4 else found[0]
 
     def _restored(self, pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
         if pixels.dtype.kind == self.dtype.kind == "f":
             pixels = pixels.astype(self.dtype)
         if alpha is not None:
-            repeated = np.tile(alpha, (1, pixels.shape[1] // alpha.shape[1]))
-            pixels = np.concatenate([pixels, repeated[:, :, None].astype(pixels.dtype)], axis=2)
+            pixels = np.concatenate([pixels, alpha[:, :, None].astype(pixels.dtype)], axis=2)
         return pixels[:, :, 0] if self.ndim == 2 and pixels.shape[2] == 1 else pixels
+
+
+def fit_alpha(alpha: np.ndarray | None, shape: tuple[int, ...], scale: int = 1) -> np.ndarray | None:
+    """Fit the transparency or a mask (H, W) of an input to its output, whose shape begins with its height and width.
+
+    It is repeated for a row of images, or enlarged by `scale` for super-resolution: masks by repeating their pixels.
+    """
+    if alpha is None:
+        return None
+    if scale == 1:
+        return np.tile(alpha, (1, shape[1] // alpha.shape[1]))
+    if alpha.dtype == np.bool_:
+        return alpha.repeat(scale, 0).repeat(scale, 1)
+    enlarged = images.resize(alpha[:, :, None], shape[0], shape[1])[:, :, 0]
+    return np.clip(enlarged, alpha.min(), alpha.max())
 
 
 def prepare_array(array: np.ndarray, channels: int, declared: images.ValueRange | None) -> ArrayBatch:

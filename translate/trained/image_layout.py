@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,11 +10,6 @@ from torch import Tensor
 def concatenate_images(picture: Tensor, results: Sequence[Tensor]) -> Tensor:
     """Return the only output (C, H, W), or the input and several outputs side by side (C, H, W · (1 + outputs))."""
     return results[0] if len(results) == 1 else torch.cat([picture, *results], dim=2)
-
-
-def tile_alpha(alpha: np.ndarray | None, width: int) -> np.ndarray | None:
-    """Repeat the transparency or a mask (H, W) of an image for a row of images of the given total width."""
-    return None if alpha is None else np.tile(alpha, (1, width // alpha.shape[1]))
 
 
 def padded_length(length: int, multiple_of: int, minimum: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 import torch
@@ -29,31 +29,21 @@ from translate.runtime import devices
 from translate.runtime.precision import resolve_precision
 from translate.text import printable
 from translate.trained.arithmetic import arithmetic_mode, check_finite, check_pixel_mode
-from translate.trained.array_images import check_tensor, prepare_array
+from translate.trained.array_images import check_tensor, fit_alpha, prepare_array
+from translate.trained.call_options import AnyImage, TranslateOptions
 from translate.trained.find import read_model
 from translate.trained.folder import TrainedModel
-from translate.trained.image_layout import concatenate_images, pad_to_size_rule, padded_length, tile_alpha
+from translate.trained.image_layout import concatenate_images, pad_to_size_rule, padded_length
 from translate.trained.label_images import LabelImage, stored_label_map, with_instances
 from translate.trained.model_info import DomainInfo
 from translate.trained.noise import has_active_dropout, pixel_key
 from translate.trained.style import read_picture, read_style_image, training_side
 
-AnyImage = Image.Image | str | Path | np.ndarray | Tensor
-"""Kinds of images that a translator takes, and gives back; a path gives a Pillow image."""
-
-
-class TranslateOptions(TypedDict, total=False):
-    """Options of a call of a translator."""
-
-    seed: int
-    sample: int
-    style: AnyImage | None
-    pixels: str
-    instances: LabelImage | Sequence[LabelImage] | None
-
 
 class Translator:
-    """Function that translates images with a trained model; it gives back the kind of image that it is given, of the same size.
+    """Function that translates images with a trained model; it gives back the kind of image that it is given.
+
+    The size stays, but for super-resolution, whose outputs are larger by the factor of the model.
 
     Args:
         model: The trained model. ModelError if it has no generator that translates.
@@ -107,6 +97,10 @@ class Translator:
     def output_channels(self, to: str) -> int:
         """Return the channels of output images."""
         return self.domain_info(to)["channels"]
+
+    def scale(self, to: str) -> int:
+        """Return the pixels a side of an output for each pixel of its input: 1, but for super-resolution."""
+        return self.generator_for(to).scale
 
     def domain_info(self, name: str) -> DomainInfo:
         """Return the description of a domain; for several targets at once ("all"), of any one: they are alike."""
@@ -182,7 +176,7 @@ class Translator:
         style: AnyImage | None = None, pixels: str = "rounded",
         instances: LabelImage | Sequence[LabelImage] | None = None,
     ) -> Any:  # fmt: skip
-        """Translate an image, a batch or a list of them to domain `to`, and return the same kind; the size stays.
+        """Translate an image, a batch or a list of them to domain `to`, and return the same kind.
 
         Args:
             image: A Pillow image, or the path of a file: gives a Pillow image of 8 bits, transparency kept.
@@ -231,12 +225,13 @@ class Translator:
         if isinstance(image, (str, Path, Image.Image)):
             picture = self._read_picture(image, to)
             (result,) = self.translate_pixels([picture.pixels], to, allowed_depths=[("uint8",)], **options)
-            return images.to_pil_image(result, tile_alpha(picture.alpha, result.shape[1]))
+            return images.to_pil_image(result, fit_alpha(picture.alpha, result.shape, self.scale(to)))
         if isinstance(image, np.ndarray):
             source = self.value_range(self.source_domain(to))
             batch = prepare_array(image, self.input_channels(to), source)
             # One by one: on a CPU a batch is not bit-equal to its images, and gains nothing.
-            return batch.restore([self.translate_pixels([each], to, **options)[0] for each in batch.pixels])
+            results = [self.translate_pixels([each], to, **options)[0] for each in batch.pixels]
+            return batch.restore(results, self.scale(to))
         if isinstance(image, Tensor):
             check_tensor(image, self.input_channels(to))
             shown = image if labels is None else images.normalize(labels.stored_of(image), image.dtype)
@@ -288,6 +283,8 @@ class Translator:
             for to in self.directions
         ]
         size = f"any size, padded to multiples of {self.info.size['multiple_of']}, at least {self.info.size['minimum']}"
+        scales = {scale for to in self.directions if (scale := self.scale(to)) > 1}
+        size += "".join(f", enlarged ×{scale}" for scale in scales)
         place = f"{self.precision.name} on {self.device}, from {printable(self.source)}"
         return f"<Translator: {self.info.title}; {', '.join(ways)}; {size}; {place}>"
 
@@ -398,8 +395,9 @@ class Translator:
                 outputs = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
             else:
                 outputs = [self.method.translate_in_style(batch, to, style.to(self.device), key)]
+        scale = self.scale(to)
         results = [
-            [y[:, : x.shape[1], : x.shape[2]] for y in each]
+            [y[:, : scale * x.shape[1], : scale * x.shape[2]] for y in each]
             for x, each in zip(given, zip(*outputs, strict=True), strict=True)
         ]
         for each in results:

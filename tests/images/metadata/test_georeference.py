@@ -79,3 +79,57 @@ def test_a_damaged_one_is_a_value_error(tmp_path):
     (tmp_path / "x.tif").write_bytes(b"II*\0\xff\xff\xff\xff")
     with open(tmp_path / "x.tif", "rb") as file, pytest.raises(ValueError, match="damaged"):
         read_georeference(file)
+
+
+# Enlarged images.
+
+
+def enlarged(tmp_path, scale, *extratags):
+    """The tags of an image of 5 × 4 pixels, enlarged."""
+    picture = source(tmp_path, np.zeros((4, 5, 1), "u2"), extratags=list(extratags))
+    larger = np.zeros((4 * scale, 5 * scale, 1), "u2")
+    made = images.Picture(larger, metadata=picture.metadata.enlarged(scale))
+    (tmp_path / "y.tif").write_bytes(images.encode(made, "tiff"))
+    return tags(tmp_path / "x.tif"), tags(tmp_path / "y.tif")
+
+
+def keys(raster_type):
+    return (34735, "H", 8, (1, 1, 0, 1, 1025, 0, 1, raster_type), True)
+
+
+def corner(found, column, row, *, is_point):
+    """The place on Earth of the upper left corner of a pixel, by its tags; a tie and a scale, or a matrix."""
+    shift = -0.5 if is_point else 0.0
+    column, row = column + shift, row + shift
+    if 34264 in found:
+        m = found[34264]
+        return m[0] * column + m[1] * row + m[3], m[4] * column + m[5] * row + m[7]
+    (i, j, _, x, y, _), (across, down, _) = found[33922], found[33550]
+    return x + (column - i) * across, y - (row - j) * down
+
+
+SCALE = (33550, "d", 3, (30.0, 20.0, 0.0), True)
+TIE = (33922, "d", 6, (2.0, 1.0, 0, 350000.0, 5600000.0, 0), True)
+MATRIX = (34264, "d", 16, (30.0, 2.0, 0, 350000.0, -1.0, -20.0, 0, 5600000.0, 0, 0, 0, 0, 0, 0, 0, 1.0), True)
+
+
+@pytest.mark.parametrize("is_point", [False, True])
+@pytest.mark.parametrize("place", [(SCALE, TIE), (MATRIX,)])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_corners_of_pixels_stay_where_they_are(place, is_point, scale, tmp_path):
+    """Pixel (column, row) begins where its scale × scale pixels begin, whether a pixel's place is its corner or its middle."""
+    given, made = enlarged(tmp_path, scale, *place, keys(2 if is_point else 1))
+    for column, row in ((0, 0), (5, 0), (0, 4), (3, 2)):
+        expected = corner(given, column, row, is_point=is_point)
+        assert corner(made, scale * column, scale * row, is_point=is_point) == pytest.approx(expected, abs=1e-6)
+
+
+def test_rational_coefficients_stay_with_their_pixels(tmp_path):
+    """Middles of pixels: row r is (r − offset) / scale before, and the middle of its pixels is there afterwards."""
+    values = [0.0, 0.0, 1.5, 2.0, 50.0, 10.0, 100.0, 1.5, 2.0, 1.0, 1.0, 100.0, *[0.5] * 80]
+    given, made = enlarged(tmp_path, 4, (50844, "d", 92, tuple(values), True))
+    old, new = given[50844], made[50844]
+    for offset, size in ((2, 7), (3, 8)):
+        middle = 4 * 3 + 1.5  # of the four pixels of pixel 3
+        assert (middle - new[offset]) / new[size] == pytest.approx((3 - old[offset]) / old[size])
+    assert [new[i] for i in range(92) if i not in (2, 3, 7, 8)] == [old[i] for i in range(92) if i not in (2, 3, 7, 8)]

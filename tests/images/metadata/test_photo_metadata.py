@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageOps
+from PIL.TiffImagePlugin import IFDRational
 
 from translate import images
 from translate.images import Metadata, Picture, encode, supported_by
@@ -175,6 +176,23 @@ def test_xmp_alone_tells_the_orientation_where_exif_does_not():
     assert found.orientation == 6
     assert b'exif:PixelXDimension="24"' in found.xmp
     assert b'exif:PixelYDimension="40"' in found.xmp
+
+
+def test_an_enlarged_image_has_its_new_size_in_exif_and_xmp():
+    """Places in pixels follow; pixels on the sensor are smaller, so that there are more of them in a millimetre."""
+    made, density = Image.Exif(), IFDRational(241, 2)
+    made.get_ifd(0x8769).update({0xA002: 40, 0xA003: 24, 0x9214: (3, 4), 0xA20E: density, 0xA20F: density})
+    packet = photos.xmp(b'exif:PixelXDimension="40" tiff:ImageLength="24"')
+    data = photos.as_file(Image.fromarray(photos.smooth()), "JPEG", xmp=packet, exif=made.tobytes())
+    larger = opened(data).enlarged(4)
+    read = Image.Exif()
+    read.load(larger.exif)
+    photo = read.get_ifd(0x8769)
+    assert (photo[0xA002], photo[0xA003]) == (160, 96)
+    assert photo[0x9214] == (12, 16)
+    assert float(photo[0xA20E]) == float(photo[0xA20F]) == pytest.approx(482)
+    assert b'exif:PixelXDimension="160"' in larger.xmp
+    assert b'tiff:ImageLength="96"' in larger.xmp
 
 
 def test_avif_says_itself_how_it_lies():

@@ -58,7 +58,7 @@ def train(name, method, steps, *, watched=True):
 def scalars_of(method):
     """What is watched of a method: what it makes of two domains, and discriminators whose cost has an end."""
     match method.layout, len(method.generator_names):
-        case "paired", 1:
+        case "paired" | "photos", 1:
             names = ["inversion_b", "change_b", "error_b", "variety_b"]
         case "unpaired", 1:
             names = ["inversion_b", "change_b", "variety_b"]

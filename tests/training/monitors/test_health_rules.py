@@ -12,8 +12,10 @@ from ...helpers import TWO_DOMAINS, small_config
 
 
 def shown(kind, cls):
-    """Whether methods of the class are looked at for it: all discriminators, what is made of two domains, and ways back."""
-    return kind == "d_gap" or (cls.layout in TWO_DOMAINS and (kind != "hidden" or len(cls.generator_names) == 2))
+    """Whether methods of the class are looked at for it: all discriminators, what is made of images, and ways back."""
+    return kind == "d_gap" or (
+        cls.layout in (*TWO_DOMAINS, "photos") and (kind != "hidden" or len(cls.generator_names) == 2)
+    )
 
 
 @pytest.mark.parametrize(

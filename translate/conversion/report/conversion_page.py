@@ -200,7 +200,10 @@ def _row(converter: ItemConverter, items: Sequence[Item]) -> str:
     given = None if before is None else images.StoredType(before.dtype, converter.options.declared_range)
     outputs = [converter.output / item.output for item in items]
     after = [_preview(converter, output, to, given) for output in outputs]
-    size = f"{before.width:,} × {before.height:,} · " if before else ""
+    size = f"{before.width:,} × {before.height:,}" if before else ""
+    if before and after[0] and converter.scale > 1:
+        size += f" → {after[0].width:,} × {after[0].height:,}"
+    size += " · " if size else ""
     bytes_ = f"{_bytes(source)} → {', '.join(map(_bytes, outputs))}"
     if first.sample is None and before and after[0]:
         shown = html.slider_pair(before.uri, after[0].uri, first.input)

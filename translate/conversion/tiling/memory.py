@@ -39,7 +39,9 @@ HEAP_BYTES = 64 << 20
 USABLE_FRACTION = 0.8
 """Share of the free memory that a conversion may use: other work runs beside it."""
 MAX_TILE = {"cpu": 512, "cuda": 2048, "mps": 1024}
-"""Tile size that is tried first, by device. On the CPU larger ones are slower: the heap does not keep blocks of that size."""
+"""Tile size that is tried first, by device, in pixels of the output: the largest maps of a network have its size.
+
+On the CPU larger ones are slower: the heap does not keep blocks of that size."""
 MEASURED_SIDE = 64
 """Pixels a side of the image, and of the tile, that memory is measured with."""
 _MEASURED_IMAGE = 4 * MEASURED_SIDE, 4 * MEASURED_SIDE  # the image that the tile is from
@@ -65,6 +67,8 @@ class TilePlanner:
         self.translator, self.to = translator, to
         self.generator = translator.generator_for(to)
         self.tileable = has_tiles(translator, to)
+        self.max_tile = MAX_TILE[translator.device.type] // translator.scale(to)
+        """Tile size that is tried first, in pixels of the image."""
 
     def measure(self) -> None:
         """Measure now what later calls need."""
@@ -99,7 +103,8 @@ class TilePlanner:
         side = self.choose_tile(height, width, tile, scratch)
         if side is None:
             return 0
-        result = height * width * self.translator.output_channels(self.to)  # in 8 bits
+        scale = self.translator.scale(self.to)
+        result = scale**2 * height * width * self.translator.output_channels(self.to)  # in 8 bits
         return self._kept_bytes(height, width) + result
 
     def choose_tile(self, height: int, width: int, tile: int | str = "auto", scratch: Path | None = None) -> int | None:
@@ -146,7 +151,7 @@ class TilePlanner:
                 f"{self.translator.info.generator_name}, and {memory_size(room)} can be used; images up to "
                 f"{side} × {side} fit"
             )
-        tile = MAX_TILE[device.type]
+        tile = self.max_tile
         while tile >= MIN_TILE:
             need = self.estimate_tiled(height, width, tile)
             if _fits(need, room, device, scratch):

@@ -24,7 +24,9 @@ from translate.trained.translator import Translator
 
 @dataclass(frozen=True)
 class TiledTranslation:
-    """Function that translates an (H, W, C) array of any bit depth to an (H, W, C') array of domain `to`, in tiles.
+    """Function that translates an (H, W, C) array of any bit depth to an array of domain `to`, in tiles.
+
+    The result is (H, W, C'), or (scale · H, scale · W, C') by a super-resolution network.
 
     The values in [-1, 1] are those of the whole image to 1e-4 in float32 and 1e-12 in float64, so a rounded integer differs
     only where a value is that close to the middle between two. Tiles are halved when memory runs out.
@@ -35,7 +37,7 @@ class TiledTranslation:
     translator: Translator
     to: str
     tile: int
-    """Tile size in pixels."""
+    """Tile size in pixels of the array that is given."""
     scratch: Path | None = None
     """Folder for the kept maps and the result, as memory-mapped files without names: nothing is left of them, and the file of
     the result vanishes with the array. None: main memory."""
@@ -64,7 +66,8 @@ class TiledTranslation:
         NonFiniteError where the output holds NaN or infinite values.
         """
         translator, to = self.translator, self.to
-        shape = *picture.shape[:2], translator.output_channels(to)
+        height, width = (translator.scale(to) * length for length in picture.shape[:2])
+        shape = height, width, translator.output_channels(to)
         stored = self.stored or images.StoredType(picture.dtype)
         output = translator.output_type(stored, to, self.allowed_depths)
         result = allocate_array(self.scratch, shape, output.dtype)

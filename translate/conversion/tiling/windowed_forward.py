@@ -47,12 +47,12 @@ class WindowedForward:
 
     def run(self, sink: RegionSink) -> None:
         """Pass every region of the output to the sink. DoesNotFitError if even the smallest tile is too large."""
-        step = self.generator.multiple_of
+        step, scale = self.generator.multiple_of, self.generator.scale
         cells = self.size[0] // step, self.size[1] // step
 
         def output(cell: Region) -> None:
             tile = _scaled(cell, step)
-            sink(tile, _inside(self._forward(tile), tile, self.window))
+            sink(_scaled(tile, scale), _inside(self._forward(tile), tile, self.window))
 
         with self._forwards_replaced():
             for _ in self.norms:
@@ -119,17 +119,16 @@ def window_around(tile: Region, size: Size, generator: Generator) -> Region:
     return Region(rows, columns)
 
 
-def _scaled(cell: Region, step: int) -> Region:
-    """Return a region of cells in pixels."""
-    rows, columns = (range(r.start * step, r.stop * step) for r in cell)
+def _scaled(region: Region, factor: int) -> Region:
+    """Return a region in units that are smaller by a factor: cells in pixels, pixels of the image in those of the output."""
+    rows, columns = (range(r.start * factor, r.stop * factor) for r in region)
     return Region(rows, columns)
 
 
 def _inside(x: Tensor, tile: Region, window: Region) -> Tensor:
-    """Return the part of a map x of the window that belongs to a tile."""
-    step = len(window.rows) // x.shape[2]
+    """Return the part of a map x of the window, larger or smaller by a whole factor, that belongs to a tile."""
     rows, columns = (
-        slice((own.start - all_.start) // step, (own.stop - all_.start) // step)
-        for own, all_ in zip(tile, window, strict=True)
+        slice(*((end - all_.start) * length // len(all_) for end in (own.start, own.stop)))
+        for own, all_, length in zip(tile, window, x.shape[2:], strict=True)
     )
     return x[:, :, rows, columns]

@@ -14,7 +14,7 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 """Bytes of one value of each TIFF type."""
 WORDS = {3: 2, 8: 2, 4: 4, 5: 4, 9: 4, 10: 4, 11: 4, 13: 4, 12: 8}
 """Bytes of one word of each TIFF type that depends on the byte order; a rational has two words."""
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, DOUBLE = 1, 2, 3, 4, 5, 7, 12
 """TIFF types."""
 
 TIFF_XMP, TIFF_IPTC, TIFF_ICC = 700, 33723, 34675
@@ -24,6 +24,7 @@ PHOTO_POINTER, GPS_POINTER, INTEROP_POINTER = 0x8769, 0x8825, 0xA005
 MAKER_NOTE = 0x927C
 COLOUR_SPACE, PIXEL_WIDTH, PIXEL_HEIGHT = 0xA001, 0xA002, 0xA003
 SUBJECT_AREA, SUBJECT_LOCATION = 0x9214, 0xA214
+FOCAL_PLANE_X_RESOLUTION, FOCAL_PLANE_Y_RESOLUTION = 0xA20E, 0xA20F
 INTEROP_INDEX = 0x0001
 
 DESCRIBING = frozenset(
@@ -115,6 +116,31 @@ class Exif:
             self.image[tag] = IfdEntry(RATIONAL, struct.pack(self.byte_order + "II", round(value * 10_000), 10_000))
         self.image[RESOLUTION_UNIT] = self.short(2)  # inches
 
+    def enlarge(self, scale: int) -> None:
+        """Follow an enlargement of the pixels by a whole factor: their numbers, places among them, and pixels on the sensor."""
+        for tag in (PIXEL_WIDTH, PIXEL_HEIGHT):
+            if (number := _integers(self.byte_order, self.photo.get(tag))) is not None:
+                self.photo[tag] = IfdEntry(LONG, struct.pack(self.byte_order + "I", scale * number[0]))
+        for tag in (SUBJECT_AREA, SUBJECT_LOCATION):
+            if (numbers := _integers(self.byte_order, self.photo.get(tag))) is None:
+                continue
+            enlarged = [scale * number for number in numbers]
+            if max(enlarged) < 1 << 16:
+                self.photo[tag] = IfdEntry(SHORT, struct.pack(f"{self.byte_order}{len(enlarged)}H", *enlarged))
+            else:  # it has no other type
+                del self.photo[tag]
+        for tag in (FOCAL_PLANE_X_RESOLUTION, FOCAL_PLANE_Y_RESOLUTION):
+            entry = self.photo.get(tag)
+            if entry is None or entry.kind != RATIONAL or len(entry.data) != 8:
+                continue
+            numerator, denominator = struct.unpack(self.byte_order + "II", entry.data)
+            if scale * numerator < 1 << 32:
+                self.photo[tag] = IfdEntry(
+                    RATIONAL, struct.pack(self.byte_order + "II", scale * numerator, denominator)
+                )
+            else:
+                del self.photo[tag]
+
     def drop_place(self) -> list[str]:
         """Remove where the photo was taken, and the maker's note, which may say it too; return what was removed."""
         dropped = ["coordinates"] if self.gps else []
@@ -155,6 +181,18 @@ class Exif:
         first = writer.directory(tree)
         signature = b"II*\0" if self.byte_order == "<" else b"MM\0*"
         return signature + struct.pack(self.byte_order + "I", first) + bytes(writer.data)
+
+
+def _integers(byte_order: str, entry: IfdEntry | None) -> tuple[int, ...] | None:
+    """Return the whole numbers of an entry, at least one; None if it is absent, or of another type or length."""
+    if entry is None or entry.kind not in (SHORT, LONG) or not entry.data:
+        return None
+    size, letter = (2, "H") if entry.kind == SHORT else (4, "I")
+    return (
+        struct.unpack(f"{byte_order}{len(entry.data) // size}{letter}", entry.data)
+        if len(entry.data) % size == 0
+        else None
+    )
 
 
 def _swap(directory: dict[int, IfdEntry], one: int, other: int) -> None:

@@ -119,6 +119,17 @@ class Metadata:
             notices=tuple(extractor.notices),
         )
 
+    def enlarged(self, scale: int) -> "Metadata":
+        """Return the metadata of the image enlarged by a whole factor: its size in EXIF and XMP, and its georeference.
+
+        The resolution in print stays, so that the print is larger.
+        """
+        if scale == 1:
+            return self
+        changed = self._changed(lambda photo: photo.enlarge(scale), lambda packet: _enlarge_xmp(packet, scale))
+        placed = self.georeference.enlarged(scale) if self.georeference else None
+        return replace(changed, georeference=placed)
+
     def without_place(self) -> tuple["Metadata", list[str]]:
         """Return the metadata without where the photo was taken, and a notice for each part from which it was removed.
 
@@ -246,6 +257,19 @@ def _reset_xmp_orientation(packet: XmpPacket, orientation: int) -> None:
             if values[0] is not None and values[1] is not None:
                 packet.replace(across, values[1])
                 packet.replace(down, values[0])
+
+
+def _enlarge_xmp(packet: XmpPacket, scale: int) -> None:
+    """Follow an enlargement of the pixels in the sizes that XMP repeats from EXIF and TIFF."""
+    for namespace, names in (
+        (xmp.EXIF, ("PixelXDimension", "PixelYDimension")),
+        (xmp.TIFF, ("ImageWidth", "ImageLength")),
+    ):
+        for name in names:
+            place = xmp.PropertyName(namespace, name)
+            value = packet.value(place)
+            if value is not None and value.isdecimal():
+                packet.replace(place, str(scale * int(value)))
 
 
 def _is_valid_dpi(dpi: tuple[float, float]) -> bool:

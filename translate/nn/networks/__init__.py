@@ -18,6 +18,7 @@ from translate.nn.networks.resize_unet import ResizeUnetGenerator
 from translate.nn.networks.resnet import ResnetGenerator
 from translate.nn.networks.spade import MAX_UPS, SPADEDiscriminator, SPADEGenerator
 from translate.nn.networks.stargan import StarGANDiscriminator, StarGANGenerator
+from translate.nn.networks.superres import SRResNetGenerator
 from translate.nn.networks.unet import UnetGenerator
 
 GENERATORS: dict[str, Callable[..., Generator]] = {
@@ -28,6 +29,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     **{f"antialias_{n}blocks": partial(AntialiasGenerator, blocks=n) for n in (9, 6)},
     "stargan": StarGANGenerator,
     "spade": SPADEGenerator,
+    **{f"srresnet_{n}blocks": partial(SRResNetGenerator, blocks=n) for n in (16, 4)},
     "resize_unet": ResizeUnetGenerator,
     "resize_unet_3levels_2blocks": partial(ResizeUnetGenerator, levels=3, blocks=2),
     "resize_unet_4levels_2blocks_2last": partial(ResizeUnetGenerator, levels=4, blocks=2, last_convs=2),
@@ -36,16 +38,25 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "pix2pixhd_local": LocalEnhancer,
     "pix2pixhd_local_2downs_3blocks": partial(LocalEnhancer, downs=2, blocks=3),
 }
+"""Builders of generators by name. Arguments: channels of the input and of the output, width, norm, dropout. Builders with a
+parameter `factor` are also given the enlargement that the method asks for, 1 by default."""
+
+
+_BLOCK_FAMILIES: dict[str, Callable[..., Generator]] = {
+    "resnet": ResnetGenerator,
+    "antialias": AntialiasGenerator,
+    "srresnet": SRResNetGenerator,
+}
 
 
 def find(name: str) -> Callable[..., Generator] | None:
     """Return the builder of the generator `name`; None if there is no such network.
 
-    A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks), a
-    U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8 levels, any number
-    of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last), one of pix2pixHD's
-    of 1 to 6 halvings and any number of blocks (pix2pixhd_global_3downs_6blocks, pix2pixhd_local_3downs_6blocks), a SPADE
-    generator of 1 to 7 upsamplings (spade_3ups); or a plug-in.
+    A row of GENERATORS, or another one of its family: a ResNet of any number of blocks (resnet_4blocks, antialias_4blocks,
+    srresnet_8blocks), a U-Net of any power of two from 4 up (unet_512, dual_unet_512), a U-Net of resize-convolutions of 1 to 8
+    levels, any number of blocks and 1 to 9 last convolutions (resize_unet_5levels_3blocks, resize_unet_5levels_3blocks_2last),
+    one of pix2pixHD's of 1 to 6 halvings and any number of blocks (pix2pixhd_global_3downs_6blocks,
+    pix2pixhd_local_3downs_6blocks), a SPADE generator of 1 to 7 upsamplings (spade_3ups); or a plug-in.
     """
     built_in = _find_built_in(name)
     return built_in if built_in is not None else PLUGIN_GENERATORS.find(name)
@@ -55,9 +66,8 @@ def _find_built_in(name: str) -> Callable[..., Generator] | None:
     """Return the builder of a generator of this package; None if there is no such network."""
     if name in GENERATORS:
         return GENERATORS[name]
-    if match := re.fullmatch(r"(resnet|antialias)_([1-9]\d{0,2})blocks", name):
-        family = ResnetGenerator if match[1] == "resnet" else AntialiasGenerator
-        return partial(family, blocks=int(match[2]))
+    if match := re.fullmatch(r"(resnet|antialias|srresnet)_([1-9]\d{0,2})blocks", name):
+        return partial(_BLOCK_FAMILIES[match[1]], blocks=int(match[2]))
     if match := re.fullmatch(r"(dual_)?unet_([1-9]\d{0,5})", name):
         size = int(match[2])
         if size >= 4 and size.bit_count() == 1:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from translate import keyed_random
 from translate.config import TrainConfig
+from translate.data.layouts import LAYOUTS_WITH_TRUTH
 from translate.methods.base import DISCRIMINATOR, GENERATOR, Batch, Method
 from translate.methods.configs import AdversarialConfig
 from translate.nn.losses import ADVERSARIAL
@@ -88,8 +89,8 @@ class HealthMonitor:
 
 
 def has_ground_truth(method: Method) -> bool:
-    """Return True if the method's data are paired, so that the true output of each image is known."""
-    return method.layout == "paired"
+    """Return True if the method's data are pairs, or it makes pairs of them: the true output of each image is known."""
+    return method.layout in LAYOUTS_WITH_TRUTH
 
 
 # Scalars of the sample images.
@@ -104,9 +105,10 @@ def measure_samples(engine: Engine, sample: Batch) -> dict[ScalarKey, float]:
     variety: see `variety`. hidden: see `hidden_signal`.
     """
     method = engine.method
-    keys = engine.with_keys(sample)["key"]  # the noise of the sample grid
     values: dict[ScalarKey, Tensor] = {}
     with engine.evaluation_mode():
+        sample = method.sample_pairs(engine.with_keys(sample))
+        keys = sample["key"]  # the noise of the sample grid
         outputs = {
             to: at_least_float32(method.translate(sample[source], to, keys))
             for to, source in SOURCE_OF.items()
