@@ -246,8 +246,8 @@ def _check_cycle(cfg: PhotoPairsConfig) -> None:
     if given := list(_content_weights(cfg)):
         verb, those = ("compare", "them") if len(given) > 1 else ("compares", "it")
         raise UsageError(
-            f"--loss cycle: {' and '.join(given)} {verb} an output with its photo, which this loss does not look at; set {those} "
-            f"to 0, or use --loss paired"
+            f"--loss cycle: {' and '.join(given)} {verb} an output with its photo, which this loss does not look at; set "
+            f"{those} to 0, or use --loss paired"
         )
 
 
