@@ -298,6 +298,11 @@ class TrainConfig:
         """Side in pixels that images are resized to if `load_size` is not given."""
         return default_load_size(self.crop_size)
 
+    @property
+    def not_advised(self) -> tuple[str, ...]:
+        """Settings that do not help this method where a health check proposes them for others."""
+        return ()
+
 
 C = TypeVar("C", bound="DataclassInstance")
 

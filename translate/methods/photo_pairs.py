@@ -49,6 +49,11 @@ class PhotoPairsConfig(GanConfig):
     )
     lambda_cycle: float = option(10.0, "weight of the cycle-consistency loss, with --loss cycle", low=0, group="Losses")
 
+    @property
+    def not_advised(self) -> tuple[str, ...]:
+        """Weight that the chosen loss does not use."""
+        return ("lambda_cycle",) if self.loss == "paired" else ("lambda_l1",)
+
 
 C = TypeVar("C", bound=PhotoPairsConfig)
 
