@@ -310,6 +310,11 @@ class TrainConfig:
         """True if images are cropped to the crop size; else they stay whole, and may be of many sizes."""
         return self.preprocess not in WHOLE_IMAGES
 
+    @property
+    def not_advised(self) -> tuple[str, ...]:
+        """Settings that do not help this method where a health check proposes them for others."""
+        return ()
+
 
 C = TypeVar("C", bound="DataclassInstance")
 

@@ -215,5 +215,7 @@ def test_modern_weights_and_what_it_costs():
 
 
 def test_a_method_without_modern_names_those_that_have_it(tmp_path):
-    with pytest.raises(UsageError, match="--preset modern: stargan has none; pix2pix, cyclegan, cut, fastcut have it"):
+    with pytest.raises(
+        UsageError, match="--preset modern: stargan has none; pix2pix, cyclegan, cut, fastcut, colorize have"
+    ):
         find_preset(METHODS["stargan"], "modern", tmp_path)

@@ -34,6 +34,14 @@ def test_every_layout_says_what_it_expects():
 # What is found.
 
 
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_photos_are_any_folder_or_its_train_without_classes(folder, tmp_path):
+    write_named_files(tmp_path, f"{folder}cats/1.jpg", f"{folder}dogs/2.tif", f"{folder}0.png", f"{folder}notes.txt")
+    found = layouts.find_split(tmp_path, "photos")
+    assert shown(tmp_path, found.a) == [f"{folder}0.png", f"{folder}cats/1.jpg", f"{folder}dogs/2.tif"]
+    assert (found.b, found.paired, found.labels, found.label_names) == ((), False, (), ())
+
+
 def test_unpaired_folders_are_searched_through_and_sorted(tmp_path):
     write_named_files(
         tmp_path, "trainA/b.png", "trainA/sub/a.JPG", "trainA/a.txt", "trainB/2.webp", "trainB/10.npy", "testA/x.png"

@@ -102,6 +102,16 @@ def test_pairs_of_other_names_are_held_out_whole(tmp_path):
 # Evenly spaced indices, and the next readable image.
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_photos_are_paired_with_themselves_or_drawn_apart(paired):
+    """With themselves they are cropped alike and read together; apart each domain has draws of its own."""
+    split = Split((ImageRef("1.png"), ImageRef("2.png")), (), paired=False, labels=(0, 1), label_names=("x", "y"))
+    both = split.with_itself(paired=paired)
+    assert both.a == both.b == split.a
+    assert (both.paired, both.labels, both.label_names) == (paired, (), ())
+    assert (both.draw_name("a") == both.draw_name("b")) == paired
+
+
 @pytest.mark.parametrize(
     ("size", "count", "expected"),
     [(10, 5, [0, 2, 4, 6, 8]), (7, 3, [0, 2, 4]), (3, 9, [0, 1, 2]), (4, 4, [0, 1, 2, 3]), (5, 0, []), (0, 3, [])],

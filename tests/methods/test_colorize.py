@@ -12,6 +12,7 @@ from translate.methods.colorize import Colorize, ColorizeConfig
 from translate.nn.init import normal_
 from translate.nn.lab import image_to_lab, lightness, shrinkage
 from translate.nn.networks.colorizer import AB_SCALE, scaled_ab
+from translate.training.monitors import health_rules
 
 from ..helpers import read_deep, small_config, small_settings, write_array
 from .helpers import START, noise_batch
@@ -169,6 +170,13 @@ def test_settings_that_make_no_colours_are_refused(flags, parts):
     with pytest.raises(UsageError) as caught:
         small_config("colorize", **flags)
     assert all(part in str(caught.value) for part in parts)
+
+
+def test_advice_against_grey_outputs_is_not_a_loss_that_makes_them_greyer():
+    line = health_rules.warning_line(("change", "b"), 1.0, small_config("colorize"), truth=True)
+    assert "a larger --lambda-gan" in line
+    assert "--lambda-l1" not in line
+    assert "--lambda-cycle" not in line
 
 
 def test_the_default_recipe_is_that_of_the_references_colour_preset():

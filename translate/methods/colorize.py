@@ -64,6 +64,11 @@ class ColorizeConfig(PhotoPairsConfig):
         group="Losses",
     )
 
+    @property
+    def not_advised(self) -> tuple[str, ...]:
+        """Weights of the L1 loss, which makes colours greyer, and of the cycle consistency, which is exact."""
+        return ("lambda_l1", "lambda_cycle")
+
 
 class Colorize(PhotoPairs[ColorizeConfig]):
     """colorize: a generator `g` of a* and b*, and a discriminator `d` of colour images beside their grey ones."""

@@ -49,6 +49,11 @@ class PhotoPairsConfig(GanConfig):
     )
     lambda_cycle: float = option(10.0, "weight of the cycle-consistency loss, with --loss cycle", low=0, group="Losses")
 
+    @property
+    def not_advised(self) -> tuple[str, ...]:
+        """Weight that the chosen loss does not use."""
+        return ("lambda_cycle",) if self.loss == "paired" else ("lambda_l1",)
+
 
 C = TypeVar("C", bound=PhotoPairsConfig)
 
@@ -244,9 +249,10 @@ def _check_cycle(cfg: PhotoPairsConfig) -> None:
             f"a fake one, which --loss cycle draws apart; use another --adversarial"
         )
     if given := list(_content_weights(cfg)):
+        verb, those = ("compare", "them") if len(given) > 1 else ("compares", "it")
         raise UsageError(
-            f"--loss cycle: {' and '.join(given)} compare an output with its photo, which this loss does not look at; set "
-            f"{'them' if len(given) > 1 else 'it'} to 0, or use --loss paired"
+            f"--loss cycle: {' and '.join(given)} {verb} an output with its photo, which this loss does not look at; set "
+            f"{those} to 0, or use --loss paired"
         )
 
 

@@ -82,7 +82,7 @@ class HealthMonitor:
     def _is_problem(self, key: ScalarKey, values: Mapping[ScalarKey, float], method: Method) -> bool:
         kind, domain = key
         limit = health_rules.limit_for(
-            kind, values["error", domain] if kind == "change" and has_ground_truth(method) else None
+            kind, values["error", domain] if kind == "change" and method.layout == "paired" else None
         )
         is_persistent = len(self._points) == PERSISTENT_POINTS and not is_discriminator_fooled(self._points, method)
         return limit is not None and limit.is_exceeded(values[key]) and (kind != "d_gap" or is_persistent)

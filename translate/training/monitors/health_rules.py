@@ -22,7 +22,8 @@ COPIED = 2.0
 changes it as much: by 1.2 to 1.6 levels at quality 90, by 2.7 to 3.3 at 75 (measured on datasets/)."""
 
 COPIED_SHARE = 0.25
-"""Share of the distance to the truth, where that is known, below which the distance to the input makes an output a copy."""
+"""Share of the distance to the truth, where data are pairs, below which the distance to the input makes an output a copy. Not
+of inputs that are made of the truth: they are near it, and cautious outputs near them."""
 
 COLLAPSED = 0.05
 """`variety` below which all outputs count as one image. Differences are then a fifth of the usual size; those of photographs
@@ -105,6 +106,7 @@ HEALTH_RULES: dict[str, HealthRule] = {  # kind of scalar → its rule
             ("lambda_identity", "a smaller"),
             *((name, "a smaller") for name in CYCLE_WEIGHTS),
             ("lambda_nce", "a smaller"),
+            ("lambda_gan", "a larger"),
             ("lambda_l1", "a larger"),
         ),
     ),
@@ -149,7 +151,8 @@ def remedy_flags(rule: HealthRule, cfg: TrainConfig) -> list[str]:
     flags = []
     for name, change in rule.remedies:
         now, flag = getattr(cfg, name, None), flag_name(name)
-        if now is None or now == change or (change == "a smaller" and now == 0):
+        is_useless = now is None or now == change or (change == "a smaller" and now == 0)
+        if is_useless or name in cfg.not_advised:
             continue
         flags.append(f"{change} {flag} (now {now})" if change in CHANGES else f"{flag} {change}")
     return flags
