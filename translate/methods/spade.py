@@ -112,7 +112,7 @@ class SPADE(Method[SPADEConfig]):
         self.g = build_generator(cfg, cfg.input_channels, cfg.output_channels, cfg.seed, "g")
         channels = cfg.input_channels + cfg.output_channels
         self.d = build_discriminator(cfg, channels, cfg.seed, "d", condition_channels=cfg.input_channels)
-        trained = ("g",)
+        trained: tuple[str, ...] = ("g",)
         if cfg.vae:
             assert isinstance(self.g, SPADEGenerator), "the config is checked"
             self.g.use_latent(cfg.crop_size)
@@ -173,7 +173,11 @@ class SPADE(Method[SPADEConfig]):
         yield "g", {**self.generator_losses(batch, fake), **kld}
 
         with torch.no_grad():
-            fake = self.g(a, self.draw_code(batch, *self.e(b), "d")) if self.cfg.vae else self.g(a)
+            if self.cfg.vae:
+                mean, log_variance = self.e(b)
+                fake = self.g(a, self.draw_code(batch, mean, log_variance, "d"))
+            else:
+                fake = self.g(a)
         yield "d", self.discriminator_losses(batch, fake, clock.step)
 
     def draw_code(self, batch: Batch, mean: Tensor, log_variance: Tensor, name: str) -> Tensor:
