@@ -72,9 +72,7 @@ class TrainConfig:
     """Settings that the training of every method has. Images are counted over all processes."""
 
     epochs: int = option(100, "epochs at the constant learning rate", low=0, group="Length")
-    decay_epochs: int = option(
-        100, "further epochs, over which the learning rate falls linearly to zero", low=0, group="Length"
-    )
+    decay_epochs: int = option(100, "further epochs, over which the rate falls linearly to zero", low=0, group="Length")
     schedule: str = option(
         "reference",
         "when the learning rate falls: reference, after each epoch; reference-2020, before each epoch (the last one "
@@ -265,9 +263,7 @@ class TrainConfig:
         resumable=True,
         group="Validation",
     )
-    evaluate_images: int = option(
-        200, "use at most N images of the validation set", low=2, resumable=True, group="Validation"
-    )
+    evaluate_images: int = option(200, "use at most N validation images", low=2, resumable=True, group="Validation")
     best_by: str | None = option(
         None,
         "metric that chooses the best model [default: l1 for paired methods, else swd]",

@@ -28,7 +28,7 @@ def test_several_are_listed_in_their_order_and_once(fails: Fails) -> None:
 
 def test_a_method_that_is_missing_is_part_of_the_list(fails: Fails) -> None:
     lines = fails(["train", "--dataroot", "x", "--load_size", "286", "--model", "cycle_gan"], 2, more=3)
-    assert "translate train needs one of pix2pix, cyclegan" in lines[1]
+    assert "translate train needs one of pix2pix, pix2pixhd, bicyclegan, cyclegan" in lines[1]
     assert [line.split(":")[0].strip() for line in lines[2:]] == ["--dataroot", "--model"]
 
 

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from translate import images
+from translate.config import WHOLE_IMAGES
 from translate.data import layouts
 from translate.data.albumentations_recipe import load_recipe
 from translate.data.instances import attach_instances
@@ -49,7 +50,7 @@ def classes_of(a):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_tiers_give_the_same_bits(split, rule):
-    size = 1 if rule == "none" else 2
+    size = 1 if rule in WHOLE_IMAGES else 2
     resident, ram, streamed = (
         first_batches(make_loader(split, preprocessing(rule), tier=tier, batch_size=size).batches(1), 5)
         for tier in TIERS

@@ -109,7 +109,7 @@ def test_worker_processes_give_the_same(split):
 
 
 def test_augmentations_leave_labels_alone(split, monkeypatch):
-    monkeypatch.setattr(batch_augment, "apply_augmentations", lambda x, *_: -x)
+    monkeypatch.setattr(batch_augment, "apply_augmentations", lambda x, *_, **__: -x)
     plain, turned = (
         first_batches(loader(split, "ram", augmentations=chosen).batches(0), 2) for chosen in ((), ("jitter",))
     )

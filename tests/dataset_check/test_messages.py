@@ -69,7 +69,7 @@ def test_values_that_fill_under_a_tenth_of_their_range_are_named_with_the_flag(t
     put_arrays(tmp_path / "trainB", slope("u1", 100, 120))
     put_arrays(tmp_path / "testA", slope("u2", 200, 3800))
     put_arrays(tmp_path / "testB", slope("u1", 100, 120))
-    (deep,), (flat,) = warnings(tmp_path, "trainA"), warnings(tmp_path, "trainB")
+    deep, flat = (warnings(tmp_path, place)[0] for place in ("trainA", "trainB"))
     assert "from 200 to 3800, 5.5% of the range 0 to 65535" in deep
     assert "--range-a 200:3800" in deep
     assert "--range-b 100:120" in flat

@@ -53,7 +53,7 @@ def test_a_domain_called_a_is_translated_to_like_any_other(tmp_path, monkeypatch
     model = SimpleNamespace(
         method=SimpleNamespace(layout="domains"), info=info, directions={"a": "a", "b": "b", "c": "c"}, sha256="",
         check_target=lambda to: None, source_domain=lambda to: to, value_range=lambda domain: None, device="cpu",
-        label_format=lambda to: None,
+        label_format=lambda to: None, scale=lambda to: 1,
         input_channels=lambda to: 3, output_channels=lambda to: 3, precision=SimpleNamespace(name="fp32"),
         ensure_convolutions=lambda: None,
     )  # fmt: skip

@@ -56,4 +56,4 @@ def test_gradients_are_those_of_float64(kind, name, layout, count):
     expected = gradients(net, x, grads, torch.contiguous_format, torch.float64)
     net.load_state_dict(state)
     got = gradients(net, x, grads, layout, torch.float32)
-    assert (got - expected).norm() <= 0.02 * expected.norm()  # a wrong one is off by its own size
+    assert (got - expected).norm() <= 0.05 * expected.norm()  # a wrong one is off by its own size

@@ -1,4 +1,4 @@
-"""What a translator is called with: images of any kind, and options."""
+"""Options of a translator, and the kinds of images that it takes."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -82,7 +82,7 @@ def test_networks_of_finite_reach_can_be_tiled(name: str) -> None:
     with torch.device("meta"):
         net = GENERATORS[name](3, 3, 4)
     # Those of other methods reach as far, but have layers that are not computed in part: blurs, zero padding, other ranges.
-    assert tiling.is_tileable(net) == name.startswith(("resnet", "resize_unet", "pix2pixhd"))
+    assert tiling.is_tileable(net) == name.startswith(("resnet", "srresnet", "resize_unet", "pix2pixhd"))
     assert net.receptive_radius is not None or not tiling.is_tileable(net)
 
 

@@ -108,6 +108,7 @@ HEALTH_RULES: dict[str, HealthRule] = {  # kind of scalar → its rule
             ("lambda_nce", "a smaller"),
             ("lambda_gan", "a larger"),
             ("lambda_l1", "a larger"),
+            ("lambda_feature_matching", "a larger"),
         ),
     ),
     "variety": HealthRule(
