@@ -88,13 +88,12 @@ class ElementsLoss(AdversarialLoss):
                 penalty_function=function,
             )  # fmt: skip
 
-    def generator_loss(self, d: Callable[[Tensor], Logits], fake: Tensor, real: Tensor) -> Tensor:
-        on_fake = list_heads(d(fake))
+    def generator_loss(self, on_fake: Logits, on_real: Callable[[], Logits]) -> Tensor:
         if not self.objective.relativistic:
-            return self._weighted_mean([self.objective.generator_loss(logits) for logits in on_fake])
+            return self._weighted_mean([self.objective.generator_loss(logits) for logits in list_heads(on_fake)])
         with torch.no_grad():  # the logits of real images do not depend on the generator
-            on_real = list_heads(d(real))
-        pairs = zip(on_real, on_fake, strict=True)
+            real = list_heads(on_real())
+        pairs = zip(real, list_heads(on_fake), strict=True)
         return self._weighted_mean([self.objective.generator_loss(*pair) for pair in pairs])
 
     def discriminator_loss(self, on_real: Logits, on_fake: Logits) -> Tensor:
@@ -293,6 +292,7 @@ class CycleGANElements(CycleGAN):
             "cycle_b": cfg.lambda_cycle * cycle_consistency(back_b, b),
             **self.content(back_a, a, "_a"),
             **self.content(back_b, b, "_b"),
+            **self.pair_losses(batch),
         }
         if cfg.lambda_nce:
             losses["nce_a"] = cfg.lambda_nce * nce_loss(self.f_b, maps_fake_b, self.f_a, maps_a, key, "nce a")

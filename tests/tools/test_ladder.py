@@ -84,14 +84,20 @@ def test_a_recipe_that_the_version_lacks_is_named_in_one_line(monkeypatch, tmp_p
     assert "no such folder" in ladder_recipes.why_unavailable(replace(CELL, set="land_color"), tmp_path)
 
 
+def keep_recipes(monkeypatch, *names):
+    """Leave these recipes alone in the table, since a recipe is compared with each before it, in its order. Returns it."""
+    table = {name: recipe for name, recipe in RECIPES.items() if name in names}
+    monkeypatch.setattr(ladder_recipes, "RECIPES", table)
+    return table
+
+
 def test_recipes_of_equal_settings_are_trained_once(monkeypatch, tmp_path):
     (tmp_path / "earth_season").mkdir()
     again, other = (
         ladder_recipes.LadderRecipe("quick"),
         ladder_recipes.LadderRecipe("quick", decay_share={"cyclegan": 0.1}),
     )
-    monkeypatch.setitem(RECIPES, "again", again)
-    monkeypatch.setitem(RECIPES, "other decay", other)
+    keep_recipes(monkeypatch, *MAIN).update({"again": again, "other decay": other})
     said = {
         name: ladder_recipes.why_unavailable(replace(CELL, recipe=name), tmp_path) for name in ("again", "other decay")
     }
@@ -150,9 +156,23 @@ def test_a_share_of_the_images_follows_from_the_length():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.plugins])
-def test_each_element_of_a_plugin_has_settings_of_its_own(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        *(
+            pytest.param(name, MAIN, id=f"{name}-main")
+            for name in ("modern-vision-aided", "modern-map-r1", "modern-anchor")
+        ),
+        *(
+            pytest.param(name, RECIPES, id=f"{name}-all", marks=pytest.mark.slow)
+            for name, recipe in RECIPES.items()
+            if recipe.plugins
+        ),
+    ],
+)
+def test_each_element_of_a_plugin_has_settings_of_its_own(name, others, monkeypatch, tmp_path):
     """None is that of another recipe, and there are some for grey images too."""
+    keep_recipes(monkeypatch, *others, name)
     for data, method in (("earth_season", "cyclegan"), ("earth_map", "pix2pix")):
         (tmp_path / data).mkdir()
         if method in RECIPES[name].methods:
@@ -163,8 +183,7 @@ def test_each_element_of_a_plugin_has_settings_of_its_own(name, tmp_path):
 def test_recipes_that_differ_in_a_share_of_the_images_are_both_trained(monkeypatch, tmp_path):
     (tmp_path / "earth_season").mkdir()
     longer = replace(RECIPES["modern-inpainting"], length_shares={"inpainting_images": 0.5})
-    monkeypatch.setitem(RECIPES, "longer", longer)
-    monkeypatch.setitem(RECIPES, "as long", replace(longer))
+    keep_recipes(monkeypatch, *MAIN, "modern-inpainting").update({"longer": longer, "as long": replace(longer)})
     assert ladder_recipes.why_unavailable(replace(CELL, recipe="longer"), tmp_path) == ""
     assert "settings of longer" in ladder_recipes.why_unavailable(replace(CELL, recipe="as long"), tmp_path)
 
