@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import translate
-from translate import records
+from translate import images, records
 from translate.errors import DataError, UsageError
 
 SMALL = {
@@ -49,6 +49,27 @@ def test_what_the_data_decides_is_recorded_and_kept(root, tmp_path, rng):
     assert {name: value for name, value in settings_of(more).items() if name != "images"} == {
         name: value for name, value in found.items() if name != "images"
     }
+
+
+NETWORKS = {
+    "pix2pixhd": {"generator": "pix2pixhd_global_2downs_3blocks"},
+    "spade": {"generator": "spade_2ups", "vae": True, "batch_size": 2},
+}
+
+
+@pytest.mark.parametrize("method", NETWORKS)
+def test_other_methods_learn_from_label_maps_and_edges(method, root, tmp_path):
+    """Four classes, pixels without a label, and edges: six channels. Outputs of a label map have its size."""
+    run = translate.train(method, root, run=tmp_path / "run", label_count=4, **{**SMALL, **NETWORKS[method]})
+    assert settings_of(run)["input_channels"] == 6
+    samples = {"samples": 2} if method == "spade" else {}
+    options = {"instances": root / "test_inst", "say": None, **samples}
+    assert translate.convert(run.path, root / "testA", tmp_path / "out", **options).failures == {}
+    outputs = sorted((tmp_path / "out").glob("*.png"))
+    assert len(outputs) == 3 * (2 if samples else 1)
+    assert {images.read(path).pixels.shape for path in outputs} == {(40, 50, 3)}
+    if samples:
+        assert outputs[0].read_bytes() != outputs[1].read_bytes()
 
 
 def test_runs_resumed_in_the_middle_end_with_the_same_weights(root, tmp_path):

@@ -22,7 +22,7 @@ from translate.methods.building import (
     discriminator_losses,
 )
 from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
-from translate.methods.configs import GanConfig
+from translate.methods.configs import LABEL_SETTINGS, NETWORK_SETTINGS, GanConfig, LabelMapConfig, resolve_label_maps
 from translate.methods.content_loss import ContentLoss, feature_networks
 from translate.nn import networks
 from translate.nn.losses import Logits, feature_matching
@@ -31,7 +31,7 @@ from translate.nn.networks.pix2pixhd import LocalEnhancer, Pix2PixHDDiscriminato
 
 
 @dataclass(frozen=True)
-class Pix2PixHDConfig(GanConfig):
+class Pix2PixHDConfig(GanConfig, LabelMapConfig):
     """Config of pix2pixHD."""
 
     # The rate of the reference implementation falls with the first of the decay epochs, that of the authors an epoch later.
@@ -92,6 +92,7 @@ class Pix2PixHD(Method[Pix2PixHDConfig]):
         },
     }
     generator_names = {"b": "g"}
+    network_settings = (*NETWORK_SETTINGS, *LABEL_SETTINGS)
     ema = ("g",)
 
     def __init__(self, cfg: Pix2PixHDConfig) -> None:
@@ -116,6 +117,7 @@ class Pix2PixHD(Method[Pix2PixHDConfig]):
 
     @classmethod
     def resolve_config(cls, cfg: Pix2PixHDConfig) -> Pix2PixHDConfig:
+        cfg = resolve_label_maps(cfg)
         plain = cls.on_meta(replace(cfg, fix_global=0))
         if cfg.fix_global and not isinstance(plain.g, LocalEnhancer):
             raise UsageError(
@@ -215,7 +217,11 @@ class Pix2PixHD(Method[Pix2PixHDConfig]):
         return self.d.view(pair, beside)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        return {"input": batch["a"], "output": self.translate(batch["a"], "b", batch["key"]), "truth": batch["b"]}
+        return {
+            "input": self.displayed("a", batch["a"]),
+            "output": self.translate(batch["a"], "b", batch["key"]),
+            "truth": batch["b"],
+        }
 
     def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
         a, b = batch["a"], batch["b"]
