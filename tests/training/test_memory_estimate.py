@@ -226,7 +226,7 @@ def test_a_stage_with_the_sizes_of_another_is_not_tried_again():
 @pytest.mark.parametrize("method", distinct_methods())
 def test_checkpointing_lowers_it(method):
     plain = estimate(method, batch_size=16)
-    assert estimate(method, batch_size=16, gradient_checkpointing=True).activations < 0.85 * plain.activations
+    assert estimate(method, batch_size=16, gradient_checkpointing=True).activations < 0.92 * plain.activations
 
 
 @pytest.mark.slow

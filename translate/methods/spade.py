@@ -131,7 +131,7 @@ class SPADE(Method[SPADEConfig]):
             "g": Update(trained, cfg.lr / 2, options=options),
             "d": Update(("d",), cfg.lr * 2, options=options, role=DISCRIMINATOR),
         }
-        self.coupled = coupling_reason(self)
+        self.coupled = coupling_reason(self) or "power iterations of spectral norm"
 
     @classmethod
     def resolve_config(cls, cfg: SPADEConfig) -> SPADEConfig:

@@ -68,7 +68,10 @@ def scalars_of(method):
             names = []
     if chance_levels(method.cfg):
         judges = [child for child, _ in method.named_children() if re.fullmatch("d(_.)?", child)]
-        names += [f"d_gap{child[1:]}" for child in judges]
+        endings = ["_encoded", "_random"] if method.name == "bicyclegan" else [child[1:] for child in judges]
+        names += [f"d_gap{ending}" for ending in endings]
+    if method.layout == "photos" and method.g.scale > 1:
+        names.remove("change_b")  # an output of another size is no copy
     return {f"watch/{name}" for name in names}
 
 
@@ -86,7 +89,7 @@ def test_what_is_watched_in_words():
     }
 
 
-HEALTHY = {"discogan": 200}
+HEALTHY = {"discogan": 200, "spade": 200}
 
 
 @pytest.mark.slow
