@@ -56,7 +56,19 @@ def _winograd_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution_choice, "time_algorithms", lambda shape: Timing(direct=2.0, winograd=1.0))
 
 
+IN_CI_ALONE = {"pix2pixhd", "bicyclegan", "fastcut", "dualgan", "discogan", "spade", "colorize", "superres"}
+"""Methods whose contract and trainings are tested by `tools/check --ci` alone: each kind of method has another one for the tests of
+every day, and own tests in tests/methods."""
+OF_EACH_METHOD = tuple(f"{Path(__file__).parent / room}{os.sep}" for room in ("contract", "training"))
+"""Folders of tests that are parametrised by all methods."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before the tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if str(item.path).startswith(OF_EACH_METHOD) and any(isinstance(v, str) and v in IN_CI_ALONE for v in values):
+            item.add_marker(pytest.mark.slow)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

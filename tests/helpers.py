@@ -58,7 +58,7 @@ def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in flags.items() if key not in others}
     if kept.get("norm") == "batch" and ADVERSARIAL[default(name, "adversarial")].penalty_weight:
         kept = {"adversarial": "lsgan", **kept}
-    if default(name, "factor") is not None and str(kept.get("generator")).startswith("resnet"):
+    if default(name, "factor") is not None and kept.get("generator") in ("resnet_1blocks", SMALL["generator"]):
         kept["generator"] = "srresnet_1blocks"
     return kept
 
