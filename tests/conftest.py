@@ -57,10 +57,12 @@ def _winograd_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 IN_CI_ALONE = {"pix2pixhd", "bicyclegan", "fastcut", "dualgan", "discogan", "spade", "colorize", "superres"}
-"""Methods whose contract and trainings are tested by `tools/check --ci` alone: each kind of method has another one for the tests of
-every day, and own tests in tests/methods."""
-OF_EACH_METHOD = tuple(f"{Path(__file__).parent / room}{os.sep}" for room in ("contract", "training"))
-"""Folders of tests that are parametrised by all methods."""
+"""Methods whose contract and trainings are tested by `tools/check --ci` alone: of each kind of method another one is left for the
+tests of every day, and all have tests of their own in tests/methods."""
+OF_EACH_METHOD = tuple(
+    str(Path(__file__).parent / place) for place in ("contract/", "training/", "methods/test_content_loss")
+)
+"""Tests that are parametrised by all methods."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the tests are chosen by their marks

@@ -203,6 +203,7 @@ def test_modern_has_networks_for_the_crop_size_and_quick_is_its_small_form(metho
         cls.resolve_config(resolve(cls.Config, ("modern", {**settings, "crop_size": crop})))
 
 
+@pytest.mark.slow
 def test_modern_weights_and_what_it_costs():
     """The generators of docs/methods.md: 0.2 and 1.0 million weights for small crops, 9.7 million for large ones."""
     for method, crop, count in (

@@ -72,6 +72,7 @@ def test_each_update_moves_its_own_networks_and_nothing_that_is_frozen(name, tin
     assert {key.split(".", 1)[1] for key in still} <= {*(f"heads.{n}.4.bias" for n in range(3)), "pixel.6.bias"}
 
 
+@pytest.mark.slow
 def test_the_memory_estimate_counts_frozen_weights(tiny):
     """EfficientNet-Lite0 up to stride 16 has 0.7 million weights; the discriminators share them with nobody on fake tensors."""
     name = "cyclegan"

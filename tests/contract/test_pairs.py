@@ -76,6 +76,7 @@ def test_micro_batches_are_one_large_batch(name, tiny):
         torch.testing.assert_close(left, right, rtol=0, atol=1e-7, msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_PAIRS)
 def test_the_memory_estimate_counts_pairs(name, tiny):
     """Images of them, and what generators that are wider than the discriminators keep of them."""

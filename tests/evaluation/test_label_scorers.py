@@ -80,6 +80,7 @@ def test_top_1_accuracy_by_hand():
     assert estimate.error == pytest.approx((3 / 16 / 4) ** 0.5, rel=0.1)  # √(p (1 − p) / n)
 
 
+@pytest.mark.slow
 def test_a_segmenter_learns_shapes_and_notices_lost_ones():
     images, maps, _ = shapes(24)
     scorer = train_segmenter(images, maps, 3, steps=40)

@@ -112,6 +112,7 @@ def test_until_the_pool_is_full_images_are_returned_as_they_are(given):
     assert given[:POOL] == list(range(POOL))
 
 
+@pytest.mark.slow
 def test_half_of_the_images_are_returned_as_they_are(of_ours):
     returned = sum(out == number for number, out, _ in of_ours)
     assert abs(returned - len(of_ours) / 2) <= SIGMAS * (len(of_ours) / 4) ** 0.5

@@ -281,6 +281,7 @@ def test_a_key_too_many_is_named(name, more):
     assert refused({**VALID[name], more: empty(4)}) == more
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VALID)
 @settings(deadline=None, max_examples=20)
 @given(data=st.data())

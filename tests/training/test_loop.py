@@ -274,6 +274,7 @@ def test_logged_losses_are_means_over_the_steps_that_had_them():
 OF_THE_CLOCK = ("time/", "memory/")
 
 
+@pytest.mark.slow
 def test_log_points_after_a_kill_are_those_of_a_run_without_one(root, tmp_path, monkeypatch):
     """Means, sentinels, discriminator outputs and advice: of the points before the checkpoint, and what waits for the next."""
     measure = HealthMonitor.__call__

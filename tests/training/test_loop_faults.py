@@ -85,6 +85,7 @@ def test_what_decides_the_last_bits_is_recorded_and_a_difference_said(unpaired_r
     assert line == f"resumed with {differences}: weights may differ in the last bits"
 
 
+@pytest.mark.slow
 def test_checkpoints_at_multiples_are_kept_and_pruning_never_ends_a_run(unpaired_root, tmp_path, monkeypatch):
     train_cyclegan(unpaired_root, tmp_path, images=24, save_every=3, keep_every=7)
     assert [path.name for path in run_folder.list_checkpoints(tmp_path)] == [f"state-{n}.ckpt" for n in (24, 21, 14, 7)]

@@ -87,6 +87,7 @@ def test_in_double_precision(norm: str, statistics: str) -> None:
         assert difference(net, image(144, 160, dtype=torch.float64), 24) < SLACK[torch.float64]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "statistics"), NORMS)
 def test_a_local_enhancer_in_windows(norm: str, statistics: str) -> None:
     """pix2pixHD's: two paths of unlike reach, means of pixels that end at the border, and two sizes of maps."""
