@@ -57,8 +57,10 @@ def _winograd_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 IN_CI_ALONE = {"pix2pixhd", "bicyclegan", "fastcut", "dualgan", "discogan", "spade", "colorize", "superres"}
-"""Methods whose contract and trainings are tested by `tools/check --ci` alone: of each kind of method another one is left for the
-tests of every day, and all have tests of their own in tests/methods."""
+"""Methods whose contract and trainings are tested by `tools/check --ci` alone.
+
+Of each kind of method another one is left for the tests of every day, and all have tests of their own in tests/methods.
+"""
 OF_EACH_METHOD = tuple(
     str(Path(__file__).parent / place) for place in ("contract/", "training/", "methods/test_content_loss")
 )
