@@ -5,7 +5,6 @@ The input, the output and the losses are those of the colour preset of pix2pix's
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.building import build_generator, with_default_unet
+from translate.methods.configs import MODERN_PAIRED
 from translate.methods.photo_pairs import PhotoPairs, PhotoPairsConfig
 from translate.nn import networks
 from translate.nn.base import Generator
@@ -20,26 +20,6 @@ from translate.nn.lab import grey_image, lightness
 from translate.nn.losses import l1
 from translate.nn.networks import GENERATORS
 from translate.nn.networks.colorizer import Colorizer, scaled_ab
-
-MODERN: dict[str, Any] = {
-    "generator": "resize_unet_4levels_2blocks_2last",
-    "g_width": 24,
-    "norm": "batch",
-    "norm_statistics": "running",
-    "dropout": False,
-    "discriminator": "projected+pixel",
-    "adversarial": "hinge",
-    "diffaugment": "translation,cutout",
-    "share_augmentation": True,
-    "lambda_l1": 10.0,
-    "lambda_lowpass": 40.0,
-    "lambda_features": 2.0,
-    "batch_size": 8,
-    "lr": 1e-3,
-    "beta2": 0.99,
-    "ema_half_life": 1000,
-}
-"""Settings of the preset modern, for small crops."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +59,8 @@ class Colorize(PhotoPairs[ColorizeConfig]):
     cycle_is_exact = True
     presets = {
         "paper": {},
-        "modern": MODERN,
-        "quick": {**MODERN, "images": 24_000, "decay_images": 12_000, "load_size": 128, "crop_size": 64},
+        "modern": MODERN_PAIRED,
+        "quick": {**MODERN_PAIRED, "images": 24_000, "decay_images": 12_000, "load_size": 128, "crop_size": 64},
     }
     large_presets = {"modern": {"generator": "resize_unet", "g_width": 64, "lr": 5e-4, "ema_half_life": 10_000}}
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from translate.config import TrainConfig, option
 from translate.errors import UsageError
@@ -34,6 +34,45 @@ class NoRandomCrop:
     def default_load_size(self) -> int:
         """Size that images are resized to by default: the crop size."""
         return self.crop_size
+
+
+MODERN_PAIRED: dict[str, Any] = {
+    "generator": "resize_unet_4levels_2blocks_2last",
+    "g_width": 24,
+    "norm": "batch",
+    "norm_statistics": "running",
+    "dropout": False,
+    "discriminator": "projected+pixel",
+    "adversarial": "hinge",
+    "diffaugment": "translation,cutout",
+    "share_augmentation": True,
+    "lambda_l1": 10.0,
+    "lambda_lowpass": 40.0,
+    "lambda_features": 2.0,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "beta2": 0.99,
+    "ema_half_life": 1000,
+}
+"""Settings of the preset modern of methods that compare outputs with true images, for small crops."""
+
+MODERN_UNPAIRED: dict[str, Any] = {
+    "generator": "resize_unet_3levels_2blocks",
+    "g_width": 16,
+    "norm": "batch",
+    "norm_statistics": "running",
+    "residual": True,
+    "colour_start": True,
+    "discriminator": "projected+pixel",
+    "adversarial": "hinge",
+    "diffaugment": "translation,cutout",
+    "share_augmentation": True,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "beta2": 0.99,
+    "ema_half_life": 300,
+}
+"""Settings of the preset modern that methods of two domains without pairs share, for small crops."""
 
 
 @dataclass(frozen=True)

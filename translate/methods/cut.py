@@ -23,7 +23,7 @@ from translate.methods.building import (
     discriminator_losses,
 )
 from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
-from translate.methods.configs import MixedSupervisionConfig
+from translate.methods.configs import MODERN_UNPAIRED, MixedSupervisionConfig
 from translate.methods.content_loss import ContentLoss, feature_networks
 from translate.methods.pair_loss import pair_losses
 from translate.nn import networks
@@ -41,23 +41,10 @@ from translate.nn.patchnce import (
 )
 
 MODERN: dict[str, Any] = {
-    "generator": "resize_unet_3levels_2blocks",
-    "g_width": 16,
-    "norm": "batch",
-    "norm_statistics": "running",
-    "residual": True,
-    "colour_start": True,
-    "discriminator": "projected+pixel",
-    "adversarial": "hinge",
-    "diffaugment": "translation,cutout",
-    "share_augmentation": True,
+    **MODERN_UNPAIRED,
     "nce_identity": False,  # the colour start does its work
     "nce_patches": 64,
     "whole_in_decay": False,
-    "batch_size": 4,
-    "lr": 1e-3,
-    "beta2": 0.99,
-    "ema_half_life": 300,
 }
 """Settings of the preset modern, for small crops."""
 

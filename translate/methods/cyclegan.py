@@ -8,29 +8,16 @@ from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Scheduled, Step, Update
 from translate.methods.building import adam_options, check_gan_config, forward_concatenated
-from translate.methods.configs import MixedSupervisionConfig
+from translate.methods.configs import MODERN_UNPAIRED, MixedSupervisionConfig
 from translate.methods.image_pool import ImagePool
 from translate.methods.two_way import TwoWayMethod
 from translate.nn.losses import cycle_consistency, identity_loss
 
 MODERN: dict[str, Any] = {
-    "generator": "resize_unet_3levels_2blocks",
-    "g_width": 16,
-    "norm": "batch",
-    "norm_statistics": "running",
-    "residual": True,
-    "colour_start": True,
-    "discriminator": "projected+pixel",
-    "adversarial": "hinge",
-    "diffaugment": "translation,cutout",
-    "share_augmentation": True,
+    **MODERN_UNPAIRED,
     "lambda_cycle": 1.0,
     "lambda_identity": 0.0,  # the colour start does its work
     "pool_size": 0,
-    "batch_size": 4,
-    "lr": 1e-3,
-    "beta2": 0.99,
-    "ema_half_life": 300,
 }
 """Settings of the preset modern, for small crops."""
 

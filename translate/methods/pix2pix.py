@@ -22,32 +22,19 @@ from translate.methods.building import (
     with_default_unet,
 )
 from translate.methods.colour_start import PREPARATION_IMAGES, start_from_colours
-from translate.methods.configs import LABEL_SETTINGS, NETWORK_SETTINGS, GanConfig, LabelMapConfig, resolve_label_maps
+from translate.methods.configs import (
+    LABEL_SETTINGS,
+    MODERN_PAIRED,
+    NETWORK_SETTINGS,
+    GanConfig,
+    LabelMapConfig,
+    resolve_label_maps,
+)
 from translate.methods.content_loss import ContentLoss, feature_networks
 from translate.nn import networks
 from translate.nn.losses import ADVERSARIAL, Logits, feature_matching, l1
 from translate.nn.networks import GENERATORS
 from translate.nn.networks.projected import ProjectedView
-
-MODERN: dict[str, Any] = {
-    "generator": "resize_unet_4levels_2blocks_2last",
-    "g_width": 24,
-    "norm": "batch",
-    "norm_statistics": "running",
-    "dropout": False,
-    "discriminator": "projected+pixel",
-    "adversarial": "hinge",
-    "diffaugment": "translation,cutout",
-    "share_augmentation": True,
-    "lambda_l1": 10.0,
-    "lambda_lowpass": 40.0,
-    "lambda_features": 2.0,
-    "batch_size": 8,
-    "lr": 1e-3,
-    "beta2": 0.99,
-    "ema_half_life": 1000,
-}
-"""Settings of the preset modern, for small crops."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +67,8 @@ class Pix2Pix(Method[Pix2PixConfig]):
     Config = Pix2PixConfig
     presets = {
         "paper": {},
-        "modern": MODERN,
-        "quick": {**MODERN, "images": 24_000, "decay_images": 12_000, "load_size": 128, "crop_size": 64},
+        "modern": MODERN_PAIRED,
+        "quick": {**MODERN_PAIRED, "images": 24_000, "decay_images": 12_000, "load_size": 128, "crop_size": 64},
     }
     large_presets = {"modern": {"generator": "resize_unet", "g_width": 64, "lr": 5e-4, "ema_half_life": 10_000}}
     generator_names = {"b": "g"}
