@@ -15,6 +15,7 @@ from translate.methods.cyclegan import CycleGAN
 from translate.methods.dcgan import DCGAN
 from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
+from translate.methods.pggan import PGGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
 from translate.methods.spade import SPADE
@@ -33,6 +34,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "cut": CUT,
     "fastcut": FastCUT,
     "dcgan": DCGAN,
+    "pggan": PGGAN,
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,

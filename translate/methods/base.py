@@ -126,6 +126,8 @@ class Method(nn.Module, Generic[C]):
     """Attribute names of the networks that `encode_style` needs, which a trained model holds beside its generators."""
     dropout_in_conversion: ClassVar[bool] = True
     """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
+    grows: ClassVar[bool] = False
+    """True: later stages of the data take more memory than the first, so that each is checked before the start."""
     one_size: ClassVar[str] = ""
     """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
