@@ -52,6 +52,7 @@ COUPLED = {
     "stargan": "targets are permuted",
     "spade": "power iterations of spectral norm",
     "pggan": "minibatch standard deviation",
+    "stylegan2": "minibatch standard deviation",
 }
 """What couples a batch under these flags too; of all other methods nothing does."""
 

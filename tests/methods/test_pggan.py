@@ -158,7 +158,7 @@ def test_a_half_grown_model_samples_at_its_level(tmp_path):
     loaded = model_folder.read_model_folder(tmp_path).method.eval()
     assert expected.shape == (3, 3, 8, 8)
     assert torch.equal(loaded.sample(key), expected)
-    assert loaded.g.growth == (1, pytest.approx(4 / 12))  # as in the last step
+    assert loaded.g.grown == (1, pytest.approx(4 / 12))  # as in the last step
     torch.testing.assert_close(loaded.sample(key[1:2]), expected[1:2])
 
 

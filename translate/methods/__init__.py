@@ -20,6 +20,7 @@ from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
 from translate.methods.spade import SPADE
 from translate.methods.stargan import StarGAN
+from translate.methods.stylegan2 import StyleGAN2
 from translate.methods.superres import SuperRes
 from translate.nn import networks
 from translate.text import printable
@@ -35,6 +36,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "fastcut": FastCUT,
     "dcgan": DCGAN,
     "pggan": PGGAN,
+    "stylegan2": StyleGAN2,
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,

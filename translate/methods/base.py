@@ -116,6 +116,8 @@ class Method(nn.Module, Generic[C]):
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
+    has_styles: ClassVar[bool] = False
+    """True: `sample` goes through style codes, of `styles` and `sample_styles`: they may be truncated, mixed and found."""
     generator_sees_image_alone: ClassVar[bool] = True
     """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
@@ -270,6 +272,20 @@ class Method(nn.Module, Generic[C]):
         UsageError from methods that translate images.
         """
         raise UsageError(f"{self.name} translates images and generates none from noise; use translate convert")
+
+    def styles(self, key: Tensor, truncation: float = 1.0) -> Tensor:
+        """Return the style codes (N, D) of noise of key (N,); truncation 1 leaves them, 0 makes all of them their average.
+
+        UsageError from methods without `has_styles`.
+        """
+        raise UsageError(f"{self.name} has no style codes")
+
+    def sample_styles(self, styles: Tensor) -> Tensor:
+        """Generate images (N, C, H, W) in [-1, 1] from style codes (N, D), or (N, L, D) for each of L layers.
+
+        UsageError from methods without `has_styles`.
+        """
+        raise UsageError(f"{self.name} has no style codes")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""

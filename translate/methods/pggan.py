@@ -219,8 +219,7 @@ class PGGAN(Method[PGGANConfig]):
         key, loss = batch["key"], self.adversarial_loss
         level, weight = growth_at(self.cfg, clock.images)
         alpha = scheduled["alpha"] if weight < 1 else None
-        self.g.level.fill_(level)
-        self.g.alpha.copy_(scheduled["alpha"])
+        self.g.growth.copy_(scheduled["alpha"] + (level - 1))
         real = shown_images(self.at_level(batch["a"], level), alpha)
 
         with torch.no_grad():
@@ -257,12 +256,12 @@ class PGGAN(Method[PGGANConfig]):
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return real images and samples of the present level, all enlarged to the crop size."""
-        level, alpha = self.g.growth
+        level, alpha = self.g.grown
         columns = {"real": shown_images(self.at_level(batch["a"], level), alpha), **sample_columns(self, batch["key"])}
         side = self.cfg.crop_size
         return {name: F.interpolate(x, size=(side, side), mode="nearest") for name, x in columns.items()}
 
     def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
-        level, alpha = self.g.growth
+        level, alpha = self.g.grown
         real = shown_images(self.at_level(batch["a"], level), alpha)
         return {"real": self.d(real, alpha), "fake": self.d(self.sample(batch["key"]), alpha)}

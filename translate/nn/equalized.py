@@ -19,13 +19,23 @@ EPSILON = 1e-8
 
 
 class EqualizedConv2d(nn.Conv2d):
-    """Convolution of stride 1 that keeps the size; its weight is scaled by gain / √(fan in).
+    """Convolution whose weight is scaled by gain / √(fan in); it keeps the size, but for a stride or less padding.
 
     Biases start at 0, and are not scaled.
     """
 
-    def __init__(self, cin: int, cout: int, kernel: int, *, gain: float = GAIN, bias: bool = True) -> None:
-        super().__init__(cin, cout, kernel, padding=kernel // 2, bias=bias)
+    def __init__(
+        self,
+        cin: int,
+        cout: int,
+        kernel: int,
+        *,
+        gain: float = GAIN,
+        stride: int = 1,
+        padding: int | None = None,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(cin, cout, kernel, stride, kernel // 2 if padding is None else padding, bias=bias)
         self.scale = gain / math.sqrt(cin * kernel**2)
         self.initial_bias = 0.0
 

@@ -76,11 +76,12 @@ def test_a_generator_makes_images_as_it_has_grown():
     g, _ = small_pair()
     code = random_tensor(2, 5)
     assert g(code).shape[-1] == 4
-    g.level.fill_(2)
-    g.alpha.fill_(0.25)
+    g.growth.fill_(1.25)
     assert torch.equal(g(code), g(code, 2, torch.tensor(0.25, dtype=torch.float64)))
-    g.alpha.fill_(1)
+    g.growth.fill_(2)
     assert torch.equal(g(code), g(code, 2))
+    g.growth.fill_(9)  # of a file that is not ours
+    assert torch.equal(g(code), g(code, 3))
 
 
 def test_codes_are_divided_by_their_length_and_checkpointing_changes_no_bit():

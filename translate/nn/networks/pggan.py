@@ -5,6 +5,7 @@ Level k has images of 4 · 2^k pixels a side. Both networks hold the layers of a
 for: new ones fade in by a weight α, from 0 (the old level, enlarged) to 1.
 """
 
+import math
 from itertools import pairwise
 
 import torch
@@ -81,12 +82,11 @@ def _generator_layers(cin: int, cout: int) -> list[nn.Module]:
 class PGGANGenerator(nn.Module):
     """Generator of progressive growing: codes (N, code_size) → images (N, out_channels, side, side) of a level, not clamped.
 
-    Codes are divided by their root mean square. The buffers `level` and `alpha` say how far the network has grown: training
-    sets them, and images are generated so where no level is asked for.
+    Codes are divided by their root mean square. The buffer `growth` says how far the network has grown: k where level k is
+    whole, k − 1 + α while it fades in. Training sets it, and images are generated so where no level is asked for.
     """
 
-    level: Tensor
-    alpha: Tensor
+    growth: Tensor
     gradient_checkpointing = False
 
     def __init__(self, code_size: int, out_channels: int, size: int, width: int = 512) -> None:
@@ -98,19 +98,18 @@ class PGGANGenerator(nn.Module):
             layers = [*_generator_layers(cin, cout), *_generator_layers(cout, cout)]
             self.blocks.append(nn.Sequential(nn.Upsample(scale_factor=2), *layers))
         self.to_image = nn.ModuleList(EqualizedConv2d(cin, out_channels, 1, gain=1.0) for cin in widths)
-        self.register_buffer("level", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("alpha", torch.ones(()))
+        self.register_buffer("growth", torch.zeros(()))
 
     @property
-    def growth(self) -> tuple[int, Tensor | None]:
+    def grown(self) -> tuple[int, Tensor | None]:
         """Level that the network has grown to, and the weight (0-dim) by which that fades in; None: it is whole."""
-        level = int(self.level)
-        return level, self.alpha if level and float(self.alpha) < 1 else None
+        level = min(max(math.ceil(float(self.growth)), 0), len(self.blocks) - 1)
+        return level, self.growth - (level - 1) if float(self.growth) < level else None
 
     def forward(self, code: Tensor, level: int | None = None, alpha: Tensor | None = None) -> Tensor:
         """Generate the images of a level, which fades in by alpha (0-dim); alpha None: it is whole; level None: as grown."""
         if level is None:
-            level, alpha = self.growth
+            level, alpha = self.grown
         x = pixel_norm(code.to(next(self.parameters()).dtype))
         before = x
         for block in self.blocks[: level + 1]:
