@@ -132,7 +132,7 @@ class PhotoPairs(Method[C]):
                 f"--range-a {cfg.range_a}, --range-b {cfg.range_b}: {cls.name} makes its inputs of the photos, so that both "
                 f"have the same values; give --range-a alone"
             )
-        if cfg.colour_start:
+        if cfg.colour_start == "on":
             raise UsageError(
                 f"--colour-start on: {cls.name} makes its inputs of the photos, and there is no colour map to start from; "
                 f"leave it out"

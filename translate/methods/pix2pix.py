@@ -83,7 +83,7 @@ class Pix2Pix(Method[Pix2PixConfig]):
         self.adversarial_loss = build_adversarial_loss(cfg)
         self.content = ContentLoss(cfg, cfg.output_channels)
         self.frozen_networks = feature_networks(self)
-        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start else 0
+        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start == "on" else 0
         self.updates = {
             "d": Update(("d",), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),
             "g": Update(("g",), cfg.lr, options=adam_options(cfg)),

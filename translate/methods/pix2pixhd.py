@@ -105,7 +105,7 @@ class Pix2PixHD(Method[Pix2PixHDConfig]):
             self.adversarial_weight = float(self.d.scales)  # the authors' losses are sums over the scales, not means
         self.content = ContentLoss(cfg, cfg.output_channels)
         self.frozen_networks = feature_networks(self)
-        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start else 0
+        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start == "on" else 0
         self.updates = {
             "g": Update(("g",), cfg.lr, options=adam_options(cfg)),
             "d": Update(("d",), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),
