@@ -13,6 +13,7 @@ from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
 from translate.methods.building import check_gan_config
 from translate.methods.configs import resolve_label_maps
+from translate.methods.latent_code import LatentCodeMethod
 from translate.methods.paired import (
     FeatureMatchingConfig,
     FeatureMatchingMethod,
@@ -20,8 +21,7 @@ from translate.methods.paired import (
     check_features_to_match,
 )
 from translate.nn import networks
-from translate.nn.base import MultiscaleFeatureDiscriminator, clamp_to_image_range
-from translate.nn.blocks import keyed_dropout
+from translate.nn.base import MultiscaleFeatureDiscriminator
 from translate.nn.losses import ADVERSARIAL, Logits, gaussian_kl
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
 from translate.nn.networks.spade import LATENT, SPADEEncoder, SPADEGenerator, spade_generator_for
@@ -78,7 +78,7 @@ class SPADEConfig(FeatureMatchingConfig):
     )
 
 
-class SPADE(FeatureMatchingMethod[SPADEConfig]):
+class SPADE(LatentCodeMethod[SPADEConfig], FeatureMatchingMethod[SPADEConfig]):
     """SPADE (sec. 3): a generator `g` from label maps a to images b, and discriminators `d` of pairs at two scales.
 
     With `vae` the generator begins with a latent code, and there is an encoder `e` of the style of b (sec. 3, multi-modal
@@ -89,6 +89,8 @@ class SPADE(FeatureMatchingMethod[SPADEConfig]):
     summary = "paired translation of label maps to images; keeps small and uniform regions, where other norms lose them"
     Config = SPADEConfig
     presets = {"paper": {}}
+    noise_setting = "--vae on"
+    latent_size, code_name = LATENT, "code"
     network_settings = (*PairedMethod.network_settings, "vae", "crop_size")
 
     def __init__(self, cfg: SPADEConfig) -> None:
@@ -99,12 +101,12 @@ class SPADE(FeatureMatchingMethod[SPADEConfig]):
             self.g.initialise(self.g, cfg.seed, "g")
             self.e = SPADEEncoder(cfg.output_channels, cfg.g_width, cfg.crop_size)
             self.e.initialise(self.e, cfg.seed, "e")
-        self.generator_sees_image_alone = not cfg.vae  # type: ignore[misc]
-        self.has_noise = cfg.vae  # type: ignore[misc]
+            self.generator_sees_image_alone, self.has_noise = False, True
+            self.style_networks, self.ema = ("e",), ("g", "e")
         # Two time scales (Heusel et al., 2017), as in appendix A.
         options: dict[str, Any] = {"betas": (0.0, cfg.beta2)}
         self.updates = {
-            "g": Update(("g", "e") if cfg.vae else ("g",), cfg.lr / 2, options=options),
+            "g": Update(("g", *self.style_networks), cfg.lr / 2, options=options),
             "d": Update(("d",), cfg.lr * 2, options=options, role=DISCRIMINATOR),
         }
         self.coupled = self.coupled or "power iterations of spectral norm"
@@ -182,14 +184,6 @@ class SPADE(FeatureMatchingMethod[SPADEConfig]):
         if loss.has_penalty(step):
             losses["penalty"] = loss.penalty(self.d.forward, real_pair, fake_pair, batch["key"])
         return losses
-
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        net = self.generator_for(to)
-        if not self.cfg.vae or key is None:
-            return super().translate(x, to, key)
-        with keyed_dropout(net, key):
-            code = keyed_random.normal(key, "code", LATENT).to(x.dtype)
-            return clamp_to_image_range(net(x, code))
 
 
 def halve_logits(logits: Logits) -> tuple[Logits, Logits]:
