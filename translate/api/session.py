@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from translate import atomic, locks
-from translate.api import label_settings, training_data
+from translate.api import label_settings, output_settings, training_data
 from translate.api.disk_estimate import estimate_disk
 from translate.api.initial_weights import read_initial_weights
 from translate.api.presets import advise_preset
@@ -174,7 +174,7 @@ class TrainingSession:
         for line in split.notices:
             self.say(line)
         cfg, split = label_settings.find_label_settings(cls, cfg, split, self.root, self.folder, self.say)
-        self.cfg = cfg
+        self.cfg = cfg = output_settings.find_output_settings(cls, cfg, split, self.folder, self.say)
         is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
         if with_labels != cfg:

@@ -118,14 +118,16 @@ class Method(nn.Module, Generic[C]):
     batch_multiple: ClassVar[int] = 1
     has_styles: ClassVar[bool] = False
     """True: `sample` goes through style codes, of `styles` and `sample_styles`: they may be truncated, mixed and found."""
-    generator_sees_image_alone: ClassVar[bool] = True
+    generator_sees_image_alone: bool = True
     """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
-    has_noise: ClassVar[bool] = False
+    has_noise: bool = False
     """True: an input has many translations, one of which the key of `translate` draws; dropout in conversion is not meant."""
-    style_networks: ClassVar[tuple[str, ...]] = ()
+    style_networks: tuple[str, ...] = ()
     """Attribute names of the networks that `encode_style` needs, which a trained model holds beside its generators."""
+    noise_setting: ClassVar[str] = ""
+    """Flag without which a training of the method gives a model without noise and styles, such as "--vae on"; else empty."""
     dropout_in_conversion: ClassVar[bool] = True
     """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
     grows: ClassVar[bool] = False
