@@ -17,6 +17,14 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as 
 CAUGHT = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Below nohup SIGHUP is ignored, and stays so; in these tests it is not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def codes(monkeypatch):
     """The codes with which the process would have ended at once."""
