@@ -47,6 +47,12 @@ def distinct_methods() -> list[str]:
     return [name for name, cls in METHODS.items() if rows.isdisjoint(cls.__mro__[1:])]
 
 
+def method_of_each_layout() -> list[str]:
+    """Return the first method of each layout: for what knows a method by its layout and by what the contract tests hold."""
+    layouts = {cls.layout: name for name, cls in reversed(METHODS.items())}
+    return [name for name in METHODS if name in layouts.values()]
+
+
 def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     """Those of the flags that the method has, leaving out what only other methods have.
 
