@@ -71,7 +71,7 @@ def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
 
 def small_settings(name: str, **flags: Any) -> dict[str, Any]:
     """Flags of the method that make it small, and those given; of one or two images a step, as its default is one or more."""
-    small = {**SMALL, "batch_size": min(default(name, "batch_size"), LARGEST_BATCH)}
+    small = {**SMALL, "batch_size": min(default(name, "batch_size") or LARGEST_BATCH, LARGEST_BATCH)}
     if default(name, "generator") is None:
         small.pop("generator")  # there is none, or the method chooses it by the crop
     return own_settings(name, {**small, **flags})

@@ -64,7 +64,7 @@ def test_every_parameter_belongs_to_an_update_and_gets_a_gradient(name, tiny):
     reached = set()
     for update, losses in (
         item
-        for clock in tiny.clocks()[:2]
+        for clock in (tiny.clocks() if method.grows else tiny.clocks()[:2])
         for item in method.step(tiny.batch(name), clock, tiny.scheduled(method, clock))
     ):
         own = {

@@ -17,6 +17,7 @@ from torch import Tensor
 from translate import atomic, config, images, keyed_random, locks, records
 from translate.callbacks import ProgressCallback
 from translate.config import option
+from translate.conversion import interpolation
 from translate.conversion.options import make_mark
 from translate.conversion.overwrite_guard import linked_folder
 from translate.convolution_choice import CONVERSION, Probe, resolve_convolution, set_convolutions
@@ -39,13 +40,22 @@ class ImageSampler:
     """
 
     def __init__(
-        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
+        self,
+        model: TrainedModel,
+        device: torch.device,
+        precision: str = "fp32",
+        convolution: str = "auto",
+        truncation: float | None = None,
     ) -> None:
+        """Move the networks to the device. truncation: of style codes, from 1 (none) to 0 (all are their average)."""
+        self.truncation = truncation
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         if not self.method.sampling_networks:
             raise ModelError(
                 f"{model.source}: translates images and does not generate them from noise; use translate convert"
             )
+        if truncation is not None:
+            self.check_styles(f"--truncation {truncation:g}")
         self.precision = resolve_precision(precision, device)
         setting = resolve_convolution(convolution, self.precision)
         for attribute in self.method.sampling_networks:
@@ -70,7 +80,36 @@ class ImageSampler:
         if self.classes:
             label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
         with torch.inference_mode(), self.precision.autocast(self.device):
-            made = self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
+            made = self.method.sample(key, label) if self.truncation is None else self._from_styles(self._styles(key))
+        return self._checked(made)
+
+    def check_styles(self, flag: str) -> None:
+        """Raise UsageError, which names a flag that is for style codes, if the model has none."""
+        if not self.method.has_styles:
+            raise UsageError(
+                f"{flag}: is for models with style codes, as stylegan2's, not for {self.method.name}; leave it out"
+            )
+
+    def styles(self, numbers: Sequence[int], seed: int = 0) -> Tensor:
+        """Return the style codes (N, D) of the images of the given numbers, truncated."""
+        key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
+        with torch.inference_mode(), self.precision.autocast(self.device):
+            return self._styles(key)
+
+    def from_styles(self, styles: Tensor) -> Tensor:
+        """Generate images (N, C, H, W) in [-1, 1] from style codes (N, D)."""
+        with torch.inference_mode(), self.precision.autocast(self.device):
+            return self._checked(self._from_styles(styles))
+
+    def _styles(self, key: Tensor) -> Tensor:
+        return self.method.styles(key, 1.0 if self.truncation is None else self.truncation)
+
+    def _from_styles(self, styles: Tensor) -> Tensor:
+        return self.method.sample_styles(styles)
+
+    def _checked(self, made: Tensor) -> Tensor:
+        """Return images in float32 at least. Raises an error if they are not finite."""
+        made = made.to(torch.promote_types(self.precision.weights, torch.float32))
         check_finite(made, self.precision)
         return made
 
@@ -88,6 +127,22 @@ class SamplingOptions:
     of_class: str | None = option(
         None, "generate only images of this class [default: all classes in turn]", group="Images"
     )
+    truncation: float | None = option(
+        None,
+        "of style codes, from 1 (none) to 0 (the average image): typical images instead of varied ones; for stylegan2 "
+        "[default: 1]",
+        low=0,
+        high=1,
+        group="Images",
+    )
+    interpolate: int | None = option(
+        None,
+        "write an animation (OUTPUT.gif, .webp, .png or .avif) that goes through N images and back to the first; for stylegan2 "
+        "[default: images]",
+        low=2,
+        group="Images",
+    )
+    frames: int = option(24, "with --interpolate: frames from one image to the next", low=1, group="Images")
     format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
     quality: int | None = option(
         None,
@@ -133,7 +188,9 @@ def sample_images(
         known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
         raise UsageError(f"--class {options.of_class}: unknown; {known}")
     began = time.monotonic()
-    if images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
+    if options.interpolate is not None:
+        result = _interpolation(sampler, output, options)
+    elif images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
         result = _sheet(sampler, output, options)
     else:
         atomic.check_writable(output)
@@ -157,6 +214,29 @@ def _sheet(sampler: ImageSampler, output: Path, options: SamplingOptions) -> Sam
     return SamplingResult(output, done=options.count)
 
 
+def _interpolation(sampler: ImageSampler, output: Path, options: SamplingOptions) -> SamplingResult:
+    """Write the animation of `--interpolate`."""
+    sampler.check_styles(f"--interpolate {options.interpolate}")
+    fmt = images.extension(output)
+    if fmt not in images.ANIMATED:
+        raise UsageError(
+            f"{output}: --interpolate writes one animation; give a name that ends in .{', .'.join(images.ANIMATED)}"
+        )
+    if output.exists() and not options.overwrite:
+        raise UsageError(f"{output}: exists; --overwrite replaces it")
+    assert options.interpolate is not None
+    frames = interpolation.frames(sampler, range(options.interpolate), options.seed, options.frames, options.batch_size)
+    mark = _mark(sampler) if options.mark else None
+    with atomic.storage_errors(output.parent):
+        atomic.write(output, images.encode_animation(frames, fmt, quality=options.quality, metadata=mark))
+    return SamplingResult(output, done=options.interpolate * options.frames)
+
+
+def _mark(sampler: ImageSampler) -> Metadata:
+    """Return metadata that says which model generated an image."""
+    return Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED))
+
+
 def _folder(
     sampler: ImageSampler, output: Path, options: SamplingOptions, progress: ProgressCallback
 ) -> SamplingResult:
@@ -170,9 +250,7 @@ def _folder(
     for n in names if sampler.classes else ():
         of = sampler.classes[sampler.class_of(n, options.of_class)]
         result.classes[of] = result.classes.get(of, 0) + 1
-    mark = (
-        Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED)) if options.mark else None
-    )
+    mark = _mark(sampler) if options.mark else None
     with signals.stop_on_signal() as stop, atomic.storage_errors(output):
         for numbers in _batches(todo, options):
             for n, image in zip(numbers, sampler(numbers, options.seed, options.of_class), strict=True):
@@ -203,6 +281,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     """Write the record of the job. UsageError if the folder has the samples of another."""
     path = output / RECORD
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
+    wanted |= {} if options.truncation is None else {"truncation": options.truncation}
     if path.exists() and not options.overwrite:
         try:
             known = records.read_json(path)
@@ -210,7 +289,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
             known = None
         if known != wanted:
             raise UsageError(
-                f"{output}: holds samples of another model, seed or class; use another folder, or --overwrite"
+                f"{output}: holds samples of another model, seed, class or truncation; use another folder, or --overwrite"
             )
     elif not options.overwrite and any((output / _name(sampler, n, options)).exists() for n in range(options.count)):
         raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")

@@ -116,6 +116,8 @@ class Method(nn.Module, Generic[C]):
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
+    has_styles: ClassVar[bool] = False
+    """True: `sample` goes through style codes, of `styles` and `sample_styles`: they may be truncated, mixed and found."""
     generator_sees_image_alone: bool = True
     """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
@@ -128,6 +130,8 @@ class Method(nn.Module, Generic[C]):
     """Flag without which a training of the method gives a model without noise and styles, such as "--vae on"; else empty."""
     dropout_in_conversion: ClassVar[bool] = True
     """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
+    grows: ClassVar[bool] = False
+    """True: later stages of the data take more memory than the first, so that each is checked before the start."""
     one_size: ClassVar[str] = ""
     """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
@@ -270,6 +274,20 @@ class Method(nn.Module, Generic[C]):
         UsageError from methods that translate images.
         """
         raise UsageError(f"{self.name} translates images and generates none from noise; use translate convert")
+
+    def styles(self, key: Tensor, truncation: float = 1.0) -> Tensor:
+        """Return the style codes (N, D) of noise of key (N,); truncation 1 leaves them, 0 makes all of them their average.
+
+        UsageError from methods without `has_styles`.
+        """
+        raise UsageError(f"{self.name} has no style codes")
+
+    def sample_styles(self, styles: Tensor) -> Tensor:
+        """Generate images (N, C, H, W) in [-1, 1] from style codes (N, D), or (N, L, D) for each of L layers.
+
+        UsageError from methods without `has_styles`.
+        """
+        raise UsageError(f"{self.name} has no style codes")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""

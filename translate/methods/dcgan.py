@@ -25,13 +25,17 @@ from translate.methods.building import (
     coupling_reason,
 )
 from translate.methods.configs import AdversarialConfig, NoRandomCrop
+from translate.methods.noise_images import (
+    SAMPLE_COLUMNS,
+    check_one_domain,
+    check_power_of_two,
+    refuse_translation,
+    sample_columns,
+)
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL, Logits
-from translate.nn.networks.dcgan import MIN_SIZE, DCGANDiscriminator, DCGANGenerator, is_supported_size
-
-SAMPLE_COLUMNS = 6
-"""Columns of samples in the sample grid, at most."""
+from translate.nn.networks.dcgan import MIN_SIZE, DCGANDiscriminator, DCGANGenerator
 
 
 @dataclass(frozen=True)
@@ -128,26 +132,8 @@ class DCGAN(Method[DCGANConfig]):
 
     @classmethod
     def resolve_config(cls, cfg: DCGANConfig) -> DCGANConfig:
-        if not is_supported_size(cfg.crop_size):
-            below = 1 << (cfg.crop_size.bit_length() - 1)
-            nearest = max(MIN_SIZE, min(below, 2 * below, key=lambda size: abs(size - cfg.crop_size)))
-            raise UsageError(
-                f"--crop-size {cfg.crop_size}: dcgan generates images of a power of two from {MIN_SIZE} pixels up; use "
-                f"--crop-size {nearest}"
-            )
-        if not cfg.crops:
-            raise UsageError(
-                f"--preprocess {cfg.preprocess} keeps images of many sizes, but dcgan's are all of the crop size; use "
-                f"resize_and_crop"
-            )
-        if cfg.direction != "a2b" or cfg.range_b is not None:
-            flag = "--range-b" if cfg.range_b is not None else "--direction b2a"
-            raise UsageError(f"{flag}: dcgan has no domain b; leave it out")
-        if cfg.output_channels not in (None, cfg.input_channels):
-            raise UsageError(
-                f"--output-channels {cfg.output_channels}: dcgan generates images like those of the data, of --input-channels "
-                f"{cfg.input_channels}; leave it out"
-            )
+        check_power_of_two(cfg, "dcgan", MIN_SIZE)
+        check_one_domain(cfg, "dcgan")
         if cfg.images is not None and cfg.d_warmup >= cfg.images:
             raise UsageError(
                 f"--d-warmup {cfg.d_warmup} leaves none of --images {cfg.images} for the generator; use a smaller --d-warmup"
@@ -237,7 +223,7 @@ class DCGAN(Method[DCGANConfig]):
         return self.g(self.latent_code(key, label))
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> NoReturn:
-        raise UsageError("dcgan generates images from noise and translates none; use translate sample")
+        refuse_translation(self)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return real images and samples: of different noise, or of the same noise and the first classes."""
@@ -246,8 +232,7 @@ class DCGAN(Method[DCGANConfig]):
             for index, name in enumerate(self.classes[:SAMPLE_COLUMNS]):
                 columns[f"sample {name}"] = self.sample(key, torch.full_like(key, index))
         else:
-            for index in range(SAMPLE_COLUMNS):
-                columns[f"sample {index + 1}"] = self.sample(keyed_random.fold_in(key, "preview", index))
+            columns |= sample_columns(self, key)
         return columns
 
     def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
