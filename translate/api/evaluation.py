@@ -16,11 +16,13 @@ from translate.evaluation import extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
 from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
 from translate.evaluation.references import compute_references
+from translate.evaluation.sample_cases import case_from_sampler
 from translate.evaluation.uncertainty import Estimate
 from translate.run_folder import METRICS_FILE
 from translate.runtime import devices
 from translate.trained import find
 from translate.trained.folder import TrainedModel
+from translate.trained.sampler import ImageSampler
 from translate.trained.translator import Translator
 from translate.version import __version__
 
@@ -54,6 +56,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compute metrics of a model on the held-out images of a data folder, or of the images in `fake` against those in `real`.
 
+    A model that generates images from noise is asked for as many as `samples` says, and these are compared with the folder's.
+
     `metrics` are rows of `evaluation.metrics.METRICS`; if none are given, those that the images allow. `extractor` is a row of
     `evaluation.extractors.EXTRACTORS` for metrics of features, `weights` its file or that of LPIPS. `options` are the fields
     of `evaluation.cases.EvaluationOptions`: which images are evaluated, and how.
@@ -82,7 +86,7 @@ def evaluate(
     if asked:
         estimates = compute_metrics(evaluator, asked)
     else:
-        if case.subject.why_no_truth:
+        if case.subject.why_no_truth and not case.subject.why_no_inputs:
             say(truth_left_out(case.subject.why_no_truth))
         has_extractor = ready is not None or extractors.is_available(DEFAULT_EXTRACTOR)
         estimates = compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
@@ -140,7 +144,7 @@ class EvaluationInputs:
 def _build_case(
     inputs: EvaluationInputs,
     options: EvaluationOptions,
-    load_model: Callable[[str | Path | Translator], tuple[Translator, TrainedModel | None]],
+    load_model: Callable[[str | Path | Translator], tuple[Translator | ImageSampler, TrainedModel | None]],
     progress: ProgressCallback,
     say: Callable[[str], None],
 ) -> EvaluationCase:
@@ -149,6 +153,8 @@ def _build_case(
     if model is not None and root is not None and real is None and fake is None:
         data = find_data(root, say)
         ready, source = load_model(model)
+        if isinstance(ready, ImageSampler):
+            return case_from_sampler(ready, source, data, options, progress, say)
         return case_from_model(ready, source, data, options, progress, say)
     if real is not None and fake is not None and model is None and root is None:
         return case_from_folders(find_data(real, say), find_data(fake, say), options)
@@ -157,13 +163,15 @@ def _build_case(
 
 def _load_model(
     model: str | Path | Translator, *, device: str, precision: str, convolution: str, say: Callable[[str], None]
-) -> tuple[Translator, TrainedModel | None]:
-    """Return a translator, and the model that it was read from; None for one that is loaded already."""
+) -> tuple[Translator | ImageSampler, TrainedModel | None]:
+    """Return a translator, or the sampler of a model from noise, and the model read; None for one that is loaded already."""
     if isinstance(model, Translator):
         return model, None
     source = find.read_model(model)
     for notice in source.notices:
         say(notice)
+    if source.samples_from_noise:
+        return ImageSampler(source, devices.resolve_device(device), precision, convolution), source
     ready = Translator(source, devices.resolve_device(device), precision, convolution)
     ready.choose_convolutions({}, say)
     return ready, source

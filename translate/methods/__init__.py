@@ -9,6 +9,7 @@ from translate.config import TrainConfig
 from translate.errors import ModelError
 from translate.methods.base import Method
 from translate.methods.bicyclegan import BicycleGAN
+from translate.methods.biggan import BigGAN
 from translate.methods.colorize import Colorize
 from translate.methods.cut import CUT, FastCUT
 from translate.methods.cyclegan import CycleGAN
@@ -33,6 +34,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "cut": CUT,
     "fastcut": FastCUT,
     "dcgan": DCGAN,
+    "biggan": BigGAN,
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,

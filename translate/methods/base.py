@@ -113,6 +113,8 @@ class Method(nn.Module, Generic[C]):
     """Attribute names of the networks that `sample` needs."""
     classes: tuple[str, ...] = ()
     """Names of the labels of `sample`; empty for methods without labels."""
+    truncation_range: ClassVar[tuple[float, float] | None] = None
+    """Least and largest `truncation` that `sample` takes; None: it takes none."""
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
@@ -262,12 +264,19 @@ class Method(nn.Module, Generic[C]):
         """
         raise UsageError(f"{self.name} has no encoder of styles; leave the style out")
 
-    def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, key: Tensor, label: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Generate images (N, C, H, W) in [-1, 1] from the noise of key (N,) and classes label (N,), in evaluation mode.
 
-        UsageError from methods that translate images.
+        truncation: within `truncation_range`, None for none; methods without such a range are given no truncation. UsageError
+        from methods that translate images.
         """
         raise UsageError(f"{self.name} translates images and generates none from noise; use translate convert")
+
+    def prepare_sampling(self, truncation: float | None) -> None:
+        """Set what samples depend on beside keys and labels, as statistics of norms, in evaluation mode without gradients.
+
+        Called before the first `sample` of a trained model, and where another truncation follows. By default nothing.
+        """
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from translate.errors import UsageError
 from translate.methods.base import Batch, Losses, Method
-from translate.methods.configs import AdversarialConfig, GanConfig, LabelMapConfig
+from translate.methods.configs import DiscriminatorConfig, GanConfig, LabelMapConfig, NormConfig
 from translate.nn import networks
 from translate.nn.adversarial_loss import AdversarialLoss
 from translate.nn.base import Discriminator, Generator
@@ -28,14 +28,14 @@ PERCEPTUAL_NETWORK = "content.perceptual"
 C = TypeVar("C", bound=GanConfig)
 
 
-def build_adversarial_loss(cfg: AdversarialConfig) -> AdversarialLoss:
+def build_adversarial_loss(cfg: DiscriminatorConfig) -> AdversarialLoss:
     """Return the adversarial loss of the config."""
     return AdversarialLoss(
         cfg.adversarial, real_label=cfg.real_label, penalty_weight=cfg.lambda_penalty, penalty_every=cfg.penalty_every
     )
 
 
-def adam_options(cfg: AdversarialConfig) -> dict[str, Any]:
+def adam_options(cfg: DiscriminatorConfig) -> dict[str, Any]:
     """Return the options of Adam for the updates of a config."""
     return {"betas": (0.5, cfg.beta2)}
 
@@ -64,7 +64,7 @@ def forward_concatenated(net: nn.Module, *batches: Any) -> tuple[Any, ...]:
     return tuple(map(list, zip(*(logits.split(lengths) for logits in outputs), strict=True)))
 
 
-def augment(cfg: AdversarialConfig, batch: Batch, x: Tensor, name: str, *, condition_channels: int = 0) -> Tensor:
+def augment(cfg: DiscriminatorConfig, batch: Batch, x: Tensor, name: str, *, condition_channels: int = 0) -> Tensor:
     """Apply the config's differentiable augmentation to images x (N, C, H, W) of a batch, before a discriminator sees them.
 
     name: of the random draws, another one for each use in a step. condition_channels: see `diffaugment`.
@@ -213,13 +213,13 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
     check_adversarial_config(cfg)
 
 
-def check_adversarial_config(cfg: AdversarialConfig) -> None:
+def check_adversarial_config(cfg: DiscriminatorConfig) -> None:
     """Check that the adversarial loss goes with the norm, the label and the precision, and that the batch can be split.
 
     UsageError, with a setting that works, if not.
     """
     objective = ADVERSARIAL[cfg.adversarial]
-    if objective.penalty_weight and cfg.norm == "batch":
+    if objective.penalty_weight and isinstance(cfg, NormConfig) and cfg.norm == "batch":
         raise UsageError(
             f"--adversarial {cfg.adversarial} penalises the gradient of each image, which --norm batch in the discriminator "
             f"mixes with those of others; use --norm instance or none"

@@ -179,12 +179,18 @@ def _read_palette(given: str | None) -> Palette:
 
 
 @dataclass(frozen=True)
-class AdversarialConfig(TrainConfig):
-    """Config of methods with a discriminator."""
+class NormConfig(TrainConfig):
+    """Config of methods whose networks have one kind of norm."""
 
     norm: str = option(
         "instance", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"
     )
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig(TrainConfig):
+    """Config of methods with a discriminator."""
+
     g_width: int = option(64, "channels of the generator's first layer", low=1, group="Networks")
     d_width: int = option(64, "channels of the discriminator's first layer", low=1, group="Networks")
     beta2: float = option(
@@ -219,6 +225,11 @@ class AdversarialConfig(TrainConfig):
         accepts=find_policy,
         group="Losses",
     )
+
+
+@dataclass(frozen=True)
+class AdversarialConfig(DiscriminatorConfig, NormConfig):
+    """Config of methods with a discriminator, whose networks have one kind of norm."""
 
 
 @dataclass(frozen=True)
