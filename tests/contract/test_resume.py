@@ -51,6 +51,7 @@ COUPLED = {
     "discogan": "feature matching",
     "stargan": "targets are permuted",
     "spade": "power iterations of spectral norm",
+    "sgan": "feature matching and batch norm",
     "biggan": "power iterations of spectral norm and batch norm",
 }
 """What couples a batch under these flags too; of all other methods nothing does."""

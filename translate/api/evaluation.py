@@ -205,6 +205,7 @@ def default_metrics(case: EvaluationCase, *, extractor: bool) -> list[str]:
     names += LUMA_METRICS if subject.truth and subject.border else []
     names += [] if is_paired else ["swd"]
     names += ["kid"] if extractor else []
+    names += ["accuracy"] if subject.classify else []
     names += ["edge_correlation"] if subject.inputs and not is_paired else []
     return names + (["cycle_psnr"] if subject.translate_back else [])
 

@@ -106,10 +106,10 @@ def _limited(split: Split, layout: str, cfg: TrainConfig) -> Split:
     for name in split.label_names if layout == "domains" else ():
         try:
             split_by_domain(split, name)
-        except DataError as e:
+        except DataError:
             raise UsageError(
-                f"--evaluate-every {cfg.evaluate_every}: the validation images have {e}; add some, or use a larger "
-                f"--evaluate-images"
+                f"--evaluate-every {cfg.evaluate_every}: needs validation images of domain {name!r}, and others; add some, or "
+                f"use a larger --evaluate-images"
             ) from None
     return split
 

@@ -53,6 +53,8 @@ class Subject:
     """Train a scorer on real images of the target domain, for the label metric named; also returns the labels of `outputs`."""
     border: int = 0
     """Pixels at each edge that metrics of luma leave out: the factor of a super-resolution model."""
+    classify: Callable[[str], tuple[Tensor, Tensor]] | None = None
+    """Return the logits (N, K) of the model's own classifier for `real`, and their labels (N,), for the metric named."""
     why_no_inputs: str = ""
     """Reason why there are no inputs, with the remedy, where a model made the outputs without any."""
     copies: ImageSet | None = None
@@ -231,6 +233,12 @@ class Evaluator:
         self.settings[name] = {"classes": scorer.classes, "sha256": scorer.sha256}
         return metric.function(scorer, self.subject.outputs.stack(name), labels, seed=self.seed)
 
+    def _classifier(self, name: str, metric: Metric) -> dict[str, Estimate]:
+        if self.subject.classify is None:
+            raise UsageError(f"{name}: needs a model that classifies images, as those of sgan; leave it out")
+        self.settings[name]["images"] = len(self.subject.real)
+        return {name: mean_interval(metric.function(*self.subject.classify(name)), self.seed)}
+
     def _map_inputs(self, name: str, function: Callable[[Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         inputs = self._require(self.subject.inputs, name)
         if inputs.labels is not None:
@@ -286,6 +294,7 @@ _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
     "translator": Evaluator._translator,
     "round trip": Evaluator._round_trip,
     "labels": Evaluator._labels,
+    "classifier": Evaluator._classifier,
 }
 """Row of NEEDS → method that computes a metric with such needs."""
 

@@ -95,6 +95,7 @@ def case_from_real_images(
         real,
         why_no_truth=NO_TRUTH,
         why_no_inputs=NO_INPUTS,
+        classify=_real_classifier(sampler, real, data.split) if sampler.method.class_names else None,
         train_label_scorer=_class_scorer_trainer(sampler, data.root, generated, read_options, options.seed),
     )
     run_folder = run_of_model(source.source) if source else None
@@ -174,6 +175,21 @@ def _choose_classes(classes: Sequence[str], split: Split, count: int) -> tuple[t
     if not known or len(real) < len(known):
         return tuple(n % len(classes) for n in range(count)), False
     return tuple(real[n * len(real) // count] for n in range(count)), True
+
+
+def _real_classifier(sampler: ImageSampler, real: ImageSet, split: Split) -> Callable[[str], tuple[Tensor, Tensor]]:
+    """Return the function that classifies the real images with the model."""
+
+    def classify(metric: str) -> tuple[Tensor, Tensor]:
+        names = [split.label_names[x] if isinstance(x, int) and x >= 0 else None for x in split.labels]
+        known = sampler.method.class_names
+        if not names or any(name not in known for name in names):
+            raise DataError(f"{metric}: needs a folder for each class of the model, and no others: {', '.join(known)}")
+        labels = torch.tensor([known.index(str(name)) for name in names])
+        logits = [sampler.classify(real.normalized(i)).cpu() for i in range(len(real))]
+        return torch.cat(logits), labels
+
+    return classify
 
 
 def _training_split(sampler: ImageSampler, root: Path) -> Split:

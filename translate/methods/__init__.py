@@ -18,6 +18,7 @@ from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
+from translate.methods.sgan import SGAN
 from translate.methods.spade import SPADE
 from translate.methods.stargan import StarGAN
 from translate.methods.superres import SuperRes
@@ -35,6 +36,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "fastcut": FastCUT,
     "dcgan": DCGAN,
     "biggan": BigGAN,
+    "sgan": SGAN,
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,

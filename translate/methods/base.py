@@ -113,11 +113,16 @@ class Method(nn.Module, Generic[C]):
     """Attribute names of the networks that `sample` needs."""
     classes: tuple[str, ...] = ()
     """Names of the labels of `sample`; empty for methods without labels."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes of `classify`; empty for methods without a classifier."""
     truncation_range: ClassVar[tuple[float, float] | None] = None
     """Least and largest `truncation` that `sample` takes; None: it takes none."""
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
+    learns_from_labels: ClassVar[bool] = False
+    """True: a step also gets `labelled_a` and `labelled_label`, as many images as `a`, of the few whose classes are known. The
+    config is a SemiSupervisedConfig."""
     generator_sees_image_alone: ClassVar[bool] = True
     """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
@@ -277,6 +282,13 @@ class Method(nn.Module, Generic[C]):
 
         Called before the first `sample` of a trained model, and where another truncation follows. By default nothing.
         """
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return logits (N, K) of the classes of images (N, C, H, W) in [-1, 1], in evaluation mode.
+
+        Their order is that of `class_names`. UsageError from methods that classify no images.
+        """
+        raise UsageError(f"{self.name} has no classifier of images; leave the metric out")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""

@@ -84,6 +84,11 @@ class ImageSampler:
         check_finite(made, self.precision)
         return made
 
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the logits (N, K) of the model's classes for images (N, C, H, W) in [-1, 1]."""
+        with torch.inference_mode(), self.precision.autocast(self.device):
+            return self.method.classify(x.to(self.device, self.precision.weights)).float()
+
     def class_of(self, number: int, of_class: str | None) -> int:
         """Return the index of the class of an image."""
         return number % len(self.classes) if of_class is None else self.classes.index(of_class)

@@ -28,10 +28,16 @@ def test_parameters_are_as_many_as_the_authors(
     g = on_meta(BigGANGenerator, noise, classes, 3, size, width, shared, hierarchical, attention)
     d = on_meta(BigGANDiscriminator, 3, classes, size, width, attention)
     assert (parameter_count(g), parameter_count(d)) == (of_g, of_d)
-    g.eval(), d.eval()
-    image = g(torch.empty(2, noise, device="meta"), torch.empty(2, classes, device="meta"))
-    assert image.shape == (2, 3, size, size)
-    assert d(image, torch.empty(2, classes, device="meta")).shape == (2, 1)
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_images_have_the_size_and_each_gets_a_logit(size):
+    parts = len(WIDTHS[size].g)
+    g, d = BigGANGenerator(parts, 2, 1, size, 1, 2, True, 0).eval(), BigGANDiscriminator(1, 2, size, 1, 0).eval()
+    with torch.no_grad():
+        image = g(torch.randn(2, parts), torch.eye(2))
+        assert image.shape == (2, 1, size, size)
+        assert d(image, torch.eye(2)).shape == (2, 1)
 
 
 @pytest.mark.parametrize("size", WIDTHS)
