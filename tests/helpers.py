@@ -47,6 +47,12 @@ def distinct_methods() -> list[str]:
     return [name for name, cls in METHODS.items() if rows.isdisjoint(cls.__mro__[1:])]
 
 
+def method_of_each_layout() -> list[str]:
+    """Return the first method of each layout: for what knows a method by its layout and by what the contract tests hold."""
+    layouts = {cls.layout: name for name, cls in reversed(METHODS.items())}
+    return [name for name in METHODS if name in layouts.values()]
+
+
 def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     """Those of the flags that the method has, leaving out what only other methods have.
 
@@ -65,7 +71,7 @@ def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
 
 def small_settings(name: str, **flags: Any) -> dict[str, Any]:
     """Flags of the method that make it small, and those given; of one or two images a step, as its default is one or more."""
-    small = {**SMALL, "batch_size": min(default(name, "batch_size"), LARGEST_BATCH)}
+    small = {**SMALL, "batch_size": min(default(name, "batch_size") or LARGEST_BATCH, LARGEST_BATCH)}
     if default(name, "generator") is None:
         small.pop("generator")  # there is none, or the method chooses it by the crop
     return own_settings(name, {**small, **flags})

@@ -152,19 +152,26 @@ def train(root, run, **flags):
     return translate.train("cyclegan", root, run=run, **{**SMALL, **flags})
 
 
+@pytest.fixture(scope="module")
+def whole(season, tmp_path_factory):
+    """A run of 12 images that is validated after each 4. Tests may not change it."""
+    run = tmp_path_factory.mktemp("whole")
+    train(season, run)
+    return run
+
+
 @pytest.mark.slow
-def test_metrics_equal_those_of_evaluate_and_the_best_model_has_the_best_of_them(season, tmp_path):
-    train(season, tmp_path)
-    points = [point for point in read_stats(tmp_path) if "val/swd" in point]
+def test_metrics_equal_those_of_evaluate_and_the_best_model_has_the_best_of_them(season, whole):
+    points = [point for point in read_stats(whole) if "val/swd" in point]
     assert [point["images"] for point in points] == [4, 8, 12]
     assert all(point["val_ema/swd"] != point["val/swd"] for point in points)
     assert {"val/l1", "val/ssim", "val/cycle_psnr", "time/validation_seconds"} <= points[0].keys()  # hidden truth too
-    best = json.loads((tmp_path / BEST_MODEL / "metrics.json").read_text())
+    best = json.loads((whole / BEST_MODEL / "metrics.json").read_text())
     assert best["metrics"]["swd"]["value"] == min(point["val_ema/swd"] for point in points)
     assert best["protocol"]["split"] == "val"
     assert not best.keys() & {"copying", "colour_map", "real"}
     said: list[str] = []
-    again = api.evaluate(tmp_path / BEST_MODEL, season, split="val", metrics=["swd", "l1"], say=said.append)
+    again = api.evaluate(whole / BEST_MODEL, season, split="val", metrics=["swd", "l1"], say=said.append)
     assert "the run was trained with --truth names" in said[0]
     for name in ("swd", "l1"):
         assert again["metrics"][name]["value"] == pytest.approx(best["metrics"][name]["value"], rel=1e-6)
@@ -201,16 +208,15 @@ def test_a_model_of_many_domains_is_validated_on_each(domains_root, tmp_path):
 
 
 @pytest.mark.slow
-def test_validation_does_not_change_the_weights_of_whole_or_resumed_runs(season, tmp_path):
-    train(season, tmp_path / "with")
+def test_validation_does_not_change_the_weights_of_whole_or_resumed_runs(season, whole, tmp_path):
     train(season, tmp_path / "without", evaluate_every=None)
     for images in (6, 12):
         train(season, tmp_path / "cut", images=images)
     for run in ("without", "cut"):
-        left, right = (tmp_path / place / "model" / "model.safetensors" for place in ("with", run))
+        left, right = (place / "model" / "model.safetensors" for place in (whole, tmp_path / run))
         assert left.read_bytes() == right.read_bytes()
-    whole, cut = (checkpoint.load_newest(tmp_path / run, pytest.fail)["validation"] for run in ("with", "cut"))
-    assert whole["best"] == cut["best"]
+    ours, theirs = (checkpoint.load_newest(run, pytest.fail)["validation"] for run in (whole, tmp_path / "cut"))
+    assert ours["best"] == theirs["best"]
 
 
 @pytest.mark.slow
@@ -227,9 +233,8 @@ def test_a_run_without_improvement_stops_early_until_patience_grows(season, tmp_
 
 @pytest.mark.slow
 def test_a_signal_during_validation_stops_the_run_and_the_resumed_run_chooses_the_same_model(
-    season, tmp_path, monkeypatch
+    season, whole, tmp_path, monkeypatch
 ):
-    train(season, tmp_path / "whole")
     read, calls = find.read_model, []
 
     def asked_to_stop(place):
@@ -244,8 +249,8 @@ def test_a_signal_during_validation_stops_the_run_and_the_resumed_run_chooses_th
             train(season, tmp_path / "cut")
     assert checkpoint.load_newest(tmp_path / "cut", pytest.fail)["validation"]["due"]
     train(season, tmp_path / "cut")
-    whole, cut = (checkpoint.load_newest(tmp_path / run, pytest.fail)["validation"] for run in ("whole", "cut"))
-    assert whole == cut
+    ours, theirs = (checkpoint.load_newest(run, pytest.fail)["validation"] for run in (whole, tmp_path / "cut"))
+    assert ours == theirs
     assert [p["images"] for p in read_stats(tmp_path / "cut") if "val/swd" in p] == [4, 8, 12]
 
 

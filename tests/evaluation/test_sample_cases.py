@@ -106,7 +106,6 @@ def test_training_images_are_used_with_a_notice(plain, images_root, tmp_path):
         ({"labels": "maps"}, "--labels maps"),
         ({"truth": "names"}, "--truth names"),
         ({"skip_unmatched": True}, "--skip-unmatched"),
-        ({"truncation": 0.5}, "--truncation 0.5"),
         ({"size": 48}, "--size 48: this dcgan generates images of 32 pixels"),
     ],
 )
@@ -127,6 +126,20 @@ def test_metrics_of_inputs_and_pairs_say_that_there_are_none(plain, images_root)
         evaluate(plain, images_root, "l1")
     with pytest.raises(UsageError, match="classification: this dcgan was trained without classes"):
         evaluate(plain, images_root, "classification")
+
+
+def test_a_truncation_is_that_of_a_model_from_noise_which_takes_it(plain, images_root, build, paired_root, monkeypatch):
+    for model, root, words in (
+        (plain, images_root, "dcgan has no truncation"),
+        (build("pix2pix", generator="resnet_3blocks"), paired_root, "is for models that generate images from noise"),
+    ):
+        with pytest.raises(UsageError, match=f"--truncation 0.5: {words}"):
+            evaluate(model, root, "swd", truncation=0.5)
+    monkeypatch.setattr(DCGAN, "truncation_range", (0.0, 1.0))
+    sample = DCGAN.sample
+    monkeypatch.setattr(DCGAN, "sample", lambda self, key, label, truncation: truncation * sample(self, key, label))
+    results = evaluate(plain, images_root, "swd", truncation=0.5)
+    assert results["protocol"]["truncation"] == 0.5
 
 
 def test_a_model_that_generates_the_real_images_is_at_distance_zero(plain, images_root, monkeypatch):

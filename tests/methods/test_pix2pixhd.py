@@ -67,7 +67,7 @@ def test_the_weight_of_feature_matching_falls_with_the_number_of_layers():
     method = method_of(d_layers=1)
     maps = [[torch.ones(1, 1, 2, 2)] * 2] * 2
     zeros = [[torch.zeros(1, 1, 2, 2)] * 2] * 2
-    assert method.feature_matching_loss(method.d, maps, zeros) == 10 * (4 / 2) * 2
+    assert method.feature_matching_loss(maps, zeros) == 10 * (4 / 2) * 2
 
 
 def test_the_discriminators_learn_from_the_output_of_before_the_generator_s_update():

@@ -13,8 +13,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def sampler(build):
-    folder = build("dcgan", classes="cat,dog,owl", crop_size=32, load_size=32, noise_size=8)
+def folder(build):
+    return build("dcgan", classes="cat,dog,owl", crop_size=32, load_size=32, noise_size=8)
+
+
+@pytest.fixture(scope="module")
+def sampler(folder):
     return ImageSampler(find.read_model(folder), CPU)
 
 
@@ -25,22 +29,26 @@ def test_labels_decide_the_class_of_each_image(sampler):
     assert not torch.allclose(made[0], sampler([4], seed=1, of_class="dog")[0], atol=1e-5)
 
 
-def test_a_truncation_reaches_a_method_that_takes_it_and_no_other(sampler, monkeypatch):
+def test_a_truncation_reaches_a_method_that_takes_it_and_no_other(folder, monkeypatch):
+    def build(truncation=None):
+        return ImageSampler(find.read_model(folder), CPU, truncation=truncation)
+
     with pytest.raises(UsageError, match=r"--truncation 0\.5: dcgan has no truncation"):
-        sampler.check_truncation(0.5)
-    sampler.check_truncation(None)
+        build(0.5)
     monkeypatch.setattr(DCGAN, "truncation_range", (0.25, 2.0))
     for wrong in (0.1, 2.5, float("nan")):
         with pytest.raises(UsageError, match=r"--truncation .*: must be from 0\.25 to 2 for dcgan"):
-            sampler.check_truncation(wrong)
-    sampler.check_truncation(2.0)
+            build(wrong)
+    prepared = []
+    monkeypatch.setattr(DCGAN, "prepare_sampling", lambda self, truncation: prepared.append(truncation))
 
     def sample(self, key, label, truncation=7.0):
         return torch.full((len(key), 3, 4, 4), truncation / 8)
 
     monkeypatch.setattr(DCGAN, "sample", sample)
-    assert sampler([0, 1], truncation=0.5).eq(1 / 16).all()
-    assert sampler([0, 1]).eq(7 / 8).all(), "the method's own default, where none is asked for"
+    assert build(0.5)([0, 1]).eq(1 / 16).all()
+    assert build()([0, 1]).eq(7 / 8).all(), "the method's own default, where none is asked for"
+    assert prepared == [0.5, None]
 
 
 def test_numbers_are_keys_of_the_seed(sampler, monkeypatch):

@@ -78,7 +78,8 @@ def evaluate(
     load_extractor = partial(extractors.load_extractor, extractor_name, extractor_weights, device_used)
     is_needed = any(map(uses_features, asked)) if asked else extractor or weights
     ready = load_extractor() if is_needed else None  # a missing package is reported before the work, not after it
-    load_model = partial(_load_model, device=device, precision=precision, convolution=convolution, say=say)
+    arithmetic = {"device": device, "precision": precision, "convolution": convolution}
+    load_model = partial(_load_model, **arithmetic, truncation=chosen.truncation, say=say)
     case = _build_case(EvaluationInputs(model, root, real, fake), chosen, load_model, progress, say)
     for line in case.notices:
         say(line)
@@ -162,16 +163,28 @@ def _build_case(
 
 
 def _load_model(
-    model: str | Path | Translator, *, device: str, precision: str, convolution: str, say: Callable[[str], None]
+    model: str | Path | Translator,
+    *,
+    device: str,
+    precision: str,
+    convolution: str,
+    truncation: float | None,
+    say: Callable[[str], None],
 ) -> tuple[Translator | ImageSampler, TrainedModel | None]:
-    """Return a translator, or the sampler of a model from noise, and the model read; None for one that is loaded already."""
+    """Return a translator, or the sampler of a model from noise, and the model read; None for one that is loaded already.
+
+    UsageError for a truncation that the model does not take.
+    """
+    source = None if isinstance(model, Translator) else find.read_model(model)
+    for notice in source.notices if source else ():
+        say(notice)
+    if source is not None and source.samples_from_noise:
+        return ImageSampler(source, devices.resolve_device(device), precision, convolution, truncation), source
+    if truncation is not None:
+        raise UsageError(f"--truncation {truncation:g}: is for models that generate images from noise; leave it out")
     if isinstance(model, Translator):
         return model, None
-    source = find.read_model(model)
-    for notice in source.notices:
-        say(notice)
-    if source.samples_from_noise:
-        return ImageSampler(source, devices.resolve_device(device), precision, convolution), source
+    assert source is not None
     ready = Translator(source, devices.resolve_device(device), precision, convolution)
     ready.choose_convolutions({}, say)
     return ready, source

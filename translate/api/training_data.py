@@ -4,7 +4,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -203,14 +203,18 @@ def stage_loaders(
     another one each time that they have all been shown.
     """
 
-    def loader_of(stage: DataStage) -> StageLoader:
-        sized = replace(preprocessing, load_size=stage.load_size, crop_size=stage.crop_size)
-        own = replace(options, batch_size=stage.batch_size)
-        load_pairs = None
+    @cache
+    def loads(load_size: int, crop_size: int, batch_size: int) -> tuple[Callable[[], Loader], ...]:
+        """Functions that build the loader of the images and that of the pairs, or return it where another stage has it."""
+        sized = replace(preprocessing, load_size=load_size, crop_size=crop_size)
+        own = replace(options, batch_size=batch_size)
+        given = [(split, own)]
         if pairs is not None:
-            of_pairs = replace(own, seed=pair_seed(own.seed), title="pairs")
-            load_pairs = partial(build, pairs, sized, of_pairs)
-        return StageLoader(stage.image, partial(build, split, sized, own), load_pairs)
+            given.append((pairs, replace(own, seed=pair_seed(own.seed), title="pairs")))
+        return tuple(cache(partial(build, images, sized, its)) for images, its in given)
+
+    def loader_of(stage: DataStage) -> StageLoader:
+        return StageLoader(stage.image, *loads(stage.load_size, stage.crop_size, stage.batch_size))
 
     return [loader_of(stage) for stage in stages]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from translate import atomic, config, images, locks, records
 from translate.callbacks import ProgressCallback
 from translate.config import option
+from translate.conversion import interpolation
 from translate.conversion.options import make_mark
 from translate.conversion.overwrite_guard import linked_folder
 from translate.errors import Interrupted, UsageError
@@ -40,10 +40,18 @@ class SamplingOptions:
     )
     truncation: float | None = option(
         None,
-        "truncation of the noise, by models that have one: less is more like the typical image, and less varied "
-        "[default: none]",
+        "typical images instead of varied ones: of style codes, from 1 (none) to 0 (the average image), for stylegan2; of the "
+        "noise, its largest magnitude, for biggan [default: none]",
         group="Images",
     )
+    interpolate: int | None = option(
+        None,
+        "write an animation (OUTPUT.gif, .webp, .png or .avif) that goes through N images and back to the first; for stylegan2 "
+        "[default: images]",
+        low=2,
+        group="Images",
+    )
+    frames: int = option(24, "with --interpolate: frames from one image to the next", low=1, group="Images")
     format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
     quality: int | None = option(
         None,
@@ -88,9 +96,10 @@ def sample_images(
     if options.of_class is not None and options.of_class not in sampler.classes:
         known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
         raise UsageError(f"--class {options.of_class}: unknown; {known}")
-    sampler.check_truncation(options.truncation)
     began = time.monotonic()
-    if images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
+    if options.interpolate is not None:
+        result = _interpolation(sampler, output, options)
+    elif images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
         result = _sheet(sampler, output, options)
     else:
         atomic.check_writable(output)
@@ -106,10 +115,35 @@ def _sheet(sampler: ImageSampler, output: Path, options: SamplingOptions) -> Sam
         raise UsageError(f"{output}: a sheet is a PNG; give a name that ends in .png, or a folder")
     if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists; --overwrite replaces it")
-    tensors = torch.cat([_generate(sampler, part, options).cpu() for part in _batches(range(options.count), options)])
+    tensors = torch.cat(
+        [sampler(part, options.seed, options.of_class).cpu() for part in _batches(range(options.count), options)]
+    )
     with atomic.storage_errors(output.parent):
         images.write_png(output, images.make_grid(tensors, COLUMNS))
     return SamplingResult(output, done=options.count)
+
+
+def _interpolation(sampler: ImageSampler, output: Path, options: SamplingOptions) -> SamplingResult:
+    """Write the animation of `--interpolate`."""
+    sampler.check_styles(f"--interpolate {options.interpolate}")
+    fmt = images.extension(output)
+    if fmt not in images.ANIMATED:
+        raise UsageError(
+            f"{output}: --interpolate writes one animation; give a name that ends in .{', .'.join(images.ANIMATED)}"
+        )
+    if output.exists() and not options.overwrite:
+        raise UsageError(f"{output}: exists; --overwrite replaces it")
+    assert options.interpolate is not None
+    frames = interpolation.frames(sampler, range(options.interpolate), options.seed, options.frames, options.batch_size)
+    mark = _mark(sampler) if options.mark else None
+    with atomic.storage_errors(output.parent):
+        atomic.write(output, images.encode_animation(frames, fmt, quality=options.quality, metadata=mark))
+    return SamplingResult(output, done=options.interpolate * options.frames)
+
+
+def _mark(sampler: ImageSampler) -> Metadata:
+    """Return metadata that says which model generated an image."""
+    return Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED))
 
 
 def _folder(
@@ -125,12 +159,10 @@ def _folder(
     for n in names if sampler.classes else ():
         of = sampler.classes[sampler.class_of(n, options.of_class)]
         result.classes[of] = result.classes.get(of, 0) + 1
-    mark = (
-        Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED)) if options.mark else None
-    )
+    mark = _mark(sampler) if options.mark else None
     with signals.stop_on_signal() as stop, atomic.storage_errors(output):
         for numbers in _batches(todo, options):
-            for n, image in zip(numbers, _generate(sampler, numbers, options), strict=True):
+            for n, image in zip(numbers, sampler(numbers, options.seed, options.of_class), strict=True):
                 picture = Picture(images.to_array(image, np.dtype("uint8")), metadata=mark)
                 names[n].parent.mkdir(parents=True, exist_ok=True)
                 atomic.write(names[n], images.encode(picture, options.format, options.quality))
@@ -140,10 +172,6 @@ def _folder(
                 left = len(todo) - result.done
                 raise Interrupted(f"stopped with {left} images left; run the same command again to resume", stop.signal)
     return result
-
-
-def _generate(sampler: ImageSampler, numbers: Sequence[int], options: SamplingOptions) -> Tensor:
-    return sampler(numbers, options.seed, options.of_class, truncation=options.truncation)
 
 
 def _batches(numbers: Sequence[int], options: SamplingOptions) -> Iterator[Sequence[int]]:
@@ -162,8 +190,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     """Write the record of the job. UsageError if the folder has the samples of another."""
     path = output / RECORD
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
-    if options.truncation is not None:
-        wanted["truncation"] = options.truncation
+    wanted |= {} if options.truncation is None else {"truncation": options.truncation}
     if path.exists() and not options.overwrite:
         try:
             known = records.read_json(path)

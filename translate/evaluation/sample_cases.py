@@ -106,7 +106,7 @@ def case_from_real_images(
         "paired": False,
         "truth": None,
         "samples": count,
-        "truncation": options.truncation,
+        "truncation": sampler.truncation,
         "classes": ("as in the real images" if generated.follow_data else "in turn") if generated.labels else None,
         "precision": sampler.precision.name,
         "trained_against": networks_trained_against({**sampler.info.networks, **recorded_settings(run_folder)}),
@@ -123,7 +123,7 @@ def case_from_real_images(
 
 
 def _check_options(sampler: ImageSampler, options: EvaluationOptions) -> None:
-    """Raise UsageError for flags of translations, and for a truncation that the model does not take."""
+    """Raise UsageError for flags of translations."""
     check_truth_options(options, sampler.method.layout, TruthRule(by_names=False))
     named = {
         "--to": options.to if options.to != "b" else None,
@@ -133,7 +133,6 @@ def _check_options(sampler: ImageSampler, options: EvaluationOptions) -> None:
     for flag, value in named.items():
         if value is not None:
             raise UsageError(f"{flag} {value}: {sampler.method.name} generates images from noise; leave it out")
-    sampler.check_truncation(options.truncation)
 
 
 def _check_size(sampler: ImageSampler, options: EvaluationOptions, side: int) -> None:
@@ -154,7 +153,7 @@ def _generate(
     for start in range(0, count, options.batch_size):
         numbers = range(start, min(start + options.batch_size, count))
         own = [labels[n] for n in numbers] if labels else None
-        batch = sampler(numbers, options.seed, labels=own, truncation=options.truncation)
+        batch = sampler(numbers, options.seed, labels=own)
         made.extend(images.quantize(x).cpu() for x in batch)
         progress(len(made), 0, count)
     names = tuple(f"{n:06d}.png" for n in range(count))

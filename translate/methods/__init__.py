@@ -16,11 +16,13 @@ from translate.methods.cyclegan import CycleGAN
 from translate.methods.dcgan import DCGAN
 from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
+from translate.methods.pggan import PGGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
 from translate.methods.sgan import SGAN
 from translate.methods.spade import SPADE
 from translate.methods.stargan import StarGAN
+from translate.methods.stylegan2 import StyleGAN2
 from translate.methods.superres import SuperRes
 from translate.nn import networks
 from translate.text import printable
@@ -35,6 +37,8 @@ METHODS: dict[str, type[Method[Any]]] = {
     "cut": CUT,
     "fastcut": FastCUT,
     "dcgan": DCGAN,
+    "pggan": PGGAN,
+    "stylegan2": StyleGAN2,
     "biggan": BigGAN,
     "sgan": SGAN,
     "dualgan": DualGAN,

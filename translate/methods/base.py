@@ -123,16 +123,22 @@ class Method(nn.Module, Generic[C]):
     learns_from_labels: ClassVar[bool] = False
     """True: a step also gets `labelled_a` and `labelled_label`, as many images as `a`, of the few whose classes are known. The
     config is a SemiSupervisedConfig."""
-    generator_sees_image_alone: ClassVar[bool] = True
+    has_styles: ClassVar[bool] = False
+    """True: `sample` goes through style codes, of `styles` and `sample_styles`: they may be truncated, mixed and found."""
+    generator_sees_image_alone: bool = True
     """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
-    has_noise: ClassVar[bool] = False
+    has_noise: bool = False
     """True: an input has many translations, one of which the key of `translate` draws; dropout in conversion is not meant."""
-    style_networks: ClassVar[tuple[str, ...]] = ()
+    style_networks: tuple[str, ...] = ()
     """Attribute names of the networks that `encode_style` needs, which a trained model holds beside its generators."""
+    noise_setting: ClassVar[str] = ""
+    """Flag without which a training of the method gives a model without noise and styles, such as "--vae on"; else empty."""
     dropout_in_conversion: ClassVar[bool] = True
     """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
+    grows: ClassVar[bool] = False
+    """True: later stages of the data take more memory than the first, so that each is checked before the start."""
     one_size: ClassVar[str] = ""
     """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
@@ -280,7 +286,7 @@ class Method(nn.Module, Generic[C]):
     def prepare_sampling(self, truncation: float | None) -> None:
         """Set what samples depend on beside keys and labels, as statistics of norms, in evaluation mode without gradients.
 
-        Called before the first `sample` of a trained model, and where another truncation follows. By default nothing.
+        Called once before the first `sample` of a trained model. By default nothing.
         """
 
     def classify(self, x: Tensor) -> Tensor:
@@ -289,6 +295,20 @@ class Method(nn.Module, Generic[C]):
         Their order is that of `class_names`. UsageError from methods that classify no images.
         """
         raise UsageError(f"{self.name} has no classifier of images; leave the metric out")
+
+    def styles(self, key: Tensor, truncation: float = 1.0) -> Tensor:
+        """Return the style codes (N, D) of noise of key (N,); truncation 1 leaves them, 0 makes all of them their average.
+
+        UsageError from methods without `has_styles`.
+        """
+        raise UsageError(f"{self.name} has no style codes")
+
+    def sample_styles(self, styles: Tensor) -> Tensor:
+        """Generate images (N, C, H, W) in [-1, 1] from style codes (N, D), or (N, L, D) for each of L layers.
+
+        UsageError from methods without `has_styles`.
+        """
+        raise UsageError(f"{self.name} has no style codes")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""

@@ -116,7 +116,7 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
             f"--generator {cfg.generator}: its outputs have {net.scale} pixels a side for each of the input, but {factor} are "
             f"wanted; use {'--generator srresnet_16blocks' if factor > 1 else 'another --generator'}"
         )
-    if cfg.residual:
+    if cfg.residual == "on":
         _use_residual_output(cfg, net)
     use_winograd(net)
     set_test_time_behaviour(net, cfg.norm_statistics)
@@ -180,11 +180,11 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
 
     UsageError, with a setting that works, if they do not, or if a package that a feature network needs is not installed.
     """
-    if cfg.colour_start and not cfg.residual:
+    if cfg.colour_start == "on" and cfg.residual != "on":
         raise UsageError(
             "--colour-start on: is the start of the colour map that --residual on adds to; give --residual on too"
         )
-    if cfg.residual and isinstance(cfg, LabelMapConfig) and cfg.label_count is not None:
+    if cfg.residual == "on" and isinstance(cfg, LabelMapConfig) and cfg.label_count is not None:
         raise UsageError("--residual on: adds to the colours of the input, and label maps have none; leave it out")
     named = dict(cls.on_meta(cfg).named_modules())
     if any(isinstance(net, FeatureNetwork) for name, net in named.items() if name != PERCEPTUAL_NETWORK):

@@ -231,6 +231,11 @@ class ResnetBlock(nn.Module):
         return x + self.conv_block(x)
 
 
+def halve(x: Tensor) -> Tensor:
+    """Halve images (N, C, H, W), sides rounded up, by the mean of 3×3 pixels; at a border of those that there are."""
+    return F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+
+
 def downsample_conv(cin: int, cout: int, *, bias: bool) -> nn.Conv2d:
     """Return a 4×4 convolution of stride 2, which halves the size."""
     return nn.Conv2d(cin, cout, 4, 2, 1, bias=bias)

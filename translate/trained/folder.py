@@ -183,7 +183,7 @@ def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[
 def _stored_settings(cfg: TrainConfig, names: Iterable[str]) -> dict[str, Any]:
     """Return settings by name, as `config.json` has them: none that are None, and of STORED_WHEN_ON only those that are on."""
     values = {name: getattr(cfg, name) for name in names}
-    return {name: x for name, x in values.items() if x is not None and (x or name not in STORED_WHEN_ON)}
+    return {name: x for name, x in values.items() if x is not None and (x == "on" or name not in STORED_WHEN_ON)}
 
 
 def _check_info(info: ModelInfo, method: Method) -> None:
