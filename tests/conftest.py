@@ -69,6 +69,8 @@ IN_CI_ALONE = {
     "superres",
     "pggan",
     "stylegan2",
+    "biggan",
+    "sgan",
 }
 """Methods whose contract and trainings are tested by `tools/check --ci` alone.
 

@@ -94,6 +94,8 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
     `first`: the number of its first image, which is of the first domain where that is even.
     """
     layout = METHODS[name].layout
+    if METHODS[name].learns_from_labels:
+        return {"a": a, "labelled_a": b, "labelled_label": torch.arange(first, first + len(b)) % 2}
     if layout == "photos":
         return {"a": a}
     if layout in TWO_DOMAINS:

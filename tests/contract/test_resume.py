@@ -52,6 +52,8 @@ COUPLED = {
     "spade": "power iterations of spectral norm",
     "pggan": "minibatch standard deviation",
     "stylegan2": "minibatch standard deviation",
+    "sgan": "feature matching and batch norm",
+    "biggan": "power iterations of spectral norm and batch norm",
 }
 """What couples a batch under these flags too; of all other methods nothing does."""
 
