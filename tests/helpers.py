@@ -47,6 +47,12 @@ def distinct_methods() -> list[str]:
     return [name for name, cls in METHODS.items() if rows.isdisjoint(cls.__mro__[1:])]
 
 
+def method_of_each_layout() -> list[str]:
+    """Return the first method of each layout: for what knows a method by its layout and by what the contract tests hold."""
+    layouts = {cls.layout: name for name, cls in reversed(METHODS.items())}
+    return [name for name in METHODS if name in layouts.values()]
+
+
 def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     """Those of the flags that the method has, leaving out what only other methods have.
 
@@ -88,6 +94,8 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
     `first`: the number of its first image, which is of the first domain where that is even.
     """
     layout = METHODS[name].layout
+    if METHODS[name].learns_from_labels:
+        return {"a": a, "labelled_a": b, "labelled_label": torch.arange(first, first + len(b)) % 2}
     if layout == "photos":
         return {"a": a}
     if layout in TWO_DOMAINS:

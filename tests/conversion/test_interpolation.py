@@ -46,7 +46,7 @@ def test_what_cannot_be_animated_or_truncated_is_refused(model, build, tmp_path)
     dcgan = build("dcgan", crop_size=32, load_size=32, noise_size=8)
     with pytest.raises(UsageError, match="--interpolate 2: is for models with style codes"):
         api.sample(dcgan, tmp_path / "a.gif", interpolate=2, device="cpu")
-    with pytest.raises(UsageError, match=r"--truncation 0\.5: is for models with style codes"):
+    with pytest.raises(UsageError, match=r"--truncation 0\.5: dcgan has no truncation"):
         api.sample(dcgan, tmp_path / "a", truncation=0.5, device="cpu")
     with pytest.raises(UsageError, match=r"a\.jpg: --interpolate writes one animation"):
         api.sample(model, tmp_path / "a.jpg", interpolate=2, device="cpu")

@@ -299,7 +299,7 @@ def test_training_is_refused_before_its_first_step(unpaired_root, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads /proc")
-@pytest.mark.parametrize("row", [1, 8])
+@pytest.mark.parametrize("row", [1, pytest.param(8, marks=pytest.mark.hours)])
 def test_the_estimate_is_near_what_a_process_takes(row):
     spec = importlib.util.spec_from_file_location("bench", Path(__file__).parents[2] / "tools/bench_memory.py")
     bench = importlib.util.module_from_spec(spec)

@@ -21,6 +21,7 @@ from translate.trained import find, reference_pth, translator
 from translate.trained import folder as model_folder
 from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
 from translate.trained.folder import TrainedModel
+from translate.trained.sampler import ImageSampler
 from translate.trained.translator import Translator
 
 
@@ -176,7 +177,7 @@ def sample(
     chosen = resolve(sampling.SamplingOptions, (FLAGS, options))
     given = find.read_model(model)
     _say_notices(given.notices, say)
-    sampler = sampling.ImageSampler(given, devices.resolve_device(device), precision, convolution, chosen.truncation)
+    sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution, chosen.truncation)
     return sampling.sample_images(sampler, Path(output), chosen, progress or ignore_progress)
 
 
@@ -200,7 +201,7 @@ def project(
     chosen = resolve(projection.ProjectionOptions, (FLAGS, options))
     given = find.read_model(model)
     _say_notices(given.notices, say)
-    sampler = sampling.ImageSampler(given, devices.resolve_device(device), precision, convolution)
+    sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution)
     return projection.project_image(sampler, Path(image), Path(output), chosen, progress or ignore_progress)
 
 

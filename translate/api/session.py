@@ -184,7 +184,7 @@ class TrainingSession:
         if cls.draws_domains_apart(cfg):
             split = split.with_itself(paired=False)
         self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
-        self.pairs = training_data.find_known_pairs(cfg, self.root, split, self.split, self.say)
+        self.split, self.pairs = training_data.find_supervision(cfg, self.root, split, self.split, self.say)
         self.evaluator = None
         if validation_set and distributed.rank() == 0:
             self.evaluator = ValidationEvaluator(self.root, validation_set, cfg, cls.layout, self.device)

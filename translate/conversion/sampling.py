@@ -1,6 +1,6 @@
 """Sampling of images from noise, as a job that can be stopped at any moment and resumed.
 
-Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be result again.
+Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be made again.
 `samples.json` in the output folder says which model and seed the files are of.
 """
 
@@ -12,110 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from translate import atomic, config, images, keyed_random, locks, records
+from translate import atomic, config, images, locks, records
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion import interpolation
 from translate.conversion.options import make_mark
 from translate.conversion.overwrite_guard import linked_folder
-from translate.convolution_choice import CONVERSION, Probe, resolve_convolution, set_convolutions
-from translate.errors import Interrupted, ModelError, UsageError
+from translate.errors import Interrupted, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
-from translate.runtime.precision import resolve_precision
-from translate.trained.arithmetic import check_finite
-from translate.trained.folder import TrainedModel
+from translate.trained.sampler import ImageSampler
 
 RECORD = "samples.json"
 COLUMNS = 8
 """Images in a row of a contact sheet."""
-
-
-class ImageSampler:
-    """Function that generates images with a trained model: numbers → images.
-
-    ModelError if the model does not generate images from noise.
-    """
-
-    def __init__(
-        self,
-        model: TrainedModel,
-        device: torch.device,
-        precision: str = "fp32",
-        convolution: str = "auto",
-        truncation: float | None = None,
-    ) -> None:
-        """Move the networks to the device. truncation: of style codes, from 1 (none) to 0 (all are their average)."""
-        self.truncation = truncation
-        self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
-        if not self.method.sampling_networks:
-            raise ModelError(
-                f"{model.source}: translates images and does not generate them from noise; use translate convert"
-            )
-        if truncation is not None:
-            self.check_styles(f"--truncation {truncation:g}")
-        self.precision = resolve_precision(precision, device)
-        setting = resolve_convolution(convolution, self.precision)
-        for attribute in self.method.sampling_networks:
-            self.method.get_submodule(attribute).to(device, self.precision.weights)
-        self.method.eval()
-        probe = Probe(lambda: self([0]), CONVERSION, batch=1, scale=1.0)
-        set_convolutions(self.method, setting, {}, lambda: probe, lambda line: None)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes that the model was trained on; empty if it was trained without."""
-        return self.method.classes
-
-    def __call__(self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None) -> Tensor:
-        """Generate the images (N, C, H, W) in [-1, 1] of the given numbers.
-
-        `of_class`: None takes the classes in turn. The same number, seed and class give the same image in any batch, to
-        the rounding of float32: batches of other sizes may be convolved by other kernels.
-        """
-        key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
-        label = None
-        if self.classes:
-            label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
-        with torch.inference_mode(), self.precision.autocast(self.device):
-            made = self.method.sample(key, label) if self.truncation is None else self._from_styles(self._styles(key))
-        return self._checked(made)
-
-    def check_styles(self, flag: str) -> None:
-        """Raise UsageError, which names a flag that is for style codes, if the model has none."""
-        if not self.method.has_styles:
-            raise UsageError(
-                f"{flag}: is for models with style codes, as stylegan2's, not for {self.method.name}; leave it out"
-            )
-
-    def styles(self, numbers: Sequence[int], seed: int = 0) -> Tensor:
-        """Return the style codes (N, D) of the images of the given numbers, truncated."""
-        key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
-        with torch.inference_mode(), self.precision.autocast(self.device):
-            return self._styles(key)
-
-    def from_styles(self, styles: Tensor) -> Tensor:
-        """Generate images (N, C, H, W) in [-1, 1] from style codes (N, D)."""
-        with torch.inference_mode(), self.precision.autocast(self.device):
-            return self._checked(self._from_styles(styles))
-
-    def _styles(self, key: Tensor) -> Tensor:
-        return self.method.styles(key, 1.0 if self.truncation is None else self.truncation)
-
-    def _from_styles(self, styles: Tensor) -> Tensor:
-        return self.method.sample_styles(styles)
-
-    def _checked(self, made: Tensor) -> Tensor:
-        """Return images in float32 at least. Raises an error if they are not finite."""
-        made = made.to(torch.promote_types(self.precision.weights, torch.float32))
-        check_finite(made, self.precision)
-        return made
-
-    def class_of(self, number: int, of_class: str | None) -> int:
-        """Return the index of the class of an image."""
-        return number % len(self.classes) if of_class is None else self.classes.index(of_class)
 
 
 @dataclass(frozen=True)
@@ -129,10 +40,8 @@ class SamplingOptions:
     )
     truncation: float | None = option(
         None,
-        "of style codes, from 1 (none) to 0 (the average image): typical images instead of varied ones; for stylegan2 "
-        "[default: 1]",
-        low=0,
-        high=1,
+        "typical images instead of varied ones: of style codes, from 1 (none) to 0 (the average image), for stylegan2; of the "
+        "noise, its largest magnitude, for biggan [default: none]",
         group="Images",
     )
     interpolate: int | None = option(
@@ -153,7 +62,7 @@ class SamplingOptions:
     )
     batch_size: int = option(64, "images that are generated at a time", low=1, group="Speed")
     overwrite: bool = option(False, "generate every image again, replacing those in the folder", group="Output")
-    mark: bool = option(True, "say in the metadata of the images that a model result them", group="Output")
+    mark: bool = option(True, "say in the metadata of the images that a model made them", group="Output")
 
     def __post_init__(self) -> None:
         config.check_options(self)

@@ -9,6 +9,7 @@ from translate.config import TrainConfig
 from translate.errors import ModelError
 from translate.methods.base import Method
 from translate.methods.bicyclegan import BicycleGAN
+from translate.methods.biggan import BigGAN
 from translate.methods.colorize import Colorize
 from translate.methods.cut import CUT, FastCUT
 from translate.methods.cyclegan import CycleGAN
@@ -18,6 +19,7 @@ from translate.methods.dualgan import DualGAN
 from translate.methods.pggan import PGGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
+from translate.methods.sgan import SGAN
 from translate.methods.spade import SPADE
 from translate.methods.stargan import StarGAN
 from translate.methods.stylegan2 import StyleGAN2
@@ -37,6 +39,8 @@ METHODS: dict[str, type[Method[Any]]] = {
     "dcgan": DCGAN,
     "pggan": PGGAN,
     "stylegan2": StyleGAN2,
+    "biggan": BigGAN,
+    "sgan": SGAN,
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,

@@ -21,6 +21,7 @@ from translate.nn.features import weights_file
 from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import deepest_unet
+from translate.runtime import distributed
 
 PERCEPTUAL_NETWORK = "content.perceptual"
 """Name of the network of the perceptual loss among the modules of a method; all other feature networks are of `--features`."""
@@ -87,6 +88,16 @@ def discriminator_losses(loss: AdversarialLoss, d: nn.Module, real: Any, fake: A
     if loss.has_penalty(step):
         losses["penalty"] = loss.penalty(d.forward, image_of(real), image_of(fake), key)
     return losses
+
+
+def batch_mean(x: Tensor) -> Tensor:
+    """Return the mean (C, H, W) of x (N, C, H, W) over the images of all processes, N in each; in float32 at least.
+
+    Its gradient is that of the mean over this process's images, so that the mean of gradients over processes is the gradient of
+    one large batch.
+    """
+    own = x.to(torch.promote_types(x.dtype, torch.float32)).mean(0)
+    return own + (distributed.all_reduce_mean(own.detach()) - own.detach())
 
 
 def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: int | str, factor: int = 1) -> Generator:

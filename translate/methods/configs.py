@@ -300,6 +300,23 @@ class GanConfig(AdversarialConfig):
 
 
 @dataclass(frozen=True)
+class SemiSupervisedConfig(TrainConfig):
+    """Config of methods that learn classes from a few labelled images among many without labels."""
+
+    labelled: int | None = option(
+        None,
+        "number of training images whose classes are used, as many of each class; all others are shown without "
+        "[default: all]",
+        low=1,
+        group="Data",
+    )
+    label_seed: int = option(0, "seed of the choice of labelled images", group="Data")
+    classes: str | None = option(
+        None, "comma-separated names of the classes [default: those of the data]", group="Data"
+    )
+
+
+@dataclass(frozen=True)
 class MixedSupervisionConfig(GanConfig):
     """Config of methods for two sets of images without partners, of which some may be known to be pairs."""
 

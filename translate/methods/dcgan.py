@@ -24,6 +24,7 @@ from translate.methods.building import (
     check_adversarial_config,
     coupling_reason,
 )
+from translate.methods.class_labels import classes_of_data, one_hot
 from translate.methods.configs import AdversarialConfig, NoRandomCrop
 from translate.methods.noise_images import (
     SAMPLE_COLUMNS,
@@ -146,15 +147,7 @@ class DCGAN(Method[DCGANConfig]):
         """Return the config with the data's classes, unless there are fewer than two or `conditional` is off."""
         if not cfg.conditional:
             return replace(cfg, classes=None)
-        if names and not exclusive:
-            raise UsageError(
-                "dcgan needs classes, of which an image has one, but the data has attributes; use --conditional off"
-            )
-        if with_comma := [name for name in names if "," in name]:
-            raise UsageError(f"class {with_comma[0]!r} has a comma in its name; rename it, or use --conditional off")
-        classes = ",".join(names) if len(names) > 1 else None
-        if cfg.classes not in (None, classes):
-            raise UsageError(f"--classes {cfg.classes}: the data has {classes or 'none'}; leave it out")
+        classes = classes_of_data(cfg.classes, names, exclusive, "dcgan", "use --conditional off")
         return replace(cfg, classes=classes)
 
     @property
@@ -203,20 +196,16 @@ class DCGAN(Method[DCGANConfig]):
         label (N,): the class, -1 where it is not known; None where there are no classes.
         """
         z = 2 * keyed_random.uniform(key, "z", self.cfg.noise_size) - 1
-        return z if label is None else torch.cat([z, self.one_hot(label).to(z.dtype)], 1)
+        return z if label is None else torch.cat([z, one_hot(label, len(self.classes)).to(z.dtype)], 1)
 
     def with_class_planes(self, x: Tensor, label: Tensor | None) -> Tensor:
         """Return the discriminator's inputs: images (N, C, H, W) and the planes of their class along the channels."""
         if label is None:
             return x
-        planes = self.one_hot(label).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        planes = one_hot(label, len(self.classes)).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return torch.cat([x, planes], 1)
 
-    def one_hot(self, label: Tensor) -> Tensor:
-        """Return labels (N,) as bool (N, classes); none is true where the label is -1."""
-        return label[:, None] == torch.arange(len(self.classes), device=label.device)
-
-    def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, key: Tensor, label: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Generate images, each a function of its key and label in any batch; without labels the keys decide them too."""
         if label is None and self.classes:
             label = (keyed_random.uniform(key, "class") * len(self.classes)).to(torch.int64)

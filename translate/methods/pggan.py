@@ -249,7 +249,7 @@ class PGGAN(Method[PGGANConfig]):
         times = x.shape[-1] // size_of(level)
         return F.avg_pool2d(x, times) if times > 1 else x
 
-    def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, key: Tensor, label: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Generate images of the level that the generator has grown to, each a function of its key in any batch."""
         return clamp_to_image_range(self.g(self.latent_code(key, "z")))
 

@@ -140,6 +140,7 @@ class StyleGAN2(Method[StyleGAN2Config]):
     generator_names = {}
     sampling_networks = ("g",)
     has_styles = True
+    truncation_range = (0.0, 1.0)
     network_settings = (
         "input_channels", "output_channels", "crop_size", "g_width", "d_width", "full_width_size", "noise_size",
         "mapping_layers", "range_a",
@@ -300,9 +301,9 @@ class StyleGAN2(Method[StyleGAN2Config]):
         codes = self.g.spread(styles) if styles.ndim == 2 else styles
         return clamp_to_image_range(self.g(codes, torch.zeros(len(codes), dtype=torch.int64, device=codes.device)))
 
-    def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, key: Tensor, label: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Generate images, each a function of its key in any batch; the noise of the layers is the same for all."""
-        return self.sample_styles(self.styles(key))
+        return self.sample_styles(self.styles(key, 1.0 if truncation is None else truncation))
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> NoReturn:
         refuse_translation(self)

@@ -54,9 +54,11 @@ class BatchNorm2d(nn.BatchNorm2d):
     couples_images = "batch norm"
     norm_statistics = "sample"
     """Statistics that evaluation normalises by: "sample", each image's own, or "running"."""
+    synchronised = True
+    """False: training normalises by the batch of this process alone."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and sync_batch_norm.is_distributed():
+        if self.training and self.synchronised and sync_batch_norm.is_distributed():
             return sync_batch_norm.distributed_batch_norm(self, x)
         if self.training or self.norm_statistics == "running":
             return super().forward(x)

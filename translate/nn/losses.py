@@ -280,6 +280,15 @@ ADVERSARIAL: dict[str, AdversarialObjective] = {
 }
 
 
+def orthogonal_regularisation(weights: Sequence[Tensor]) -> Tensor:
+    """Return the sum over weights W, as matrices by output, of ½ ‖W Wᵀ ∘ (1 − I)‖² (Brock et al., 2019, eq. 3), without β.
+
+    Rows should be orthogonal, whatever their lengths. The half, and W Wᵀ where the paper has Wᵀ W, are as in the authors' code.
+    """
+    products = [weight.flatten(1) @ weight.flatten(1).T for weight in weights]
+    return 0.5 * torch.stack([x.square().sum() - x.diagonal().square().sum() for x in products]).sum()
+
+
 def domain_classification(logits: Tensor, label: Tensor, *, attributes: bool) -> Tensor:
     """Return the cross-entropy of logits (N, K) with labels (N, K) (StarGAN, eq. 2 and 3).
 
