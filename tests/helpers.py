@@ -30,7 +30,7 @@ from translate.nn.networks import GENERATORS
 SIZE = 32
 SMALL = {
     "crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "generator": "resnet_3blocks", "pool_size": 3,
-    "n_critic": 1, "lambda_gan": 1.0,
+    "n_critic": 1, "lambda_gan": 1.0, "max_batch_size": 2,
 }  # fmt: skip
 LARGEST_BATCH = 2
 

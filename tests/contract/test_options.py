@@ -30,7 +30,7 @@ WAYS = {
 def first_step(tiny, name, flags, options):
     """Losses up to the first update, and its gradients: later losses come after a step that fp16's scaler may skip."""
     # Not a critic's cost: a difference of means that nearly cancel has no relative error worth telling.
-    engine = tiny.engine(name, **options, norm="batch", dropout=False, adversarial="lsgan", **flags)
+    engine = tiny.engine(name, **options, norm="batch", dropout=False, adversarial="lsgan", lambda_path=0.0, **flags)
     first = {}
 
     def keep(update):

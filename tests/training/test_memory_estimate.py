@@ -222,8 +222,12 @@ def test_a_stage_with_the_sizes_of_another_is_not_tried_again():
     assert [(stage.image, clock.images) for stage, clock in pairs] == [(0, 0), (400, 400)]
 
 
+DISCRIMINATOR_TAKES_MOST = {"pggan", "stylegan2"}
+"""Methods whose step takes most memory in the penalty of the discriminator, of which nothing is computed again."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", distinct_methods())
+@pytest.mark.parametrize("method", [name for name in distinct_methods() if name not in DISCRIMINATOR_TAKES_MOST])
 def test_checkpointing_lowers_it(method):
     plain = estimate(method, batch_size=16)
     assert estimate(method, batch_size=16, gradient_checkpointing=True).activations < 0.92 * plain.activations

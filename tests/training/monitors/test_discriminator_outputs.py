@@ -58,15 +58,26 @@ def expected(name, a, b=0.0, darker=0.25):
 class Means(torch.nn.Module):
     """A discriminator whose output is the brightness of each quarter of an image: of all, in the mean."""
 
-    def forward(self, x):
+    def forward(self, x, *more):
         return torch.nn.functional.avg_pool2d(x.mean(1, keepdim=True), SIZE // 2)
 
 
 class Darker(torch.nn.Module):
     """Images (N, 3 and more, H, W) of which the first channels become darker; codes (N, Z) become dark grey images.
 
-    Small images become larger, which keeps their mean.
+    Small images become larger, which keeps their mean. It is whole at the level of 32 pixels, and styles are its codes.
     """
+
+    grown = 3, None
+
+    def mapping(self, code):
+        return code
+
+    def truncate(self, code, share):
+        return code
+
+    def spread(self, code):
+        return code
 
     def forward(self, x, *codes):
         if x.ndim == 2:
