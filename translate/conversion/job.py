@@ -9,9 +9,11 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from translate import atomic, images, locks
 from translate.callbacks import ProgressCallback
@@ -24,6 +26,7 @@ from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, Con
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Pipeline
+from translate.conversion.watch.watching import FolderWatcher
 from translate.convolution_choice import torch_threads
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
@@ -52,7 +55,9 @@ def convert(
         return _convert_one(translator, Path(source), target, options)
     if options.merge:
         return _merge(target)
-    listing = list_inputs(source, target)
+    if options.watch and not Path(source).is_dir():
+        raise UsageError(f"--watch {source}: is no folder; give the folder in which files arrive")
+    listing = list_inputs(source, target, may_be_empty=options.watch)
     for line in listing.notices:
         say(line)
     shard, origin = resolve_shard(options.shard)
@@ -66,6 +71,8 @@ def convert(
     atomic.check_writable(target)
     with locks.lock_folder(target, "wait for it or use another output folder", shard.name):
         atomic.remove_temporaries(target, converter.tag)
+        if options.watch:
+            _watch(converter, listing, shard, result, progress, say)
         manifest, todo = _plan(converter, listing, shard, result, atomic.name_folding(target))
         _check_scratch(converter, todo, say)
         _report_too_large(converter, todo, say)
@@ -79,12 +86,47 @@ def convert(
             raise
         result.seconds = time.monotonic() - started
         if options.report:
-            from translate.conversion.report import (
-                conversion_page,
-            )  # imported where it is used: few conversions have a page, or a cluster
-
-            result.report = conversion_page.write_conversion_page(converter, listing, shard, result)
+            _write_report(converter, listing, shard, result)
     return result
+
+
+def _write_report(converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult) -> None:
+    from translate.conversion.report import conversion_page  # imported where it is used: few conversions have a page
+
+    result.report = conversion_page.write_conversion_page(converter, listing, shard, result)
+
+
+def _watch(
+    converter: ItemConverter,
+    listing: Listing,
+    shard: Shard,
+    result: ConversionResult,
+    progress: ProgressCallback,
+    say: Callable[[str], None],
+) -> NoReturn:
+    """Convert what arrives in the folder of the listing. Interrupted after a clean stop, which alone ends it."""
+    manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
+    committer = Committer(converter, manifest, result, progress, 0)
+    with signals.stop_on_signal() as stop:
+        watcher = FolderWatcher(
+            converter,
+            committer,
+            shard,
+            atomic.name_folding(converter.output),
+            prepare=lambda todo: _chosen_convolutions(converter, manifest, todo, say),
+            run=lambda todo, check, commit: Pipeline(converter, check, todo, commit).run(stop),
+            say=say,
+        )
+        say(f"watching {listing.root}; Ctrl-C ends it")
+        try:
+            watcher.watch(stop)
+        except BaseException:
+            atomic.remove_temporaries(converter.output, converter.tag)
+            raise
+    if converter.options.report:
+        _write_report(converter, replace(listing, inputs=tuple(sorted(watcher.inputs))), shard, result)
+    counts = f"{result.done} converted, {result.skipped} done before, {len(result.failures)} failed"
+    raise Interrupted(f"stopped watching: {counts}; the same command resumes", stop.signal)
 
 
 def _plan(
@@ -158,7 +200,7 @@ def _convert_items(
 
 @contextmanager
 def _chosen_convolutions(
-    converter: ItemConverter, manifest: Manifest, todo: list[Item], say: Callable[[str], None]
+    converter: ItemConverter, manifest: Manifest, todo: Sequence[Item], say: Callable[[str], None]
 ) -> Iterator[None]:
     """Choose for the block how convolutions are computed: as the manifest says, else as is faster, which it then records.
 

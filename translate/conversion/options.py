@@ -11,8 +11,10 @@ from translate import config, images
 from translate.config import option
 from translate.conversion import tiling
 from translate.conversion.output_paths import Item
+from translate.conversion.watch.folder_events import check_watchfiles
 from translate.errors import UsageError
 from translate.images import Mark
+from translate.text import flag_name
 from translate.trained.arithmetic import PIXEL_MODES
 from translate.trained.translator import Translator
 from translate.version import __version__
@@ -85,6 +87,11 @@ class ConversionOptions:
         "convert on a Ray cluster: its address, auto or local; all nodes must share the folders [default: this process]",
         group="Speed",
     )
+    watch: bool = option(
+        False,
+        "keep running, and convert what arrives in the folder INPUT, until Ctrl-C; needs the extra watch",
+        group="Input",
+    )
     limit: int | None = option(None, "stop after N images [default: convert all]", low=1, group="Input")
     max_pixels: int = option(
         images.MAX_PIXELS,
@@ -150,10 +157,25 @@ class ConversionOptions:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
         if self.samples is not None and self.style is not None:
             raise UsageError("--samples --style: a style leaves no choice between outputs; leave one of them out")
+        if self.watch:
+            self._check_watch()
         if self.merge and self.report:
             raise UsageError(
                 "--merge --report: merging has no images to show; merge first, then run the same command without --merge"
             )
+
+    def _check_watch(self) -> None:
+        """Raise UsageError if `watch` cannot be followed beside the other options, or its package is missing."""
+        reasons = {
+            "dry_run": "what would be converted is not there yet",
+            "merge": "merging converts nothing",
+            "limit": "a job that waits for more has no first images",
+            "cluster": "a cluster takes the whole list at its start",
+        }
+        for name, reason in reasons.items():
+            if getattr(self, name):
+                raise UsageError(f"--watch {flag_name(name)}: {reason}; leave one of them out")
+        check_watchfiles()
 
     @property
     def declared_range(self) -> images.ValueRange | None:
