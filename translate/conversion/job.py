@@ -15,17 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from translate import atomic, images, locks
+from translate import atomic, images, locks, videos
 from translate.callbacks import ProgressCallback
 from translate.conversion import tiling
 from translate.conversion.committer import Committer
 from translate.conversion.inputs import Listing, Shard, list_inputs, resolve_shard
-from translate.conversion.item import ItemConverter, failure_reason
+from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.manifest import Manifest, list_manifests, merge_manifests
 from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Pipeline
+from translate.conversion.single import convert_one
+from translate.conversion.video.video_item import convert_videos
 from translate.conversion.watch.watching import FolderWatcher
 from translate.convolution_choice import torch_threads
 from translate.errors import Interrupted, UsageError
@@ -51,8 +53,9 @@ def convert(
     """
     translator.check_target(options.to)
     target = Path(output)
-    if Path(source).is_file() and images.extension(target) in images.IMAGE_EXTENSIONS and not target.is_dir():
-        return _convert_one(translator, Path(source), target, options)
+    is_file = images.extension(target) in images.IMAGE_EXTENSIONS or videos.is_video(target)
+    if Path(source).is_file() and is_file and not target.is_dir():
+        return convert_one(translator, Path(source), target, options, say)
     if options.merge:
         return _merge(target)
     if options.watch and not Path(source).is_dir():
@@ -114,7 +117,7 @@ def _watch(
             shard,
             atomic.name_folding(converter.output),
             prepare=lambda todo: _chosen_convolutions(converter, manifest, todo, say),
-            run=lambda todo, check, commit: Pipeline(converter, check, todo, commit).run(stop),
+            run=lambda todo, check, commit: _convert_here(converter, check, todo, commit, stop, say),
             say=say,
         )
         say(f"watching {listing.root}; Ctrl-C ends it")
@@ -188,14 +191,35 @@ def _convert_items(
     with signals.stop_on_signal() as stop, _chosen_convolutions(converter, committer.manifest, todo, say):
         committer.report_progress()
         if converter.options.cluster is None:
-            Pipeline(converter, guard.check, todo, committer).run(stop)
+            _convert_here(converter, guard.check, todo, committer, stop, say)
         else:
             from translate.conversion.cluster import driver
 
-            driver.run_on_cluster(converter, guard.check, todo, committer, stop, say)
+            stills, clips = _stills_and_videos(todo)
+            driver.run_on_cluster(converter, guard.check, stills, committer, stop, say)
+            convert_videos(converter, guard.check, clips, committer, stop, say)
     if stop:
         left = len(todo) - committer.result.done - committer.failed
         raise Interrupted(f"stopped with {left} images left; run the same command again to resume", stop.signal)
+
+
+def _convert_here(
+    converter: ItemConverter,
+    check: Callable[[Item], None],
+    items: Sequence[Item],
+    commit: Callable[[StagedOutput], None],
+    stop: signals.StopRequest,
+    say: Callable[[str], None],
+) -> None:
+    """Convert items in this process: images, then videos; once `stop` is set, no further ones."""
+    stills, clips = _stills_and_videos(items)
+    Pipeline(converter, check, stills, commit).run(stop)
+    convert_videos(converter, check, clips, commit, stop, say)
+
+
+def _stills_and_videos(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    clips = [item for item in items if videos.is_video(item.input)]
+    return [item for item in items if not videos.is_video(item.input)], clips
 
 
 @contextmanager
@@ -226,38 +250,3 @@ def _merge(output: Path) -> ConversionResult:
     with locks.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
         done, failures = merge_manifests(output)
     return ConversionResult(output, skipped=done, failures=failures)
-
-
-def _convert_one(translator: Translator, source: Path, target: Path, options: ConversionOptions) -> ConversionResult:
-    """Convert one image into a file of the given name, without a manifest."""
-    if options.cluster is not None:
-        raise UsageError(f"--cluster converts folders, but {target} is a file; leave it out for one image")
-    if options.samples is not None:
-        raise UsageError(f"--samples writes several files, but {target} is one; give a folder")
-    if options.report:
-        raise UsageError(f"--report needs an output folder, but {target} is a file; give a folder")
-    fmt = images.writer_for(images.extension(target))
-    if fmt is None:
-        raise UsageError(f"{target}: this format cannot be written; possible: {', '.join(images.WRITERS)}, or a folder")
-    if os.path.realpath(target) == os.path.realpath(source):
-        raise UsageError(f"{target}: the output is the input; give another name")
-    item = Item(source.name, target.name)
-    result = ConversionResult(target, planned=[item] if options.dry_run else [])
-    if options.dry_run:
-        return result
-    started, converter = time.monotonic(), ItemConverter(translator, source.parent, target.parent, options, fmt)
-    try:
-        if target.exists() and not options.overwrite:
-            raise images.ImageError(f"exists: {target.name}; --overwrite replaces it")
-        loaded = converter.read(item)
-        (translated,) = converter.translate([loaded])
-        data = converter.encode(loaded, translated)
-    except (images.ImageError, OSError, RuntimeError, MemoryError) as e:
-        result.failures[source.name] = failure_reason(e)
-    else:
-        with atomic.storage_errors(target.parent):
-            atomic.write(target, data)
-        result.done = 1
-        result.notices.update(translated.notices)
-    result.seconds = time.monotonic() - started
-    return result

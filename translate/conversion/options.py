@@ -65,6 +65,14 @@ class ConversionOptions:
         choices=PIXEL_MODES,
         group="Translation",
     )
+    temporal: float = option(
+        0.0,
+        "smooth videos against flicker: weight of the frames before where nothing moves, from 0 (off) to 0.95; for models "
+        "without noise",
+        low=0,
+        high=0.95,
+        group="Translation",
+    )
     batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
     tile: int | str = option(
         "auto",
@@ -119,7 +127,8 @@ class ConversionOptions:
     )
     quality: int | None = option(
         None,
-        "quality of jpg, webp and avif, from 1 to 100 [default: jpg as a JPEG input, at least 85, else 95; webp 90; avif 85]",
+        "quality of jpg, webp, avif and videos, from 1 to 100 [default: jpg as a JPEG input, at least 85, else 95; webp 90; "
+        "avif 85; videos 64]",
         low=1,
         high=100,
         group="Output",
@@ -188,6 +197,7 @@ class ConversionOptions:
         # absent where not given: journal lines of versions without this option stay done
         declared: dict[str, Any] = {} if self.input_range is None else {"input_range": self.input_range}
         declared |= {} if style is None else {"style": style.sha256}
+        declared |= {"temporal": self.temporal} if self.temporal else {}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,
