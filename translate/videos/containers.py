@@ -32,8 +32,8 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 def import_av() -> ModuleType:
     """Import PyAV. NoVideoPackageError if it is not installed.
 
-    Its handler of FFmpeg's log stays off: a decoding thread that logs would wait for the interpreter, which waits for that thread
-    where a decoder is freed.
+    Its handler of FFmpeg's log stays off: a decoding thread that logs would wait for the interpreter, which waits for that
+    thread where a decoder is freed.
     """
     os.environ.setdefault("SVT_LOG", "1")  # its AV1 encoder writes its settings on stderr otherwise
     try:

@@ -57,7 +57,11 @@ def numbers(path: Path) -> list[int]:
 def test_a_folder_with_images_and_videos_is_one_job(
     convert: Convert, cyclegan: Translator, draw: Draw, tmp_path: Path
 ) -> None:
-    """By a real model: each frame becomes what the model makes of its picture, but for the loss of the encoder."""
+    """By a real model: each frame becomes what the model makes of its picture, but for the loss of the encoder.
+
+    Compared by luma: chroma has half the resolution, and the outputs of an untrained model are mostly noise. CRF 18 costs a few
+    levels; the pictures themselves are some 40 away.
+    """
     source = write_video(tmp_path / "in" / "deep" / "a.mp4", map(picture, range(3)))
     save(tmp_path / "in" / "b.png", draw(0))
     result = convert(tmp_path / "in", tmp_path / "out")
@@ -70,7 +74,8 @@ def test_a_folder_with_images_and_videos_is_one_job(
 
     for given, made in zip(pictures(source), pictures(tmp_path / "out" / "deep" / "a.mp4"), strict=True):
         expected = np.asarray(cyclegan(Image.fromarray(given)))
-        assert np.abs(made.astype(int) - expected).mean() < 12  # CRF 18 of a noisy output, and chroma of half the size
+        luma = np.array([0.2126, 0.7152, 0.0722])
+        assert np.abs(made @ luma - expected @ luma).mean() < 8
     assert convert(tmp_path / "in", tmp_path / "out").skipped == 2
 
 
@@ -186,7 +191,7 @@ def test_a_model_with_noise_is_not_blended(convert: Convert, pix2pix: Translator
 @pytest.mark.usefixtures("invert")
 def test_what_cannot_be_converted_is_told(convert: Convert, tmp_path: Path) -> None:
     whole = write_video(tmp_path / "in" / "whole.mp4", map(picture, range(3)), audio=None)
-    (tmp_path / "in" / "short.mp4").write_bytes(whole.read_bytes()[:900])
+    (tmp_path / "in" / "short.mp4").write_bytes(whole.read_bytes()[:200])
     (tmp_path / "in" / "text.mkv").write_text("no video")
     result = convert(tmp_path / "in", tmp_path / "out")
     assert result.done == 1
