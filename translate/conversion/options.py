@@ -180,6 +180,7 @@ class ConversionOptions:
             "merge": "merging converts nothing",
             "limit": "a job that waits for more has no first images",
             "cluster": "a cluster takes the whole list at its start",
+            "instances": "instance maps may arrive later than their images",
         }
         for name, reason in reasons.items():
             if getattr(self, name):

@@ -13,6 +13,7 @@ from typing import Any
 
 from translate import atomic, images, videos
 from translate.conversion.item import ItemConverter, StagedOutput
+from translate.conversion.manifest import Fingerprint, fingerprint
 from translate.conversion.output_paths import Item
 from translate.conversion.video.segments import SegmentStore
 from translate.conversion.video.temporal import Flicker, TemporalBlend
@@ -26,8 +27,6 @@ SEGMENT_FRAMES = 250
 """Frames of a segment: so many an interruption costs at most; also the distance of key frames."""
 SAY_SECONDS = 30.0
 """Seconds between two lines on the progress of a video."""
-
-MadeFrom = tuple[int, int, str]
 
 
 def work_folder(converter: ItemConverter) -> Path:
@@ -71,7 +70,7 @@ class _Job:
     item: Item
     path: Path
     info: VideoInfo
-    made_from: MadeFrom
+    made_from: Fingerprint
     encoding: EncodingSettings
     notices: tuple[str, ...]
 
@@ -144,7 +143,7 @@ class VideoConverter:
         )  # fmt: skip
         if first.is_interlaced:
             notices.append("interlaced video becomes progressive: both fields of a frame are converted as one picture")
-        made_from = (stat.st_size, stat.st_mtime_ns, atomic.file_sha256(path))
+        made_from = fingerprint(path, stat)
         return _Job(item, path, info, made_from, encoding, (*info.notices, *notices))
 
     def _key(self, job: _Job) -> dict[str, Any]:
