@@ -60,7 +60,7 @@ class VideoInfo:
     """Packets that give a frame each, but for a few codecs."""
     audio_streams: int
     notices: tuple[str, ...]
-    """What the conversion will lose or assume."""
+    """Losses and assumptions of a conversion."""
 
 
 def read_video_info(path: Path) -> VideoInfo:

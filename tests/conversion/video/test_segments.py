@@ -15,7 +15,9 @@ def filled(folder: Path, count: int) -> SegmentStore:
     store = SegmentStore(folder, KEY)
     for number in range(len(store.segments), count):
         packets = [EncodedPacket(bytes([number, frame]) * 5, 10 * number + frame, 1, frame == 0) for frame in range(3)]
-        store.add(packets, b"parameters", Position(3 * number + 2, 7, 99), {"n": number}, {"last": np.full(4, number)})
+        store.add(
+            packets, b"parameters", Position(3 * number + 2, 7, 99), {"n": number}, [np.full(4, number), np.zeros(2)]
+        )
     return store
 
 
@@ -26,7 +28,7 @@ def test_segments_survive_the_process(tmp_path: Path) -> None:
     assert list(found.packets()) == list(made.packets())
     assert (found.frames, found.parameters(), found.segments[-1].facts) == (9, b"parameters", {"n": 2})
     assert found.segments[-1].position == Position(8, 7, 99)
-    assert found.state()["last"].tolist() == [2, 2, 2, 2]
+    assert [array.tolist() for array in found.state()] == [[2, 2, 2, 2], [0, 0]]
     assert len(list((tmp_path / "s").glob("*.npz"))) == 1  # the state of the last one alone
 
 

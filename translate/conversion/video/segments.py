@@ -87,7 +87,7 @@ class SegmentStore:
         parameters: bytes,
         position: Position,
         facts: dict[str, Any],
-        state: Mapping[str, np.ndarray],
+        state: Sequence[np.ndarray],
     ) -> None:
         """Write a segment and its line. `state`: arrays that the next segment starts from, of this one alone."""
         number = len(self.segments)
@@ -99,20 +99,20 @@ class SegmentStore:
                 file.write(packet.data)
         if state:
             with atomic.open_for_writing(self._state(number)) as file:
-                np.savez(file, **dict(state))
+                np.savez(file, *state)
         with open(self._journal, "ab") as file:
             file.write(self._encoded(segment))
             atomic.sync(file)
         self.segments.append(segment)
         self._state(number - 1).unlink(missing_ok=True)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the last segment; none without one."""
+    def state(self) -> list[np.ndarray]:
+        """Return the arrays of the last segment, in their order; none without one."""
         path = self._state(len(self.segments) - 1)
         if not path.exists():
-            return {}
+            return []
         with np.load(path) as found:
-            return dict(found)
+            return [found[name] for name in found.files]
 
     def packets(self) -> Iterator[EncodedPacket]:
         """Yield the packets of all segments in order, of which one at a time is read."""

@@ -156,12 +156,14 @@ class VideoConverter:
 
     def _fill(self, job: _Job, store: SegmentStore) -> bool:
         """Convert the frames that are in no segment yet; False if it was stopped."""
-        facts = dict(store.segments[-1].facts) if store.segments else {"flicker": [0.0, 0], "repaired": 0}
+        facts: dict[str, Any] = (
+            dict(store.segments[-1].facts) if store.segments else {"flicker": [0.0, 0], "repaired": 0}
+        )
         after = store.segments[-1].position if store.segments else None
         last_pts = store.segments[-1].packets[-1][0] if store.segments else None
         blend, state = TemporalBlend(self.options.temporal), store.state()
         if state:
-            blend.source, blend.blended = state["source"], state["blended"]
+            blend.source, blend.blended = state
         frames = videos.read_frames(job.path, job.info, self.channels, after)
         self._said = time.monotonic(), store.frames
         while True:
@@ -181,7 +183,7 @@ class VideoConverter:
                 "repaired": facts["repaired"] + segment.repaired,
             }
             position = Position(store.frames + segment.frames - 1, segment.last.pts, videos.crc32(segment.last.pixels))
-            kept = {"source": blend.source, "blended": blend.blended} if self.options.temporal else {}
+            kept = [] if blend.source is None or blend.blended is None else [blend.source, blend.blended]
             store.add(segment.encoder.packets, parameters, position, facts, kept)
 
     def _say_progress(self, job: _Job, frames: int) -> None:
