@@ -117,6 +117,31 @@ def test_a_turned_video_becomes_an_upright_one(convert: Convert, tmp_path: Path)
         assert made.streams.video[0].sample_aspect_ratio == Fraction(3, 4)
 
 
+def test_frames_of_a_batch_are_what_they_are_alone(cyclegan: Translator, tmp_path: Path, draw: Draw) -> None:
+    """Batches are for GPUs. On a CPU they differ in the last bits, so by a level at most."""
+    from translate.conversion.options import ConversionOptions
+
+    converter = ItemConverter(cyclegan, tmp_path, tmp_path, ConversionOptions())
+    item, frames = Item("a.mp4", "a.mp4"), [draw(seed, 32, 24) for seed in range(3)]
+    for deep in (False, True):
+        given = [frame.astype(np.uint16) * 257 if deep else frame for frame in frames]
+        together = converter.translate_frames(item, given)
+        for frame, made in zip(given, together, strict=True):
+            (alone,) = converter.translate_frames(item, [frame])
+            assert made.dtype == alone.dtype == frame.dtype
+            assert np.abs(made.astype(int) - alone).max() <= (257 if deep else 1)
+
+
+@pytest.mark.usefixtures("invert")
+def test_the_progress_of_a_long_video_is_told(
+    convert: Convert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_item, "SAY_SECONDS", 0.0)
+    said: list[str] = []
+    convert(write_video(tmp_path / "a.mp4", map(picture, range(3))), tmp_path / "b.mp4", said=said)
+    assert [line.partition(" frames,")[0] for line in said] == [f"'a.mp4': {n} of 3" for n in (1, 2, 3)]
+
+
 class StopAfter:
     """Stop request that is true after so many questions."""
 
