@@ -25,7 +25,7 @@ FLOORS = [
         "user_cache",
         "invocation",
     },
-    {"nn", "images", "runtime", "run_folder", "html"},
+    {"nn", "images", "videos", "runtime", "run_folder", "html"},
     {"config", "convolution_choice"},
     {"methods", "data", "dataset_check", "catalog"},
     {"training", "trained"},
