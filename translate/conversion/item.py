@@ -314,6 +314,7 @@ class ItemConverter:
             "bytes": len(data),
             "made_from": loaded.made_from,
             "model": self.translator.sha256,
+            **({"origin": self.translator.origin} if self.translator.origin else {}),
             "settings": self.settings,
             **({"notices": translated.notices} if translated.notices else {}),
             "written": written,

@@ -9,7 +9,7 @@ from typing import Any, Unpack, overload
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from translate import config, images
 from translate.convolution_choice import (
@@ -57,7 +57,7 @@ class Translator:
         self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
     ) -> None:
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
-        self.notices, self.source = model.notices, model.source
+        self.notices, self.source, self.origin = model.notices, model.source, model.origin
         self.name = str(model.source)
         """Name of the model, as a user gave it."""
         self.precision = resolve_precision(precision, device)
@@ -74,9 +74,19 @@ class Translator:
         if not self.directions:
             raise ModelError(f"{model.source}: holds discriminators only, but conversion needs a generator")
         for attribute in (*self.info.directions.values(), *self.method.style_networks):
-            network = self.method.get_submodule(attribute).to(device, self.precision.weights)
+            network = self.method.get_submodule(attribute)
+            self._place(network)
             set_test_time_behaviour(network, self.info.norm_statistics, self.info.has_dropout)
         self.method.eval()
+
+    def _place(self, network: nn.Module) -> None:
+        """Move a network to the device, in the precision of its weights."""
+        network.to(self.device, self.precision.weights)
+
+    @property
+    def weights_device(self) -> torch.device:
+        """Device that the weights are on: where the memory of maps can be measured."""
+        return self.device
 
     def check_target(self, to: str) -> None:
         """Raise UsageError if the model does not translate to `to`."""
@@ -428,8 +438,16 @@ def load(
     """Load a Translator from what MODEL names (`trained.find`).
 
     `dropout` ("on", "off") and `norm_statistics` ("sample", "running") replace the model's own settings. ModelError if there
-    is no usable model, UsageError if it cannot have these settings.
+    is no usable model, UsageError if it cannot have these settings. An .onnx file runs on the CPU in its own arithmetic.
     """
+    if Path(model).suffix.lower() == ".onnx" and Path(model).is_file():
+        from translate.trained.exported.onnx_translator import load_onnx  # few need it, and the extra that it needs
+
+        if (dropout, norm_statistics) != (None, None):
+            raise UsageError(
+                f"{model}: its dropout and norms are fixed; give these flags with the model that it was made from"
+            )
+        return load_onnx(Path(model), device, precision)
     target = devices.resolve_device(device)
     loaded = read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics)
     translator = Translator(loaded, target, precision, convolution)
