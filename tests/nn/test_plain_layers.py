@@ -61,4 +61,6 @@ def test_a_norm_of_a_single_pixel_gives_its_bias():
     net = nn.Sequential(norm)
     use_plain_layers(net)
     with torch.inference_mode():
-        assert torch.equal(net(drawn(2, 4, 1, 1)), norm.bias.view(1, 4, 1, 1).expand(2, 4, 1, 1))
+        bias = norm.bias.view(1, 4, 1, 1).expand(2, 4, 1, 1)
+        # x − x is computed times 1 / √eps, about 300, so that a rounding counts as much
+        torch.testing.assert_close(net(drawn(2, 4, 1, 1)), bias, rtol=0, atol=3e-4)

@@ -13,6 +13,7 @@ from translate.errors import UsageError
 from translate.run_folder import run_of_model
 from translate.trained import find, hub
 from translate.trained.description import DTYPES, EXPORT_DTYPES
+from translate.trained.extras import import_extra
 from translate.trained.folder import TrainedModel, write_model_copy
 
 CARD = "README.md"
@@ -36,6 +37,7 @@ def push(
     extra `hub`.
     """
     repository = hub.check_name(name)
+    import_extra("hub", f"push {repository}", "huggingface_hub")  # before the model is read
     if dtype is not None and dtype not in EXPORT_DTYPES:
         raise UsageError(f"--dtype {dtype}: unknown; possible: {', '.join(EXPORT_DTYPES)}")
     given = find.read_model(model)

@@ -51,7 +51,7 @@ def read_hub_model(model: str | Path) -> TrainedModel:
     """
     name, revision = parse_hub_name(model)
     hub = import_extra("hub", f"{SCHEME}{name}", "huggingface_hub")
-    with _errors(hub, f"{SCHEME}{name}"):
+    with _errors(f"{SCHEME}{name}"):
         # The commit of the first file for the second one, too: a model that is replaced meanwhile is not mixed.
         how = {"endpoint": _endpoint(), "local_files_only": is_offline()}
         config = Path(hub.hf_hub_download(name, DOWNLOADED[0], revision=revision, **how))
@@ -81,7 +81,7 @@ def upload_folder(folder: Path, name: str, *, private: bool, message: str) -> st
         raise StorageError(f"push {name}: HF_HUB_OFFLINE is set, which forbids connections; unset it to upload")
     disable_progress_bars()
     interface = hub.HfApi(endpoint=_endpoint(), library_name="image-translate")
-    with _errors(hub, f"push {name}", is_upload=True):
+    with _errors(f"push {name}", is_upload=True):
         interface.create_repo(name, repo_type="model", private=private or None, exist_ok=True)
         commit: Any = interface.upload_folder(
             repo_id=name, folder_path=folder, repo_type="model", commit_message=message
@@ -90,9 +90,10 @@ def upload_folder(folder: Path, name: str, *, private: bool, message: str) -> st
 
 
 @contextmanager
-def _errors(hub: Any, what: str, *, is_upload: bool = False) -> Iterator[None]:
+def _errors(what: str, *, is_upload: bool = False) -> Iterator[None]:
     """Translate the errors of the hub's library for the block."""
-    errors = hub.errors
+    errors = import_extra("hub", what, "huggingface_hub.errors")
+    import_extra("hub", what, "huggingface_hub.utils.logging").set_verbosity_error()  # errors are told here, in one line
     try:
         yield
     except errors.LocalEntryNotFoundError as e:

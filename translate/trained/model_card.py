@@ -12,7 +12,7 @@ from translate.errors import TranslateError
 from translate.invocation import portable_line
 from translate.records import is_number
 from translate.run_folder import METRICS_FILE, SAMPLES, run_of_model, sample_path
-from translate.text import one_line, printable
+from translate.text import one_line
 from translate.trained.model_info import ModelInfo
 
 SAMPLE_IMAGE = "samples.png"
@@ -108,13 +108,13 @@ def _license_lines(text: str | None) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = one_line(printable(text)).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _cell(value: object) -> str:
     """Return a value as the text of a table's cell, whatever it holds."""
-    return one_line(printable(str(value))).replace("|", "\\|")
+    return one_line(value).replace("|", "\\|")
 
 
 def _origin(info: ModelInfo) -> str:

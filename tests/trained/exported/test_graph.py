@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from translate.errors import UsageError
-from translate.methods import METHODS
 from translate.trained import translator
 from translate.trained.exported.graph import GraphSpec, TranslationGraph, pad_dynamically, resolve_direction
 from translate.trained.folder import read_model_folder
@@ -13,9 +13,9 @@ from translate.trained.image_layout import pad_to_size_rule
 
 from ...helpers import distinct_methods, small_settings
 
-OWN = {"stargan": {"domain_names": "x,y"}, "spade": {"label_count": 4}}
+OWN = {"stargan": {"domains": "x,y"}, "spade": {"label_count": 4}}
 """Settings without which a method has no networks that translate."""
-TRANSLATING = [name for name in distinct_methods() if METHODS[name].generator_names or name in OWN]
+TRANSLATING = [name for name in distinct_methods() if name != "dcgan"]
 
 
 def model_of(build, name, **settings):
@@ -37,12 +37,15 @@ def test_padding_for_all_sizes_is_that_of_conversion(multiple_of, minimum):
 def test_plain_layers_give_what_the_model_gives(build, name):
     model = model_of(build, name)
     spec = GraphSpec(next(iter(model.info.directions)))
+    for weight in model.method.generator_for(spec.to).parameters():
+        if weight.dim() > 1:  # untrained weights are small, and so would be all differences
+            nn.init.kaiming_normal_(weight, generator=torch.Generator().manual_seed(0))
     graphs = [TranslationGraph(model, spec, plain=plain).eval() for plain in (True, False)]
     step = graphs[0].size["multiple_of"]
     x = graphs[0].example(2, graphs[0].size["minimum"] + step, graphs[0].size["minimum"] + 2 * step)
     with torch.inference_mode():
         plain, own = (graph(x) for graph in graphs)
-    assert own.std() > 1e-3  # an image
+    assert own.std() > 0.02  # an image
     torch.testing.assert_close(plain, own, rtol=0, atol=1e-5)  # roundings of a few dozen layers
 
 

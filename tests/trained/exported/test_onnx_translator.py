@@ -95,7 +95,7 @@ def damaged(model) -> dict[str, tuple[dict[str, str], str]]:
         "list": ({**metadata_of(model), SPEC: "[]"}, "is no object"),
         "type": (changed(model, SPEC, to=3), "no usable 'to'"),
         "target": (changed(model, SPEC, to="z"), "its description is not one of cyclegan"),
-        "size": (changed(model, CONFIG, size={"multiple_of": 64, "minimum": 64}), "sizes are not those"),
+        "size": (changed(model, CONFIG, size={"multiple_of": 64, "minimum": 64}), "size is "),
         "method": (changed(model, CONFIG, method="unheard"), "unheard, is not known here"),
         "networks": (changed(model, CONFIG, networks={"generator": "resnet_3blocks", "g_width": "wide"}), "x.onnx: "),
         "directions": (changed(model, CONFIG, directions={}), "its description is not one"),

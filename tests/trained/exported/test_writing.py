@@ -27,7 +27,7 @@ CASES = {
     "spade": ({"label_count": 4, "vae": True}, {}),
     "superres": ({"generator": "srresnet_1blocks"}, {"with_preprocessing": True}),
     "colorize": ({}, {}),
-    "stargan": ({"domain_names": "x,y"}, {"to": "y"}),
+    "stargan": ({"domains": "x,y"}, {"to": "y"}),
     "bicyclegan": ({}, {}),
     "cut": ({"generator": "antialias_1blocks"}, {}),
     "pix2pix": ({"generator": "unet_32", "dropout": True}, {"dtype": "fp16", "with_preprocessing": True}),
