@@ -1,6 +1,7 @@
 """What all tests share. Each test process uses one torch thread, so that parallel ones do not fight for the cores."""
 
 import hashlib
+import multiprocessing
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from translate.callbacks import ProgressCallback
 from translate.conversion import job
 from translate.conversion.job import ConversionOptions, ConversionResult
 from translate.convolution_choice import Timing
+from translate.data import worker_pool
 from translate.methods import METHODS, PLUGIN_METHODS
 from translate.nn import fast_conv
 from translate.nn.networks import GENERATORS, PLUGIN_GENERATORS
@@ -56,7 +58,20 @@ def _winograd_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution_choice, "time_algorithms", lambda shape: Timing(direct=2.0, winograd=1.0))
 
 
-IN_CI_ALONE = {"pix2pixhd", "bicyclegan", "fastcut", "dualgan", "discogan", "spade", "colorize", "superres"}
+IN_CI_ALONE = {
+    "pix2pixhd",
+    "bicyclegan",
+    "fastcut",
+    "dualgan",
+    "discogan",
+    "spade",
+    "colorize",
+    "superres",
+    "pggan",
+    "stylegan2",
+    "biggan",
+    "sgan",
+}
 """Methods whose contract and trainings are tested by `tools/check --ci` alone.
 
 Of each kind of method another one is left for the tests of every day, and all have tests of their own in tests/methods.
@@ -77,6 +92,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+
+
+@pytest.fixture
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork data workers from a server, as a new process imports for seconds; what they need they get by pickle as always."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["translate.data.stream_dataset"])
+    monkeypatch.setattr(worker_pool.multiprocessing, "get_context", lambda method: server)
 
 
 Faster = Callable[[str], None]

@@ -35,7 +35,7 @@ from typing import Any
 import torch
 from ladder_code import code_versions, plugin_versions
 from ladder_recipes import (
-    ELEMENTS,
+    MAIN,
     MEASURES,
     RECIPES,
     SETS,
@@ -120,9 +120,9 @@ def is_wanted(cell: Cell, wanted: Mapping[str, set[str]]) -> bool:
 
 
 def with_compared(cells: Iterable[Cell]) -> list[Cell]:
-    """Return cells, each after `modern` where it is a single change of it, which only a training beside it can judge."""
+    """Return cells, each that is not of a main recipe after the one that it is compared with."""
     return list(dict.fromkeys(
-        each for cell in cells for each in ([*compared_cells(cell), cell] if cell.recipe in ELEMENTS else [cell])
+        each for cell in cells for each in ([cell] if cell.recipe in MAIN else [*compared_cells(cell), cell])
     ))  # fmt: skip
 
 
@@ -131,8 +131,8 @@ def open_cells(
 ) -> list[Cell]:
     """Return the cells that have no line of this processor, and are not finished on another one.
 
-    They are finished there if the cells that they are compared with have lines of it, too. With `retry`, a line with an error
-    is none.
+    They are finished there if the cells that they are compared with have lines of it, too. The main recipe that an open cell of
+    another recipe is compared with is open without a line of this processor. With `retry`, a line with an error is none.
     """
     known = {place for place, line in newest(lines).items() if not (retry and "error" in line)}
     others = {place[0] for place in known} - {cpu}
@@ -143,7 +143,10 @@ def open_cells(
         on = [other for other in others if (other, cell) in known]
         return bool(on) and any(all((other, each) in known for each in compared_cells(cell)) for other in on)
 
-    return [cell for cell in cells if not is_finished(cell)]
+    cells = list(cells)
+    missing = {cell for cell in cells if not is_finished(cell)}
+    beside = {each for cell in missing if cell.recipe not in MAIN for each in compared_cells(cell)}
+    return [cell for cell in cells if cell in missing or (cell in beside and (cpu, cell) not in known)]
 
 
 @dataclass

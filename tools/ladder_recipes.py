@@ -13,7 +13,7 @@ from translate.config import FLAGS, TrainConfig, resolve
 from translate.errors import UsageError
 from translate.evaluation.extractors import EXTRACTORS
 from translate.evaluation.metrics import METRICS
-from translate.methods import METHODS, Method, find
+from translate.methods import Method, find
 from translate.text import flag_name, one_line
 
 Settings = dict[str, Any]
@@ -94,8 +94,8 @@ class LadderRecipe:
     """Methods that have it."""
     plugins: tuple[str, ...] = ()
     """Plug-ins of this folder that it needs: what it tries is not in the package yet."""
-    variant: str = ""
-    """Method of the plug-in that stands for each of its methods: pix2pix-elements for "elements" [default: the method]."""
+    trains: Mapping[str, str] = field(default_factory=dict)
+    """Methods that are trained in the place of its methods: {"pix2pix": "pix2pix-elements"}."""
     length_shares: Mapping[str, float] = field(default_factory=dict)
     """Settings that are this share of the training's images."""
 
@@ -110,7 +110,7 @@ class LadderRecipe:
 
     def trained_method(self, method: str) -> str:
         """Return the name of the method that is trained for a method."""
-        return f"{method}-{self.variant}" if self.variant else method
+        return self.trains.get(method, method)
 
 
 _RUNNING_BATCH_NORM: Settings = {"norm": "batch", "norm_statistics": "running"}
@@ -133,8 +133,8 @@ def _variant(
 ) -> LadderRecipe:
     """Return `modern` with a single change that the methods of ladder_variants.py have."""
     return LadderRecipe(
-        "modern", settings, methods=methods, plugins=("ladder_variants.py",), variant="elements",
-        length_shares=length_shares or {},
+        "modern", settings, methods=methods, plugins=("ladder_variants.py",), length_shares=length_shares or {},
+        trains={method: f"{method}-elements" for method in methods},
     )  # fmt: skip
 
 
@@ -182,6 +182,7 @@ ELEMENTS: dict[str, LadderRecipe] = {
     "modern-tanh": _element(("cyclegan",), residual=False, colour_start=False),
     "modern-residual": _element(("pix2pix",), residual=True),
     "modern-colour-start": _element(("pix2pix",), residual=True, colour_start=True),
+    "modern-light-content": _element(("pix2pix",), lambda_l1=2.5, lambda_lowpass=10.0),
     "modern-no-lowpass": _element(("pix2pix",), lambda_lowpass=0.0),
     "modern-no-features": _element(("pix2pix",), lambda_features=0.0),
     "modern-perceptual": _element(("pix2pix",), lambda_perceptual=1.0),
@@ -217,7 +218,12 @@ ELEMENTS: dict[str, LadderRecipe] = {
 """`modern` with single changes. To try another one, add its row; what has no setting yet is in ladder_networks.py and
 ladder_variants.py."""
 
-RECIPES = MAIN | ELEMENTS
+OTHER_METHODS: dict[str, LadderRecipe] = {
+    "pix2pixhd": LadderRecipe("quick", methods=("pix2pix",), trains={"pix2pix": "pix2pixhd"}),
+}
+"""Small presets of other methods on the sets of a method, each compared with its `paper`."""
+
+RECIPES = MAIN | ELEMENTS | OTHER_METHODS
 
 
 @dataclass(frozen=True)
@@ -238,6 +244,7 @@ ELEMENT_PAIRS: tuple[Pair, ...] = (
 STAGES: dict[str, Stage] = {
     "main": Stage(120, PAIRS, tuple(MAIN)),
     "elements": Stage(120, ELEMENT_PAIRS, tuple(ELEMENTS)),
+    "methods": Stage(120, (("earth_map", "pix2pix"), ("openmoji_color", "pix2pix")), ("paper", *OTHER_METHODS)),
     "ten-minutes": Stage(600, (*ELEMENT_PAIRS[:2], ("land_color", "pix2pix")), tuple(MAIN)),
     "hour": Stage(
         3600,
@@ -297,7 +304,7 @@ def decay_share(cell: Cell) -> float:
     given = RECIPES[cell.recipe].decay_share.get(cell.method)
     if given is not None:
         return given
-    cls = METHODS[cell.method]
+    cls = method_class(RECIPES[cell.recipe], cell.method)
     preset = cls.presets[RECIPES[cell.recipe].preset]
     if "images" in preset:
         return preset.get("decay_images", 0) / preset["images"]
@@ -363,10 +370,10 @@ def equal_recipe(cell: Cell) -> str | None:
 def compared_cells(cell: Cell) -> list[Cell]:
     """Return the cells that a cell is compared with, so that all are trained on one kind of processor.
 
-    They are the main recipes of its seed, or `modern` for a single change of it.
+    They are the main recipes of its seed, `modern` for a single change of it, or `paper` for another method.
     """
-    if cell.recipe in ELEMENTS:
-        return [replace(cell, recipe="modern")]
+    if cell.recipe not in MAIN:
+        return [replace(cell, recipe="modern" if cell.recipe in ELEMENTS else "paper")]
     others = [replace(cell, recipe=name) for name in MAIN if name != cell.recipe]
     return [other for other in others if cell.method in RECIPES[other.recipe].methods and equal_recipe(other) is None]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ladder_recipes import ELEMENTS, MAIN, REFERENCES, Cell
+from ladder_recipes import ELEMENTS, MAIN, OTHER_METHODS, REFERENCES, Cell
 
 from translate.evaluation.protocol import SIGNIFICANT
 from translate.evaluation.uncertainty import Estimate
@@ -219,6 +219,9 @@ def tables(lines: Sequence[Line]) -> str:
         summary(found),
     ]
     parts += [elements(found)] if any(name in ELEMENTS for group in found for name in group.recipes) else []
+    for name in OTHER_METHODS:
+        if any(name in group.recipes for group in found):
+            parts += [f"### `{name}` against `paper`", summary(found, name)]
     for group in found:
         parts += [f"### {group.title}", processors_line(group), group_table(group), *sentences(group)]
     return "\n\n".join(part for part in parts if part)

@@ -239,11 +239,11 @@ class CycleGANElements(CycleGAN):
                 f"{cls.name} trains as --preset modern does; use it, or --share-augmentation on --pool-size 0 "
                 f"--lambda-identity 0"
             )
-        if cfg.lambda_anchor and (not cfg.colour_start or cfg.init_from):
+        if cfg.lambda_anchor and (cfg.colour_start == "off" or cfg.init_from):
             raise UsageError(
                 "--lambda-anchor: is to the colour map of a new run; use --colour-start on, no --init-from"
             )
-        if cfg.inpainting_images and not cfg.residual:
+        if cfg.inpainting_images and cfg.residual == "off":
             raise UsageError("--inpainting-images: the output is added to the masked image; use --residual on")
         if cfg.inpainting_images and cfg.lambda_nce:
             raise UsageError("--inpainting-images: does not train the projection heads of --lambda-nce; leave one out")

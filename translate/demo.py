@@ -6,9 +6,8 @@ It runs the same code as `translate train` and `translate convert`, on the image
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -59,8 +58,6 @@ class DemoTask:
     """Training images of the first part, by which the speed is measured."""
     size: int
     """Side of the images, in pixels."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Training settings beside those of the preset modern."""
     decay: float = 0.5
     """Share of the training over which the learning rate falls to zero."""
 
@@ -87,7 +84,6 @@ TASKS = (
         share=0.41,
         warm_up=640,
         size=128,
-        settings={"residual": True},
     ),
 )
 
@@ -194,9 +190,10 @@ def _train(task: DemoTask, root: Path, folder: Path, seconds: float, say: Callab
     planned = run_folder.read_config(folder)
     if planned.get("decay_images"):  # an earlier call has planned the rest: resume it
         return api.resume(folder, say=say)
-    sizes = {"load_size": task.size, "crop_size": CROP_SIZE}
-    settings = {**sizes, **task.settings, "log_every": task.warm_up // 4}
-    api.train(task.method, root, run=folder, say=say, preset="modern", images=task.warm_up, **settings)
+    api.train(
+        task.method, root, run=folder, say=say, preset="modern", images=task.warm_up, load_size=task.size,
+        crop_size=CROP_SIZE, log_every=task.warm_up // 4,
+    )  # fmt: skip
     batch = run_folder.read_config(folder)["batch_size"]
     speed = _speed(folder)
     total = max(task.warm_up, int(speed * seconds)) // batch * batch + batch

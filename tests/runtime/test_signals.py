@@ -17,6 +17,17 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as 
 CAUGHT = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+@pytest.fixture(autouse=True)
+def not_ignored():
+    """The handlers of a process in the foreground: under nohup or in a background job, tests start with signals ignored."""
+    ignored = [number for number in CAUGHT if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @pytest.fixture
 def codes(monkeypatch):
     """The codes with which the process would have ended at once."""

@@ -149,6 +149,18 @@ def test_an_element_that_the_package_lacks_is_trained_by_a_plugin():
     assert flags(network)["--plugin"].endswith("ladder_networks.py")
 
 
+def test_another_method_is_trained_in_its_place_and_compared_with_paper():
+    """Its rate falls over the share of its own preset, not of that of pix2pix."""
+    cell = Cell("earth_map", "pix2pix", "pix2pixhd", 120, 1)
+    preset = METHODS["pix2pixhd"].presets["quick"]
+    length = ladder_recipes.length_settings(cell, preset["images"])
+    assert length["decay_images"] == preset["decay_images"]
+    words = ladder_recipes.command_words(cell, Path("sets"), Path("run"), length)
+    assert words[:2] == ["train", "pix2pixhd"]
+    assert flags(words)["--preset"] == "quick"
+    assert ladder.with_compared([cell]) == [replace(cell, recipe="paper"), cell]
+
+
 def test_a_share_of_the_images_follows_from_the_length():
     cell = replace(CELL, recipe="modern-inpainting")
     assert ladder_recipes.length_settings(cell, 1000) == {
@@ -156,28 +168,27 @@ def test_a_share_of_the_images_follows_from_the_length():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "others"),
-    [
-        *(
-            pytest.param(name, MAIN, id=f"{name}-main")
-            for name in ("modern-vision-aided", "modern-map-r1", "modern-anchor")
-        ),
-        *(
-            pytest.param(name, RECIPES, id=f"{name}-all", marks=pytest.mark.slow)
-            for name, recipe in RECIPES.items()
-            if recipe.plugins
-        ),
-    ],
-)
-def test_each_element_of_a_plugin_has_settings_of_its_own(name, others, monkeypatch, tmp_path):
-    """None is that of another recipe, and there are some for grey images too."""
-    keep_recipes(monkeypatch, *others, name)
+def check_own_settings(name, sets):
     for data, method in (("earth_season", "cyclegan"), ("earth_map", "pix2pix")):
-        (tmp_path / data).mkdir()
+        (sets / data).mkdir(exist_ok=True)
         if method in RECIPES[name].methods:
-            assert ladder_recipes.why_unavailable(Cell(data, method, name, 120, 0), tmp_path) == ""
+            assert ladder_recipes.why_unavailable(Cell(data, method, name, 120, 0), sets) == ""
     assert ladder_recipes.resolve_settings(Cell("sneaker2boot", "cyclegan", name, 120, 0)).input_channels == 1
+
+
+@pytest.mark.parametrize("name", ["modern-vision-aided", "modern-map-r1", "modern-anchor"])
+def test_an_element_of_a_plugin_has_settings_of_its_own(name, monkeypatch, tmp_path):
+    """None is that of a main recipe, and there are some for grey images too."""
+    keep_recipes(monkeypatch, *MAIN, name)
+    check_own_settings(name, tmp_path)
+
+
+@pytest.mark.slow
+def test_no_element_of_a_plugin_has_the_settings_of_another_recipe(tmp_path):
+    """In one test, so that one process checks all recipes, once."""
+    for name, recipe in RECIPES.items():
+        if recipe.plugins:
+            check_own_settings(name, tmp_path)
 
 
 def test_recipes_that_differ_in_a_share_of_the_images_are_both_trained(monkeypatch, tmp_path):
@@ -303,6 +314,15 @@ def test_cells_are_passed_over_that_another_processor_has_with_all_that_they_are
     assert ladder.open_cells([paper, modern], [line(paper, "CPU Y"), line(modern, "CPU X")], "CPU X") == [paper]
     assert ladder.open_cells([change], [line(change, "CPU Y"), line(modern, "CPU Y")], "CPU X") == []
     assert ladder.open_cells([change], [line(change, "CPU Y"), line(modern, "CPU X")], "CPU X") == [change]
+
+
+def test_modern_is_trained_again_beside_a_single_change_on_another_machine():
+    """It is finished on CPU Y, beside `paper`; the change is trained on CPU X, where nothing is yet."""
+    paper, modern, change = CELL, replace(CELL, recipe="modern"), replace(CELL, recipe="modern-lsgan")
+    lines = [line(paper, "CPU Y"), line(modern, "CPU Y")]
+    assert ladder.open_cells([paper, modern, change], lines, "CPU X") == [modern, change]
+    assert ladder.open_cells([modern, change], [*lines, line(change, "CPU Y")], "CPU X") == []
+    assert ladder.open_cells([modern, change], [*lines, line(modern, "CPU X")], "CPU X") == [change]
 
 
 def test_a_single_change_is_trained_beside_modern():

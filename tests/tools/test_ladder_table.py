@@ -174,6 +174,12 @@ def test_the_summary_compares_modern_with_paper():
     assert row.startswith("| earth_season, cyclegan, 2 min | −90.0 ± 2.4 % | yes |")
 
 
+def test_another_method_stands_against_paper():
+    text = ladder_table.tables([*LINES, *(line("pix2pixhd", seed, 0.3) for seed in range(2))])
+    assert "### `pix2pixhd` against `paper`" in text
+    assert "`pix2pixhd` against" not in ladder_table.tables(LINES)
+
+
 def test_single_changes_stand_beside_modern():
     """0.25 − 0.14 of the same seed, with the errors of both over images."""
     text = ladder_table.elements([only_group([*LINES, line("modern-lsgan", 0, 0.25)])])

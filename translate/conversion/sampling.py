@@ -1,6 +1,6 @@
 """Sampling of images from noise, as a job that can be stopped at any moment and resumed.
 
-Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be result again.
+Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be made again.
 `samples.json` in the output folder says which model and seed the files are of.
 """
 
@@ -12,71 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from translate import atomic, config, images, keyed_random, locks, records
+from translate import atomic, config, images, locks, records
 from translate.callbacks import ProgressCallback
 from translate.config import option
+from translate.conversion import interpolation
 from translate.conversion.options import make_mark
 from translate.conversion.overwrite_guard import linked_folder
-from translate.convolution_choice import CONVERSION, Probe, resolve_convolution, set_convolutions
-from translate.errors import Interrupted, ModelError, UsageError
+from translate.errors import Interrupted, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
-from translate.runtime.precision import resolve_precision
-from translate.trained.arithmetic import check_finite
-from translate.trained.folder import TrainedModel
+from translate.trained.sampler import ImageSampler
 
 RECORD = "samples.json"
 COLUMNS = 8
 """Images in a row of a contact sheet."""
-
-
-class ImageSampler:
-    """Function that generates images with a trained model: numbers → images.
-
-    ModelError if the model does not generate images from noise.
-    """
-
-    def __init__(
-        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
-    ) -> None:
-        self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
-        if not self.method.sampling_networks:
-            raise ModelError(
-                f"{model.source}: translates images and does not generate them from noise; use translate convert"
-            )
-        self.precision = resolve_precision(precision, device)
-        setting = resolve_convolution(convolution, self.precision)
-        for attribute in self.method.sampling_networks:
-            self.method.get_submodule(attribute).to(device, self.precision.weights)
-        self.method.eval()
-        probe = Probe(lambda: self([0]), CONVERSION, batch=1, scale=1.0)
-        set_convolutions(self.method, setting, {}, lambda: probe, lambda line: None)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes that the model was trained on; empty if it was trained without."""
-        return self.method.classes
-
-    def __call__(self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None) -> Tensor:
-        """Generate the images (N, C, H, W) in [-1, 1] of the given numbers.
-
-        `of_class`: None takes the classes in turn. The same number, seed and class give the same image in any batch, to
-        the rounding of float32: batches of other sizes may be convolved by other kernels.
-        """
-        key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
-        label = None
-        if self.classes:
-            label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
-        with torch.inference_mode(), self.precision.autocast(self.device):
-            made = self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
-        check_finite(made, self.precision)
-        return made
-
-    def class_of(self, number: int, of_class: str | None) -> int:
-        """Return the index of the class of an image."""
-        return number % len(self.classes) if of_class is None else self.classes.index(of_class)
 
 
 @dataclass(frozen=True)
@@ -88,6 +38,20 @@ class SamplingOptions:
     of_class: str | None = option(
         None, "generate only images of this class [default: all classes in turn]", group="Images"
     )
+    truncation: float | None = option(
+        None,
+        "typical images instead of varied ones: of style codes, from 1 (none) to 0 (the average image), for stylegan2; of the "
+        "noise, its largest magnitude, for biggan [default: none]",
+        group="Images",
+    )
+    interpolate: int | None = option(
+        None,
+        "write an animation (OUTPUT.gif, .webp, .png or .avif) that goes through N images and back to the first; for stylegan2 "
+        "[default: images]",
+        low=2,
+        group="Images",
+    )
+    frames: int = option(24, "with --interpolate: frames from one image to the next", low=1, group="Images")
     format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
     quality: int | None = option(
         None,
@@ -98,7 +62,7 @@ class SamplingOptions:
     )
     batch_size: int = option(64, "images that are generated at a time", low=1, group="Speed")
     overwrite: bool = option(False, "generate every image again, replacing those in the folder", group="Output")
-    mark: bool = option(True, "say in the metadata of the images that a model result them", group="Output")
+    mark: bool = option(True, "say in the metadata of the images that a model made them", group="Output")
 
     def __post_init__(self) -> None:
         config.check_options(self)
@@ -133,7 +97,9 @@ def sample_images(
         known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
         raise UsageError(f"--class {options.of_class}: unknown; {known}")
     began = time.monotonic()
-    if images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
+    if options.interpolate is not None:
+        result = _interpolation(sampler, output, options)
+    elif images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
         result = _sheet(sampler, output, options)
     else:
         atomic.check_writable(output)
@@ -157,6 +123,29 @@ def _sheet(sampler: ImageSampler, output: Path, options: SamplingOptions) -> Sam
     return SamplingResult(output, done=options.count)
 
 
+def _interpolation(sampler: ImageSampler, output: Path, options: SamplingOptions) -> SamplingResult:
+    """Write the animation of `--interpolate`."""
+    sampler.check_styles(f"--interpolate {options.interpolate}")
+    fmt = images.extension(output)
+    if fmt not in images.ANIMATED:
+        raise UsageError(
+            f"{output}: --interpolate writes one animation; give a name that ends in .{', .'.join(images.ANIMATED)}"
+        )
+    if output.exists() and not options.overwrite:
+        raise UsageError(f"{output}: exists; --overwrite replaces it")
+    assert options.interpolate is not None
+    frames = interpolation.frames(sampler, range(options.interpolate), options.seed, options.frames, options.batch_size)
+    mark = _mark(sampler) if options.mark else None
+    with atomic.storage_errors(output.parent):
+        atomic.write(output, images.encode_animation(frames, fmt, quality=options.quality, metadata=mark))
+    return SamplingResult(output, done=options.interpolate * options.frames)
+
+
+def _mark(sampler: ImageSampler) -> Metadata:
+    """Return metadata that says which model generated an image."""
+    return Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED))
+
+
 def _folder(
     sampler: ImageSampler, output: Path, options: SamplingOptions, progress: ProgressCallback
 ) -> SamplingResult:
@@ -170,9 +159,7 @@ def _folder(
     for n in names if sampler.classes else ():
         of = sampler.classes[sampler.class_of(n, options.of_class)]
         result.classes[of] = result.classes.get(of, 0) + 1
-    mark = (
-        Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED)) if options.mark else None
-    )
+    mark = _mark(sampler) if options.mark else None
     with signals.stop_on_signal() as stop, atomic.storage_errors(output):
         for numbers in _batches(todo, options):
             for n, image in zip(numbers, sampler(numbers, options.seed, options.of_class), strict=True):
@@ -203,6 +190,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     """Write the record of the job. UsageError if the folder has the samples of another."""
     path = output / RECORD
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
+    wanted |= {} if options.truncation is None else {"truncation": options.truncation}
     if path.exists() and not options.overwrite:
         try:
             known = records.read_json(path)
@@ -210,7 +198,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
             known = None
         if known != wanted:
             raise UsageError(
-                f"{output}: holds samples of another model, seed or class; use another folder, or --overwrite"
+                f"{output}: holds samples of another model, seed, class or truncation; use another folder, or --overwrite"
             )
     elif not options.overwrite and any((output / _name(sampler, n, options)).exists() for n in range(options.count)):
         raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")

@@ -71,7 +71,7 @@ class Colorize(PhotoPairs[ColorizeConfig]):
                 f"--input-channels {cfg.input_channels}, --output-channels {cfg.output_channels}: colorize reads grey and "
                 f"colour files alike and writes colour; leave both at 3"
             )
-        if cfg.residual:
+        if cfg.residual == "on":
             raise UsageError(
                 "--residual on: colorize makes colours from lightness; there is no colour to add to; leave it out"
             )

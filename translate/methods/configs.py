@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from translate.config import TrainConfig, option
+from translate.config import AUTO_ON_OFF, TrainConfig, option
 from translate.errors import UsageError
 from translate.images import IGNORE_INDEX, MAX_LABELS, LabelFormat, Palette, PaletteError, palette_text, parse_palette
 from translate.nn import networks
@@ -53,6 +53,7 @@ MODERN_PAIRED: dict[str, Any] = {
     "lr": 1e-3,
     "beta2": 0.99,
     "ema_half_life": 1000,
+    "residual": "auto",
 }
 """Settings of the preset modern of methods that compare outputs with true images, for small crops."""
 
@@ -61,8 +62,8 @@ MODERN_UNPAIRED: dict[str, Any] = {
     "g_width": 16,
     "norm": "batch",
     "norm_statistics": "running",
-    "residual": True,
-    "colour_start": True,
+    "residual": "auto",
+    "colour_start": "auto",
     "discriminator": "projected+pixel",
     "adversarial": "hinge",
     "diffaugment": "translation,cutout",
@@ -179,12 +180,18 @@ def _read_palette(given: str | None) -> Palette:
 
 
 @dataclass(frozen=True)
-class AdversarialConfig(TrainConfig):
-    """Config of methods with a discriminator."""
+class NormConfig(TrainConfig):
+    """Config of methods whose networks have one kind of norm."""
 
     norm: str = option(
         "instance", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"
     )
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig(TrainConfig):
+    """Config of methods with a discriminator."""
+
     g_width: int = option(64, "channels of the generator's first layer", low=1, group="Networks")
     d_width: int = option(64, "channels of the discriminator's first layer", low=1, group="Networks")
     beta2: float = option(
@@ -219,6 +226,11 @@ class AdversarialConfig(TrainConfig):
         accepts=find_policy,
         group="Losses",
     )
+
+
+@dataclass(frozen=True)
+class AdversarialConfig(DiscriminatorConfig, NormConfig):
+    """Config of methods with a discriminator, whose networks have one kind of norm."""
 
 
 @dataclass(frozen=True)
@@ -266,9 +278,10 @@ class GanConfig(AdversarialConfig):
         accepts=find_features,
         group="Losses",
     )
-    colour_start: bool = option(
-        False,
-        "start the colour map of --residual at the linear map between the colours of the two domains",
+    colour_start: str = option(
+        "off",
+        "start the colour map of --residual at the linear map between the colours of the two domains; auto: if there is one",
+        choices=AUTO_ON_OFF,
         group="Networks",
     )
     norm_statistics: str = option(
@@ -277,11 +290,29 @@ class GanConfig(AdversarialConfig):
         choices=("sample", "running"),
         group="Networks",
     )
-    residual: bool = option(
-        False,
+    residual: str = option(
+        "off",
         "add the generator's output to a learnt colour map of the input, instead of a tanh; for generators that have it: "
-        "resize_unet",
+        "resize_unet; auto: where edges of the two domains lie alike",
+        choices=AUTO_ON_OFF,
         group="Networks",
+    )
+
+
+@dataclass(frozen=True)
+class SemiSupervisedConfig(TrainConfig):
+    """Config of methods that learn classes from a few labelled images among many without labels."""
+
+    labelled: int | None = option(
+        None,
+        "number of training images whose classes are used, as many of each class; all others are shown without "
+        "[default: all]",
+        low=1,
+        group="Data",
+    )
+    label_seed: int = option(0, "seed of the choice of labelled images", group="Data")
+    classes: str | None = option(
+        None, "comma-separated names of the classes [default: those of the data]", group="Data"
     )
 
 

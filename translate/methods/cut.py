@@ -129,7 +129,7 @@ class CUT(Method[CUTConfig]):
         self.adversarial_loss = build_adversarial_loss(cfg)
         self.content = ContentLoss(cfg, cfg.output_channels)
         self.frozen_networks = feature_networks(self)
-        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start else 0
+        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start == "on" else 0
         # One Adam over g and f is the same as the authors' two: it updates each weight by itself.
         self.updates = {
             "d": Update(("d",), cfg.lr, options=adam_options(cfg), role=DISCRIMINATOR),

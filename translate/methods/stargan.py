@@ -113,8 +113,8 @@ class StarGAN(Method[StarGANConfig]):
                 "stargan's domains all have one format: give --input-channels and --output-channels the same value, and leave "
                 "--range-b out"
             )
-        if cfg.residual or cfg.share_augmentation:
-            flag = "--residual on" if cfg.residual else "--share-augmentation on"
+        if cfg.residual == "on" or cfg.share_augmentation:
+            flag = "--residual on" if cfg.residual == "on" else "--share-augmentation on"
             raise UsageError(f"{flag}: does not go with stargan's generator of many domains; leave it out")
         if not cfg.crops:
             raise UsageError(

@@ -41,7 +41,7 @@ class TwoWayMethod(Method[C]):
         self.adversarial_loss = build_adversarial_loss(cfg)
         self.content = ContentLoss(cfg, a, b)
         self.frozen_networks = feature_networks(self)
-        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start else 0
+        self.preparation_images = PREPARATION_IMAGES if cfg.colour_start == "on" else 0
         self.coupled = coupling_reason(self)
 
     def augment(self, batch: Batch, x: Tensor, name: str) -> Tensor:

@@ -59,6 +59,11 @@ class TrainedModel:
     origin: str = ""
     """Place on a hub, with the revision, that it was downloaded from; empty for models of this machine."""
 
+    @property
+    def samples_from_noise(self) -> bool:
+        """True if the model generates images from noise, and translates none."""
+        return not self.info.directions and bool(self.method.sampling_networks)
+
     def generators(self) -> Weights:
         """Return the weights of every generator that conversion needs, by `<attribute>.<key>`."""
         return collect_weights(self.method, exported_networks(self.info, self.method))
@@ -183,7 +188,7 @@ def make_info(method: Method, directions: Mapping[str, str], settings: Iterable[
 def _stored_settings(cfg: TrainConfig, names: Iterable[str]) -> dict[str, Any]:
     """Return settings by name, as `config.json` has them: none that are None, and of STORED_WHEN_ON only those that are on."""
     values = {name: getattr(cfg, name) for name in names}
-    return {name: x for name, x in values.items() if x is not None and (x or name not in STORED_WHEN_ON)}
+    return {name: x for name, x in values.items() if x is not None and (x == "on" or name not in STORED_WHEN_ON)}
 
 
 def check_info(info: ModelInfo, method: Method) -> None:

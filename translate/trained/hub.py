@@ -93,7 +93,9 @@ def upload_folder(folder: Path, name: str, *, private: bool, message: str) -> st
 def _errors(what: str, *, is_upload: bool = False) -> Iterator[None]:
     """Translate the errors of the hub's library for the block."""
     errors = import_extra("hub", what, "huggingface_hub.errors")
-    import_extra("hub", what, "huggingface_hub.utils.logging").set_verbosity_error()  # errors are told here, in one line
+    import_extra(
+        "hub", what, "huggingface_hub.utils.logging"
+    ).set_verbosity_error()  # errors are told here, in one line
     try:
         yield
     except errors.LocalEntryNotFoundError as e:
