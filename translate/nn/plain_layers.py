@@ -75,6 +75,5 @@ def _without_spectral_norm(conv: SpectralConv2d) -> nn.Conv2d:
         conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], int(conv.padding[0]),
         bias=conv.bias is not None, device="meta",
     )  # fmt: skip
-    sigma = conv.u @ (conv.weight.flatten(1) @ conv.v)
-    plain.weight, plain.bias = nn.Parameter(conv.weight / sigma), conv.bias
+    plain.weight, plain.bias = nn.Parameter(conv.normalised_weight()), conv.bias
     return plain

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from translate.errors import UsageError
+from translate.methods import METHODS
 from translate.trained import translator
 from translate.trained.exported.graph import GraphSpec, TranslationGraph, pad_dynamically, resolve_direction
 from translate.trained.folder import read_model_folder
@@ -15,7 +16,7 @@ from ...helpers import distinct_methods, small_settings
 
 OWN = {"stargan": {"domains": "x,y"}, "spade": {"label_count": 4}}
 """Settings without which a method has no networks that translate."""
-TRANSLATING = [name for name in distinct_methods() if name != "dcgan"]
+TRANSLATING = [name for name in distinct_methods() if not METHODS[name].sampling_networks]
 
 
 def model_of(build, name, **settings):
