@@ -59,26 +59,14 @@ def _convert(
     Outputs have the size of their inputs, and inputs are never changed. The same command again resumes: it converts only what
     is missing, has changed or was made by another model.
     """
-    for word in (input, str(output)):
-        if word.startswith("-") and word != STREAM:
-            raise UsageError(f"unknown option {word}; give a file of this name as ./{word}")
+    _check_streams(input, output, json)
     console, dry_run = open_console(), bool(options.get("dry_run"))
     is_piped = STREAM in (input, str(output))
-    if json and str(output) == STREAM:
-        raise UsageError("--json: standard output gets the image; leave it out, or give a file for the output")
+    behaviour: dict[str, Any] = {"dropout": dropout, "norm_statistics": norm_statistics}
     with nullcontext(lambda *counts: None) if dry_run or is_piped else show_progress(console) as progress:
 
         def run(source: str, target: Path, chosen: dict[str, Any]) -> ConversionResult:
-            return api.convert(
-                model,
-                source,
-                target,
-                dropout=dropout,
-                norm_statistics=norm_statistics,
-                progress=progress,
-                say=say,
-                **chosen,
-            )
+            return api.convert(model, source, target, progress=progress, say=say, **behaviour, **chosen)
 
         result = convert_piped(run, input, output, options) if is_piped else run(input, output, options)
     if json:
@@ -91,6 +79,15 @@ def _convert(
 
 
 convert = with_flags(_convert, [*flag_parameters(ConversionOptions, switches=True), *flag_parameters(DeviceOptions)])
+
+
+def _check_streams(input: str, output: Path, json: bool) -> None:
+    """Raise UsageError for flags in the place of files, and for JSON where an image goes."""
+    for word in (input, str(output)):
+        if word.startswith("-") and word != STREAM:
+            raise UsageError(f"unknown option {word}; give a file of this name as ./{word}")
+    if json and str(output) == STREAM:
+        raise UsageError("--json: standard output gets the image; leave it out, or give a file for the output")
 
 
 def _to_json(result: ConversionResult) -> str:

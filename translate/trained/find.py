@@ -20,6 +20,11 @@ PROGRAMS = {
 """Files that are exported for other software, by extension, and why they are no models here."""
 
 
+def is_onnx_file(model: str | Path) -> bool:
+    """Return whether MODEL is the path of an ONNX file."""
+    return Path(model).suffix.lower() == ".onnx" and Path(model).is_file()
+
+
 def find_named_model(name: str) -> Path | None:
     """Return the folder of a named model, in checkpoints/ or among those that ship with the project; None if there is none."""
     return next((folder / name for folder in _model_homes() if (folder / name).exists()), None)

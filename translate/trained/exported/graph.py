@@ -20,7 +20,7 @@ LAYOUTS = {True: "uint8 (batch, height, width, channels)", False: "float32 (batc
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """What a graph computes: which direction of a model, in which arithmetic, from and to which tensors."""
+    """Specification of a graph: direction of the model, arithmetic inside, kind of tensors outside."""
 
     to: str
     """Target domain: a single one."""

@@ -17,7 +17,7 @@ CONFIG, SPEC = "image_translate.config", "image_translate.export"
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """What a file that was exported computes."""
+    """Record of what an exported file computes."""
 
     to: str
     """Target domain."""

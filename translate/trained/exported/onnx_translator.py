@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from translate import config, images
 from translate.errors import ModelError, UsageError
@@ -24,14 +24,7 @@ class OnnxTranslator(Translator):
 
     def __init__(self, model: TrainedModel, record: ExportRecord) -> None:
         self.record = record
-        super().__init__(model, torch.device("cpu"), "fp32", "direct")
-
-    def _place(self, network: nn.Module) -> None:
-        """Leave a network where it is: its weights are in the file."""
-
-    @property
-    def weights_device(self) -> torch.device:
-        return torch.device("meta")
+        super().__init__(model, torch.device("cpu"), "fp32", "direct", torch.device("meta"))
 
     @property
     def prefers_channels_last(self) -> bool:
@@ -57,12 +50,19 @@ class _RunGraph:
         return images.normalize(pixels.permute(0, 3, 1, 2), torch.float32)
 
 
-def load_onnx(path: Path, device: str = "auto", precision: str = "fp32") -> OnnxTranslator:
+def load_onnx(
+    path: Path, device: str = "auto", precision: str = "fp32", behaviour: tuple[object, object] = (None, None)
+) -> OnnxTranslator:
     """Load an ONNX file that `translate export` has written. Nothing in it is code: operations of others are refused.
 
-    ModelError where it is damaged or was not written by `translate export`, UsageError for another device than the CPU and
-    another precision than the file's own, and where the extra `export` is not installed.
+    behaviour: dropout and norm statistics, which are fixed in a file: None. ModelError where it is damaged or was not made by
+    `translate export`; UsageError for another device than the CPU, another precision or behaviour than the file's own, and
+    where the extra `export` is not installed.
     """
+    if behaviour != (None, None):
+        raise UsageError(
+            f"{path}: its dropout and norms are fixed; give these flags with the model that it was made from"
+        )
     if device not in ("auto", "cpu"):
         raise UsageError(
             f"--device {device}: {path} runs on the CPU; leave it out, or give the model that it was made from"
