@@ -371,6 +371,7 @@ class ItemConverter:
             "bytes": size,
             "made_from": made_from,
             "model": self.translator.sha256,
+            **({"origin": self.translator.origin} if self.translator.origin else {}),
             "settings": self.settings,
             **({"notices": notices} if notices else {}),
         }
