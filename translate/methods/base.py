@@ -80,6 +80,10 @@ class Update:
     loss is called "adv", or "adv_<domain>" where it has several."""
     factor: Callable[[Clock], float] = lambda clock: 1.0
     """Factor of the learning rate beside that of the schedule, as of an update whose rate is warmed up."""
+    network_factors: Mapping[str, float] = field(default_factory=dict)
+    """Factors of the learning rates of single networks, as of one that is to learn more slowly; 1 for the others."""
+    optional_networks: tuple[str, ...] = ()
+    """Networks that some yields of the update give no gradient, and so leave with their moments as they are."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,11 @@ class Method(nn.Module, Generic[C]):
     has_noise: ClassVar[bool] = False
     """True: an input has many translations, one of which the key of `translate` draws; dropout in conversion is not meant."""
     style_networks: ClassVar[tuple[str, ...]] = ()
-    """Attribute names of the networks that `encode_style` needs, which a trained model holds beside its generators."""
+    """Attribute names of the networks that make style codes of images, or of noise, which a trained model holds beside its
+    generators."""
+    draws_references: ClassVar[bool] = False
+    """True: layout domains also shows reference images, b (N, C, H, W) of domains label_b (N,): images 2n and 2n + 1 of a batch
+    come with two references of one domain, drawn apart from a."""
     dropout_in_conversion: ClassVar[bool] = True
     """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
     one_size: ClassVar[str] = ""

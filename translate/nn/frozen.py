@@ -22,10 +22,10 @@ def freeze(network: nn.Module) -> nn.Module:
     return network
 
 
-def apply_frozen(network: nn.Module, x: Tensor) -> Any:
-    """Return the output of a network for x, with a gradient to x and none to its weights.
+def apply_frozen(network: nn.Module, *inputs: Tensor) -> Any:
+    """Return the output of a network for its inputs, with a gradient to them and none to its weights.
 
     For a loss that must not train a network which another loss of the same update trains.
     """
     weights = {name: parameter.detach() for name, parameter in network.named_parameters()}
-    return functional_call(network, weights, (x,))
+    return functional_call(network, weights, inputs)

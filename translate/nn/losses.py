@@ -195,6 +195,14 @@ def zero_centred_penalty(d: Callable[[Tensor], Logits], real: Tensor, fake: Tens
     return 0.5 * (_squared_gradient_norm(d, real) + _squared_gradient_norm(d, fake))
 
 
+def r1_penalty(d: Callable[[Tensor], Logits], real: Tensor) -> Tensor:
+    """Return ½ ‖∇D(x)‖² at real images (N, C, H, W): R1 (Mescheder et al., 2018, eq. 9), without γ.
+
+    Logits of several patches and heads, and the precision, as in `zero_centred_penalty`.
+    """
+    return 0.5 * _squared_gradient_norm(d, real)
+
+
 def _squared_gradient_norm(d: Callable[[Tensor], Logits], images: Tensor) -> Tensor:
     """Return ‖∇D‖², D of an image being the mean over its patches and over heads; mean over the images."""
 
