@@ -89,6 +89,11 @@ def find_held_out(cls: type[Method], cfg: TrainConfig, root: Path) -> Split | No
     return with_instances(cfg, held_out, root, name)
 
 
+def with_references(cls: type[Method], split: Split) -> Split:
+    """Return a split as the method draws it: with its labelled images as references, too, if it asks for them."""
+    return split.with_references() if cls.draws_references else split
+
+
 def with_pair_images(sample: Batch, cfg: TrainConfig) -> Batch:
     """Return a batch of images as that of a training with known pairs, for an estimate; without pairs as it is."""
     if not isinstance(cfg, MixedSupervisionConfig) or cfg.pairs is None:
@@ -113,6 +118,8 @@ def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:
     """Return the preprocessing of the training images: sizes, channels and value ranges of both domains, decoder."""
     assert cfg.load_size is not None, "resolved settings have a load size"
     range_a, range_b = (None if text is None else config.parse_range(text) for text in (cfg.range_a, cfg.range_b))
+    if method.draws_references:  # which are images of a
+        range_b = range_a
     labels = labels_of(cfg)
     channels = cfg.input_channels if labels is None else labels.stored_channels
     return Preprocessing(
