@@ -56,7 +56,17 @@ def _winograd_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution_choice, "time_algorithms", lambda shape: Timing(direct=2.0, winograd=1.0))
 
 
-IN_CI_ALONE = {"pix2pixhd", "bicyclegan", "fastcut", "dualgan", "discogan", "spade", "colorize", "superres"}
+IN_CI_ALONE = {
+    "pix2pixhd",
+    "bicyclegan",
+    "fastcut",
+    "dualgan",
+    "discogan",
+    "spade",
+    "colorize",
+    "superres",
+    "starganv2",
+}
 """Methods whose contract and trainings are tested by `tools/check --ci` alone.
 
 Of each kind of method another one is left for the tests of every day, and all have tests of their own in tests/methods.

@@ -92,7 +92,10 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
         return {"a": a}
     if layout in TWO_DOMAINS:
         return {"a": a, "b": b}
-    return {"a": a, "label": torch.arange(first, first + len(a)) % 2} if layout == "domains" else {"a": a}
+    numbers = torch.arange(first, first + len(a))
+    if METHODS[name].draws_references:  # images 2n and 2n + 1 have references of one domain
+        return {"a": a, "label": numbers % 2, "b": b, "label_b": numbers // 2 % 2}
+    return {"a": a, "label": numbers % 2} if layout == "domains" else {"a": a}
 
 
 def forget_plugins(monkeypatch):

@@ -19,6 +19,7 @@ from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
 from translate.methods.spade import SPADE
 from translate.methods.stargan import StarGAN
+from translate.methods.starganv2 import StarGANV2
 from translate.methods.superres import SuperRes
 from translate.nn import networks
 from translate.text import printable
@@ -36,6 +37,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,
+    "starganv2": StarGANV2,
     "spade": SPADE,
     "colorize": Colorize,
     "superres": SuperRes,
