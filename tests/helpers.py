@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from translate import config, keyed_random, plugins
+from translate.caption_tokens import tokenise
 from translate.data.split import ImageRef, Split
 from translate.images import Reading, read
 from translate.methods import METHODS
@@ -95,6 +96,9 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
     numbers = torch.arange(first, first + len(a))
     if METHODS[name].draws_references:  # images 2n and 2n + 1 have references of one domain
         return {"a": a, "label": numbers % 2, "b": b, "label_b": numbers // 2 % 2}
+    if layout == "captions":
+        texts = torch.tensor([tokenise(f"{word} thing") for word in ("red", "green", "blue")])
+        return {"a": a, "label": texts[numbers % 3]}
     return {"a": a, "label": numbers % 2} if layout == "domains" else {"a": a}
 
 

@@ -24,6 +24,7 @@ FLOORS = [
         "plugins",
         "user_cache",
         "invocation",
+        "caption_tokens",
     },
     {"nn", "images", "runtime", "run_folder", "html"},
     {"config", "convolution_choice"},

@@ -50,6 +50,7 @@ UNCOUPLED = {"norm": "instance", "dropout": False, "batch_size": 4}
 COUPLED = {
     "discogan": "feature matching",
     "stargan": "targets are permuted",
+    "stackgan": "texts are shifted",
     "spade": "power iterations of spectral norm",
 }
 """What couples a batch under these flags too; of all other methods nothing does."""

@@ -16,14 +16,14 @@ from translate.conversion.sampling import SamplingOptions
 
 
 def _sample(
-    model: Annotated[str, Parameter(help=f"of dcgan: {MODEL_HELP}")],
+    model: Annotated[str, Parameter(help=f"of dcgan or stackgan: {MODEL_HELP}")],
     output: Annotated[Path, Parameter(help="folder for the images, or a .png file for one sheet with all of them")],
     /,
     *,
     json: Annotated[bool, JSON] = False,
     **options: Any,
 ) -> None:
-    """Generate images from noise with a trained dcgan.
+    """Generate images from noise with a trained dcgan, or from a text with a trained stackgan.
 
     The same command again resumes: it generates only the images that are missing.
     """

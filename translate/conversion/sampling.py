@@ -1,7 +1,7 @@
 """Sampling of images from noise, as a job that can be stopped at any moment and resumed.
 
-Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be result again.
-`samples.json` in the output folder says which model and seed the files are of.
+Image n of a job is a pure function of the model, the seed, n and its class or text, so a file that is there need not be result
+again. `samples.json` in the output folder says which model and seed the files are of.
 """
 
 import json
@@ -51,7 +51,8 @@ class ImageSampler:
         for attribute in self.method.sampling_networks:
             self.method.get_submodule(attribute).to(device, self.precision.weights)
         self.method.eval()
-        probe = Probe(lambda: self([0]), CONVERSION, batch=1, scale=1.0)
+        text = "text" if self.method.takes_text else None
+        probe = Probe(lambda: self([0], text=text), CONVERSION, batch=1, scale=1.0)
         set_convolutions(self.method, setting, {}, lambda: probe, lambda line: None)
 
     @property
@@ -59,15 +60,20 @@ class ImageSampler:
         """Classes that the model was trained on; empty if it was trained without."""
         return self.method.classes
 
-    def __call__(self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None) -> Tensor:
+    def __call__(
+        self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None, text: str | None = None
+    ) -> Tensor:
         """Generate the images (N, C, H, W) in [-1, 1] of the given numbers.
 
-        `of_class`: None takes the classes in turn. The same number, seed and class give the same image in any batch, to
+        `of_class`: None takes the classes in turn. `text`: generate images of a text instead; UsageError if it is empty, or
+        the model takes none. The same number, seed and class give the same image in any batch, to
         the rounding of float32: batches of other sizes may be convolved by other kernels.
         """
         key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
         label = None
-        if self.classes:
+        if text is not None:
+            label = self.method.encode_text(text).to(self.device).expand(len(key), -1)
+        elif self.classes:
             label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
         with torch.inference_mode(), self.precision.autocast(self.device):
             made = self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
@@ -88,6 +94,10 @@ class SamplingOptions:
     of_class: str | None = option(
         None, "generate only images of this class [default: all classes in turn]", group="Images"
     )
+    text: str | None = option(
+        None, "generate images of this text, by a model that was trained on captions [default: its classes in turn]",
+        group="Images",
+    )  # fmt: skip
     format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
     quality: int | None = option(
         None,
@@ -132,6 +142,10 @@ def sample_images(
     if options.of_class is not None and options.of_class not in sampler.classes:
         known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
         raise UsageError(f"--class {options.of_class}: unknown; {known}")
+    if options.text is not None:
+        if options.of_class is not None:
+            raise UsageError("--text and --class: each says what the images show; give one of them")
+        sampler.method.encode_text(options.text)  # which refuses a text that cannot be used
     began = time.monotonic()
     if images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
         result = _sheet(sampler, output, options)
@@ -150,7 +164,10 @@ def _sheet(sampler: ImageSampler, output: Path, options: SamplingOptions) -> Sam
     if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists; --overwrite replaces it")
     tensors = torch.cat(
-        [sampler(part, options.seed, options.of_class).cpu() for part in _batches(range(options.count), options)]
+        [
+            sampler(part, options.seed, options.of_class, options.text).cpu()
+            for part in _batches(range(options.count), options)
+        ]
     )
     with atomic.storage_errors(output.parent):
         images.write_png(output, images.make_grid(tensors, COLUMNS))
@@ -167,7 +184,7 @@ def _folder(
             raise UsageError(f"{link}: is a link, which samples do not follow; remove it, or use another folder")
     todo = [n for n, path in names.items() if options.overwrite or not path.exists()]
     result = SamplingResult(output, skipped=options.count - len(todo))
-    for n in names if sampler.classes else ():
+    for n in names if sampler.classes and options.text is None else ():
         of = sampler.classes[sampler.class_of(n, options.of_class)]
         result.classes[of] = result.classes.get(of, 0) + 1
     mark = (
@@ -175,7 +192,7 @@ def _folder(
     )
     with signals.stop_on_signal() as stop, atomic.storage_errors(output):
         for numbers in _batches(todo, options):
-            for n, image in zip(numbers, sampler(numbers, options.seed, options.of_class), strict=True):
+            for n, image in zip(numbers, sampler(numbers, options.seed, options.of_class, options.text), strict=True):
                 picture = Picture(images.to_array(image, np.dtype("uint8")), metadata=mark)
                 names[n].parent.mkdir(parents=True, exist_ok=True)
                 atomic.write(names[n], images.encode(picture, options.format, options.quality))
@@ -195,7 +212,8 @@ def _batches(numbers: Sequence[int], options: SamplingOptions) -> Iterator[Seque
 
 def _name(sampler: ImageSampler, number: int, options: SamplingOptions) -> str:
     """Return the path of an image, relative to the output folder."""
-    folder = sampler.classes[sampler.class_of(number, options.of_class)] + "/" if sampler.classes else ""
+    has_class = bool(sampler.classes) and options.text is None
+    folder = sampler.classes[sampler.class_of(number, options.of_class)] + "/" if has_class else ""
     return f"{folder}{number:06d}.{options.format}"
 
 
@@ -203,6 +221,8 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     """Write the record of the job. UsageError if the folder has the samples of another."""
     path = output / RECORD
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
+    if options.text is not None:
+        wanted["text"] = options.text
     if path.exists() and not options.overwrite:
         try:
             known = records.read_json(path)
@@ -210,7 +230,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
             known = None
         if known != wanted:
             raise UsageError(
-                f"{output}: holds samples of another model, seed or class; use another folder, or --overwrite"
+                f"{output}: holds samples of another model, seed, class or text; use another folder, or --overwrite"
             )
     elif not options.overwrite and any((output / _name(sampler, n, options)).exists() for n in range(options.count)):
         raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")

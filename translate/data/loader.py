@@ -138,7 +138,7 @@ class Loader:
             for domain in split.stored_domains
         ]
         counts = " and ".join(f"{count} images{which}" for count, which in each)
-        if split.labels:
+        if split.label_names:
             counts += f" ({join_names(split.label_names, 8)})"
         size = memory_size(self.bytes_needed)
         if self.tier == "stream":

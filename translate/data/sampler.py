@@ -103,10 +103,13 @@ def labelled_domains(split: Split) -> tuple[str, ...]:
 
 
 def label_tensor(split: Split) -> Tensor | None:
-    """Labels of the images of a: int64 (|A|,), of domains or classes, or float32 (|A|, K), attributes; None without labels."""
+    """Labels of the images of a: int64 (|A|,), of domains or classes, or (|A|, T), tokens of captions; float32 (|A|, K),
+    attributes; None without labels."""
     if not split.labels:
         return None
-    return torch.tensor(split.labels, dtype=torch.int64 if isinstance(split.labels[0], int) else torch.float32)
+    first = split.labels[0]
+    is_whole = isinstance(first if isinstance(first, int) else first[0], int)
+    return torch.tensor(split.labels, dtype=torch.int64 if is_whole else torch.float32)
 
 
 def augmentation_keys(seed: int, numbers: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from pathlib import Path
 from translate.errors import DataError
 from translate.text import nfc
 
-Label = int | tuple[float, ...]
-"""Number of a domain or class, −1 where it is unknown; or a value in [0, 1] for each attribute."""
+Label = int | tuple[float, ...] | tuple[int, ...]
+"""Number of a domain or class, −1 where it is unknown; a value in [0, 1] for each attribute; or the tokens of captions."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from translate.methods.dualgan import DualGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
 from translate.methods.spade import SPADE
+from translate.methods.stackgan import StackGAN
 from translate.methods.stargan import StarGAN
 from translate.methods.starganv2 import StarGANV2
 from translate.methods.superres import SuperRes
@@ -41,6 +42,7 @@ METHODS: dict[str, type[Method[Any]]] = {
     "spade": SPADE,
     "colorize": Colorize,
     "superres": SuperRes,
+    "stackgan": StackGAN,
 }
 
 

@@ -117,6 +117,8 @@ class Method(nn.Module, Generic[C]):
     """Attribute names of the networks that `sample` needs."""
     classes: tuple[str, ...] = ()
     """Names of the labels of `sample`; empty for methods without labels."""
+    takes_text: ClassVar[bool] = False
+    """True: labels of `sample` may be texts, as `encode_text` gives them."""
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
@@ -276,6 +278,10 @@ class Method(nn.Module, Generic[C]):
         UsageError from methods that translate images.
         """
         raise UsageError(f"{self.name} translates images and generates none from noise; use translate convert")
+
+    def encode_text(self, text: str) -> Tensor:
+        """Return a text (T,) as the label of an image for `sample`. UsageError from methods without `takes_text`."""
+        raise UsageError(f"--text: {self.name} makes images of noise or classes, not of texts; leave it out")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""

@@ -134,6 +134,7 @@ class StyleGenerator(Generator):
         super().__init__()
         halvings = (crop_size // INNERMOST_SIZE).bit_length() - 1
         self.multiple_of = 2**halvings
+        self.style_size = style_size
         self.minimum = 2 * self.multiple_of  # norms see more than one pixel
         widths = widths_after(width, halvings, max_width)
         last = widths[-1]
@@ -148,7 +149,10 @@ class StyleGenerator(Generator):
         )
         self.last = nn.Sequential(_affine_norm(norm, width), nn.LeakyReLU(SLOPE), nn.Conv2d(width, out_channels, 1))
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        """Translate images; without style codes by those of zeros."""
+        if style is None:
+            style = x.new_zeros(len(x), self.style_size)
         x = self.first(x)
         checkpoints = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for block in self.encode:
