@@ -1,4 +1,4 @@
-"""Tokens of captions: words, pairs of neighbouring words, and runs of three letters, each hashed to a number.
+"""Captions as numbers: words, pairs of neighbouring words, and runs of three letters, each hashed to a token; or embeddings.
 
 No vocabulary is kept: any text has tokens, and misspelt words share most of theirs with the right ones. As in Bojanowski et
 al., "Enriching Word Vectors with Subword Information", 2017, sec. 3.2, and Weinberger et al., "Feature Hashing", 2009.
@@ -9,6 +9,10 @@ import unicodedata
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
+
+import numpy as np
+
+from translate.text import one_line
 
 CAPTION_LENGTH = 96
 """Tokens of a caption; further ones are left out, shorter captions are filled up with 0."""
@@ -32,6 +36,20 @@ def tokenise(caption: str) -> tuple[int, ...]:
 def caption_of_folder(name: str) -> str:
     """Return the name of a folder of images as their caption: "red_apple" and "red-apple" as "red apple"."""
     return " ".join(name.replace("_", " ").replace("-", " ").split()) or name
+
+
+def read_embedding(file: str, size: int) -> tuple[float, ...]:
+    """Read the embedding of a text from a .npy file. ValueError, which says why, unless it holds `size` finite numbers."""
+    try:
+        given = np.load(file, allow_pickle=False)
+        vector = np.asarray(given, dtype=np.float64).ravel()
+    except (OSError, ValueError, EOFError, TypeError) as e:
+        raise ValueError(f"cannot be read ({one_line(e)})") from None
+    if len(vector) != size:
+        raise ValueError(f"holds {len(vector)} numbers")
+    if not np.isfinite(vector).all():
+        raise ValueError("holds numbers that are not finite")
+    return tuple(vector.tolist())
 
 
 def _letters(word: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from translate.caption_tokens import CAPTION_LENGTH, tokenise
-from translate.data.captions import MAX_CAPTIONS, caption_labels
+from translate.data.captions import MAX_CAPTIONS, Caption, caption_labels
 from translate.data.layouts import find_split
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
@@ -60,10 +61,10 @@ def test_folders_are_captions_where_there_is_no_file(tmp_path):
 
 
 def test_images_have_as_many_captions_and_repeat_their_own():
-    labels = caption_labels([["one", "two"], ["three"]])
+    labels = caption_labels([[Caption("one"), Caption("two")], [Caption("three")]])
     assert labels[0] == tokenise("one") + tokenise("two")
     assert labels[1] == tokenise("three") * 2
-    assert len(caption_labels([["x"] * 40])[0]) == MAX_CAPTIONS * CAPTION_LENGTH
+    assert len(caption_labels([[Caption("x")] * 40])[0]) == MAX_CAPTIONS * CAPTION_LENGTH
 
 
 @pytest.mark.parametrize(("lines", "said"), [
@@ -95,6 +96,35 @@ def test_a_file_that_is_no_text_is_refused(root):
     (root / "captions.txt").write_bytes(b"train/a.png\t\xff\xfe\n")
     with pytest.raises(DataError, match=r"captions\.txt: cannot be read .*; save it as text in UTF-8"):
         find_split(root, "captions")
+
+
+def test_embeddings_are_rows_in_the_order_of_the_captions(root):
+    (root / "captions.txt").write_text(LINES)
+    rows = np.arange(8, dtype=np.float32).reshape(4, 2) / 4
+    np.save(root / "captions.npy", rows)
+    split = find_split(root, "captions")
+    assert split.embedding_size == 2
+    assert label_tensor(split).tolist() == rows[[0, 2, 1]].tolist()  # a, c and deep/b
+    assert label_tensor(find_split(root, "captions", "test")).tolist() == rows[3:].tolist()
+
+
+@pytest.mark.parametrize(("rows", "said"), [
+    (np.zeros((3, 2)), "has 3 rows for the 4 captions of captions.txt; give a row for each, in their order"),
+    (np.zeros((5, 2)), "has 5 rows for the 4 captions"),
+    (np.zeros(4), "is float64 of shape (4,); save numbers of shape (captions, size)"),
+    (np.array([["a"]] * 4), "is <U1 of shape (4, 1); save numbers"),
+    (np.array([[0.0], [0.0], [np.inf], [0.0]]), "row 2 holds numbers that are not finite"),
+    (None, "cannot be read"),
+])  # fmt: skip
+def test_embeddings_that_do_not_fit_are_one_line(root, rows, said):
+    (root / "captions.txt").write_text(LINES)
+    if rows is None:
+        (root / "captions.npy").write_bytes(b"no array")
+    else:
+        np.save(root / "captions.npy", rows)
+    with pytest.raises(DataError, match=re.escape(said)) as error:
+        find_split(root, "captions")
+    assert str(error.value).startswith(f"{root / 'captions.npy'}: ") and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -46,7 +46,9 @@ def test_edges_of_other_places_are_not_correlated():
     here, there = square(5, 5), square(40, 40)
     first, second = edge_strength(here), edge_strength(there)
     expected = -(first.mean() * second.mean()) / (first.std(correction=0) * second.std(correction=0))
-    assert edge_correlation([here, here], [there, here]) == pytest.approx((expected.item() + 1) / 2, abs=1e-4)  # float32
+    assert edge_correlation([here, here], [there, here]) == pytest.approx(
+        (expected.item() + 1) / 2, abs=1e-4
+    )  # float32
 
 
 def test_flat_images_tell_nothing():

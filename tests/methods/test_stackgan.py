@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,10 +88,10 @@ def test_one_of_several_captions_is_drawn_by_the_key():
     method, count = method_of(), 400
     texts = [torch.tensor(tokenise(text)) for text in ("one", "two", "three")]
     batch = {"label": torch.cat(texts).expand(count, -1), "key": keyed_random.image_keys(1, torch.arange(count))}
-    drawn = method.drawn_tokens(batch)
+    drawn = method.drawn_caption(batch)
     counts = [int((drawn == text).all(1).sum()) for text in texts]
     assert sum(counts) == count and min(counts) > 90  # 133 each, less 4.5 standard deviations
-    assert torch.equal(drawn, method.drawn_tokens(batch))
+    assert torch.equal(drawn, method.drawn_caption(batch))
 
 
 def test_conditions_are_drawn_around_their_means_by_their_variance():
@@ -107,6 +108,40 @@ def test_the_rate_is_halved_every_so_many_epochs():
     factors = [method.rate_factor(Clock(0, 0, epoch, 0.0)) for epoch in (0, 19, 20, 59, 60)]
     assert factors == [1, 1, 0.5, 0.25, 0.125]
     assert method_of(halve_lr_epochs=0).rate_factor(Clock(0, 0, 10**6, 0.0)) == 1
+
+
+# Embeddings of the user.
+
+
+def test_given_embeddings_take_the_place_of_the_encoder(tmp_path):
+    cfg = StackGAN.with_embeddings(settings(), 3)
+    assert (cfg.embeddings, cfg.text_size) == (True, 3)
+    method = StackGAN(cfg).double()
+    assert method.updates["d"].networks == ("d",) and not list(method.t.parameters())
+    vectors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
+    batch = {**batch_of(), "label": vectors}
+    (_, of_d), (_, of_g) = steps_of(method, batch)
+    assert of_d["adv"].isfinite() and of_g.keys() == {"adv", "kl"}
+    method.eval()
+    key = torch.tensor([7])
+    np.save(tmp_path / "query.npy", np.array([0.0, 1.0, 0.0]))
+    query = method.encode_text(str(tmp_path / "query.npy"))
+    assert torch.equal(query, vectors[1])
+    expected = method.generate(key, vectors[1:2].double())[0]
+    assert torch.equal(method.sample(key, query[None].double()), expected)
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("red apple", r"cannot be read \(.*\); this model was trained on embeddings: give a .npy file with one of 3"),
+    ("short.npy", "holds 2 numbers; this model"),
+])  # fmt: skip
+def test_of_a_model_of_embeddings_a_text_is_a_file(name, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("short.npy", np.zeros(2))
+    method = StackGAN(StackGAN.with_embeddings(settings(), 3))
+    with pytest.raises(UsageError, match=f"^--text {name}: {said}"):
+        method.encode_text(name)
+    assert method.blank_text().shape == (3,)
 
 
 # Stage II.

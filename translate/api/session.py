@@ -177,6 +177,8 @@ class TrainingSession:
         self.cfg = cfg = output_settings.find_output_settings(cls, cfg, split, self.folder, self.say)
         is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
         with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
+        if split.embedding_size:
+            with_labels = cls.with_embeddings(with_labels, split.embedding_size)
         if with_labels != cfg:
             self.cfg = cfg = cls.resolve_config(with_labels)
         if cfg.auto_batch:

@@ -51,8 +51,8 @@ class ImageSampler:
         for attribute in self.method.sampling_networks:
             self.method.get_submodule(attribute).to(device, self.precision.weights)
         self.method.eval()
-        text = "text" if self.method.takes_text else None
-        probe = Probe(lambda: self([0], text=text), CONVERSION, batch=1, scale=1.0)
+        label = self.method.blank_text()[None] if self.method.takes_text else self._class_labels([0], None)
+        probe = Probe(lambda: self._generate([0], 0, label), CONVERSION, batch=1, scale=1.0)
         set_convolutions(self.method, setting, {}, lambda: probe, lambda line: None)
 
     @property
@@ -69,12 +69,18 @@ class ImageSampler:
         the model takes none. The same number, seed and class give the same image in any batch, to
         the rounding of float32: batches of other sizes may be convolved by other kernels.
         """
+        if text is None:
+            return self._generate(numbers, seed, self._class_labels(numbers, of_class))
+        return self._generate(numbers, seed, self.method.encode_text(text).expand(len(numbers), -1))
+
+    def _class_labels(self, numbers: Sequence[int], of_class: str | None) -> Tensor | None:
+        """Return the classes (N,) of images; None from a model without classes."""
+        return torch.tensor([self.class_of(n, of_class) for n in numbers]) if self.classes else None
+
+    def _generate(self, numbers: Sequence[int], seed: int, label: Tensor | None) -> Tensor:
+        """Generate the images of these numbers and labels (N, …)."""
         key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
-        label = None
-        if text is not None:
-            label = self.method.encode_text(text).to(self.device).expand(len(key), -1)
-        elif self.classes:
-            label = torch.tensor([self.class_of(n, of_class) for n in numbers], device=self.device)
+        label = None if label is None else label.to(self.device)
         with torch.inference_mode(), self.precision.autocast(self.device):
             made = self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
         check_finite(made, self.precision)

@@ -185,7 +185,8 @@ def read_captioned(root: Path, split: str) -> Split:
     """Read any folder of images with captions: ROOT/train if there is one, else ROOT.
 
     Captions are in captions.txt or captions.csv, in this folder or in ROOT, or are the names of two or more subfolders in which
-    all images lie. Labels are the tokens of an image's captions, one after another (`captions.caption_labels`).
+    all images lie. Labels are the tokens of an image's captions, one after another, or their embeddings where captions.npy has
+    them (`captions.caption_labels`).
     """
     folder = _folder_of_images(root, split)
     paths = _list_nonempty(folder, "captions")
@@ -199,7 +200,7 @@ def read_captioned(root: Path, split: str) -> Split:
                 f"captions; write one of the files"
             )
         labels.check_label_names(names, folder)
-        of_images = [[caption_of_folder(labels.class_of(folder, path))] for path in paths]
+        of_images = [[captions.Caption(caption_of_folder(labels.class_of(folder, path)))] for path in paths]
         return Split(refs, (), False, captions.caption_labels(of_images), names)
     relative = [nfc(path.relative_to(table.parent).as_posix()) for path in paths]
     everything = {nfc(path.relative_to(table.parent).as_posix()) for path in images.list_images(table.parent)}
@@ -208,7 +209,8 @@ def read_captioned(root: Path, split: str) -> Split:
         raise DataError(
             f"{table}: no caption for {len(missing)} images, among them {missing[0]!r}; add lines, or remove the images"
         )
-    return Split(refs, (), False, captions.caption_labels([known[path] for path in relative]))
+    size = len(known[relative[0]][0].embedding)
+    return Split(refs, (), False, captions.caption_labels([known[path] for path in relative]), embedding_size=size)
 
 
 def read_photos(root: Path, split: str) -> Split:

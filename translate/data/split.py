@@ -11,7 +11,8 @@ from translate.errors import DataError
 from translate.text import nfc
 
 Label = int | tuple[float, ...] | tuple[int, ...]
-"""Number of a domain or class, −1 where it is unknown; a value in [0, 1] for each attribute; or the tokens of captions."""
+"""Number of a domain or class, −1 where it is unknown; a value in [0, 1] for each attribute; or the tokens of captions, or
+their embeddings."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Split:
     """Label of each a[i], all of one kind; empty where the images have none."""
     label_names: tuple[str, ...] = ()
     """Names of the labels 0, 1, …, or of the attributes in their order."""
+    embedding_size: int = 0
+    """Numbers of the embedding of a caption, of which a label has one or several; 0: labels are something else."""
     references: bool = False
     """b has the images of a again, to be drawn as references: image after image of any label, two of one label at a time."""
     notices: tuple[str, ...] = ()

@@ -168,6 +168,11 @@ class Method(nn.Module, Generic[C]):
         return cfg
 
     @classmethod
+    def with_embeddings(cls, cfg: C, size: int) -> C:
+        """Return the config for labels that are embeddings of captions, of `size` numbers each."""
+        return cfg
+
+    @classmethod
     def on_meta(cls, cfg: C) -> Self:
         """Return the method on the meta device, without memory for its weights: for shapes, size rules and names."""
         with torch.device("meta"):
@@ -282,6 +287,10 @@ class Method(nn.Module, Generic[C]):
     def encode_text(self, text: str) -> Tensor:
         """Return a text (T,) as the label of an image for `sample`. UsageError from methods without `takes_text`."""
         raise UsageError(f"--text: {self.name} makes images of noise or classes, not of texts; leave it out")
+
+    def blank_text(self) -> Tensor:
+        """Return a label as `encode_text` gives it, for trials of methods with `takes_text`."""
+        return self.encode_text("text")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""

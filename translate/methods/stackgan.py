@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import NoReturn, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from translate import keyed_random
-from translate.caption_tokens import BUCKETS, CAPTION_LENGTH, caption_of_folder, tokenise
+from translate.caption_tokens import BUCKETS, CAPTION_LENGTH, caption_of_folder, read_embedding, tokenise
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Domain, Losses, Method, Scheduled, Step, Update, Weights
@@ -39,6 +39,7 @@ from translate.nn.networks.stackgan import (
     TextEncoder,
 )
 from translate.runtime import distributed
+from translate.text import printable
 
 D_FACTOR = 2
 """Factor of the discriminator's losses: the authors' are not halved, those of `AdversarialLoss` are."""
@@ -81,7 +82,12 @@ class StackGANConfig(AdversarialConfig):
     )
     noise_size: int = option(100, "length of the noise vector", low=1, group="Networks")
     condition_size: int = option(128, "length of the condition that a text gives the networks", low=1, group="Networks")
-    text_size: int = option(1024, "length of text embeddings", low=1, group="Networks")
+    text_size: int = option(
+        1024, "length of text embeddings; where the data has them in captions.npy, theirs", low=1, group="Networks"
+    )
+    embeddings: bool = option(
+        False, "texts are embeddings, as captions.npy has them [default: as the data has them]", group="Data"
+    )
     blocks: int = option(2, "residual blocks of the generator of stage II", low=0, group="Networks")
     lambda_kl: float = option(
         2.0, "weight of the conditions' distance from a normal distribution, a mean over their numbers", low=0,
@@ -114,7 +120,7 @@ class StackGAN(Method[StackGANConfig]):
     sampling_networks = ("g", "t")
     network_settings = (
         "input_channels", "output_channels", "crop_size", "norm", "g_width", "d_width", "stage", "noise_size", "condition_size",
-        "text_size", "blocks", "classes", "range_a",
+        "text_size", "embeddings", "blocks", "classes", "range_a",
     )  # fmt: skip
     takes_text = True
     ema = ("g",)
@@ -125,7 +131,7 @@ class StackGAN(Method[StackGANConfig]):
         channels, first_size = cfg.input_channels, cfg.crop_size // (STAGE_FACTOR if cfg.stage == 2 else 1)
         sizes = {"condition_size": cfg.condition_size, "text_size": cfg.text_size}
         first = StageOneGenerator(channels, first_size, cfg.g_width, cfg.norm, noise_size=cfg.noise_size, **sizes)
-        self.t = TextEncoder(BUCKETS, cfg.text_size)
+        self.t = nn.Identity() if cfg.embeddings else TextEncoder(BUCKETS, cfg.text_size)
         self.g: StageOneGenerator | StageTwoGenerator = first
         if cfg.stage == 2:
             self.g1 = first
@@ -144,7 +150,7 @@ class StackGAN(Method[StackGANConfig]):
                 freeze(net, stored=True)
         self.adversarial_loss = build_adversarial_loss(cfg)
         options = adam_options(cfg)
-        learning = ("d", "t") if cfg.stage == 1 else ("d",)
+        learning = ("d", "t") if cfg.stage == 1 and not cfg.embeddings else ("d",)
         self.updates = {
             "d": Update(learning, cfg.lr, options=options, role=DISCRIMINATOR, factor=self.rate_factor),
             "g": Update(("g",), cfg.lr, options=options, factor=self.rate_factor),
@@ -205,6 +211,11 @@ class StackGAN(Method[StackGANConfig]):
             raise UsageError(f"--classes {cfg.classes}: the data has {classes or 'none'}; leave it out")
         return replace(cfg, classes=classes)
 
+    @classmethod
+    def with_embeddings(cls, cfg: StackGANConfig, size: int) -> StackGANConfig:
+        """Return the config for texts that are given as embeddings, which no network of this method encodes."""
+        return replace(cfg, embeddings=True, text_size=size)
+
     def initial_weights(self, given: Mapping[str, Weights]) -> Mapping[str, Weights]:
         """Return the weights of a stage I model, whose generator becomes `g1` in stage II; of stage II as they are."""
         if self.cfg.stage == 1 or "g1" in given:
@@ -224,10 +235,10 @@ class StackGAN(Method[StackGANConfig]):
         The encoder learns what tells right texts from wrong ones: through the conditioning augmentation, which is the
         generator's own.
         """
-        tokens = self.drawn_tokens(batch)
-        text = self.t(tokens)
+        caption = self.drawn_caption(batch)
+        text = self.t(caption)
         fake, mean, log_variance = self.generate(batch["key"], text.detach())
-        yield "d", self.discriminator_losses(batch, tokens, text, fake.detach(), clock.step)
+        yield "d", self.discriminator_losses(batch, caption, text, fake.detach(), clock.step)
 
         # The same fakes and conditions, by the discriminator just updated. Conditions train the generator as its input alone.
         cfg, loss, condition = self.cfg, self.adversarial_loss, mean.detach()
@@ -237,23 +248,23 @@ class StackGAN(Method[StackGANConfig]):
         kl = gaussian_kl(mean, log_variance) / cfg.condition_size
         yield "g", {"adv": heads * adversarial, "kl": cfg.lambda_kl * kl}
 
-    def discriminator_losses(self, batch: Batch, tokens: Tensor, text: Tensor, fake: Tensor, step: int) -> Losses:
+    def discriminator_losses(self, batch: Batch, caption: Tensor, text: Tensor, fake: Tensor, step: int) -> Losses:
         """Return the discriminator's losses: real images with their texts are real, fakes are not, nor are wrong texts.
 
         Where a wrong text is the right one, as of two images of one class, the fake counts twice. In stage II the head without
         a condition counts as much as that with one.
         """
         cfg, loss, d = self.cfg, self.adversarial_loss, self.d
-        wrong_tokens = shift_texts(tokens)
+        wrong_caption = shift_texts(caption)
         condition = self.frozen_condition(text)
-        wrong = self.frozen_condition(self.t(wrong_tokens))
+        wrong = self.frozen_condition(self.t(wrong_caption))
         real_view, fake_view = augment(cfg, batch, batch["a"], "real"), augment(cfg, batch, fake, "fake")
         of_real, of_fake = d.features(real_view), d.features(fake_view)
         on_real, on_wrong, on_fake = (
             d.matching_logits(features, given)
             for features, given in ((of_real, condition), (of_real, wrong), (of_fake, condition.detach()))
         )
-        is_same = (tokens == wrong_tokens).all(1).view(-1, 1, 1, 1)
+        is_same = (caption == wrong_caption).all(1).view(-1, 1, 1, 1)
         on_wrong = torch.where(is_same, on_fake, on_wrong)
         share = D_FACTOR / (2 if d.alone is None else 4)
         losses = {
@@ -292,9 +303,15 @@ class StackGAN(Method[StackGANConfig]):
         noise = keyed_random.normal(key, name, self.cfg.condition_size).to(mean.dtype)
         return mean + noise * (0.5 * log_variance).exp(), mean, log_variance
 
-    def drawn_tokens(self, batch: Batch) -> Tensor:
-        """Return the tokens (N, CAPTION_LENGTH) of a caption of each image, of which it may have several; keys draw it."""
-        captions = batch["label"].unflatten(1, (-1, CAPTION_LENGTH))
+    def drawn_caption(self, batch: Batch) -> Tensor:
+        """Return a caption of each image, of which it may have several; keys draw it.
+
+        Tokens (N, CAPTION_LENGTH), or embeddings (N, text_size) where the data has them.
+        """
+        length = self.cfg.text_size if self.cfg.embeddings else CAPTION_LENGTH
+        captions = (
+            batch["label"].to(batch["a"].dtype if self.cfg.embeddings else torch.int64).unflatten(1, (-1, length))
+        )
         if captions.shape[1] == 1:
             return captions[:, 0]
         number = (keyed_random.uniform(batch["key"], "caption") * captions.shape[1]).to(torch.int64)
@@ -303,13 +320,29 @@ class StackGAN(Method[StackGANConfig]):
     # Sampling.
 
     def encode_text(self, text: str) -> Tensor:
+        """Return the tokens (CAPTION_LENGTH,) of a text; of a model of embeddings, that of a .npy file, (text_size,).
+
+        UsageError for an empty text, or one that is no such file.
+        """
+        if self.cfg.embeddings:
+            try:
+                return torch.tensor(read_embedding(text, self.cfg.text_size))
+            except ValueError as e:
+                size = self.cfg.text_size
+                raise UsageError(
+                    f"--text {printable(text)}: {e}; this model was trained on embeddings: give a .npy file with one of {size} "
+                    f"finite numbers"
+                ) from None
         try:
             return torch.tensor(tokenise(text))
         except ValueError:
             raise UsageError("--text: is empty; describe the image in words") from None
 
+    def blank_text(self) -> Tensor:
+        return torch.zeros(self.cfg.text_size) if self.cfg.embeddings else self.encode_text("text")
+
     def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
-        """Generate images of texts: label (N, CAPTION_LENGTH) their tokens, or (N,) classes; without labels keys draw classes.
+        """Generate images of texts: label (N, …) as `encode_text` gives them, or (N,) classes, which keys draw without labels.
 
         UsageError without texts and classes.
         """
@@ -320,14 +353,15 @@ class StackGAN(Method[StackGANConfig]):
                 label = (keyed_random.uniform(key, "class") * len(self.classes)).to(torch.int64)
             of_classes = torch.tensor([tokenise(caption_of_folder(name)) for name in self.classes], device=key.device)
             label = of_classes[label]
-        return self.generate(key, self.t(label))[0]
+        text = self.t(label)
+        return self.generate(key, text.to(next(self.g.parameters()).dtype) if self.cfg.embeddings else text)[0]
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> NoReturn:
         raise UsageError("stackgan generates images from texts and translates none; use translate sample")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return real images, and samples of their texts."""
-        text, columns = self.t(self.drawn_tokens(batch)), {"real": batch["a"]}
+        text, columns = self.t(self.drawn_caption(batch)), {"real": batch["a"]}
         for index in range(SAMPLE_COLUMNS):
             columns[f"sample {index + 1}"] = self.generate(keyed_random.fold_in(batch["key"], "preview", index), text)[
                 0
@@ -335,11 +369,11 @@ class StackGAN(Method[StackGANConfig]):
         return columns
 
     def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
-        text = self.t(self.drawn_tokens(batch))
+        text = self.t(self.drawn_caption(batch))
         fake, condition, _ = self.generate(batch["key"], text)
         return {"real": self.d(batch["a"], condition), "fake": self.d(fake, condition)}
 
 
-def shift_texts(tokens: Tensor) -> Tensor:
-    """Return the tokens (N, T) of each image's neighbour, over the batches of all processes: texts that are wrong for it."""
-    return distributed.local_shard(distributed.all_gather_batch(tokens).roll(-1, 0))
+def shift_texts(caption: Tensor) -> Tensor:
+    """Return the captions (N, T) of each image's neighbour, over the batches of all processes: texts that are wrong for it."""
+    return distributed.local_shard(distributed.all_gather_batch(caption).roll(-1, 0))
