@@ -31,7 +31,7 @@ from translate.nn.networks import GENERATORS
 SIZE = 32
 SMALL = {
     "crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "generator": "resnet_3blocks", "pool_size": 3,
-    "n_critic": 1, "lambda_gan": 1.0,
+    "n_critic": 1, "lambda_gan": 1.0, "f_width": 16, "text_size": 16, "text_width": 8,
 }  # fmt: skip
 LARGEST_BATCH = 2
 

@@ -21,7 +21,7 @@ from translate.training.schedule import Schedule
 from .helpers import START, noise_batch
 
 SMALL = {
-    "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "noise_size": 5, "condition_size": 6, "text_size": 7,
+    "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "noise_size": 5, "condition_size": 6, "text_size": 7, "text_width": 8,
     "batch_size": 4,
 }  # fmt: skip
 TEXTS = ("a red apple", "a green apple", "two pears", "a red apple")

@@ -13,11 +13,11 @@ from translate.training.schedule import Schedule
 from . import stackgan_double as double
 
 STEPS, COUNT, SIDE = 3, 4, 32
-WIDTH, NOISE, CONDITION, TEXT = 4, 5, 6, 7
+WIDTH, NOISE, CONDITION, TEXT, HIDDEN = 4, 5, 6, 7, 8
 TOLERANCE = 1e-8  # rounding of float64, which Adam scales up where a gradient nearly vanishes
 SIZES = {
     "crop_size": SIDE, "load_size": SIDE, "g_width": WIDTH, "d_width": WIDTH, "noise_size": NOISE,
-    "condition_size": CONDITION, "text_size": TEXT, "batch_size": COUNT,
+    "condition_size": CONDITION, "text_size": TEXT, "text_width": HIDDEN, "batch_size": COUNT,
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def engine_of(**flags):
 def twin_of(method):
     """The same weights, by their order in the networks, which is that of the layers."""
     nets = (
-        double.Generator(WIDTH, NOISE, CONDITION, TEXT), double.Critic(WIDTH, CONDITION), double.Text(BUCKETS, 256, TEXT),
+        double.Generator(WIDTH, NOISE, CONDITION, TEXT), double.Critic(WIDTH, CONDITION), double.Text(BUCKETS, HIDDEN, TEXT),
     )  # fmt: skip
     g, d, t = (net.double() for net in nets)
     for p, q in pairs_of(method, double.StackGAN(g, d, t)):

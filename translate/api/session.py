@@ -175,10 +175,7 @@ class TrainingSession:
             self.say(line)
         cfg, split = label_settings.find_label_settings(cls, cfg, split, self.root, self.folder, self.say)
         self.cfg = cfg = output_settings.find_output_settings(cls, cfg, split, self.folder, self.say)
-        is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
-        with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
-        if split.embedding_size:
-            with_labels = cls.with_embeddings(with_labels, split.embedding_size)
+        with_labels = training_data.with_labels(cls, cfg, split)
         if with_labels != cfg:
             self.cfg = cfg = cls.resolve_config(with_labels)
         if cfg.auto_batch:

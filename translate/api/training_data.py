@@ -89,6 +89,13 @@ def find_held_out(cls: type[Method], cfg: TrainConfig, root: Path) -> Split | No
     return with_instances(cfg, held_out, root, name)
 
 
+def with_labels(cls: type[Method], cfg: TrainConfig, split: Split) -> TrainConfig:
+    """Return the settings with what the method takes from the labels of the training images."""
+    exclusive = not any(isinstance(label, tuple) for label in split.labels)
+    cfg = cls.with_labels(cfg, split.label_names, exclusive=exclusive)
+    return cls.with_embeddings(cfg, split.embedding_size) if split.embedding_size else cfg
+
+
 def with_references(cls: type[Method], split: Split) -> Split:
     """Return a split as the method draws it: with its labelled images as references, too, if it asks for them."""
     return split.with_references() if cls.draws_references else split

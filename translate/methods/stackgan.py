@@ -85,6 +85,7 @@ class StackGANConfig(AdversarialConfig):
     text_size: int = option(
         1024, "length of text embeddings; where the data has them in captions.npy, theirs", low=1, group="Networks"
     )
+    text_width: int = option(256, "numbers for each token of a text in its encoder", low=1, group="Networks")
     embeddings: bool = option(
         False, "texts are embeddings, as captions.npy has them [default: as the data has them]", group="Data"
     )
@@ -120,7 +121,7 @@ class StackGAN(Method[StackGANConfig]):
     sampling_networks = ("g", "t")
     network_settings = (
         "input_channels", "output_channels", "crop_size", "norm", "g_width", "d_width", "stage", "noise_size", "condition_size",
-        "text_size", "embeddings", "blocks", "classes", "range_a",
+        "text_size", "text_width", "embeddings", "blocks", "classes", "range_a",
     )  # fmt: skip
     takes_text = True
     ema = ("g",)
@@ -131,7 +132,7 @@ class StackGAN(Method[StackGANConfig]):
         channels, first_size = cfg.input_channels, cfg.crop_size // (STAGE_FACTOR if cfg.stage == 2 else 1)
         sizes = {"condition_size": cfg.condition_size, "text_size": cfg.text_size}
         first = StageOneGenerator(channels, first_size, cfg.g_width, cfg.norm, noise_size=cfg.noise_size, **sizes)
-        self.t = nn.Identity() if cfg.embeddings else TextEncoder(BUCKETS, cfg.text_size)
+        self.t = nn.Identity() if cfg.embeddings else TextEncoder(BUCKETS, cfg.text_size, cfg.text_width)
         self.g: StageOneGenerator | StageTwoGenerator = first
         if cfg.stage == 2:
             self.g1 = first

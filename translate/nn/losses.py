@@ -7,6 +7,7 @@ one-sided label smoothing (Salimans et al., 2016, sec. 3.4).
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -215,7 +216,8 @@ def _squared_gradient_norm(d: Callable[[Tensor], Logits], images: Tensor) -> Ten
 def _gradients(total: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Return the gradients (N, C·H·W) of a sum over images (N, C, H, W); they can be differentiated again."""
     images = images.requires_grad_()
-    with torch.autocast(images.device.type, enabled=False):
+    has_autocast = images.device.type != "meta"  # where there is nothing to compute
+    with torch.autocast(images.device.type, enabled=False) if has_autocast else nullcontext():
         (gradients,) = torch.autograd.grad(total(images), images, create_graph=True)
     return gradients.flatten(1)
 

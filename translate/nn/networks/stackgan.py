@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.nn.base import Discriminator
-from translate.nn.blocks import downsample_conv, norm_layer
+from translate.nn.blocks import downsample_conv, is_channels_last, norm_layer
 from translate.nn.gradient_checkpointing import checkpoint_layers
 
 INNERMOST_SIZE = 4
@@ -47,7 +47,24 @@ def _halved(cin: int, cout: int, norm: str) -> list[nn.Module]:
 def with_condition(x: Tensor, condition: Tensor) -> Tensor:
     """Return maps x (N, C, H, W) and a plane for each number of the conditions (N, D), along the channels."""
     planes = condition.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    planes = planes.contiguous(memory_format=torch.channels_last)  # so that the concatenation has the layout of x
     return torch.cat([x, planes], 1)
+
+
+class _Innermost(nn.Module):
+    """Vectors (N, 16 · C) as maps (N, C, 4, 4), in the layout of the weights of the layers that follow, and these layers."""
+
+    def __init__(self, layers: list[nn.Module], weight_at: int) -> None:
+        super().__init__()
+        self.layers, self.weight_at = nn.Sequential(*layers), weight_at
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = cast(Tensor, self.layers[self.weight_at].weight)
+        maps = x.unflatten(1, (-1, INNERMOST_SIZE, INNERMOST_SIZE))
+        if is_channels_last(weight):
+            maps = maps.contiguous(memory_format=torch.channels_last)
+        out: Tensor = self.layers(maps)
+        return out
 
 
 class TextEncoder(nn.Module):
@@ -57,7 +74,7 @@ class TextEncoder(nn.Module):
     their pairs alone.
     """
 
-    def __init__(self, buckets: int, text_size: int, hidden: int = 256) -> None:
+    def __init__(self, buckets: int, text_size: int, hidden: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(buckets, hidden)
         self.last = nn.Linear(hidden, text_size)
@@ -102,13 +119,13 @@ class StageOneGenerator(nn.Module):
         # A norm for each number of the innermost maps, as the authors' is; of one pixel an instance norm would leave nothing.
         first = norm_layer("batch" if norm == "batch" else "none", inner)
         self.project = nn.Linear(noise_size + condition_size, inner, bias=False)
-        layers: list[nn.Module] = [
-            nn.Unflatten(1, (inner, 1, 1)), first, nn.ReLU(), nn.Flatten(1),
-            nn.Unflatten(1, (widths[0], INNERMOST_SIZE, INNERMOST_SIZE)),
-        ]  # fmt: skip
+        layers: list[nn.Module] = []
         for cin, cout in pairwise(widths):
             layers += _doubled(cin, cout, norm)
-        self.model = nn.Sequential(*layers, _conv(widths[-1], channels), nn.Tanh())
+        layers += [_conv(widths[-1], channels), nn.Tanh()]
+        self.model = nn.Sequential(
+            nn.Unflatten(1, (inner, 1, 1)), first, nn.ReLU(), nn.Flatten(1), _Innermost(layers, weight_at=1)
+        )
 
     def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
         code = torch.cat([noise, condition], 1).to(self.project.weight.dtype)
