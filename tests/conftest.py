@@ -1,6 +1,7 @@
 """What all tests share. Each test process uses one torch thread, so that parallel ones do not fight for the cores."""
 
 import hashlib
+import multiprocessing
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from translate.callbacks import ProgressCallback
 from translate.conversion import job
 from translate.conversion.job import ConversionOptions, ConversionResult
 from translate.convolution_choice import Timing
+from translate.data import worker_pool
 from translate.methods import METHODS, PLUGIN_METHODS
 from translate.nn import fast_conv
 from translate.nn.networks import GENERATORS, PLUGIN_GENERATORS
@@ -65,6 +67,10 @@ IN_CI_ALONE = {
     "spade",
     "colorize",
     "superres",
+    "pggan",
+    "stylegan2",
+    "biggan",
+    "sgan",
     "starganv2",
     "stackgan",
 }
@@ -88,6 +94,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs CUDA"))
+
+
+@pytest.fixture
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork data workers from a server, as a new process imports for seconds; what they need they get by pickle as always."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["translate.data.stream_dataset"])
+    monkeypatch.setattr(worker_pool.multiprocessing, "get_context", lambda method: server)
 
 
 Faster = Callable[[str], None]

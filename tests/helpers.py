@@ -31,7 +31,7 @@ from translate.nn.networks import GENERATORS
 SIZE = 32
 SMALL = {
     "crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "generator": "resnet_3blocks", "pool_size": 3,
-    "n_critic": 1, "lambda_gan": 1.0, "f_width": 16, "text_size": 16, "text_width": 8,
+    "n_critic": 1, "lambda_gan": 1.0, "f_width": 16, "text_size": 16, "text_width": 8, "max_batch_size": 2,
 }  # fmt: skip
 LARGEST_BATCH = 2
 
@@ -46,6 +46,12 @@ def distinct_methods() -> list[str]:
     """Return each method once: rows that are another row's class with other defaults are left out."""
     rows = set(METHODS.values())
     return [name for name, cls in METHODS.items() if rows.isdisjoint(cls.__mro__[1:])]
+
+
+def method_of_each_layout() -> list[str]:
+    """Return the first method of each layout: for what knows a method by its layout and by what the contract tests hold."""
+    layouts = {cls.layout: name for name, cls in reversed(METHODS.items())}
+    return [name for name in METHODS if name in layouts.values()]
 
 
 def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +72,7 @@ def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
 
 def small_settings(name: str, **flags: Any) -> dict[str, Any]:
     """Flags of the method that make it small, and those given; of one or two images a step, as its default is one or more."""
-    small = {**SMALL, "batch_size": min(default(name, "batch_size"), LARGEST_BATCH)}
+    small = {**SMALL, "batch_size": min(default(name, "batch_size") or LARGEST_BATCH, LARGEST_BATCH)}
     if default(name, "generator") is None:
         small.pop("generator")  # there is none, or the method chooses it by the crop
     return own_settings(name, {**small, **flags})
@@ -89,6 +95,8 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
     `first`: the number of its first image, which is of the first domain where that is even.
     """
     layout = METHODS[name].layout
+    if METHODS[name].learns_from_labels:
+        return {"a": a, "labelled_a": b, "labelled_label": torch.arange(first, first + len(b)) % 2}
     if layout == "photos":
         return {"a": a}
     if layout in TWO_DOMAINS:

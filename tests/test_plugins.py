@@ -136,16 +136,17 @@ def test_a_discriminator_of_a_file_judges_and_is_missing_without_it(tmp_path, pa
 @pytest.mark.slow
 def test_the_contract_tests_run_with_the_file_of_the_page(file):
     """Those of its method and of its generator, some dozens; a method that broke the contract would fail there."""
-    command = [
-        sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--plugin", str(file),
-        "-k", "regression or shallow", "tests/contract", "tests/nn/test_networks.py",
-    ]  # fmt: skip
-    root = Path(__file__).parents[1]
-    good = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+    def contract_tests(*places):
+        words = ["-n", "0", "-p", "no:cacheprovider", "--plugin", str(file), "-k", "regression or shallow", *places]
+        command = [sys.executable, "-m", "pytest", *words]
+        return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+
+    good = contract_tests("tests/contract", "tests/nn/test_networks.py")
     assert good.returncode == 0, good.stdout
     assert good.stdout.count(".") > 20
     file.write_text(file.read_text().replace("self.coupled = coupling_reason(self)", "pass"))
-    bad = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    bad = contract_tests("tests/contract/test_resume.py")
     assert "couples_a_batch_is_said[regression]" in bad.stdout
 
 

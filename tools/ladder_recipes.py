@@ -182,6 +182,7 @@ ELEMENTS: dict[str, LadderRecipe] = {
     "modern-tanh": _element(("cyclegan",), residual=False, colour_start=False),
     "modern-residual": _element(("pix2pix",), residual=True),
     "modern-colour-start": _element(("pix2pix",), residual=True, colour_start=True),
+    "modern-light-content": _element(("pix2pix",), lambda_l1=2.5, lambda_lowpass=10.0),
     "modern-no-lowpass": _element(("pix2pix",), lambda_lowpass=0.0),
     "modern-no-features": _element(("pix2pix",), lambda_features=0.0),
     "modern-perceptual": _element(("pix2pix",), lambda_perceptual=1.0),

@@ -1,4 +1,4 @@
-"""Short trainings of the other methods on the small sets: the pictures of README's table of methods and docs/methods.md.
+"""Short trainings of the other methods on the small sets: the pictures of README's table of methods and docs/methods/.
 
     uv run python tools/method_examples.py --data datasets --out runs --jobs 2
 

@@ -16,7 +16,7 @@ from translate.version import __version__
 
 _LAZY = (
     "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "import_weights",
-    "load", "load_plugin", "resume", "runs", "sample", "status", "train",
+    "load", "load_plugin", "project", "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "import_weights",
     "load",
     "load_plugin",
+    "project",
     "resume",
     "runs",
     "sample",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         import_weights,
         load,
         load_plugin,
+        project,
         resume,
         runs,
         sample,

@@ -190,9 +190,10 @@ def _train(task: DemoTask, root: Path, folder: Path, seconds: float, say: Callab
     planned = run_folder.read_config(folder)
     if planned.get("decay_images"):  # an earlier call has planned the rest: resume it
         return api.resume(folder, say=say)
-    sizes = {"load_size": task.size, "crop_size": CROP_SIZE}
-    settings = {**sizes, "log_every": task.warm_up // 4}
-    api.train(task.method, root, run=folder, say=say, preset="modern", images=task.warm_up, **settings)
+    api.train(
+        task.method, root, run=folder, say=say, preset="modern", images=task.warm_up, load_size=task.size,
+        crop_size=CROP_SIZE, log_every=task.warm_up // 4,
+    )  # fmt: skip
     batch = run_folder.read_config(folder)["batch_size"]
     speed = _speed(folder)
     total = max(task.warm_up, int(speed * seconds)) // batch * batch + batch

@@ -43,7 +43,7 @@ def test_quick_networks_are_smaller_and_its_images_are_not_those_of_the_papers_s
     def weights(cfg):
         return sum(p.numel() for p in cls.on_meta(cfg).parameters())
 
-    assert 64 <= quick.crop_size <= 128
+    assert (32 if cls.sampling_networks else 64) <= quick.crop_size <= 128
     assert 5 * weights(quick) < weights(paper)
 
 
@@ -205,7 +205,7 @@ def test_modern_has_networks_for_the_crop_size_and_quick_is_its_small_form(metho
 
 @pytest.mark.slow
 def test_modern_weights_and_what_it_costs():
-    """The generators of docs/methods.md: 0.2 and 1.0 million weights for small crops, 9.7 million for large ones."""
+    """The generators of docs/methods/networks.md: 0.2 and 1.0 million weights for small crops, 9.7 million for large ones."""
     for method, crop, count in (
         ("cyclegan", 64, 206_273), ("cut", 64, 206_273), ("pix2pix", 64, 1_014_533), ("pix2pix", 256, 9_687_049),
     ):  # fmt: skip

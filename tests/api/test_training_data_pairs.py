@@ -80,7 +80,7 @@ def test_unpaired_images_are_those_of_a_run_without_pairs(everything, pairs):
     "options",
     [{"tier": "ram"}, {"tier": "stream"}, pytest.param({"tier": "stream", "workers": 1}, marks=pytest.mark.slow)],
 )
-def test_all_loaders_give_the_same_pairs(everything, pairs, options):
+def test_all_loaders_give_the_same_pairs(everything, pairs, options, quick_workers):
     assert same(take(make_data(everything, pairs, **options), 5), take(make_data(everything, pairs), 5))
 
 

@@ -45,6 +45,12 @@ def test_the_readme_has_a_row_for_each_method():
         assert re.search(rf"^\| `{name}` \|", README, flags=re.MULTILINE), name
 
 
+def test_the_page_of_methods_has_a_row_for_each_that_leads_to_its_section():
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    cells = " ".join(re.findall(r"^\| (\[\w+\]\(methods/\w+\.md#[\w-]+\)[^|]*) \|", text, flags=re.MULTILINE))
+    assert set(METHODS) <= set(re.findall(r"\w+", re.sub(r"\([^)]*\)", "", cells)))
+
+
 @pytest.mark.parametrize("command", commands(README))
 def test_every_command_of_the_readme_is_one(command, monkeypatch, capsys):
     """Parsed as it stands: its names, flags and values are those of the program."""
@@ -54,12 +60,26 @@ def test_every_command_of_the_readme_is_one(command, monkeypatch, capsys):
     assert parsed[0] is not None
 
 
-LINKS = sorted({*re.findall(r"\]\((?!https?:)([^)#]+)\)", README)})
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "datasets/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
-@pytest.mark.parametrize("path", LINKS)
-def test_every_file_that_the_readme_points_to_is_there(path):
-    assert (ROOT / path).exists()
+def anchors(page):
+    """Anchors of the headings of a page, as code hosts make them: lower case, without punctuation, hyphens for spaces."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page):
+    text = page.read_text(encoding="utf-8")
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
 def test_python_and_torch_floors():

@@ -17,7 +17,7 @@ from translate.trained.folder import write_trained_model
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "datasets" / "README.md",
     *ROOT.glob("checkpoints/**/README.md"),
 ]

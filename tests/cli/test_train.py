@@ -63,9 +63,9 @@ def test_a_direction_without_two_domains(fails: Fails) -> None:
     fails(["train", "dcgan", "data", "--direction", "b2a", "--device", "cpu"], 2, "--direction b2a")
 
 
-def test_validation_of_a_method_that_does_not_translate(fails: Fails) -> None:
+def test_validation_without_images_for_it(fails: Fails) -> None:
     colours(Path("data", "train"), "1.png")
-    fails(["train", "dcgan", "data", "--evaluate-every", "8", "--device", "cpu"], 2, "--evaluate-every 8")
+    fails(["train", "dcgan", "data", "--evaluate-every", "8", "--device", "cpu"], 2, "--evaluate-every 8", "--hold-out")
 
 
 def test_a_folder_without_the_layout(fails: Fails) -> None:

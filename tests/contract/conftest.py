@@ -1,5 +1,6 @@
 """Tiny versions of every method, built from its own config."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from translate.training.schedule import Schedule
 
 from ..helpers import SIZE, assert_equal_state, batch_like, small_config
 
-SMALL = {"batch_size": 2, "gan_curriculum": 4}
+SMALL = {"batch_size": 2, "gan_curriculum": 4, "stable_images": 2, "fade_images": 2}
 CPU = torch.device("cpu")
 
 
@@ -45,6 +46,7 @@ def tiny_engine(
     return Engine(
         METHODS[name](cfg), schedule, seed=cfg.seed, device=CPU, precision=PRECISIONS[precision],
         batch_size=cfg.batch_size, ema_half_life=cfg.ema_half_life, channels_last=channels_last, compiled=compiled,
+        stages=METHODS[name].stages(replace(cfg, load_size=cfg.load_size or SIZE), images, images),
     )  # fmt: skip
 
 

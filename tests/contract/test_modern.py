@@ -90,7 +90,10 @@ def test_the_memory_estimate_counts_frozen_weights(tiny):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODERN)
 def test_two_processes_equal_one_with_twice_the_batch(name, tiny, tmp_path, monkeypatch):
+    """A few steps: each has its penalties, its views and its averages, and what methods keep is held by test_ranks."""
     flags = modern(name, ema_half_life=20)
     monkeypatch.setattr(test_ranks, "settings", lambda name, norm, batch_size: {**flags, "batch_size": batch_size})
+    monkeypatch.setattr(test_ranks, "STEPS", 3)
+    monkeypatch.setattr(test_ranks, "CUT", 1)
     whole = test_ranks.one(tiny, name, "batch", "fp64")
     assert test_ranks.largest(test_ranks.two(tiny, name, "batch", "fp64", tmp_path), whole) < 1e-7

@@ -239,6 +239,27 @@ def test_outputs_get_the_style_of_an_example(
     assert len(line["settings"]["style"]) == 64
 
 
+def test_spade_with_codes_takes_styles_and_samples(
+    convert: Convert, build: Callable[..., Path], photos: Path, draw: Draw, tmp_path: Path
+) -> None:
+    """Its folder holds the encoder; without --vae on it has neither, and says so."""
+    small = {"generator": "spade_2ups", "crop_size": 32, "load_size": 32, "g_width": 2}
+    model = translator.load(build("spade", vae=True, **small), device="cpu")
+    with torch.no_grad():
+        for parameter in model.method.e.mean.parameters():
+            parameter.mul_(64)  # else codes would change no integer
+    for seed, name in ((7, "first.png"), (8, "second.png")):
+        save(tmp_path / name, draw(seed, 32, 32))
+    made = [pixels(tmp_path / "out" / "1.png") for name in ("first", "second")
+            if convert(photos, tmp_path / "out", model, style=tmp_path / f"{name}.png", format="png").done == 3]  # fmt: skip
+    assert np.array_equal(made[0], model(photos / "1.png", style=draw(7, 32, 32)))
+    assert not np.array_equal(*made)
+    plain = translator.load(build("spade", **small), device="cpu")
+    for options, words in (({"style": photos / "1.png"}, "takes no style"), ({"samples": 2}, "has no latent code")):
+        with pytest.raises(UsageError, match=f"spade without --vae on {words}"):
+            convert(photos, tmp_path / "none", plain, **options)
+
+
 def test_a_style_is_seen_at_the_size_of_the_training(bicyclegan: Translator) -> None:
     """Plain colours stay what they are at every size, so their code does too."""
     small, large = (np.full((side, 2 * side, 3), (200, 30, 90), np.uint8) for side in (16, 80))

@@ -101,7 +101,7 @@ def test_workers_hand_labels_over_with_their_images(split, rule):
 
 
 @pytest.mark.slow
-def test_worker_processes_give_the_same(split):
+def test_worker_processes_give_the_same(split, quick_workers):
     assert same(
         first_batches(loader(split, "stream", workers=2).batches(0), 9),
         first_batches(loader(split, "ram").batches(0), 9),

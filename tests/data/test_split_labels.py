@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from translate.data import layouts
-from translate.data.split import ImageRef, Split
+from translate.data.split import ImageRef, Split, split_by_domain
 from translate.errors import DataError
 
 from .helpers import write_empty_images
@@ -84,3 +84,15 @@ def test_a_fingerprint_covers_labels_and_is_as_ever_without(tmp_path):
         plain,
     ]
     assert len({split.fingerprint() for split in others}) == len(others)
+
+
+def test_attributes_divide_images_by_who_has_them():
+    refs = tuple(ImageRef(Path(name)) for name in "pqrs")
+    split = Split(
+        refs, (), False, labels=((1.0, 0.0), (0.0, 0.0), (1.0, 1.0), (0.0, 1.0)), label_names=("dark", "young")
+    )
+    divided = split_by_domain(split, "young")
+    assert [ref.path.name for ref in divided.a] == ["p", "q"]
+    assert [ref.path.name for ref in divided.b] == ["r", "s"]
+    with pytest.raises(DataError, match="no images but those of domain 'dark'"):
+        split_by_domain(Split(refs[:1], (), False, labels=((1.0,),), label_names=("dark",)), "dark")

@@ -34,7 +34,7 @@ def test_files_that_vanish_are_said_in_one_line_whatever_their_names(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, id="a worker", marks=pytest.mark.slow)])
-def test_files_that_vanish_are_one_error_and_no_endless_loop(workers, tmp_path):
+def test_files_that_vanish_are_one_error_and_no_endless_loop(workers, quick_workers, tmp_path):
     split = write_numbered_images(tmp_path)
     loader = make_loader(split, PREPROCESSING, tier="stream", workers=workers)
     batches = loader.batches(0)
@@ -70,39 +70,37 @@ if __name__ == "__main__":
     split = layouts.find_split(Path(sys.argv[1]), "unpaired")
     options = LoaderOptions(batch_size=1, seed=0, tier="stream", workers=1)
     loader = Loader(split, Preprocessing(20, 16, True, (3, 3)), options, device=torch.device("cpu"))
-    batches = loader.batches(0)
-    next(batches)
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    (pid,) = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    print("killed", pid, flush=True)
-    os.kill(pid, signal.SIGKILL)
-    try:
-        if sys.argv[2] == "computing":
-            time.sleep(1)
-        for _ in range(3000):
-            next(batches)
-    except DataError as e:
-        print("DataError", e, flush=True)
+    for at in ("waiting", "computing"):
+        batches = loader.batches(0)
+        next(batches)
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        (pid,) = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        print("killed", pid, flush=True)
+        os.kill(pid, signal.SIGKILL)
+        try:
+            if at == "computing":
+                time.sleep(1)
+            for _ in range(3000):
+                next(batches)
+        except DataError as e:
+            print("DataError", e, flush=True)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the worker in /proc")
-@pytest.mark.parametrize(
-    "at",
-    ["waiting", "computing"],
-)
-def test_a_worker_that_dies_is_one_line_with_its_number(at, tmp_path):
+def test_a_worker_that_dies_is_one_line_with_its_number(tmp_path):
     """Whether a batch is waited for or a step computes. In a process of its own, for the signal may end it anywhere."""
     write_numbered_images(tmp_path)
     (tmp_path / "dying.py").write_text(DYING)
-    command = [sys.executable, str(tmp_path / "dying.py"), str(tmp_path), at]
+    command = [sys.executable, str(tmp_path / "dying.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[2])
     lines = [line for line in done.stdout.splitlines() if line.startswith(("killed", "DataError"))]
     assert done.returncode == 0, done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert len(lines) == 2
-    assert f"process {lines[0].split()[1]}" in lines[1]
+    assert len(lines) == 4
+    for killed, told in (lines[:2], lines[2:]):
+        assert f"process {killed.split()[1]}" in told
 
 
 # Recipes of albumentations.
@@ -116,7 +114,7 @@ def blur(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_recipe_of_albumentations_gives_the_same_whatever_the_workers_and_the_start(blur, tmp_path):
+def test_a_recipe_of_albumentations_gives_the_same_whatever_the_workers_and_the_start(blur, quick_workers, tmp_path):
     split = write_numbered_images(tmp_path)
     build = partial(make_loader, split, PREPROCESSING, tier="stream", batch_size=2, albumentations=blur)
     whole = first_batches(build().batches(0), 8)
@@ -140,7 +138,7 @@ def test_a_recipe_of_albumentations_streams_by_itself(blur, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_recipe_leaves_too_small_is_one_line_from_a_worker_too(tmp_path):
+def test_what_a_recipe_leaves_too_small_is_one_line_from_a_worker_too(quick_workers, tmp_path):
     """Image 0 is large enough, others are not."""
     for folder in ("trainA", "trainB"):
         for i in range(6):

@@ -76,7 +76,7 @@ def double_without_shared_memory(number: int) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_workers_without_shared_memory_say_so_once() -> None:
+def test_workers_without_shared_memory_say_so_once(quick_workers: None) -> None:
     told: list[str] = []
     answers = worker_pool.map_in_order(double_without_shared_memory, itertools.count(), 2, told.append)
     assert [int(next(answers)[0]) for _ in range(6)] == [0, 2, 4, 6, 8, 10]
@@ -92,7 +92,7 @@ def end_by_bus_error(number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="Windows has no such signal")
-def test_a_worker_that_dies_of_shared_memory_is_told_from_one_that_dies_of_memory() -> None:
+def test_a_worker_that_dies_of_shared_memory_is_told_from_one_that_dies_of_memory(quick_workers: None) -> None:
     with pytest.raises(DataError, match=r"shared memory ran out.*--shm-size"):
         next(worker_pool.map_in_order(end_by_bus_error, itertools.count(), 1))
 

@@ -10,7 +10,8 @@ from torch import nn
 from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods.base import Clock
-from translate.methods.dcgan import DCGAN, SAMPLE_COLUMNS, DCGANConfig
+from translate.methods.dcgan import DCGAN, DCGANConfig
+from translate.methods.noise_images import SAMPLE_COLUMNS
 
 from .helpers import CLASSES, COUNT, SIZE, dcgan_batch, dcgan_config, dcgan_engine, keyed_dcgan_batch, small_dcgan
 

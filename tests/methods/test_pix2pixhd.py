@@ -67,7 +67,7 @@ def test_the_weight_of_feature_matching_falls_with_the_number_of_layers():
     method = method_of(d_layers=1)
     maps = [[torch.ones(1, 1, 2, 2)] * 2] * 2
     zeros = [[torch.zeros(1, 1, 2, 2)] * 2] * 2
-    assert method.feature_matching_loss(method.d, maps, zeros) == 10 * (4 / 2) * 2
+    assert method.feature_matching_loss(maps, zeros) == 10 * (4 / 2) * 2
 
 
 def test_the_discriminators_learn_from_the_output_of_before_the_generator_s_update():
@@ -216,7 +216,7 @@ def estimate(**flags):
 
 @pytest.mark.slow
 def test_training_at_2048_by_1024_takes_less_than_4_gib_with_checkpointing():
-    """As docs/methods.md says, by the networks of the authors' 1024p script, in bf16; without it nearly twice as much."""
+    """As docs/methods/paired.md says, by the authors' networks at 1024p, in bf16; without it nearly twice as much."""
     checkpointed, plain = (estimate(precision="bf16", gradient_checkpointing=on) for on in (True, False))
     assert checkpointed < 4 * 2**30
     assert plain > 1.6 * checkpointed

@@ -74,6 +74,29 @@ def test_codes_come_from_the_key_in_conversion():
     assert SPADE.on_meta(resolve()).generator_sees_image_alone
 
 
+def test_the_style_of_an_example_is_the_mean_of_its_code():
+    method, batch = small_spade(vae=True).eval(), noise_batch(3)
+    a, b, key = batch["a"], batch["b"], batch["key"]
+    with torch.no_grad():
+        style = method.encode_style(b[:1], "b")
+        assert torch.equal(style, method.e(b[:1])[0])
+        assert torch.equal(method.translate_in_style(a, "b", style), method.g(a, style.expand(3, -1)))
+        code = keyed_random.normal(key, "code", 256)
+        assert torch.equal(method.translate_in_style(a, "b", code, key), method.translate(a, "b", key))
+    assert (method.style_networks, method.ema, method.updates["g"].networks) == (("e",), ("g", "e"), ("g", "e"))
+
+
+def test_without_codes_there_are_no_styles():
+    method, batch = small_spade(), noise_batch()
+    assert (method.style_networks, method.has_noise, method.ema) == ((), False, ("g",))
+    for call in (
+        lambda: method.encode_style(batch["b"], "b"),
+        lambda: method.translate_in_style(batch["a"], "b", torch.zeros(1, 256)),
+    ):
+        with pytest.raises(UsageError, match="spade has no encoder of styles"):
+            call()
+
+
 def test_draws_of_codes_have_the_mean_and_the_variance_of_the_encoder():
     method = small_spade(vae=True)
     batch = {"key": keyed_random.image_keys(0, torch.arange(200))}

@@ -8,20 +8,22 @@ import torch
 
 from translate import config, keyed_random
 from translate.caption_tokens import CAPTION_LENGTH, tokenise
-from translate.conversion.sampling import ImageSampler, SamplingOptions, sample_images
+from translate.conversion.sampling import SamplingOptions, sample_images
 from translate.errors import UsageError
 from translate.methods.base import Clock
 from translate.methods.stackgan import StackGAN, shift_texts
 from translate.nn.losses import list_heads
 from translate.runtime.precision import PRECISIONS
 from translate.trained.folder import read_model_folder, write_trained_model
+from translate.trained.sampler import ImageSampler
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
 from .helpers import START, noise_batch
 
 SMALL = {
-    "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "noise_size": 5, "condition_size": 6, "text_size": 7, "text_width": 8,
+    "crop_size": 32, "load_size": 32, "g_width": 4, "d_width": 4, "noise_size": 5, "condition_size": 6, "text_size": 7,
+    "text_width": 8,
     "batch_size": 4,
 }  # fmt: skip
 TEXTS = ("a red apple", "a green apple", "two pears", "a red apple")
@@ -206,7 +208,7 @@ def test_images_of_a_text_are_files_without_class_folders(model, tmp_path):
     assert sample_images(sampler, out, options).done == 2
     assert sorted(path.name for path in out.iterdir()) == ["000000.png", "000001.png", "samples.json"]
     assert sample_images(sampler, out, options).skipped == 2
-    with pytest.raises(UsageError, match="samples of another model, seed, class or text"):
+    with pytest.raises(UsageError, match="samples of another model, seed, class, text or truncation"):
         sample_images(sampler, out, SamplingOptions(count=2, text="pear"))
 
 

@@ -168,28 +168,27 @@ def test_a_share_of_the_images_follows_from_the_length():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "others"),
-    [
-        *(
-            pytest.param(name, MAIN, id=f"{name}-main")
-            for name in ("modern-vision-aided", "modern-map-r1", "modern-anchor")
-        ),
-        *(
-            pytest.param(name, RECIPES, id=f"{name}-all", marks=pytest.mark.slow)
-            for name, recipe in RECIPES.items()
-            if recipe.plugins
-        ),
-    ],
-)
-def test_each_element_of_a_plugin_has_settings_of_its_own(name, others, monkeypatch, tmp_path):
-    """None is that of another recipe, and there are some for grey images too."""
-    keep_recipes(monkeypatch, *others, name)
+def check_own_settings(name, sets):
     for data, method in (("earth_season", "cyclegan"), ("earth_map", "pix2pix")):
-        (tmp_path / data).mkdir()
+        (sets / data).mkdir(exist_ok=True)
         if method in RECIPES[name].methods:
-            assert ladder_recipes.why_unavailable(Cell(data, method, name, 120, 0), tmp_path) == ""
+            assert ladder_recipes.why_unavailable(Cell(data, method, name, 120, 0), sets) == ""
     assert ladder_recipes.resolve_settings(Cell("sneaker2boot", "cyclegan", name, 120, 0)).input_channels == 1
+
+
+@pytest.mark.parametrize("name", ["modern-vision-aided", "modern-map-r1", "modern-anchor"])
+def test_an_element_of_a_plugin_has_settings_of_its_own(name, monkeypatch, tmp_path):
+    """None is that of a main recipe, and there are some for grey images too."""
+    keep_recipes(monkeypatch, *MAIN, name)
+    check_own_settings(name, tmp_path)
+
+
+@pytest.mark.slow
+def test_no_element_of_a_plugin_has_the_settings_of_another_recipe(tmp_path):
+    """In one test, so that one process checks all recipes, once."""
+    for name, recipe in RECIPES.items():
+        if recipe.plugins:
+            check_own_settings(name, tmp_path)
 
 
 def test_recipes_that_differ_in_a_share_of_the_images_are_both_trained(monkeypatch, tmp_path):

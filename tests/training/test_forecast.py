@@ -2,6 +2,7 @@
 
 import pytest
 
+from translate.methods.base import DataStage
 from translate.training.forecast import Forecast, describe_length
 from translate.training.schedule import Schedule
 
@@ -99,3 +100,23 @@ def test_the_end_and_a_return_to_a_checkpoint_say_nothing():
     watch.images = 8
     watch.forecast.restart(8)
     assert watch.steps(16, 1)[14] == "38/1000 images · 2.0/s · 8 min left"
+
+
+def test_each_size_of_growing_images_has_forecasts_of_its_own():
+    """20 images of 4 px, then 8 px in two stages: 2 s an image at 4 px, 5 s at 8 px, but for the first steps."""
+    stages = [DataStage(image, size, size, 2) for image, size in ((0, 4), (20, 8), (40, 8))]
+    watch = Watch(Schedule(1, 0, 0, images=100), by_clock=False, stages=stages, advise=lambda seconds: ["advice"])
+    said = watch.steps(10, 4) + watch.steps(20, 10)
+    assert {n: line for n, line in enumerate(said, 1) if line} == {
+        1: "first step 4.0 s; 20 images at 4 px ≈ 40 s on this CPU",
+        3: "4.0 s a step; 20 images at 4 px ≈ 40 s on this CPU",
+        11: "first step 10 s; 80 images at 8 px ≈ 7 min on this CPU",
+        13: "10 s a step; 80 images at 8 px ≈ 7 min on this CPU",
+        20: "10 s a step; 80 images at 8 px ≈ 7 min on this CPU",
+    }
+    resumed = Watch(Schedule(1, 0, 0, images=100), images=60, by_clock=False, stages=stages)
+    assert resumed.steps(1, 10) == ["first step 10 s; 40 images at 8 px ≈ 3 min on this CPU"]
+    assert (
+        Watch(Schedule(1, 0, 0, images=100), stages=stages).steps(4, 15)[3]
+        == "8/100 images · 0.13/s · 2 min left at 4 px"
+    )

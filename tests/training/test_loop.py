@@ -3,24 +3,26 @@
 import gc
 import hashlib
 import multiprocessing
+import os
 import signal
-import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
 from PIL import Image
 
 import translate
-from translate import errors, run_folder
+from translate import cli, errors, run_folder
+from translate.cli import train as _train  # noqa: F401 # before a process is forked: it takes seconds
 from translate.data.loader import Loader
 from translate.methods import METHODS
 from translate.training import checkpoint
 from translate.training.log import ScalarMeans
 from translate.training.monitors.health_checks import HealthMonitor
 
-from ..helpers import distinct_methods, read_stats, small_settings
+from ..helpers import method_of_each_layout, read_stats, small_settings
 from .helpers import PowerCut, act_before_image
 
 FLAGS = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu"}
@@ -53,8 +55,9 @@ def weights(run):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_run_folder_holds_what_the_contract_says(name, root, tmp_path):
-    run = train(name, root, tmp_path / "run", images=6, sample_every=3)
+def test_the_run_folder_holds_what_the_contract_says_and_the_same_command_leaves_it_so(name, root, tmp_path):
+    flags = {"images": 6, "sample_every": 3}
+    run = train(name, root, tmp_path / "run", **flags)
     assert run.path == tmp_path / "run"
     assert run.images == 6
     names = {path.name.split(".")[0] if "tfevents" in path.name else path.name for path in run.path.iterdir()}
@@ -66,25 +69,21 @@ def test_the_run_folder_holds_what_the_contract_says(name, root, tmp_path):
     stats = read_stats(run.path)
     assert [line["images"] for line in stats] == [2, 4, 6]
     assert {"lr/g", "lr/d", "epoch", "time/images_per_second", "time/data_wait"} <= stats[0].keys()
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_finished_run_is_left_as_it_is(name, root, tmp_path):
-    train(name, root, tmp_path, images=4)
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
     said = []
-    run = translate.train(name, root(name), run=tmp_path, say=said.append, **settings(name, images=4))
-    assert run.images == 4
-    assert "finished after 4 images" in said[0]
+    again = translate.train(name, root(name), run=run.path, say=said.append, **settings(name, **flags))
+    assert again.images == 6
+    assert "finished after 6 images" in said[0]
     assert before == {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", distinct_methods())
+@pytest.mark.parametrize("name", method_of_each_layout())
 def test_a_longer_plan_goes_on_and_equals_one_run(name, root, tmp_path):
-    train(name, root, tmp_path / "whole", images=10)
+    """The contract tests resume each method; here files are read and written by layout."""
+    train(name, root, tmp_path / "whole", images=8)
     train(name, root, tmp_path / "parts", images=3)
-    train(name, root, tmp_path / "parts", images=10)
+    train(name, root, tmp_path / "parts", images=8)
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
 
 
@@ -156,7 +155,7 @@ def test_the_place_of_the_data_is_free(unpaired_root, tmp_path):
     assert not any("changed" in line for line in said)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", method_of_each_layout())
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_checkpoint_whole(name, root, tmp_path, monkeypatch):
     batches, count = Loader.batches, settings(name)["batch_size"]
 
@@ -202,28 +201,41 @@ def test_direction_b2a_trains_the_other_way(paired_root, tmp_path):
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
 
 
-COMMAND = [
-    sys.executable, "-m", "translate", "train", "cyclegan", "ROOT", "--run", "RUN", "--images", "60", "--crop-size", "32",
-    "--load-size", "36", "--g-width", "4", "--d-width", "4", "--generator", "resnet_3blocks", "--log-every", "1",
-    "--threads", "1", "--save-every", "1000", "--device", "cpu",
+FLAGS_OF_COMMAND = [
+    "--crop-size", "32", "--load-size", "36", "--g-width", "4", "--d-width", "4", "--generator", "resnet_3blocks",
+    "--log-every", "1", "--threads", "1", "--save-every", "1000", "--device", "cpu",
 ]  # fmt: skip
+
+
+def run_command(words, writing):
+    os.dup2(writing, 2)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    os._exit(cli.run(words))
+
+
+@contextmanager
+def training_process(root, run, images):
+    """A training in a process of its own that is forked, as a new one imports for seconds, and its standard error."""
+    reading, writing = os.pipe()
+    words = ["train", "cyclegan", str(root), "--run", str(run), "--images", str(images), *FLAGS_OF_COMMAND]
+    process = multiprocessing.get_context("fork").Process(target=run_command, args=(words, writing))
+    process.start()
+    os.close(writing)
+    with open(reading) as stderr:
+        yield process, stderr
+    process.join(600)
 
 
 @pytest.mark.slow
 def test_a_signal_saves_and_the_same_command_goes_on_to_the_same_weights(unpaired_root, tmp_path):
     """Ctrl-C, in a process of its own; other signals and kills: test_faults.py."""
-
-    def command(run):
-        return [{"ROOT": str(unpaired_root), "RUN": str(run)}.get(word, word) for word in COMMAND]
-
-    process = subprocess.Popen(command(tmp_path / "cut"), stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if "/60 images" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.stderr.read()
-    process.stderr.close()
-    assert process.wait() == 130
+    with training_process(unpaired_root, tmp_path / "cut", 60) as (process, stderr):
+        for line in stderr:
+            if "/60 images" in line:
+                os.kill(process.pid, signal.SIGINT)
+                break
+        rest = stderr.read()
+    assert process.exitcode == 130
     assert "the same command again to resume" in rest
     assert "Traceback" not in rest
     assert not (tmp_path / "cut" / "run.lock").exists()
@@ -238,16 +250,14 @@ def test_a_signal_saves_and_the_same_command_goes_on_to_the_same_weights(unpaire
 
 @pytest.mark.slow
 def test_a_second_signal_ends_at_once_and_leaves_no_half_file(unpaired_root, tmp_path):
-    words = {"ROOT": str(unpaired_root), "RUN": str(tmp_path / "run"), "60": "100000"}
-    process = subprocess.Popen([words.get(word, word) for word in COMMAND], stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if "/100000 images" in line:
-            break
-    process.send_signal(signal.SIGTERM)  # two of one kind might be taken for one
-    process.send_signal(signal.SIGINT)
-    assert "the same command goes on" not in process.stderr.read()
-    assert process.wait(timeout=600) in (130, 143)
-    process.stderr.close()
+    with training_process(unpaired_root, tmp_path / "run", 100000) as (process, stderr):
+        for line in stderr:
+            if "/100000 images" in line:
+                break
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):  # both while it does not run
+            os.kill(process.pid, number)
+        assert "the same command again to resume" not in stderr.read()
+    assert process.exitcode in (130, 143)
     for path in run_folder.list_checkpoints(tmp_path / "run"):
         checkpoint.load(path)
 
@@ -304,7 +314,7 @@ def test_log_points_after_a_kill_are_those_of_a_run_without_one(root, tmp_path, 
 
 
 @pytest.mark.slow
-def test_the_workers_of_a_training_end_with_it(root, tmp_path):
+def test_the_workers_of_a_training_end_with_it(root, quick_workers, tmp_path):
     """Although the training is held in a cycle of references, as by the forecast's function that prints a line."""
     gc.collect()
     gc.disable()

@@ -10,7 +10,7 @@ _LAZY = {
     "translate.api.dataset_check": ("check_data",),
     "translate.api.dataset_download": ("get_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
-    "translate.api.models": ("convert", "export", "import_weights", "load", "sample", "say_to_stderr"),
+    "translate.api.models": ("convert", "export", "import_weights", "load", "project", "sample", "say_to_stderr"),
     "translate.api.plugin_files": ("load_plugin",),
     "translate.api.run_list": ("runs",),
     "translate.api.run_status": ("status",),
@@ -32,6 +32,7 @@ __all__ = [
     "import_weights",
     "load",
     "load_plugin",
+    "project",
     "resume",
     "runs",
     "sample",
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from translate.api.dataset_check import check_data
     from translate.api.dataset_download import get_data
     from translate.api.evaluation import compare, evaluate
-    from translate.api.models import convert, export, import_weights, load, sample, say_to_stderr
+    from translate.api.models import convert, export, import_weights, load, project, sample, say_to_stderr
     from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs
     from translate.api.run_status import status

@@ -16,11 +16,13 @@ from translate.evaluation import extractors, protocol
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
 from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
 from translate.evaluation.references import compute_references
+from translate.evaluation.sample_cases import case_from_sampler
 from translate.evaluation.uncertainty import Estimate
 from translate.run_folder import METRICS_FILE
 from translate.runtime import devices
 from translate.trained import find
 from translate.trained.folder import TrainedModel
+from translate.trained.sampler import ImageSampler
 from translate.trained.translator import Translator
 from translate.version import __version__
 
@@ -54,6 +56,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compute metrics of a model on the held-out images of a data folder, or of the images in `fake` against those in `real`.
 
+    A model that generates images from noise is asked for as many as `samples` says, and these are compared with the folder's.
+
     `metrics` are rows of `evaluation.metrics.METRICS`; if none are given, those that the images allow. `extractor` is a row of
     `evaluation.extractors.EXTRACTORS` for metrics of features, `weights` its file or that of LPIPS. `options` are the fields
     of `evaluation.cases.EvaluationOptions`: which images are evaluated, and how.
@@ -74,7 +78,8 @@ def evaluate(
     load_extractor = partial(extractors.load_extractor, extractor_name, extractor_weights, device_used)
     is_needed = any(map(uses_features, asked)) if asked else extractor or weights
     ready = load_extractor() if is_needed else None  # a missing package is reported before the work, not after it
-    load_model = partial(_load_model, device=device, precision=precision, convolution=convolution, say=say)
+    arithmetic = {"device": device, "precision": precision, "convolution": convolution}
+    load_model = partial(_load_model, **arithmetic, truncation=chosen.truncation, say=say)
     case = _build_case(EvaluationInputs(model, root, real, fake), chosen, load_model, progress, say)
     for line in case.notices:
         say(line)
@@ -82,7 +87,7 @@ def evaluate(
     if asked:
         estimates = compute_metrics(evaluator, asked)
     else:
-        if case.subject.why_no_truth:
+        if case.subject.why_no_truth and not case.subject.why_no_inputs:
             say(truth_left_out(case.subject.why_no_truth))
         has_extractor = ready is not None or extractors.is_available(DEFAULT_EXTRACTOR)
         estimates = compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
@@ -140,7 +145,7 @@ class EvaluationInputs:
 def _build_case(
     inputs: EvaluationInputs,
     options: EvaluationOptions,
-    load_model: Callable[[str | Path | Translator], tuple[Translator, TrainedModel | None]],
+    load_model: Callable[[str | Path | Translator], tuple[Translator | ImageSampler, TrainedModel | None]],
     progress: ProgressCallback,
     say: Callable[[str], None],
 ) -> EvaluationCase:
@@ -149,6 +154,8 @@ def _build_case(
     if model is not None and root is not None and real is None and fake is None:
         data = find_data(root, say)
         ready, source = load_model(model)
+        if isinstance(ready, ImageSampler):
+            return case_from_sampler(ready, source, data, options, progress, say)
         return case_from_model(ready, source, data, options, progress, say)
     if real is not None and fake is not None and model is None and root is None:
         return case_from_folders(find_data(real, say), find_data(fake, say), options)
@@ -156,14 +163,28 @@ def _build_case(
 
 
 def _load_model(
-    model: str | Path | Translator, *, device: str, precision: str, convolution: str, say: Callable[[str], None]
-) -> tuple[Translator, TrainedModel | None]:
-    """Return a translator, and the model that it was read from; None for one that is loaded already."""
+    model: str | Path | Translator,
+    *,
+    device: str,
+    precision: str,
+    convolution: str,
+    truncation: float | None,
+    say: Callable[[str], None],
+) -> tuple[Translator | ImageSampler, TrainedModel | None]:
+    """Return a translator, or the sampler of a model from noise, and the model read; None for one that is loaded already.
+
+    UsageError for a truncation that the model does not take.
+    """
+    source = None if isinstance(model, Translator) else find.read_model(model)
+    for notice in source.notices if source else ():
+        say(notice)
+    if source is not None and source.samples_from_noise:
+        return ImageSampler(source, devices.resolve_device(device), precision, convolution, truncation), source
+    if truncation is not None:
+        raise UsageError(f"--truncation {truncation:g}: is for models that generate images from noise; leave it out")
     if isinstance(model, Translator):
         return model, None
-    source = find.read_model(model)
-    for notice in source.notices:
-        say(notice)
+    assert source is not None
     ready = Translator(source, devices.resolve_device(device), precision, convolution)
     ready.choose_convolutions({}, say)
     return ready, source
@@ -197,6 +218,7 @@ def default_metrics(case: EvaluationCase, *, extractor: bool) -> list[str]:
     names += LUMA_METRICS if subject.truth and subject.border else []
     names += [] if is_paired else ["swd"]
     names += ["kid"] if extractor else []
+    names += ["accuracy"] if subject.classify else []
     names += ["edge_correlation"] if subject.inputs and not is_paired else []
     return names + (["cycle_psnr"] if subject.translate_back else [])
 

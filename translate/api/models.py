@@ -12,7 +12,7 @@ from translate import atomic
 from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
 from translate.catalog.shipped import find_images
 from translate.config import FLAGS, resolve
-from translate.conversion import job, sampling
+from translate.conversion import job, projection, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
@@ -21,6 +21,7 @@ from translate.trained import find, reference_pth, translator
 from translate.trained import folder as model_folder
 from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
 from translate.trained.folder import TrainedModel
+from translate.trained.sampler import ImageSampler
 from translate.trained.translator import Translator
 
 
@@ -168,7 +169,7 @@ def sample(
     say: SayCallback | None = say_to_stderr,
     **options: Any,
 ) -> sampling.SamplingResult:
-    """Generate images from noise into a folder, or onto one sheet if `output` ends in .png.
+    """Generate images from noise into a folder, onto one sheet if `output` ends in .png, or as an animation between them.
 
     `options` are the fields of `translate.conversion.sampling.SamplingOptions`. Raises ModelError if the model does not make
     images from noise, UsageError if the folder holds images of other samples.
@@ -176,8 +177,32 @@ def sample(
     chosen = resolve(sampling.SamplingOptions, (FLAGS, options))
     given = find.read_model(model)
     _say_notices(given.notices, say)
-    sampler = sampling.ImageSampler(given, devices.resolve_device(device), precision, convolution)
+    sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution, chosen.truncation)
     return sampling.sample_images(sampler, Path(output), chosen, progress or ignore_progress)
+
+
+def project(
+    model: str | Path,
+    image: str | Path,
+    output: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    convolution: str = "auto",
+    progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
+    **options: Any,
+) -> projection.ProjectionResult:
+    """Find the style code whose image is most like a given one; write the image (.png) and the code (.npy) beside it.
+
+    `options` are the fields of `translate.conversion.projection.ProjectionOptions`. `progress` gets the steps done. Raises
+    ModelError if the model does not make images from noise, UsageError if it has no styles or a file exists.
+    """
+    chosen = resolve(projection.ProjectionOptions, (FLAGS, options))
+    given = find.read_model(model)
+    _say_notices(given.notices, say)
+    sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution)
+    return projection.project_image(sampler, Path(image), Path(output), chosen, progress or ignore_progress)
 
 
 def export(

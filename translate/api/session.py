@@ -43,7 +43,7 @@ from translate.runtime.precision import Precision, configure_tf32, resolve_preci
 from translate.text import file_size
 from translate.trained import folder as model_folder
 from translate.trained.detect import Weights
-from translate.training import checkpoint, convolutions, cuda_graphs, loop, memory_estimate
+from translate.training import checkpoint, convolutions, cuda_graphs, growth, loop
 from translate.training.cadence import Cadence
 from translate.training.callback_list import CallbackList
 from translate.training.engine import Engine
@@ -183,7 +183,7 @@ class TrainingSession:
         if cls.draws_domains_apart(cfg):
             split = split.with_itself(paired=False)
         self.split, validation_set = split_for_validation(self.root, cls.layout, cfg, split, self.say)
-        self.pairs = training_data.find_known_pairs(cfg, self.root, split, self.split, self.say)
+        self.split, self.pairs = training_data.find_supervision(cfg, self.root, split, self.split, self.say)
         self.evaluator = None
         if validation_set and distributed.rank() == 0:
             self.evaluator = ValidationEvaluator(self.root, validation_set, cfg, cls.layout, self.device)
@@ -376,18 +376,14 @@ class TrainingSession:
 
     def check_memory(self) -> None:
         """Say how much memory the training is estimated to need; raise UsageError if that is too much."""
-        if self.cfg.max_memory is None and self.device.type != "cuda":
+        if self.cfg.max_memory is None and self.device.type != "cuda" and not self.method_class.grows:
             return
         cfg = replace(self.cfg, accumulate=self.accumulate)
         data = sum(loader.bytes_needed for loader in self.loaders if loader.tier == "resident")
         example = training_data.with_pair_images(self.sample, cfg)
-        self.say(
-            distributed.broadcast_object(
-                lambda: memory_estimate.check_memory(
-                    self.method_class, cfg, example, self.device, self.precision, data, self.schedule
-                )
-            )
-        )
+        given = self.method_class, cfg, example, self.device, self.precision, data, self.schedule
+        for line in distributed.broadcast_object(lambda: growth.check_memory(*given)):
+            self.say(line)
 
     def write_config(self) -> None:
         """Write the resolved settings into the run folder."""

@@ -4,7 +4,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from translate.api.label_settings import labels_of, with_instances
 from translate.config import TrainConfig
 from translate.data import albumentations_recipe, batch_augment, layouts
 from translate.data.known_pairs import KnownPairs, find_pairs
+from translate.data.labelled import divide_labelled
 from translate.data.loader import Loader, LoaderOptions
 from translate.data.preprocessing import Preprocessing
 from translate.data.split import Split
 from translate.errors import UsageError
 from translate.methods import Method
 from translate.methods.base import Batch, DataStage
-from translate.methods.configs import MixedSupervisionConfig
+from translate.methods.configs import MixedSupervisionConfig, SemiSupervisedConfig
 from translate.nn.base import Discriminator, Generator
 from translate.runtime import distributed
 from translate.training import loop
@@ -64,6 +65,20 @@ def check_layout_options(cls: type[Method], cfg: TrainConfig) -> None:
         )
 
 
+def find_supervision(
+    cfg: TrainConfig, root: Path, everything: Split, used: Split, say: Callable[[str], None]
+) -> tuple[Split, KnownPairs | None]:
+    """Return the images to train on, and those of a second loader: known pairs, or labelled images; None where there are none.
+
+    Where only some images are to be known with their labels, the others are returned without.
+    """
+    if isinstance(cfg, SemiSupervisedConfig):
+        hidden, labelled = divide_labelled(used, cfg.labelled, cfg.label_seed)
+        say(f"labels: those of {len(labelled)} of {len(used)} images are used, of {len(used.label_names)} classes")
+        return hidden, KnownPairs(labelled)
+    return used, find_known_pairs(cfg, root, everything, used, say)
+
+
 def find_known_pairs(
     cfg: TrainConfig, root: Path, everything: Split, used: Split, say: Callable[[str], None]
 ) -> KnownPairs | None:
@@ -102,7 +117,10 @@ def with_references(cls: type[Method], split: Split) -> Split:
 
 
 def with_pair_images(sample: Batch, cfg: TrainConfig) -> Batch:
-    """Return a batch of images as that of a training with known pairs, for an estimate; without pairs as it is."""
+    """Return a batch of images as that of a training with known pairs or labels, for an estimate; without any as it is."""
+    if isinstance(cfg, SemiSupervisedConfig):
+        zeros = torch.zeros(len(sample["a"]), dtype=torch.int64, device=sample["a"].device)
+        return {**sample, "labelled_a": sample["a"], "labelled_label": zeros}
     if not isinstance(cfg, MixedSupervisionConfig) or cfg.pairs is None:
         return sample
     a = sample["a"]
@@ -167,12 +185,16 @@ class StageLoader:
         return list(dict.fromkeys(found))
 
     def batches(self, start: int) -> Iterator[Batch]:
-        """Yield batches from image `start` of the run on, without end; those of known pairs as `pair_a` and `pair_b`."""
+        """Yield batches from image `start` of the run on, without end; known pairs as `pair_a` and `pair_b`, labelled images as
+        `labelled_a` and `labelled_label`.
+        """
         first, *pairs = (loader.batches(start) for loader in self.loaders)
         return map(_with_pairs, first, *pairs) if pairs else first
 
 
 def _with_pairs(batch: Batch, pairs: Batch) -> Batch:
+    if "b" not in pairs:
+        return {**batch, "labelled_a": pairs["a"], "labelled_label": pairs["label"]}
     return {**batch, "pair_a": pairs["a"], "pair_b": pairs["b"]}
 
 
@@ -195,14 +217,18 @@ def stage_loaders(
     another one each time that they have all been shown.
     """
 
-    def loader_of(stage: DataStage) -> StageLoader:
-        sized = replace(preprocessing, load_size=stage.load_size, crop_size=stage.crop_size)
-        own = replace(options, batch_size=stage.batch_size)
-        load_pairs = None
+    @cache
+    def loads(load_size: int, crop_size: int, batch_size: int) -> tuple[Callable[[], Loader], ...]:
+        """Functions that build the loader of the images and that of the pairs, or return it where another stage has it."""
+        sized = replace(preprocessing, load_size=load_size, crop_size=crop_size)
+        own = replace(options, batch_size=batch_size)
+        given = [(split, own)]
         if pairs is not None:
-            of_pairs = replace(own, seed=pair_seed(own.seed), title="pairs")
-            load_pairs = partial(build, pairs, sized, of_pairs)
-        return StageLoader(stage.image, partial(build, split, sized, own), load_pairs)
+            given.append((pairs, replace(own, seed=pair_seed(own.seed), title="pairs")))
+        return tuple(cache(partial(build, images, sized, its)) for images, its in given)
+
+    def loader_of(stage: DataStage) -> StageLoader:
+        return StageLoader(stage.image, *loads(stage.load_size, stage.crop_size, stage.batch_size))
 
     return [loader_of(stage) for stage in stages]
 

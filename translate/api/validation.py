@@ -1,9 +1,12 @@
 """Validation set of a training, and the metrics that are computed on it."""
 
-from collections.abc import Callable
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,20 +19,28 @@ from translate.api.evaluation import (
     truth_left_out,
 )
 from translate.api.label_settings import with_instances
+from translate.callbacks import ProgressCallback, ignore_line
 from translate.config import TrainConfig
 from translate.convolution_choice import ConvolutionRecord
 from translate.data import layouts
-from translate.data.split import Split
-from translate.errors import UsageError
+from translate.data.split import Split, split_by_domain
+from translate.errors import DataError, UsageError
 from translate.evaluation import extractors, protocol
-from translate.evaluation.cases import EvaluationOptions, HeldOutData, case_from_split
+from translate.evaluation.cases import EvaluationCase, EvaluationOptions, HeldOutData, case_from_split
 from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
 from translate.evaluation.metrics import METRICS
+from translate.evaluation.sample_cases import case_from_real_images
 from translate.evaluation.truth import find_truth, resolve_truth
+from translate.evaluation.uncertainty import Estimate
 from translate.run_folder import METRICS_FILE
 from translate.trained import find
+from translate.trained.folder import TrainedModel
+from translate.trained.sampler import ImageSampler
 from translate.trained.translator import Translator
 from translate.training.validation import ValidationDeferred
+
+Measured = tuple[dict[str, Estimate], dict[str, Any]]
+"""Metrics of a case by key, and its results."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +68,10 @@ def split_for_validation(
         train, held_out = train.hold_out(cfg.hold_out)
     if cfg.evaluate_every is None:
         return train, None
-    if layout not in ("paired", "unpaired", "photos"):
-        raise UsageError(
-            f"--evaluate-every {cfg.evaluate_every}: is for methods that translate between two domains, or make pairs from "
-            f"photos; leave it out, and use translate evaluate"
-        )
     if held_out is not None:
         why = "" if layout in layouts.LAYOUTS_WITH_TRUTH else "training images that are held out have none"
         held_out = held_out.with_itself(paired=True) if layout == "photos" else held_out
-        return train, ValidationSet("held out of train", held_out.subsample(cfg.evaluate_images), why)
+        return train, ValidationSet("held out of train", _limited(held_out, layout, cfg), why)
     name = "val" if has_val else "test"
     if not has_val and not layouts.has_split(root, "test"):
         raise UsageError(
@@ -91,7 +97,21 @@ def split_for_validation(
             say(f"validation: {truth_left_out(why)}")
     for line in split.notices:
         say(line)
-    return train, ValidationSet(name, split.subsample(cfg.evaluate_images), why)
+    return train, ValidationSet(name, _limited(split, layout, cfg), why)
+
+
+def _limited(split: Split, layout: str, cfg: TrainConfig) -> Split:
+    """Return at most `evaluate_images` images of a split. UsageError if it cannot tell of a domain how good the model is."""
+    split = split.subsample(cfg.evaluate_images)
+    for name in split.label_names if layout == "domains" else ():
+        try:
+            split_by_domain(split, name)
+        except DataError:
+            raise UsageError(
+                f"--evaluate-every {cfg.evaluate_every}: needs validation images of domain {name!r}, and others; add some, or "
+                f"use a larger --evaluate-images"
+            ) from None
+    return split
 
 
 class ValidationEvaluator:
@@ -141,28 +161,57 @@ class ValidationEvaluator:
             if is_stopping():
                 raise ValidationDeferred
 
-        ready = Translator(find.read_model(model), self.device, convolution=self.cfg.convolution)
+        cases = self._cases(find.read_model(model), check_stopping)
+        measured = {domain: self._measure(case) for domain, case in cases}
+        estimates, results = combine_domains(measured) if len(measured) > 1 else next(iter(measured.values()))
+        protocol.write_results(model / METRICS_FILE, results | {"best_by": self.best_by})
+        return {key: estimate.value for key, estimate in estimates.items()}
+
+    def _cases(self, model: TrainedModel, progress: ProgressCallback) -> Iterator[tuple[str, EvaluationCase]]:
+        """Yield the outputs of the model with the name of their domain: of the target domain, of each of many, or samples."""
+        known = self.validation_set
+        data = HeldOutData(self.root, known.name, known.split, self.cfg.direction, known.why_no_truth)
+        if model.samples_from_noise:
+            sampler = ImageSampler(model, self.device, convolution=self.cfg.convolution)
+            yield "", case_from_real_images(sampler, None, data, EvaluationOptions(), progress, ignore_line)
+            return
+        ready = Translator(model, self.device, convolution=self.cfg.convolution)
         chosen = ready.choose_convolutions(self.convolutions)
         if self.convolutions is not None and chosen is not None:
             self.convolutions.update(chosen)
-        case = case_from_split(
-            ready,
-            None,
-            HeldOutData(
-                self.root,
-                self.validation_set.name,
-                self.validation_set.split,
-                self.cfg.direction,
-                self.validation_set.why_no_truth,
-            ),
-            EvaluationOptions(),
-            check_stopping,
-        )
+        for domain in known.split.label_names if model.method.layout == "domains" else ("b",):
+            yield domain, case_from_split(ready, None, data, EvaluationOptions(to=domain), progress)
+
+    def _measure(self, case: EvaluationCase) -> Measured:
+        """Return the metrics of a case and its results, as `translate evaluate` does."""
         evaluator = Evaluator(case.subject, self.load_extractor, device=self.device)
         names = self.metrics or default_metrics(case, extractor=False)
         if self._best_metric not in names:
             names = [*names, self._best_metric]
         estimates = compute_metrics(evaluator, names)
-        results = build_results(case, evaluator, estimates, seed=0) | {"best_by": self.best_by}
-        protocol.write_results(model / METRICS_FILE, results)
-        return {key: estimate.value for key, estimate in estimates.items()}
+        return estimates, build_results(case, evaluator, estimates, seed=0)
+
+
+def combine_domains(measured: Mapping[str, Measured]) -> Measured:
+    """Return one result for those of several target domains, which its `domains` hold.
+
+    A metric is the mean over the domains, and its error that of a mean whose terms are independent. The protocol has the
+    entries that are the same for all domains.
+    """
+    (first, described), *_ = measured.values()
+    means = {key: _mean([estimates[key] for estimates, _ in measured.values()]) for key in first}
+    every = [results["protocol"] for _, results in measured.values()]
+    same = {k: v for k, v in described["protocol"].items() if all(k in other and other[k] == v for other in every)}
+    return means, {
+        "metrics": {key: protocol.estimate_to_json(estimate) for key, estimate in means.items()},
+        "protocol": {**same, "to": "all", "settings": described["protocol"]["settings"]},
+        "subject": {k: v for k, v in described["subject"].items() if k != "outputs_sha256"},
+        "images": [],
+        "domains": {domain: results for domain, (_, results) in measured.items()},
+    }
+
+
+def _mean(estimates: Sequence[Estimate]) -> Estimate:
+    errors = [each.error for each in estimates if each.error is not None]
+    error = math.hypot(*errors) / len(errors) if len(errors) == len(estimates) else None
+    return Estimate(statistics.fmean(each.value for each in estimates), error)

@@ -33,7 +33,14 @@ COMMANDS = {
     "train": ("translate.cli.train:app", "Train a method on a data folder; the same command again resumes the run."),
     "resume": ("translate.cli.resume:resume", "Resume a run; flags change its settings."),
     "convert": ("translate.cli.convert:convert", "Convert an image, a folder or a glob with a trained model."),
-    "sample": ("translate.cli.sample:sample", "Generate images from noise with a trained dcgan."),
+    "sample": (
+        "translate.cli.sample:sample",
+        "Generate images from noise with a trained dcgan, pggan, stylegan2, biggan or sgan.",
+    ),
+    "project": (
+        "translate.cli.project:project",
+        "Find the image of a trained stylegan2 that is most like a given one.",
+    ),
     "evaluate": (
         "translate.cli.evaluate:evaluate",
         "Compute quality metrics of a model, or between two folders of images.",

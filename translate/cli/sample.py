@@ -16,14 +16,19 @@ from translate.conversion.sampling import SamplingOptions
 
 
 def _sample(
-    model: Annotated[str, Parameter(help=f"of dcgan or stackgan: {MODEL_HELP}")],
-    output: Annotated[Path, Parameter(help="folder for the images, or a .png file for one sheet with all of them")],
+    model: Annotated[str, Parameter(help=f"of dcgan, pggan, stylegan2, biggan, sgan or stackgan: {MODEL_HELP}")],
+    output: Annotated[
+        Path,
+        Parameter(
+            help="folder for the images, a .png file for one sheet with all of them, or with --interpolate an animation"
+        ),
+    ],
     /,
     *,
     json: Annotated[bool, JSON] = False,
     **options: Any,
 ) -> None:
-    """Generate images from noise with a trained dcgan, or from a text with a trained stackgan.
+    """Generate images from noise with a trained dcgan, pggan, stylegan2, biggan or sgan, or from a text with a stackgan.
 
     The same command again resumes: it generates only the images that are missing.
     """

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from translate import atomic, images
 from translate.conversion import tiling
-from translate.conversion.manifest import ManifestLine
+from translate.conversion.manifest import Fingerprint, ManifestLine, fingerprint
 from translate.conversion.options import SOURCE_TYPES, ConversionOptions, Style, make_mark
 from translate.conversion.output_paths import Item, output_format
 from translate.errors import StorageError, UsageError
@@ -33,9 +33,11 @@ class LoadedInput:
     """Image; None for an animation."""
     tile: int | None
     """Tile size in pixels; None: the whole image at once."""
-    made_from: tuple[int, int, str]
-    """Size, modification time (ns) and SHA-256 of the input file."""
+    made_from: Fingerprint
+    """Of the input file."""
     started: float
+    instances: Fingerprint | None = None
+    """Of the instance map; None without."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,20 @@ class ItemConverter:
         if folder is not None and (labels is None or not labels.edges):
             raise UsageError(f"--instances {folder}: the model was trained without the edges of objects; leave it out")
 
+    def instance_map(self, item: Item) -> Path | None:
+        """Return the path of the instance map of an input, whether there is one or not; None for models without edges."""
+        if self.options.instances is None:
+            return None
+        path = Path(self.options.instances) / item.input
+        candidates = [path.with_suffix(f".{extension}") for extension in images.LABEL_EXTENSIONS]
+        return next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
+
     def _reading(self, item: Item) -> Reading:
         """Return the options of reading an input. ImageError if it needs an instance map and has none."""
-        if self.options.instances is None:
-            return self.read_options
-        folder = Path(self.options.instances)
-        for extension in images.LABEL_EXTENSIONS:
-            path = (folder / item.input).with_suffix(f".{extension}")
-            if path.is_file():
-                return replace(self.read_options, instances=path)
-        raise ImageError(f"has no instance map of its name in {folder}")
+        path = self.instance_map(item)
+        if path is not None and not path.is_file():
+            raise ImageError(f"has no instance map of its name in {self.options.instances}")
+        return replace(self.read_options, instances=path)
 
     def read(self, item: Item) -> LoadedInput:
         """Read an input. ImageError or OSError if it cannot be read."""
@@ -151,9 +157,15 @@ class ItemConverter:
         stat = os.stat(path)
         self.check_output_size(path)
         animated = self._may_be_animated(item) and images.is_animated(path)
-        picture = None if animated else images.read(path, how=self._reading(item))
-        tile = None if picture is None else self._tile(picture)
-        return LoadedInput(item, picture, tile, (stat.st_size, stat.st_mtime_ns, atomic.file_sha256(path)), started)
+        if animated:
+            return LoadedInput(item, None, None, fingerprint(path, stat), started)
+        how = self._reading(item)
+        map_stat = None if how.instances is None else os.stat(how.instances)
+        picture = images.read(path, how=how)
+        loaded = LoadedInput(item, picture, self._tile(picture), fingerprint(path, stat), started)
+        if how.instances is not None and map_stat is not None:
+            loaded.instances = fingerprint(how.instances, map_stat)
+        return loaded
 
     def check_output_size(self, path: Path) -> None:
         """Check that an output that is larger than its input has as many pixels as are allowed. ImageError if it has more."""
@@ -313,6 +325,7 @@ class ItemConverter:
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
             "made_from": loaded.made_from,
+            **({} if loaded.instances is None else {"instances": loaded.instances}),
             "model": self.translator.sha256,
             "settings": self.settings,
             **({"notices": translated.notices} if translated.notices else {}),

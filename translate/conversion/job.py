@@ -95,7 +95,11 @@ def _plan(
     items = manifest.plan(listing.inputs, converter.options.format, converter.options.samples)
     check_distinct(items, fold)
     mine = [item for item in items if shard.contains(item.input)]
-    todo = [item for item in mine if converter.options.overwrite or not manifest.is_done(item, listing.root)]
+    todo = [
+        item
+        for item in mine
+        if converter.options.overwrite or not manifest.is_done(item, listing.root, converter.instance_map(item))
+    ]
     result.skipped = len(mine) - len(todo)
     return manifest, _first_inputs(todo, converter.options.limit)
 

@@ -15,6 +15,8 @@ from translate.records import is_count, is_list_of, is_text
 
 MANIFEST_NAME = "manifest.jsonl"
 ManifestLine = dict[str, Any]
+Fingerprint = tuple[int, int, str]
+"""Size, modification time (ns) and SHA-256 of a file."""
 
 
 class Manifest:
@@ -83,24 +85,23 @@ class Manifest:
         """Return the output of every input, or so many of each; what is done keeps its name."""
         return plan_outputs(inputs, fmt, self.output_names, samples)
 
-    def is_done(self, item: Item, root: Path) -> bool:
-        """Return True if the output exists and was made from this input by this model with these settings."""
+    def is_done(self, item: Item, root: Path, instance_map: Path | None = None) -> bool:
+        """Return True if the output exists and was made from this input by this model with these settings.
+
+        instance_map: that of the input, from which the output was made too.
+        """
         if self.output_names.get(item.key) != item.output:
             return False
         line = self.last_line(item.key)
         if line is None or not self._is_of_this_job(line):
             return False
         try:
-            output, source = os.stat(self.folder / item.output), os.stat(root / item.input)
+            output = os.stat(self.folder / item.output)
         except OSError:
             return False
-        if line.get("bytes") != output.st_size:
+        if line.get("bytes") != output.st_size or not _is_unchanged(root / item.input, line.get("made_from")):
             return False
-        try:
-            size, time, digest = line["made_from"]
-        except (KeyError, TypeError, ValueError):  # no list of three
-            return False
-        if size != source.st_size or (time != source.st_mtime_ns and not _has_sha256(root / item.input, digest)):
+        if instance_map is not None and not _is_unchanged(instance_map, line.get("instances")):
             return False
         return line.get("written") == output.st_mtime_ns or _has_sha256(self.folder / item.output, line.get("sha256"))
 
@@ -160,6 +161,20 @@ def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:
 def _sorted(keys: Iterable[ItemKey]) -> list[ItemKey]:
     """Return keys by the name of the input, and by the number of the sample."""
     return sorted(keys, key=lambda key: (key.input, -1 if key.sample is None else key.sample))
+
+
+def fingerprint(path: Path, stat: os.stat_result) -> Fingerprint:
+    """Return the fingerprint of a file that has been read. `stat` is from before that, so that a later change is seen."""
+    return stat.st_size, stat.st_mtime_ns, atomic.file_sha256(path)
+
+
+def _is_unchanged(path: Path, recorded: Any) -> bool:
+    """Return True if a file has the recorded fingerprint; its time may differ if its content does not."""
+    try:
+        (size, time, digest), stat = recorded, os.stat(path)
+    except (TypeError, ValueError, OSError):  # no list of three, no file
+        return False
+    return size == stat.st_size and (time == stat.st_mtime_ns or _has_sha256(path, digest))
 
 
 def _has_sha256(path: Path, sha256: str | None) -> bool:

@@ -1,6 +1,6 @@
 """Sampling of images from noise, as a job that can be stopped at any moment and resumed.
 
-Image n of a job is a pure function of the model, the seed, n and its class or text, so a file that is there need not be result
+Image n of a job is a pure function of the model, the seed, n and its class or text, so a file that is there need not be made
 again. `samples.json` in the output folder says which model and seed the files are of.
 """
 
@@ -12,83 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from translate import atomic, config, images, keyed_random, locks, records
+from translate import atomic, config, images, locks, records
 from translate.callbacks import ProgressCallback
 from translate.config import option
+from translate.conversion import interpolation
 from translate.conversion.options import make_mark
 from translate.conversion.overwrite_guard import linked_folder
-from translate.convolution_choice import CONVERSION, Probe, resolve_convolution, set_convolutions
-from translate.errors import Interrupted, ModelError, UsageError
+from translate.errors import Interrupted, UsageError
 from translate.images import Metadata, Picture
 from translate.runtime import signals
-from translate.runtime.precision import resolve_precision
-from translate.trained.arithmetic import check_finite
-from translate.trained.folder import TrainedModel
+from translate.trained.sampler import ImageSampler
 
 RECORD = "samples.json"
 COLUMNS = 8
 """Images in a row of a contact sheet."""
-
-
-class ImageSampler:
-    """Function that generates images with a trained model: numbers → images.
-
-    ModelError if the model does not generate images from noise.
-    """
-
-    def __init__(
-        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
-    ) -> None:
-        self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
-        if not self.method.sampling_networks:
-            raise ModelError(
-                f"{model.source}: translates images and does not generate them from noise; use translate convert"
-            )
-        self.precision = resolve_precision(precision, device)
-        setting = resolve_convolution(convolution, self.precision)
-        for attribute in self.method.sampling_networks:
-            self.method.get_submodule(attribute).to(device, self.precision.weights)
-        self.method.eval()
-        label = self.method.blank_text()[None] if self.method.takes_text else self._class_labels([0], None)
-        probe = Probe(lambda: self._generate([0], 0, label), CONVERSION, batch=1, scale=1.0)
-        set_convolutions(self.method, setting, {}, lambda: probe, lambda line: None)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes that the model was trained on; empty if it was trained without."""
-        return self.method.classes
-
-    def __call__(
-        self, numbers: Sequence[int], seed: int = 0, of_class: str | None = None, text: str | None = None
-    ) -> Tensor:
-        """Generate the images (N, C, H, W) in [-1, 1] of the given numbers.
-
-        `of_class`: None takes the classes in turn. `text`: generate images of a text instead; UsageError if it is empty, or
-        the model takes none. The same number, seed and class give the same image in any batch, to
-        the rounding of float32: batches of other sizes may be convolved by other kernels.
-        """
-        if text is None:
-            return self._generate(numbers, seed, self._class_labels(numbers, of_class))
-        return self._generate(numbers, seed, self.method.encode_text(text).expand(len(numbers), -1))
-
-    def _class_labels(self, numbers: Sequence[int], of_class: str | None) -> Tensor | None:
-        """Return the classes (N,) of images; None from a model without classes."""
-        return torch.tensor([self.class_of(n, of_class) for n in numbers]) if self.classes else None
-
-    def _generate(self, numbers: Sequence[int], seed: int, label: Tensor | None) -> Tensor:
-        """Generate the images of these numbers and labels (N, …)."""
-        key = keyed_random.image_keys(seed, torch.tensor(list(numbers))).to(self.device)
-        label = None if label is None else label.to(self.device)
-        with torch.inference_mode(), self.precision.autocast(self.device):
-            made = self.method.sample(key, label).to(torch.promote_types(self.precision.weights, torch.float32))
-        check_finite(made, self.precision)
-        return made
-
-    def class_of(self, number: int, of_class: str | None) -> int:
-        """Return the index of the class of an image."""
-        return number % len(self.classes) if of_class is None else self.classes.index(of_class)
 
 
 @dataclass(frozen=True)
@@ -101,9 +39,22 @@ class SamplingOptions:
         None, "generate only images of this class [default: all classes in turn]", group="Images"
     )
     text: str | None = option(
-        None, "generate images of this text, by a model that was trained on captions [default: its classes in turn]",
+        None, "generate images of this text, for stackgan [default: images of its classes in turn]", group="Images"
+    )
+    truncation: float | None = option(
+        None,
+        "typical images instead of varied ones: of style codes, from 1 (none) to 0 (the average image), for stylegan2; of the "
+        "noise, its largest magnitude, for biggan [default: none]",
         group="Images",
-    )  # fmt: skip
+    )
+    interpolate: int | None = option(
+        None,
+        "write an animation (OUTPUT.gif, .webp, .png or .avif) that goes through N images and back to the first; for stylegan2 "
+        "[default: images]",
+        low=2,
+        group="Images",
+    )
+    frames: int = option(24, "with --interpolate: frames from one image to the next", low=1, group="Images")
     format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
     quality: int | None = option(
         None,
@@ -114,7 +65,7 @@ class SamplingOptions:
     )
     batch_size: int = option(64, "images that are generated at a time", low=1, group="Speed")
     overwrite: bool = option(False, "generate every image again, replacing those in the folder", group="Output")
-    mark: bool = option(True, "say in the metadata of the images that a model result them", group="Output")
+    mark: bool = option(True, "say in the metadata of the images that a model made them", group="Output")
 
     def __post_init__(self) -> None:
         config.check_options(self)
@@ -148,12 +99,12 @@ def sample_images(
     if options.of_class is not None and options.of_class not in sampler.classes:
         known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
         raise UsageError(f"--class {options.of_class}: unknown; {known}")
-    if options.text is not None:
-        if options.of_class is not None:
-            raise UsageError("--text and --class: each says what the images show; give one of them")
-        sampler.method.encode_text(options.text)  # which refuses a text that cannot be used
     began = time.monotonic()
-    if images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
+    if options.text is not None:
+        check_text(sampler, options)
+    if options.interpolate is not None:
+        result = _interpolation(sampler, output, options)
+    elif images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
         result = _sheet(sampler, output, options)
     else:
         atomic.check_writable(output)
@@ -164,6 +115,15 @@ def sample_images(
     return result
 
 
+def check_text(sampler: ImageSampler, options: SamplingOptions) -> None:
+    """Raise UsageError, which names the flag, for a text that the model cannot take, or beside flags that say otherwise."""
+    for flag, given in (("--class", options.of_class), ("--interpolate", options.interpolate)):
+        if given is not None:
+            raise UsageError(f"--text and {flag}: each says what the images show; give one of them")
+    assert options.text is not None
+    sampler.method.encode_text(options.text)
+
+
 def _sheet(sampler: ImageSampler, output: Path, options: SamplingOptions) -> SamplingResult:
     if images.extension(output) != "png":
         raise UsageError(f"{output}: a sheet is a PNG; give a name that ends in .png, or a folder")
@@ -171,13 +131,36 @@ def _sheet(sampler: ImageSampler, output: Path, options: SamplingOptions) -> Sam
         raise UsageError(f"{output}: exists; --overwrite replaces it")
     tensors = torch.cat(
         [
-            sampler(part, options.seed, options.of_class, options.text).cpu()
+            sampler(part, options.seed, options.of_class, text=options.text).cpu()
             for part in _batches(range(options.count), options)
         ]
     )
     with atomic.storage_errors(output.parent):
         images.write_png(output, images.make_grid(tensors, COLUMNS))
     return SamplingResult(output, done=options.count)
+
+
+def _interpolation(sampler: ImageSampler, output: Path, options: SamplingOptions) -> SamplingResult:
+    """Write the animation of `--interpolate`."""
+    sampler.check_styles(f"--interpolate {options.interpolate}")
+    fmt = images.extension(output)
+    if fmt not in images.ANIMATED:
+        raise UsageError(
+            f"{output}: --interpolate writes one animation; give a name that ends in .{', .'.join(images.ANIMATED)}"
+        )
+    if output.exists() and not options.overwrite:
+        raise UsageError(f"{output}: exists; --overwrite replaces it")
+    assert options.interpolate is not None
+    frames = interpolation.frames(sampler, range(options.interpolate), options.seed, options.frames, options.batch_size)
+    mark = _mark(sampler) if options.mark else None
+    with atomic.storage_errors(output.parent):
+        atomic.write(output, images.encode_animation(frames, fmt, quality=options.quality, metadata=mark))
+    return SamplingResult(output, done=options.interpolate * options.frames)
+
+
+def _mark(sampler: ImageSampler) -> Metadata:
+    """Return metadata that says which model generated an image."""
+    return Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED))
 
 
 def _folder(
@@ -193,12 +176,12 @@ def _folder(
     for n in names if sampler.classes and options.text is None else ():
         of = sampler.classes[sampler.class_of(n, options.of_class)]
         result.classes[of] = result.classes.get(of, 0) + 1
-    mark = (
-        Metadata().with_mark(make_mark(sampler.method.name, sampler.sha256, images.GENERATED)) if options.mark else None
-    )
+    mark = _mark(sampler) if options.mark else None
     with signals.stop_on_signal() as stop, atomic.storage_errors(output):
         for numbers in _batches(todo, options):
-            for n, image in zip(numbers, sampler(numbers, options.seed, options.of_class, options.text), strict=True):
+            for n, image in zip(
+                numbers, sampler(numbers, options.seed, options.of_class, text=options.text), strict=True
+            ):
                 picture = Picture(images.to_array(image, np.dtype("uint8")), metadata=mark)
                 names[n].parent.mkdir(parents=True, exist_ok=True)
                 atomic.write(names[n], images.encode(picture, options.format, options.quality))
@@ -227,8 +210,8 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     """Write the record of the job. UsageError if the folder has the samples of another."""
     path = output / RECORD
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
-    if options.text is not None:
-        wanted["text"] = options.text
+    wanted |= {} if options.truncation is None else {"truncation": options.truncation}
+    wanted |= {} if options.text is None else {"text": options.text}
     if path.exists() and not options.overwrite:
         try:
             known = records.read_json(path)
@@ -236,7 +219,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
             known = None
         if known != wanted:
             raise UsageError(
-                f"{output}: holds samples of another model, seed, class or text; use another folder, or --overwrite"
+                f"{output}: holds samples of another model, seed, class, text or truncation; use another folder, or --overwrite"
             )
     elif not options.overwrite and any((output / _name(sampler, n, options)).exists() for n in range(options.count)):
         raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")

@@ -157,6 +157,31 @@ def _digest(name: str) -> bytes:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
 
 
+def split_by_target(split: Split, to: str) -> Split:
+    """Return a split with the images that are translated to domain `to` as a, and real images of that domain as b.
+
+    DataError if one of the two would be empty.
+    """
+    if split.label_names:  # of many domains, one of which may be called a
+        return split_by_domain(split, to)
+    return split.swapped() if to == "a" else split
+
+
+def split_by_domain(split: Split, to: str) -> Split:
+    """Divide the images of many domains: `b` has those of domain `to`, or with this attribute, and `a` all others.
+
+    DataError if `a` or `b` would be empty.
+    """
+    number = split.label_names.index(to)
+    belongs = [label[number] == 1 if isinstance(label, tuple) else label == number for label in split.labels]
+    a, b = (tuple(ref for ref, of in zip(split.a, belongs, strict=True) if of == wanted) for wanted in (False, True))
+    if not (a and b):
+        raise DataError(
+            f"no images {'of' if a else 'but those of'} domain {to!r}; an evaluation needs images of both kinds"
+        )
+    return Split(a, b, paired=False)
+
+
 def evenly_spaced(size: int, count: int) -> list[int]:
     """Return the indices of at most `count` of `size` elements, evenly spaced from the first on."""
     kept = min(count, size)

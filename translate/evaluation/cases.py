@@ -14,7 +14,7 @@ from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.data import layouts, pairing
 from translate.data.instances import attach_instances
-from translate.data.split import ImageRef, Split
+from translate.data.split import ImageRef, Split, split_by_target
 from translate.errors import DataError, NonFiniteError, UsageError
 from translate.evaluation import image_sets, label_data
 from translate.evaluation.evaluator import Subject
@@ -32,10 +32,14 @@ from translate.trained.folder import TrainedModel
 from translate.trained.image_layout import pad_to_size_rule
 from translate.trained.model_info import ModelInfo
 from translate.trained.noise import pixel_key
+from translate.trained.sampler import ImageSampler
 from translate.trained.translator import Translator
 
 REFERENCE_SIZE = 256
 """Size that the reference resizes test images to, for models that do not say at which size they were trained."""
+
+DIVERSITY_SAMPLES = 10
+"""Outputs of each input that diversity compares if `--samples` does not say."""
 
 HELD_OUT_SPLITS = ("test", "val")
 """Splits of held-out images, in the order in which they are looked for."""
@@ -110,9 +114,14 @@ class EvaluationOptions:
         "folder of label maps, named as the images of ROOT, for the metric segmentation [default: none]",
         group="Images",
     )
-    samples: int = option(
-        10, "outputs of each input that diversity compares, by a model with noise", low=2, group="Metrics"
+    samples: int | None = option(
+        None,
+        "images that a model from noise generates [default: as many as there are real ones]; outputs of each input that "
+        "diversity compares, by a model that translates [default: 10]",
+        low=2,
+        group="Metrics",
     )
+    truncation: float | None = option(None, "truncation of the noise, by models that have one", group="Metrics")
     batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
     seed: int = option(0, "seed of every random draw", group="Metrics")
 
@@ -220,7 +229,12 @@ def case_from_split(
         maker=maker,
     )
     return EvaluationCase(
-        subject, read_options[to], described, _provenance(model, source, outputs), run_folder, reference_sources=sources
+        subject,
+        read_options[to],
+        described,
+        describe_model_source(model, source, outputs),
+        run_folder,
+        reference_sources=sources,
     )
 
 
@@ -268,7 +282,10 @@ def _label_scorer_trainer(
     return train
 
 
-def _provenance(model: Translator, source: TrainedModel | None, outputs: ImageSet) -> dict[str, Any]:
+def describe_model_source(
+    model: Translator | ImageSampler, source: TrainedModel | None, outputs: ImageSet
+) -> dict[str, Any]:
+    """Return the entries of the results that say which model made the outputs; `source` as in `case_from_split`."""
     return {
         "model": str(source.source) if source else None,
         "method": model.info.method,
@@ -284,12 +301,12 @@ def _held_out(
     """Return the split asked for, else the held-out one, else that of training; as pairs where its truth is known."""
     layout, direction = model.method.layout, options.direction or model.info.direction or "a2b"
     rule = resolve_truth(options.truth, root, run)
-    _check_truth_options(options, layout, rule)
+    check_truth_options(options, layout, rule)
     present = [name for name in HELD_OUT_SPLITS if layouts.has_split(root, name)]
     name = options.split or next(iter(present), "train")
     split = layouts.find_split(root, layout, name, direction, skip_unmatched=options.skip_unmatched)
     if name == "train":
-        say(_train_notice(root, layout))
+        say(train_notice(root, layout))
     if layout == "photos":
         split = split.with_itself(paired=True)
     why_no_truth = "" if layout in layouts.LAYOUTS_WITH_TRUTH else "images of domains have none"
@@ -306,16 +323,18 @@ def _held_out(
     return HeldOutData(root, name, split, direction, why_no_truth)
 
 
-def _train_notice(root: Path, layout: str) -> str:
+def train_notice(root: Path, layout: str) -> str:
     """Return the line that warns of an evaluation on images that a model may have been trained on."""
-    if layout == "photos" and not layouts.has_split(root, "train"):
-        return f"{root}: all of its photos are evaluated; on those that it was trained on a model does better than on others"
+    if layout in ("photos", "images") and not layouts.has_split(root, "train"):
+        return (
+            f"{root}: all of its {layout} are used; on those that it was trained on a model does better than on others"
+        )
     return (
         f"{root}: these are training images, on which a model does better than on others; add a folder of test images"
     )
 
 
-def _check_truth_options(options: EvaluationOptions, layout: str, rule: TruthRule) -> None:
+def check_truth_options(options: EvaluationOptions, layout: str, rule: TruthRule) -> None:
     """Raise UsageError for flags that have no meaning for the model's layout."""
     if options.truth is not None and layout != "unpaired":
         raise UsageError(f"--truth {options.truth}: is for models of unpaired methods with two domains; leave it out")
@@ -323,31 +342,6 @@ def _check_truth_options(options: EvaluationOptions, layout: str, rule: TruthRul
         raise UsageError(
             "--skip-unmatched: this model's method needs no partners; leave it out, or give --truth names too"
         )
-
-
-def split_by_target(split: Split, to: str) -> Split:
-    """Return a split with the images that are translated to domain `to` as a, and real images of that domain as b.
-
-    DataError if one of the two would be empty.
-    """
-    if split.label_names:  # of many domains, one of which may be called a
-        return split_by_domain(split, to)
-    return split.swapped() if to == "a" else split
-
-
-def split_by_domain(split: Split, to: str) -> Split:
-    """Divide the images of many domains: `b` has those of domain `to`, or with this attribute, and `a` all others.
-
-    DataError if `a` or `b` would be empty.
-    """
-    number = split.label_names.index(to)
-    belongs = [label[number] == 1 if isinstance(label, tuple) else label == number for label in split.labels]
-    a, b = (tuple(ref for ref, of in zip(split.a, belongs, strict=True) if of == wanted) for wanted in (False, True))
-    if not (a and b):
-        raise DataError(
-            f"no images {'of' if a else 'but those of'} domain {to!r}; an evaluation needs images of both kinds"
-        )
-    return Split(a, b, paired=False)
 
 
 def _training_images(model: Translator, data: HeldOutData, to: str) -> tuple[ImageRef, ...]:
@@ -413,7 +407,8 @@ def _translate_samples(model: Translator, options: EvaluationOptions) -> Transla
                 f"diversity: needs a model with several outputs for an input, but {model.info.method} has no latent code, and "
                 f"this model no dropout in conversion; leave the metric out"
             )
-        return torch.cat([model(x, options.to, seed=options.seed, sample=number) for number in range(options.samples)])
+        numbers = range(options.samples or DIVERSITY_SAMPLES)
+        return torch.cat([model(x, options.to, seed=options.seed, sample=number) for number in numbers])
 
     return translate
 

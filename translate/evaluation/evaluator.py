@@ -53,6 +53,10 @@ class Subject:
     """Train a scorer on real images of the target domain, for the label metric named; also returns the labels of `outputs`."""
     border: int = 0
     """Pixels at each edge that metrics of luma leave out: the factor of a super-resolution model."""
+    classify: Callable[[str], tuple[Tensor, Tensor]] | None = None
+    """Return the logits (N, K) of the model's own classifier for `real`, and their labels (N,), for the metric named."""
+    why_no_inputs: str = ""
+    """Reason why there are no inputs, with the remedy, where a model made the outputs without any."""
     copies: ImageSet | None = None
     """Inputs as images of the outputs' size and channels, where they are not: what copying them means."""
 
@@ -180,7 +184,7 @@ class Evaluator:
         return torch.cat([distance(x, y) for x, y in zip(outputs, truth, strict=True)])
 
     def _inputs(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        pairs = zip(_require(self.subject.copied_inputs, name), self.subject.outputs, strict=True)
+        pairs = zip(self._require(self.subject.copied_inputs, name), self.subject.outputs, strict=True)
         return self._means({name: torch.cat([metric.function(x, y) for x, y in pairs])})
 
     def _features(self, name: str, metric: Metric) -> dict[str, Estimate]:
@@ -203,10 +207,10 @@ class Evaluator:
         )
 
     def _samples(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        translate = _require(self.subject.translate_samples, name)
+        translate = self._require(self.subject.translate_samples, name)
         self._record_extractor(name)
         distances = []
-        inputs = _require(self.subject.inputs, name)
+        inputs = self._require(self.subject.inputs, name)
         for i in range(len(inputs)):
             outputs = images.quantize(translate(inputs.normalized(i)))
             features = self._loaded_extractor(x.permute(1, 2, 0).numpy() for x in outputs)
@@ -215,26 +219,41 @@ class Evaluator:
         return self._means({name: torch.cat(distances)})
 
     def _translator(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        translate = _require(self.subject.translate_with_grad, name)
+        translate = self._require(self.subject.translate_with_grad, name)
         return self._means(self._map_inputs(name, lambda x: metric.function(x, translate, seed=self.seed)))
 
     def _round_trip(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        translate, translate_back = _require(self.subject.translate, name), self.subject.translate_back
+        translate, translate_back = self._require(self.subject.translate, name), self.subject.translate_back
         if translate_back is None:
             raise UsageError(f"{name}: needs a model that translates both ways; this one has one direction")
         return self._means(self._map_inputs(name, lambda x: metric.function(x, translate, translate_back)))
 
     def _labels(self, name: str, metric: Metric) -> dict[str, Estimate]:
-        scorer, labels = _require(self.subject.train_label_scorer, name)(name)
+        scorer, labels = self._require(self.subject.train_label_scorer, name)(name)
         self.settings[name] = {"classes": scorer.classes, "sha256": scorer.sha256}
         return metric.function(scorer, self.subject.outputs.stack(name), labels, seed=self.seed)
 
+    def _classifier(self, name: str, metric: Metric) -> dict[str, Estimate]:
+        if self.subject.classify is None:
+            raise UsageError(f"{name}: needs a model that classifies images, as those of sgan; leave it out")
+        self.settings[name]["images"] = len(self.subject.real)
+        return {name: mean_interval(metric.function(*self.subject.classify(name)), self.seed)}
+
     def _map_inputs(self, name: str, function: Callable[[Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        inputs = _require(self.subject.inputs, name)
+        inputs = self._require(self.subject.inputs, name)
         if inputs.labels is not None:
             raise DataError(f"{name}: changes the colours of the inputs, and label maps have none; leave it out")
         results = [function(inputs.normalized(i)) for i in range(len(inputs))]
         return {key: torch.cat([values[key].cpu() for values in results]) for key in results[0]}
+
+    def _require(self, value: T | None, name: str) -> T:
+        if value is None:
+            why = (
+                self.subject.why_no_inputs
+                or f"needs a model and its inputs: {command_line('evaluate', 'MODEL', 'ROOT')}"
+            )
+            raise UsageError(f"{name}: {why}")
+        return value
 
     def _means(self, values: Mapping[str, Tensor]) -> dict[str, Estimate]:
         self.per_image |= {key: each.tolist() for key, each in values.items()}
@@ -275,14 +294,9 @@ _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
     "translator": Evaluator._translator,
     "round trip": Evaluator._round_trip,
     "labels": Evaluator._labels,
+    "classifier": Evaluator._classifier,
 }
 """Row of NEEDS → method that computes a metric with such needs."""
-
-
-def _require(value: T | None, name: str) -> T:
-    if value is None:
-        raise UsageError(f"{name}: needs a model and its inputs: {command_line('evaluate', 'MODEL', 'ROOT')}")
-    return value
 
 
 def _default_settings(function: Callable[..., Any]) -> dict[str, Any]:

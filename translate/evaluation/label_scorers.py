@@ -137,6 +137,11 @@ def classification_score(scorer: LabelScorer, images: Tensor, labels: Tensor, se
     return {"top1_accuracy": mean_interval(right, seed)}
 
 
+def right_answers(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return 1 for each image whose largest logit (N, K) is that of its label (N,), else 0: (N,) float64."""
+    return (logits.argmax(1) == labels).double()
+
+
 def _check_labels(
     images: Tensor, labels: Tensor, shape: tuple[int, ...], classes: int, metric: str
 ) -> tuple[Tensor, Tensor]:

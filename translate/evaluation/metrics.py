@@ -20,6 +20,7 @@ NEEDS = {
     "round trip": "function(x, to_b, to_a) → (N,) by key, for any batch of inputs",
     "samples": "function(features (N, S, D) of several outputs of each input) → (N,)",
     "translator": "function(x, translate, seed) → (N,) by key, for any batch of inputs; translate is differentiable",
+    "classifier": "function(logits (N, K) of the model for real images, their labels (N,)) → (N,)",
     "labels": "function(scorer, images, labels, seed) → estimates by key, of a whole set",
 }
 """Signatures of the metrics' functions. One value per image becomes an estimate by `uncertainty.mean_interval`."""
@@ -203,6 +204,16 @@ METRICS: dict[str, Metric] = {
         ("top1_accuracy",),
         1,
         "classes read back",
+        "share of right answers",
+    ),
+    "accuracy": Metric(
+        label_scorers.right_answers,
+        "classifier",
+        "higher",
+        "",
+        ("accuracy",),
+        1,
+        "accuracy of the model's classifier",
         "share of right answers",
     ),
 }

@@ -162,6 +162,8 @@ def compute_references(
     missing: dict[str, list[str]] = {}
     test_images = _digest_of_test_images(evaluator.subject)
     for name, reference in REFERENCES.items():
+        if reference.in_pairs and evaluator.subject.copied_inputs is None:  # images from noise
+            continue
         rows = [row for row in evaluator.settings if _has_reference(row, reference)]
         try:
             values = _values(evaluator, sources, name, rows, test_images, say) if rows else {}
@@ -237,9 +239,9 @@ def _is_figure(value: Any) -> bool:
 
 
 def _digest_of_test_images(subject: Subject) -> str:
-    """Return the SHA-256 of inputs and real images in 8 bits, in their order, and of whether they are pairs."""
+    """Return the SHA-256 of inputs, if any, and real images in 8 bits, in their order, and of whether they are pairs."""
     digest = hashlib.sha256(str(subject.truth is not None).encode())
-    for image_set in (_inputs_of(subject), subject.real):
+    for image_set in filter(None, (subject.copied_inputs, subject.real)):
         digest.update(b"set")
         for image in image_set:
             digest.update(f"{tuple(image.shape)}".encode() + image.numpy().tobytes())

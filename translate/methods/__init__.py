@@ -9,18 +9,22 @@ from translate.config import TrainConfig
 from translate.errors import ModelError
 from translate.methods.base import Method
 from translate.methods.bicyclegan import BicycleGAN
+from translate.methods.biggan import BigGAN
 from translate.methods.colorize import Colorize
 from translate.methods.cut import CUT, FastCUT
 from translate.methods.cyclegan import CycleGAN
 from translate.methods.dcgan import DCGAN
 from translate.methods.discogan import DiscoGAN
 from translate.methods.dualgan import DualGAN
+from translate.methods.pggan import PGGAN
 from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
+from translate.methods.sgan import SGAN
 from translate.methods.spade import SPADE
 from translate.methods.stackgan import StackGAN
 from translate.methods.stargan import StarGAN
 from translate.methods.starganv2 import StarGANV2
+from translate.methods.stylegan2 import StyleGAN2
 from translate.methods.superres import SuperRes
 from translate.nn import networks
 from translate.text import printable
@@ -35,6 +39,10 @@ METHODS: dict[str, type[Method[Any]]] = {
     "cut": CUT,
     "fastcut": FastCUT,
     "dcgan": DCGAN,
+    "pggan": PGGAN,
+    "stylegan2": StyleGAN2,
+    "biggan": BigGAN,
+    "sgan": SGAN,
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,

@@ -119,23 +119,37 @@ class Method(nn.Module, Generic[C]):
     """Names of the labels of `sample`; empty for methods without labels."""
     takes_text: ClassVar[bool] = False
     """True: labels of `sample` may be texts, as `encode_text` gives them."""
+
+    class_names: tuple[str, ...] = ()
+    """Names of the classes of `classify`; empty for methods without a classifier."""
+    truncation_range: ClassVar[tuple[float, float] | None] = None
+    """Least and largest `truncation` that `sample` takes; None: it takes none."""
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
-    generator_sees_image_alone: ClassVar[bool] = True
+    learns_from_labels: ClassVar[bool] = False
+    """True: a step also gets `labelled_a` and `labelled_label`, as many images as `a`, of the few whose classes are known. The
+    config is a SemiSupervisedConfig."""
+    has_styles: ClassVar[bool] = False
+    """True: `sample` goes through style codes, of `styles` and `sample_styles`: they may be truncated, mixed and found."""
+    generator_sees_image_alone: bool = True
     """False: its generator takes more than an image, such as labels, so that large images are not converted in tiles."""
     coupled: str = ""
     """Reason why images of a batch influence each other, so that k micro-batches are not one large batch; else empty."""
-    has_noise: ClassVar[bool] = False
+    has_noise: bool = False
     """True: an input has many translations, one of which the key of `translate` draws; dropout in conversion is not meant."""
-    style_networks: ClassVar[tuple[str, ...]] = ()
+    style_networks: tuple[str, ...] = ()
     """Attribute names of the networks that make style codes of images, or of noise, which a trained model holds beside its
     generators."""
     draws_references: ClassVar[bool] = False
     """True: layout domains also shows reference images, b (N, C, H, W) of domains label_b (N,): images 2n and 2n + 1 of a batch
     come with two references of one domain, drawn apart from a."""
+    noise_setting: ClassVar[str] = ""
+    """Flag without which a training of the method gives a model without noise and styles, such as "--vae on"; else empty."""
     dropout_in_conversion: ClassVar[bool] = True
     """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
+    grows: ClassVar[bool] = False
+    """True: later stages of the data take more memory than the first, so that each is checked before the start."""
     one_size: ClassVar[str] = ""
     """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
@@ -277,10 +291,11 @@ class Method(nn.Module, Generic[C]):
         """
         raise UsageError(f"{self.name} has no encoder of styles; leave the style out")
 
-    def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, key: Tensor, label: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Generate images (N, C, H, W) in [-1, 1] from the noise of key (N,) and classes label (N,), in evaluation mode.
 
-        UsageError from methods that translate images.
+        truncation: within `truncation_range`, None for none; methods without such a range are given no truncation. UsageError
+        from methods that translate images.
         """
         raise UsageError(f"{self.name} translates images and generates none from noise; use translate convert")
 
@@ -291,6 +306,33 @@ class Method(nn.Module, Generic[C]):
     def blank_text(self) -> Tensor:
         """Return a label as `encode_text` gives it, for trials of methods with `takes_text`."""
         return self.encode_text("text")
+
+    def prepare_sampling(self, truncation: float | None) -> None:
+        """Set what samples depend on beside keys and labels, as statistics of norms, in evaluation mode without gradients.
+
+        Called once before the first `sample` of a trained model. By default nothing.
+        """
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return logits (N, K) of the classes of images (N, C, H, W) in [-1, 1], in evaluation mode.
+
+        Their order is that of `class_names`. UsageError from methods that classify no images.
+        """
+        raise UsageError(f"{self.name} has no classifier of images; leave the metric out")
+
+    def styles(self, key: Tensor, truncation: float = 1.0) -> Tensor:
+        """Return the style codes (N, D) of noise of key (N,); truncation 1 leaves them, 0 makes all of them their average.
+
+        UsageError from methods without `has_styles`.
+        """
+        raise UsageError(f"{self.name} has no style codes")
+
+    def sample_styles(self, styles: Tensor) -> Tensor:
+        """Generate images (N, C, H, W) in [-1, 1] from style codes (N, D), or (N, L, D) for each of L layers.
+
+        UsageError from methods without `has_styles`.
+        """
+        raise UsageError(f"{self.name} has no style codes")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns of the sample grid by name: images (N, C, H, W) in [-1, 1]."""

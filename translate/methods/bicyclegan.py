@@ -2,14 +2,13 @@
 NeurIPS 2017). The defaults are the recipe of the authors' scripts."""
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 from torch import Tensor
 
 from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Method, Scheduled, Step, Update
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
 from translate.methods.building import (
     adam_options,
     augment,
@@ -19,8 +18,8 @@ from translate.methods.building import (
     forward_concatenated,
 )
 from translate.methods.configs import AdversarialConfig, NoRandomCrop
-from translate.nn.base import clamp_to_image_range
-from translate.nn.blocks import keyed_dropout, set_test_time_behaviour
+from translate.methods.latent_code import LatentCodeMethod
+from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.frozen import apply_frozen
 from translate.nn.init import xavier_
 from translate.nn.losses import Logits, gaussian_kl, l1
@@ -107,7 +106,7 @@ class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
     )
 
 
-class BicycleGAN(Method[BicycleGANConfig]):
+class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
     """BicycleGAN (sec. 3.4): a generator `g` from a and a latent code to b, and an encoder `e` from b to codes.
 
     The discriminator `d` judges outputs from encoded codes (cVAE-GAN), `d2` those from random codes (cLR-GAN). Both see the
@@ -146,6 +145,7 @@ class BicycleGAN(Method[BicycleGANConfig]):
         for name, net in self.named_children():
             xavier_(net, cfg.seed, name)
             set_test_time_behaviour(net, cfg.norm_statistics, self.dropout_in_conversion)
+        self.latent_size = cfg.latent_size
         self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {
             "g": Update(("g", "e"), cfg.lr, options=adam_options(cfg)),
@@ -220,20 +220,6 @@ class BicycleGAN(Method[BicycleGANConfig]):
         if loss.has_penalty(step):
             losses[f"penalty_{name}"] = D_FACTOR * loss.penalty(d.forward, real, fake, batch["key"])
         return losses
-
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        zeros = x.new_zeros(len(x), self.cfg.latent_size)
-        z = zeros if key is None else keyed_random.normal(key, "z", self.cfg.latent_size)
-        return self.translate_in_style(x, to, z, key)
-
-    def translate_in_style(self, x: Tensor, to: str, style: Tensor, key: Tensor | None = None) -> Tensor:
-        z = style.expand(len(x), -1).to(x.dtype)
-        with keyed_dropout(self.g, key):
-            return clamp_to_image_range(cast(Tensor, self.g(x, z)))
-
-    def encode_style(self, image: Tensor, to: str) -> Tensor:
-        """Return the means of the codes of images of domain b, (N, latent_size)."""
-        return cast(Tensor, self.e(image)[0])
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         a, b, key = batch["a"], batch["b"], batch["key"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from translate.errors import UsageError
 from translate.methods.base import Batch, Losses, Method
-from translate.methods.configs import AdversarialConfig, GanConfig, LabelMapConfig
+from translate.methods.configs import DiscriminatorConfig, GanConfig, LabelMapConfig, NormConfig
 from translate.nn import networks
 from translate.nn.adversarial_loss import AdversarialLoss
 from translate.nn.base import Discriminator, Generator
@@ -21,6 +21,7 @@ from translate.nn.features import weights_file
 from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import deepest_unet
+from translate.runtime import distributed
 
 PERCEPTUAL_NETWORK = "content.perceptual"
 """Name of the network of the perceptual loss among the modules of a method; all other feature networks are of `--features`."""
@@ -28,14 +29,14 @@ PERCEPTUAL_NETWORK = "content.perceptual"
 C = TypeVar("C", bound=GanConfig)
 
 
-def build_adversarial_loss(cfg: AdversarialConfig) -> AdversarialLoss:
+def build_adversarial_loss(cfg: DiscriminatorConfig) -> AdversarialLoss:
     """Return the adversarial loss of the config."""
     return AdversarialLoss(
         cfg.adversarial, real_label=cfg.real_label, penalty_weight=cfg.lambda_penalty, penalty_every=cfg.penalty_every
     )
 
 
-def adam_options(cfg: AdversarialConfig) -> dict[str, Any]:
+def adam_options(cfg: DiscriminatorConfig) -> dict[str, Any]:
     """Return the options of Adam for the updates of a config."""
     return {"betas": (0.5, cfg.beta2)}
 
@@ -64,7 +65,7 @@ def forward_concatenated(net: nn.Module, *batches: Any) -> tuple[Any, ...]:
     return tuple(map(list, zip(*(logits.split(lengths) for logits in outputs), strict=True)))
 
 
-def augment(cfg: AdversarialConfig, batch: Batch, x: Tensor, name: str, *, condition_channels: int = 0) -> Tensor:
+def augment(cfg: DiscriminatorConfig, batch: Batch, x: Tensor, name: str, *, condition_channels: int = 0) -> Tensor:
     """Apply the config's differentiable augmentation to images x (N, C, H, W) of a batch, before a discriminator sees them.
 
     name: of the random draws, another one for each use in a step. condition_channels: see `diffaugment`.
@@ -87,6 +88,16 @@ def discriminator_losses(loss: AdversarialLoss, d: nn.Module, real: Any, fake: A
     if loss.has_penalty(step):
         losses["penalty"] = loss.penalty(d.forward, image_of(real), image_of(fake), key)
     return losses
+
+
+def batch_mean(x: Tensor) -> Tensor:
+    """Return the mean (C, H, W) of x (N, C, H, W) over the images of all processes, N in each; in float32 at least.
+
+    Its gradient is that of the mean over this process's images, so that the mean of gradients over processes is the gradient of
+    one large batch.
+    """
+    own = x.to(torch.promote_types(x.dtype, torch.float32)).mean(0)
+    return own + (distributed.all_reduce_mean(own.detach()) - own.detach())
 
 
 def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: int | str, factor: int = 1) -> Generator:
@@ -213,13 +224,13 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
     check_adversarial_config(cfg)
 
 
-def check_adversarial_config(cfg: AdversarialConfig) -> None:
+def check_adversarial_config(cfg: DiscriminatorConfig) -> None:
     """Check that the adversarial loss goes with the norm, the label and the precision, and that the batch can be split.
 
     UsageError, with a setting that works, if not.
     """
     objective = ADVERSARIAL[cfg.adversarial]
-    if objective.penalty_weight and cfg.norm == "batch":
+    if objective.penalty_weight and isinstance(cfg, NormConfig) and cfg.norm == "batch":
         raise UsageError(
             f"--adversarial {cfg.adversarial} penalises the gradient of each image, which --norm batch in the discriminator "
             f"mixes with those of others; use --norm instance or none"

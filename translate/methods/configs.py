@@ -180,12 +180,18 @@ def _read_palette(given: str | None) -> Palette:
 
 
 @dataclass(frozen=True)
-class AdversarialConfig(TrainConfig):
-    """Config of methods with a discriminator."""
+class NormConfig(TrainConfig):
+    """Config of methods whose networks have one kind of norm."""
 
     norm: str = option(
         "instance", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"
     )
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig(TrainConfig):
+    """Config of methods with a discriminator."""
+
     g_width: int = option(64, "channels of the generator's first layer", low=1, group="Networks")
     d_width: int = option(64, "channels of the discriminator's first layer", low=1, group="Networks")
     beta2: float = option(
@@ -220,6 +226,11 @@ class AdversarialConfig(TrainConfig):
         accepts=find_policy,
         group="Losses",
     )
+
+
+@dataclass(frozen=True)
+class AdversarialConfig(DiscriminatorConfig, NormConfig):
+    """Config of methods with a discriminator, whose networks have one kind of norm."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +296,23 @@ class GanConfig(AdversarialConfig):
         "resize_unet; auto: where edges of the two domains lie alike",
         choices=AUTO_ON_OFF,
         group="Networks",
+    )
+
+
+@dataclass(frozen=True)
+class SemiSupervisedConfig(TrainConfig):
+    """Config of methods that learn classes from a few labelled images among many without labels."""
+
+    labelled: int | None = option(
+        None,
+        "number of training images whose classes are used, as many of each class; all others are shown without "
+        "[default: all]",
+        low=1,
+        group="Data",
+    )
+    label_seed: int = option(0, "seed of the choice of labelled images", group="Data")
+    classes: str | None = option(
+        None, "comma-separated names of the classes [default: those of the data]", group="Data"
     )
 
 

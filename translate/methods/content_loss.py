@@ -1,5 +1,7 @@
 """Losses between an image and one that shows the same, which every method can add to its own."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from translate.errors import UsageError
@@ -7,7 +9,8 @@ from translate.methods.base import Losses
 from translate.methods.configs import GanConfig
 from translate.nn.features import load_features
 from translate.nn.features.feature_network import FeatureNetwork
-from translate.nn.losses import lowpass_l1, perceptual_loss
+from translate.nn.losses import feature_matching, lowpass_l1, perceptual_loss
+from translate.nn.networks.projected import ProjectedView
 
 
 class ContentLoss(nn.Module):
@@ -55,6 +58,16 @@ def _check_channels(flag: str, channels: tuple[int, ...]) -> None:
                 f"{flag}: the feature network takes images of 1 or 3 channels, not of {count}; leave it out, or use "
                 f"--lambda-lowpass"
             )
+
+
+def match_discriminator_features(cfg: GanConfig, fake: Any, real: Any) -> Losses:
+    """Return the loss "features" by what a projected discriminator has of its views of outputs and of true images.
+
+    None if its weight is 0, or for views of other discriminators.
+    """
+    if cfg.lambda_features == 0 or not isinstance(fake, ProjectedView):
+        return {}
+    return {"features": cfg.lambda_features * feature_matching(fake.features, real.detach().features)}
 
 
 def feature_networks(method: nn.Module) -> tuple[str, ...]:

@@ -24,14 +24,19 @@ from translate.methods.building import (
     check_adversarial_config,
     coupling_reason,
 )
+from translate.methods.class_labels import classes_of_data, one_hot
 from translate.methods.configs import AdversarialConfig, NoRandomCrop
+from translate.methods.noise_images import (
+    SAMPLE_COLUMNS,
+    check_one_domain,
+    check_power_of_two,
+    refuse_translation,
+    sample_columns,
+)
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.init import normal_
 from translate.nn.losses import ADVERSARIAL, Logits
-from translate.nn.networks.dcgan import MIN_SIZE, DCGANDiscriminator, DCGANGenerator, is_supported_size
-
-SAMPLE_COLUMNS = 6
-"""Columns of samples in the sample grid, at most."""
+from translate.nn.networks.dcgan import MIN_SIZE, DCGANDiscriminator, DCGANGenerator
 
 
 @dataclass(frozen=True)
@@ -128,26 +133,8 @@ class DCGAN(Method[DCGANConfig]):
 
     @classmethod
     def resolve_config(cls, cfg: DCGANConfig) -> DCGANConfig:
-        if not is_supported_size(cfg.crop_size):
-            below = 1 << (cfg.crop_size.bit_length() - 1)
-            nearest = max(MIN_SIZE, min(below, 2 * below, key=lambda size: abs(size - cfg.crop_size)))
-            raise UsageError(
-                f"--crop-size {cfg.crop_size}: dcgan generates images of a power of two from {MIN_SIZE} pixels up; use "
-                f"--crop-size {nearest}"
-            )
-        if not cfg.crops:
-            raise UsageError(
-                f"--preprocess {cfg.preprocess} keeps images of many sizes, but dcgan's are all of the crop size; use "
-                f"resize_and_crop"
-            )
-        if cfg.direction != "a2b" or cfg.range_b is not None:
-            flag = "--range-b" if cfg.range_b is not None else "--direction b2a"
-            raise UsageError(f"{flag}: dcgan has no domain b; leave it out")
-        if cfg.output_channels not in (None, cfg.input_channels):
-            raise UsageError(
-                f"--output-channels {cfg.output_channels}: dcgan generates images like those of the data, of --input-channels "
-                f"{cfg.input_channels}; leave it out"
-            )
+        check_power_of_two(cfg, "dcgan", MIN_SIZE)
+        check_one_domain(cfg, "dcgan")
         if cfg.images is not None and cfg.d_warmup >= cfg.images:
             raise UsageError(
                 f"--d-warmup {cfg.d_warmup} leaves none of --images {cfg.images} for the generator; use a smaller --d-warmup"
@@ -160,15 +147,7 @@ class DCGAN(Method[DCGANConfig]):
         """Return the config with the data's classes, unless there are fewer than two or `conditional` is off."""
         if not cfg.conditional:
             return replace(cfg, classes=None)
-        if names and not exclusive:
-            raise UsageError(
-                "dcgan needs classes, of which an image has one, but the data has attributes; use --conditional off"
-            )
-        if with_comma := [name for name in names if "," in name]:
-            raise UsageError(f"class {with_comma[0]!r} has a comma in its name; rename it, or use --conditional off")
-        classes = ",".join(names) if len(names) > 1 else None
-        if cfg.classes not in (None, classes):
-            raise UsageError(f"--classes {cfg.classes}: the data has {classes or 'none'}; leave it out")
+        classes = classes_of_data(cfg.classes, names, exclusive, "dcgan", "use --conditional off")
         return replace(cfg, classes=classes)
 
     @property
@@ -217,27 +196,23 @@ class DCGAN(Method[DCGANConfig]):
         label (N,): the class, -1 where it is not known; None where there are no classes.
         """
         z = 2 * keyed_random.uniform(key, "z", self.cfg.noise_size) - 1
-        return z if label is None else torch.cat([z, self.one_hot(label).to(z.dtype)], 1)
+        return z if label is None else torch.cat([z, one_hot(label, len(self.classes)).to(z.dtype)], 1)
 
     def with_class_planes(self, x: Tensor, label: Tensor | None) -> Tensor:
         """Return the discriminator's inputs: images (N, C, H, W) and the planes of their class along the channels."""
         if label is None:
             return x
-        planes = self.one_hot(label).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        planes = one_hot(label, len(self.classes)).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return torch.cat([x, planes], 1)
 
-    def one_hot(self, label: Tensor) -> Tensor:
-        """Return labels (N,) as bool (N, classes); none is true where the label is -1."""
-        return label[:, None] == torch.arange(len(self.classes), device=label.device)
-
-    def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, key: Tensor, label: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Generate images, each a function of its key and label in any batch; without labels the keys decide them too."""
         if label is None and self.classes:
             label = (keyed_random.uniform(key, "class") * len(self.classes)).to(torch.int64)
         return self.g(self.latent_code(key, label))
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> NoReturn:
-        raise UsageError("dcgan generates images from noise and translates none; use translate sample")
+        refuse_translation(self)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Return real images and samples: of different noise, or of the same noise and the first classes."""
@@ -246,8 +221,7 @@ class DCGAN(Method[DCGANConfig]):
             for index, name in enumerate(self.classes[:SAMPLE_COLUMNS]):
                 columns[f"sample {name}"] = self.sample(key, torch.full_like(key, index))
         else:
-            for index in range(SAMPLE_COLUMNS):
-                columns[f"sample {index + 1}"] = self.sample(keyed_random.fold_in(key, "preview", index))
+            columns |= sample_columns(self, key)
         return columns
 
     def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:

@@ -10,14 +10,13 @@ from torch import Tensor
 from translate.config import option
 from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
-from translate.methods.building import adam_options, check_gan_config
+from translate.methods.building import adam_options, batch_mean, check_gan_config
 from translate.methods.configs import MixedSupervisionConfig, NoRandomCrop
 from translate.methods.two_way import TwoWayMethod
 from translate.nn import networks
 from translate.nn.base import FeatureDiscriminator
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
-from translate.runtime import distributed
 
 WEIGHT_DECAY = 1e-5
 """Weight decay of both optimizers, as in the authors' code."""
@@ -167,13 +166,3 @@ def feature_matching_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Ten
     """
     pairs = zip(real, fake, strict=True)
     return torch.stack([(batch_mean(x) - batch_mean(y)).square().mean() for x, y in pairs]).sum()
-
-
-def batch_mean(x: Tensor) -> Tensor:
-    """Return the mean (C, H, W) of x (N, C, H, W) over the images of all processes, N in each; in float32 at least.
-
-    Its gradient is that of the mean over this process's images, so that the mean of gradients over processes is the gradient of
-    one large batch.
-    """
-    own = x.to(torch.promote_types(x.dtype, torch.float32)).mean(0)
-    return own + (distributed.all_reduce_mean(own.detach()) - own.detach())

@@ -23,10 +23,9 @@ from translate.methods.building import (
     discriminator_losses,
 )
 from translate.methods.configs import GanConfig
-from translate.methods.content_loss import ContentLoss, feature_networks
+from translate.methods.content_loss import ContentLoss, feature_networks, match_discriminator_features
 from translate.nn.base import Generator
-from translate.nn.losses import ADVERSARIAL, Logits, cycle_consistency, feature_matching, l1
-from translate.nn.networks.projected import ProjectedView
+from translate.nn.losses import ADVERSARIAL, Logits, cycle_consistency, l1
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ class PhotoPairs(Method[C]):
             return losses
         photo = batch["a"]
         losses["l1"] = self.cfg.lambda_l1 * self.reconstruction(made, photo)
-        matched = self.match_features(*views) if views else {}
+        matched = match_discriminator_features(self.cfg, *views) if views else {}
         return {**losses, **matched, **self.content(fake, photo, without=tuple(matched))}
 
     def adversarial_generator_loss(
@@ -213,12 +212,6 @@ class PhotoPairs(Method[C]):
             return image, 0
         condition = self.copy_input(x)
         return torch.cat([condition, image], 1), condition.shape[1]
-
-    def match_features(self, fake: Any, real: Any) -> Losses:
-        """Return the feature matching loss by the features that a projected discriminator has of both views; none without."""
-        if self.cfg.lambda_features == 0 or not isinstance(fake, ProjectedView):
-            return {}
-        return {"features": self.cfg.lambda_features * feature_matching(fake.features, real.detach().features)}
 
     def sample_pairs(self, batch: Batch) -> Batch:
         """Return the sample batch, which has photos as a, with the inputs as a and the photos as b."""

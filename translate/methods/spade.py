@@ -10,33 +10,25 @@ from torch import Tensor
 from translate import keyed_random
 from translate.config import option
 from translate.errors import UsageError
-from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Method, Scheduled, Step, Update
-from translate.methods.building import (
-    augment,
-    build_adversarial_loss,
-    build_discriminator,
-    build_generator,
-    check_gan_config,
-    coupling_reason,
+from translate.methods.base import DISCRIMINATOR, Batch, Clock, Losses, Scheduled, Step, Update
+from translate.methods.building import check_gan_config
+from translate.methods.configs import resolve_label_maps
+from translate.methods.latent_code import LatentCodeMethod
+from translate.methods.paired import (
+    FeatureMatchingConfig,
+    FeatureMatchingMethod,
+    PairedMethod,
+    check_features_to_match,
 )
-from translate.methods.configs import LABEL_SETTINGS, NETWORK_SETTINGS, GanConfig, LabelMapConfig, resolve_label_maps
-from translate.methods.content_loss import ContentLoss, feature_networks
 from translate.nn import networks
-from translate.nn.base import clamp_to_image_range
-from translate.nn.blocks import keyed_dropout
-from translate.nn.losses import ADVERSARIAL, Logits, feature_matching, gaussian_kl
+from translate.nn.base import MultiscaleFeatureDiscriminator
+from translate.nn.losses import ADVERSARIAL, Logits, gaussian_kl
 from translate.nn.networks import DISCRIMINATORS, GENERATORS
-from translate.nn.networks.spade import (
-    LATENT,
-    SPADEDiscriminator,
-    SPADEEncoder,
-    SPADEGenerator,
-    spade_generator_for,
-)
+from translate.nn.networks.spade import LATENT, SPADEEncoder, SPADEGenerator, spade_generator_for
 
 
 @dataclass(frozen=True)
-class SPADEConfig(GanConfig, LabelMapConfig):
+class SPADEConfig(FeatureMatchingConfig):
     """Config of SPADE."""
 
     epochs: int = option(50, "epochs at the constant learning rate", low=0, group="Length")
@@ -75,12 +67,6 @@ class SPADEConfig(GanConfig, LabelMapConfig):
         group="Networks",
     )
     adversarial: str = option("hinge", "adversarial loss", choices=ADVERSARIAL, group="Losses")
-    lambda_feature_matching: float = option(
-        10.0,
-        "weight of feature matching: the L1 distance of the discriminator's maps of the output and of the true image",
-        low=0,
-        group="Losses",
-    )
     vae: bool = option(
         False,
         "learn styles: an encoder of the true image gives the code that the generator begins with; conversion draws it by "
@@ -92,46 +78,38 @@ class SPADEConfig(GanConfig, LabelMapConfig):
     )
 
 
-class SPADE(Method[SPADEConfig]):
+class SPADE(LatentCodeMethod[SPADEConfig], FeatureMatchingMethod[SPADEConfig]):
     """SPADE (sec. 3): a generator `g` from label maps a to images b, and discriminators `d` of pairs at two scales.
 
-    With `vae` an encoder `e` of the style of b (sec. 3, multi-modal synthesis).
+    With `vae` the generator begins with a latent code, and there is an encoder `e` of the style of b (sec. 3, multi-modal
+    synthesis).
     """
 
     name = "spade"
     summary = "paired translation of label maps to images; keeps small and uniform regions, where other norms lose them"
-    layout = "paired"
     Config = SPADEConfig
     presets = {"paper": {}}
-    generator_names = {"b": "g"}
-    network_settings = (*NETWORK_SETTINGS, *LABEL_SETTINGS, "vae", "crop_size")
-    ema = ("g",)
+    noise_setting = "--vae on"
+    latent_size, code_name = LATENT, "code"
+    network_settings = (*PairedMethod.network_settings, "vae", "crop_size")
 
     def __init__(self, cfg: SPADEConfig) -> None:
         super().__init__(cfg)
-        self.g = build_generator(cfg, cfg.input_channels, cfg.output_channels, cfg.seed, "g")
-        channels = cfg.input_channels + cfg.output_channels
-        self.d = build_discriminator(cfg, channels, cfg.seed, "d", condition_channels=cfg.input_channels)
-        trained: tuple[str, ...] = ("g",)
         if cfg.vae:
             assert isinstance(self.g, SPADEGenerator), "the config is checked"
             self.g.use_latent(cfg.crop_size)
             self.g.initialise(self.g, cfg.seed, "g")
             self.e = SPADEEncoder(cfg.output_channels, cfg.g_width, cfg.crop_size)
             self.e.initialise(self.e, cfg.seed, "e")
-            trained = ("g", "e")
-        self.generator_sees_image_alone = not cfg.vae  # type: ignore[misc]
-        self.has_noise = cfg.vae  # type: ignore[misc]
-        self.adversarial_loss = build_adversarial_loss(cfg)
-        self.content = ContentLoss(cfg, cfg.output_channels)
-        self.frozen_networks = feature_networks(self)
+            self.generator_sees_image_alone, self.has_noise = False, True
+            self.style_networks, self.ema = ("e",), ("g", "e")
         # Two time scales (Heusel et al., 2017), as in appendix A.
         options: dict[str, Any] = {"betas": (0.0, cfg.beta2)}
         self.updates = {
-            "g": Update(trained, cfg.lr / 2, options=options),
+            "g": Update(("g", *self.style_networks), cfg.lr / 2, options=options),
             "d": Update(("d",), cfg.lr * 2, options=options, role=DISCRIMINATOR),
         }
-        self.coupled = coupling_reason(self) or "power iterations of spectral norm"
+        self.coupled = self.coupled or "power iterations of spectral norm"
 
     @classmethod
     def resolve_config(cls, cfg: SPADEConfig) -> SPADEConfig:
@@ -150,104 +128,67 @@ class SPADE(Method[SPADEConfig]):
             raise UsageError("--vae on: learns codes at one size of crops; use a --preprocess that crops, or --vae off")
         if cfg.vae and cfg.gradient_checkpointing:
             raise UsageError("--gradient-checkpointing on: does not work with --vae on; leave one of them out")
-        if cfg.lambda_feature_matching > 0 and not isinstance(cls.on_meta(cfg).d, SPADEDiscriminator):
-            raise UsageError(
-                f"--discriminator {cfg.discriminator} has no features for spade to match; use spade, or "
-                f"--lambda-feature-matching 0"
-            )
+        check_features_to_match(cls.name, cfg, cls.on_meta(cfg).d)
         check_gan_config(cls, cfg)
         return cfg
 
-    def phase(self, clock: Clock) -> str:
-        return self.adversarial_loss.phase(clock.step)
-
     def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield the generator's losses (sec. 3 and appendix A), then the discriminator's, for a new output."""
-        a, b = batch["a"], batch["b"]
-        kld: Losses = {}
-        if self.cfg.vae:
-            mean, log_variance = self.e(b)
-            kld["kld"] = self.cfg.lambda_kld * gaussian_kl(mean, log_variance)
-            fake = self.g(a, self.draw_code(batch, mean, log_variance, "g"))
-        else:
-            fake = self.g(a)
+        b = batch["b"]
+        style = self.encode(b)
+        kld = {} if style is None else {"kld": self.cfg.lambda_kld * gaussian_kl(*style)}
+        fake = self.generate(batch, style, "g")
         yield "g", {**self.generator_losses(batch, fake), **kld}
 
         with torch.no_grad():
-            if self.cfg.vae:
-                mean, log_variance = self.e(b)
-                fake = self.g(a, self.draw_code(batch, mean, log_variance, "d"))
-            else:
-                fake = self.g(a)
+            fake = self.generate(batch, self.encode(b), "d")
         yield "d", self.discriminator_losses(batch, fake, clock.step)
+
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the means and log variances of the codes of true images, (N, LATENT) each; None without `vae`."""
+        return self.e(image) if self.cfg.vae else None
+
+    def generate(self, batch: Batch, style: tuple[Tensor, Tensor] | None, name: str) -> Tensor:
+        """Return the outputs for the inputs of a batch, by codes drawn from their distributions; `name`: see `draw_code`."""
+        return self.g(batch["a"]) if style is None else self.g(batch["a"], self.draw_code(batch, *style, name))
 
     def draw_code(self, batch: Batch, mean: Tensor, log_variance: Tensor, name: str) -> Tensor:
         """Return codes (N, LATENT) from their distributions; `name`: of the draws."""
         noise = keyed_random.normal(batch["key"], f"code {name}", LATENT).to(mean.dtype)
         return mean + noise * torch.exp(0.5 * log_variance)
 
-    def pairs(self, batch: Batch, fake: Tensor, fake_name: str, real_name: str) -> tuple[Tensor, Tensor]:
-        """Return the inputs with the outputs and with the true images, each augmented by the draws of its name."""
-        a = batch["a"]
-        shown = ((fake, fake_name), (batch["b"], real_name))
-        fake_pair, real_pair = (
-            augment(self.cfg, batch, torch.cat([a, image], 1), name, condition_channels=a.shape[1])
-            for image, name in shown
-        )
-        return fake_pair, real_pair
-
     def generator_losses(self, batch: Batch, fake: Tensor) -> Losses:
         """Return the generator's losses for its output: adversarial, feature matching, and those of the content."""
-        b, weight, matched = batch["b"], self.cfg.lambda_feature_matching, {}
-        pair = self.pairs(batch, fake, "g", "g")
-        if weight > 0:
-            assert isinstance(self.d, SPADEDiscriminator), "the config is checked"
-            # Both in one pass, as in the authors' code.
-            features, logits = self.d.features_and_logits(torch.cat(pair))
-            on_fake, on_real = ([x.chunk(2)[side] for x in logits] for side in (0, 1))
-            scales = [[x.chunk(2) for x in maps] for maps in features]
-            distances = [
-                feature_matching([fakes for fakes, _ in maps], [reals.detach() for _, reals in maps]) for maps in scales
-            ]
-            matched["feature_matching"] = weight * torch.stack(distances).mean()
+        b, matched = batch["b"], {}
+        pairs = torch.cat([self.pair(batch, image, "g") for image in (fake, b)])  # in one pass, as in the authors' code
+        if self.cfg.lambda_feature_matching > 0:
+            assert isinstance(self.d, MultiscaleFeatureDiscriminator), "the config is checked"
+            features, logits = self.d.features_and_logits(pairs)
+            fakes, reals = ([[x.chunk(2)[side] for x in maps] for maps in features] for side in (0, 1))
+            matched["feature_matching"] = self.feature_matching_loss(
+                fakes, [[x.detach() for x in maps] for maps in reals]
+            )
+            on_fake, on_real = halve_logits(logits)
         else:
-            on_fake, on_real = self.judge(pair)
+            on_fake, on_real = halve_logits(self.d(pairs))
         adversarial = self.adversarial_loss.generator_loss(on_fake, lambda: on_real)
         return {"adv": adversarial, **matched, **self.content(fake, b)}
 
-    def judge(self, pair: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
-        """Return the logits of outputs and of true images, of one pass."""
-        logits = self.d(torch.cat(pair))
-        if isinstance(logits, Tensor):
-            on_fake, on_real = logits.chunk(2)
-            return on_fake, on_real
-        return [x.chunk(2)[0] for x in logits], [x.chunk(2)[1] for x in logits]
-
     def discriminator_losses(self, batch: Batch, fake: Tensor, step: int) -> Losses:
         """Return the discriminator's losses: "adv", the mean over its scales, and "penalty" when due."""
-        loss, (on_fake_view, on_real_view) = self.adversarial_loss, self.pairs(batch, fake, "fake", "real")
-        on_fake, on_real = self.judge((on_fake_view, on_real_view))
+        loss, fake_pair, real_pair = (
+            self.adversarial_loss, self.pair(batch, fake, "fake"), self.pair(batch, batch["b"], "real"),
+        )  # fmt: skip
+        on_fake, on_real = halve_logits(self.d(torch.cat([fake_pair, real_pair])))
         losses = {"adv": loss.discriminator_loss(on_real, on_fake)}
         if loss.has_penalty(step):
-            losses["penalty"] = loss.penalty(self.d.forward, on_real_view, on_fake_view, batch["key"])
+            losses["penalty"] = loss.penalty(self.d.forward, real_pair, fake_pair, batch["key"])
         return losses
 
-    def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        net = self.generator_for(to)
-        if not self.cfg.vae or key is None:
-            return super().translate(x, to, key)
-        with keyed_dropout(net, key):
-            code = keyed_random.normal(key, "code", LATENT).to(x.dtype)
-            return clamp_to_image_range(net(x, code))
 
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        return {
-            "input": self.displayed("a", batch["a"]),
-            "output": self.translate(batch["a"], "b", batch["key"]),
-            "truth": batch["b"],
-        }
-
-    def discriminator_outputs(self, batch: Batch) -> dict[str, Logits]:
-        a, b = batch["a"], batch["b"]
-        fake = self.translate(a, "b", batch["key"])
-        return {"real": self.d(torch.cat([a, b], 1)), "fake": self.d(torch.cat([a, fake], 1))}
+def halve_logits(logits: Logits) -> tuple[Logits, Logits]:
+    """Return the logits of the first and of the second half of a batch, of one map or of several."""
+    if isinstance(logits, Tensor):
+        first, second = logits.chunk(2)
+        return first, second
+    return [x.chunk(2)[0] for x in logits], [x.chunk(2)[1] for x in logits]

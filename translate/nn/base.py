@@ -127,6 +127,17 @@ class Discriminator(nn.Module):
         return x
 
 
+class MultiscaleFeatureDiscriminator(Discriminator):
+    """Discriminator with features to match at several scales: images → a list of logits, one map a scale, finest first."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.features_and_logits(x)[1]
+
+    def features_and_logits(self, x: Tensor) -> tuple[list[list[Tensor]], list[Tensor]]:
+        """Return for each scale the maps of its layers but the last, (N, C, H', W') each, and its logits (N, 1, H', W')."""
+        raise NotImplementedError
+
+
 MATCHED_LAYERS = 3
 """Feature maps that are matched, at most: as many as DiscoGAN's discriminator at 64 pixels and the 70×70 PatchGAN have."""
 

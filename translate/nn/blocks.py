@@ -54,9 +54,11 @@ class BatchNorm2d(nn.BatchNorm2d):
     couples_images = "batch norm"
     norm_statistics = "sample"
     """Statistics that evaluation normalises by: "sample", each image's own, or "running"."""
+    synchronised = True
+    """False: training normalises by the batch of this process alone."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and sync_batch_norm.is_distributed():
+        if self.training and self.synchronised and sync_batch_norm.is_distributed():
             return sync_batch_norm.distributed_batch_norm(self, x)
         if self.training or self.norm_statistics == "running":
             return super().forward(x)
@@ -227,6 +229,11 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv_block(x)
+
+
+def halve(x: Tensor) -> Tensor:
+    """Halve images (N, C, H, W), sides rounded up, by the mean of 3×3 pixels; at a border of those that there are."""
+    return F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
 
 
 def downsample_conv(cin: int, cout: int, *, bias: bool) -> nn.Conv2d:

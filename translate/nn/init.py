@@ -50,6 +50,36 @@ def kaiming_(net: nn.Module, *key: int | str, slope: float = 0.2) -> nn.Module:
     return net
 
 
+def orthogonal_(net: nn.Module, *key: int | str) -> nn.Module:
+    """Fill weights with orthogonal matrices (Saxe et al., 2014), norm scales with 1, and norm shifts and biases with 0.
+
+    A weight is a matrix of its outputs by all that each of them sees. The draws are a pure function of `key` on every device.
+    Returns `net`.
+    """
+    return _draw_weights(net, key, nn.init.orthogonal_)
+
+
+def plain_normal_(net: nn.Module, *key: int | str, gain: float = 0.02) -> nn.Module:
+    """Fill weights from N(0, gain), norm scales with 1, and norm shifts and biases with 0.
+
+    The draws are a pure function of `key` on every device. Returns `net`.
+    """
+    return _draw_weights(net, key, partial(nn.init.normal_, std=gain))
+
+
+def _draw_weights(net: nn.Module, key: tuple[int | str, ...], draw: Callable[..., Any]) -> nn.Module:
+    """Fill weights by `draw`, a function of a tensor and a generator, norm scales with 1, and shifts and biases with 0."""
+    generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))
+    for _, weight, bias in _layers(net):
+        if weight.ndim == 1:
+            nn.init.ones_(weight)
+        else:
+            _draw(weight, partial(draw, generator=generator))
+        if bias is not None:
+            nn.init.zeros_(bias)
+    return net
+
+
 def _gaussian(net: nn.Module, key: tuple[int | str, ...], gain: float, std: Callable[[Tensor], float]) -> nn.Module:
     """Fill weights from N(0, std(weight)), norm scales from N(1, gain) and biases with 0."""
     generator = torch.Generator().manual_seed(keyed_random.derive_key(*key, "init"))

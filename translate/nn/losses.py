@@ -7,7 +7,6 @@ one-sided label smoothing (Salimans et al., 2016, sec. 3.4).
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translate import keyed_random
+from translate.nn.spectral_norm import without_autocast
 
 Logits = Tensor | Sequence[Tensor]
 """Logits of a discriminator: those of its only head (N, …), or a list of those of several heads, as of several scales."""
@@ -197,11 +197,24 @@ def zero_centred_penalty(d: Callable[[Tensor], Logits], real: Tensor, fake: Tens
 
 
 def r1_penalty(d: Callable[[Tensor], Logits], real: Tensor) -> Tensor:
-    """Return ½ ‖∇D(x)‖² at real images (N, C, H, W): R1 (Mescheder et al., 2018, eq. 9), without γ.
+    """Return ½ ‖∇D(x)‖² at real images (N, C, H, W), a mean over them: R1 (Mescheder et al., 2018, eq. 9), without γ.
 
-    Logits of several patches and heads, and the precision, as in `zero_centred_penalty`.
+    Otherwise as `zero_centred_penalty`.
     """
     return 0.5 * _squared_gradient_norm(d, real)
+
+
+def path_lengths(images: Tensor, codes: Tensor, key: Tensor) -> Tensor:
+    """Return by how much images change with the style codes that they were generated from (N,): ‖Jᵀ y‖ for noise y.
+
+    images: (N, C, H, W), with a graph from codes (N, L, D), of which the L layers count as their mean; key (N,) decides y, from
+    N(0, 1 / (H · W)). Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, eq. 4. The lengths can be
+    differentiated again.
+    """
+    noise = keyed_random.normal(key, "path length", *images.shape[1:]).to(images.dtype)
+    total = (images * noise).sum() / math.sqrt(math.prod(images.shape[2:]))
+    (slopes,) = torch.autograd.grad(total, codes, create_graph=True)
+    return slopes.square().sum(2).mean(1).sqrt()
 
 
 def _squared_gradient_norm(d: Callable[[Tensor], Logits], images: Tensor) -> Tensor:
@@ -216,8 +229,7 @@ def _squared_gradient_norm(d: Callable[[Tensor], Logits], images: Tensor) -> Ten
 def _gradients(total: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Return the gradients (N, C·H·W) of a sum over images (N, C, H, W); they can be differentiated again."""
     images = images.requires_grad_()
-    has_autocast = images.device.type != "meta"  # where there is nothing to compute
-    with torch.autocast(images.device.type, enabled=False) if has_autocast else nullcontext():
+    with without_autocast(images.device):
         (gradients,) = torch.autograd.grad(total(images), images, create_graph=True)
     return gradients.flatten(1)
 
@@ -266,6 +278,15 @@ ADVERSARIAL: dict[str, AdversarialObjective] = {
         penalty_every=8,
     ),
 }
+
+
+def orthogonal_regularisation(weights: Sequence[Tensor]) -> Tensor:
+    """Return the sum over weights W, as matrices by output, of ½ ‖W Wᵀ ∘ (1 − I)‖² (Brock et al., 2019, eq. 3), without β.
+
+    Rows should be orthogonal, whatever their lengths. The half, and W Wᵀ where the paper has Wᵀ W, are as in the authors' code.
+    """
+    products = [weight.flatten(1) @ weight.flatten(1).T for weight in weights]
+    return 0.5 * torch.stack([x.square().sum() - x.diagonal().square().sum() for x in products]).sum()
 
 
 def domain_classification(logits: Tensor, label: Tensor, *, attributes: bool) -> Tensor:

@@ -54,6 +54,11 @@ class TrainedModel:
     notices: list[str] = field(default_factory=list)
     """Facts that are not known and were assumed, one line each."""
 
+    @property
+    def samples_from_noise(self) -> bool:
+        """True if the model generates images from noise, and translates none."""
+        return not self.info.directions and bool(self.method.sampling_networks)
+
     def generators(self) -> Weights:
         """Return the weights of every generator that conversion needs, by `<attribute>.<key>`."""
         return collect_weights(self.method, exported_networks(self.info, self.method))

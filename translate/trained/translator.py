@@ -246,12 +246,18 @@ class Translator:
         """Return whether an input has many outputs: by latent codes of the method, or by dropout in conversion."""
         return self.method.has_noise or has_active_dropout(self.generator_for(to))
 
+    @property
+    def _without_noise(self) -> str:
+        """Name of the method in messages that the model has no noise, with the setting that it was trained without."""
+        method, setting = self.info.method, self.method.noise_setting
+        return f"{method} without {setting}" if setting else method
+
     def check_samples(self, to: str) -> None:
         """Raise UsageError if the model has one output for an input."""
         if not self.has_noise(to):
             raise UsageError(
-                f"--samples: {self.info.method} has no latent code, and no dropout in conversion, so this model has one output "
-                f"for an input; leave it out"
+                f"--samples: {self._without_noise} has no latent code, and no dropout in conversion, so this model has one "
+                f"output for an input; leave it out"
             )
 
     def encode_style(self, image: AnyImage, to: str = "b") -> Tensor:
@@ -260,7 +266,7 @@ class Translator:
         image: as `__call__` takes it, a single one. UsageError if it cannot be used, or the model has no encoder of styles.
         """
         if not self.method.style_networks:
-            raise UsageError(f"--style: {self.info.method} takes no style of an example image; leave it out")
+            raise UsageError(f"--style: {self._without_noise} takes no style of an example image; leave it out")
         domain = self.method.target_domains(to)[0]
         side = training_side(self.info, self.method.cfg.crop_size)
         x = read_style_image(image, self.domain_info(domain)["channels"], self.value_range(domain), side)

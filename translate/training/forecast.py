@@ -1,8 +1,9 @@
 """Lines on the speed of a training and the time that it will take: after its first steps, and then by the clock."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from translate.methods.base import DataStage
 from translate.text import duration, step_rate
 from translate.training.schedule import Schedule
 from translate.training.stats_file import SpeedMeter
@@ -34,6 +35,7 @@ class Forecast:
         advise: Called with the forecast in seconds after the first step; returns lines of advice on a faster way.
         by_clock: Say lines by the clock.
         clock: Clock in seconds.
+        stages: Stages of the data, if their images grow: then each size has forecasts of its own, to the beginning of the next.
     """
 
     def __init__(
@@ -46,12 +48,17 @@ class Forecast:
         advise: Callable[[float], list[str]] = lambda seconds: [],
         by_clock: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        stages: Sequence[DataStage] = (),
     ) -> None:
         self.schedule, self.machine, self.say, self.advise = schedule, machine, say, advise
         self.by_clock, self.clock = by_clock, clock
+        self.stages = stages
         self.length = describe_length(schedule, images_seen)
-        self.rest = schedule.planned - images_seen
+        self.end = schedule.planned
+        self.begun_at = images_seen
+        self.size = ""
         self.steps = 0
+        self._enter_size(images_seen)
         self.restart(images_seen)
 
     def restart(self, images_seen: int) -> None:
@@ -63,6 +70,9 @@ class Forecast:
     def on_step(self, images_seen: int) -> None:
         """Say what is due after a step, when so many images have been seen."""
         self.steps += 1
+        if self.stages and images_seen >= self.end:
+            self._enter_size(images_seen)
+            self.restart(images_seen)
         if images_seen >= self.schedule.planned or images_seen <= self._said_images:
             return
         now = self.clock()
@@ -81,15 +91,26 @@ class Forecast:
             self._speed.add(images_seen - self._said_images, max(now - self._said_at, 1e-9))
         self._said_at, self._said_images = now, images_seen
 
+    def _enter_size(self, images_seen: int) -> None:
+        """Begin the forecasts of a size of images, where the data has several."""
+        if not self.stages:
+            return
+        size = [stage for stage in self.stages if stage.image <= images_seen][-1].crop_size
+        later = [stage.image for stage in self.stages if stage.crop_size > size]
+        self.end = min([*later, self.schedule.planned])
+        self.size = f" at {size} px"
+        self.length = f"{self.end - images_seen:,} images{self.size}"
+        self.begun_at, self.steps = images_seen, 0
+
     def _say_forecast(self, images_seen: int, now: float) -> None:
         """Say how long a step takes and the whole training will."""
         steps = self.steps - 1 or 1
         seconds = now - self._measured_from
-        whole = self.rest * seconds / (images_seen - self._measured_images)
+        whole = (self.end - self.begun_at) * seconds / (images_seen - self._measured_images)
         step = f"first step {duration(seconds)}" if self.steps == 1 else f"{duration(seconds / steps)} a step"
         self.say(f"{step}; {self.length} ≈ {duration(whole)} on {self.machine}")
         if self.steps == 1:
-            for line in self.advise(whole):
+            for line in self.advise(whole) if not self.stages else ():
                 self.say(line)
             self._measured_from, self._measured_images = self.clock(), images_seen
 
@@ -97,7 +118,8 @@ class Forecast:
         """Return images seen, speed since the last line, and time left."""
         images, seconds = images_seen - self._said_images, now - self._said_at
         self._speed.add(images, seconds)
-        left = self._speed.seconds_for(self.schedule.planned - images_seen)
+        left = self._speed.seconds_for(self.end - images_seen)
         self._said_at, self._said_images = now, images_seen
         assert left is not None, "images were added"
-        return f"{images_seen}/{self.schedule.planned} images · {step_rate(images / seconds)} · {duration(left)} left"
+        speed = step_rate(images / seconds)
+        return f"{images_seen}/{self.schedule.planned} images · {speed} · {duration(left)} left{self.size}"

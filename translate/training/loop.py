@@ -107,8 +107,9 @@ class Training:
         self.stop = StopRequest()
         engine, machine = self.engine, "this CPU" if self.engine.device.type == "cpu" else "this GPU"
         self.forecast = Forecast(
-            engine.schedule, engine.images, machine, self.say_once, advise=self.advise, by_clock=self.progress is None
-        )
+            engine.schedule, engine.images, machine, self.say_once, advise=self.advise, by_clock=self.progress is None,
+            stages=engine.stages if engine.method.grows else (),
+        )  # fmt: skip
 
     def run(self) -> None:
         """Train until the plan is fulfilled or validation no longer improves.

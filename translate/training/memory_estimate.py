@@ -95,6 +95,20 @@ def estimate(
     Of several phases of a method, and of several stages, the one that takes most counts. What cuDNN takes beside the tensors
     is not known; `scratch` is for the CPU.
     """
+    phases = estimate_phases(cls, cfg, example, device, precision, data, schedule)
+    return max((found for _, found in phases), key=lambda found: found.total)
+
+
+def estimate_phases(
+    cls: type[Method],
+    cfg: TrainConfig,
+    example: Mapping[str, Tensor],
+    device: torch.device,
+    precision: Precision,
+    data: int = 0,
+    schedule: Schedule | None = None,
+) -> list[tuple[DataStage, MemoryEstimate]]:
+    """Return what `estimate` does, for a step of each phase of each stage, with the stage, in the order of the run."""
     meter = MemoryMeter(scratch=device.type == "cpu")
     shapes = cls.on_meta(cfg).to(precision.weights)
     with _single_process(), FakeTensorMode(allow_non_fake_inputs=True), meter:
@@ -107,22 +121,14 @@ def estimate(
         before = meter.live
         rehearsal.fill_states()
         optimizers = meter.live - before
-        steps = [
-            _measure_step(rehearsal, meter, _batch(cfg, stage, example, device), clock)
-            for stage, clock in phase_clocks(method, _stages(cls, cfg, schedule))
-        ]
+        pairs = phase_clocks(method, _stages(cls, cfg, schedule))
+        steps = [_measure_step(rehearsal, meter, _batch(cfg, stage, example, device), clock) for stage, clock in pairs]
         del rehearsal
-    batch, activations, scratch = max(steps, key=sum)
-    return MemoryEstimate(
-        weights=weights,
-        optimizers=optimizers,
-        averages=_averaged_bytes(method) if cfg.ema_half_life else 0,
-        buffers=buffers,
-        batch=batch,
-        data=data,
-        activations=activations,
-        scratch=scratch,
-    )
+    averages = _averaged_bytes(method) if cfg.ema_half_life else 0
+    return [
+        (stage, MemoryEstimate(weights, optimizers, averages, buffers, batch, data, activations, scratch))
+        for (stage, _), (batch, activations, scratch) in zip(pairs, steps, strict=True)
+    ]
 
 
 def _measure_step(rehearsal: "_Rehearsal", meter: "MemoryMeter", batch: Batch, clock: Clock) -> tuple[int, int, int]:

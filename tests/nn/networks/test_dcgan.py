@@ -13,7 +13,6 @@ from translate.nn.networks.dcgan import (
     DCGANDiscriminator,
     DCGANGenerator,
     VirtualBatchNorm2d,
-    is_supported_size,
     layer_widths,
 )
 from translate.runtime import precision
@@ -34,13 +33,6 @@ def test_maps_are_those_of_figure_1():
     assert layer_widths(64, 128) == [128, 256, 512, 1024]
     assert layer_widths(32, 128) == [128, 256, 512]
     assert layer_widths(256, 16) == [16, 32, 64, 128, 128, 128]
-
-
-@pytest.mark.parametrize(
-    ("size", "possible"), [(16, False), (32, True), (48, False), (64, True), (100, False), (512, True)]
-)
-def test_sizes_are_powers_of_two_from_32_up(size, possible):
-    assert is_supported_size(size) == possible
 
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256])

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from translate.errors import UsageError
+from translate.nn.blocks import halve
 from translate.nn.init import normal_
 from translate.nn.networks import find, find_discriminator
-from translate.nn.networks.pix2pixhd import GlobalGenerator, LocalEnhancer, Pix2PixHDDiscriminator, halve
+from translate.nn.networks.pix2pixhd import GlobalGenerator, LocalEnhancer, Pix2PixHDDiscriminator
 
 from ...helpers import on_meta, parameter_count, random_tensor
 

@@ -118,9 +118,9 @@ def test_a_discriminator_that_wins_is_seen(adversarial, monkeypatch):
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_look_leaves_no_trace(name):
     """Weights, buffers, optimizers and the generator of dropout: bit for bit what they are without."""
-    _, _, seen = train(name, METHODS[name](small_config(name, **WIDER)), 8)
+    _, _, seen = train(name, METHODS[name](small_config(name, **WIDER)), 4)
     draws = torch.get_rng_state()
-    _, _, unseen = train(name, METHODS[name](small_config(name, **WIDER)), 8, watched=False)
+    _, _, unseen = train(name, METHODS[name](small_config(name, **WIDER)), 4, watched=False)
     assert torch.equal(draws, torch.get_rng_state())
     assert seen.method.training
     for (key, left), right in zip(seen.method.state_dict().items(), unseen.method.state_dict().values(), strict=True):
@@ -148,24 +148,30 @@ def test_other_precisions_say_the_same(precision):
 
 
 def train_folder(name, root, run, said=None, **flags):
-    small = small_settings(name, device="cpu", log_every=2, images=6)
+    small = small_settings(name, device="cpu", log_every=1, images=6)
     say = said.append if said is not None else lambda line: None
     return translate.train(name, root, run=run, say=say, **{**small, **flags}).path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", distinct_methods())
-def test_the_model_is_the_same_with_and_without(name, request, tmp_path):
+def test_the_model_is_the_same_with_and_without_and_each_look_is_in_the_next_line(name, request, tmp_path):
+    """Before the first step, after image 4 and at the end; health checks and mean outputs of discriminators alike."""
     root = request.getfixturevalue(f"{METHODS[name].layout}_root")
-    watched, alone = (train_folder(name, root, tmp_path / on, watch=on, sample_every=3) for on in ("on", "off"))
+    watched, alone = (train_folder(name, root, tmp_path / on, watch=on, sample_every=4) for on in ("on", "off"))
     assert (watched / "model/model.safetensors").read_bytes() == (alone / "model/model.safetensors").read_bytes()
-    assert not [key for line in read_stats(alone) for key in line if key.startswith("watch/")]
-    # before the first step, after image 3 and at the end: each in the next line, none in a line of its own
-    points = read_stats(watched)
-    assert [point["images"] for point in points] == [2, 4, 6]
     names = scalars_of(METHODS[name].on_meta(small_config(name)))
-    assert all(names - point.keys() <= {key for key in names if "d_gap" in key} for point in points)
-    assert names <= points[-1].keys()
+    assert not [key for line in read_stats(alone) for key in line if key.startswith(("watch/", "judge/"))]
+    points = {point["images"]: point for point in read_stats(watched)}
+    looks = [small_config(name).batch_size, 4, 6]
+    watch, judge = (
+        [images for images, point in points.items() if any(key.startswith(prefix) for key in point)]
+        for prefix in ("watch/", "judge/")
+    )
+    assert judge == looks
+    assert set(watch) <= set(looks)
+    assert all(names - points[n].keys() <= {key for key in names if "d_gap" in key} for n in looks)
+    assert names <= points[6].keys()
 
 
 def test_advice_is_said_once_in_a_run(unpaired_root, tmp_path, monkeypatch):

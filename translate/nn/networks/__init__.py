@@ -33,7 +33,7 @@ GENERATORS: dict[str, Callable[..., Generator]] = {
     "resize_unet": ResizeUnetGenerator,
     "resize_unet_3levels_2blocks": partial(ResizeUnetGenerator, levels=3, blocks=2),
     "resize_unet_4levels_2blocks_2last": partial(ResizeUnetGenerator, levels=4, blocks=2, last_convs=2),
-    "pix2pixhd_global": GlobalGenerator,
+    "pix2pixhd_global": partial(GlobalGenerator, downs=4),
     "pix2pixhd_global_2downs_3blocks": partial(GlobalGenerator, downs=2, blocks=3),
     "pix2pixhd_local": LocalEnhancer,
     "pix2pixhd_local_2downs_3blocks": partial(LocalEnhancer, downs=2, blocks=3),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import ResnetBlock, conv_norm_relu, conv_uses_bias, doubling_widths, norm_layer
 from translate.nn.init import xavier_
+from translate.nn.networks.resnet import decoder_layers, encoder_layers
 
 
 class BlurDown(nn.Module):
@@ -54,24 +55,18 @@ class AntialiasGenerator(Generator):
         blocks: int = 9,
     ) -> None:
         super().__init__()
-        w = width
         self.receptive_radius = 21 + 8 * blocks
+        widths = doubling_widths(width, 3)
         self.model = nn.Sequential(
-            nn.ReflectionPad2d(3),
-            *conv_norm_relu(in_channels, w, norm, 7),
-            *conv_norm_relu(w, 2 * w, norm, 3, padding=1),
-            BlurDown(),
-            *conv_norm_relu(2 * w, 4 * w, norm, 3, padding=1),
-            BlurDown(),
-            *[ResnetBlock(4 * w, norm, dropout) for _ in range(blocks)],
-            BlurUp(),
-            *conv_norm_relu(4 * w, 2 * w, norm, 3, padding=1),
-            BlurUp(),
-            *conv_norm_relu(2 * w, w, norm, 3, padding=1),
-            nn.ReflectionPad2d(3),
-            nn.Conv2d(w, out_channels, 7),
-            nn.Tanh(),
+            *encoder_layers(in_channels, widths, norm, lambda *layer: [*_same_size_layers(*layer), BlurDown()]),
+            *[ResnetBlock(widths[-1], norm, dropout) for _ in range(blocks)],
+            *decoder_layers(widths, out_channels, norm, lambda *layer: [BlurUp(), *_same_size_layers(*layer)]),
         )
+
+
+def _same_size_layers(cin: int, cout: int, norm: str) -> list[nn.Module]:
+    """Return a 3×3 convolution of stride 1, its norm and a ReLU."""
+    return conv_norm_relu(cin, cout, norm, 3, padding=1)
 
 
 class AntialiasDiscriminator(Discriminator):

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.nn.base import Discriminator, Generator
-from translate.nn.blocks import Dropout, downsample_conv, norm_layer, upsample_conv
+from translate.nn.blocks import Dropout, downsample_conv, halve, norm_layer, upsample_conv
 from translate.nn.gradient_checkpointing import checkpoint_layers
 from translate.nn.init import xavier_
 from translate.nn.networks.patchgan import PatchDiscriminator
@@ -186,7 +185,7 @@ class MultiscaleDiscriminator(Discriminator):
         logits = []
         for scale, network in enumerate(self.scales):
             if scale:
-                x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+                x = halve(x)
             logits.append(network(x))
         return logits
 

@@ -21,11 +21,6 @@ MIN_SIZE = 32
 """Side of the smallest images, in pixels."""
 
 
-def is_supported_size(size: int) -> bool:
-    """Return whether there are networks for images of `size` pixels a side: a power of two, from MIN_SIZE up."""
-    return size >= MIN_SIZE and size.bit_count() == 1
-
-
 def layer_widths(size: int, width: int) -> list[int]:
     """Return the channels of the maps of half an image's side, a quarter, and so on to 4×4."""
     return doubling_widths(width, (size // INNERMOST_SIZE).bit_length() - 1)

@@ -5,42 +5,29 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translate.errors import UsageError
-from translate.nn.base import Discriminator, Generator
-from translate.nn.blocks import ResnetBlock, conv_norm_relu, conv_uses_bias, doubling_widths, norm_layer
+from translate.nn.base import Generator, MultiscaleFeatureDiscriminator
+from translate.nn.blocks import ResnetBlock, conv_uses_bias, doubling_widths, halve, norm_layer
 from translate.nn.gradient_checkpointing import checkpoint_layers
 from translate.nn.init import normal_weights_
-from translate.nn.networks.resnet import ResnetGenerator, checkpoint_segments, output_layers, upsampling_layers
+from translate.nn.networks.resnet import (
+    ResnetGenerator,
+    checkpoint_segments,
+    decoder_layers,
+    encoder_layers,
+    output_layers,
+)
 
 LOCAL_BLOCKS = 3
 """Residual blocks of the local enhancer."""
 
 
-def halve(x: Tensor) -> Tensor:
-    """Halve images (N, C, H, W), sides rounded up, by the mean of 3×3 pixels; at a border of those that there are."""
-    return F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-
-
 class GlobalGenerator(ResnetGenerator):
-    """Global generator G1 (sec. 3.2): a ResNet generator of `downs` halvings and `blocks` residual blocks."""
+    """Global generator G1 (sec. 3.2): a ResNet generator, of 4 halvings and 9 residual blocks in the authors' code."""
 
     initialise = staticmethod(normal_weights_)
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        width: int = 64,
-        norm: str = "instance",
-        dropout: bool = False,
-        *,
-        downs: int = 4,
-        blocks: int = 9,
-    ) -> None:
-        super().__init__(in_channels, out_channels, width, norm, dropout, blocks=blocks, downs=downs)
 
 
 class LocalEnhancer(Generator):
@@ -70,15 +57,10 @@ class LocalEnhancer(Generator):
         self.multiple_of, self.minimum = 2 * coarse.multiple_of, 2 * coarse.minimum
         self.receptive_radius = _receptive_radius(downs, blocks)
         self.model = coarse.model[: -len(output_layers(1, 1))]
-        self.model1_1 = nn.Sequential(
-            nn.ReflectionPad2d(3),
-            *conv_norm_relu(in_channels, width, norm, 7),
-            *conv_norm_relu(width, 2 * width, norm, 3, stride=2, padding=1),
-        )
+        self.model1_1 = nn.Sequential(*encoder_layers(in_channels, [width, 2 * width], norm))
         self.model1_2 = nn.Sequential(
             *[ResnetBlock(2 * width, norm, dropout) for _ in range(LOCAL_BLOCKS)],
-            *upsampling_layers(2 * width, width, norm),
-            *output_layers(width, out_channels),
+            *decoder_layers([width, 2 * width], out_channels, norm),
         )
 
     def forward(self, x: Tensor, *, fixed_global: bool = False) -> Tensor:
@@ -134,7 +116,7 @@ def _receptive_radius(downs: int, blocks: int) -> int:
     return radius
 
 
-class Pix2PixHDDiscriminator(Discriminator):
+class Pix2PixHDDiscriminator(MultiscaleFeatureDiscriminator):
     """Discriminators of images at `scales` sizes, each half the one before (sec. 3.2): a list of logits, finest first.
 
     Each has `layers` halvings and two convolutions of stride 1, all 4×4 with a padding of 2. The network of the smallest images
@@ -153,11 +135,7 @@ class Pix2PixHDDiscriminator(Discriminator):
             for number, layer in enumerate(_discriminator_layers(in_channels, width, norm, layers)):
                 self.add_module(f"scale{scale}_layer{number}", layer)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return self.features_and_logits(x)[1]
-
     def features_and_logits(self, x: Tensor) -> tuple[list[list[Tensor]], list[Tensor]]:
-        """Return the activations of all layers but the last for each scale, (N, C, H, W) each, and its logits."""
         features: list[list[Tensor]] = []
         logits: list[Tensor] = []
         for scale in reversed(range(self.scales)):

@@ -1,7 +1,7 @@
 """ResNet generator (Johnson et al., 2016; CycleGAN, sec. 4 and 7.2), with the layer names of the reference implementation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import nn
@@ -14,6 +14,9 @@ from translate.nn.blocks import (
     doubling_widths,
     norm_layer,
 )
+
+ResizingLayersFn = Callable[[int, int, str], list[nn.Module]]
+"""Function that builds layers that halve or double the size, from the channels before and behind them and a norm."""
 
 
 class ResnetGenerator(Generator):
@@ -40,12 +43,9 @@ class ResnetGenerator(Generator):
         )  # two 3×3 convolutions a block, at the least size
         widths = doubling_widths(width, downs + 1, max_factor=self.multiple_of)
         self.model = nn.Sequential(
-            nn.ReflectionPad2d(3),
-            *conv_norm_relu(in_channels, width, norm, 7),
-            *[layer for pair in pairwise(widths) for layer in conv_norm_relu(*pair, norm, 3, stride=2, padding=1)],
+            *encoder_layers(in_channels, widths, norm),
             *[ResnetBlock(widths[-1], norm, dropout) for _ in range(blocks)],
-            *[layer for pair in pairwise(widths[::-1]) for layer in upsampling_layers(*pair, norm)],
-            *output_layers(width, out_channels),
+            *decoder_layers(widths, out_channels, norm),
         )
 
     @property
@@ -57,10 +57,33 @@ class ResnetGenerator(Generator):
         return checkpoint_segments(self.model)
 
 
+def strided_layers(cin: int, cout: int, norm: str) -> list[nn.Module]:
+    """Return layers that halve the size: a 3×3 convolution of stride 2, its norm and a ReLU."""
+    return conv_norm_relu(cin, cout, norm, 3, stride=2, padding=1)
+
+
 def upsampling_layers(cin: int, cout: int, norm: str) -> list[nn.Module]:
     """Return layers that double the size: a 3×3 transposed convolution, its norm and a ReLU."""
     conv = nn.ConvTranspose2d(cin, cout, 3, 2, 1, output_padding=1, bias=conv_uses_bias(norm))
     return [conv, norm_layer(norm, cout), nn.ReLU(inplace=True)]
+
+
+def encoder_layers(
+    in_channels: int, widths: Sequence[int], norm: str, halve: ResizingLayersFn = strided_layers
+) -> list[nn.Module]:
+    """Return the layers of a ResNet generator before its residual blocks: a 7×7 convolution with reflected borders to the
+    first of the widths, its norm and a ReLU, then those of `halve` from each of the widths to the next."""
+    halvings = [layer for pair in pairwise(widths) for layer in halve(*pair, norm)]
+    return [nn.ReflectionPad2d(3), *conv_norm_relu(in_channels, widths[0], norm, 7), *halvings]
+
+
+def decoder_layers(
+    widths: Sequence[int], out_channels: int, norm: str, double: ResizingLayersFn = upsampling_layers
+) -> list[nn.Module]:
+    """Return the layers behind the residual blocks: those of `double` from the last of the widths back to the first, then
+    `output_layers`."""
+    doublings = [layer for pair in pairwise(widths[::-1]) for layer in double(*pair, norm)]
+    return [*doublings, *output_layers(widths[0], out_channels)]
 
 
 def output_layers(width: int, out_channels: int) -> list[nn.Module]:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translate.nn.base import Discriminator, Generator
-from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, doubling_widths, norm_layer
+from translate.nn.base import Generator, MultiscaleFeatureDiscriminator
+from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, doubling_widths, halve, norm_layer
 from translate.nn.init import xavier_
 from translate.nn.spectral_norm import SpectralConv2d, iterate_power_method, with_spectral_norm
 
@@ -201,7 +201,7 @@ class SPADEPatchDiscriminator(nn.Module):
         return maps, self.last(x)
 
 
-class SPADEDiscriminator(Discriminator):
+class SPADEDiscriminator(MultiscaleFeatureDiscriminator):
     """SPADE's discriminator (fig. 13): one for images of full size, and one for those of half the size.
 
     Its norms are instance norms, or none with norm "none".
@@ -215,11 +215,7 @@ class SPADEDiscriminator(Discriminator):
         super().__init__()
         self.model = nn.ModuleList(SPADEPatchDiscriminator(in_channels, width, norm) for _ in range(self.scales))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return self.features_and_logits(x)[1]
-
     def features_and_logits(self, x: Tensor) -> tuple[list[list[Tensor]], list[Tensor]]:
-        """Return for each scale the maps of its layers, (N, C, H', W') each, and its logits (N, 1, H', W')."""
         if self.training:
             iterate_power_method(self)
         features, logits = [], []
@@ -227,7 +223,7 @@ class SPADEDiscriminator(Discriminator):
             maps, on_x = net(x)
             features.append(maps)
             logits.append(on_x)
-            x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+            x = halve(x)
         return features, logits
 
 

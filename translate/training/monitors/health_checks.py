@@ -18,7 +18,7 @@ from translate import keyed_random
 from translate.config import TrainConfig
 from translate.data.layouts import LAYOUTS_WITH_TRUTH
 from translate.methods.base import DISCRIMINATOR, GENERATOR, Batch, Method
-from translate.methods.configs import AdversarialConfig
+from translate.methods.configs import DiscriminatorConfig
 from translate.nn.losses import ADVERSARIAL
 from translate.training.engine import Engine
 from translate.training.loss_names import LOSS, LossNames
@@ -236,7 +236,7 @@ def is_discriminator_fooled(points: Sequence[Mapping[str, float]], method: Metho
 
 def chance_levels(cfg: TrainConfig) -> ChanceLevels | None:
     """Return the levels of a method's adversarial cost; None for a cost of its own, or a critic's, which has no bound."""
-    if not isinstance(cfg, AdversarialConfig) or not ADVERSARIAL[cfg.adversarial].bounded_below:
+    if not isinstance(cfg, DiscriminatorConfig) or not ADVERSARIAL[cfg.adversarial].bounded_below:
         return None
     return _chance_levels(cfg.adversarial, cfg.real_label)
 
