@@ -24,6 +24,7 @@ FLOORS = [
         "plugins",
         "user_cache",
         "invocation",
+        "caption_tokens",
     },
     {"nn", "images", "videos", "runtime", "run_folder", "html"},
     {"config", "convolution_choice"},
@@ -39,6 +40,7 @@ NEIGHBOURS = {  # within a floor, who may import whom
     "user_cache": {"atomic", "errors"},
     "locks": {"atomic", "errors"},
     "records": {"text"},
+    "caption_tokens": {"text"},
     "plugins": {"errors", "text"},
     "dataset_check": {"data"},
     "trained": {"training"},  # reads the model in a checkpoint

@@ -13,7 +13,7 @@ from torch import Tensor
 from translate import images
 from translate.data.albumentations_recipe import AlbumentationsRecipe
 from translate.data.preprocessing import Preprocessing, load_group
-from translate.data.sampler import BatchSampler, Sampler
+from translate.data.sampler import LABELS, BatchSampler, Sampler
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 from translate.images import ImageError
@@ -137,6 +137,6 @@ def prefetch_on_stream(batches: Iterator[Batch], device: torch.device) -> Iterat
 
 def _normalised(context: LoaderContext, batch: Batch) -> Batch:
     return {
-        name: x if name == "label" else images.normalize(x, context.dtype, context.value_range(name, x.dtype))
+        name: x if name in LABELS.values() else images.normalize(x, context.dtype, context.value_range(name, x.dtype))
         for name, x in batch.items()
     }
