@@ -8,7 +8,7 @@ running statistics of batch norm.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NoReturn, Self, cast
+from typing import ClassVar, NoReturn, Self, cast
 
 import torch
 from torch import Tensor, nn
