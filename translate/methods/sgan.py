@@ -162,12 +162,16 @@ class SGAN(Method[SGANConfig]):
         return {"a": Domain(self.cfg.input_channels, self.cfg.range_a)}
 
     def prepare(self, batches: Iterable[Batch]) -> list[str]:
-        """Take lengths and biases of the layers with weight norm from training images, and from as many generated ones."""
+        """Take lengths and biases of the layers with weight norm from training images, and from as many generated ones.
+
+        With the classifier's noise: in directions in which the images hardly differ, lengths would be very large without.
+        """
         real = torch.cat([batch["a"] for batch in batches])
         numbers = torch.arange(len(real), device=real.device)
         self.eval()
-        initialise_from_data(self.d, lambda: self.d(real))
-        initialise_from_data(self.g, lambda: self.sample(keyed_random.fold_in(numbers, self.cfg.seed, "prepare")))
+        key = keyed_random.fold_in(numbers, self.cfg.seed, "prepare")
+        initialise_from_data(self.d, lambda: self.d(real, key))
+        initialise_from_data(self.g, lambda: self.sample(key))
         self.train()
         return [f"lengths and biases of the first weights from {len(real)} images"]
 
