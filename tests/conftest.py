@@ -71,6 +71,8 @@ IN_CI_ALONE = {
     "stylegan2",
     "biggan",
     "sgan",
+    "starganv2",
+    "stackgan",
 }
 """Methods whose contract and trainings are tested by `tools/check --ci` alone.
 
@@ -168,6 +170,20 @@ def images_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / folder).mkdir()
         for i in range(count):
             smooth_image(hash_of(folder) + i).save(root / folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def captions_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train with 6 images and test with 2, and captions.txt beside them; 40×40 pixels."""
+    root = tmp_path_factory.mktemp("captions")
+    lines = []
+    for folder, count in (("train", 6), ("test", 2)):
+        (root / folder).mkdir()
+        for i in range(count):
+            smooth_image(hash_of(folder) + i).save(root / folder / f"{i}.png")
+            lines.append(f"{folder}/{i}.png\t{'red' if i % 2 else 'green'} thing {i}\n")
+    (root / "captions.txt").write_text("".join(lines))
     return root
 
 

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from translate import config, keyed_random, plugins
+from translate.caption_tokens import tokenise
 from translate.data.split import ImageRef, Split
 from translate.images import Reading, read
 from translate.methods import METHODS
@@ -30,7 +31,7 @@ from translate.nn.networks import GENERATORS
 SIZE = 32
 SMALL = {
     "crop_size": SIZE, "load_size": SIZE, "g_width": 4, "d_width": 4, "generator": "resnet_3blocks", "pool_size": 3,
-    "n_critic": 1, "lambda_gan": 1.0, "max_batch_size": 2,
+    "n_critic": 1, "lambda_gan": 1.0, "f_width": 16, "text_size": 16, "text_width": 8, "max_batch_size": 2,
 }  # fmt: skip
 LARGEST_BATCH = 2
 
@@ -100,7 +101,13 @@ def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Ten
         return {"a": a}
     if layout in TWO_DOMAINS:
         return {"a": a, "b": b}
-    return {"a": a, "label": torch.arange(first, first + len(a)) % 2} if layout == "domains" else {"a": a}
+    numbers = torch.arange(first, first + len(a))
+    if METHODS[name].draws_references:  # images 2n and 2n + 1 have references of one domain
+        return {"a": a, "label": numbers % 2, "b": b, "label_b": numbers // 2 % 2}
+    if layout == "captions":
+        texts = torch.tensor([tokenise(f"{word} thing") for word in ("red", "green", "blue")])
+        return {"a": a, "label": texts[numbers % 3]}
+    return {"a": a, "label": numbers % 2} if layout == "domains" else {"a": a}
 
 
 def forget_plugins(monkeypatch):

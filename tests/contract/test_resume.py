@@ -49,6 +49,7 @@ UNCOUPLED = {"norm": "instance", "dropout": False, "batch_size": 4}
 COUPLED = {
     "discogan": "feature matching",
     "stargan": "targets are permuted",
+    "stackgan": "texts are shifted",
     "spade": "power iterations of spectral norm",
     "pggan": "minibatch standard deviation",
     "stylegan2": "minibatch standard deviation",

@@ -36,6 +36,8 @@ def read_initial_weights(cls: type[Method], cfg: TrainConfig, say: Callable[[str
         for to in model.info.directions
         if to in method.generator_names
     }
+    if not model.info.directions:  # a model that generates images from noise
+        weights |= {name: model.method.get_submodule(name).state_dict() for name in model.method.sampling_networks}
     if model.method.name == method.name:
         for key, tensor in model.discriminators.items():
             network, _, name = key.partition(".")

@@ -175,8 +175,7 @@ class TrainingSession:
             self.say(line)
         cfg, split = label_settings.find_label_settings(cls, cfg, split, self.root, self.folder, self.say)
         self.cfg = cfg = output_settings.find_output_settings(cls, cfg, split, self.folder, self.say)
-        is_exclusive = not any(isinstance(label, tuple) for label in split.labels)
-        with_labels = cls.with_labels(cfg, split.label_names, exclusive=is_exclusive)
+        with_labels = training_data.with_labels(cls, cfg, split)
         if with_labels != cfg:
             self.cfg = cfg = cls.resolve_config(with_labels)
         if cfg.auto_batch:
@@ -336,6 +335,7 @@ class TrainingSession:
         """Check the training images quickly, and build their loaders and the sample batch."""
         cfg, cls = self.cfg, self.method_class
         self.preprocessing = preprocessing = training_data.build_preprocessing(cfg, self.method)
+        split = training_data.with_references(cls, self.split)
         one_size.check_one_size(self.split, preprocessing, cfg.batch_size, cls.one_size)
         if distributed.rank() == 0:
             limits = preprocessing.random_crop_size, preprocessing.minimum, preprocessing.value_ranges
@@ -345,9 +345,9 @@ class TrainingSession:
         options = replace(self.loader_options, rank=distributed.rank(), world_size=distributed.world_size())
         build = partial(Loader, device=self.device, dtype=self.precision.weights, say=self.say)
         pairs = None if self.pairs is None else self.pairs.split
-        self.stages = training_data.stage_loaders(self.data_stages, self.split, preprocessing, options, build, pairs)
+        self.stages = training_data.stage_loaders(self.data_stages, split, preprocessing, options, build, pairs)
         self.loaders = self.stages[0].loaders  # which refuse a set without readable images
-        shown = training_data.find_held_out(cls, cfg, self.root) or self.split
+        shown = training_data.with_references(cls, training_data.find_held_out(cls, cfg, self.root) or self.split)
         self.sample = loader.fixed_batch(shown, preprocessing, SAMPLE_ROWS, self.device, self.precision.weights)
 
     def prepare_method(self) -> None:

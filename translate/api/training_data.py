@@ -104,6 +104,18 @@ def find_held_out(cls: type[Method], cfg: TrainConfig, root: Path) -> Split | No
     return with_instances(cfg, held_out, root, name)
 
 
+def with_labels(cls: type[Method], cfg: TrainConfig, split: Split) -> TrainConfig:
+    """Return the settings with what the method takes from the labels of the training images."""
+    exclusive = not any(isinstance(label, tuple) for label in split.labels)
+    cfg = cls.with_labels(cfg, split.label_names, exclusive=exclusive)
+    return cls.with_embeddings(cfg, split.embedding_size) if split.embedding_size else cfg
+
+
+def with_references(cls: type[Method], split: Split) -> Split:
+    """Return a split as the method draws it: with its labelled images as references, too, if it asks for them."""
+    return split.with_references() if cls.draws_references else split
+
+
 def with_pair_images(sample: Batch, cfg: TrainConfig) -> Batch:
     """Return a batch of images as that of a training with known pairs or labels, for an estimate; without any as it is."""
     if isinstance(cfg, SemiSupervisedConfig):
@@ -131,6 +143,8 @@ def build_preprocessing(cfg: TrainConfig, method: Method) -> Preprocessing:
     """Return the preprocessing of the training images: sizes, channels and value ranges of both domains, decoder."""
     assert cfg.load_size is not None, "resolved settings have a load size"
     range_a, range_b = (None if text is None else config.parse_range(text) for text in (cfg.range_a, cfg.range_b))
+    if method.draws_references:  # which are images of a
+        range_b = range_a
     labels = labels_of(cfg)
     channels = cfg.input_channels if labels is None else labels.stored_channels
     return Preprocessing(
@@ -210,7 +224,9 @@ def stage_loaders(
         own = replace(options, batch_size=batch_size)
         given = [(split, own)]
         if pairs is not None:
-            given.append((pairs, replace(own, seed=pair_seed(own.seed), title="pairs")))
+            given.append(
+                (pairs, replace(own, seed=pair_seed(own.seed), title="pairs" if pairs.b else "labelled images"))
+            )
         return tuple(cache(partial(build, images, sized, its)) for images, its in given)
 
     def loader_of(stage: DataStage) -> StageLoader:

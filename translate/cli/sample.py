@@ -16,7 +16,7 @@ from translate.conversion.sampling import SamplingOptions
 
 
 def _sample(
-    model: Annotated[str, Parameter(help=f"of dcgan, pggan, stylegan2, biggan or sgan: {MODEL_HELP}")],
+    model: Annotated[str, Parameter(help=f"of dcgan, pggan, stylegan2, biggan, sgan or stackgan: {MODEL_HELP}")],
     output: Annotated[
         Path,
         Parameter(
@@ -28,7 +28,7 @@ def _sample(
     json: Annotated[bool, JSON] = False,
     **options: Any,
 ) -> None:
-    """Generate images from noise with a trained dcgan, pggan, stylegan2, biggan or sgan.
+    """Generate images from noise with a trained dcgan, pggan, stylegan2, biggan or sgan, or from a text with a stackgan.
 
     The same command again resumes: it generates only the images that are missing.
     """

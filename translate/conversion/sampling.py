@@ -1,7 +1,7 @@
 """Sampling of images from noise, as a job that can be stopped at any moment and resumed.
 
-Image n of a job is a pure function of the model, the seed, n and its class, so a file that is there need not be made again.
-`samples.json` in the output folder says which model and seed the files are of.
+Image n of a job is a pure function of the model, the seed, n and its class or text, so a file that is there need not be made
+again. `samples.json` in the output folder says which model and seed the files are of.
 """
 
 import json
@@ -37,6 +37,9 @@ class SamplingOptions:
     seed: int = option(0, "seed of the noise; the same seed gives the same images", group="Images")
     of_class: str | None = option(
         None, "generate only images of this class [default: all classes in turn]", group="Images"
+    )
+    text: str | None = option(
+        None, "generate images of this text, for stackgan [default: images of its classes in turn]", group="Images"
     )
     truncation: float | None = option(
         None,
@@ -97,6 +100,8 @@ def sample_images(
         known = f"possible: {', '.join(sampler.classes)}" if sampler.classes else "the model has no classes"
         raise UsageError(f"--class {options.of_class}: unknown; {known}")
     began = time.monotonic()
+    if options.text is not None:
+        check_text(sampler, options)
     if options.interpolate is not None:
         result = _interpolation(sampler, output, options)
     elif images.extension(output) in images.IMAGE_EXTENSIONS and not output.is_dir():
@@ -110,13 +115,25 @@ def sample_images(
     return result
 
 
+def check_text(sampler: ImageSampler, options: SamplingOptions) -> None:
+    """Raise UsageError, which names the flag, for a text that the model cannot take, or beside flags that say otherwise."""
+    for flag, given in (("--class", options.of_class), ("--interpolate", options.interpolate)):
+        if given is not None:
+            raise UsageError(f"--text and {flag}: each says what the images show; give one of them")
+    assert options.text is not None
+    sampler.method.encode_text(options.text)
+
+
 def _sheet(sampler: ImageSampler, output: Path, options: SamplingOptions) -> SamplingResult:
     if images.extension(output) != "png":
         raise UsageError(f"{output}: a sheet is a PNG; give a name that ends in .png, or a folder")
     if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists; --overwrite replaces it")
     tensors = torch.cat(
-        [sampler(part, options.seed, options.of_class).cpu() for part in _batches(range(options.count), options)]
+        [
+            sampler(part, options.seed, options.of_class, text=options.text).cpu()
+            for part in _batches(range(options.count), options)
+        ]
     )
     with atomic.storage_errors(output.parent):
         images.write_png(output, images.make_grid(tensors, COLUMNS))
@@ -156,13 +173,15 @@ def _folder(
             raise UsageError(f"{link}: is a link, which samples do not follow; remove it, or use another folder")
     todo = [n for n, path in names.items() if options.overwrite or not path.exists()]
     result = SamplingResult(output, skipped=options.count - len(todo))
-    for n in names if sampler.classes else ():
+    for n in names if sampler.classes and options.text is None else ():
         of = sampler.classes[sampler.class_of(n, options.of_class)]
         result.classes[of] = result.classes.get(of, 0) + 1
     mark = _mark(sampler) if options.mark else None
     with signals.stop_on_signal() as stop, atomic.storage_errors(output):
         for numbers in _batches(todo, options):
-            for n, image in zip(numbers, sampler(numbers, options.seed, options.of_class), strict=True):
+            for n, image in zip(
+                numbers, sampler(numbers, options.seed, options.of_class, text=options.text), strict=True
+            ):
                 picture = Picture(images.to_array(image, np.dtype("uint8")), metadata=mark)
                 names[n].parent.mkdir(parents=True, exist_ok=True)
                 atomic.write(names[n], images.encode(picture, options.format, options.quality))
@@ -182,7 +201,8 @@ def _batches(numbers: Sequence[int], options: SamplingOptions) -> Iterator[Seque
 
 def _name(sampler: ImageSampler, number: int, options: SamplingOptions) -> str:
     """Return the path of an image, relative to the output folder."""
-    folder = sampler.classes[sampler.class_of(number, options.of_class)] + "/" if sampler.classes else ""
+    has_class = bool(sampler.classes) and options.text is None
+    folder = sampler.classes[sampler.class_of(number, options.of_class)] + "/" if has_class else ""
     return f"{folder}{number:06d}.{options.format}"
 
 
@@ -191,6 +211,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
     path = output / RECORD
     wanted = {"model": sampler.sha256, "method": sampler.method.name, "seed": options.seed, "class": options.of_class}
     wanted |= {} if options.truncation is None else {"truncation": options.truncation}
+    wanted |= {} if options.text is None else {"text": options.text}
     if path.exists() and not options.overwrite:
         try:
             known = records.read_json(path)
@@ -198,7 +219,7 @@ def _check_record(sampler: ImageSampler, output: Path, options: SamplingOptions)
             known = None
         if known != wanted:
             raise UsageError(
-                f"{output}: holds samples of another model, seed, class or truncation; use another folder, or --overwrite"
+                f"{output}: holds samples of another model, seed, class, text or truncation; use another folder, or --overwrite"
             )
     elif not options.overwrite and any((output / _name(sampler, n, options)).exists() for n in range(options.count)):
         raise UsageError(f"{output}: holds images of these names already; use another folder, or --overwrite")

@@ -12,7 +12,7 @@ from translate.data import crop_flip
 from translate.data.crop_flip import Cuts, FlatImages
 from translate.data.image_store import ImageStore, decode_all
 from translate.data.loader_context import Batch, BufferRing, LoaderContext, NumberedBatch, prefetch_to_device
-from translate.data.sampler import augmentation_keys, label_tensor
+from translate.data.sampler import LABELS, augmentation_keys, label_tensor, labelled_domains
 from translate.data.split import next_readable
 from translate.data.stream_dataset import check_same_size
 
@@ -25,7 +25,7 @@ class _Step:
     store_index: dict[str, Tensor]
     cuts: dict[str, Cuts]
     labels: Batch
-    """`label` of the images, where they have one."""
+    """`label` of the images, and `label_b` of references, where they have one."""
 
 
 class InMemorySource:
@@ -40,7 +40,11 @@ class InMemorySource:
         self.labels = label_tensor(context.split)
         """Index of a file of a → label of its image, or of the next readable one."""
         for domains in context.split.domain_groups:
-            self._fill(domains)
+            if set(domains) <= set(context.split.stored_domains):
+                self._fill(domains)
+        for domain in context.split.domains:  # references are images of a
+            self.stores.setdefault(domain, self.stores["a"])
+            self.store_index.setdefault(domain, self.store_index["a"])
 
     def _fill(self, domains: tuple[str, ...]) -> None:
         """Decode the images of one domain, or both sides of pairs, into their stores."""
@@ -78,7 +82,14 @@ class InMemorySource:
             numbers = block.flatten()
             key = augmentation_keys(context.sampler.seed, numbers)
             indices = dict(zip("ab", context.sampler.indices(numbers), strict=True))
-            labels = {} if self.labels is None else {"label": self.labels[indices["a"]].to(device, non_blocking=True)}
+            labels = (
+                {}
+                if self.labels is None
+                else {
+                    LABELS[domain]: self.labels[indices[domain]].to(device, non_blocking=True)
+                    for domain in labelled_domains(context.split)
+                }
+            )
             store_index, cuts = {}, {}
             for domain in context.split.domains:
                 store, index = self.stores[domain], self.store_index[domain][indices[domain]]

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from translate import images
-from translate.data import labels, pairing
+from translate.caption_tokens import caption_of_folder
+from translate.data import captions, labels, pairing
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError, UsageError
 from translate.text import join_names, nfc
@@ -180,6 +181,38 @@ def read_image_folder(root: Path, split: str) -> Split:
     return Split(tuple(map(ImageRef, paths)), (), False, known, names)
 
 
+def read_captioned(root: Path, split: str) -> Split:
+    """Read any folder of images with captions: ROOT/train if there is one, else ROOT.
+
+    Captions are in captions.txt or captions.csv, in this folder or in ROOT, or are the names of two or more subfolders in which
+    all images lie. Labels are the tokens of an image's captions, one after another, or their embeddings where captions.npy has
+    them (`captions.caption_labels`).
+    """
+    folder = _folder_of_images(root, split)
+    paths = _list_nonempty(folder, "captions")
+    refs = tuple(map(ImageRef, paths))
+    table = captions.find_caption_file((folder, root))
+    if table is None:
+        names = labels.class_names(folder, paths)
+        if not names:
+            raise DataError(
+                f"{folder}: no {' or '.join(captions.CAPTION_FILES)} there or in {root}, and no subfolders whose names are "
+                f"captions; write one of the files"
+            )
+        labels.check_label_names(names, folder)
+        of_images = [[captions.Caption(caption_of_folder(labels.class_of(folder, path)))] for path in paths]
+        return Split(refs, (), False, captions.caption_labels(of_images), names)
+    relative = [nfc(path.relative_to(table.parent).as_posix()) for path in paths]
+    everything = {nfc(path.relative_to(table.parent).as_posix()) for path in images.list_images(table.parent)}
+    known = captions.read_captions(table, everything)
+    if missing := [path for path in relative if path not in known]:
+        raise DataError(
+            f"{table}: no caption for {len(missing)} images, among them {missing[0]!r}; add lines, or remove the images"
+        )
+    size = len(known[relative[0]][0].embedding)
+    return Split(refs, (), False, captions.caption_labels([known[path] for path in relative]), embedding_size=size)
+
+
 def read_photos(root: Path, split: str) -> Split:
     """Read any folder of photos, of which a method makes its pairs: ROOT/train if there is one, else ROOT."""
     paths = _list_nonempty(_folder_of_images(root, split), "photos")
@@ -205,9 +238,10 @@ LAYOUTS: dict[str, Callable[[Path, str], Split]] = {
     "paired": read_paired,
     "domains": read_domains,
     "images": read_image_folder,
+    "captions": read_captioned,
     "photos": read_photos,
 }
-LAYOUTS_WITHOUT_B = ("domains", "images", "photos")
+LAYOUTS_WITHOUT_B = ("domains", "images", "captions", "photos")
 """Layouts without two domains a and b."""
 LAYOUTS_WITH_TRUTH = ("paired", "photos")
 """Layouts that show the true output of each input to the training."""
@@ -218,6 +252,7 @@ LAYOUT_CONTENTS = {
     "domains": f"train/<domain>/ with images for each of two or more domains, or train/ and {labels.ATTRIBUTE_TABLE} with a "
     "row for each",
     "images": "images",
+    "captions": "images with captions.txt or captions.csv, or in folders whose names are captions",
     "photos": "photos",
 }
 """Contents that the folder of each layout must have, in words for messages."""

@@ -15,7 +15,7 @@ from translate.data.albumentations_recipe import AlbumentationsRecipe
 from translate.data.in_memory import InMemorySource
 from translate.data.loader_context import Batch, BatchSource, LoaderContext, prefetch_on_stream
 from translate.data.preprocessing import Preprocessing, estimate_bytes, load_image, load_pair, target_size
-from translate.data.sampler import BatchSampler, Sampler, augmentation_keys, label_tensor
+from translate.data.sampler import LABELS, BatchSampler, Sampler, augmentation_keys, label_tensor, labelled_domains
 from translate.data.split import Split, evenly_spaced
 from translate.data.streaming import StreamingSource
 from translate.errors import UsageError
@@ -70,7 +70,8 @@ def choose_tier(size: int, free: int, free_host: int) -> str:
 class Loader:
     """Loader of batches {"a", "b"} of (N, C, crop, crop) in [-1, 1] on the device.
 
-    Where the images of a are labelled, `label` is int64 (N,), numbers of domains or classes, or float32 (N, K), attributes.
+    Where the images of a are labelled, `label` is int64 (N,), numbers of domains or classes, or float32 (N, K), attributes; so
+    is `label_b` of the references of `Split.references`.
     On the CPU the memory of a batch is reused once `loader_context.RING_SIZE` − 1 more have been taken.
     """
 
@@ -109,7 +110,7 @@ class Loader:
     def _estimate_bytes(self) -> int:
         """Estimate the bytes of all images from the headers of some of them."""
         total = 0
-        for side, domain in enumerate(self.context.split.domains):
+        for side, domain in enumerate(self.context.split.stored_domains):
             refs = self.context.split.refs(domain)
             chosen = [refs[i] for i in evenly_spaced(len(refs), HEADERS_READ)]
             sizes = [estimate_bytes(ref, self.context.preprocessing, side) for ref in chosen]
@@ -132,9 +133,12 @@ class Loader:
 
     def _describe(self) -> str:
         split, title = self.context.split, self.options.title
-        each = [(len(split.refs(domain)), f" of domain {domain}" if split.b else "") for domain in split.domains]
+        each = [
+            (len(split.refs(domain)), f" of domain {domain}" if len(split.stored_domains) > 1 else "")
+            for domain in split.stored_domains
+        ]
         counts = " and ".join(f"{count} images{which}" for count, which in each)
-        if split.labels:
+        if split.label_names:
             counts += f" ({join_names(split.label_names, 8)})"
         size = memory_size(self.bytes_needed)
         if self.tier == "stream":
@@ -193,7 +197,7 @@ def fixed_batch(
     chosen = split.subsample(count)
     rows = list(_load_rows(chosen, preprocessing))
     labels = label_tensor(chosen)
-    batch = {} if labels is None else {"label": labels.to(device)}
+    batch = {} if labels is None else {LABELS[domain]: labels.to(device) for domain in labelled_domains(chosen)}
     for side, domain in enumerate(chosen.domains):
         batch[domain] = torch.stack([_displayed(row, side, preprocessing, dtype) for row in rows]).to(device)
     return with_one_hot(batch, preprocessing.labels)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from translate.data.preprocessing import RESIZERS, select_half, target_size
+from translate.data.sampler import LABELS
 from translate.data.stream_dataset import Sample, SkippedFiles, StreamDataset, require_complete
 
 Decode = Callable[[Sequence[Tensor], int], list[Tensor]]
@@ -48,7 +49,9 @@ class NvjpegDecoder:
                     decoded += self._decoded([sample])
                 except RuntimeError:
                     on_host, unreadable = self.dataset.load_uncropped(n)
-                    decoded.append({name: x if name == "label" else x.to(self.device) for name, x in on_host.items()})
+                    decoded.append(
+                        {name: x if name in LABELS.values() else x.to(self.device) for name, x in on_host.items()}
+                    )
                     skipped |= unreadable
         require_complete(decoded, skipped)
         self.dataset.crop_and_flip(decoded, numbers)
@@ -57,7 +60,7 @@ class NvjpegDecoder:
     def _decoded(self, samples: list[Sample]) -> list[Sample]:
         """Return the samples at load size on the device."""
         preprocessing, split = self.dataset.preprocessing, self.dataset.split
-        out: list[Sample] = [{name: x for name, x in sample.items() if name == "label"} for sample in samples]
+        out: list[Sample] = [{name: x for name, x in sample.items() if name in LABELS.values()} for sample in samples]
         for side, domain in enumerate(split.domains):
             half = split.refs(domain)[0].half
             encoded = [i for i, sample in enumerate(samples) if sample[domain].ndim == 1]

@@ -3,6 +3,9 @@
 Image n of a run is element n mod L of epoch n div L, where an epoch is L = max(|A|, |B|) images. A (and B, if paired) follows
 a permutation of each epoch; in unpaired data B is drawn uniformly, as in the reference, or follows a permutation of its own.
 So a sampler has no state to save, and the numbers of workers and processes change nothing.
+
+With references (`Split.references`) A and B are drawn from one label as often as from another, however many images it has:
+first a label, then one of its images. Images 2n and 2n + 1 of the run have references of one label.
 """
 
 from collections.abc import Iterator
@@ -26,6 +29,10 @@ class Sampler:
         """Set up the draws; with `sampling` "permute-both" unpaired B follows a permutation, with "reference" it does not."""
         self.split, self.seed, self.sampling = split, seed, sampling
         self._cached: dict[str, tuple[tuple[int, ...], Tensor]] = {}
+        groups = split.indices_by_label().values() if split.references else ()
+        self._by_label = torch.tensor([index for group in groups for index in group], dtype=torch.int64)
+        """Indices into A, label after label, where they are drawn by label."""
+        self._label_sizes = torch.tensor([len(group) for group in groups], dtype=torch.int64)
 
     def _permutations(self, name: str, epochs: Tensor) -> Tensor:
         """Permutations (E, L) of some epochs; cached, because making one for a large set takes as long as sorting it."""
@@ -54,16 +61,24 @@ class Sampler:
 
     def indices(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Return indices into A and into B of images of the run, int64 (N,) each; those into B are 0 where B is empty."""
+        if self.split.references:
+            label_keys = keyed_random.fold_in(numbers.div(2, rounding_mode="floor"), self.seed, "label b")
+            b = self._of_label(label_keys, keyed_random.fold_in(numbers, self.seed, "b"))
+            of_a = (keyed_random.fold_in(numbers, self.seed, name) for name in ("label a", "a"))
+            return self._of_label(*of_a), b
         a = self._by_permutation(numbers, "order", len(self.split.a))
         if self.split.paired:
             return a, a
         count = len(self.split.b)
         if self.sampling == "permute-both" and count:
             return a, self._by_permutation(numbers, "order b", count)
-        fraction = ((keyed_random.fold_in(numbers, self.seed, "b") >> 11) & ((1 << 53) - 1)).to(torch.float64) / (
-            1 << 53
-        )
-        return a, (fraction * count).to(torch.int64)
+        return a, (_fraction(keyed_random.fold_in(numbers, self.seed, "b")) * count).to(torch.int64)
+
+    def _of_label(self, label_key: Tensor, key: Tensor) -> Tensor:
+        """Return the index of an image of each label that label_key (N,) draws; key (N,) draws the image."""
+        label = (_fraction(label_key) * len(self._label_sizes)).to(torch.int64)
+        first = self._label_sizes.cumsum(0) - self._label_sizes
+        return self._by_label[first[label] + (_fraction(key) * self._label_sizes[label]).to(torch.int64)]
 
     def _by_permutation(self, numbers: Tensor, name: str, count: int) -> Tensor:
         length = len(self.split)
@@ -71,11 +86,30 @@ class Sampler:
         return self._permutations(name, epochs)[row, numbers % length] % count
 
 
+def _fraction(bits: Tensor) -> Tensor:
+    """Return uniform float64 (N,) in [0, 1), multiples of 2^-53, from random int64 (N,)."""
+    return ((bits >> 11) & ((1 << 53) - 1)).to(torch.float64) / (1 << 53)
+
+
+LABELS = {"a": "label", "b": "label_b"}
+"""Name in a batch of the labels of a domain's images; only references have labels in b."""
+
+
+def labelled_domains(split: Split) -> tuple[str, ...]:
+    """Return the domains whose images have labels."""
+    if not split.labels:
+        return ()
+    return ("a", "b") if split.references else ("a",)
+
+
 def label_tensor(split: Split) -> Tensor | None:
-    """Labels of the images of a: int64 (|A|,), of domains or classes, or float32 (|A|, K), attributes; None without labels."""
+    """Labels of the images of a: int64 (|A|,), of domains or classes, or (|A|, T), tokens of captions; float32 (|A|, K),
+    attributes; None without labels."""
     if not split.labels:
         return None
-    return torch.tensor(split.labels, dtype=torch.int64 if isinstance(split.labels[0], int) else torch.float32)
+    first = split.labels[0]
+    is_whole = isinstance(first if isinstance(first, int) else first[0], int)
+    return torch.tensor(split.labels, dtype=torch.int64 if is_whole else torch.float32)
 
 
 def augmentation_keys(seed: int, numbers: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from pathlib import Path
 from translate.errors import DataError
 from translate.text import nfc
 
-Label = int | tuple[float, ...]
-"""Number of a domain or class, −1 where it is unknown; or a value in [0, 1] for each attribute."""
+Label = int | tuple[float, ...] | tuple[int, ...]
+"""Number of a domain or class, −1 where it is unknown; a value in [0, 1] for each attribute; or the tokens of captions, or
+their embeddings."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Split:
     """Label of each a[i], all of one kind; empty where the images have none."""
     label_names: tuple[str, ...] = ()
     """Names of the labels 0, 1, …, or of the attributes in their order."""
+    embedding_size: int = 0
+    """Numbers of the embedding of a caption, of which a label has one or several; 0: labels are something else."""
+    references: bool = False
+    """b has the images of a again, to be drawn as references: image after image of any label, two of one label at a time."""
     notices: tuple[str, ...] = ()
     """Lines on what a person should know of how the images were found."""
 
@@ -46,6 +51,11 @@ class Split:
     def domains(self) -> tuple[str, ...]:
         """Names of the domains that have images: "a", or "a" and "b"."""
         return ("a", "b") if self.b else ("a",)
+
+    @property
+    def stored_domains(self) -> tuple[str, ...]:
+        """Domains with images of their own, of which those of `references` are none."""
+        return ("a",) if self.references else self.domains
 
     @property
     def domain_groups(self) -> list[tuple[str, ...]]:
@@ -67,6 +77,10 @@ class Split:
     def with_itself(self, *, paired: bool) -> "Split":
         """Split whose domain b has the images of a, too: as pairs, or drawn apart from a."""
         return replace(self, b=self.a, paired=paired, labels=(), label_names=())
+
+    def with_references(self) -> "Split":
+        """Split whose domain b has the labelled images of a again, as references."""
+        return replace(self, b=self.a, references=True)
 
     def indices_by_label(self) -> dict[int, list[int]]:
         """Map each label to the indices of its images in a; empty where labels are attributes, or there are none."""
@@ -113,7 +127,7 @@ class Split:
         Of labelled images, each label keeps its share, and at least one image while `count` allows it.
         """
         of_a = self._spaced_over_labels(count) if self.indices_by_label() else evenly_spaced(len(self.a), count)
-        return self._select(of_a, of_a if self.paired else evenly_spaced(len(self.b), count))
+        return self._select(of_a, of_a if self.paired or self.references else evenly_spaced(len(self.b), count))
 
     def _spaced_over_labels(self, count: int) -> list[int]:
         groups = self.indices_by_label()

@@ -1,6 +1,6 @@
 """Data set of the `stream` tier: images of the run, decoded and cropped by worker processes."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from translate.data import crop_flip, worker_pool
 from translate.data.albumentations_recipe import AlbumentationsRecipe
 from translate.data.image_store import common_depth, convert_depth
 from translate.data.preprocessing import Preprocessing, load_group, read_plain_jpeg
-from translate.data.sampler import Sampler, augmentation_keys, label_tensor
+from translate.data.sampler import LABELS, Sampler, augmentation_keys, label_tensor, labelled_domains
 from translate.data.split import Split, next_readable
 from translate.errors import DataError, UsageError
 from translate.images import ImageError
@@ -24,7 +24,7 @@ CHUNK = 16
 ImageNumbers = Tensor
 """The run's image numbers (N,)."""
 Sample = dict[str, Tensor]
-"""Domain → image (C, H, W); `label` → label of image a, () or (K,), where there are labels."""
+"""Domain → image (C, H, W); `label` → label of image a, () or (K,), where there are labels; `label_b` that of a reference."""
 SkippedFiles = dict[Path, str]
 """File that cannot be read → the reason."""
 
@@ -64,21 +64,23 @@ class StreamDataset:
 
     def _load(self, a: int, b: int, n: int, keep_encoded: bool) -> tuple[Sample, SkippedFiles]:
         if keep_encoded and (encoded := self._read_encoded(a, b)) is not None:
-            return encoded | self._label(a), {}
+            return encoded | self._labels({"a": a, "b": b}), {}
         skipped: SkippedFiles = {}
         sample: Sample = {}
-        shown = a
+        shown: dict[str, int] = {}
         for domains in self.split.domain_groups:
             index, loaded = self._load_readable(domains, a if "a" in domains else b, skipped)
             if index is None:
                 return {}, skipped
-            shown = index if "a" in domains else shown
+            shown |= dict.fromkeys(domains, index)
             sample |= loaded
-        return self._augmented(sample, n) | self._label(shown), skipped
+        return self._augmented(sample, n) | self._labels(shown), skipped
 
-    def _label(self, index: int) -> Sample:
-        """Label of image `index` of a; empty where images have none."""
-        return {} if self.labels is None else {"label": self.labels[index].clone()}
+    def _labels(self, shown: Mapping[str, int]) -> Sample:
+        """Labels of the images of these indices by domain; empty where images have none."""
+        if self.labels is None:
+            return {}
+        return {LABELS[domain]: self.labels[shown[domain]].clone() for domain in labelled_domains(self.split)}
 
     def _load_readable(self, domains: tuple[str, ...], start: int, skipped: SkippedFiles) -> tuple[int | None, Sample]:
         """Load the first readable image or pair from index `start` on, and return its index; None where there is none."""

@@ -6,6 +6,7 @@ import torch
 
 from translate.data import crop_flip, nvjpeg, stream_dataset
 from translate.data.loader_context import Batch, BufferRing, LoaderContext, NumberedBatch, prefetch_to_device
+from translate.data.sampler import LABELS
 from translate.data.stream_dataset import Sample
 
 
@@ -79,4 +80,5 @@ class StreamingSource:
 
 def _labels(samples: list[Sample]) -> Batch:
     """Batch with the labels of its images alone; empty where there are none."""
-    return {"label": torch.stack([sample["label"] for sample in samples])} if "label" in samples[0] else {}
+    names = [name for name in LABELS.values() if name in samples[0]]
+    return {name: torch.stack([sample[name] for sample in samples]) for name in names}

@@ -66,7 +66,7 @@ class DomainFolder:
 def find_folders(root: Path, layout: str | None) -> list[DomainFolder]:
     """Find the folders of a layout, by what there is if `layout` is None; their files are not listed yet."""
     there = [split for split in SPLITS if (root / split).is_dir()]
-    if layout in ("images", "photos"):
+    if layout in ("images", "captions", "photos"):
         return [DomainFolder(split, "a", root / split, "one") for split in there] or [
             DomainFolder("train", "a", root, "one")
         ]

@@ -21,7 +21,9 @@ from translate.methods.pix2pix import Pix2Pix
 from translate.methods.pix2pixhd import Pix2PixHD
 from translate.methods.sgan import SGAN
 from translate.methods.spade import SPADE
+from translate.methods.stackgan import StackGAN
 from translate.methods.stargan import StarGAN
+from translate.methods.starganv2 import StarGANV2
 from translate.methods.stylegan2 import StyleGAN2
 from translate.methods.superres import SuperRes
 from translate.nn import networks
@@ -44,9 +46,11 @@ METHODS: dict[str, type[Method[Any]]] = {
     "dualgan": DualGAN,
     "discogan": DiscoGAN,
     "stargan": StarGAN,
+    "starganv2": StarGANV2,
     "spade": SPADE,
     "colorize": Colorize,
     "superres": SuperRes,
+    "stackgan": StackGAN,
 }
 
 

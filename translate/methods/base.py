@@ -80,6 +80,10 @@ class Update:
     loss is called "adv", or "adv_<domain>" where it has several."""
     factor: Callable[[Clock], float] = lambda clock: 1.0
     """Factor of the learning rate beside that of the schedule, as of an update whose rate is warmed up."""
+    network_factors: Mapping[str, float] = field(default_factory=dict)
+    """Factors of the learning rates of single networks, as of one that is to learn more slowly; 1 for the others."""
+    optional_networks: tuple[str, ...] = ()
+    """Networks that some yields of the update give no gradient, and so leave with their moments as they are."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,9 @@ class Method(nn.Module, Generic[C]):
     """Attribute names of the networks that `sample` needs."""
     classes: tuple[str, ...] = ()
     """Names of the labels of `sample`; empty for methods without labels."""
+    takes_text: ClassVar[bool] = False
+    """True: labels of `sample` may be texts, as `encode_text` gives them."""
+
     class_names: tuple[str, ...] = ()
     """Names of the classes of `classify`; empty for methods without a classifier."""
     truncation_range: ClassVar[tuple[float, float] | None] = None
@@ -132,7 +139,11 @@ class Method(nn.Module, Generic[C]):
     has_noise: bool = False
     """True: an input has many translations, one of which the key of `translate` draws; dropout in conversion is not meant."""
     style_networks: tuple[str, ...] = ()
-    """Attribute names of the networks that `encode_style` needs, which a trained model holds beside its generators."""
+    """Attribute names of the networks that make style codes of images, or of noise, which a trained model holds beside its
+    generators."""
+    draws_references: ClassVar[bool] = False
+    """True: layout domains also shows reference images, b (N, C, H, W) of domains label_b (N,): images 2n and 2n + 1 of a batch
+    come with two references of one domain, drawn apart from a."""
     noise_setting: ClassVar[str] = ""
     """Flag without which a training of the method gives a model without noise and styles, such as "--vae on"; else empty."""
     dropout_in_conversion: ClassVar[bool] = True
@@ -168,6 +179,11 @@ class Method(nn.Module, Generic[C]):
 
         exclusive: they are domains or classes, of which an image has one; else attributes that an image has or has not.
         """
+        return cfg
+
+    @classmethod
+    def with_embeddings(cls, cfg: C, size: int) -> C:
+        """Return the config for labels that are embeddings of captions, of `size` numbers each."""
         return cfg
 
     @classmethod
@@ -282,6 +298,14 @@ class Method(nn.Module, Generic[C]):
         from methods that translate images.
         """
         raise UsageError(f"{self.name} translates images and generates none from noise; use translate convert")
+
+    def encode_text(self, text: str) -> Tensor:
+        """Return a text (T,) as the label of an image for `sample`. UsageError from methods without `takes_text`."""
+        raise UsageError(f"--text: {self.name} makes images of noise or classes, not of texts; leave it out")
+
+    def blank_text(self) -> Tensor:
+        """Return a label as `encode_text` gives it, for trials of methods with `takes_text`."""
+        return self.encode_text("text")
 
     def prepare_sampling(self, truncation: float | None) -> None:
         """Set what samples depend on beside keys and labels, as statistics of norms, in evaluation mode without gradients.

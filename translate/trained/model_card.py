@@ -180,7 +180,11 @@ def describe_task(info: ModelInfo) -> tuple[str, str]:
     """Return a sentence on the task of a model, and the command for it."""
     if not info.directions:
         size = info.size["minimum"]
-        return f"Makes images of {size}×{size} pixels from noise", portable_line("sample", ".", "out", "--count", 100)
+        of_text = "text_size" in info.networks
+        words = ("--text", "what they show") if of_text else ()
+        source = "a text" if of_text else "noise"
+        command = portable_line("sample", ".", "out", "--count", 100, *words)
+        return f"Makes images of {size}×{size} pixels from {source}", command
     targets = " and ".join(info.directions)
     task = f"{info.generator_name} of width {info.networks['g_width']}, translates to domain {targets}"
     labels = info.domains["a"].get("labels") if "a" in info.domains else None

@@ -44,7 +44,10 @@ class ImageSampler:
         self.method.eval()
         with torch.inference_mode(), self.precision.autocast(device):
             self.method.prepare_sampling(truncation)
-        probe = Probe(lambda: self([0]), CONVERSION, batch=1, scale=1.0)
+        label = self.method.blank_text()[None] if self.method.takes_text else None
+        probe = Probe(
+            lambda: self([0]) if label is None else self._sampled([0], 0, label), CONVERSION, batch=1, scale=1.0
+        )
         set_convolutions(self.method, setting, {}, lambda: probe, lambda line: None)
 
     @property
@@ -70,17 +73,25 @@ class ImageSampler:
         of_class: str | None = None,
         *,
         labels: Sequence[int] | None = None,
+        text: str | None = None,
     ) -> Tensor:
         """Generate the images (N, C, H, W) in [-1, 1] of the given numbers.
 
-        `of_class`: None takes the classes in turn; or `labels` has the index of each image's class. The same number, seed and
-        class give the same image in any batch, to the rounding of float32: batches of other sizes may be convolved by other
-        kernels.
+        `of_class`: None takes the classes in turn; or `labels` has the index of each image's class. `text`: images of a text
+        instead; UsageError if the model cannot take it. The same number, seed and class give the same image in any batch, to
+        the rounding of float32: batches of other sizes may be convolved by other kernels.
         """
         label = None
         if self.classes:
             chosen = [self.class_of(n, of_class) for n in numbers] if labels is None else list(labels)
-            label = torch.tensor(chosen, device=self.device)
+            label = torch.tensor(chosen)
+        if text is not None:
+            label = self.method.encode_text(text).expand(len(numbers), -1)
+        return self._sampled(numbers, seed, label)
+
+    def _sampled(self, numbers: Sequence[int], seed: int, label: Tensor | None) -> Tensor:
+        """Generate images of the given numbers and labels (N, …)."""
+        label = None if label is None else label.to(self.device)
         given = {} if self.truncation is None else {"truncation": self.truncation}
         with torch.inference_mode(), self.precision.autocast(self.device):
             made = self.method.sample(self._keys(numbers, seed), label, **given)

@@ -190,7 +190,8 @@ class Engine:
         self._scalars, self.gradient_norms = scalars, {}
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = scalars[f"rate of {name}"]
+                rate = scalars[f"rate of {name}"]
+                group["lr"] = rate * group["factor"] if "factor" in group else rate
         scheduled = {
             name.removeprefix(SCHEDULED): torch.as_tensor(value, device=self.device)
             for name, value in scalars.items()
@@ -314,7 +315,8 @@ class Engine:
         optimizer.zero_grad()  # at once, or gradients would be held while the next forward pass takes the most memory
 
     def _check_reached(self, update: str) -> None:
-        for name in self.method.updates[update].networks:
+        own = self.method.updates[update]
+        for name in (name for name in own.networks if name not in own.optional_networks):
             if all(p.grad is None for p in self.method.get_submodule(name).parameters()):
                 raise RuntimeError(
                     f"update {update!r} gave network {name!r} no gradient; its output may have been computed under no_grad"

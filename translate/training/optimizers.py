@@ -1,23 +1,26 @@
 """Optimizers of a method's updates: their table, construction and state."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from translate.methods.base import Method
+from translate.methods.base import Method, Update
+
+Groups = list[dict[str, Any]]
+"""Parameters of an optimizer, as torch takes them: `params`, and `factor` of the learning rate where it is not 1."""
 
 
-def _adam(parameters: list[nn.Parameter], lr: float, **options: Any) -> torch.optim.Optimizer:
-    kind = parameters[0].device.type
+def _adam(groups: Groups, lr: float, **options: Any) -> torch.optim.Optimizer:
+    kind = groups[0]["params"][0].device.type
     if (
         kind == "cuda"
     ):  # fused Adam computes the same either way, but torch captures no graph of it without `capturable`
         warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
-    return torch.optim.Adam(parameters, lr, fused=kind in ("cpu", "cuda"), capturable=kind == "cuda", **options)
+    return torch.optim.Adam(groups, lr, fused=kind in ("cpu", "cuda"), capturable=kind == "cuda", **options)
 
 
 class RMSpropTF(torch.optim.Optimizer):
@@ -25,16 +28,21 @@ class RMSpropTF(torch.optim.Optimizer):
 
     torch's RMSprop begins with s = 0, so that its first step is 1/√(1 − decay) times the rate however small the gradient is,
     and adds eps outside the root.
+
+    A scale of the gradients (fp16) is divided out on the device, and a step whose gradients overflow changes nothing; the host
+    waits for neither.
     """
 
-    def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float, *, decay: float = 0.9, eps: float = 1e-10
-    ) -> None:
-        super().__init__(parameters, {"lr": lr, "decay": decay, "eps": eps})
+    _step_supports_amp_scaling = True
+    """torch's name for it: `GradScaler.step` gives the scale and the overflow as tensors."""
+
+    def __init__(self, groups: Groups, lr: float, *, decay: float = 0.9, eps: float = 1e-10) -> None:
+        super().__init__(groups, {"lr": lr, "decay": decay, "eps": eps})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient."""
+        scale, overflow = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -42,13 +50,18 @@ class RMSpropTF(torch.optim.Optimizer):
                 state = self.state[p]
                 if not state:
                     state["square"] = torch.ones_like(p)
-                square = state["square"]
-                square.lerp_(p.grad.square(), 1 - group["decay"])
-                p.addcdiv_(group["lr"] * p.grad, (square + group["eps"]).sqrt(), value=-1)  # the rate may be a tensor
+                square, gradient, share = state["square"], p.grad, 1 - group["decay"]
+                if scale is not None:
+                    gradient = gradient / scale
+                if overflow is not None:
+                    gradient = torch.where(overflow > 0, 0, gradient)
+                    share = share * (overflow == 0).to(p.dtype)
+                square.lerp_(gradient.square(), share)
+                p.addcdiv_(group["lr"] * gradient, (square + group["eps"]).sqrt(), value=-1)  # the rate may be a tensor
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "rmsprop": RMSpropTF}
-"""Optimizer of `Update.optimizer` → (parameters, learning rate, **options) → the optimizer."""
+"""Optimizer of `Update.optimizer` → (groups of parameters, learning rate, **options) → the optimizer."""
 
 
 def parameters_by_update(method: Method) -> dict[str, list[nn.Parameter]]:
@@ -62,9 +75,20 @@ def parameters_by_update(method: Method) -> dict[str, list[nn.Parameter]]:
 def build_optimizers(method: Method, parameters: Mapping[str, list[nn.Parameter]]) -> dict[str, Optimizer]:
     """Return the optimizer of each update, for its parameters."""
     return {
-        name: OPTIMIZERS[update.optimizer](parameters[name], update.lr, **update.options)
+        name: OPTIMIZERS[update.optimizer](_groups(method, update, parameters[name]), update.lr, **update.options)
         for name, update in method.updates.items()
     }
+
+
+def _groups(method: Method, update: Update, parameters: list[nn.Parameter]) -> Groups:
+    """Return the parameters of an update, those of networks with a learning rate of their own in groups of their own."""
+    if not update.network_factors:
+        return [{"params": parameters}]
+    groups: Groups = []
+    for name in update.networks:
+        factor = update.network_factors.get(name, 1.0)
+        groups.append({"params": list(method.get_submodule(name).parameters()), "factor": factor})
+    return groups
 
 
 def optimizer_state(optimizer: Optimizer) -> dict[str, Any]:

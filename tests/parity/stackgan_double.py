@@ -1,0 +1,108 @@
+"""A second StackGAN of stage I in plain PyTorch, written from the published rules of the authors' code alone.
+
+It shares no code and no design with `translate`. What chance decides, the noise and the conditions around their means, is fed.
+Its encoder of texts is a table of vectors and a linear layer.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Text(nn.Module):
+    """Mean of the vectors of a text's tokens, standardised, and a linear layer."""
+
+    def __init__(self, buckets: int, hidden: int, size: int) -> None:
+        super().__init__()
+        self.table, self.fc = nn.Parameter(torch.zeros(buckets, hidden)), nn.Linear(hidden, size)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        rows = []
+        for own in tokens:
+            mean = self.table[own[own > 0]].mean(0)
+            rows.append((mean - mean.mean()) / torch.sqrt(mean.var(unbiased=False) + 1e-5))
+        return self.fc(torch.stack(rows))
+
+
+class Up(nn.Module):
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(cin, cout, 3, 1, 1, bias=False), nn.BatchNorm2d(cout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x.repeat_interleave(2, 2).repeat_interleave(2, 3))))
+
+
+class Generator(nn.Module):
+    """32 pixels: three doublings of 4×4."""
+
+    def __init__(self, width: int, noise: int, size: int, text: int) -> None:
+        super().__init__()
+        self.ca, self.size, self.first = nn.Linear(text, 2 * size), size, 4 * width
+        self.fc, self.bn = nn.Linear(noise + size, self.first * 16, bias=False), nn.BatchNorm1d(self.first * 16)
+        self.ups = nn.ModuleList(Up(self.first // 2**n, self.first // 2 ** (n + 1)) for n in range(3))
+        self.img = nn.Conv2d(self.first // 8, 3, 3, 1, 1, bias=False)
+
+    def forward(self, z: Tensor, text: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        both = self.ca(text)
+        mu, logvar = both[:, : self.size], both[:, self.size :]
+        c = mu + eps * torch.exp(logvar / 2)
+        x = F.relu(self.bn(self.fc(torch.cat([z, c], 1)))).view(len(z), self.first, 4, 4)
+        for up in self.ups:
+            x = up(x)
+        return torch.tanh(self.img(x)), mu, logvar
+
+
+class Critic(nn.Module):
+    """Three halvings of 32 pixels; the condition joins at 4×4."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        w = width
+        self.c1 = nn.Conv2d(3, w, 4, 2, 1, bias=False)
+        self.c2, self.b2 = nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * w)
+        self.c3, self.b3 = nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(4 * w)
+        self.joint, self.bj = nn.Conv2d(4 * w + size, 4 * w, 3, 1, 1, bias=False), nn.BatchNorm2d(4 * w)
+        self.out = nn.Conv2d(4 * w, 1, 4)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.c1(x), 0.2)
+        x = F.leaky_relu(self.b2(self.c2(x)), 0.2)
+        return F.leaky_relu(self.b3(self.c3(x)), 0.2)
+
+    def logits(self, features: Tensor, c: Tensor) -> Tensor:
+        planes = c.view(*c.shape, 1, 1).repeat(1, 1, 4, 4)
+        return self.out(F.leaky_relu(self.bj(self.joint(torch.cat([features, planes], 1))), 0.2)).view(-1)
+
+
+def entropy(logits: Tensor, label: float) -> Tensor:
+    return F.binary_cross_entropy(logits.sigmoid(), torch.full_like(logits, label))
+
+
+class StackGAN:
+    """Critic and encoder of texts first, then the generator, by the same images."""
+
+    def __init__(self, g: Generator, d: Critic, t: Text) -> None:
+        self.g, self.d, self.t = g, d, t
+        self.of_d = torch.optim.Adam([*d.parameters(), *t.parameters()], lr=2e-4, betas=(0.5, 0.999))
+        self.of_g = torch.optim.Adam(g.parameters(), lr=2e-4, betas=(0.5, 0.999))
+
+    def step(self, x: Tensor, tokens: Tensor, z: Tensor, eps: Tensor) -> dict[str, Tensor]:
+        text = self.t(tokens)
+        fake, mu, logvar = self.g(z, text.detach(), eps)
+        weight, bias = self.g.ca.weight.detach()[: self.g.size], self.g.ca.bias.detach()[: self.g.size]
+        right = F.linear(text, weight, bias)
+        wrong = F.linear(self.t(torch.roll(tokens, -1, 0)), weight, bias)
+        real, made = self.d.features(x), self.d.features(fake.detach())
+        losses = {"d/adv": entropy(self.d.logits(real, right), 1)}
+        wrong_loss = entropy(self.d.logits(real, wrong), 0)
+        losses["d/adv"] = losses["d/adv"] + 0.5 * (wrong_loss + entropy(self.d.logits(made, mu.detach()), 0))
+        self.of_d.zero_grad()
+        losses["d/adv"].backward()
+        self.of_d.step()
+        losses["g/adv"] = entropy(self.d.logits(self.d.features(fake), mu.detach()), 1)
+        losses["g/kl"] = 2 * (-0.5 * (1 + logvar - mu**2 - torch.exp(logvar))).mean()
+        self.of_g.zero_grad()
+        (losses["g/adv"] + losses["g/kl"]).backward()
+        self.of_g.step()
+        return {name: loss.detach() for name, loss in losses.items()}
