@@ -1,6 +1,7 @@
 """Helpers of the benchmarks: their flags, a line on the machine, and the memory of a process (Linux only: it reads /proc)."""
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -8,10 +9,24 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 from translate.runtime import devices
+
+DOUBLE = Path(__file__).parents[1] / "tests" / "parity" / "double.py"
+
+
+def load_double() -> ModuleType:
+    """Import the reference's algorithm in plain PyTorch from its file.
+
+    Not by a name: extras install packages called `tests`, and any regular package would hide a folder of the same name.
+    """
+    spec = importlib.util.spec_from_file_location("reference_double", DOUBLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def parse_arguments(parser, rounds=7):

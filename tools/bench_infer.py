@@ -18,7 +18,6 @@ share of bytes that are not the same, of which none may be off by more than one 
 import argparse
 import itertools
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -26,17 +25,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bench_common import (
+    load_double,
+    parse_arguments,
+    proc_status_bytes,
+    reset_peak_memory,
+    run_in_new_process,
+    write_rows,
+)
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # a package of the extras has a `tests` of its own
-
-from bench_common import parse_arguments, proc_status_bytes, reset_peak_memory, run_in_new_process, write_rows
-from parity import double
 
 from translate import api, config
 from translate.convolution_choice import CONVOLUTIONS
 from translate.methods import METHODS
 from translate.trained.folder import write_trained_model
+
+double = load_double()
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,17 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
+from bench_common import (
+    load_double,
+    parse_arguments,
+    proc_status_bytes,
+    reset_peak_memory,
+    run_in_new_process,
+    write_rows,
+)
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # a package of the extras has a `tests` of its own
-
-from bench_common import parse_arguments, proc_status_bytes, reset_peak_memory, run_in_new_process, write_rows
-from parity import double
 
 from translate import config, keyed_random
 from translate.convolution_choice import CONVOLUTIONS
@@ -45,6 +47,7 @@ from translate.training.convolutions import choose_convolutions
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
+double = load_double()
 POOL = 50
 STEPS_IN_A_ROW = {"cpu": 1, "cuda": 10}
 

@@ -16,7 +16,7 @@ from translate.version import __version__
 
 _LAZY = (
     "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "import_weights",
-    "load", "load_plugin", "project", "resume", "runs", "sample", "status", "train",
+    "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "load_plugin",
     "project",
+    "push",
     "resume",
     "runs",
     "sample",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         load,
         load_plugin,
         project,
+        push,
         resume,
         runs,
         sample,

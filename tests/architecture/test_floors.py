@@ -26,7 +26,7 @@ FLOORS = [
         "invocation",
         "caption_tokens",
     },
-    {"nn", "images", "runtime", "run_folder", "html"},
+    {"nn", "images", "videos", "runtime", "run_folder", "html"},
     {"config", "convolution_choice"},
     {"methods", "data", "dataset_check", "catalog"},
     {"training", "trained"},
@@ -174,7 +174,13 @@ def test_metrics_take_any_callable():
             assert not imported(path) & {"trained", "training", "methods"}, relative(path)
 
 
-OWN_PLAN = {"contract", "parity", "architecture", "attacks", "tools"}
+def test_cuda_is_asked_in_two_files():
+    """So that tests can stand in for a GPU."""
+    asking = {relative(path) for path in ROOMS if "torch.cuda" in path.read_text()}
+    assert asking == {relative(PACKAGE / "runtime" / name) for name in ("devices.py", "memory.py")}
+
+
+OWN_PLAN = {"contract", "parity", "architecture", "attacks", "fake_cuda", "tools"}
 """Folders of tests that do not mirror the package."""
 
 

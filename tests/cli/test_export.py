@@ -1,6 +1,7 @@
 """`translate export MODEL TARGET`: files and folders that it writes, replaces and refuses."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,7 @@ def test_an_exported_file_is_a_model_again(run: Run, cyclegan_run: Path, photos:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("x.onnx", ["x.onnx", ".pth"]),
-        ("x.pt2", ["x.pt2", ".pth"]),
+        ("x.zip", ["x.zip", ".pth", ".onnx", ".pt2"]),
         ("there.pth", ["there.pth: exists", "--overwrite"]),
     ],
 )
@@ -132,3 +132,20 @@ def test_directions_that_a_model_does_not_have(
         fails(["convert", model, photos, "out", "--to", "a"], 2, "to b only", "'a'")
     fails(["export", pth_folder, "x.pth", "--to", "c"], 2, "--to c", "b and a")
     fails(["export", "nowhere", "x.pth"], 4, "nowhere")
+
+
+def test_a_missing_extra_is_told_with_its_remedy(
+    fails: Fails, cyclegan_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    fails(["export", cyclegan_run, "x.onnx"], 2, "x.onnx: ", " is not installed; run: uv sync --extra export")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for arguments in (["push", cyclegan_run, "anna/x"], ["convert", "hf://anna/x", cyclegan_run, "out"]):
+        fails(arguments, 2, "huggingface_hub is not installed; run: uv sync --extra hub")
+
+
+@pytest.mark.parametrize("name", ["there.onnx", "there.pt2"])
+def test_programs_for_other_software_replace_nothing(fails: Fails, cyclegan_run: Path, name: str) -> None:
+    Path(name).write_text("mine")
+    fails(["export", cyclegan_run, name], 2, f"{name}: exists", "--overwrite")
+    fails(["convert", "there.pt2" if name == "there.pt2" else "no.onnx", cyclegan_run, "out"], 4, name[-4:])

@@ -35,6 +35,8 @@ def names(inputs: list[str], fmt: str, kept: dict[str, str] | None = None) -> di
 
 @pytest.mark.parametrize(("fmt", "expected"), [
     ("png", {"a.jpg": "a.png"}),
+    ("png", {"a.mp4": "a.mp4", "a.jpg": "a.png", "b.avi": "b.mkv", "c.MOV": "c.MOV"}),
+    ("keep", {"a.mkv": "a.mkv", "a.avi": "a.avi.mkv", "a.mp4": "a.mp4"}),
     ("png", {"a.JPG": "a.png", "b.Png": "b.png", "c.d.jpg": "c.d.png"}),
     ("png", {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "sub/a.jpg": "sub/a.png"}),
     ("png", {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "sub/a.jpg": "sub/a.png", "a.jpg.png": "a.jpg.png.png"}),

@@ -9,9 +9,9 @@ from torch import nn
 from translate import api
 from translate.conversion import projection
 from translate.conversion.projection import ProjectionOptions, find_code, perceptual_distance, rate_factor
-from translate.conversion.sampling import ImageSampler
 from translate.errors import UsageError
 from translate.trained import find
+from translate.trained.sampler import ImageSampler
 
 STYLEGAN2 = {"crop_size": 16, "load_size": 16, "noise_size": 6, "full_width_size": 8, "g_width": 8}
 

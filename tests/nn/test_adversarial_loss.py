@@ -27,6 +27,20 @@ def net():
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_losses_of_logits_in_half_precision_are_in_float32(name, half):
+    """They are those of the same logits in float32; rounded, they would have three digits."""
+    loss = AdversarialLoss(name)
+    real, fake = (images(seed)[:, :1].to(half) for seed in range(2))
+    for one, same in (
+        (loss.generator_loss(fake, lambda: real), loss.generator_loss(fake.float(), lambda: real.float())),
+        (loss.discriminator_loss(real, fake), loss.discriminator_loss(real.float(), fake.float())),
+    ):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, same)
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
 def test_losses_are_those_of_the_row(name, net):
     cost, loss, real, fake = ADVERSARIAL[name], AdversarialLoss(name), images(0), images(1)
     on_real, on_fake = net(real), net(fake)

@@ -23,6 +23,7 @@ FLAGS = {"batch_size": 2, "gan_curriculum": 4, "generator": "resnet_1blocks", "d
 PENALTY = {
     "adversarial": "relativistic",
     "penalty_every": 2,
+    "lambda_path": 0.0,
     "norm": "instance",
     "diffaugment": "color,translation,cutout",
 }

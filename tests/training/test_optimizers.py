@@ -38,6 +38,21 @@ def test_rmsprop_is_tensorflow_s():
     assert path == pytest.approx([first, first, first - 0.5 * 3 / math.sqrt(1.963)], abs=1e-14)
 
 
+def test_rmsprop_divides_a_scale_of_gradients_out_and_does_nothing_where_they_overflow():
+    """As torch's fused optimizers, by tensors that `GradScaler` gives them; 1024 is a power of two, so that bits are equal."""
+    plain, scaled = weight(3.0), weight(3.0 * 1024)
+    one, other = (OPTIMIZERS["rmsprop"]([p], 0.5) for p in (plain, scaled))
+    other.grad_scale, other.found_inf = torch.tensor(1024.0), torch.tensor(0.0)
+    one.step()
+    other.step()
+    assert torch.equal(plain, scaled)
+    before, moment = scaled.clone(), other.state[scaled]["square"].clone()
+    scaled.grad, other.found_inf = torch.tensor([float("inf")]), torch.tensor(1.0)
+    other.step()
+    assert torch.equal(scaled, before)
+    assert torch.equal(other.state[scaled]["square"], moment)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_continues_from_its_state(name):
     whole, first = weight(0.5), weight(0.5)

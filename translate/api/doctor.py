@@ -122,11 +122,10 @@ def _can_cache() -> bool:
 
 def _examine_cuda() -> dict[str, Any]:
     """Return the GPUs, the versions that torch was built with, and whether a driver is there."""
-    is_available = torch.cuda.is_available()
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if is_available else []
+    names = devices.cuda_names()
     return {
         "built_with": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if is_available else None,
+        "cudnn": torch.backends.cudnn.version() if names else None,
         "has_driver": Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None,
         "devices": names,
         "free_memory": [free_memory(torch.device("cuda", index)) for index in range(len(names))],
@@ -160,7 +159,7 @@ def try_decoder(name: str) -> str | None:
             importlib.import_module("torchcodec")
         except Exception as e:  # it loads libraries of its own, and fails in ways of its own
             return one_line(e)
-    if name == "nvjpeg" and not torch.cuda.is_available():
+    if name == "nvjpeg" and not devices.has_cuda():
         return "needs an NVIDIA GPU"
     return None
 

@@ -6,9 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from translate import atomic
+from translate.api import exports
 from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
 from translate.catalog.shipped import find_images
 from translate.config import FLAGS, resolve
@@ -19,7 +18,7 @@ from translate.runtime import devices
 from translate.text import printable_lines
 from translate.trained import find, reference_pth, translator
 from translate.trained import folder as model_folder
-from translate.trained.description import DTYPES, EXPORT_DTYPES, StoredTensor, describe
+from translate.trained.description import StoredTensor, describe
 from translate.trained.folder import TrainedModel
 from translate.trained.sampler import ImageSampler
 from translate.trained.translator import Translator
@@ -45,7 +44,8 @@ def load(
 
     `say` gets a line for each fact that had to be assumed; None: silence.
 
-    `model` is a run folder, a model folder, a `.pth` or folder of the reference implementation, or a name in checkpoints/.
+    `model` is a run folder, a model folder, a `.pth` or folder of the reference implementation, an `.onnx` file that `export`
+    has written, or a name in checkpoints/.
     `dropout` ("on" or "off") and `norm_statistics` ("sample" or "running") change how the networks behave in conversion.
     `convolution` ("auto", "direct" or "winograd") says how 3×3 convolutions are computed on a CPU. Raises ModelError if there
     is no usable model, UsageError if it cannot behave so.
@@ -127,7 +127,7 @@ def import_weights(
         raise ModelError(f"{path}: no such file or folder")
     if epoch is not None and not path.is_dir():
         raise UsageError(f"--epoch {epoch}: {path} is a single file; give the folder")
-    _check_free(target, overwrite)
+    exports.check_free(target, overwrite)
     model = (
         reference_pth.read_pth_folder(path, None if epoch is None else str(epoch))
         if path.is_dir()
@@ -142,20 +142,6 @@ def import_weights(
     )
     _say_notices(model.notices, say)
     return model
-
-
-def _check_free(folder: Path, overwrite: bool) -> None:
-    """Check that a model may be written into a folder. Raises UsageError if it holds something else, or a model already."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; give a folder for the model")
-    there = {path.name for path in folder.iterdir()}
-    strange = there - set(model_folder.MODEL_FILES) if model_folder.is_model_folder(folder) else there
-    if strange:
-        raise UsageError(f"{folder}: holds more than a model ({min(strange)}); give a new folder")
-    if there and not overwrite:
-        raise UsageError(f"{folder}: holds a model already; --overwrite replaces it")
 
 
 def sample(
@@ -211,68 +197,26 @@ def export(
     *,
     to: str | None = None,
     dtype: str | None = None,
+    with_preprocessing: bool = False,
+    license: str | None = None,
     overwrite: bool = False,
     say: SayCallback | None = say_to_stderr,
 ) -> Path:
-    """Export a model to a model folder, or a generator to a `.pth` of the reference implementation; return the path.
+    """Export a model to a model folder, or a generator to a file for other software; return the path.
 
     A folder gets the weights as `dtype` ("fp32", "fp16" or "bf16"; unchanged if not given), of all directions or of that to
-    domain `to`; a `.pth` gets the generator that translates to domain `to` ("b" if not given). Raises UsageError if the target
-    cannot be exported to or holds something already, ModelError if there is no usable model.
+    domain `to`; a `.pth` gets the generator that translates to domain `to` ("b" if not given). `.onnx` and `.pt2` files are
+    programs for any height, width and batch size, in "fp32" or "fp16" arithmetic; `with_preprocessing` puts the value range
+    and the padding inside, so that uint8 images of any size go in and come out. Each is compared with the model on images of
+    three sizes before it is written; `say` gets the difference. `license`: licence of the weights, for their description.
+
+    Raises UsageError if the target cannot be exported to, holds something already, or needs an extra that is not installed;
+    ModelError if there is no usable model, or the program differs from it.
     """
-    path = Path(target)
-    given = find.read_model(model)
-    if path.suffix == ".pth":
-        if dtype is not None:
-            raise UsageError(
-                f"--dtype {dtype}: is for model folders; a .pth of the reference keeps its weights unchanged"
-            )
-        return _export_reference(given, path, to or "b", overwrite, say or ignore_line)
-    if path.suffix and not path.is_dir():
-        raise UsageError(
-            f"{path}: cannot export to this; possible: a file that ends in .pth, or a folder, whose name has no extension"
-        )
-    if to is not None:
-        given = given.with_direction(to)
-    if dtype is not None and dtype not in EXPORT_DTYPES:
-        raise UsageError(f"--dtype {dtype}: unknown; possible: {', '.join(EXPORT_DTYPES)}")
-    folder = path.resolve()
-    _check_free(folder, overwrite)
-    with atomic.storage_errors(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    stored = None if dtype is None else getattr(torch, DTYPES[dtype].torch)
-    atomic.replace_folder(folder, lambda place: model_folder.write_model_copy(place, given, stored))
-    return path
-
-
-def _export_reference(given: TrainedModel, path: Path, to: str, overwrite: bool, say: SayCallback) -> Path:
-    """Write the generator to domain `to` as a `.pth` of the reference. Raises UsageError if it cannot."""
-    given = given.with_direction(to)
-    if given.method.has_noise:
-        raise UsageError(
-            f"{path}: a .pth of the reference holds a generator of images alone, but that of {given.info.method} takes a "
-            f"latent code too; give a folder"
-        )
-    if any(domain.labels is not None for domain in given.method.domains.values()):
-        raise UsageError(f"{path}: a .pth of the reference says nothing of label maps; export to a folder")
-    if not given.method.generator_for(to).reference_names:
-        raise UsageError(
-            f"{path}: the reference implementation has no network like that of {given.info.method}; export a model folder: "
-            f"give a name without an extension"
-        )
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; give a file that ends in .pth")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path}: exists; --overwrite replaces it")
-    with atomic.storage_errors(path.parent):
-        atomic.write(path, reference_pth.encode_pth(given, to))
-    generator = given.info.generator_name
-    # pix2pixHD's code builds its generators by their numbers.
-    if generator not in reference_pth.REFERENCE_GENERATORS and not generator.startswith("pix2pixhd"):
-        say(
-            f"{path}: is a {generator}; the reference has names only for {', '.join(reference_pth.REFERENCE_GENERATORS)}"
-        )
-    return path
+    return exports.export_model(
+        model, target, to=to, dtype=dtype, with_preprocessing=with_preprocessing, license=license, overwrite=overwrite,
+        say=say,
+    )  # fmt: skip
 
 
 def describe_model(model: str | Path) -> dict[str, Any]:

@@ -224,7 +224,9 @@ def stage_loaders(
         own = replace(options, batch_size=batch_size)
         given = [(split, own)]
         if pairs is not None:
-            given.append((pairs, replace(own, seed=pair_seed(own.seed), title="pairs")))
+            given.append(
+                (pairs, replace(own, seed=pair_seed(own.seed), title="pairs" if pairs.b else "labelled images"))
+            )
         return tuple(cache(partial(build, images, sized, its)) for images, its in given)
 
     def loader_of(stage: DataStage) -> StageLoader:

@@ -53,8 +53,9 @@ COMMANDS = {
     ),
     "export": (
         "translate.cli.export:export",
-        "Export a model as a folder, or as a .pth of pytorch-CycleGAN-and-pix2pix.",
+        "Export a model as a folder, or as a file: .onnx, .pt2, .pth.",
     ),
+    "push": ("translate.cli.push:push", "Upload a model to the Hugging Face hub."),
     "doctor": (
         "translate.cli.doctor:doctor",
         "Show versions, devices and known troubles; try a training and a conversion.",

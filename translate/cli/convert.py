@@ -11,15 +11,30 @@ from cyclopts import Parameter
 from translate import api
 from translate.cli.console import open_console, say
 from translate.cli.flags import GROUPS, JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
+from translate.cli.piped import STREAM, convert_piped
 from translate.cli.progress import print_summary, show_progress
 from translate.conversion.options import ConversionOptions, ConversionResult
+from translate.errors import UsageError
 from translate.text import printable
 
 
 def _convert(
     model: Annotated[str, Parameter(help=MODEL_HELP)],
-    input: Annotated[str, Parameter(help="image, folder (with its subfolders) or glob")],
-    output: Annotated[Path, Parameter(help="folder that mirrors the input's tree, or a file for one image")],
+    input: Annotated[
+        str,
+        Parameter(
+            help="image, folder (with its subfolders) or glob; - reads one image from standard input",
+            allow_leading_hyphen=True,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        Parameter(
+            help="folder that mirrors the input's tree, or a file for one image; - writes it to standard output, as png or "
+            "as --format says",
+            allow_leading_hyphen=True,
+        ),
+    ],
     /,
     *,
     dropout: Annotated[
@@ -44,18 +59,16 @@ def _convert(
     Outputs have the size of their inputs, and inputs are never changed. The same command again resumes: it converts only what
     is missing, has changed or was made by another model.
     """
+    _check_streams(input, output, json)
     console, dry_run = open_console(), bool(options.get("dry_run"))
-    with nullcontext(lambda *counts: None) if dry_run else show_progress(console) as progress:
-        result = api.convert(
-            model,
-            input,
-            output,
-            dropout=dropout,
-            norm_statistics=norm_statistics,
-            progress=progress,
-            say=say,
-            **options,
-        )
+    is_piped = STREAM in (input, str(output))
+    behaviour: dict[str, Any] = {"dropout": dropout, "norm_statistics": norm_statistics}
+    with nullcontext(lambda *counts: None) if dry_run or is_piped else show_progress(console) as progress:
+
+        def run(source: str, target: Path, chosen: dict[str, Any]) -> ConversionResult:
+            return api.convert(model, source, target, progress=progress, say=say, **behaviour, **chosen)
+
+        result = convert_piped(run, input, output, options) if is_piped else run(input, output, options)
     if json:
         print(_to_json(result))
     elif dry_run:
@@ -66,6 +79,15 @@ def _convert(
 
 
 convert = with_flags(_convert, [*flag_parameters(ConversionOptions, switches=True), *flag_parameters(DeviceOptions)])
+
+
+def _check_streams(input: str, output: Path, json: bool) -> None:
+    """Raise UsageError for flags in the place of files, and for JSON where an image goes."""
+    for word in (input, str(output)):
+        if word.startswith("-") and word != STREAM:
+            raise UsageError(f"unknown option {word}; give a file of this name as ./{word}")
+    if json and str(output) == STREAM:
+        raise UsageError("--json: standard output gets the image; leave it out, or give a file for the output")
 
 
 def _to_json(result: ConversionResult) -> str:

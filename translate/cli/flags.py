@@ -36,7 +36,7 @@ JSON = Parameter(
 
 MODEL_HELP = (
     "run (RUN: its newest model; RUN@N: the one kept after N images; RUN/model-best: the best), model folder, .pth of the "
-    "reference; names are looked up in checkpoints/"
+    "reference, .onnx file, or hf://user/name; names are looked up in checkpoints/"
 )
 """Help of the argument MODEL."""
 

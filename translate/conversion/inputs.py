@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from translate import images
+from translate import images, videos
 from translate.errors import DataError, UsageError
 from translate.text import join_names
 
@@ -33,16 +33,15 @@ class Listing:
     """INPUT as a user gave it."""
 
 
-def list_inputs(source: str | Path, output: Path) -> Listing:
+def list_inputs(source: str | Path, output: Path, may_be_empty: bool = False) -> Listing:
     """List an image, a folder with all its subfolders, or a glob; files below `output` are left out.
 
-    DataError if there are no images, UsageError if the output is the input.
+    DataError if there are no images, unless the input `may_be_empty`; UsageError if the output is the input.
     """
     path, pattern = Path(source), str(source)
     notes = images.WalkNotes()
     if path.is_dir():
-        root = path
-        found = [p.relative_to(path).as_posix() for p in images.list_files(path, irregular=True, notes=notes)]
+        root, found = path, list_folder(path, output, notes)
     elif path.exists():
         root, found = path.parent, [path.name]
     elif glob.has_magic(pattern):
@@ -54,12 +53,29 @@ def list_inputs(source: str | Path, output: Path) -> Listing:
     else:
         raise DataError(f"{source}: no such file or folder")
     check_output_folder(root, output)
-    found = _without_outputs(found, root, output)
-    inputs = tuple(name for name in found if images.extension(name) in images.IMAGE_EXTENSIONS)
-    if not inputs and not notes.unreadable:
+    if not path.is_dir():
+        found = _without_outputs(found, root, output)
+    inputs = tuple(name for name in found if is_input(name))
+    clips = [name for name in found if videos.is_video(name) and not is_input(name)]
+    if clips and not inputs and not may_be_empty:
+        raise UsageError(f"{source}: videos need PyAV: {videos.INSTALL}")
+    if not inputs and not notes.unreadable and not may_be_empty:
         raise DataError(f"{source}: no images to convert; readable: {images.READABLE_FORMATS}")
-    others = [name for name in found if images.extension(name) not in images.IMAGE_EXTENSIONS]
-    return Listing(root, inputs, len(others), notes.unreadable, (*_notices(root, others, notes),), str(source))
+    others = [name for name in found if not is_input(name)]
+    return Listing(root, inputs, len(others), notes.unreadable, (*_notices(root, others, clips, notes),), str(source))
+
+
+def is_input(name: str | os.PathLike[str]) -> bool:
+    """Return True if a file is an image by its extension, also of a format that is not allowed, or a video that can be read."""
+    if videos.is_video(name):
+        return videos.can_read_videos()
+    return images.extension(name) in images.IMAGE_EXTENSIONS
+
+
+def list_folder(root: Path, output: Path, notes: images.WalkNotes) -> list[str]:
+    """Return the sorted paths with `/` of all files below a folder that are not in the output folder."""
+    found = [path.relative_to(root).as_posix() for path in images.list_files(root, irregular=True, notes=notes)]
+    return _without_outputs(found, root, output)
 
 
 def _without_outputs(names: list[str], root: Path, output: Path) -> list[str]:
@@ -74,8 +90,10 @@ def _without_outputs(names: list[str], root: Path, output: Path) -> list[str]:
     return [name for name in names if not folders[PurePosixPath(name).parent]]
 
 
-def _notices(root: Path, others: list[str], notes: images.WalkNotes) -> Iterator[str]:
-    """Name the other files that look like images, and the links that were not entered."""
+def _notices(root: Path, others: list[str], clips: list[str], notes: images.WalkNotes) -> Iterator[str]:
+    """Name the other files that look like images, the videos that cannot be read, and the links that were not entered."""
+    if clips:
+        yield f"{len(clips)} videos are left out: {join_names(clips)}; to convert them: {videos.INSTALL}"
     if hidden := [name for name in others[:LOOKED_AT] if images.looks_like_image(root / name)]:
         yield f"{len(hidden)} files are ignored for their names but look like images: {join_names(hidden)}; rename them"
     if notes.repeated:

@@ -91,6 +91,11 @@ class ItemConverter:
         if options.samples is not None:
             translator.check_samples(options.to)
         self.style = style or self._encode_style()
+        if options.temporal and translator.has_noise(options.to) and self.style is None:
+            raise UsageError(
+                f"--temporal {options.temporal:g}: the model draws noise anew for each frame; use --dropout off, or "
+                f"--style IMAGE where its method has latent codes"
+            )
         self._check_instances()
         self.read_options = translator.read_options(options.to, options.max_pixels, background, options.declared_range)
         self.settings = options.output_settings(translator, self.style)
@@ -192,11 +197,25 @@ class ItemConverter:
             return None
         return self.translator.padded_size(loaded.picture.height, loaded.picture.width)
 
+    def translate_frames(self, item: Item, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Translate frames of a video, (H, W, C) of one size and type, to frames of that type or of 8 bits.
+
+        ImageError, RuntimeError or MemoryError if that fails.
+        """
+        depths, pictures = (frames[0].dtype.name,), [Picture(frame) for frame in frames]
+        tile = self._tile(pictures[0])
+        if len(frames) == 1 or tile is not None:
+            return [self._pixels(item, picture, tile, depths) for picture in pictures]
+        return self.translator.translate_pixels(
+            frames, self.options.to, seed=self.options.seed, samples=[item.sample or 0], style=self._style_code,
+            pixels=self.options.pixels, allowed_depths=[depths] * len(frames),
+        )  # fmt: skip
+
     def translate(self, batch: Sequence[LoadedInput]) -> list[TranslatedItem]:
         """Translate inputs of one `network_size`, or a single one. ImageError, RuntimeError or MemoryError if that fails."""
         first, *others = batch
         if first.picture is None:
-            return [self._translate_frames(first.item)]
+            return [self._translate_animation(first.item)]
         if not others:
             return [self._still(first.item, first.picture, self._pixels(first.item, first.picture, first.tile))]
         pictures = [loaded.picture for loaded in batch if loaded.picture is not None]
@@ -230,9 +249,14 @@ class ItemConverter:
         except tiling.DoesNotFitError as e:
             raise ImageError(str(e)) from None
 
-    def _pixels(self, item: Item, picture: Picture, tile: int | None) -> np.ndarray:
-        """Translate one image: in tiles if the estimate says so, or after memory has run out."""
-        options, allowed_depths = self.options, self._allowed_depths(item)
+    def _pixels(
+        self, item: Item, picture: Picture, tile: int | None, depths: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """Translate one image: in tiles if the estimate says so, or after memory has run out.
+
+        `depths`: data types that the output may have; without them, those of its format.
+        """
+        options, allowed_depths = self.options, depths or self._allowed_depths(item)
         if tile is None:
             try:
                 (whole,) = self.translator.translate_pixels(
@@ -268,7 +292,7 @@ class ItemConverter:
         notices = (*picture.notices, *self._lost(item, picture), *removed, *lost)
         return TranslatedItem(result, notices)
 
-    def _translate_frames(self, item: Item) -> TranslatedItem:
+    def _translate_animation(self, item: Item) -> TranslatedItem:
         """Translate an animation frame by frame: one frame at a time is in memory, beside the encoded ones."""
         fmt = self.format(item)
         with images.open_animation(self.root / item.input, self.read_options) as animation:
@@ -315,23 +339,42 @@ class ItemConverter:
                     f"{self.output}: cannot be written: {e.strerror}; run the same command again to resume"
                 ) from e
             return self.failed(loaded.item, e, loaded.started)
-        line = {
-            "input": loaded.item.input,
-            "output": loaded.item.output,
-            **_sample_field(loaded.item),
+        line = self.done_line(
+            loaded.item,
+            loaded.started,
+            hashlib.sha256(data).hexdigest(),
+            len(data),
+            loaded.made_from,
+            translated.notices,
+        )
+        instances = {} if loaded.instances is None else {"instances": loaded.instances}
+        return StagedOutput(loaded.item, {**line, **instances, "written": written}, temporary)
+
+    def done_line(
+        self,
+        item: Item,
+        started: float,
+        sha256: str,
+        size: int,
+        made_from: Fingerprint,
+        notices: Sequence[str],
+    ) -> ManifestLine:
+        """Return the line of an output, but for the time at which it was written."""
+        return {
+            "input": item.input,
+            "output": item.output,
+            **_sample_field(item),
             "status": "done",
             "error": None,
-            "seconds": round(time.monotonic() - loaded.started, 3),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "bytes": len(data),
-            "made_from": loaded.made_from,
-            **({} if loaded.instances is None else {"instances": loaded.instances}),
+            "seconds": round(time.monotonic() - started, 3),
+            "sha256": sha256,
+            "bytes": size,
+            "made_from": made_from,
             "model": self.translator.sha256,
+            **({"origin": self.translator.origin} if self.translator.origin else {}),
             "settings": self.settings,
-            **({"notices": translated.notices} if translated.notices else {}),
-            "written": written,
+            **({"notices": notices} if notices else {}),
         }
-        return StagedOutput(loaded.item, line, temporary)
 
     def failed(self, item: Item, error: Exception, started: float) -> StagedOutput:
         """Describe a failure."""

@@ -9,21 +9,26 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
-from translate import atomic, images, locks
+from translate import atomic, images, locks, videos
 from translate.callbacks import ProgressCallback
 from translate.conversion import tiling
 from translate.conversion.committer import Committer
 from translate.conversion.inputs import Listing, Shard, list_inputs, resolve_shard
-from translate.conversion.item import ItemConverter, failure_reason
+from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.manifest import Manifest, list_manifests, merge_manifests
 from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Pipeline
+from translate.conversion.single import convert_one
+from translate.conversion.video.video_item import convert_videos
+from translate.conversion.watch.watching import FolderWatcher
 from translate.convolution_choice import torch_threads
 from translate.errors import Interrupted, UsageError
 from translate.runtime import signals
@@ -48,11 +53,14 @@ def convert(
     """
     translator.check_target(options.to)
     target = Path(output)
-    if Path(source).is_file() and images.extension(target) in images.IMAGE_EXTENSIONS and not target.is_dir():
-        return _convert_one(translator, Path(source), target, options)
+    is_file = images.extension(target) in images.IMAGE_EXTENSIONS or videos.is_video(target)
+    if Path(source).is_file() and is_file and not target.is_dir():
+        return convert_one(translator, Path(source), target, options, say)
     if options.merge:
         return _merge(target)
-    listing = list_inputs(source, target)
+    if options.watch and not Path(source).is_dir():
+        raise UsageError(f"--watch {source}: is no folder; give the folder in which files arrive")
+    listing = list_inputs(source, target, may_be_empty=options.watch)
     for line in listing.notices:
         say(line)
     shard, origin = resolve_shard(options.shard)
@@ -66,6 +74,8 @@ def convert(
     atomic.check_writable(target)
     with locks.lock_folder(target, "wait for it or use another output folder", shard.name):
         atomic.remove_temporaries(target, converter.tag)
+        if options.watch:
+            _watch(converter, listing, shard, result, progress, say)
         manifest, todo = _plan(converter, listing, shard, result, atomic.name_folding(target))
         _check_scratch(converter, todo, say)
         _report_too_large(converter, todo, say)
@@ -79,12 +89,47 @@ def convert(
             raise
         result.seconds = time.monotonic() - started
         if options.report:
-            from translate.conversion.report import (
-                conversion_page,
-            )  # imported where it is used: few conversions have a page, or a cluster
-
-            result.report = conversion_page.write_conversion_page(converter, listing, shard, result)
+            _write_report(converter, listing, shard, result)
     return result
+
+
+def _write_report(converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult) -> None:
+    from translate.conversion.report import conversion_page  # imported where it is used: few conversions have a page
+
+    result.report = conversion_page.write_conversion_page(converter, listing, shard, result)
+
+
+def _watch(
+    converter: ItemConverter,
+    listing: Listing,
+    shard: Shard,
+    result: ConversionResult,
+    progress: ProgressCallback,
+    say: Callable[[str], None],
+) -> NoReturn:
+    """Convert what arrives in the folder of the listing. Interrupted after a clean stop, which alone ends it."""
+    manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
+    committer = Committer(converter, manifest, result, progress, 0)
+    with signals.stop_on_signal() as stop:
+        watcher = FolderWatcher(
+            converter,
+            committer,
+            shard,
+            atomic.name_folding(converter.output),
+            prepare=lambda todo: _chosen_convolutions(converter, manifest, todo, say),
+            run=lambda todo, check, commit: _convert_here(converter, check, todo, commit, stop, say),
+            say=say,
+        )
+        say(f"watching {listing.root}; Ctrl-C ends it")
+        try:
+            watcher.watch(stop)
+        except BaseException:
+            atomic.remove_temporaries(converter.output, converter.tag)
+            raise
+    if converter.options.report:
+        _write_report(converter, replace(listing, inputs=tuple(sorted(watcher.inputs))), shard, result)
+    counts = f"{result.done} converted, {result.skipped} done before, {len(result.failures)} failed"
+    raise Interrupted(f"stopped watching: {counts}; the same command resumes", stop.signal)
 
 
 def _plan(
@@ -150,19 +195,40 @@ def _convert_items(
     with signals.stop_on_signal() as stop, _chosen_convolutions(converter, committer.manifest, todo, say):
         committer.report_progress()
         if converter.options.cluster is None:
-            Pipeline(converter, guard.check, todo, committer).run(stop)
+            _convert_here(converter, guard.check, todo, committer, stop, say)
         else:
             from translate.conversion.cluster import driver
 
-            driver.run_on_cluster(converter, guard.check, todo, committer, stop, say)
+            stills, clips = _stills_and_videos(todo)
+            driver.run_on_cluster(converter, guard.check, stills, committer, stop, say)
+            convert_videos(converter, guard.check, clips, committer, stop, say)
     if stop:
         left = len(todo) - committer.result.done - committer.failed
         raise Interrupted(f"stopped with {left} images left; run the same command again to resume", stop.signal)
 
 
+def _convert_here(
+    converter: ItemConverter,
+    check: Callable[[Item], None],
+    items: Sequence[Item],
+    commit: Callable[[StagedOutput], None],
+    stop: signals.StopRequest,
+    say: Callable[[str], None],
+) -> None:
+    """Convert items in this process: images, then videos; once `stop` is set, no further ones."""
+    stills, clips = _stills_and_videos(items)
+    Pipeline(converter, check, stills, commit).run(stop)
+    convert_videos(converter, check, clips, commit, stop, say)
+
+
+def _stills_and_videos(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    clips = [item for item in items if videos.is_video(item.input)]
+    return [item for item in items if not videos.is_video(item.input)], clips
+
+
 @contextmanager
 def _chosen_convolutions(
-    converter: ItemConverter, manifest: Manifest, todo: list[Item], say: Callable[[str], None]
+    converter: ItemConverter, manifest: Manifest, todo: Sequence[Item], say: Callable[[str], None]
 ) -> Iterator[None]:
     """Choose for the block how convolutions are computed: as the manifest says, else as is faster, which it then records.
 
@@ -188,38 +254,3 @@ def _merge(output: Path) -> ConversionResult:
     with locks.lock_folder(output, "wait until all shards have ended"), atomic.storage_errors(output):
         done, failures = merge_manifests(output)
     return ConversionResult(output, skipped=done, failures=failures)
-
-
-def _convert_one(translator: Translator, source: Path, target: Path, options: ConversionOptions) -> ConversionResult:
-    """Convert one image into a file of the given name, without a manifest."""
-    if options.cluster is not None:
-        raise UsageError(f"--cluster converts folders, but {target} is a file; leave it out for one image")
-    if options.samples is not None:
-        raise UsageError(f"--samples writes several files, but {target} is one; give a folder")
-    if options.report:
-        raise UsageError(f"--report needs an output folder, but {target} is a file; give a folder")
-    fmt = images.writer_for(images.extension(target))
-    if fmt is None:
-        raise UsageError(f"{target}: this format cannot be written; possible: {', '.join(images.WRITERS)}, or a folder")
-    if os.path.realpath(target) == os.path.realpath(source):
-        raise UsageError(f"{target}: the output is the input; give another name")
-    item = Item(source.name, target.name)
-    result = ConversionResult(target, planned=[item] if options.dry_run else [])
-    if options.dry_run:
-        return result
-    started, converter = time.monotonic(), ItemConverter(translator, source.parent, target.parent, options, fmt)
-    try:
-        if target.exists() and not options.overwrite:
-            raise images.ImageError(f"exists: {target.name}; --overwrite replaces it")
-        loaded = converter.read(item)
-        (translated,) = converter.translate([loaded])
-        data = converter.encode(loaded, translated)
-    except (images.ImageError, OSError, RuntimeError, MemoryError) as e:
-        result.failures[source.name] = failure_reason(e)
-    else:
-        with atomic.storage_errors(target.parent):
-            atomic.write(target, data)
-        result.done = 1
-        result.notices.update(translated.notices)
-    result.seconds = time.monotonic() - started
-    return result

@@ -23,7 +23,7 @@ class Manifest:
     """Manifest file: a line for each output that was done or failed; the last line of an input and a sample counts.
 
     The lines stay on the disk: only the names and the offsets of their last lines are in memory. Every shard writes a
-    manifest of its own and reads all.
+    manifest of its own and reads all. Lines of others that are added later are not seen, those of this object are.
 
     The first line that a job writes also has the field "convolutions": how they are computed (`convolution_choice`). It does
     not decide whether an output is done.
@@ -65,12 +65,16 @@ class Manifest:
                     if path == self.path:
                         self._own_convolutions = record
                 has_done = has_done or self._is_of_this_job(line)
-                if line["status"] == "done":
-                    self.outputs.add(line["output"])
-                    self.output_names[key] = line["output"]
-                else:
-                    self.output_names.pop(key, None)
+                self._note_status(key, line)
         self.convolutions = found if self.has_record or not has_done else None
+
+    def _note_status(self, key: ItemKey, line: ManifestLine) -> None:
+        """Remember whether an output is done, by its last line."""
+        if line["status"] == "done":
+            self.outputs.add(line["output"])
+            self.output_names[key] = line["output"]
+        else:
+            self.output_names.pop(key, None)
 
     def _is_of_this_job(self, line: ManifestLine) -> bool:
         """Return True if an output was made by this model with these settings."""
@@ -124,6 +128,9 @@ class Manifest:
             if file.tell() and not self._ends_whole():
                 file.write(b"\n")
             for line in lines:
+                key = ItemKey(line["input"], line.get("sample"))
+                self._offsets[key] = self.path, file.tell()
+                self._note_status(key, line)
                 file.write(_encoded({**line, **self._unwritten}))
                 self._unwritten = {}
             atomic.sync(file)

@@ -11,8 +11,10 @@ from translate import config, images
 from translate.config import option
 from translate.conversion import tiling
 from translate.conversion.output_paths import Item
+from translate.conversion.watch.folder_events import check_watchfiles
 from translate.errors import UsageError
 from translate.images import Mark
+from translate.text import flag_name
 from translate.trained.arithmetic import PIXEL_MODES
 from translate.trained.translator import Translator
 from translate.version import __version__
@@ -63,6 +65,14 @@ class ConversionOptions:
         choices=PIXEL_MODES,
         group="Translation",
     )
+    temporal: float = option(
+        0.0,
+        "smooth videos against flicker: weight of the frames before where nothing moves, from 0 (off) to 0.95; for models "
+        "without noise",
+        low=0,
+        high=0.95,
+        group="Translation",
+    )
     batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
     tile: int | str = option(
         "auto",
@@ -84,6 +94,11 @@ class ConversionOptions:
         None,
         "convert on a Ray cluster: its address, auto or local; all nodes must share the folders [default: this process]",
         group="Speed",
+    )
+    watch: bool = option(
+        False,
+        "keep running, and convert what arrives in the folder INPUT, until Ctrl-C; needs the extra watch",
+        group="Input",
     )
     limit: int | None = option(None, "stop after N images [default: convert all]", low=1, group="Input")
     max_pixels: int = option(
@@ -112,7 +127,8 @@ class ConversionOptions:
     )
     quality: int | None = option(
         None,
-        "quality of jpg, webp and avif, from 1 to 100 [default: jpg as a JPEG input, at least 85, else 95; webp 90; avif 85]",
+        "quality of jpg, webp, avif and videos, from 1 to 100 [default: jpg as a JPEG input, at least 85, else 95; webp 90; "
+        "avif 85; videos 64]",
         low=1,
         high=100,
         group="Output",
@@ -150,10 +166,26 @@ class ConversionOptions:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
         if self.samples is not None and self.style is not None:
             raise UsageError("--samples --style: a style leaves no choice between outputs; leave one of them out")
+        if self.watch:
+            self._check_watch()
         if self.merge and self.report:
             raise UsageError(
                 "--merge --report: merging has no images to show; merge first, then run the same command without --merge"
             )
+
+    def _check_watch(self) -> None:
+        """Raise UsageError if `watch` cannot be followed beside the other options, or its package is missing."""
+        reasons = {
+            "dry_run": "what would be converted is not there yet",
+            "merge": "merging converts nothing",
+            "limit": "a job that waits for more has no first images",
+            "cluster": "a cluster takes the whole list at its start",
+            "instances": "instance maps may arrive later than their images",
+        }
+        for name, reason in reasons.items():
+            if getattr(self, name):
+                raise UsageError(f"--watch {flag_name(name)}: {reason}; leave one of them out")
+        check_watchfiles()
 
     @property
     def declared_range(self) -> images.ValueRange | None:
@@ -166,6 +198,7 @@ class ConversionOptions:
         # absent where not given: journal lines of versions without this option stay done
         declared: dict[str, Any] = {} if self.input_range is None else {"input_range": self.input_range}
         declared |= {} if style is None else {"style": style.sha256}
+        declared |= {"temporal": self.temporal} if self.temporal else {}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,

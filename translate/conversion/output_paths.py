@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from translate import images
+from translate import images, videos
 from translate.errors import UsageError
 
 
@@ -77,7 +77,12 @@ def check_distinct(items: Sequence[Item], fold: Callable[[str], str]) -> None:
 
 
 def output_format(name: str, fmt: str) -> str:
-    """Return the row of images.WRITERS for an input: with "keep" its own format, or PNG if that cannot be written."""
+    """Return the row of images.WRITERS for an input: with "keep" its own format, or PNG if that cannot be written.
+
+    For a video the extension of its output, whatever the format of images.
+    """
+    if videos.is_video(name):
+        return videos.VIDEO_FORMATS[images.extension(name)]
     wanted = images.extension(name) if fmt == "keep" else fmt
     return images.writer_for(wanted) or "png"
 
@@ -85,11 +90,19 @@ def output_format(name: str, fmt: str) -> str:
 def _plain(key: ItemKey, fmt: str) -> str:
     """Return the output name of an input that shares it with no other."""
     ext = images.extension(key.input)
-    own_format = fmt == "keep" and images.writer_for(ext)
+    own_format = _keeps_extension(key.input, fmt)
     if own_format and key.sample is None:
         return key.input  # also in its own letter case
     suffix = key.input[-len(ext) :] if own_format else output_format(key.input, fmt)
     return f"{_numbered(key.input[: -len(ext) - 1], key)}.{suffix}"
+
+
+def _keeps_extension(name: str, fmt: str) -> bool:
+    """Return True if the output of an input has its extension."""
+    ext = images.extension(name)
+    if videos.is_video(name):
+        return videos.VIDEO_FORMATS[ext] == ext
+    return fmt == "keep" and images.writer_for(ext) is not None
 
 
 def _numbered(name: str, key: ItemKey) -> str:
@@ -128,6 +141,6 @@ def _owner_of_name(
     output: str, sharing: Sequence[ItemKey], names: Mapping[ItemKey, str], fmt: str, fixed: Mapping[ItemKey, str]
 ) -> ItemKey | None:
     """Return the item that keeps a shared name: it is fixed, or its own name, or it was lengthened to it; None: no item."""
-    own = [key for key in sharing if fmt == "keep" and key == ItemKey(output)]
+    own = [key for key in sharing if (fmt == "keep" or videos.is_video(output)) and key == ItemKey(output)]
     moved = [key for key in sharing if names[key] != _plain(key, fmt)]
     return next(iter([key for key in sharing if key in fixed] + own + moved), None)

@@ -17,10 +17,10 @@ from translate import atomic, config, images, keyed_random
 from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion.options import make_mark
-from translate.conversion.sampling import ImageSampler
 from translate.errors import UsageError
 from translate.images import Metadata, Picture
 from translate.nn.features import FEATURE_NETWORKS, find_features, load_features
+from translate.trained.sampler import ImageSampler
 from translate.trained.style import read_style_image
 
 AVERAGED = 10_000

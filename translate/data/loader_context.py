@@ -17,7 +17,7 @@ from translate.data.sampler import LABELS, BatchSampler, Sampler
 from translate.data.split import ImageRef, Split
 from translate.errors import DataError
 from translate.images import ImageError
-from translate.runtime import transfer
+from translate.runtime import devices, transfer
 
 RING_SIZE = 3
 """Buffers in which batches are built, in turn: one in use, one on its way to the device, one being filled."""
@@ -119,12 +119,12 @@ def prefetch_to_device(context: LoaderContext, stored: Iterable[NumberedBatch]) 
 
 def prefetch_on_stream(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """Build batches on a CUDA device on a stream of their own, each while the one before it is in use."""
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))  # the stored images may still be on their way
+    stream = devices.new_stream(device)
+    stream.wait_stream(devices.current_stream(device))  # the stored images may still be on their way
 
-    def build() -> tuple[Batch, torch.cuda.Event]:
-        with torch.cuda.stream(stream):
-            batch, done = next(batches), torch.cuda.Event()
+    def build() -> tuple[Batch, devices.Event]:
+        with devices.on_stream(stream):
+            batch, done = next(batches), devices.new_event()
             done.record()
         return batch, done
 

@@ -18,6 +18,7 @@ from translate.images.formats import (
     ImageError,
     extension,
     format_of,
+    format_of_content,
     looks_like_image,
 )
 from translate.images.jpeg_end import is_ended
@@ -123,6 +124,7 @@ __all__ = [
     "encode_animation",
     "extension",
     "format_of",
+    "format_of_content",
     "from_array",
     "from_opened",
     "from_pil_image",

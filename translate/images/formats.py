@@ -69,6 +69,23 @@ _FIRST_BYTES = (
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
 
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF87a", "gif"), (b"GIF89a", "gif"), (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"), (b"II+\0", "tiff"), (b"MM\0+", "tiff"), (b"\x93NUMPY", "npy"), (b"BM", "bmp"), (b"P4", "pbm"),
+    (b"P1", "pbm"), (b"P5", "pgm"), (b"P2", "pgm"), (b"P6", "ppm"), (b"P3", "ppm"),
+)  # fmt: skip
+"""First bytes → usual extension of the formats that are opened, but for those whose bytes 4 to 12 name them."""
+
+
+def format_of_content(content: bytes) -> str:
+    """Return the usual extension of the format that the first bytes of a file are of; empty for others."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "webp"
+    if content[4:8] == b"ftyp" and content[8:12] in (b"avif", b"avis"):
+        return "avif"
+    return next((name for start, name in _SIGNATURES if content.startswith(start)), "")
+
+
 def looks_like_image(path: Path) -> bool:
     """Return whether a regular file begins as images do, whatever its name; the shortest signatures are not looked for."""
     try:

@@ -29,14 +29,14 @@ class LatentCodeMethod(Method[C]):
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
         if not self.has_noise:
             return super().translate(x, to, key)
-        zeros = x.new_zeros(len(x), self.latent_size)
+        zeros = x.new_zeros(x.shape[0], self.latent_size)
         code = zeros if key is None else keyed_random.normal(key, self.code_name, self.latent_size)
         return self.translate_in_style(x, to, code, key)
 
     def translate_in_style(self, x: Tensor, to: str, style: Tensor, key: Tensor | None = None) -> Tensor:
         if not self.has_noise:
             return super().translate_in_style(x, to, style, key)
-        code = style.expand(len(x), -1).to(x.dtype)
+        code = style.expand(x.shape[0], -1).to(x.dtype)
         with keyed_dropout(self.g, key):
             return clamp_to_image_range(cast(Tensor, self.g(x, code)))
 

@@ -29,6 +29,7 @@ from translate.nn.networks.pggan import (
     shown_images,
     size_of,
 )
+from translate.runtime import distributed
 
 MIN_SIZE = 8
 """Side of the smallest images in pixels: one doubling of the first level."""
@@ -179,7 +180,8 @@ class PGGAN(Method[PGGANConfig]):
         check_power_of_two(cfg, "pggan", MIN_SIZE, MAX_SIZE)
         check_one_domain(cfg, "pggan")
         batch_size = cfg.batch_size or max(4, min(64, 2048 // cfg.crop_size))
-        half_life = EMA_STEPS * batch_size if cfg.ema_half_life is None else cfg.ema_half_life
+        whole = batch_size * distributed.launched_processes()
+        half_life = EMA_STEPS * whole if cfg.ema_half_life is None else cfg.ema_half_life
         cfg = replace(cfg, output_channels=cfg.input_channels, batch_size=batch_size, ema_half_life=half_life)
         check_adversarial_config(cfg)
         return cfg

@@ -184,7 +184,8 @@ class SGAN(Method[SGANConfig]):
             fake = self.g(self.noise(key, "z d"))
         keys = torch.cat([labelled_key, key, keyed_random.fold_in(key, "fake")])
         _, logits = self.d(torch.cat([labelled, real, fake]), keys)  # no norm couples them
-        yield "d", self.classifier_losses(*logits.chunk(3), label)
+        of_labelled, of_real, of_fake = logits.chunk(3)
+        yield "d", self.classifier_losses(of_labelled, of_real, of_fake, label)
 
         other_key = batch["key"][1::2]
         fake = self.g(self.noise(other_key, "z g"))

@@ -232,7 +232,7 @@ class StarGAN(Method[StarGANConfig]):
         return torch.tensor([float(name in wanted) for name in self.domain_names])
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        return self.translate_to_label(x, self.target_label(to).to(x.device).expand(len(x), -1), key)
+        return self.translate_to_label(x, self.target_label(to).to(x.device).expand(x.shape[0], -1), key)
 
     def translate_to_label(self, x: Tensor, label: Tensor, key: Tensor | None) -> Tensor:
         """Translate x to labels (N, K) as in conversion, clamped to [-1, 1]; key (N,) decides the dropout masks."""

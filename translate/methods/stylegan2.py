@@ -74,7 +74,7 @@ class StyleGAN2Config(NoRandomCrop, DiscriminatorConfig):
     adversarial: str = option("non-saturating", "adversarial loss", choices=ADVERSARIAL, group="Losses")
     lambda_r1: float | None = option(
         None,
-        "weight γ of R1, the squared gradient at real images [default: 0.0002 · crop size² / batch size; 0 where "
+        "weight γ of R1, the squared gradient at real images [default: 0.0002 · crop size² / whole batch; 0 where "
         "--adversarial has a penalty of its own]",
         low=0,
         group="Losses",
@@ -107,7 +107,7 @@ class StyleGAN2Config(NoRandomCrop, DiscriminatorConfig):
     ema_half_life: int | None = option(  # type: ignore[assignment]
         None,
         "half-life, in images, of the exponential moving average (EMA) of the generator, which is exported; 0 turns it off "
-        "[default: 312.5 times the batch size]",
+        "[default: 312.5 times the whole batch]",
         low=0,
         group="Networks",
     )
@@ -178,15 +178,16 @@ class StyleGAN2(Method[StyleGAN2Config]):
         if cfg.precision == "fp16":
             raise UsageError("--precision fp16 cannot hold the gradients of stylegan2's penalties; use bf16 or fp32")
         batch_size = cfg.batch_size or max(1, min(4096 // cfg.crop_size, 32))
+        whole = batch_size * distributed.launched_processes()
         has_penalty = ADVERSARIAL[cfg.adversarial].penalty_weight > 0
-        r1 = 0.0 if has_penalty else 0.0002 * cfg.crop_size**2 / batch_size
+        r1 = 0.0 if has_penalty else 0.0002 * cfg.crop_size**2 / whole
         cfg = replace(
             cfg,
             output_channels=cfg.input_channels,
             batch_size=batch_size,
             lambda_r1=r1 if cfg.lambda_r1 is None else cfg.lambda_r1,
             full_width_size=cfg.full_width_size or default_full_width_size(cfg),
-            ema_half_life=round(EMA_SHARE * batch_size) if cfg.ema_half_life is None else cfg.ema_half_life,
+            ema_half_life=round(EMA_SHARE * whole) if cfg.ema_half_life is None else cfg.ema_half_life,
         )
         check_adversarial_config(cfg)
         return cfg

@@ -1,6 +1,6 @@
 """Adversarial loss of a method's config: its objective, the label of real images, and the gradient penalty and its interval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ class AdversarialLoss:
     have one; None: as in the objective's row. A weight of 0 leaves the penalty out.
 
     A discriminator `d` maps images (N, C, H, W) to logits (N, …), or to a list of logits, one for each of its heads. Losses are
-    0-dim tensors, means over heads.
+    0-dim tensors, means over heads, in float32 at least: autocast gives logits in half precision, in which a mean has three
+    digits.
     """
 
     def __init__(
@@ -42,16 +43,16 @@ class AdversarialLoss:
         on_real: computes those of as many real images; called by relativistic objectives alone, without a graph.
         """
         if not self.objective.relativistic:
-            return mean_over_heads([self.objective.generator_loss(logits) for logits in list_heads(on_fake)])
+            return mean_over_heads([self.objective.generator_loss(logits) for logits in _widened(on_fake)])
         # Exact without a graph: the logits of real images do not depend on the generator.
         with torch.no_grad():
-            real = list_heads(on_real())
-        pairs = zip(real, list_heads(on_fake), strict=True)
+            real = _widened(on_real())
+        pairs = zip(real, _widened(on_fake), strict=True)
         return mean_over_heads([self.objective.generator_loss(*pair) for pair in pairs])
 
     def discriminator_loss(self, on_real: Logits, on_fake: Logits) -> Tensor:
         """Return the discriminator's loss from its logits, of any shape; without the penalty."""
-        pairs = zip(list_heads(on_real), list_heads(on_fake), strict=True)
+        pairs = zip(_widened(on_real), _widened(on_fake), strict=True)
         return mean_over_heads([self.objective.discriminator_loss(*pair, **self._label) for pair in pairs])
 
     def has_penalty(self, step: int) -> bool:
@@ -68,3 +69,8 @@ class AdversarialLoss:
     def phase(self, step: int) -> str:
         """Return the part of `Method.phase` that is the loss's: "penalty" in steps with a penalty, else ""."""
         return "penalty" if self.has_penalty(step) else ""
+
+
+def _widened(logits: Logits) -> Sequence[Tensor]:
+    """Return the logits of each head in float32 at least."""
+    return [x.to(torch.promote_types(x.dtype, torch.float32)) for x in list_heads(logits)]

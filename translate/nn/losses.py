@@ -35,8 +35,9 @@ LOWPASS_SIDE = 4
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
-    """Return the mean absolute difference (pix2pix, eq. 3)."""
-    return (x - y).abs().mean()
+    """Return the mean absolute difference (pix2pix, eq. 3), in float32 at least."""
+    difference = (x - y).abs()
+    return difference.mean(dtype=torch.promote_types(difference.dtype, torch.float32))
 
 
 def lowpass_l1(x: Tensor, y: Tensor) -> Tensor:

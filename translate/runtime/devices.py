@@ -1,8 +1,11 @@
-"""Choice of the device, and the environment that the last bits of the weights depend on."""
+"""Choice of the device, CUDA's streams, events and graphs, and the environment that the last bits of the weights depend on.
+
+All that the package asks of CUDA itself goes through this file and `memory`.
+"""
 
 import platform
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,66 @@ import torch
 from translate.errors import UsageError
 from translate.runtime.distributed import local_rank, world_size
 
+Event = torch.cuda.Event
+"""Mark in the work of a stream, for which another stream can wait."""
+Stream = torch.cuda.Stream
+"""Queue of work on a CUDA device."""
+
+
+def has_cuda() -> bool:
+    """Return whether torch can use a CUDA device."""
+    return torch.cuda.is_available()
+
+
+def cuda_names() -> list[str]:
+    """Return the names of the CUDA devices that torch can use."""
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if has_cuda() else []
+
+
+def has_bf16_arithmetic(device: torch.device) -> bool:
+    """Return whether the device computes in bfloat16 without emulation, as GPUs do from NVIDIA's Ampere on."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def new_stream(device: torch.device) -> Stream:
+    """Return a new stream of a CUDA device."""
+    return torch.cuda.Stream(device)
+
+
+def current_stream(device: torch.device) -> Stream:
+    """Return the stream on which work for a CUDA device is launched."""
+    return torch.cuda.current_stream(device)
+
+
+def on_stream(stream: Stream) -> AbstractContextManager[Any]:
+    """Launch the work within the block on a stream."""
+    return torch.cuda.stream(stream)
+
+
+def new_event() -> Event:
+    """Return an event that has not been recorded yet."""
+    return torch.cuda.Event()
+
+
+def new_graph() -> torch.cuda.CUDAGraph:
+    """Return a CUDA graph without a recording."""
+    return torch.cuda.CUDAGraph()
+
+
+def new_graph_pool() -> Any:
+    """Return a new memory pool for graphs that are replayed one after another."""
+    return torch.cuda.graph_pool_handle()
+
+
+def capture(graph: torch.cuda.CUDAGraph, pool: Any, stream: Stream) -> AbstractContextManager[Any]:
+    """Record the work within the block into a graph, without executing it; other threads may use the device meanwhile."""
+    return torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local")
+
 
 def resolve_device(name: str) -> torch.device:
     """Return the device called auto, cpu, cuda, cuda:N or mps, and make it torch's current one. UsageError if there is none."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if has_cuda() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -23,7 +81,7 @@ def resolve_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise UsageError(f"--device {name}: no such device; use auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        count = torch.cuda.device_count() if has_cuda() else 0
         index = device.index if device.index is not None else local_rank() % max(count, 1)
         if index >= count:
             raise UsageError(f"--device {name}: this machine has {count} CUDA devices; use --device auto or cpu")

@@ -17,6 +17,11 @@ def _is_launched_with_others() -> bool:
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def launched_processes() -> int:
+    """Return the number of processes that this one was started with; unlike `world_size` it is known from the start."""
+    return int(os.environ["WORLD_SIZE"]) if _is_launched_with_others() else 1
+
+
 def init_process_group(device: torch.device) -> None:
     """Join the process group of torchrun; does nothing for a single process.
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from translate.runtime.devices import has_cuda
+
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CGROUP_FILES = (
     ("memory.max", "memory.current", "memory.stat"),  # version 2
@@ -67,6 +69,12 @@ def empty_cache(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def empty_caches() -> None:
+    """Release the memory that torch's allocators keep for later use on the CUDA devices that there are."""
+    if has_cuda():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from translate.errors import UsageError
+from translate.runtime.devices import has_bf16_arithmetic
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ PRECISIONS: dict[str, Precision] = {
 def resolve_precision(name: str, device: torch.device) -> Precision:
     """Return a row of PRECISIONS; auto is bf16 on GPUs with bf16 arithmetic, else fp32. UsageError for other names."""
     if name == "auto":
-        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        name = "bf16" if has_bf16_arithmetic(device) else "fp32"
     if name not in PRECISIONS:
         raise UsageError(f"--precision {name}: unknown; possible: auto, {', '.join(PRECISIONS)}")
     return PRECISIONS[name]

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from translate.runtime import devices
+
 
 class BatchTransfer:
     """Transfer of batches from the host to a device; on CUDA on a stream of its own, beside the computation.
@@ -14,9 +16,9 @@ class BatchTransfer:
 
     def __init__(self, device: torch.device, ring: int) -> None:
         self.device, self.ring, self.turn = device, ring, 0
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.stream = devices.new_stream(device) if device.type == "cuda" else None
         self._pinned: list[dict[str, Tensor]] = [{} for _ in range(ring)]
-        self._sent: list[torch.cuda.Event | None] = [None] * ring
+        self._sent: list[devices.Event | None] = [None] * ring
 
     def send(self, batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
         """Start to copy a batch; returns the argument of `receive`."""
@@ -25,9 +27,9 @@ class BatchTransfer:
             return {name: x.to(self.device) for name, x in batch.items()}, turn
         if (event := self._sent[turn]) is not None:
             event.synchronize()  # the copy that was started `ring` batches ago
-        with torch.cuda.stream(self.stream):
+        with devices.on_stream(self.stream):
             sent = {name: self._pin(name, x, turn).to(self.device, non_blocking=True) for name, x in batch.items()}
-            event = self._sent[turn] = torch.cuda.Event()
+            event = self._sent[turn] = devices.new_event()
             event.record()
         return sent, turn
 
@@ -47,9 +49,9 @@ class BatchTransfer:
         return batch
 
 
-def wait_for(batch: Mapping[str, Tensor], done: torch.cuda.Event, device: torch.device) -> None:
+def wait_for(batch: Mapping[str, Tensor], done: devices.Event, device: torch.device) -> None:
     """Let the current stream wait for a batch that another stream makes, until the event `done`; the host does not wait."""
-    current = torch.cuda.current_stream(device)
+    current = devices.current_stream(device)
     current.wait_event(done)
     for x in batch.values():
         x.record_stream(current)  # or its memory could be reused while it is still read

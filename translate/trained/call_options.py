@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from translate import config
+from translate.errors import UsageError
 from translate.trained.label_images import LabelImage
 
 AnyImage = Image.Image | str | Path | np.ndarray | Tensor
@@ -22,3 +24,12 @@ class TranslateOptions(TypedDict, total=False):
     style: AnyImage | None
     pixels: str
     instances: LabelImage | Sequence[LabelImage] | None
+
+
+def parse_dropout(value: str | bool | None) -> bool | None:
+    """Convert "on" and "off" to a bool; UsageError for other texts."""
+    if value is None or isinstance(value, bool):
+        return value
+    if value not in config.ON_OFF:
+        raise UsageError(f"--dropout {value}: must be on or off")
+    return config.ON_OFF[value]

@@ -10,7 +10,19 @@ from translate.run_folder import CHECKPOINTS
 from translate.trained import reference_pth
 from translate.trained.folder import TrainedModel, find_model_folder, read_model_folder
 from translate.trained.from_checkpoint import read_model_in_checkpoint
+from translate.trained.hub import is_hub_name, read_hub_model
 from translate.trained.run_models import describe_saved, list_saved_models
+
+PROGRAMS = {
+    ".onnx": "is an ONNX file, which convert and evaluate run; it holds no weights by name for this",
+    ".pt2": "is a program of torch.export, for other software",
+}
+"""Files that are exported for other software, by extension, and why they are no models here."""
+
+
+def is_onnx_file(model: str | Path) -> bool:
+    """Return whether MODEL is the path of an ONNX file."""
+    return Path(model).suffix.lower() == ".onnx" and Path(model).is_file()
 
 
 def find_named_model(name: str) -> Path | None:
@@ -31,12 +43,19 @@ def _known_models() -> list[str]:
 
 
 def read_model(model: str | Path) -> TrainedModel:
-    """Read the model that MODEL names: a path, else a name in checkpoints/, else RUN@N. ModelError if there is none."""
+    """Read the model that MODEL names: hf://user/name, a path, else a name in checkpoints/, else RUN@N.
+
+    ModelError if there is none; errors of the hub as in `hub.read_hub_model`.
+    """
+    if is_hub_name(model):
+        return read_hub_model(model)
     path = Path(model)
     if not path.exists():
         path = find_named_model(str(model)) or CHECKPOINTS / path
     if not path.exists() and (kept := run_folder.split_checkpoint_name(model)) is not None:
         return read_run_model(*kept)
+    if path.is_file() and path.suffix.lower() in PROGRAMS:
+        raise ModelError(f"{path}: {PROGRAMS[path.suffix.lower()]}; give the model that it was exported from")
     if path.is_file():
         return reference_pth.read_pth(path)
     folder = find_model_folder(path)
@@ -48,7 +67,8 @@ def read_model(model: str | Path) -> TrainedModel:
         close = difflib.get_close_matches(str(model), _known_models(), n=1)
         hint = f"did you mean {close[0]}? Or " if close else ""
         raise ModelError(
-            f"{model}: no such model; {hint}give a run folder, a model folder, a .pth file or a name in checkpoints/"
+            f"{model}: no such model; {hint}give a run folder, a model folder, a .pth or .onnx file, "
+            f"hf://user/name or a name in checkpoints/"
         )
     raise ModelError(
         f"{path}: holds no model (config.json and model.safetensors); has the training saved a checkpoint yet?"

@@ -6,6 +6,7 @@ in `discriminators.safetensors`, for training to start from.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,20 +22,22 @@ from torch import Tensor
 from translate import config, images
 from translate.config import TrainConfig
 from translate.errors import ModelError, UsageError
-from translate.invocation import portable_line
 from translate.methods import Method, find_recorded
 from translate.methods.configs import STORED_WHEN_ON
-from translate.run_folder import model_folders, read_config, run_of_model
+from translate.run_folder import METRICS_FILE, model_folders, read_config, run_of_model
 from translate.text import one_line, printable
 from translate.trained.description import DTYPES
 from translate.trained.detect import Weights
+from translate.trained.model_card import NO_FACTS, SAMPLE_IMAGE, CardFacts, collect_facts, make_card
 from translate.trained.model_info import DomainInfo, ModelInfo, TrainingInfo
 from translate.version import __version__
 
 REQUIRED_SETTINGS = ("generator", "norm", "dropout", "g_width", "norm_statistics")
 """Settings without which the networks of a translator would be guessed."""
 
-MODEL_FILES = ("model.safetensors", "discriminators.safetensors", "config.json", "README.md")
+MODEL_FILES = (
+    "model.safetensors", "discriminators.safetensors", "config.json", "README.md", SAMPLE_IMAGE, METRICS_FILE,
+)  # fmt: skip
 """All files that a model folder may hold."""
 
 
@@ -52,7 +55,9 @@ class TrainedModel:
     discriminators: Weights = field(default_factory=dict)
     """Weights by `<attribute>.<key>`; empty unless the model was imported with them."""
     notices: list[str] = field(default_factory=list)
-    """Facts that are not known and were assumed, one line each."""
+    """Facts that a user should know, such as what was assumed, one line each."""
+    origin: str = ""
+    """Place on a hub, with the revision, that it was downloaded from; empty for models of this machine."""
 
     @property
     def samples_from_noise(self) -> bool:
@@ -125,7 +130,7 @@ def build_method(source: Path, info: ModelInfo, weights: Mapping[str, Tensor]) -
     cls = find_recorded(source, info.method, info.networks)
     try:
         method = cls.on_meta(config.resolve(cls.Config, (f"{source}", info.networks)))
-        _check_info(info, method)
+        check_info(info, method)
         for attribute in exported_networks(info, method):
             own = {k.removeprefix(f"{attribute}."): v for k, v in weights.items() if k.startswith(f"{attribute}.")}
             method.get_submodule(attribute).load_state_dict(own, assign=True)
@@ -186,7 +191,7 @@ def _stored_settings(cfg: TrainConfig, names: Iterable[str]) -> dict[str, Any]:
     return {name: x for name, x in values.items() if x is not None and (x == "on" or name not in STORED_WHEN_ON)}
 
 
-def _check_info(info: ModelInfo, method: Method) -> None:
+def check_info(info: ModelInfo, method: Method) -> None:
     """Raise ValueError where a field that conversion relies on differs from what the method's networks say."""
     if missing := set(REQUIRED_SETTINGS) & set(method.network_settings) - info.networks.keys():
         raise ValueError(f"networks lacks {min(missing)}")
@@ -244,13 +249,15 @@ def info_of_training(method: Method, *, title: str, seen: int) -> ModelInfo:
 def write_model_copy(folder: Path, model: TrainedModel, dtype: torch.dtype | None = None) -> None:
     """Write a model into an empty folder, its floating-point weights as `dtype`; None: as they are.
 
-    UsageError where a weight is too large for `dtype`.
+    With the samples and the metrics of its run, as far as they are of this very model. UsageError where a weight is too
+    large for `dtype`.
     """
 
     def stored(weights: Weights) -> Weights:
         return {key: _cast(key, x, dtype) if dtype and x.is_floating_point() else x for key, x in weights.items()}
 
-    write_model_folder(folder, model.info, stored(model.generators()), stored(model.discriminators))
+    facts = collect_facts(model.source, model.info)
+    write_model_folder(folder, model.info, stored(model.generators()), stored(model.discriminators), facts)
 
 
 def _cast(key: str, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -265,56 +272,19 @@ def _cast(key: str, x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def write_model_folder(
-    folder: Path, info: ModelInfo, generators: Weights, discriminators: Weights | None = None
-) -> None:
+    folder: Path, info: ModelInfo, generators: Weights, discriminators: Weights | None = None,
+    facts: CardFacts = NO_FACTS,
+) -> None:  # fmt: skip
     """Write the files of a model into an empty folder."""
     (folder / "model.safetensors").write_bytes(save(generators, metadata={"format": "pt"}))
     if discriminators:
         (folder / "discriminators.safetensors").write_bytes(save(discriminators, metadata={"format": "pt"}))
     (folder / "config.json").write_text(info.to_json(), encoding="utf-8")
-    (folder / "README.md").write_text(_model_card(info), encoding="utf-8")
-
-
-def _model_card(info: ModelInfo) -> str:
-    if trained := info.trained_on:
-        origin = f"trained on {trained['images']} images at {trained['crop_size']} px with image-translate"
-    else:
-        origin = "imported from a checkpoint of pytorch-CycleGAN-and-pix2pix by image-translate"
-    task, command = _task(info)
-    return f"""---
-library_name: image-translate
-pipeline_tag: {"image-to-image" if info.directions else "unconditional-image-generation"}
-tags: [{info.method}, {"image-to-image" if info.directions else "image-generation"}]
----
-
-# {info.title}
-
-{task}; {origin} {info.version}. In the folder of this file:
-
-    {command}
-"""
-
-
-def _task(info: ModelInfo) -> tuple[str, str]:
-    """Return a sentence on the task of a model, and the command for it."""
-    if not info.directions:
-        size = info.size["minimum"]
-        of_text = "text_size" in info.networks
-        words = ("--text", "what they show") if of_text else ()
-        source = "a text" if of_text else "noise"
-        return f"Makes images of {size}×{size} pixels from {source}", portable_line(
-            "sample", ".", "out", "--count", 100, *words
-        )
-    targets = " and ".join(info.directions)
-    task = f"{info.generator_name} of width {info.networks['g_width']}, translates to domain {targets}"
-    labels = info.domains["a"].get("labels") if "a" in info.domains else None
-    if labels is not None:
-        ignored = f", {labels['ignore']} for pixels without a label" if labels["unknown"] else ""
-        edges = ", beside instance maps" if labels["edges"] else ""
-        task += f"; its inputs are label maps of {labels['count']} classes (values 0 to {labels['count'] - 1}{ignored}){edges}"
-        words = ("convert", ".", "label_maps", "out", *(("--instances", "instance_maps") if labels["edges"] else ()))
-        return task, portable_line(*words)
-    return task, portable_line("convert", ".", "photos", "out")
+    (folder / "README.md").write_text(make_card(info, facts), encoding="utf-8")
+    if facts.samples is not None:
+        (folder / SAMPLE_IMAGE).write_bytes(facts.samples)
+    if facts.results:
+        (folder / METRICS_FILE).write_text(json.dumps(facts.results, indent=2) + "\n", encoding="utf-8")
 
 
 # Reading.

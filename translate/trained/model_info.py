@@ -77,6 +77,8 @@ class ModelInfo:
     """ "a2b" or "b2a": how the data folders were read in training; None where that is not known."""
     preprocess: str | None = None
     """Setting of the same name in training; None where it is not known."""
+    license: str | None = None
+    """Licence of the weights, as an SPDX identifier or in words; None where nobody has stated one."""
     format: int = FORMAT
     other: dict[str, Any] = field(default_factory=dict)
     """Keys of later versions."""
@@ -130,7 +132,7 @@ class ModelInfo:
 
 _KEYS = (
     "format", "method", "version", "networks", "directions", "size", "domains", "norm_statistics", "dropout",
-    "trained_on", "imported_from", "direction", "preprocess",
+    "trained_on", "imported_from", "direction", "preprocess", "license",
 )  # fmt: skip
 """Keys of `config.json`, in the order in which they are written."""
 
@@ -184,6 +186,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "imported_from": (lambda value: bool(value) and is_table_of(value, is_text), "an object of file names and SHA-256"),
     "direction": (lambda value: value in ("a2b", "b2a"), "a2b or b2a"),
     "preprocess": (is_text, "a text"),
+    "license": (is_text, "a text"),
 }
 
 assert {*_KEYS, "other"} == {known.name for known in fields(ModelInfo)}

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from translate import config, images
+from translate import images
 from translate.convolution_choice import (
     CONVERSION,
     NOMINAL_SIDE,
@@ -30,8 +30,8 @@ from translate.runtime.precision import resolve_precision
 from translate.text import printable
 from translate.trained.arithmetic import arithmetic_mode, check_finite, check_pixel_mode
 from translate.trained.array_images import check_tensor, fit_alpha, prepare_array
-from translate.trained.call_options import AnyImage, TranslateOptions
-from translate.trained.find import read_model
+from translate.trained.call_options import AnyImage, TranslateOptions, parse_dropout
+from translate.trained.find import is_onnx_file, read_model
 from translate.trained.folder import TrainedModel
 from translate.trained.image_layout import concatenate_images, pad_to_size_rule, padded_length
 from translate.trained.label_images import LabelImage, stored_label_map, with_instances
@@ -47,19 +47,22 @@ class Translator:
 
     Args:
         model: The trained model. ModelError if it has no generator that translates.
-        device: Device to compute on; the generators move there.
+        device: Device to compute on; the generators move there, or to `weights_device`.
         precision: "fp32", "bf16", "fp16", "fp64" or "auto".
         convolution: "direct" or "winograd"; or "auto", the faster of both for each shape: they are timed when the first image
             comes, if this machine has not timed them before.
     """
 
     def __init__(
-        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto"
-    ) -> None:
+        self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto",
+        weights_device: torch.device | None = None,
+    ) -> None:  # fmt: skip
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
-        self.notices, self.source = model.notices, model.source
+        self.notices, self.source, self.origin = model.notices, model.source, model.origin
         self.name = str(model.source)
         """Name of the model, as a user gave it."""
+        self.weights_device = device if weights_device is None else weights_device
+        """Device that the weights are on: where the memory of maps can be measured."""
         self.precision = resolve_precision(precision, device)
         self.convolution = resolve_convolution(convolution, self.precision)
         self.convolutions: ConvolutionRecord | None = {}
@@ -74,7 +77,7 @@ class Translator:
         if not self.directions:
             raise ModelError(f"{model.source}: holds discriminators only, but conversion needs a generator")
         for attribute in (*self.info.directions.values(), *self.method.style_networks):
-            network = self.method.get_submodule(attribute).to(device, self.precision.weights)
+            network = self.method.get_submodule(attribute).to(self.weights_device, self.precision.weights)
             set_test_time_behaviour(network, self.info.norm_statistics, self.info.has_dropout)
         self.method.eval()
 
@@ -434,19 +437,14 @@ def load(
     """Load a Translator from what MODEL names (`trained.find`).
 
     `dropout` ("on", "off") and `norm_statistics` ("sample", "running") replace the model's own settings. ModelError if there
-    is no usable model, UsageError if it cannot have these settings.
+    is no usable model, UsageError if it cannot have these settings. An .onnx file runs on the CPU in its own arithmetic.
     """
+    if is_onnx_file(model):
+        from translate.trained.exported.onnx_translator import load_onnx  # few need it, and the extra that it needs
+
+        return load_onnx(Path(model), device, precision, (dropout, norm_statistics))
     target = devices.resolve_device(device)
     loaded = read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics)
     translator = Translator(loaded, target, precision, convolution)
     translator.name = str(model)
     return translator
-
-
-def parse_dropout(value: str | bool | None) -> bool | None:
-    """Convert "on" and "off" to a bool; UsageError for other texts."""
-    if value is None or isinstance(value, bool):
-        return value
-    if value not in config.ON_OFF:
-        raise UsageError(f"--dropout {value}: must be on or off")
-    return config.ON_OFF[value]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from translate.errors import UsageError
 from translate.methods.base import Batch
-from translate.runtime import distributed
+from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision
 
 WARMUP_STEPS = 3
@@ -133,28 +133,27 @@ class CudaGraphRecorder:
     """Recorder of CUDA graphs, on one stream and with one memory pool, since they are replayed one after another."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.stream = device, torch.cuda.Stream(device)
-        self.pool = torch.cuda.graph_pool_handle()
+        self.device, self.stream = device, devices.new_stream(device)
+        self.pool = devices.new_graph_pool()
 
     @contextmanager
     def on_capture_stream(self) -> Iterator[None]:
-        current = torch.cuda.current_stream(self.device)
+        current = devices.current_stream(self.device)
         self.stream.wait_stream(current)
         try:
-            with torch.cuda.stream(self.stream):
+            with devices.on_stream(self.stream):
                 yield
         finally:
             current.wait_stream(self.stream)
 
     def record(self, work: Callable[[], StepOutputs]) -> tuple[Callable[[], None], StepOutputs]:
-        graph = torch.cuda.CUDAGraph()
-        # Work of other threads on the device meanwhile must not break off the recording.
-        with torch.cuda.graph(graph, self.pool, self.stream, capture_error_mode="thread_local"):
+        graph = devices.new_graph()
+        with devices.capture(graph, self.pool, self.stream):
             outputs = work()
         return graph.replay, outputs
 
     def invalidate(self) -> None:
-        self.pool = torch.cuda.graph_pool_handle()  # the old one is gone with the last graph in it
+        self.pool = devices.new_graph_pool()  # the old one is gone with the last graph in it
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,13 @@ class RMSpropTF(torch.optim.Optimizer):
 
     torch's RMSprop begins with s = 0, so that its first step is 1/√(1 − decay) times the rate however small the gradient is,
     and adds eps outside the root.
+
+    A scale of the gradients (fp16) is divided out on the device, and a step whose gradients overflow changes nothing; the host
+    waits for neither.
     """
+
+    _step_supports_amp_scaling = True
+    """torch's name for it: `GradScaler.step` gives the scale and the overflow as tensors."""
 
     def __init__(self, groups: Groups, lr: float, *, decay: float = 0.9, eps: float = 1e-10) -> None:
         super().__init__(groups, {"lr": lr, "decay": decay, "eps": eps})
@@ -36,6 +42,7 @@ class RMSpropTF(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient."""
+        scale, overflow = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -43,9 +50,14 @@ class RMSpropTF(torch.optim.Optimizer):
                 state = self.state[p]
                 if not state:
                     state["square"] = torch.ones_like(p)
-                square = state["square"]
-                square.lerp_(p.grad.square(), 1 - group["decay"])
-                p.addcdiv_(group["lr"] * p.grad, (square + group["eps"]).sqrt(), value=-1)  # the rate may be a tensor
+                square, gradient, share = state["square"], p.grad, 1 - group["decay"]
+                if scale is not None:
+                    gradient = gradient / scale
+                if overflow is not None:
+                    gradient = torch.where(overflow > 0, 0, gradient)
+                    share = share * (overflow == 0).to(p.dtype)
+                square.lerp_(gradient.square(), share)
+                p.addcdiv_(group["lr"] * gradient, (square + group["eps"]).sqrt(), value=-1)  # the rate may be a tensor
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": _adam, "rmsprop": RMSpropTF}

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from translate import atomic
 from translate.conversion.cluster.ray import connect, error_tail
 from translate.conversion.cluster.worker import JobSpec, Worker
@@ -28,7 +26,7 @@ from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.output_paths import Item
 from translate.errors import TranslateError, UsageError
 from translate.images import ImageError
-from translate.runtime import signals
+from translate.runtime import devices, signals
 
 CHUNK_ITEMS = 16
 """Items in a chunk, or two batches if those are more; fewer in a small job."""
@@ -76,7 +74,7 @@ def run_on_cluster(
 
 def _may_use_gpus(converter: ItemConverter) -> bool:
     """Return False if the user has chosen the CPU on a machine with a GPU."""
-    return converter.translator.device.type != "cpu" or not torch.cuda.is_available()
+    return converter.translator.device.type != "cpu" or not devices.has_cuda()
 
 
 @contextmanager

@@ -17,12 +17,13 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from translate import atomic, html, images
+from translate import atomic, html, images, videos
 from translate.conversion.inputs import Listing, Shard
 from translate.conversion.item import ItemConverter
 from translate.conversion.manifest import Manifest
 from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item
+from translate.conversion.report.clip import side_by_side_clip
 from translate.data.split import evenly_spaced
 from translate.html import escape_text
 from translate.text import duration, file_size, rate
@@ -196,6 +197,8 @@ def _row(converter: ItemConverter, items: Sequence[Item]) -> str:
     """Return the input and its outputs: one under a slider, several side by side."""
     first, to = items[0], converter.options.to
     source = converter.root / first.input
+    if videos.is_video(first.input):
+        return "".join(_clip_row(converter, item) for item in items)
     before = _preview(converter, source, converter.translator.source_domain(to))
     given = None if before is None else images.StoredType(before.dtype, converter.options.declared_range)
     outputs = [converter.output / item.output for item in items]
@@ -214,6 +217,19 @@ def _row(converter: ItemConverter, items: Sequence[Item]) -> str:
     return f"""<article>
 {shown}
 {links}<small>{size}{bytes_}</small>
+</article>
+"""
+
+
+def _clip_row(converter: ItemConverter, item: Item) -> str:
+    """Return a clip of a video and of its translation, side by side."""
+    source, output = converter.root / item.input, converter.output / item.output
+    uri = side_by_side_clip(source, output)
+    shown = html.image(uri, "input and output, side by side", "clip") if uri else '<div class="none">no preview</div>'
+    return f"""<article>
+{shown}
+<a href="{quote(os.fsencode(item.output))}">{_link_text(item)}</a>
+<small>{_bytes(source)} → {_bytes(output)}</small>
 </article>
 """
 

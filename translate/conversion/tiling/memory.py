@@ -209,10 +209,12 @@ class TilePlanner:
         return _MeasuredChain(layers, meter.peak, [part.area for part in chain.regions(region)])
 
     def _empty(self, channels: int, size: Size) -> Tensor:
-        return torch.zeros(1, channels, *size, dtype=self.translator.precision.weights, device=self.translator.device)
+        return torch.zeros(
+            1, channels, *size, dtype=self.translator.precision.weights, device=self.translator.weights_device
+        )
 
     def _key(self) -> Tensor:
-        return torch.zeros(1, dtype=torch.int64, device=self.translator.device)
+        return torch.zeros(1, dtype=torch.int64, device=self.translator.weights_device)
 
     def _kept_bytes(self, height: int, width: int) -> int:
         """Return the bytes of the maps that are kept of an image. UsageError if the network has no tiles."""

@@ -3,12 +3,11 @@
 from collections import deque
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from translate.conversion.tiling.feature_maps import DoesNotFitError
 from translate.conversion.tiling.partial_layers import Region, Size
-from translate.runtime.memory import is_out_of_memory
+from translate.runtime.memory import empty_caches, is_out_of_memory
 
 MIN_TILE = 8
 """Smallest tile size, in pixels."""
@@ -75,8 +74,7 @@ class RegionLoop:
 
     def _halve(self) -> None:
         self.tile //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        empty_caches()
         if self.tile < MIN_TILE:
             raise DoesNotFitError(
                 f"out of memory at {self.image[1]} × {self.image[0]} pixels, even in the smallest tiles; free some memory"

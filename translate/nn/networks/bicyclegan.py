@@ -96,7 +96,7 @@ class BicycleGenerator(Generator):
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Translate images; without codes by those of zeros, the mean of their distribution."""
         if z is None:
-            z = x.new_zeros(len(x), self.latent)
+            z = x.new_zeros(x.shape[0], self.latent)
         if not (self.gradient_checkpointing and self.training and torch.is_grad_enabled()):
             return self._translate(x, z)
         return checkpoint_layers([_Joint(self, z.shape[1])], _with_planes(x, z))

@@ -23,6 +23,7 @@ from translate.nn.equalized import (
 )
 from translate.nn.gradient_checkpointing import checkpoint_layers
 from translate.nn.minibatch_std import MinibatchStd
+from translate.nn.spectral_norm import without_autocast
 
 FIRST_SIZE, MAX_SIZE = 4, 1024
 """Side of the images of the first level, and of the last one at most, in pixels."""
@@ -155,9 +156,10 @@ class PGGANDiscriminator(Discriminator):
         """Judge images of a level that fades in by alpha (0-dim); None: it is whole."""
         level = level_of(x.shape[-1])
         y = self.from_image[level](x)
-        for index in range(level, -1, -1):
+        for index in range(level, 0, -1):
             y = self.blocks[index](y)
             if index == level and alpha is not None:
                 y = fade(self.from_image[level - 1](halve(x)), y, alpha)
-        result: Tensor = y
+        with without_autocast(x.device):  # cheap, and half precision would show in the logit
+            result: Tensor = self.blocks[0](y.to(next(self.parameters()).dtype))
         return result

@@ -105,8 +105,8 @@ class SPADELayers(nn.Module):
         if self.latent is None:
             x = self.first(F.interpolate(labels, size=(height, width), mode="nearest"))
         else:
-            z = labels.new_zeros(len(labels), LATENT) if z is None else z
-            x = self.latent(z).view(len(labels), -1, self.latent_side, self.latent_side)
+            z = labels.new_zeros(labels.shape[0], LATENT) if z is None else z
+            x = self.latent(z).view(labels.shape[0], -1, self.latent_side, self.latent_side)
             if (height, width) != (self.latent_side, self.latent_side):
                 x = F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
         for block, doubles in zip(self.blocks, self.doubles, strict=True):

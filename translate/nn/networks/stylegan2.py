@@ -19,6 +19,7 @@ from translate.nn.equalized import GAIN, EqualizedConv2d, EqualizedLinear, pixel
 from translate.nn.minibatch_std import MinibatchStd
 from translate.nn.modulated_conv import ModulatedConv2d
 from translate.nn.resampling import blur, downsample, upsample
+from translate.nn.spectral_norm import without_autocast
 
 FIRST_SIZE = 4
 """Side of the smallest maps in pixels."""
@@ -60,8 +61,9 @@ class MappingNetwork(nn.Module):
 
     def forward(self, noise: Tensor) -> Tensor:
         x = pixel_norm(noise.to(self.average.dtype))
-        for layer in self.layers:
-            x = scaled_leaky_relu(layer(x))
+        with without_autocast(x.device):
+            for layer in self.layers:
+                x = scaled_leaky_relu(layer(x))
         return x
 
     @torch.no_grad()
@@ -211,6 +213,7 @@ class StyleGAN2Discriminator(Discriminator):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.blocks(scaled_leaky_relu(self.from_image(x)))
-        y = scaled_leaky_relu(self.conv(self.deviation(y)))
-        result: Tensor = self.logit(scaled_leaky_relu(self.hidden(y.flatten(1))))
+        with without_autocast(x.device):  # cheap, and half precision would show in the logit
+            y = scaled_leaky_relu(self.conv(self.deviation(y.to(self.conv.weight.dtype))))
+            result: Tensor = self.logit(scaled_leaky_relu(self.hidden(y.flatten(1))))
         return result

@@ -1,0 +1,1 @@
+"""Conversion of videos: frame by frame, in segments that survive an interruption."""

@@ -1,0 +1,1 @@
+"""Conversion of a folder that fills: `convert --watch`."""

@@ -1,0 +1,52 @@
+"""Video files by extension, and the package that reads and writes them (extra `video`)."""
+
+import os
+from pathlib import Path
+from types import ModuleType
+
+INSTALL = "pip install 'image-translate[video]'"
+"""Command that installs the package."""
+
+VIDEO_FORMATS = {
+    "mp4": "mp4", "m4v": "m4v", "mov": "mov", "mkv": "mkv", "webm": "webm", "avi": "mkv", "mts": "mkv", "m2ts": "mkv",
+}  # fmt: skip
+"""Extension, in lower case, of videos that are read → extension of their outputs."""
+
+MUXERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
+"""Extension of videos that are written → muxer of FFmpeg."""
+
+
+class VideoError(Exception):
+    """Error of a file that cannot be read or written as a video; its text is one line without the file's name."""
+
+
+class NoVideoPackageError(VideoError):
+    """Absence of PyAV; its text says how to install it."""
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Return True if a file is a video by its extension."""
+    return Path(path).suffix[1:].lower() in VIDEO_FORMATS
+
+
+def import_av() -> ModuleType:
+    """Import PyAV. NoVideoPackageError if it is not installed.
+
+    Its handler of FFmpeg's log stays off: a decoding thread that logs would wait for the interpreter, which waits for that
+    thread where a decoder is freed.
+    """
+    os.environ.setdefault("SVT_LOG", "1")  # its AV1 encoder writes its settings on stderr otherwise
+    try:
+        import av
+    except ImportError:
+        raise NoVideoPackageError(f"videos need PyAV: {INSTALL}") from None
+    return av
+
+
+def can_read_videos() -> bool:
+    """Return True if PyAV is installed."""
+    try:
+        import_av()
+    except NoVideoPackageError:
+        return False
+    return True
