@@ -87,7 +87,7 @@ def test_networks_that_a_yield_does_not_train_keep_weights_and_moments():
 
 def test_two_images_share_references_and_each_has_its_own_first():
     method, batch = method_of(), batch_of(6)
-    first, second = method.styles(batch, "reference")
+    first, second = method.target_styles(batch, "reference")
     expected = method.e(batch["b"], batch["label_b"])
     assert torch.equal(first, expected)
     assert torch.equal(second, expected[[1, 0, 3, 2, 5, 4]])
@@ -95,7 +95,7 @@ def test_two_images_share_references_and_each_has_its_own_first():
 
 def test_random_codes_are_two_for_each_image():
     method, batch = method_of(), batch_of()
-    first, second = method.styles(batch, "latent")
+    first, second = method.target_styles(batch, "latent")
     z = keyed_random.normal(batch["key"], "z", 5)
     assert torch.equal(first, method.f(z, batch["label_b"]))
     assert (first != second).any(1).all()
@@ -138,7 +138,7 @@ def test_the_weight_of_diversity_falls_to_zero_with_the_images_seen():
 def test_outputs_that_differ_more_cost_less():
     method, batch = method_of(), batch_of()
     with torch.no_grad():
-        style, other = method.styles(batch, "latent")
+        style, other = method.target_styles(batch, "latent")
         distance = (method.g(batch["a"], style) - method.g(batch["a"], other)).abs().mean()
         loss = method.generator_losses(batch, "latent", torch.tensor(0.5))["diversity_latent"]
     torch.testing.assert_close(loss, -0.5 * distance)

@@ -8,7 +8,7 @@ running statistics of batch norm.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NoReturn, Self, cast
+from typing import ClassVar, NoReturn, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -118,7 +118,7 @@ class StackGAN(Method[StackGANConfig]):
     layout = "captions"
     Config = StackGANConfig
     generator_names = {}
-    sampling_networks = ("g", "t")
+    sampling_networks: ClassVar[tuple[str, ...]] = ("g", "t")
     network_settings = (
         "input_channels", "output_channels", "crop_size", "norm", "g_width", "d_width", "stage", "noise_size", "condition_size",
         "text_size", "text_width", "embeddings", "blocks", "classes", "range_a",
@@ -342,7 +342,7 @@ class StackGAN(Method[StackGANConfig]):
     def blank_text(self) -> Tensor:
         return torch.zeros(self.cfg.text_size) if self.cfg.embeddings else self.encode_text("text")
 
-    def sample(self, key: Tensor, label: Tensor | None = None) -> Tensor:
+    def sample(self, key: Tensor, label: Tensor | None = None, truncation: float | None = None) -> Tensor:
         """Generate images of texts: label (N, …) as `encode_text` gives them, or (N,) classes, which keys draw without labels.
 
         UsageError without texts and classes.

@@ -241,7 +241,7 @@ class StarGANV2(Method[StarGANV2Config]):
         """Return the losses of the discriminator for styles of a source: adversarial (eq. 1) and R1."""
         x, own, target, loss = batch["a"], batch["label"], batch["label_b"], self.adversarial_loss
         with torch.no_grad():
-            fake = self.g(x, self.styles(batch, source)[0])
+            fake = self.g(x, self.target_styles(batch, source)[0])
         real_view, fake_view = (
             augment(self.cfg, batch, images, f"{source} {kind}") for images, kind in ((x, "real"), (fake, "fake"))
         )
@@ -261,7 +261,7 @@ class StarGANV2(Method[StarGANV2Config]):
         """Return the losses of generator, mapping network and encoder for styles of a source (eq. 1 to 4)."""
         x, own, target, cfg = batch["a"], batch["label"], batch["label_b"], self.cfg
         with torch.set_grad_enabled(source == LATENT):
-            style, other = self.styles(batch, source)
+            style, other = self.target_styles(batch, source)
             own_style = self.e(x, own)
         fake = self.g(x, style)
         encoded = self.e(fake, target) if source == LATENT else apply_frozen(self.e, fake, target)
@@ -278,7 +278,7 @@ class StarGANV2(Method[StarGANV2Config]):
             f"cycle_{source}": cfg.lambda_cycle * cycle_consistency(self.g(fake, own_style), x),
         }
 
-    def styles(self, batch: Batch, source: str) -> tuple[Tensor, Tensor]:
+    def target_styles(self, batch: Batch, source: str) -> tuple[Tensor, Tensor]:
         """Return two style codes (N, style_size) of each image's target domain.
 
         Of the source LATENT they are those of random codes, of REFERENCE those of the image's own reference and of its

@@ -78,8 +78,8 @@ class ImageSampler:
         """Generate the images (N, C, H, W) in [-1, 1] of the given numbers.
 
         `of_class`: None takes the classes in turn; or `labels` has the index of each image's class. `text`: images of a text
-        instead; UsageError if the model cannot take it. The same number, seed, and class or text give the same image in any
-        batch, to the rounding of float32: batches of other sizes may be convolved by other kernels.
+        instead; UsageError if the model cannot take it. The same number, seed and class give the same image in any batch, to
+        the rounding of float32: batches of other sizes may be convolved by other kernels.
         """
         label = None
         if self.classes:

@@ -106,6 +106,6 @@ def _method(source: Path, info: ModelInfo, record: ExportRecord) -> Method[Any]:
         method.target_domains(record.to)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as e:
         raise ModelError(f"{source}: its description is not one of {info.method}: {' '.join(str(e).split())}") from None
-    method.has_noise, method.style_networks = False, ()  # type: ignore[misc]
-    method.generator_sees_image_alone = False  # type: ignore[misc]  # tiles need the layers of a network
+    method.has_noise, method.style_networks = False, ()
+    method.generator_sees_image_alone = False  # tiles need the layers of a network
     return method
