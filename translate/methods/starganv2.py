@@ -25,7 +25,7 @@ from translate.nn.losses import ADVERSARIAL, Logits, cycle_consistency, l1, r1_p
 from translate.nn.networks.starganv2 import (
     INNERMOST_SIZE,
     DomainDiscriminator,
-    MappingNetwork,
+    DomainMappingNetwork,
     StyleEncoder,
     StyleGenerator,
     he_,
@@ -145,7 +145,7 @@ class StarGANV2(Method[StarGANV2Config]):
         sizes = {"crop_size": cfg.crop_size, "max_width": cfg.max_width}
         self.g = StyleGenerator(channels, channels, cfg.g_width, cfg.norm, **sizes, style_size=cfg.style_size)
         self.g.gradient_checkpointing = cfg.gradient_checkpointing
-        self.f = MappingNetwork(cfg.latent_size, cfg.style_size, cfg.f_width, count)
+        self.f = DomainMappingNetwork(cfg.latent_size, cfg.style_size, cfg.f_width, count)
         self.e = StyleEncoder(channels, cfg.d_width, **sizes, style_size=cfg.style_size, domains=count)
         self.d = DomainDiscriminator(channels, cfg.d_width, **sizes, domains=count)
         for name, net in self.named_children():
