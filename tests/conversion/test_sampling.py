@@ -92,7 +92,7 @@ def test_samples_of_another_seed_model_or_class_are_not_mixed(plain, classy, tmp
     sampling.sample_images(sampler(plain), tmp_path, SamplingOptions(count=2))
     before = {name: (tmp_path / name).read_bytes() for name in list_files(tmp_path)}
     for folder, choice in ((plain, SamplingOptions(count=2, seed=1)), (classy, SamplingOptions(count=2))):
-        with pytest.raises(UsageError, match="another model, seed, class or truncation"):
+        with pytest.raises(UsageError, match="holds samples of another model, seed, class, text or truncation"):
             sampling.sample_images(sampler(folder), tmp_path, choice)
     assert {name: (tmp_path / name).read_bytes() for name in list_files(tmp_path)} == before
     sampling.sample_images(sampler(plain), tmp_path, SamplingOptions(count=2, seed=1, overwrite=True))

@@ -61,7 +61,8 @@ def test_a_line_for_each_size_with_its_first_image_and_batch(check):
     assert lines[-1].endswith("free")
 
 
-def test_the_estimate_of_the_whole_is_that_of_the_largest(needs):
+def test_the_estimate_of_the_whole_is_that_of_the_largest(estimates, needs, monkeypatch):
+    monkeypatch.setattr(memory_estimate, "estimate_phases", lambda *given: estimates)
     whole = memory_estimate.estimate(PGGAN, CFG, EXAMPLE, CPU, FP32, 0, Schedule(10, 0, 0, images=1000))
     assert whole.total == max(needs.values())
     assert needs[4] < needs[8] < needs[16] < needs[32]
