@@ -8,7 +8,7 @@ import torch
 from translate import config, keyed_random
 from translate.errors import DataError, UsageError
 from translate.methods.starganv2 import StarGANV2
-from translate.nn.networks.starganv2 import ResidualBlock, select_by_label, widths_after
+from translate.nn.networks.starganv2 import PreActivationBlock, select_by_label, widths_after
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
@@ -121,7 +121,7 @@ def test_widths_double_up_to_the_most():
 
 
 def test_a_residual_block_of_zero_weights_is_its_shortcut_over_root_two():
-    block = ResidualBlock(3, 3, "none", halves=True)
+    block = PreActivationBlock(3, 3, "none", halves=True)
     for parameter in block.parameters():
         parameter.data.zero_()
     x = torch.arange(48.0).view(1, 3, 4, 4)

@@ -25,7 +25,7 @@ from translate.nn.losses import ADVERSARIAL, Logits, cycle_consistency, l1, r1_p
 from translate.nn.networks.starganv2 import (
     INNERMOST_SIZE,
     DomainDiscriminator,
-    MappingNetwork,
+    DomainMappingNetwork,
     StyleEncoder,
     StyleGenerator,
     he_,
@@ -137,9 +137,7 @@ class StarGANV2(Method[StarGANV2Config]):
 
     def __init__(self, cfg: StarGANV2Config) -> None:
         super().__init__(cfg)
-        assert cfg.g_width is not None and cfg.d_width is not None and cfg.lambda_r1 is not None, (
-            "the config is resolved"
-        )
+        assert cfg.g_width is not None and cfg.d_width is not None, "the config is resolved"
         # Before the data is known there are no names: two stand in, for the shapes alone.
         self.domain_names = tuple(cfg.domains.split(",")) if cfg.domains else ("1", "2")
         self.generator_names = dict.fromkeys(self.domain_names, "g")
@@ -147,7 +145,7 @@ class StarGANV2(Method[StarGANV2Config]):
         sizes = {"crop_size": cfg.crop_size, "max_width": cfg.max_width}
         self.g = StyleGenerator(channels, channels, cfg.g_width, cfg.norm, **sizes, style_size=cfg.style_size)
         self.g.gradient_checkpointing = cfg.gradient_checkpointing
-        self.f = MappingNetwork(cfg.latent_size, cfg.style_size, cfg.f_width, count)
+        self.f = DomainMappingNetwork(cfg.latent_size, cfg.style_size, cfg.f_width, count)
         self.e = StyleEncoder(channels, cfg.d_width, **sizes, style_size=cfg.style_size, domains=count)
         self.d = DomainDiscriminator(channels, cfg.d_width, **sizes, domains=count)
         for name, net in self.named_children():
@@ -312,15 +310,15 @@ class StarGANV2(Method[StarGANV2Config]):
 
     def label_of(self, x: Tensor, to: str) -> Tensor:
         """Return the number of a domain as the labels (N,) of images x (N, …)."""
-        return torch.full((len(x),), self.domain_names.index(to), dtype=torch.int64, device=x.device)
+        return torch.full((x.shape[0],), self.domain_names.index(to), dtype=torch.int64, device=x.device)
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        shape = len(x), self.cfg.latent_size
+        shape = x.shape[0], self.cfg.latent_size
         z = x.new_zeros(*shape) if key is None else keyed_random.normal(key, "z", self.cfg.latent_size)
         return self.translate_in_style(x, to, self.f(z, self.label_of(x, to)), key)
 
     def translate_in_style(self, x: Tensor, to: str, style: Tensor, key: Tensor | None = None) -> Tensor:
-        return clamp_to_image_range(cast(Tensor, self.g(x, style.expand(len(x), -1).to(x.dtype))))
+        return clamp_to_image_range(cast(Tensor, self.g(x, style.expand(x.shape[0], -1).to(x.dtype))))
 
     def encode_style(self, image: Tensor, to: str) -> Tensor:
         """Return the style codes (N, style_size) of images, each read as an image of domain `to`, whatever it shows.

@@ -47,7 +47,7 @@ def _affine_norm(name: str, channels: int) -> nn.Module:
     return AffineInstanceNorm2d(channels) if name == "instance" else norm_layer(name, channels)
 
 
-class ResidualBlock(nn.Module):
+class PreActivationBlock(nn.Module):
     """Residual block, activations first: norm, leaky ReLU, 3×3, mean of 2×2 pixels if it halves, norm, leaky ReLU, 3×3.
 
     The sum with the shortcut is divided by √2. norm "none" leaves the norms out.
@@ -140,8 +140,8 @@ class StyleGenerator(Generator):
         last = widths[-1]
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)
         self.encode = nn.ModuleList(
-            [ResidualBlock(cin, cout, norm, halves=True) for cin, cout in pairwise(widths)]
-            + [ResidualBlock(last, last, norm) for _ in range(BOTTLENECK)]
+            [PreActivationBlock(cin, cout, norm, halves=True) for cin, cout in pairwise(widths)]
+            + [PreActivationBlock(last, last, norm) for _ in range(BOTTLENECK)]
         )
         self.decode = nn.ModuleList(
             [StyledBlock(last, last, style_size, norm) for _ in range(BOTTLENECK)]
@@ -152,7 +152,7 @@ class StyleGenerator(Generator):
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         """Translate images; without style codes by those of zeros."""
         if style is None:
-            style = x.new_zeros(len(x), self.style_size)
+            style = x.new_zeros(x.shape[0], self.style_size)
         x = self.first(x)
         checkpoints = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for block in self.encode:
@@ -163,7 +163,7 @@ class StyleGenerator(Generator):
         return out
 
 
-class MappingNetwork(nn.Module):
+class DomainMappingNetwork(nn.Module):
     """StarGAN v2's mapping network: latent codes z (N, latent_size) and domains label (N,) → style codes (N, style_size)."""
 
     def __init__(self, latent_size: int, style_size: int, hidden: int, domains: int) -> None:
@@ -192,7 +192,7 @@ def _trunk(in_channels: int, width: int, crop_size: int, max_width: int) -> tupl
     widths = widths_after(width, halvings, max_width)
     layers = nn.Sequential(
         nn.Conv2d(in_channels, width, 3, padding=1),
-        *[ResidualBlock(cin, cout, "none", halves=True) for cin, cout in pairwise(widths)],
+        *[PreActivationBlock(cin, cout, "none", halves=True) for cin, cout in pairwise(widths)],
         nn.LeakyReLU(SLOPE),
         nn.Conv2d(widths[-1], widths[-1], LAST_MAP),
         nn.LeakyReLU(SLOPE),
