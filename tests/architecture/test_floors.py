@@ -170,7 +170,7 @@ def test_data_knows_no_network():
 def test_metrics_take_any_callable():
     """Of trained models only the cases of an evaluation know, which put them beside the images."""
     for path in ROOMS:
-        if room(path) == "evaluation" and path.name not in ("cases.py", "label_data.py"):
+        if room(path) == "evaluation" and path.name not in ("cases.py", "sample_cases.py", "label_data.py"):
             assert not imported(path) & {"trained", "training", "methods"}, relative(path)
 
 

@@ -56,8 +56,6 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compute metrics of a model on the held-out images of a data folder, or of the images in `fake` against those in `real`.
 
-    A model that generates images from noise is asked for as many as `samples` says, and these are compared with the folder's.
-
     `metrics` are rows of `evaluation.metrics.METRICS`; if none are given, those that the images allow. `extractor` is a row of
     `evaluation.extractors.EXTRACTORS` for metrics of features, `weights` its file or that of LPIPS. `options` are the fields
     of `evaluation.cases.EvaluationOptions`: which images are evaluated, and how.

@@ -26,7 +26,7 @@ class Widths:
     """Channels of the maps of both networks, as multiples of their widths."""
 
     g: tuple[int, ...]
-    """Of the generator's first map, and after each of its blocks, which double the side."""
+    """Factors of the generator's first map, and of that after each of its blocks, which double the side."""
     d: tuple[int, ...]
     """After each block of the discriminator."""
     d_halvings: int
