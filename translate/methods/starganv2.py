@@ -137,9 +137,7 @@ class StarGANV2(Method[StarGANV2Config]):
 
     def __init__(self, cfg: StarGANV2Config) -> None:
         super().__init__(cfg)
-        assert cfg.g_width is not None and cfg.d_width is not None and cfg.lambda_r1 is not None, (
-            "the config is resolved"
-        )
+        assert cfg.g_width is not None and cfg.d_width is not None, "the config is resolved"
         # Before the data is known there are no names: two stand in, for the shapes alone.
         self.domain_names = tuple(cfg.domains.split(",")) if cfg.domains else ("1", "2")
         self.generator_names = dict.fromkeys(self.domain_names, "g")
