@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from translate import config
 from translate.methods import METHODS, Method
 from translate.nn.losses import ADVERSARIAL, l1
 
@@ -146,7 +147,8 @@ the others are trained with the costs that take these.
     ("name", "adversarial"),
     [
         (name, key)
-        for name in METHODS
+        for name, cls in METHODS.items()
+        if "adversarial" in config.setting_names(cls.Config)
         for key in ADVERSARIAL
         if name in OF_EVERY_COST or ADVERSARIAL[key].penalty_weight
     ],

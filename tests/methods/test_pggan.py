@@ -181,7 +181,7 @@ def test_the_grid_has_one_size_at_every_level():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"crop_size": 48}, "power of two from 8 to 1024 pixels; use --crop-size 64"),
+        ({"crop_size": 48}, "power of two from 8 to 1024 pixels; use --crop-size 32"),
         ({"crop_size": 4}, "use --crop-size 8"),
         ({"crop_size": 2048}, "use --crop-size 1024"),
         ({"direction": "b2a"}, "pggan has no domain b"),

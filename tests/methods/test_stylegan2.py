@@ -141,7 +141,7 @@ def test_a_model_folder_samples_what_the_run_does(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"crop_size": 48}, "power of two from 8 to 1024 pixels; use --crop-size 64"),
+        ({"crop_size": 48}, "power of two from 8 to 1024 pixels; use --crop-size 32"),
         ({"precision": "fp16"}, "use bf16 or fp32"),
         ({"direction": "b2a"}, "stylegan2 has no domain b"),
         ({"adversarial": "hinge", "real_label": 0.9}, "no labels to smooth"),

@@ -69,12 +69,12 @@ def test_the_run_folder_holds_what_the_contract_says_and_the_same_command_leaves
     stats = read_stats(run.path)
     assert [line["images"] for line in stats] == [2, 4, 6]
     assert {"lr/g", "lr/d", "epoch", "time/images_per_second", "time/data_wait"} <= stats[0].keys()
-    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run.path.rglob("*")}
     said = []
     again = translate.train(name, root(name), run=run.path, say=said.append, **settings(name, **flags))
     assert again.images == 6
     assert "finished after 6 images" in said[0]
-    assert before == {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in tmp_path.rglob("*")}
+    assert before == {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run.path.rglob("*")}
 
 
 @pytest.mark.slow

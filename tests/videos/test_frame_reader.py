@@ -47,7 +47,10 @@ def test_colours_are_those_of_the_matrix_and_the_range(tmp_path: Path, matrix: i
 
 
 def test_ten_bits_are_kept(tmp_path: Path) -> None:
-    """Values that are two levels of ten bits apart, half a level of eight bits, stay apart."""
+    """Values that are two levels of ten bits apart, half a level of eight bits, stay apart.
+
+    A level of luma and one of chroma, which counts up to 1.9 times, may be lost by rounding.
+    """
     ramp = np.repeat(np.tile(np.arange(20000, 20000 + 48 * 128, 128, dtype=np.uint16), (32, 1))[:, :, None], 3, axis=2)
     path = write_video(
         tmp_path / "a.mkv", [ramp], encoder="ffv1", pixel_format="yuv444p10le", audio=None, is_full_range=True
@@ -55,7 +58,7 @@ def test_ten_bits_are_kept(tmp_path: Path) -> None:
     (frame,) = frames(path)
     assert frame.pixels.dtype == np.uint16
     assert np.all(np.diff(frame.pixels[0, :, 0].astype(int)) > 0)
-    assert np.abs(frame.pixels.astype(int) - ramp).max() <= 2 * 65535 / 1023
+    assert np.abs(frame.pixels.astype(int) - ramp).max() <= 3 * 65535 / 1023
 
 
 def test_grey_frames_for_a_model_of_one_channel(tmp_path: Path) -> None:

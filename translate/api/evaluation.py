@@ -20,7 +20,7 @@ from translate.evaluation.sample_cases import case_from_sampler
 from translate.evaluation.uncertainty import Estimate
 from translate.run_folder import METRICS_FILE
 from translate.runtime import devices
-from translate.trained import find
+from translate.trained import find, translator
 from translate.trained.folder import TrainedModel
 from translate.trained.sampler import ImageSampler
 from translate.trained.translator import Translator
@@ -175,6 +175,10 @@ def _load_model(
 
     UsageError for a truncation that the model does not take.
     """
+    if not isinstance(model, Translator) and find.is_onnx_file(model):
+        model = translator.load(model, device=device, precision=precision)  # it has no weights to read
+        for notice in model.notices:
+            say(notice)
     source = None if isinstance(model, Translator) else find.read_model(model)
     for notice in source.notices if source else ():
         say(notice)

@@ -18,6 +18,7 @@ from translate.runtime import devices
 from translate.text import printable_lines
 from translate.trained import find, reference_pth, translator
 from translate.trained import folder as model_folder
+from translate.trained.call_options import parse_dropout
 from translate.trained.description import StoredTensor, describe
 from translate.trained.folder import TrainedModel
 from translate.trained.sampler import ImageSampler
@@ -133,7 +134,7 @@ def import_weights(
         if path.is_dir()
         else reference_pth.read_pth(path)
     )
-    model = model.with_inference_settings(translator.parse_dropout(dropout), norm_statistics)
+    model = model.with_inference_settings(parse_dropout(dropout), norm_statistics)
     with atomic.storage_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
     atomic.replace_folder(

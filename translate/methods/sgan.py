@@ -28,6 +28,8 @@ from translate.nn.weight_norm import initialise_from_data
 
 INITIAL_STD = 0.05
 """Standard deviation of initial weights (the authors' code)."""
+WIDTHS = {"conv": (128, 96), "dense": (500, 1000)}
+"""Widths of the generator and of the classifier, by the setting `networks`."""
 EMA_IMAGES = 1_386_000
 """Half-life of the averages in images: they keep 0.9999 of themselves in each step of 200 (the authors' code)."""
 
@@ -123,9 +125,8 @@ class SGAN(Method[SGANConfig]):
         super().__init__(cfg)
         self.class_names = tuple(cfg.classes.split(",")) if cfg.classes else ("0", "1")
         generator, classifier = NETWORKS[cfg.networks]
-        widths = {"width": cfg.g_width} if cfg.g_width else {}, {"width": cfg.d_width} if cfg.d_width else {}
-        self.g = generator(cfg.input_channels, cfg.crop_size, **widths[0])
-        self.d = classifier(cfg.input_channels, len(self.class_names), cfg.crop_size, **widths[1])
+        self.g = generator(cfg.input_channels, cfg.crop_size, cfg.g_width)
+        self.d = classifier(cfg.input_channels, len(self.class_names), cfg.crop_size, cfg.d_width)
         for name, net in (("g", self.g), ("d", self.d)):
             plain_normal_(net, cfg.seed, name, gain=INITIAL_STD)
             set_test_time_behaviour(net, "running")
@@ -147,7 +148,9 @@ class SGAN(Method[SGANConfig]):
                 f"--batch-size {cfg.batch_size}: is divided into {2 * cfg.accumulate} equal parts; use a multiple of "
                 f"{2 * cfg.accumulate}"
             )
-        return replace(cfg, output_channels=cfg.input_channels)
+        g_width, d_width = WIDTHS[cfg.networks]
+        widths = {"g_width": cfg.g_width or g_width, "d_width": cfg.d_width or d_width}
+        return replace(cfg, output_channels=cfg.input_channels, **widths)
 
     @classmethod
     def with_labels(cls, cfg: SGANConfig, names: tuple[str, ...], exclusive: bool) -> SGANConfig:
@@ -162,12 +165,16 @@ class SGAN(Method[SGANConfig]):
         return {"a": Domain(self.cfg.input_channels, self.cfg.range_a)}
 
     def prepare(self, batches: Iterable[Batch]) -> list[str]:
-        """Take lengths and biases of the layers with weight norm from training images, and from as many generated ones."""
+        """Take lengths and biases of the layers with weight norm from training images, and from as many generated ones.
+
+        With the classifier's noise: in directions in which the images hardly differ, lengths would be very large without.
+        """
         real = torch.cat([batch["a"] for batch in batches])
         numbers = torch.arange(len(real), device=real.device)
         self.eval()
-        initialise_from_data(self.d, lambda: self.d(real))
-        initialise_from_data(self.g, lambda: self.sample(keyed_random.fold_in(numbers, self.cfg.seed, "prepare")))
+        key = keyed_random.fold_in(numbers, self.cfg.seed, "prepare")
+        initialise_from_data(self.d, lambda: self.d(real, key))
+        initialise_from_data(self.g, lambda: self.sample(key))
         self.train()
         return [f"lengths and biases of the first weights from {len(real)} images"]
 

@@ -310,15 +310,15 @@ class StarGANV2(Method[StarGANV2Config]):
 
     def label_of(self, x: Tensor, to: str) -> Tensor:
         """Return the number of a domain as the labels (N,) of images x (N, …)."""
-        return torch.full((len(x),), self.domain_names.index(to), dtype=torch.int64, device=x.device)
+        return torch.full((x.shape[0],), self.domain_names.index(to), dtype=torch.int64, device=x.device)
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
-        shape = len(x), self.cfg.latent_size
+        shape = x.shape[0], self.cfg.latent_size
         z = x.new_zeros(*shape) if key is None else keyed_random.normal(key, "z", self.cfg.latent_size)
         return self.translate_in_style(x, to, self.f(z, self.label_of(x, to)), key)
 
     def translate_in_style(self, x: Tensor, to: str, style: Tensor, key: Tensor | None = None) -> Tensor:
-        return clamp_to_image_range(cast(Tensor, self.g(x, style.expand(len(x), -1).to(x.dtype))))
+        return clamp_to_image_range(cast(Tensor, self.g(x, style.expand(x.shape[0], -1).to(x.dtype))))
 
     def encode_style(self, image: Tensor, to: str) -> Tensor:
         """Return the style codes (N, style_size) of images, each read as an image of domain `to`, whatever it shows.

@@ -61,7 +61,9 @@ def _check_sizes(
     for size, (stage, found) in largest.items():
         if size not in fits:
             _refuse(cfg, size, stage, found, free, fits)
-    starts = {stage.crop_size: stage.image for stage, _ in reversed(estimates)}
+    starts: dict[int, int] = {}
+    for stage, _ in estimates:
+        starts.setdefault(stage.crop_size, stage.image)
     lines = [
         f"{size:4} px from image {starts[size]:,}, {stage.batch_size} a step: memory {found}"
         for size, (stage, found) in largest.items()

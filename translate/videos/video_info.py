@@ -107,7 +107,7 @@ def _check_whole(container: Any, stream: Any) -> tuple[int, Fraction | None]:
     total = stream.frames if container.format.name.startswith(("mov", "avi")) else 0
     if packets == 0:
         raise VideoError("truncated: holds no frame")
-    if total > packets + _discarded(container, stream):
+    if total > packets and total > packets + _discarded(container, stream):
         raise VideoError(f"truncated: {packets} of {total} frames are there; copy or download the file again")
     stated = _stated_end(stream)
     if stated is not None and end is not None and end < stated - MISSING_SECONDS:

@@ -1,4 +1,4 @@
-"""A video whose conversion is killed (SIGKILL) again and again and started anew each time ends as if nobody had touched it."""
+"""A video whose conversion is killed (SIGKILL) again and again, and resumed each time, ends as if nobody had touched it."""
 
 import json
 import subprocess

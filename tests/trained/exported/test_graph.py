@@ -14,7 +14,7 @@ from translate.trained.image_layout import pad_to_size_rule
 
 from ...helpers import distinct_methods, small_settings
 
-OWN = {"stargan": {"domains": "x,y"}, "spade": {"label_count": 4}}
+OWN = {"stargan": {"domains": "x,y"}, "starganv2": {"domains": "x,y"}, "spade": {"label_count": 4}}
 """Settings without which a method has no networks that translate."""
 TRANSLATING = [name for name in distinct_methods() if not METHODS[name].sampling_networks]
 

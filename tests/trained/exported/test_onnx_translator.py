@@ -76,6 +76,12 @@ def test_other_domains_noise_and_styles_are_refused(negative: Path, draw) -> Non
         model(draw(), "b", style=draw())
 
 
+def test_its_images_are_evaluated(negative: Path, paired_root: Path) -> None:
+    """B is the negative of A in these pairs, which the file gives exactly."""
+    results = translate.evaluate(negative, paired_root, metrics=["l1"], device="cpu", say=None)
+    assert results["metrics"]["l1"]["value"] < 0.01
+
+
 @pytest.mark.parametrize("use", ["export", "status"])
 def test_it_is_no_model_where_weights_are_needed(negative: Path, tmp_path: Path, use: str) -> None:
     with pytest.raises(ModelError, match=r"negative\.onnx: is an ONNX file, which convert and evaluate run"):

@@ -28,6 +28,7 @@ CASES = {
     "superres": ({"generator": "srresnet_1blocks"}, {"with_preprocessing": True}),
     "colorize": ({}, {}),
     "stargan": ({"domains": "x,y"}, {"to": "y"}),
+    "starganv2": ({"domains": "x,y"}, {"to": "x"}),
     "bicyclegan": ({}, {}),
     "cut": ({"generator": "antialias_1blocks"}, {}),
     "pix2pix": ({"generator": "unet_32", "dropout": True}, {"dtype": "fp16", "with_preprocessing": True}),

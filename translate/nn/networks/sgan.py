@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from translate import keyed_random
 from translate.nn.base import Discriminator
 from translate.nn.blocks import BatchNorm2d, is_channels_last
+from translate.nn.sync_batch_norm import is_distributed
 from translate.nn.weight_norm import WeightNormConv2d, WeightNormDoubling, WeightNormLinear
 
 NOISE_SIZE = 100
@@ -22,15 +23,20 @@ CONV_SIZE = 32
 
 
 class ShiftedBatchNorm(BatchNorm2d):
-    """Batch norm with a shift and without a scale: (N, C) or (N, C, H, W) → the same."""
+    """Batch norm with a shift and without a scale: (N, C) or (N, C, H, W) → the same.
+
+    Of a single (1, C), which is its own mean, the output is the shift.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=False)
         self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[0] == 1 and x.ndim == 2 and not is_distributed():  # torch's norms refuse it
+            return (x - x) + self.shift
         maps = x if x.ndim == 4 else x[:, :, None, None]
-        return (super().forward(maps) + self.shift[:, None, None]).view(x.shape)
+        return (super().forward(maps) + self.shift[:, None, None]).view_as(x)
 
 
 class SGANGenerator(nn.Module):

@@ -107,7 +107,8 @@ class SPADELayers(nn.Module):
         else:
             z = labels.new_zeros(labels.shape[0], LATENT) if z is None else z
             x = self.latent(z).view(labels.shape[0], -1, self.latent_side, self.latent_side)
-            if (height, width) != (self.latent_side, self.latent_side):
+            # An exporter keeps the resizing, which changes nothing at this size.
+            if torch.compiler.is_exporting() or (height, width) != (self.latent_side, self.latent_side):
                 x = F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
         for block, doubles in zip(self.blocks, self.doubles, strict=True):
             x = block(F.interpolate(x, scale_factor=2.0, mode="nearest") if doubles else x, labels)

@@ -152,7 +152,7 @@ class StyleGenerator(Generator):
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         """Translate images; without style codes by those of zeros."""
         if style is None:
-            style = x.new_zeros(len(x), self.style_size)
+            style = x.new_zeros(x.shape[0], self.style_size)
         x = self.first(x)
         checkpoints = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for block in self.encode:

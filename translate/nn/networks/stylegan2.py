@@ -46,7 +46,7 @@ def scaled_leaky_relu(x: Tensor, gain: float = GAIN) -> Tensor:
     return F.leaky_relu(x, SLOPE) * gain
 
 
-class MappingNetwork(nn.Module):
+class StyleMapping(nn.Module):
     """Mapping from noise (N, noise_size), divided by its root mean square, to style codes (N, style_size); their average."""
 
     average: Tensor
@@ -139,7 +139,7 @@ class StyleGAN2Generator(nn.Module):
     ) -> None:
         super().__init__()
         widths = [map_width(side, width, full_size) for side in map_sizes(size)]
-        self.mapping = MappingNetwork(noise_size, style_size, mapping_layers)
+        self.mapping = StyleMapping(noise_size, style_size, mapping_layers)
         self.constant = nn.Parameter(torch.zeros(widths[0], FIRST_SIZE, FIRST_SIZE))
         before = [widths[0], *widths[:-1]]
         self.blocks = nn.ModuleList(
@@ -180,7 +180,7 @@ def initialise_generator_(net: StyleGAN2Generator, *key: int | str) -> StyleGAN2
     return net
 
 
-class ResidualBlock(nn.Module):
+class HalvingResidualBlock(nn.Module):
     """Residual block of the discriminator that halves the side: (N, cin, H, W) → (N, cout, H / 2, W / 2) (fig. 7, residual)."""
 
     def __init__(self, cin: int, cout: int) -> None:
@@ -205,7 +205,7 @@ class StyleGAN2Discriminator(Discriminator):
         self.minimum = self.fixed_size = size
         widths = [map_width(side, width, full_size) for side in map_sizes(size)][::-1]
         self.from_image = EqualizedConv2d(in_channels, widths[0], 1, gain=1.0)
-        self.blocks = nn.Sequential(*(ResidualBlock(cin, cout) for cin, cout in pairwise(widths)))
+        self.blocks = nn.Sequential(*(HalvingResidualBlock(cin, cout) for cin, cout in pairwise(widths)))
         self.deviation = MinibatchStd()
         self.conv = EqualizedConv2d(widths[-1] + 1, widths[-1], 3, gain=1.0)
         self.hidden = EqualizedLinear(widths[-1] * FIRST_SIZE**2, widths[-1], gain=1.0)

@@ -76,13 +76,14 @@ class TranslationGraph(nn.Module):
         method = copy.deepcopy(model.method).eval()
         self.spec, self.size = spec, model.info.size
         self.compute = torch.float16 if spec.dtype == "fp16" else torch.float32
-        self.generator = method.generator_for(method.target_domains(spec.to)[0]).float()
-        set_test_time_behaviour(self.generator, model.info.norm_statistics, dropout=False)
-        if plain:
-            use_plain_layers(self.generator)
-        self.generator.to(self.compute)
-        for parameter in self.generator.parameters():
-            parameter.requires_grad_(False)
+        self.generator = method.generator_for(method.target_domains(spec.to)[0])
+        self.codes = nn.ModuleList(method.get_submodule(name) for name in method.style_networks)  # some map mean codes
+        for network in (self.generator, *self.codes):
+            network.float().requires_grad_(False)
+            set_test_time_behaviour(network, model.info.norm_statistics, dropout=False)
+            if plain:
+                use_plain_layers(network)
+            network.to(self.compute)
         domain = method.domains.get(method.source_domain(spec.to))
         self.labels: LabelFormat | None = domain.labels if domain else None
         self.channels = _input_channels(model, spec.to)

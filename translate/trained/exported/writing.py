@@ -46,7 +46,7 @@ def trace(model: TrainedModel, graph: TranslationGraph) -> torch.export.Exported
     else:
         step, least = graph.size["multiple_of"], -(-graph.size["minimum"] // graph.size["multiple_of"])
         height, width = (step * torch.export.Dim(name, min=least) for name in ("height", "width"))
-        dims, sides = {0: batch, 2: height, 3: width}, (step * (least + 2), step * (least + 3))
+        dims, sides = {0: batch, 2: height, 3: width}, (step * (2 * least + 9), step * (2 * least + 13))
     example = graph.example(2, *sides)
     try:
         # Sizes are treated as unknown, so that no branch is taken by whether one of them is 1.
