@@ -10,6 +10,7 @@ from translate.errors import DataError, UsageError
 from translate.methods.starganv2 import StarGANV2
 from translate.nn.networks.starganv2 import PreActivationBlock, select_by_label, widths_after
 from translate.runtime.precision import PRECISIONS
+from translate.trained.folder import read_model_folder, write_trained_model
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
@@ -171,6 +172,16 @@ def test_a_key_draws_a_style_and_an_image_has_one():
         assert torch.equal(method.translate_in_style(x, "winter", code), method.g(x, code.expand(4, -1)).clamp(-1, 1))
         mean = method.f(torch.zeros(4, 5), label)
         assert torch.equal(method.translate(x, "winter"), method.translate_in_style(x, "winter", mean))
+
+
+def test_a_model_folder_translates_as_the_method(tmp_path):
+    method = StarGANV2(settings()).eval()
+    write_trained_model(tmp_path, method, title="seasons", seen=0)
+    loaded = read_model_folder(tmp_path).method.eval()
+    x, key = batch_of()["a"].float(), torch.tensor([5, 6, 7, 8])
+    with torch.no_grad():
+        assert torch.equal(loaded.translate(x, "winter", key), method.translate(x, "winter", key))
+        assert torch.equal(loaded.encode_style(x, "summer"), method.encode_style(x, "summer"))
 
 
 def test_an_example_is_read_as_of_the_target_domain_and_of_one_alone():
