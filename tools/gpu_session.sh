@@ -6,14 +6,16 @@
 #     PARTS="gradients tests" tools/gpu_session.sh  some parts only
 #
 # Each part has a time limit in seconds, and one that fails or is cut short does not stop the others. OUT/rows.md has the tables
-# for docs/benchmarks.md, with the command of each; OUT/PART.log all that a part printed. BUDGET (seconds, default 840) ends the
-# session: a part that would begin later is left out. PYTHON is the interpreter with the package and its extras.
+# for docs/benchmarks.md, with the command of each; OUT/PART.log all that a part printed. BUDGET (seconds, default 840; 7200 for
+# a rehearsal, whose parts may take ten times their limits) ends the session: a part that would begin later is left out. PYTHON is
+# the interpreter with the package and its extras.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 DEVICE=${DEVICE:-cuda}
 OUT=$(mkdir -p "${1:-gpu-session}" && cd "${1:-gpu-session}" && pwd)
 PYTHON=${PYTHON:-python}
-BUDGET=${BUDGET:-840}
+BUDGET=${BUDGET:-$([[ $DEVICE == cpu ]] && echo 7200 || echo 840)}
+PATIENCE=$([[ $DEVICE == cpu ]] && echo 10 || echo 1)
 PARTS=${PARTS:-gradients tests graphs train1 train16 pix2pix modern modern16 infer loader convert determinism paper_training modern_training}
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 ROWS=$OUT/rows.md
@@ -22,7 +24,7 @@ FAILED=0
 
 # run PART LIMIT COMMAND…: its tables go into rows.md.
 run() {
-  local part=$1 limit=$2 code left
+  local part=$1 limit=$(($2 * PATIENCE)) code left
   shift 2
   [[ " $PARTS " == *" $part "* ]] || return 0
   left=$((BUDGET - (SECONDS - BEGUN)))

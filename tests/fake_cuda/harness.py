@@ -49,6 +49,10 @@ class DeviceWatch(TorchDispatchMode):
         self.reductions: set[torch.dtype] = set()
         """Types of means over whole tensors."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # a hook of torch's: else the first operation imports torch._dynamo, which takes seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = check_fused_adam(*args, **kwargs) if func is FUSED_ADAM else func(*args, **kwargs)
