@@ -96,6 +96,8 @@ def imported():
                 yield from (alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 yield node.module.split(".")[0]
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "import_extra":
+                yield from (word.value.split(".")[0] for word in node.args if isinstance(word, ast.Constant))
 
 
 def test_every_package_of_an_extra_is_imported_somewhere():

@@ -34,10 +34,10 @@ class LoadedInput:
     tile: int | None
     """Tile size in pixels; None: the whole image at once."""
     made_from: Fingerprint
-    """Of the input file."""
+    """Fingerprint of the input file."""
     started: float
     instances: Fingerprint | None = None
-    """Of the instance map; None without."""
+    """That of the instance map; None without."""
 
 
 @dataclass(frozen=True)
