@@ -23,6 +23,8 @@ from torch.utils._pytree import tree_leaves
 
 from translate import config
 from translate.api.presets import sized_settings
+from translate.api.training_data import with_pair_images
+from translate.caption_tokens import tokenise
 from translate.methods import METHODS
 from translate.runtime.precision import PRECISIONS
 from translate.training.cuda_graphs import WARMUP_STEPS, DeviceScalars, EagerRunner, GraphRunner
@@ -109,7 +111,11 @@ def empty_batch(cls, cfg):
         batch["b"] = torch.empty(shape[0], cfg.output_channels, *shape[2:], device=META)
     if cls.layout == "domains":
         batch["label"] = torch.empty(shape[0], dtype=torch.int64, device=META)
-    return batch
+    if cls.layout == "captions":
+        batch["label"] = torch.empty(shape[0], len(tokenise("a caption")), dtype=torch.int64, device=META)
+    if cls.draws_references:
+        batch |= {"b": torch.empty_like(batch["a"]), "label_b": torch.empty_like(batch["label"])}
+    return with_pair_images(batch, cfg)
 
 
 def our_launches(name, preset="paper", runner=None, steps=STEPS):

@@ -130,7 +130,7 @@ def test_every_option_of_a_conversion_has_its_flag(monkeypatch: pytest.MonkeyPat
     values = {
         "to": "a", "format": "png", "quality": "9", "batch_size": "2", "limit": "3", "max_pixels": "4", "seed": "5",
         "pixels": "reference", "background": "red", "shard": "0/2", "cluster": "local", "tile": "64", "scratch": ".",
-        "source_type": "generated", "input_range": "0:9", "instances": ".", "samples": "3", "style": "s.png",
+        "source_type": "generated", "input_range": "0:9", "instances": ".", "samples": "3", "style": "s.png", "temporal": "0.5",
     }  # fmt: skip
     switches = {
         "overwrite": True,
@@ -139,6 +139,7 @@ def test_every_option_of_a_conversion_has_its_flag(monkeypatch: pytest.MonkeyPat
         "strip_gps": True,
         "first_frame": True,
         "report": True,
+        "watch": True,
     }
     words = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", value)]
     words += [f"--{name.replace('_', '-')}" for name in switches] + ["--no-mark"]

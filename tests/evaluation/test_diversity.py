@@ -79,4 +79,3 @@ def test_a_model_with_one_output_is_refused(cyclegan):
     assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match="--samples 1: must be at least 2"):
         EvaluationOptions(samples=1)
-    assert EvaluationOptions().samples == 10

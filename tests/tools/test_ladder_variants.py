@@ -29,7 +29,8 @@ ELEMENTS = {"cyclegan": CycleGANElements, "pix2pix": Pix2PixElements}
 
 
 def config_of(cls, **flags):
-    settings = {**sized_settings(cls, "modern", {"crop_size": SIZE}), **SMALL, **flags}
+    decided = {"residual": "on", "colour_start": "on"} if issubclass(cls, CycleGAN) else {}  # as by the data of most sets
+    settings = {**sized_settings(cls, "modern", {"crop_size": SIZE}), **SMALL, **decided, **flags}
     return cls.resolve_config(config.resolve(cls.Config, ("test", settings)))
 
 

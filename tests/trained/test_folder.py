@@ -32,7 +32,7 @@ def test_equal_weights_give_equal_bytes(build: Build, name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_file_holds_what_conversion_needs_and_nothing_else(build: Build, name: str) -> None:
     cls, folder = METHODS[name], build(name)
-    cfg = cls.resolve_config(cls.Config(g_width=4, d_width=4, crop_size=64))
+    cfg = cls.resolve_config(cls.Config(g_width=4, d_width=4, crop_size=32 if name == "sgan" else 64))
     method = cls.on_meta(cfg)
     expected = {
         f"{attribute}.{key}"
@@ -65,7 +65,7 @@ def test_what_is_written_is_what_is_loaded(build: Build, draw: Draw) -> None:
 def test_a_residual_output_is_stored_and_built_again(build: Build, tmp_path: Path) -> None:
     """Models without one say nothing of it, so that they load in versions that do not know it."""
     cls, settings = METHODS["cyclegan"], {"generator": "resize_unet_2levels_1blocks", "g_width": 4, "crop_size": 64}
-    method = cls(cls.Config(**settings, d_width=4, load_size=64, norm="batch", residual=True)).eval()
+    method = cls(cls.Config(**settings, d_width=4, load_size=64, norm="batch", residual="on")).eval()
     method.g_ab.set_colour_map(0.5 * torch.eye(3), torch.tensor([0.1, 0.2, 0.3]))
     model_folder.write_trained_model(tmp_path, method, title="nothing", seen=0)
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["networks"]["residual"] is True

@@ -56,12 +56,12 @@ def test_rmsprop_divides_a_scale_of_gradients_out_and_does_nothing_where_they_ov
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_continues_from_its_state(name):
     whole, first = weight(0.5), weight(0.5)
-    optimizer, before = OPTIMIZERS[name]([whole], 0.1), OPTIMIZERS[name]([first], 0.1)
+    optimizer, before = (OPTIMIZERS[name]([{"params": [w]}], 0.1) for w in (whole, first))
     optimizer.step()
     before.step()
     second = copy.deepcopy(first)
     second.grad = first.grad.clone()
-    after = OPTIMIZERS[name]([second], 0.1)
+    after = OPTIMIZERS[name]([{"params": [second]}], 0.1)
     load_optimizer_state(after, copy.deepcopy(optimizer_state(before)))
     optimizer.step()
     after.step()
@@ -69,7 +69,7 @@ def test_an_optimizer_continues_from_its_state(name):
 
 
 def test_a_rate_in_a_tensor_is_saved_as_a_number():
-    optimizer = OPTIMIZERS["adam"]([weight(1.0)], 0.5)
+    optimizer = OPTIMIZERS["adam"]([{"params": [weight(1.0)]}], 0.5)
     optimizer.param_groups[0]["lr"] = torch.tensor(0.25)
     assert optimizer_state(optimizer)["param_groups"][0]["lr"] == 0.25
 

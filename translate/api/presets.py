@@ -29,6 +29,7 @@ PRESETS = {
     "paper": "the authors' settings",
     "modern": "networks and losses that give better pictures in the same time",
     "quick": "small networks, images of 128 px: minutes to an hour on a laptop's CPU",
+    "mnist": "the authors' networks for grey digits of 28 px",
 }
 """Presets and what they are for. The settings of each are with the method: `Method.presets`."""
 

@@ -1,6 +1,7 @@
 """`translate convert MODEL INPUT OUTPUT`: convert an image, a folder or a glob."""
 
 import json as json_module
+import re
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -82,9 +83,12 @@ convert = with_flags(_convert, [*flag_parameters(ConversionOptions, switches=Tru
 
 
 def _check_streams(input: str, output: Path, json: bool) -> None:
-    """Raise UsageError for flags in the place of files, and for JSON where an image goes."""
+    """Raise UsageError for short flags in the place of files, and for JSON where an image goes.
+
+    Long flags that the command does not have are refused before (`unknown_flags`), and files may be named like them behind `--`.
+    """
     for word in (input, str(output)):
-        if word.startswith("-") and word != STREAM:
+        if re.fullmatch("-[^-].*", word):
             raise UsageError(f"unknown option {word}; give a file of this name as ./{word}")
     if json and str(output) == STREAM:
         raise UsageError("--json: standard output gets the image; leave it out, or give a file for the output")

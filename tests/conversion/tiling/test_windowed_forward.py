@@ -170,7 +170,7 @@ def model(build: Build) -> translator.Translator:
     """A CycleGAN with residual outputs that leave [-1, 1]."""
     made = translator.load(
         build(
-            "cyclegan", generator="resize_unet_2levels_1blocks", norm="batch", norm_statistics="running", residual=True
+            "cyclegan", generator="resize_unet_2levels_1blocks", norm="batch", norm_statistics="running", residual="on"
         ),
         device="cpu",
     )
