@@ -1,7 +1,6 @@
 """What all tests share. Each test process uses one torch thread, so that parallel ones do not fight for the cores."""
 
 import hashlib
-import multiprocessing
 import os
 import shutil
 import sys
@@ -29,7 +28,7 @@ from translate.trained import translator
 from translate.trained.folder import write_trained_model
 from translate.trained.translator import Translator
 
-from .helpers import SIZE, smooth_image
+from .helpers import SIZE, server_of_processes, smooth_image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # processes of tests import `tests`, which an extra has, too
 
@@ -99,8 +98,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fork data workers from a server, as a new process imports for seconds; what they need they get by pickle as always."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["translate.data.stream_dataset"])
+    server = server_of_processes()
     monkeypatch.setattr(worker_pool.multiprocessing, "get_context", lambda method: server)
 
 

@@ -1,12 +1,14 @@
 """Helpers of tests in several rooms: small methods, images and their files, comparisons, records of a training."""
 
 import json
+import multiprocessing
 import os
 import struct
 import subprocess
 import sys
 import zlib
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,16 @@ def default(name: str, setting: str) -> Any:
     """The method's default of a setting; None if it has no such."""
     field = METHODS[name].Config.__dataclass_fields__.get(setting)
     return None if field is None else field.default
+
+
+def server_of_processes() -> ForkServerContext:
+    """Return a context whose processes are forked from one that has imported what a training needs, which takes seconds.
+
+    They are not forked from the tests' own process: autograd refuses to work where the parent has used its threads.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["translate.data.stream_dataset", "translate.cli.train"])
+    return context
 
 
 def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Tensor]:

@@ -42,7 +42,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> demo.DemoTask:
             for i in range(count):
                 pixels = np.random.default_rng(i + ord(domain)).integers(0, 256, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
-    task = replace(demo.TASKS[0], data="tiny", warm_up=4, size=32, settings=SMALL)
+    task = replace(demo.TASKS[0], data="tiny", warm_up=4, size=32)
+    train = demo.api.train
+    monkeypatch.setattr(demo.api, "train", lambda *words, **settings: train(*words, **{**settings, **SMALL}))
     monkeypatch.setattr(demo, "CROP_SIZE", 32)
     monkeypatch.setattr(demo, "TASKS", (task, replace(task, name="flat-to-3d")))
     monkeypatch.setattr(demo, "data_folder", lambda: tmp_path / "data")

@@ -12,6 +12,7 @@ from translate import config, keyed_random
 from translate.api.presets import sized_settings
 from translate.errors import UsageError
 from translate.methods import METHODS
+from translate.methods.cyclegan import CycleGAN
 from translate.nn.patchnce import sample_locations
 from translate.runtime.precision import PRECISIONS
 from translate.training.engine import Engine
@@ -29,7 +30,9 @@ ELEMENTS = {"cyclegan": CycleGANElements, "pix2pix": Pix2PixElements}
 
 
 def config_of(cls, **flags):
-    decided = {"residual": "on", "colour_start": "on"} if issubclass(cls, CycleGAN) else {}  # as by the data of most sets
+    decided = (
+        {"residual": "on", "colour_start": "on"} if issubclass(cls, CycleGAN) else {}
+    )  # as by the data of most sets
     settings = {**sized_settings(cls, "modern", {"crop_size": SIZE}), **SMALL, **decided, **flags}
     return cls.resolve_config(config.resolve(cls.Config, ("test", settings)))
 

@@ -68,7 +68,7 @@ def test_a_residual_output_is_stored_and_built_again(build: Build, tmp_path: Pat
     method = cls(cls.Config(**settings, d_width=4, load_size=64, norm="batch", residual="on")).eval()
     method.g_ab.set_colour_map(0.5 * torch.eye(3), torch.tensor([0.1, 0.2, 0.3]))
     model_folder.write_trained_model(tmp_path, method, title="nothing", seen=0)
-    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["networks"]["residual"] is True
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["networks"]["residual"] == "on"
     x = torch.rand(1, 3, 16, 16) * 2 - 1
     made = translator.load(tmp_path, device="cpu")(x)
     torch.testing.assert_close(made, 0.5 * x + torch.tensor([0.1, 0.2, 0.3])[:, None, None])

@@ -15,14 +15,13 @@ from PIL import Image
 
 import translate
 from translate import cli, errors, run_folder
-from translate.cli import train as _train  # noqa: F401 # before a process is forked: it takes seconds
 from translate.data.loader import Loader
 from translate.methods import METHODS
 from translate.training import checkpoint
 from translate.training.log import ScalarMeans
 from translate.training.monitors.health_checks import HealthMonitor
 
-from ..helpers import method_of_each_layout, read_stats, small_settings
+from ..helpers import method_of_each_layout, read_stats, server_of_processes, small_settings
 from .helpers import PowerCut, act_before_image
 
 FLAGS = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu"}
@@ -207,23 +206,23 @@ FLAGS_OF_COMMAND = [
 ]  # fmt: skip
 
 
-def run_command(words, writing):
-    os.dup2(writing, 2)
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+def run_command(words, console):
+    sys.stderr = open(console, "w", buffering=1)  # noqa: SIM115
     os._exit(cli.run(words))
 
 
 @contextmanager
 def training_process(root, run, images):
-    """A training in a process of its own that is forked, as a new one imports for seconds, and its standard error."""
-    reading, writing = os.pipe()
+    """A training in a process of its own, and its standard error."""
+    console = root.with_name(f"{root.name}-console")
+    os.mkfifo(console)
     words = ["train", "cyclegan", str(root), "--run", str(run), "--images", str(images), *FLAGS_OF_COMMAND]
-    process = multiprocessing.get_context("fork").Process(target=run_command, args=(words, writing))
+    process = server_of_processes().Process(target=run_command, args=(words, console))
     process.start()
-    os.close(writing)
-    with open(reading) as stderr:
+    with open(console) as stderr:
         yield process, stderr
     process.join(600)
+    console.unlink()
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 import time
-from multiprocessing import get_context
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from translate.cli import train  # noqa: F401
 from translate.data.loader import Loader
 from translate.training import checkpoint
 
+from ..helpers import server_of_processes
 from .helpers import model_bytes
 
 SIZES = [
@@ -34,7 +34,6 @@ SIZES = [
     "cpu",
 ]
 OFTEN = ["--log-every", "4", "--save-every", "8", "--sample-every", "1000", "--watch", "off"]
-FORK = get_context("fork")  # of a process that has imported what a training needs: it takes seconds
 
 
 def flags(root, run, images, batch_size=2):
@@ -78,7 +77,8 @@ def together(words, tmp_path, breaks=(None, None)):
     for console in consoles:
         console.write_bytes(b"")
     processes = [
-        FORK.Process(target=work, args=(rank, 2, port, words, consoles[rank], breaks[rank])) for rank in (0, 1)
+        server_of_processes().Process(target=work, args=(rank, 2, port, words, consoles[rank], breaks[rank]))
+        for rank in (0, 1)
     ]
     for process in processes:
         process.start()
@@ -89,6 +89,12 @@ def together(words, tmp_path, breaks=(None, None)):
 
 def kill(batch, seed):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop(batch, seed):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+    return batch
 
 
 def poison(batch, seed):
@@ -139,11 +145,6 @@ def test_a_run_goes_on_with_another_number_of_processes(unpaired_root, tmp_path)
 
 
 def test_a_signal_to_one_process_stops_all_after_a_save(unpaired_root, tmp_path):
-    def stop(batch, seed):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.1)
-        return batch
-
     codes, consoles = together(flags(unpaired_root, tmp_path / "run", 40), tmp_path, (None, (12, stop)))
     assert codes == [128 + signal.SIGTERM] * 2
     assert "stopped at 16 of 40 images" in consoles[0]

@@ -85,7 +85,7 @@ convert = with_flags(_convert, [*flag_parameters(ConversionOptions, switches=Tru
 def _check_streams(input: str, output: Path, json: bool) -> None:
     """Raise UsageError for short flags in the place of files, and for JSON where an image goes.
 
-    Long flags that the command does not have are refused before (`unknown_flags`), and files may be named like them behind `--`.
+    Long flags that the command does not have are refused before (`unknown_flags`); behind `--`, files may be named like them.
     """
     for word in (input, str(output)):
         if re.fullmatch("-[^-].*", word):
