@@ -191,15 +191,20 @@ def groups(lines: Iterable[Line]) -> list[Group]:
     """Return the groups of all finished trainings, in the order in which they first stand."""
     known = newest(lines)
     found: dict[tuple[Any, ...], Group] = {}
-    references: dict[tuple[str, str], Line] = {}
+    references: dict[tuple[str, str], dict[str, Line]] = {}
     for (cpu, place), line in known.items():
         if line["recipe"] in REFERENCES:
-            references[place] = line
+            references.setdefault(place, {})[cpu] = line
         elif "error" not in line:
             key = (line["set"], line["method"], line["budget"])
             found.setdefault(key, Group(*key)).lines[cpu, line["recipe"], line["seed"]] = line
     for group in found.values():
-        group.references = {name: references[group.set, name] for name in REFERENCES if (group.set, name) in references}
+        first, *_ = (
+            group.processors().values()
+        )  # where its images were: folders of other machines may hold more of them
+        for name in REFERENCES:
+            if by_cpu := references.get((group.set, name)):
+                group.references[name] = by_cpu.get(first) or list(by_cpu.values())[-1]
     return list(found.values())
 
 

@@ -174,6 +174,14 @@ def test_the_summary_compares_modern_with_paper():
     assert row.startswith("| earth_season, cyclegan, 2 min | −90.0 ± 2.4 % | yes |")
 
 
+def test_references_are_those_of_the_machine_of_the_trainings():
+    """Or of another one, where it has none."""
+    own, other = reference("copying", 0.3), {**reference("copying", 0.9), "cpu": "CPU Z"}
+    assert only_group([*LINES, own, other]).references["copying"]["metrics"]["kid_el0"]["value"] == 0.3
+    lines = [each for each in LINES if each["recipe"] not in ("copying", "real", "colour_map")]
+    assert only_group([*lines, other]).references["copying"]["metrics"]["kid_el0"]["value"] == 0.9
+
+
 def test_another_method_stands_against_paper():
     text = ladder_table.tables([*LINES, *(line("pix2pixhd", seed, 0.3) for seed in range(2))])
     assert "### `pix2pixhd` against `paper`" in text
