@@ -126,6 +126,7 @@ class SGAN(Method[SGANConfig]):
         self.class_names = tuple(cfg.classes.split(",")) if cfg.classes else ("0", "1")
         generator, classifier = NETWORKS[cfg.networks]
         self.g = generator(cfg.input_channels, cfg.crop_size, cfg.g_width)
+        self.g.gradient_checkpointing = cfg.gradient_checkpointing
         self.d = classifier(cfg.input_channels, len(self.class_names), cfg.crop_size, cfg.d_width)
         for name, net in (("g", self.g), ("d", self.d)):
             plain_normal_(net, cfg.seed, name, gain=INITIAL_STD)
