@@ -150,8 +150,12 @@ class SGAN(Method[SGANConfig]):
                 f"{2 * cfg.accumulate}"
             )
         g_width, d_width = WIDTHS[cfg.networks]
-        widths = {"g_width": cfg.g_width or g_width, "d_width": cfg.d_width or d_width}
-        return replace(cfg, output_channels=cfg.input_channels, **widths)
+        return replace(
+            cfg,
+            output_channels=cfg.input_channels,
+            g_width=cfg.g_width or g_width,
+            d_width=cfg.d_width or d_width,
+        )
 
     @classmethod
     def with_labels(cls, cfg: SGANConfig, names: tuple[str, ...], exclusive: bool) -> SGANConfig:
