@@ -70,11 +70,14 @@ class ConvGenerator(SGANGenerator):
         x = F.relu(self.first_norm(self.first(z.to(self.first.weight.dtype)))).unflatten(1, (-1, 4, 4))
         if is_channels_last(self.model.get_parameter("0.weight")):
             x = x.contiguous(memory_format=torch.channels_last)
-        return checkpoint_layers(self.model, x) if self.checkpoints else self.model(x)
+        return checkpoint_layers([self.model], x) if self.checkpoints else self.model(x)
 
 
 class DenseGenerator(SGANGenerator):
-    """Two hidden layers of `width` numbers, softplus, and a sigmoid of the pixels, which is stretched to [-1, 1]."""
+    """Two hidden layers of `width` numbers, softplus, and a sigmoid of the pixels, which is stretched to [-1, 1].
+
+    It keeps its inner values, which are few, also where `gradient_checkpointing` is set.
+    """
 
     def __init__(self, out_channels: int, size: int, width: int = 500) -> None:
         super().__init__()
