@@ -101,6 +101,11 @@ def server_of_processes() -> ForkServerContext:
     return context
 
 
+def root_of(name: str) -> str:
+    """Return the fixture with images as the method learns from them; with classes where it takes images and labels of some."""
+    return "domains_root" if METHODS[name].learns_from_labels else f"{METHODS[name].layout}_root"
+
+
 def batch_like(name: str, a: Tensor, b: Tensor, first: int = 0) -> dict[str, Tensor]:
     """A batch as the method's layout has it, of images (N, C, H, W): of domains, every other image is of the second.
 

@@ -47,9 +47,18 @@ def _scramble_int(x: int) -> int:
 
 
 @cache
+def _digest(name: str) -> int:
+    return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
+
+
 def _hash(name: str) -> int:
     """Return the first 64 bits of the SHA-256 of a name, as int64."""
-    return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
+    return _digest(name)
+
+
+def let_compile() -> None:
+    """Tell the compiler, which cannot follow SHA-256, that hashes of names are constants; networks that draw need it."""
+    torch.compiler.assume_constant_result(_hash)
 
 
 def derive_key(*parts: int | str) -> int:

@@ -10,7 +10,7 @@ from translate.methods import METHODS
 from translate.runtime.precision import PRECISIONS
 from translate.training.optimizers import OPTIMIZERS
 
-from ..helpers import own_settings
+from ..helpers import own_settings, root_of
 
 FIXED = 60_000
 """Bytes of names, of formats, and of small files at most."""
@@ -32,7 +32,7 @@ def test_it_is_what_a_run_takes(name, half_life, request, tmp_path):
     flags = {"crop_size": 32, "g_width": 16, "d_width": 16, "batch_size": 2, "ema_half_life": half_life}
     settings = own_settings(name, {**flags, "generator": "resnet_3blocks" if name == "cyclegan" else None})
     settings = {key: value for key, value in settings.items() if value is not None}
-    root = request.getfixturevalue(f"{METHODS[name].layout}_root")
+    root = request.getfixturevalue(root_of(name))
     run = translate.train(
         name, root, run=tmp_path / "run", device="cpu", watch=False, images=2, say=lambda line: None, **settings
     )

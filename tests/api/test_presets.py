@@ -206,11 +206,14 @@ def test_modern_has_networks_for_the_crop_size_and_quick_is_its_small_form(metho
 @pytest.mark.slow
 def test_modern_weights_and_what_it_costs():
     """The generators of docs/methods/networks.md: 0.2 and 1.0 million weights for small crops, 9.7 million for large ones."""
-    for method, crop, count in (
-        ("cyclegan", 64, 206_273), ("cut", 64, 206_273), ("pix2pix", 64, 1_014_533), ("pix2pix", 256, 9_687_049),
+    for method, crop, residual, count in (
+        ("cyclegan", 64, "on", 206_273), ("cut", 64, "on", 206_273), ("pix2pix", 64, "off", 1_014_533),
+        ("pix2pix", 256, "off", 9_687_049),
     ):  # fmt: skip
         cls = METHODS[method]
         settings = {**sized_settings(cls, "modern", {"crop_size": crop}), "crop_size": crop}
+        assert settings["residual"] == "auto"  # the images decide; the colour map of a residual output has 12 weights
+        settings["residual"] = residual
         net = cls.on_meta(cls.resolve_config(resolve(cls.Config, ("modern", settings)))).generator_for("b")
         assert sum(p.numel() for p in net.parameters()) == count
 

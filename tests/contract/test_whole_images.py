@@ -21,7 +21,7 @@ FLAGS = {
 @pytest.mark.parametrize("name", METHODS)
 def test_whole_images_are_trained_on_or_refused(name, tiny):
     """The smallest and thinnest that the preprocessing makes, of other sizes in a and in b where the method takes that."""
-    flags = {"preprocess": "none", "batch_size": 1}
+    flags = {"preprocess": "none", "batch_size": METHODS[name].batch_multiple}
     if METHODS[name].layout not in ("paired", "unpaired", "photos") or METHODS[name].batch_multiple > 1:
         with pytest.raises(UsageError, match="--preprocess none"):
             tiny.config(name, **flags)

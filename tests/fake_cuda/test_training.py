@@ -46,8 +46,9 @@ def cuda():
 def check_types(engine, losses, watch):
     """Weights, moments, averages and means of losses stay in float32; convolutions compute in the precision's type."""
     compute = engine.precision.compute or torch.float32
-    loss = engine.method.adversarial_loss
-    in_float32 = {torch.float32} if any(map(loss.has_penalty, range(engine.steps))) else set()
+    loss = getattr(engine.method, "adversarial_loss", None)  # else of a cost of its own, without a penalty
+    has_penalty = loss is not None and any(map(loss.has_penalty, range(engine.steps)))
+    in_float32 = {torch.float32} if has_penalty else set()
     assert watch.dtypes["convolution"] == {compute} | in_float32
     assert watch.reductions == {torch.float32}
     assert all((x.dtype, x.device, x.ndim) == (torch.float32, CUDA, 0) for x in losses.values())

@@ -10,7 +10,7 @@ from translate.methods import METHODS
 from translate.training.cuda_graphs import CudaGraphRecorder, EagerRunner, GraphRunner
 from translate.training.loop import Training
 
-from ..helpers import assert_equal_state, small_settings
+from ..helpers import assert_equal_state, root_of, small_settings
 from .recording import CUDA, PENALTY, build, line, ones, train
 
 pytestmark = pytest.mark.gpu
@@ -96,6 +96,6 @@ def test_on_cuda_the_host_waits_for_nothing_in_a_step(name, choice, request, tmp
 
     monkeypatch.setattr(Training, "step", watch)
     settings = small_settings(name, batch_size=2, images=48, log_every=1000, save_every=1000, watch=False)
-    root = request.getfixturevalue(f"{METHODS[name].layout}_root")
+    root = request.getfixturevalue(root_of(name))
     api.train(name, root, run=tmp_path / "run", device="cuda", loader="resident", graph=choice, **settings)
     assert sum(watched) == 8

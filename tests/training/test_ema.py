@@ -12,7 +12,7 @@ from translate.training import checkpoint
 from translate.training.ema import EMA
 from translate.training.sample_grid import preview
 
-from ..helpers import small_settings
+from ..helpers import root_of, small_settings
 
 QUIET = {"load_size": 36, "log_every": 2, "save_every": 4, "device": "cpu", "watch": False, "say": lambda line: None}
 
@@ -100,7 +100,7 @@ def test_without_a_half_life_there_are_none():
 
 
 def train(name, request, run, **flags):
-    root = request.getfixturevalue(f"{METHODS[name].layout}_root")
+    root = request.getfixturevalue(root_of(name))
     return translate.train(name, root, run=run, **small_settings(name, **{**QUIET, **flags}))
 
 

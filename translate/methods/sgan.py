@@ -126,6 +126,7 @@ class SGAN(Method[SGANConfig]):
         self.class_names = tuple(cfg.classes.split(",")) if cfg.classes else ("0", "1")
         generator, classifier = NETWORKS[cfg.networks]
         self.g = generator(cfg.input_channels, cfg.crop_size, cfg.g_width)
+        self.g.gradient_checkpointing = cfg.gradient_checkpointing
         self.d = classifier(cfg.input_channels, len(self.class_names), cfg.crop_size, cfg.d_width)
         for name, net in (("g", self.g), ("d", self.d)):
             plain_normal_(net, cfg.seed, name, gain=INITIAL_STD)
@@ -149,8 +150,12 @@ class SGAN(Method[SGANConfig]):
                 f"{2 * cfg.accumulate}"
             )
         g_width, d_width = WIDTHS[cfg.networks]
-        widths = {"g_width": cfg.g_width or g_width, "d_width": cfg.d_width or d_width}
-        return replace(cfg, output_channels=cfg.input_channels, **widths)
+        return replace(
+            cfg,
+            output_channels=cfg.input_channels,
+            g_width=cfg.g_width or g_width,
+            d_width=cfg.d_width or d_width,
+        )
 
     @classmethod
     def with_labels(cls, cfg: SGANConfig, names: tuple[str, ...], exclusive: bool) -> SGANConfig:

@@ -208,7 +208,7 @@ class GraphRunner:
                 if len(self._batches) == MAX_SHAPES:
                     self._disable(f"batches have more than {MAX_SHAPES} shapes")
                     return None
-                self._batches[shapes] = [{n: torch.empty_like(x) for n, x in batch.items()} for batch in inputs.batches]
+                self._batches[shapes] = [{n: torch.zeros_like(x) for n, x in batch.items()} for batch in inputs.batches]
             self._launched[key] += 1
             if self._launched[key] <= WARMUP_STEPS or not self._record(key, work, inputs):
                 return None

@@ -1,5 +1,7 @@
 """What is logged of the discriminators: their mean outputs on real and on made images, without a trace in the training."""
 
+import math
+
 import pytest
 import torch
 
@@ -62,6 +64,14 @@ class Means(torch.nn.Module):
         return torch.nn.functional.avg_pool2d(x.mean(1, keepdim=True), SIZE // 2)
 
 
+class ClassMeans(Means):
+    """A classifier of two classes, alike, whose logits add up to the brightness of an image: the logarithm of Z."""
+
+    def forward(self, x, *more):
+        brightness = super().forward(x).mean((1, 2, 3))
+        return None, brightness[:, None].expand(-1, 2) - math.log(2)
+
+
 class Darker(torch.nn.Module):
     """Images (N, 3 and more, H, W) of which the first channels become darker; codes (N, Z) become dark grey images.
 
@@ -89,10 +99,11 @@ class Darker(torch.nn.Module):
 def test_means_by_hand(name, monkeypatch):
     """Generators that make all darker by 0.25; discriminators that give the brightness of what they see."""
     method, batch = tiny(name), sample(name)
+    judges = [child for child, net in method.named_children() if isinstance(net, Discriminator)]
     for attribute in {*method.generator_names.values(), *method.sampling_networks}:
         setattr(method, attribute, Darker())
-    for attribute in [child for child, net in method.named_children() if isinstance(net, Discriminator)]:
-        setattr(method, attribute, Means())
+    for attribute in judges:
+        setattr(method, attribute, ClassMeans() if method.learns_from_labels else Means())
     monkeypatch.setattr(method, "generator_for", lambda to: method.get_submodule(method.generator_names[to]))
     method.updates = {}
     scalars, advice = DiscriminatorOutputMonitor(batch)(at(method))

@@ -15,7 +15,7 @@ from translate.training.monitors import health_rules
 from translate.training.monitors.health_checks import HealthMonitor, chance_levels
 from translate.training.schedule import Schedule
 
-from ...helpers import batch_like, distinct_methods, read_stats, small_config, small_settings
+from ...helpers import batch_like, distinct_methods, read_stats, root_of, small_config, small_settings
 from ..helpers import smooth_tensors
 
 CPU = torch.device("cpu")
@@ -157,7 +157,7 @@ def train_folder(name, root, run, said=None, **flags):
 @pytest.mark.parametrize("name", distinct_methods())
 def test_the_model_is_the_same_with_and_without_and_each_look_is_in_the_next_line(name, request, tmp_path):
     """Before the first step, after image 4 and at the end; health checks and mean outputs of discriminators alike."""
-    root = request.getfixturevalue(f"{METHODS[name].layout}_root")
+    root = request.getfixturevalue(root_of(name))
     watched, alone = (train_folder(name, root, tmp_path / on, watch=on, sample_every=4) for on in ("on", "off"))
     assert (watched / "model/model.safetensors").read_bytes() == (alone / "model/model.safetensors").read_bytes()
     names = scalars_of(METHODS[name].on_meta(small_config(name)))

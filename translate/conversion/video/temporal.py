@@ -8,7 +8,6 @@ with the change of the input, so that what moves is not smeared.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 CHANGE_SCALE = 8 / 255
@@ -43,6 +42,8 @@ class TemporalBlend:
 
     def __call__(self, source: np.ndarray, output: np.ndarray) -> np.ndarray:
         """Return an output blended with those before it, in its own type; its size may be a multiple of the input's."""
+        import cv2  # only where there are videos
+
         values = output.astype(np.float32)
         if self.source is not None and self.blended is not None:
             change = cv2.blur(input_change(self.source, source), (CHANGE_WINDOW, CHANGE_WINDOW))
@@ -67,6 +68,8 @@ class Flicker:
         if self._last is not None:
             static = input_change(self._last[0], source) <= STATIC_CHANGE
             if static.shape != output.shape[:2]:
+                import cv2
+
                 size = output.shape[1::-1]
                 static = cv2.resize(static.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
             scale = 1 / np.iinfo(output.dtype).max

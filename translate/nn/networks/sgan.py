@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from translate import keyed_random
 from translate.nn.base import Discriminator
 from translate.nn.blocks import BatchNorm2d, is_channels_last
+from translate.nn.gradient_checkpointing import checkpoint_layers
 from translate.nn.sync_batch_norm import is_distributed
 from translate.nn.weight_norm import WeightNormConv2d, WeightNormDoubling, WeightNormLinear
 
@@ -43,6 +44,12 @@ class SGANGenerator(nn.Module):
     """Base of the generators: noise (N, NOISE_SIZE) → images (N, C, size, size) in [-1, 1]."""
 
     gradient_checkpointing = False
+    """True: training computes inner maps again in the backward pass instead of keeping them."""
+
+    @property
+    def checkpoints(self) -> bool:
+        """True where a forward pass is to keep no inner maps."""
+        return self.gradient_checkpointing and self.training and torch.is_grad_enabled()
 
 
 class ConvGenerator(SGANGenerator):
@@ -63,11 +70,14 @@ class ConvGenerator(SGANGenerator):
         x = F.relu(self.first_norm(self.first(z.to(self.first.weight.dtype)))).unflatten(1, (-1, 4, 4))
         if is_channels_last(self.model.get_parameter("0.weight")):
             x = x.contiguous(memory_format=torch.channels_last)
-        return self.model(x)
+        return checkpoint_layers([self.model], x) if self.checkpoints else self.model(x)
 
 
 class DenseGenerator(SGANGenerator):
-    """Two hidden layers of `width` numbers, softplus, and a sigmoid of the pixels, which is stretched to [-1, 1]."""
+    """Two hidden layers of `width` numbers, softplus, and a sigmoid of the pixels, which is stretched to [-1, 1].
+
+    It keeps its inner values, which are few, also where `gradient_checkpointing` is set.
+    """
 
     def __init__(self, out_channels: int, size: int, width: int = 500) -> None:
         super().__init__()
