@@ -23,6 +23,8 @@ PENALTY = {
     "adversarial": "relativistic", "norm": "instance", "diffaugment": "color,translation,cutout",
     "augment": ",".join(BATCH_AUGMENTATIONS),
 }  # fmt: skip
+PENALTY_WEIGHTS = ("lambda_r1", "lambda_path")
+"""Settings of penalties that are differentiated twice, and so in float32, beside that of an adversarial loss."""
 CASES = [
     pytest.param(name, precision, marks=() if (name, precision) in EVERY_DAY else pytest.mark.slow)
     for name in METHODS
@@ -47,7 +49,8 @@ def check_types(engine, losses, watch):
     """Weights, moments, averages and means of losses stay in float32; convolutions compute in the precision's type."""
     compute = engine.precision.compute or torch.float32
     loss = engine.method.adversarial_loss
-    in_float32 = {torch.float32} if any(map(loss.has_penalty, range(engine.steps))) else set()
+    has_own = any(getattr(engine.method.cfg, weight, None) for weight in PENALTY_WEIGHTS)
+    in_float32 = {torch.float32} if has_own or any(map(loss.has_penalty, range(engine.steps))) else set()
     assert watch.dtypes["convolution"] == {compute} | in_float32
     assert watch.reductions == {torch.float32}
     assert all((x.dtype, x.device, x.ndim) == (torch.float32, CUDA, 0) for x in losses.values())
