@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 from translate import config, keyed_random, plugins
 from translate.caption_tokens import tokenise
 from translate.data.split import ImageRef, Split
+from translate.errors import UsageError
 from translate.images import Reading, read
 from translate.methods import METHODS
 from translate.nn.init import normal_
@@ -83,6 +84,15 @@ def small_settings(name: str, **flags: Any) -> dict[str, Any]:
 def small_config(name: str, **flags: Any) -> Any:
     cls = METHODS[name]
     return cls.resolve_config(config.resolve(cls.Config, ("test", small_settings(name, **flags))))
+
+
+def smallest_micro_batch(name: str) -> int:
+    """Images of the smallest micro-batch that the method takes: two where it compares images of one with each other."""
+    try:
+        small_config(name, batch_size=1)
+    except UsageError:
+        return 2
+    return 1
 
 
 def default(name: str, setting: str) -> Any:

@@ -7,7 +7,7 @@ from translate import config
 from translate.methods import METHODS
 from translate.training import checkpoint
 
-from ..helpers import distinct_methods
+from ..helpers import distinct_methods, smallest_micro_batch
 
 STEPS, CUTS = 8, (1, 5)
 FLAGS = {"default": {}, "dropout, averages": {"generator": "resnet_3blocks", "dropout": True, "ema_half_life": 6}}
@@ -15,7 +15,7 @@ FLAGS = {"default": {}, "dropout, averages": {"generator": "resnet_3blocks", "dr
 
 def run(tiny, name, engine, steps, parts):
     for _ in range(steps):
-        engine.step(tiny.engine_batch(name, engine, parts, count=max(2, parts * METHODS[name].batch_multiple)))
+        engine.step(tiny.engine_batch(name, engine, parts, count=max(2, parts * smallest_micro_batch(name))))
 
 
 @pytest.mark.slow

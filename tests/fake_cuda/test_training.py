@@ -23,6 +23,8 @@ PENALTY = {
     "adversarial": "relativistic", "norm": "instance", "diffaugment": "color,translation,cutout",
     "augment": ",".join(BATCH_AUGMENTATIONS),
 }  # fmt: skip
+PENALTY_WEIGHTS = ("lambda_r1", "lambda_path")
+"""Settings of penalties that are differentiated twice, and so in float32, beside that of an adversarial loss."""
 CASES = [
     pytest.param(name, precision, marks=() if (name, precision) in EVERY_DAY else pytest.mark.slow)
     for name in METHODS
@@ -46,8 +48,9 @@ def cuda():
 def check_types(engine, losses, watch):
     """Weights, moments, averages and means of losses stay in float32; convolutions compute in the precision's type."""
     compute = engine.precision.compute or torch.float32
-    loss = getattr(engine.method, "adversarial_loss", None)  # else of a cost of its own, without a penalty
-    has_penalty = loss is not None and any(map(loss.has_penalty, range(engine.steps)))
+    loss = getattr(engine.method, "adversarial_loss", None)  # else of a cost of its own
+    has_own = any(getattr(engine.method.cfg, weight, None) for weight in PENALTY_WEIGHTS)
+    has_penalty = has_own or (loss is not None and any(map(loss.has_penalty, range(engine.steps))))
     in_float32 = {torch.float32} if has_penalty else set()
     assert watch.dtypes["convolution"] == {compute} | in_float32
     assert watch.reductions == {torch.float32}

@@ -10,14 +10,13 @@ import torch
 
 from translate import api
 from translate.errors import UsageError
-from translate.methods import METHODS
 from translate.runtime.precision import PRECISIONS
 from translate.training import cuda_graphs
 from translate.training.cuda_graphs import CudaGraphRecorder, EagerRunner, GraphRunner
 from translate.training.engine import Engine
 from translate.training.schedule import Schedule
 
-from ..helpers import SIZE, assert_equal_state, distinct_methods, small_settings
+from ..helpers import SIZE, assert_equal_state, distinct_methods, small_settings, smallest_micro_batch
 from .recording import CPU, CUDA, PENALTY, Line, TapeRecorder, batch_of, build, line, ones, train
 
 
@@ -36,8 +35,10 @@ def captured(said=None, recorder=None):
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_replayed_training_is_the_launched_one(name, parts, flags):
     """Losses, weights, moments, averages and pools, while the rate and the averages' share change."""
-    if name == "stargan" or METHODS[name].batch_multiple > 1:
-        parts = 1  # its targets are the labels of the other images of a micro-batch; or a micro-batch has two images
+    if smallest_micro_batch(name) > 1:
+        parts = (
+            1  # its two images belong together: labels or texts of one are given to the other, or both have one domain
+        )
     recorder = TapeRecorder()
     launched, replayed = build(name, **flags), build(name, captured(recorder=recorder), **flags)
     steps = 7  # of two phases that take turns, so many until one has come more often than WARMUP_STEPS

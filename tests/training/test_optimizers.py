@@ -79,5 +79,8 @@ def test_every_update_has_an_optimizer_of_its_own_parameters(name):
     method = METHODS[name].on_meta(small_config(name))
     parameters = parameters_by_update(method)
     for update, optimizer in build_optimizers(method, parameters).items():
-        (group,) = optimizer.param_groups
-        assert [id(p) for p in group["params"]] == [id(p) for p in dict.fromkeys(parameters[update])]
+        own = [p for group in optimizer.param_groups for p in group["params"]]
+        assert [id(p) for p in own] == [id(p) for p in dict.fromkeys(parameters[update])]
+        factors, networks = method.updates[update].network_factors, method.updates[update].networks
+        rates = [factors.get(network, 1.0) for network in networks] if factors else [1.0]  # of groups
+        assert [group.get("factor", 1.0) for group in optimizer.param_groups] == rates

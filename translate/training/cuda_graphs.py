@@ -176,11 +176,15 @@ class GraphRunner:
 
     def __init__(self, device: torch.device, recorder: GraphRecorder, say: Callable[[str], None]) -> None:
         self.eager, self.scalars, self.recorder, self.say = EagerRunner(device), DeviceScalars(device), recorder, say
+        self.eager.scalars = (
+            self.scalars
+        )  # so that optimizers have the rate of the last step in whatever way it was run
         self.is_disabled = False
         self._launched: Counter[tuple[str, BatchShapes]] = Counter()
         self._recorded: dict[tuple[str, BatchShapes], RecordedStep] = {}
         self._batches: dict[BatchShapes, Sequence[Batch]] = {}
-        """Tensors from which recordings of some shapes read their batches, in every phase."""
+        """Tensors from which recordings of some shapes read their batches, in every phase. At first they hold zeros: a class, a
+        token and a value of a pixel for whatever executes what it records."""
 
     def __call__(self, work: StepFn, inputs: StepInputs) -> StepOutputs:
         recorded = None if self.is_disabled else self._find(work, inputs)

@@ -176,7 +176,10 @@ class Engine:
 
     def _step_scalars(self) -> dict[str, float]:
         """Return the numbers that change from step to step: images, the rate of each update, the weight of the EMA, …"""
-        scalars = {"images": self.images, **{f"rate of {name}": rate for name, rate in self.learning_rates().items()}}
+        scalars: dict[str, float] = {"images": self.images}
+        for name, rate in self.learning_rates().items():
+            groups = self.optimizers[name].param_groups
+            scalars |= {_rate_name(name, group): rate * group.get("factor", 1.0) for group in groups}
         scalars |= {f"{SCHEDULED}{name}": value for name, value in self.method.scheduled_values(self.clock).items()}
         if self.ema:
             scalars["share"] = 1 - self.ema.decay(self.images + self.batch_size, self.batch_size)
@@ -191,10 +194,9 @@ class Engine:
         self._scalars, self.gradient_norms = scalars, {}
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                rate = scalars[f"rate of {name}"]
-                group["lr"] = rate * group["factor"] if "factor" in group else rate
+                group["lr"] = scalars[_rate_name(name, group)]
         scheduled = {
-            name.removeprefix(SCHEDULED): torch.as_tensor(value, device=self.device)
+            name.removeprefix(SCHEDULED): torch.as_tensor(value, dtype=torch.float32, device=self.device)
             for name, value in scalars.items()
             if name.startswith(SCHEDULED)
         }
@@ -391,6 +393,11 @@ class Engine:
                 scaler.load_state_dict(state["scalers"][name])
         self.nonfinite.reset()
         self.mid_step = False
+
+
+def _rate_name(update: str, group: Mapping[str, Any]) -> str:
+    """Return the name, among the numbers of a step, of the learning rate of a group of an update's parameters."""
+    return f"rate of {update} times {group['factor']}" if "factor" in group else f"rate of {update}"
 
 
 def _placed(method: Method, device: torch.device, precision: Precision, channels_last: bool) -> Method:

@@ -53,7 +53,7 @@ def expected(name, a, b=0.0, darker=0.25):
             return {"real": b, "fake": a - darker}
         case "domains":
             return {"real": a, "fake": a - darker}
-        case "images":
+        case "images" | "captions":
             return {"real": a, "fake": -darker}
 
 
@@ -76,6 +76,7 @@ class Darker(torch.nn.Module):
     """Images (N, 3 and more, H, W) of which the first channels become darker; codes (N, Z) become dark grey images.
 
     Small images become larger, which keeps their mean. It is whole at the level of 32 pixels, and styles are its codes.
+    Whatever stands for a text, tokens or their encoding, gives dark grey images too.
     """
 
     grown = 3, None
@@ -88,6 +89,10 @@ class Darker(torch.nn.Module):
 
     def spread(self, code):
         return code
+
+    def augmentation(self, text):
+        """Means and log variances of conditions, which decide nothing here."""
+        return torch.zeros(len(text), 1), torch.zeros(len(text), 1)
 
     def forward(self, x, *codes):
         if x.ndim == 2:

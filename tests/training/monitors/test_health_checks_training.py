@@ -55,6 +55,13 @@ def train(name, method, steps, *, watched=True):
     return scalars, advice, engine
 
 
+def sources_of_codes(method):
+    """Endings of the losses of discriminators that learn from outputs of codes of two sources apart; empty for others."""
+    if method.draws_references:
+        return ["_latent", "_reference"]
+    return ["_encoded", "_random"] if method.layout == "paired" and method.has_noise else []
+
+
 def scalars_of(method):
     """What is watched of a method: what it makes of two domains, and discriminators whose cost has an end."""
     match method.layout, len(method.generator_names):
@@ -68,8 +75,7 @@ def scalars_of(method):
             names = []
     if chance_levels(method.cfg):
         judges = [child for child, _ in method.named_children() if re.fullmatch("d(_.)?", child)]
-        endings = ["_encoded", "_random"] if method.name == "bicyclegan" else [child[1:] for child in judges]
-        names += [f"d_gap{ending}" for ending in endings]
+        names += [f"d_gap{ending}" for ending in sources_of_codes(method) or [child[1:] for child in judges]]
     if method.layout == "photos" and method.g.scale > 1:
         names.remove("change_b")  # an output of another size is no copy
     return {f"watch/{name}" for name in names}
