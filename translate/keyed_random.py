@@ -47,9 +47,18 @@ def _scramble_int(x: int) -> int:
 
 
 @cache
+def _cached_hash(name: str) -> int:
+    return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
+
+
 def _hash(name: str) -> int:
     """Return the first 64 bits of the SHA-256 of a name, as int64."""
-    return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
+    return _cached_hash(name)
+
+
+def compile_names_as_constants() -> None:
+    """Let torch.compile take hashes of names as the constants that they are; traced, SHA-256 would break its graphs."""
+    torch.compiler.assume_constant_result(_hash)  # not when this module is loaded: it loads the compiler
 
 
 def derive_key(*parts: int | str) -> int:
