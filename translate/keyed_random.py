@@ -47,18 +47,18 @@ def _scramble_int(x: int) -> int:
 
 
 @cache
-def _digest(name: str) -> int:
+def _cached_hash(name: str) -> int:
     return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
 
 
 def _hash(name: str) -> int:
     """Return the first 64 bits of the SHA-256 of a name, as int64."""
-    return _digest(name)
+    return _cached_hash(name)
 
 
-def let_compile() -> None:
-    """Tell the compiler, which cannot follow SHA-256, that hashes of names are constants; networks that draw need it."""
-    torch.compiler.assume_constant_result(_hash)
+def compile_names_as_constants() -> None:
+    """Let torch.compile take hashes of names as the constants that they are; traced, SHA-256 would break its graphs."""
+    torch.compiler.assume_constant_result(_hash)  # not when this module is loaded: it loads the compiler
 
 
 def derive_key(*parts: int | str) -> int:

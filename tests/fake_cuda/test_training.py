@@ -8,12 +8,14 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from translate.api.presets import sized_settings
 from translate.data.batch_augment import BATCH_AUGMENTATIONS, apply_augmentations
+from translate.errors import UsageError
 from translate.methods import METHODS
 from translate.nn.features import FeatureNetwork
 from translate.runtime.precision import PRECISIONS
 from translate.training.cuda_graphs import CudaGraphRecorder, GraphRunner
 from translate.training.engine import Engine
 
+from ..helpers import small_config
 from .harness import CUDA, DeviceWatch, cuda_without_device, empty_batch, fake_engine, watched_steps
 
 EVERY_DAY = {("pix2pix", "bf16"), ("stargan", "bf16")}
@@ -25,10 +27,24 @@ PENALTY = {
 }  # fmt: skip
 PENALTY_WEIGHTS = ("lambda_r1", "lambda_path")
 """Settings of penalties that are differentiated twice, and so in float32, beside that of an adversarial loss."""
+
+
+def is_refused(name, precision):
+    """Does the method refuse to train in the precision?"""
+    try:
+        small_config(name, precision=precision)
+    except UsageError as error:
+        if f"--precision {precision}" not in str(error):
+            raise
+        return True
+    return False
+
+
 CASES = [
     pytest.param(name, precision, marks=() if (name, precision) in EVERY_DAY else pytest.mark.slow)
     for name in METHODS
     for precision in ("fp32", "bf16", "fp16")
+    if not is_refused(name, precision)  # no such training can be
 ]
 
 
@@ -79,6 +95,16 @@ def test_a_step_stays_on_the_device_and_waits_for_nothing(name, precision):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if cls.grows])
+def test_a_level_that_fades_in_stays_on_the_device(name):
+    engine = fake_engine(name)
+    planned = engine.schedule.planned
+    engine.images = METHODS[name].stages(engine.method.cfg, planned, planned)[1].image + 1
+    assert "fading" in engine.method.phase(engine.clock)
+    check_types(engine, *watched_steps(name, engine))
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("kornia")
 @pytest.mark.parametrize("name", ["cyclegan", "pix2pix"])
 def test_penalties_and_augmentations_in_parts_and_channels_last_stay_on_the_device(name):
@@ -106,10 +132,22 @@ def test_augmentations_of_a_batch_stay_on_the_device():
     assert (y.shape, y.dtype, y.device) == (x.shape, x.dtype, CUDA)
 
 
+def stand_at_level(monkeypatch, method, level):
+    """Let networks that grow say that they have come to a level, which fades in; fake numbers do not say how far.
+
+    The level decides which layers run, so the host reads it: once in a preview, which it waits for anyway.
+    """
+    kinds = {type(network) for network in method.modules() if hasattr(type(network), "grown")}
+    assert method.grows == bool(kinds)
+    for kind in kinds:
+        monkeypatch.setattr(kind, "grown", property(lambda network: (level, torch.empty((), device=CUDA))))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
-def test_previews_and_the_monitor_of_discriminators_stay_on_the_device(name):
+def test_previews_and_the_monitor_of_discriminators_stay_on_the_device(name, monkeypatch):
     engine = fake_engine(name)
+    stand_at_level(monkeypatch, engine.method, level=2)
     batch = engine.with_keys(empty_batch(name, engine.method.cfg))
     with engine.evaluation_mode(), engine.ema.swapped_in(), DeviceWatch():
         columns = engine.method.preview(batch)

@@ -249,15 +249,9 @@ def test_it_runs_without_memory():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo looks at it itself
-def test_compiled_as_one_graph_it_gives_the_same_values_and_gradients(monkeypatch):
+def test_compiled_as_one_graph_it_gives_the_same_values_and_gradients():
     """aot_eager traces forward and backward as a compiler does, and then runs the same kernels."""
-    hashed = keyed_random._hash
-
-    def constant(name: str) -> int:
-        return hashed(name)
-
-    # A name's hash is a constant; left to trace it, dynamo would break the graph at sha256.
-    monkeypatch.setattr(keyed_random, "_hash", torch.compiler.assume_constant_result(constant))
+    keyed_random.compile_names_as_constants()
 
     def loss(x: Tensor) -> Tensor:
         return diffaugment(x, numbered_keys(), ALL, condition_channels=1).square().sum()

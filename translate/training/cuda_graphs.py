@@ -176,9 +176,7 @@ class GraphRunner:
 
     def __init__(self, device: torch.device, recorder: GraphRecorder, say: Callable[[str], None]) -> None:
         self.eager, self.scalars, self.recorder, self.say = EagerRunner(device), DeviceScalars(device), recorder, say
-        self.eager.scalars = (
-            self.scalars
-        )  # so that optimizers have the rate of the last step in whatever way it was run
+        self.eager.scalars = self.scalars  # so that optimizers have the rate of the last step, launched or replayed
         self.is_disabled = False
         self._launched: Counter[tuple[str, BatchShapes]] = Counter()
         self._recorded: dict[tuple[str, BatchShapes], RecordedStep] = {}

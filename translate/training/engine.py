@@ -83,7 +83,7 @@ class Engine:
         self.ema = EMA(method, method.ema, ema_half_life)
         self.compiled = compiled
         if compiled:
-            keyed_random.let_compile()
+            keyed_random.compile_names_as_constants()
             for network in _networks(method):
                 network.compile()
 

@@ -64,8 +64,11 @@ def halve(x: Tensor) -> Tensor:
 
 
 def fade(old: Tensor, new: Tensor, alpha: Tensor) -> Tensor:
-    """Return the old maps where α (0-dim) is 0 and the new ones where it is 1, and a mix of both in between."""
-    return torch.lerp(old, new, alpha.to(new.dtype))
+    """Return the old maps where α (0-dim) is 0 and the new ones where it is 1, and a mix of both in between.
+
+    The old ones come in another type where autocast enlarges maps in float32, as on CUDA.
+    """
+    return torch.lerp(old.to(new.dtype), new, alpha.to(new.dtype))
 
 
 def shown_images(x: Tensor, alpha: Tensor | None) -> Tensor:
