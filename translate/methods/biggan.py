@@ -19,7 +19,13 @@ from translate.methods.base import DISCRIMINATOR, Batch, Clock, Domain, Method, 
 from translate.methods.building import augment, build_adversarial_loss, check_adversarial_config
 from translate.methods.class_labels import classes_of_data, one_hot
 from translate.methods.configs import DiscriminatorConfig, NoRandomCrop
-from translate.methods.noise_images import SAMPLE_COLUMNS, check_one_domain, refuse_translation, sample_columns
+from translate.methods.noise_images import (
+    SAMPLE_COLUMNS,
+    OneDomainConfig,
+    check_one_domain,
+    refuse_translation,
+    sample_columns,
+)
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.conditional_norm import ConditionalBatchNorm2d, set_standing_statistics
 from translate.nn.init import orthogonal_, plain_normal_
@@ -36,7 +42,7 @@ STANDING_BATCH = 64
 
 
 @dataclass(frozen=True)
-class BigGANConfig(NoRandomCrop, DiscriminatorConfig):
+class BigGANConfig(NoRandomCrop, OneDomainConfig, DiscriminatorConfig):
     """Config of BigGAN."""
 
     epochs: int = option(100, "epochs at the constant learning rate", low=0, group="Length")
@@ -50,10 +56,6 @@ class BigGANConfig(NoRandomCrop, DiscriminatorConfig):
         group="Data",
     )
     crop_size: int = option(128, f"side of the generated images: {', '.join(map(str, WIDTHS))}", low=2, group="Data")
-    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1, group="Data")
-    output_channels: int | None = option(  # type: ignore[assignment]
-        None, "must equal --input-channels, as there is one domain [default: --input-channels]", low=1, group="Data"
-    )
     classes: str | None = option(
         None, "comma-separated names of the classes [default: those of the data; one if it has none]", group="Data"
     )

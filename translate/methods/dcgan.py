@@ -28,6 +28,7 @@ from translate.methods.class_labels import classes_of_data, one_hot
 from translate.methods.configs import AdversarialConfig, NoRandomCrop
 from translate.methods.noise_images import (
     SAMPLE_COLUMNS,
+    OneDomainConfig,
     check_one_domain,
     check_power_of_two,
     refuse_translation,
@@ -40,7 +41,7 @@ from translate.nn.networks.dcgan import MIN_SIZE, DCGANDiscriminator, DCGANGener
 
 
 @dataclass(frozen=True)
-class DCGANConfig(NoRandomCrop, AdversarialConfig):
+class DCGANConfig(NoRandomCrop, OneDomainConfig, AdversarialConfig):
     """Config of DCGAN."""
 
     epochs: int = option(25, "epochs at the constant learning rate", low=0, group="Length")
@@ -50,10 +51,6 @@ class DCGANConfig(NoRandomCrop, AdversarialConfig):
     batch_size: int = option(128, "images in a training step, for each process", low=1, group="Data")
     crop_size: int = option(64, "side of the generated images: a power of two from 32 up", low=2, group="Data")
     flip: bool = option(False, "mirror half of the images", group="Data")
-    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1, group="Data")
-    output_channels: int | None = option(  # type: ignore[assignment]
-        None, "must equal --input-channels, as there is one domain [default: --input-channels]", low=1, group="Data"
-    )
     norm: str = option(
         "batch", "normalisation layers of both networks", choices=("batch", "instance", "none"), group="Networks"
     )

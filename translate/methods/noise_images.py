@@ -1,16 +1,27 @@
 """Shared parts of the methods that generate images from noise: what is asked of their settings, and their sample grids."""
 
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from torch import Tensor
 
 from translate import keyed_random
-from translate.config import TrainConfig
+from translate.config import TrainConfig, option
 from translate.errors import UsageError
 from translate.methods.base import Method
 
 SAMPLE_COLUMNS = 6
 """Columns of samples in the sample grid, at most."""
+
+
+@dataclass(frozen=True)
+class OneDomainConfig(TrainConfig):
+    """Config of methods whose images are all of one domain, which has channels of its own."""
+
+    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1, group="Data")
+    output_channels: int | None = option(  # type: ignore[assignment]
+        None, "must equal --input-channels, as there is one domain [default: --input-channels]", low=1, group="Data"
+    )
 
 
 def check_one_domain(cfg: TrainConfig, name: str) -> None:

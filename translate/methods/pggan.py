@@ -17,7 +17,13 @@ from translate.config import option
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, DataStage, Domain, Method, Scheduled, Step, Update
 from translate.methods.building import augment, build_adversarial_loss, check_adversarial_config, coupling_reason
 from translate.methods.configs import DiscriminatorConfig, NoRandomCrop
-from translate.methods.noise_images import check_one_domain, check_power_of_two, refuse_translation, sample_columns
+from translate.methods.noise_images import (
+    OneDomainConfig,
+    check_one_domain,
+    check_power_of_two,
+    refuse_translation,
+    sample_columns,
+)
 from translate.nn.base import clamp_to_image_range
 from translate.nn.equalized import standard_normal_
 from translate.nn.losses import ADVERSARIAL, Logits
@@ -42,7 +48,7 @@ FASTER_SIZE, FASTER = 1024, 1.5
 
 
 @dataclass(frozen=True)
-class PGGANConfig(NoRandomCrop, DiscriminatorConfig):
+class PGGANConfig(NoRandomCrop, OneDomainConfig, DiscriminatorConfig):
     """Config of PGGAN."""
 
     batch_size: int | None = option(  # type: ignore[assignment]
@@ -66,10 +72,6 @@ class PGGANConfig(NoRandomCrop, DiscriminatorConfig):
     )
     fade_images: int = option(600_000, "training images over which each new level fades in", low=0, group="Length")
     flip: bool = option(False, "mirror half of the images", group="Data")
-    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1, group="Data")
-    output_channels: int | None = option(  # type: ignore[assignment]
-        None, "must equal --input-channels, as there is one domain [default: --input-channels]", low=1, group="Data"
-    )
     lr: float = option(1e-3, "learning rate of both networks; 1.5 times as large at 1024 pixels", low=0, group="Length")
     beta2: float = option(0.99, "decay of Adam's mean square of gradients", low=0, high=0.9999, group="Length")
     g_width: int = option(

@@ -19,7 +19,7 @@ from translate.methods.base import DISCRIMINATOR, Batch, Clock, Domain, Losses, 
 from translate.methods.building import batch_mean
 from translate.methods.class_labels import classes_of_data
 from translate.methods.configs import NoRandomCrop, SemiSupervisedConfig
-from translate.methods.noise_images import check_one_domain, refuse_translation, sample_columns
+from translate.methods.noise_images import OneDomainConfig, check_one_domain, refuse_translation, sample_columns
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.init import plain_normal_
 from translate.nn.losses import Logits, l1
@@ -35,7 +35,7 @@ EMA_IMAGES = 1_386_000
 
 
 @dataclass(frozen=True)
-class SGANConfig(NoRandomCrop, SemiSupervisedConfig):
+class SGANConfig(NoRandomCrop, OneDomainConfig, SemiSupervisedConfig):
     """Config of semi-supervised GANs."""
 
     epochs: int = option(800, "epochs at the constant learning rate", low=0, group="Length")
@@ -51,10 +51,6 @@ class SGANConfig(NoRandomCrop, SemiSupervisedConfig):
     )
     crop_size: int = option(32, "side of the images: 32; any with --networks dense", low=2, group="Data")
     flip: bool = option(False, "mirror half of the images", group="Data")
-    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1, group="Data")
-    output_channels: int | None = option(  # type: ignore[assignment]
-        None, "must equal --input-channels, as there is one domain [default: --input-channels]", low=1, group="Data"
-    )
     networks: str = option(
         "conv", "conv: convolutional, for 32 pixels; dense: fully connected, for small grey images", choices=NETWORKS,
         group="Networks",

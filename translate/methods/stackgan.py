@@ -26,6 +26,7 @@ from translate.methods.building import (
     coupling_reason,
 )
 from translate.methods.configs import AdversarialConfig
+from translate.methods.noise_images import OneDomainConfig, check_one_domain
 from translate.nn.blocks import set_test_time_behaviour
 from translate.nn.frozen import apply_frozen, freeze
 from translate.nn.init import kaiming_, normal_
@@ -48,7 +49,7 @@ SAMPLE_COLUMNS = 3
 
 
 @dataclass(frozen=True)
-class StackGANConfig(AdversarialConfig):
+class StackGANConfig(OneDomainConfig, AdversarialConfig):
     """Config of StackGAN."""
 
     epochs: int = option(120, "epochs in all", low=0, group="Length")
@@ -60,10 +61,6 @@ class StackGANConfig(AdversarialConfig):
         128, "images in a training step, for each process; the authors' stage II has 40", low=1, group="Data"
     )
     crop_size: int = option(64, "side of the generated images: a power of two from 16 up", low=2, group="Data")
-    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1, group="Data")
-    output_channels: int | None = option(  # type: ignore[assignment]
-        None, "must equal --input-channels, as there is one domain [default: --input-channels]", low=1, group="Data"
-    )
     norm: str = option(
         "batch", "normalisation layers of all networks", choices=("batch", "instance", "none"), group="Networks"
     )
@@ -178,23 +175,11 @@ class StackGAN(Method[StackGANConfig]):
                 f"--crop-size {cfg.crop_size}: stage {cfg.stage} of stackgan generates images of a power of two from "
                 f"{smallest} pixels up; use --crop-size {nearest}"
             )
-        if not cfg.crops:
-            raise UsageError(
-                f"--preprocess {cfg.preprocess} keeps images of many sizes, but stackgan's are all of the crop size; use "
-                f"resize_and_crop"
-            )
+        check_one_domain(cfg, "stackgan")
         if cfg.stage == 2 and cfg.init_from is None:
             raise UsageError(
                 "--stage 2: refines the images of a trained stage I; give its model, trained on crops of a quarter of the "
                 "size, by --init-from"
-            )
-        if cfg.direction != "a2b" or cfg.range_b is not None:
-            flag = "--range-b" if cfg.range_b is not None else "--direction b2a"
-            raise UsageError(f"{flag}: stackgan has no domain b; leave it out")
-        if cfg.output_channels not in (None, cfg.input_channels):
-            raise UsageError(
-                f"--output-channels {cfg.output_channels}: stackgan generates images like those of the data, of "
-                f"--input-channels {cfg.input_channels}; leave it out"
             )
         if cfg.batch_size // cfg.accumulate < 2:
             raise UsageError(

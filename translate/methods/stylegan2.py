@@ -16,7 +16,13 @@ from translate.errors import UsageError
 from translate.methods.base import DISCRIMINATOR, Batch, Clock, Domain, Losses, Method, Scheduled, Step, Update
 from translate.methods.building import build_adversarial_loss, check_adversarial_config, coupling_reason
 from translate.methods.configs import DiscriminatorConfig, NoRandomCrop
-from translate.methods.noise_images import check_one_domain, check_power_of_two, refuse_translation, sample_columns
+from translate.methods.noise_images import (
+    OneDomainConfig,
+    check_one_domain,
+    check_power_of_two,
+    refuse_translation,
+    sample_columns,
+)
 from translate.nn.base import clamp_to_image_range
 from translate.nn.diffaugment import diffaugment, parse_policy
 from translate.nn.equalized import standard_normal_
@@ -40,7 +46,7 @@ ADAPTATION_IMAGES = 500_000
 
 
 @dataclass(frozen=True)
-class StyleGAN2Config(NoRandomCrop, DiscriminatorConfig):
+class StyleGAN2Config(NoRandomCrop, OneDomainConfig, DiscriminatorConfig):
     """Config of StyleGAN2."""
 
     batch_size: int | None = option(  # type: ignore[assignment]
@@ -48,10 +54,6 @@ class StyleGAN2Config(NoRandomCrop, DiscriminatorConfig):
     )
     crop_size: int = option(128, "side of the images: a power of two from 8 to 1024", low=2, group="Data")
     flip: bool = option(False, "mirror half of the images", group="Data")
-    input_channels: int = option(3, "channels of the images: 3 (colour) or 1 (grey)", low=1, group="Data")
-    output_channels: int | None = option(  # type: ignore[assignment]
-        None, "must equal --input-channels, as there is one domain [default: --input-channels]", low=1, group="Data"
-    )
     lr: float = option(2.5e-3, "learning rate of both networks", low=0, group="Length")
     beta2: float = option(0.99, "decay of Adam's mean square of gradients", low=0, high=0.9999, group="Length")
     g_width: int = option(
