@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ladder_code import code_versions, plugin_versions
+from ladder_code import code_versions, data_version, plugin_versions
 from ladder_recipes import (
     MAIN,
     MEASURES,
@@ -243,7 +243,8 @@ class Ladder:
     def _place(self, data: str) -> dict[str, Any]:
         """Return the entries of all lines."""
         return {
-            "set": data, "cpu": self.cpu, "torch": str(torch.__version__), "python": platform.python_version(),
+            "set": data, "data": data_version(self.args.sets / data), "cpu": self.cpu,
+            "torch": str(torch.__version__), "python": platform.python_version(),
             "threads": 1, "jobs": self.args.jobs, "commit": self.commit,
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         }  # fmt: skip

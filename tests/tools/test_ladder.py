@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import ladder
+import ladder_code
 import ladder_recipes
 import ladder_worker
 import pytest
@@ -159,6 +160,18 @@ def test_another_method_is_trained_in_its_place_and_compared_with_paper():
     assert words[:2] == ["train", "pix2pixhd"]
     assert flags(words)["--preset"] == "quick"
     assert ladder.with_compared([cell]) == [replace(cell, recipe="paper"), cell]
+
+
+def test_the_version_of_a_set_follows_its_images_alone(tmp_path):
+    """Not the folder that it lies in, nor its notes: a clone of the sets has the same version."""
+    for name in ("one", "two"):
+        (tmp_path / name / "trainA").mkdir(parents=True)
+        (tmp_path / name / "trainA" / "a.png").write_bytes(b"12")
+    (tmp_path / "two" / "README.md").write_text("notes")
+    assert ladder_code.data_version(tmp_path / "one") == ladder_code.data_version(tmp_path / "two")
+    (tmp_path / "two" / "trainA" / "b.png").write_bytes(b"12")
+    assert ladder_code.data_version(tmp_path / "two")["images"] == 2
+    assert ladder_code.data_version(tmp_path / "one") != ladder_code.data_version(tmp_path / "two")
 
 
 def test_a_share_of_the_images_follows_from_the_length():
