@@ -273,12 +273,12 @@ def draw() -> Draw:
 
 
 def fingerprint(source: Path, output: Path) -> dict[str, str]:
-    """The SHA-256 of every file below the input, without those of an output folder inside it; links by their target."""
+    """The SHA-256 of every file below the input, without an output inside it, folder or file; links by their target."""
     folder = source if source.is_dir() else source.parent
     found = {}
     for place, _, names in os.walk(folder):
-        if not Path(place).resolve().is_relative_to(output.resolve()):
-            for path in (Path(place, name) for name in names):
+        for path in (Path(place, name) for name in names):
+            if not (Path(place).resolve() / path.name).is_relative_to(output.resolve()):
                 link = str(path.readlink()) if path.is_symlink() else ""
                 found[str(path)] = link + (hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
     return found
