@@ -29,7 +29,7 @@ FLOOR = "import torch"
 
 def commands(folder):
     """Return the commands to measure: name → words."""
-    image, run, model = folder / "image.jpg", folder / "run", CHECKOUT / "checkpoints" / "summer-to-winter"
+    image, run, model = folder / "image.jpg", folder / "run", CHECKOUT / "checkpoints" / "blond-hair"
     Image.linear_gradient("L").convert("RGB").resize((128, 128)).save(image)
     run.mkdir()
     (run / "stats.jsonl").write_text('{"images": 10, "step": 10, "loss/g": 1.0}\n')

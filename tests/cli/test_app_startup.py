@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..helpers import run_python
 
-MODEL = Path(__file__).parents[2] / "checkpoints" / "summer-to-winter"
+MODEL = Path(__file__).parents[2] / "checkpoints" / "blond-hair"
 
 PARSER = {"cyclopts", "rich", "attrs", "docstring_parser"}
 HEAVY = {"torch", "numpy", "PIL"}
