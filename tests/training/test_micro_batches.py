@@ -26,6 +26,12 @@ def test_the_next_number_of_micro_batches(batch, parts, multiple, next_parts):
     assert next_micro_batch_count(batch, parts, multiple) == next_parts
 
 
+def test_a_micro_batch_keeps_the_smallest_number_of_images():
+    assert next_micro_batch_count(8, 2, 1, smallest=2) == 4
+    assert next_micro_batch_count(8, 4, 1, smallest=2) is None
+    assert next_micro_batch_count(6, 2, 1, smallest=2) is None, "3 parts are not twice as many"
+
+
 def steps_of(*names):
     """One step for each micro-batch, which yields the losses of these updates."""
 

@@ -127,6 +127,9 @@ class Method(nn.Module, Generic[C]):
     network_settings: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
     """Config fields that suffice to build the networks again."""
     batch_multiple: ClassVar[int] = 1
+    """A micro-batch holds a multiple of this number of images."""
+    smallest_micro_batch: ClassVar[int] = 1
+    """Fewest images of a micro-batch: 2 where a step takes something, such as a wrong text, from another image of it."""
     learns_from_labels: ClassVar[bool] = False
     """True: a step also gets `labelled_a` and `labelled_label`, as many images as `a`, of the few whose classes are known. The
     config is a SemiSupervisedConfig."""

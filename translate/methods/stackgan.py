@@ -115,6 +115,7 @@ class StackGAN(Method[StackGANConfig]):
     layout = "captions"
     Config = StackGANConfig
     generator_names = {}
+    smallest_micro_batch = 2
     sampling_networks: ClassVar[tuple[str, ...]] = ("g", "t")
     network_settings = (
         "input_channels", "output_channels", "crop_size", "norm", "g_width", "d_width", "stage", "noise_size", "condition_size",
@@ -181,7 +182,7 @@ class StackGAN(Method[StackGANConfig]):
                 "--stage 2: refines the images of a trained stage I; give its model, trained on crops of a quarter of the "
                 "size, by --init-from"
             )
-        if cfg.batch_size // cfg.accumulate < 2:
+        if cfg.batch_size // cfg.accumulate < cls.smallest_micro_batch:
             raise UsageError(
                 f"--batch-size {cfg.batch_size} with --accumulate {cfg.accumulate}: wrong texts are those of other images in a "
                 f"micro-batch; use micro-batches of at least 2 images"

@@ -83,6 +83,7 @@ class StarGAN(Method[StarGANConfig]):
         "unpaired translation among several domains or attributes with one generator, from labelled folders or a table"
     )
     generator_sees_image_alone = False
+    smallest_micro_batch = 2
     layout = "domains"
     Config = StarGANConfig
     ema = ("g",)
@@ -121,7 +122,7 @@ class StarGAN(Method[StarGANConfig]):
                 f"--preprocess {cfg.preprocess} keeps images of many sizes, but stargan's discriminator takes one size; "
                 f"leave it out"
             )
-        if cfg.batch_size // cfg.accumulate < 2:
+        if cfg.batch_size // cfg.accumulate < cls.smallest_micro_batch:
             raise UsageError(
                 f"--batch-size {cfg.batch_size} with --accumulate {cfg.accumulate}: targets are the labels of other images in "
                 f"a micro-batch; use micro-batches of at least 2 images"

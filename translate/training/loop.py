@@ -416,7 +416,10 @@ class Training:
         """
         engine = self.engine
         cause = recovery.describe_out_of_memory(engine, self.accumulate)
-        parts = next_micro_batch_count(engine.method.cfg.batch_size, self.accumulate, engine.method.batch_multiple)
+        method = engine.method
+        parts = next_micro_batch_count(
+            method.cfg.batch_size, self.accumulate, method.batch_multiple, method.smallest_micro_batch
+        )
         if not self.auto_batch or parts is None:
             raise UsageError(f"{cause}; {recovery.out_of_memory_remedy(parts)}")
         memory.empty_cache(engine.device)

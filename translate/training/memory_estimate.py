@@ -327,13 +327,15 @@ def _alternatives(cls: type[Method], cfg: TrainConfig) -> Iterator[Iterable[Trai
     if not cfg.gradient_checkpointing:
         yield [checkpointing]
     method = cls.on_meta(cfg)
-    smaller = cfg.batch_size // method.batch_multiple
+    smaller, least = cfg.batch_size // method.batch_multiple, method.smallest_micro_batch
     if not method.coupled:
-        parts = [n for n in range(cfg.accumulate + 1, smaller + 1) if cfg.batch_size % (n * method.batch_multiple) == 0]
+        most = min(smaller, cfg.batch_size // least)
+        parts = [n for n in range(cfg.accumulate + 1, most + 1) if cfg.batch_size % (n * method.batch_multiple) == 0]
         yield (replace(cfg, accumulate=n) for n in parts)
         if not cfg.gradient_checkpointing:
             yield (replace(checkpointing, accumulate=n) for n in parts)
-    yield (replace(cfg, batch_size=n * method.batch_multiple, accumulate=1) for n in _halves(smaller))
+    sizes = (n * method.batch_multiple for n in _halves(smaller))
+    yield (replace(cfg, batch_size=size, accumulate=1) for size in sizes if size >= least)
     if cfg.crops:
         yield _smaller_crops(cls, cfg)
 

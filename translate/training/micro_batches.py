@@ -14,12 +14,12 @@ def split_batch(batch: Batch, parts: int) -> list[Batch]:
     return [{name: chunk[i] for name, chunk in chunks.items()} for i in range(parts)]
 
 
-def next_micro_batch_count(batch_size: int, parts: int, multiple: int) -> int | None:
+def next_micro_batch_count(batch_size: int, parts: int, multiple: int, smallest: int = 1) -> int | None:
     """Return the next number of equal micro-batches that is at least twice `parts`; None if there is none.
 
-    Each micro-batch holds a multiple of `multiple` images.
+    Each micro-batch holds a multiple of `multiple` images, and at least `smallest`.
     """
-    return next((n for n in range(2 * parts, batch_size + 1) if batch_size % (n * multiple) == 0), None)
+    return next((n for n in range(2 * parts, batch_size // smallest + 1) if batch_size % (n * multiple) == 0), None)
 
 
 def next_losses(steps: Sequence[Step], precision: Precision, device: torch.device) -> Iterator[tuple[str, Losses]]:
