@@ -159,6 +159,8 @@ class Method(nn.Module, Generic[C]):
     """Optimizers by name, in the order of their parameters in a checkpoint."""
     adversarial_weight: float = 1.0
     """Factor of the adversarial losses, as of a sum over discriminators: health checks divide by it."""
+    discriminator_weight: float = 1.0
+    """Further factor of those of the discriminators: 2 for a sum over real and made images instead of a mean."""
     ema: tuple[str, ...] = ()
     """Attribute names of the networks that an exponential moving average is kept of, if the config asks for one."""
     frozen_networks: tuple[str, ...] = ()

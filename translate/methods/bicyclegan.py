@@ -40,9 +40,6 @@ PREVIEW_SAMPLES = 4
 MIN_CROP = minimum_crop(1)
 """Smallest crop size: a discriminator has a downsampling at least."""
 
-D_FACTOR = 2 * SCALES
-"""Factor of the discriminators' losses: the authors' are sums over scales and not halved, those of `AdversarialLoss` means."""
-
 
 @dataclass(frozen=True)
 class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
@@ -124,6 +121,9 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
         "e_width", "latent_size", "z_at", "d_width", "d_layers", "range_a", "range_b",
     )  # fmt: skip
     batch_multiple = 2
+    # The authors' losses are sums over scales, and those of the discriminators not halved; `AdversarialLoss` takes means.
+    adversarial_weight = float(SCALES)
+    discriminator_weight = 2.0
     generator_sees_image_alone = False
     has_noise = True
     dropout_in_conversion = False
@@ -207,18 +207,18 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
         """Return the generator's adversarial loss, a sum over scales; `name` is that of the draws of augmentation."""
         on_fake = d(augment(self.cfg, batch, fake, name))
         loss = self.adversarial_loss.generator_loss(on_fake, lambda: d(augment(self.cfg, batch, real, name)))
-        return SCALES * loss
+        return self.adversarial_weight * loss
 
     def discriminator_losses(
         self, batch: Batch, d: MultiscaleDiscriminator, real: Tensor, fake: Tensor, step: int, name: str
     ) -> Losses:
         """Return the losses of one discriminator, sums over scales and over real and fake images, named after its fakes."""
-        loss = self.adversarial_loss
+        loss, weight = self.adversarial_loss, self.adversarial_weight * self.discriminator_weight
         real, fake = (augment(self.cfg, batch, x, f"{name} {kind}") for x, kind in ((real, "real"), (fake, "fake")))
         on_fake, on_real = forward_concatenated(d, fake, real)
-        losses = {f"adv_{name}": D_FACTOR * loss.discriminator_loss(on_real, on_fake)}
+        losses = {f"adv_{name}": weight * loss.discriminator_loss(on_real, on_fake)}
         if loss.has_penalty(step):
-            losses[f"penalty_{name}"] = D_FACTOR * loss.penalty(d.forward, real, fake, batch["key"])
+            losses[f"penalty_{name}"] = weight * loss.penalty(d.forward, real, fake, batch["key"])
         return losses
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:

@@ -42,8 +42,6 @@ from translate.nn.networks.stackgan import (
 from translate.runtime import distributed
 from translate.text import printable
 
-D_FACTOR = 2
-"""Factor of the discriminator's losses: the authors' are not halved, those of `AdversarialLoss` are."""
 SAMPLE_COLUMNS = 3
 """Columns of samples in the sample grid."""
 
@@ -148,6 +146,8 @@ class StackGAN(Method[StackGANConfig]):
             for net in (self.g1, self.t):
                 freeze(net, stored=True)
         self.adversarial_loss = build_adversarial_loss(cfg)
+        # The authors' losses are sums over real and fake images, those of `AdversarialLoss` means. Stage II has two of them.
+        self.discriminator_weight = 2.0 if cfg.stage == 1 else 1.0
         options = adam_options(cfg)
         learning = ("d", "t") if cfg.stage == 1 and not cfg.embeddings else ("d",)
         self.updates = {
@@ -253,12 +253,12 @@ class StackGAN(Method[StackGANConfig]):
         )
         is_same = (caption == wrong_caption).all(1).view(-1, 1, 1, 1)
         on_wrong = torch.where(is_same, on_fake, on_wrong)
-        share = D_FACTOR / (2 if d.alone is None else 4)
-        losses = {
-            "adv": share * (loss.discriminator_loss(on_real, on_fake) + loss.discriminator_loss(on_real, on_wrong))
-        }
+        on_pairs = loss.discriminator_loss(on_real, on_fake) + loss.discriminator_loss(on_real, on_wrong)
+        losses = {"adv": self.discriminator_weight / 2 * on_pairs}
         if d.alone is not None:
-            losses["adv_alone"] = D_FACTOR / 2 * loss.discriminator_loss(d.alone(of_real), d.alone(of_fake))
+            losses["adv_alone"] = self.discriminator_weight * loss.discriminator_loss(
+                d.alone(of_real), d.alone(of_fake)
+            )
         if loss.has_penalty(step):
             uncompiled, given = d.forward, condition.detach()
             losses["penalty"] = loss.penalty(lambda x: uncompiled(x, given), real_view, fake_view, batch["key"])

@@ -36,9 +36,6 @@ PAPER_IMAGES = 800_000
 AUTHORS_EMA_HALF_LIFE = 5542
 """Half-life of averages with a decay of 0.999 for each batch of 8 images: 8 ln ½ / ln 0.999."""
 
-D_FACTOR = 2
-"""Factor of the discriminator's losses: the authors' are sums over real and fake images, those of `AdversarialLoss` means."""
-
 LATENT, REFERENCE = "latent", "reference"
 """Sources of styles in a step: random codes through the mapping network, and images of the target domain (sec. 2.2)."""
 
@@ -132,6 +129,9 @@ class StarGANV2(Method[StarGANV2Config]):
         "style_size", "domains", "range_a",
     )  # fmt: skip
     batch_multiple = 2
+    discriminator_weight = (
+        2.0  # the authors' losses are sums over real and fake images, those of `AdversarialLoss` means
+    )
     has_noise = True
     ema = ("g", "f", "e")
 
@@ -244,7 +244,7 @@ class StarGANV2(Method[StarGANV2Config]):
             augment(self.cfg, batch, images, f"{source} {kind}") for images, kind in ((x, "real"), (fake, "fake"))
         )
         adversarial = loss.discriminator_loss(self.d(real_view, own), self.d(fake_view, target))
-        losses = {f"adv_{source}": D_FACTOR * adversarial}
+        losses = {f"adv_{source}": self.discriminator_weight * adversarial}
         uncompiled = self.d.forward
         if self.cfg.lambda_r1:
             losses[f"r1_{source}"] = self.cfg.lambda_r1 * r1_penalty(lambda view: uncompiled(view, own), real_view)

@@ -209,10 +209,9 @@ def discriminator_gaps(points: Sequence[Mapping[str, float]], method: Method) ->
     if chance is None:
         return {}
     domains = _adversarial_domains(points, method, DISCRIMINATOR)
+    weight = method.adversarial_weight * method.discriminator_weight
     return {
-        ("d_gap", domain): fmean(
-            chance.gap(point[name] / method.adversarial_weight) for point in points if name in point
-        )
+        ("d_gap", domain): fmean(chance.gap(point[name] / weight) for point in points if name in point)
         for name, domain in domains.items()
     }
 
