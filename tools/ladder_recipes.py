@@ -239,8 +239,12 @@ class Stage:
 ELEMENT_PAIRS: tuple[Pair, ...] = (
     ("earth_season", "cyclegan"),
     ("avatar_hair", "cyclegan"),
+    ("earth_map", "cyclegan"),
     ("earth_map", "pix2pix"),
+    ("emoji_flat2three", "pix2pix"),
+    ("land_color", "pix2pix"),
 )
+"""Three sets for each method."""
 STAGES: dict[str, Stage] = {
     "main": Stage(120, PAIRS, tuple(MAIN)),
     "elements": Stage(120, ELEMENT_PAIRS, tuple(ELEMENTS)),
