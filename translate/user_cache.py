@@ -36,3 +36,35 @@ def write_cached(name: str, content: Any) -> None:
         path = cache_folder() / name
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(path, json.dumps(content).encode())
+
+
+def read_cached_bytes(name: str) -> bytes | None:
+    """Return the content of a file that was kept under a name; None if there is none that can be read."""
+    try:
+        return (cache_folder() / name).read_bytes()
+    except (OSError, RuntimeError):
+        return None
+
+
+def write_cached_bytes(name: str, content: bytes) -> Path | None:
+    """Keep a file under a name, and return its path; None if it cannot be written."""
+    with suppress(OSError, TranslateError, RuntimeError):
+        path = cache_folder() / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write(path, content)
+        return path
+    return None
+
+
+def mark_used(name: str) -> None:
+    """Note that a kept file was used now (`keep_newest`)."""
+    with suppress(OSError, RuntimeError):
+        os.utime(cache_folder() / name)
+
+
+def keep_newest(folder: str, count: int) -> None:
+    """Remove all files of a folder but those that were written or used last."""
+    with suppress(OSError, RuntimeError):
+        files = sorted((cache_folder() / folder).iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in files[:-count]:
+            path.unlink(missing_ok=True)

@@ -72,26 +72,21 @@ def _export_graph(
 ) -> Path:  # fmt: skip
     """Write the generator to domain `to` as a program, after it gave what the model gives on three sizes."""
     # Imported where they are used: the exporter takes seconds.
-    from translate.trained.exported import graph, onnx_session, parity, writing
+    from translate.trained.exported import graph, parity, writing
+    from translate.trained.exported.checked_onnx import build_onnx
     from translate.trained.exported.metadata import ExportRecord, make_metadata
-    from translate.trained.extras import import_extra
 
     if dtype is not None and dtype not in GRAPH_DTYPES:
         raise UsageError(f"--dtype {dtype}: possible for {path.suffix} files: {', '.join(GRAPH_DTYPES)}")
     _check_new_file(path, overwrite)
     spec = graph.GraphSpec(graph.resolve_direction(given, to), dtype or "fp32", with_preprocessing)
-    is_onnx = path.suffix.lower() == ".onnx"
-    if is_onnx:
-        import_extra("export", f"{path}", "onnx", "onnxscript", "onnxruntime")
-    traced = graph.TranslationGraph(given, spec).eval()
-    record = ExportRecord(spec.to, spec.dtype, spec.with_preprocessing, given.sha256)
-    metadata = make_metadata(given.info, record, traced.generator.scale)
-    program = writing.trace(given, traced)
-    if is_onnx:
-        content = writing.encode_onnx(program, metadata, traced.generator.scale)
-        difference = parity.compare(given, spec, onnx_session.OnnxSession(path, content))
+    if path.suffix.lower() == ".onnx":
+        content, difference = build_onnx(given, spec, path)
     else:
-        content = writing.encode_program(program, metadata)
+        traced = graph.TranslationGraph(given, spec).eval()
+        record = ExportRecord(spec.to, spec.dtype, spec.with_preprocessing, given.sha256)
+        metadata = make_metadata(given.info, record, traced.generator.scale)
+        content = writing.encode_program(writing.trace(given, traced), metadata)
         difference = parity.compare(given, spec, parity.run_program(content))
     with atomic.storage_errors(path.parent):
         atomic.write(path, content)

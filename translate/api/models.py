@@ -39,6 +39,7 @@ def load(
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
     convolution: str = "auto",
+    runtime: str = "torch",
     say: SayCallback | None = say_to_stderr,
 ) -> Translator:
     """Load a trained model as a function of images and tensors.
@@ -48,8 +49,9 @@ def load(
     `model` is a run folder, a model folder, a `.pth` or folder of the reference implementation, an `.onnx` file that `export`
     has written, or a name in checkpoints/.
     `dropout` ("on" or "off") and `norm_statistics` ("sample" or "running") change how the networks behave in conversion.
-    `convolution` ("auto", "direct" or "winograd") says how 3×3 convolutions are computed on a CPU. Raises ModelError if there
-    is no usable model, UsageError if it cannot behave so.
+    `convolution` ("auto", "direct" or "winograd") says how 3×3 convolutions are computed on a CPU. `runtime` is the library
+    that computes images: "torch", or "onnx" for ONNX Runtime on the CPU, for which the model is exported once into the user's
+    cache folder. Raises ModelError if there is no usable model, UsageError if it cannot behave so.
     """
     ready = translator.load(
         model,
@@ -58,6 +60,8 @@ def load(
         dropout=dropout,
         norm_statistics=norm_statistics,
         convolution=convolution,
+        runtime=runtime,
+        say=say or ignore_line,
     )
     _say_notices(ready.notices, say)
     return ready
@@ -78,6 +82,7 @@ def convert(
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
     convolution: str = "auto",
+    runtime: str = "torch",
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
     **options: Any,
@@ -85,14 +90,17 @@ def convert(
     """Convert an image, a folder or a glob into `output`, and return counts and failures.
 
     `options` are the fields of `translate.conversion.options.ConversionOptions`. `device`, `precision`, `dropout`,
-    `norm_statistics` and `convolution` are for a model that is not loaded yet. `progress` is called with (images finished,
-    images failed, images in all). An image that fails is listed in the result and stops nothing. `say=None`: silence.
+    `norm_statistics`, `convolution` and `runtime` are for a model that is not loaded yet. `progress` is called with (images
+    finished, images failed, images in all). An image that fails is listed in the result and stops nothing. `say=None`: silence.
     Raises UsageError, DataError, ModelError, BusyError or StorageError, and Interrupted after a clean stop on a signal.
     """
     say = say or ignore_line
     chosen = resolve(ConversionOptions, (FLAGS, options))
-    if isinstance(model, Translator) and (dropout, norm_statistics, convolution) != (None, None, "auto"):
-        raise UsageError("the model is loaded already; give dropout, norm_statistics and convolution to translate.load")
+    given = dropout, norm_statistics, convolution, runtime
+    if isinstance(model, Translator) and given != (None, None, "auto", "torch"):
+        raise UsageError(
+            "the model is loaded already; give dropout, norm_statistics, convolution and runtime to translate.load"
+        )
     if not isinstance(model, Translator):
         model = load(
             model,
@@ -101,6 +109,7 @@ def convert(
             dropout=dropout,
             norm_statistics=norm_statistics,
             convolution=convolution,
+            runtime=runtime,
             say=say,
         )
     return job.convert(model, find_images(source, say), output, chosen, progress or ignore_progress, say)

@@ -5,7 +5,7 @@ import re
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -52,6 +52,16 @@ def _convert(
             group=GROUPS["Translation"],
         ),
     ] = None,
+    runtime: Annotated[
+        Literal["torch", "onnx"],
+        Parameter(
+            help="library that computes the images: torch, or onnx, ONNX Runtime on the CPU, for models without noise, which "
+            "are exported for it once [default: torch]",
+            show_default=False,
+            show_choices=False,
+            group=GROUPS["Speed"],
+        ),
+    ] = "torch",
     json: Annotated[bool, JSON] = False,
     **options: Any,
 ) -> int:
@@ -63,7 +73,7 @@ def _convert(
     _check_streams(input, output, json)
     console, dry_run = open_console(), bool(options.get("dry_run"))
     is_piped = STREAM in (input, str(output))
-    behaviour: dict[str, Any] = {"dropout": dropout, "norm_statistics": norm_statistics}
+    behaviour: dict[str, Any] = {"dropout": dropout, "norm_statistics": norm_statistics, "runtime": runtime}
     with nullcontext(lambda *counts: None) if dry_run or is_piped else show_progress(console) as progress:
 
         def run(source: str, target: Path, chosen: dict[str, Any]) -> ConversionResult:

@@ -87,6 +87,11 @@ class ItemConverter:
         self.scale = translator.scale(options.to)
         self.fmt, self.tag = fmt, tag
         background = images.parse_colour(options.background)
+        translator.check_pixels(options.pixels)
+        if options.cluster is not None and translator.runtime != "torch":
+            raise UsageError(
+                f"--cluster {options.cluster} --runtime {translator.runtime}: workers compute by torch; leave one of them out"
+            )
         self._check_input_range()
         if options.samples is not None:
             translator.check_samples(options.to)
@@ -274,6 +279,8 @@ class ItemConverter:
                 if not (is_out_of_memory(e) and options.tile == "auto" and self.tileable):
                     raise
             tile = self.planner.max_tile
+        if self.translator.runtime != "torch":
+            picture.notices.append("large: translated in tiles, by the layers of torch")
         translate_in_tiles = tiling.TiledTranslation(
             self.translator, options.to, tile=tile, scratch=self.scratch, seed=options.seed, pixels=options.pixels,
             allowed_depths=allowed_depths, stored=self._stored_type(picture), sample=item.sample or 0,

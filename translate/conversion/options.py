@@ -199,6 +199,7 @@ class ConversionOptions:
         declared: dict[str, Any] = {} if self.input_range is None else {"input_range": self.input_range}
         declared |= {} if style is None else {"style": style.sha256}
         declared |= {"temporal": self.temporal} if self.temporal else {}
+        declared |= {} if translator.runtime == "torch" else {"runtime": translator.runtime}
         return {
             "to": self.to, "quality": self.quality, "seed": self.seed, "pixels": self.pixels,
             "background": self.background, "mark": self.mark and self.source_type, "strip_gps": self.strip_gps,

@@ -80,15 +80,21 @@ def empty_caches() -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return True if an operation failed because memory ran out, on the host or on the device.
 
-    CUDA's allocator raises torch.OutOfMemoryError; the allocators of the CPU and of MPS, cuDNN and cuBLAS a RuntimeError with a
-    text of their own.
+    CUDA's allocator raises torch.OutOfMemoryError; the allocators of the CPU and of MPS, cuDNN, cuBLAS and ONNX Runtime a
+    RuntimeError with a text of their own.
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _OUT_OF_MEMORY_PHRASES)
 
 
-_OUT_OF_MEMORY_PHRASES = "can't allocate memory", "out of memory", "ALLOC_FAILED"
+_OUT_OF_MEMORY_PHRASES = (
+    "can't allocate memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "Failed to allocate memory",
+    "bad_alloc",
+)
 
 
 def allocated_memory(device: torch.device) -> int | None:

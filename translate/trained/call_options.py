@@ -15,6 +15,9 @@ from translate.trained.label_images import LabelImage
 AnyImage = Image.Image | str | Path | np.ndarray | Tensor
 """Kinds of images that a translator takes, and gives back; a path gives a Pillow image."""
 
+RUNTIMES = ("torch", "onnx")
+"""Libraries that can compute the images of a trained model."""
+
 
 class TranslateOptions(TypedDict, total=False):
     """Options of a call of a translator."""
@@ -33,3 +36,9 @@ def parse_dropout(value: str | bool | None) -> bool | None:
     if value not in config.ON_OFF:
         raise UsageError(f"--dropout {value}: must be on or off")
     return config.ON_OFF[value]
+
+
+def check_runtime(runtime: str) -> None:
+    """Raise UsageError if images cannot be computed by a library of this name."""
+    if runtime not in RUNTIMES:
+        raise UsageError(f"--runtime {runtime}: unknown; possible: {', '.join(RUNTIMES)}")

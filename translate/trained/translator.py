@@ -30,13 +30,14 @@ from translate.runtime.precision import resolve_precision
 from translate.text import printable
 from translate.trained.arithmetic import arithmetic_mode, check_finite, check_pixel_mode
 from translate.trained.array_images import check_tensor, fit_alpha, prepare_array
-from translate.trained.call_options import AnyImage, TranslateOptions, parse_dropout
+from translate.trained.call_options import AnyImage, TranslateOptions, check_runtime, parse_dropout
 from translate.trained.find import is_onnx_file, read_model
 from translate.trained.folder import TrainedModel
 from translate.trained.image_layout import concatenate_images, pad_to_size_rule, padded_length
 from translate.trained.label_images import LabelImage, stored_label_map, with_instances
 from translate.trained.model_info import DomainInfo
 from translate.trained.noise import has_active_dropout, pixel_key
+from translate.trained.output_types import output_type
 from translate.trained.style import read_picture, read_style_image, training_side
 
 
@@ -52,6 +53,8 @@ class Translator:
         convolution: "direct" or "winograd"; or "auto", the faster of both for each shape: they are timed when the first image
             comes, if this machine has not timed them before.
     """
+
+    runtime = "torch"  # library that computes whole images
 
     def __init__(
         self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto",
@@ -84,6 +87,10 @@ class Translator:
     def check_target(self, to: str) -> None:
         """Raise UsageError if the model does not translate to `to`."""
         self.method.target_domains(to)
+
+    def check_pixels(self, pixels: str) -> None:
+        """Raise UsageError if integers cannot be made of outputs in this way."""
+        check_pixel_mode(pixels)
 
     def source_domain(self, to: str) -> str:
         """Return the domain of the input images for the target domain `to`."""
@@ -131,25 +138,8 @@ class Translator:
     def output_type(
         self, given: images.StoredType, to: str, allowed_depths: Sequence[str] = images.DEPTHS
     ) -> images.StoredType:
-        """Return the data type and range of an output, from those of its input (`given`).
-
-        An output has the type of its input. Where the target domain has a range, it has that, in a type that holds it
-        (`images.type_for_range`); else the range that was declared for the input, or that of the type. Where the format does
-        not hold the type, values are scaled to the full range of the next best one.
-        """
-        declared = self.value_range(to) or given.range
-        if declared is not None:
-            wanted = images.StoredType(images.type_for_range(declared, given.dtype), declared)
-        elif images.type_range(given.dtype) is None:  # signed, though the target has no negative values
-            wanted = images.StoredType(np.dtype(np.uint8 if given.dtype.itemsize == 1 else np.uint16))
-        else:
-            wanted = images.StoredType(given.dtype)
-        if wanted.dtype.name in allowed_depths:
-            return wanted
-        if wanted.dtype.kind == "f" and "float32" in allowed_depths:
-            return images.StoredType(np.dtype(np.float32), declared)
-        deep = "uint16" in allowed_depths and wanted.dtype.itemsize > 1
-        return images.StoredType(np.dtype(np.uint16 if deep else np.uint8))
+        """Return the data type and range of an output to domain `to`, from those of its input (see `output_types`)."""
+        return output_type(given, self.value_range(to) or given.range, allowed_depths)
 
     def label_format(self, to: str) -> images.LabelFormat | None:
         """Return the format of the label maps that are translated to `to`; None where inputs are images."""
@@ -203,7 +193,7 @@ class Translator:
 
         NonFiniteError where the network's output holds NaN or infinite values.
         """
-        check_pixel_mode(pixels)
+        self.check_pixels(pixels)
         self.check_target(to)
         if sample:
             self.check_samples(to)
@@ -246,7 +236,7 @@ class Translator:
         )
 
     def has_noise(self, to: str) -> bool:
-        """Return whether an input has many outputs: by latent codes of the method, or by dropout in conversion."""
+        """Return whether an input has many outputs: by latent codes, or by dropout in conversion."""
         return self.method.has_noise or has_active_dropout(self.generator_for(to))
 
     @property
@@ -316,7 +306,7 @@ class Translator:
         array. `allowed_depths`: for each array, the data types that its output may have. NonFiniteError where an output holds
         NaN or infinite values.
         """
-        check_pixel_mode(pixels)
+        self.check_pixels(pixels)
         numbers = samples if len(samples) > 1 else [*samples] * len(pictures)
         keys = [pixel_key(picture, seed, number) for picture, number in zip(pictures, numbers, strict=True)]
         stored = stored or [images.StoredType(picture.dtype) for picture in pictures]
@@ -401,7 +391,7 @@ class Translator:
             given = [x.to(self.device, self.precision.weights) for x in pictures]
             batch = torch.stack([pad_to_size_rule(x, **self.info.size) for x in given]).contiguous(memory_format=layout)
             if style is None:
-                outputs = [self.method.translate(batch, target, key) for target in self.method.target_domains(to)]
+                outputs = [self._translate(batch, target, key) for target in self.method.target_domains(to)]
             else:
                 outputs = [self.method.translate_in_style(batch, to, style.to(self.device), key)]
         scale = self.scale(to)
@@ -413,6 +403,9 @@ class Translator:
             for y in each:
                 check_finite(y, self.precision)
         return [concatenate_images(x, each) for x, each in zip(given, results, strict=True)]
+
+    def _translate(self, batch: Tensor, to: str, key: Tensor) -> Tensor:
+        return self.method.translate(batch, to, key)
 
     def set_memory_format(self, to: str, *, channels_last: bool) -> torch.memory_format:
         """Set the memory format of the generator's weights; return the one that its input should have."""
@@ -432,19 +425,26 @@ class Translator:
 
 def load(
     model: str | Path, *, device: str = "auto", precision: str = "fp32", dropout: str | bool | None = None,
-    norm_statistics: str | None = None, convolution: str = "auto",
+    norm_statistics: str | None = None, convolution: str = "auto", runtime: str = "torch",
+    say: Callable[[str], None] = lambda line: None,
 ) -> Translator:  # fmt: skip
     """Load a Translator from what MODEL names (`trained.find`).
 
-    `dropout` ("on", "off") and `norm_statistics` ("sample", "running") replace the model's own settings. ModelError if there
-    is no usable model, UsageError if it cannot have these settings. An .onnx file runs on the CPU in its own arithmetic.
+    `dropout` ("on", "off") and `norm_statistics` ("sample", "running") replace the model's own settings. `runtime`: one of
+    RUNTIMES; onnx exports the model if need be, and `say` gets a line then. ModelError if there is no usable model, UsageError
+    if it cannot have these settings. An .onnx file runs on the CPU in its own arithmetic.
     """
+    check_runtime(runtime)
     if is_onnx_file(model):
         from translate.trained.exported.onnx_translator import load_onnx  # few need it, and the extra that it needs
 
         return load_onnx(Path(model), device, precision, (dropout, norm_statistics))
-    target = devices.resolve_device(device)
     loaded = read_model(model).with_inference_settings(parse_dropout(dropout), norm_statistics)
-    translator = Translator(loaded, target, precision, convolution)
+    if runtime == "onnx":
+        from translate.trained.exported.runtime_translator import load_with_runtime
+
+        translator = load_with_runtime(loaded, device, precision, convolution, say)
+    else:
+        translator = Translator(loaded, devices.resolve_device(device), precision, convolution)
     translator.name = str(model)
     return translator

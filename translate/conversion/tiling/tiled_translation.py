@@ -17,7 +17,7 @@ from translate.conversion.tiling.tiled_forward import TiledForward
 from translate.conversion.tiling.windowed_forward import WindowedForward
 from translate.errors import UsageError
 from translate.nn.blocks import keyed_dropout
-from translate.trained.arithmetic import arithmetic_mode, check_finite, check_pixel_mode
+from translate.trained.arithmetic import arithmetic_mode, check_finite
 from translate.trained.noise import pixel_key
 from translate.trained.translator import Translator
 
@@ -54,7 +54,7 @@ class TiledTranslation:
 
     def __post_init__(self) -> None:
         self.translator.check_target(self.to)
-        check_pixel_mode(self.pixels)
+        self.translator.check_pixels(self.pixels)
         if self.tile < MIN_TILE:
             raise UsageError(f"--tile {self.tile}: must be at least {MIN_TILE}")
         check_tileable(self.translator, self.to)
