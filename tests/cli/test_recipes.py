@@ -137,7 +137,7 @@ DATA: dict[str, Callable[[Path], None]] = {
     ),
 }
 OUTPUTS = {
-    "Virtual staining of whole slides": ["stained/0.tif"],
+    "Virtual staining of whole slides": ["stained/0.tiff"],
     "Scans of an archive, at 16 bits": ["restored/1901/2.tif", "restored/report.html"],
     "Night pictures for a driving set, labels kept": ["night/images/3.jpg", "night/labels/3.png"],
     "Game textures with transparency": ["seamless/moss.png"],
