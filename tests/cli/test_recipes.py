@@ -117,7 +117,7 @@ def with_model(make: Callable[[], None]) -> Callable[[Path], None]:
 def clip() -> None:
     from ..videos.video_files import picture, write_video
 
-    write_video(Path("clips/a.mp4"), [picture(i) for i in range(3)])
+    write_video(Path("films/a.mp4"), [picture(i) for i in range(3)])
 
 
 DATA: dict[str, Callable[[Path], None]] = {
@@ -130,7 +130,7 @@ DATA: dict[str, Callable[[Path], None]] = {
     "One image from a program or a web service": lambda _: smooth_image(1).save("upload.jpg"),
     "A folder every night, on a Slurm cluster": with_model(lambda: draw("incoming")),
     "A scanner's folder": with_model(lambda: draw("scanner")),
-    "A video": lambda _: clip(),
+    "A film in colours": lambda _: clip(),
     "Colours for an album": lambda _: draw("album", suffix="jpg"),
     "A shipped model, fine-tuned on fifty photos of your own, and published": lambda _: draw(
         "my_photos/train", "my_photos/test", count=6, side=64
@@ -144,7 +144,7 @@ OUTPUTS = {
     "One image from a program or a web service": ["coloured.png"],
     "A folder every night, on a Slurm cluster": ["outgoing/3.png", "outgoing/manifest.jsonl"],
     "A scanner's folder": ["converted/3.png"],
-    "A video": ["winter_clips/a.mp4"],
+    "A film in colours": ["coloured_films/a.mp4"],
     "Colours for an album": ["coloured/3.jpg", "coloured/report.html"],
     "A shipped model, fine-tuned on fifty photos of your own, and published": ["my-model/model.safetensors"],
 }
