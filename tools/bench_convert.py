@@ -1,6 +1,7 @@
 """Seconds of a folder's conversion against the reference's way, interleaved in one run.
 
     uv run python tools/bench_convert.py [--rounds 5] [--device auto] [--scale 1]
+    uv run --extra export python tools/bench_convert.py --runtime onnx    # a column for the same conversion by ONNX Runtime
 
 The reference's way: one image after another; Pillow opens it, torchvision makes a tensor, the network runs, Pillow writes PNG
 at its default level 6. Both ways see the same JPEG files and the same untrained network. Rows: 256-px photos by resnet_9blocks,
@@ -35,6 +36,7 @@ from translate.methods import METHODS
 from translate.nn.base import Generator
 from translate.nn.fast_conv import direct_convolution
 from translate.runtime import devices
+from translate.trained.call_options import RUNTIMES
 from translate.trained.folder import write_trained_model
 from translate.trained.translator import Translator
 
@@ -95,6 +97,15 @@ def translator_for(row, folder, device):
     return loaded
 
 
+def with_runtime(row, folder, runtime):
+    """Return the translator of a row by another runtime, exported and warm; None for the row without a network."""
+    if runtime == "torch" or not row.blocks:
+        return None
+    loaded = api.load(folder, runtime=runtime)
+    loaded(np.zeros((row.pixels, row.pixels, 3), np.uint8))
+    return loaded
+
+
 def reference_way(translator: Translator, source, output, level):
     """Return the seconds that the network took."""
     network = copy.deepcopy(translator.method.g_ab).to(memory_format=torch.contiguous_format)
@@ -136,6 +147,7 @@ def main():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--row", type=int, choices=range(len(ROWS)), help="only this one")
     parser.add_argument("--scale", type=int, default=1, help="as many times the images")
+    parser.add_argument("--runtime", default="torch", choices=RUNTIMES, help="compare with this one, too")
     parser.add_argument("--batch-size", type=int, default=ConversionOptions().batch_size)
     args = parser.parse_args()
     device = devices.resolve_device(args.device)
@@ -144,29 +156,36 @@ def main():
         f"torch {torch.__version__}, torchvision {torchvision.__version__}, Pillow {PIL.__version__}; medians of "
         f"{args.rounds} rounds"
     )
-    print(f"{'':36}{'reference':>10}{'level 1':>9}{'ours':>9}{'ratio':>7}{'network':>9}{'PNG':>7}")
+    print(
+        f"{'':36}{'reference':>10}{'level 1':>9}{'ours':>9}{'ratio':>7}{'network':>9}{'PNG':>7}"
+        + (f"{args.runtime:>9}" if args.runtime != "torch" else "")
+    )
     for row in ROWS if args.row is None else [ROWS[args.row]]:
         with tempfile.TemporaryDirectory() as temporary:
             place = Path(temporary)
             source = photos(place / "in", row.images * args.scale, row.pixels)
             loaded = translator_for(row, place / "model", args.device)
+            other = with_runtime(row, place / "model", args.runtime)
             options = {"format": "png", "batch_size": args.batch_size}
-            found = {name: [] for name in ("reference", "level 1", "ours", "network")}
+            found = {name: [] for name in ("reference", "level 1", "ours", "network", "other")}
             ratios = []
             for _ in range(args.rounds):
-                for name in ("a", "b", "c"):
+                for name in ("a", "b", "c", "d"):
                     shutil.rmtree(place / name, ignore_errors=True)
                 whole, inside = seconds(reference_way, loaded, source, place / "a", 6)
                 found["reference"].append(whole)
                 found["network"].append(inside)
                 found["level 1"].append(seconds(reference_way, loaded, source, place / "b", 1)[0])
                 found["ours"].append(seconds(ours, loaded, source, place / "c", options)[0])
+                if other is not None:
+                    found["other"].append(seconds(ours, other, source, place / "d", options)[0])
                 ratios.append(whole / found["ours"][-1])
             grown = size(place / "b") / size(place / "a")
-            middle = {name: statistics.median(times) for name, times in found.items()}
+            middle = {name: statistics.median(times) for name, times in found.items() if times}
+            by_other = f"{middle['other']:9.2f}" if other else ""
             print(
                 f"{row.title:36}{middle['reference']:10.2f}{middle['level 1']:9.2f}{middle['ours']:9.2f}"
-                f"{statistics.median(ratios):7.2f}{middle['network']:9.2f}{grown:7.2f}", flush=True
+                f"{statistics.median(ratios):7.2f}{middle['network']:9.2f}{grown:7.2f}{by_other}", flush=True
             )  # fmt: skip
 
 
