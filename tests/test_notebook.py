@@ -1,5 +1,6 @@
 """The notebook docs/first_steps.ipynb: its form, and its cells run from top to bottom."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -25,6 +26,16 @@ def test_the_pages_that_it_names_exist() -> None:
     assert all((ROOT / page).is_file() for page in pages)
 
 
+def run_cell(source: str, names: dict[str, object]) -> None:
+    """Run the lines of a cell, and show the value of its last one, as Jupyter does."""
+    body = ast.parse(source).body
+    last = body.pop() if isinstance(body[-1], ast.Expr) else None
+    exec(compile(ast.Module(body, []), "cell", "exec"), names)
+    if isinstance(last, ast.Expr):
+        value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+        getattr(value, "_repr_png_", value.__repr__)()
+
+
 @pytest.mark.slow
 def test_its_cells_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
@@ -32,7 +43,7 @@ def test_its_cells_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setenv("FIRST_STEPS_IMAGES", "8")
     names: dict[str, object] = {}
     for cell in CODE:
-        exec("".join(cell["source"]), names)
+        run_cell("".join(cell["source"]), names)
     assert re.search(r"^8 \{'loss/", capsys.readouterr().out, flags=re.MULTILINE)
     assert len(list((tmp_path / "shaded").glob("*.png"))) == 8
     assert (tmp_path / "shaded" / "report.html").is_file()

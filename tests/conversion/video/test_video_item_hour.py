@@ -16,7 +16,7 @@ from translate.trained import translator
 
 pytest.importorskip("av")
 
-FRAMES = 18_000
+FRAMES = 7_200
 SECONDS = 3600
 MEGABYTES = 16
 """Growth that is allowed: what is kept of a frame, some hundred bytes each, and the allocator's own pieces."""
