@@ -27,19 +27,23 @@ Draw = Callable[..., np.ndarray]
 Watch = Callable[..., list[str]]
 
 DEADLINE = 60.0
-"""Seconds after which a test gives up; all of them take a second or two."""
+"""Seconds without a new line of the manifest after which a test gives up; most take a second or two."""
 
 
 class StopWhen:
-    """Stop request that is true once a condition holds."""
+    """Stop request that is true once a condition holds, or where the manifest of a folder has not grown for DEADLINE."""
 
     signal = signal.SIGTERM
 
-    def __init__(self, condition: Callable[[], bool]) -> None:
-        self.condition, self.deadline = condition, time.monotonic() + DEADLINE
+    def __init__(self, condition: Callable[[], bool], output: Path) -> None:
+        self.condition, self.manifest = condition, output / "manifest.jsonl"
+        self.size, self.changed = 0, time.monotonic()
 
     def __bool__(self) -> bool:
-        return self.condition() or time.monotonic() > self.deadline
+        size = self.manifest.stat().st_size if self.manifest.exists() else 0
+        if size != self.size:
+            self.size, self.changed = size, time.monotonic()
+        return self.condition() or time.monotonic() > self.changed + DEADLINE
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def watch(convert: Convert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         said: list[str] = []
         writer = threading.Thread(target=write)
         with monkeypatch.context() as context:
-            context.setattr(signals, "stop_on_signal", lambda: nullcontext(StopWhen(until)))
+            context.setattr(signals, "stop_on_signal", lambda: nullcontext(StopWhen(until, tmp_path / "out")))
             # the check of unchanged inputs is for folders that nobody fills
             context.setattr("tests.conftest.fingerprint", lambda *paths: {})
             writer.start()
@@ -243,7 +247,7 @@ def test_a_folder_that_disappears_ends_the_job(
             folder.rmdir()
         return False
 
-    monkeypatch.setattr(signals, "stop_on_signal", lambda: nullcontext(StopWhen(until)))
+    monkeypatch.setattr(signals, "stop_on_signal", lambda: nullcontext(StopWhen(until, tmp_path / "out")))
     monkeypatch.setattr("tests.conftest.fingerprint", lambda *paths: {})
     with pytest.raises(DataError, match="the folder is gone"):
         convert(folder, tmp_path / "out", watch=True)
