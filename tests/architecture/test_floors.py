@@ -180,7 +180,7 @@ def test_cuda_is_asked_in_two_files():
     assert asking == {relative(PACKAGE / "runtime" / name) for name in ("devices.py", "memory.py")}
 
 
-OWN_PLAN = {"contract", "parity", "architecture", "attacks", "fake_cuda", "tools"}
+OWN_PLAN = {"contract", "parity", "architecture", "attacks", "docs", "fake_cuda", "tools"}
 """Folders of tests that do not mirror the package."""
 
 

@@ -18,6 +18,14 @@ from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import UsageError
 from translate.text import printable
 
+RUNTIME = Parameter(
+    help="library that computes the images: torch, or onnx, ONNX Runtime on the CPU, for models without noise, which are "
+    "exported for it once [default: torch]",
+    show_default=False,
+    show_choices=False,
+    group=GROUPS["Speed"],
+)
+
 
 def _convert(
     model: Annotated[str, Parameter(help=MODEL_HELP)],
@@ -52,16 +60,7 @@ def _convert(
             group=GROUPS["Translation"],
         ),
     ] = None,
-    runtime: Annotated[
-        Literal["torch", "onnx"],
-        Parameter(
-            help="library that computes the images: torch, or onnx, ONNX Runtime on the CPU, for models without noise, which "
-            "are exported for it once [default: torch]",
-            show_default=False,
-            show_choices=False,
-            group=GROUPS["Speed"],
-        ),
-    ] = "torch",
+    runtime: Annotated[Literal["torch", "onnx"], RUNTIME] = "torch",
     json: Annotated[bool, JSON] = False,
     **options: Any,
 ) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 import translate
 
-EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 SETTINGS = {
     "images": 4, "log_every": 2, "sample_every": 2, "evaluate_every": 4, "evaluate_metrics": "l1", "batch_size": 2,
     "crop_size": 32, "load_size": 36, "g_width": 4, "d_width": 4, "device": "cpu", "say": None,

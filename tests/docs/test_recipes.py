@@ -208,7 +208,8 @@ def run_line(words: list[str], output: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("title", RECIPES)
-def test_a_recipe(title: str, cyclegan_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe(title: str, cyclegan_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     DATA[title](cyclegan_folder)
     names: dict[str, object] = {}
     for language, block in blocks(RECIPES[title], "sh", "python"):
