@@ -42,11 +42,13 @@ from translate.images.metadata.icc import changes_colours
 from translate.images.metadata.photo_metadata import (
     COMPOSITE,
     GENERATED,
+    FoundMark,
     Mark,
     Metadata,
     read_orientation,
     to_srgb,
 )
+from translate.images.metadata_reading import read_metadata
 from translate.images.orientation import apply_orientation
 from translate.images.palettes import Palette, PaletteError, palette_of_image, palette_text, parse_palette
 from translate.images.picture import (
@@ -101,6 +103,7 @@ __all__ = [
     "WRITERS",
     "Animation",
     "Colour",
+    "FoundMark",
     "Frame",
     "ImageError",
     "LabelError",
@@ -150,6 +153,7 @@ __all__ = [
     "quantize",
     "read",
     "read_instance_map",
+    "read_metadata",
     "read_orientation",
     "read_size",
     "resize",

@@ -95,7 +95,7 @@ def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Readi
     except MemoryError:
         raise ImageError("too large for memory") from None
     except Exception as e:  # decoders raise seven kinds, and a bad file must not stop the work on the others
-        raise ImageError(_reason(path, e)) from None
+        raise ImageError(failure_reason(path, e)) from None
 
 
 def _read(path: Path, how: Reading) -> Picture:
@@ -273,7 +273,7 @@ def _read_sub_directory(path: Path, pages: TiffPages, how: Reading) -> Picture:
     return picture
 
 
-def _reason(path: Path, error: Exception) -> str:
+def failure_reason(path: Path, error: Exception) -> str:
     """Return one line that says why a file could not be opened."""
     if isinstance(error, FileNotFoundError):
         return "no such file"

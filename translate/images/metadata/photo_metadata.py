@@ -37,6 +37,25 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class FoundMark:
+    """What the XMP of a file, which anyone may have written, says of its origin; None where it says nothing."""
+
+    source_type: str | None
+    """Term of IPTC's Digital Source Type."""
+    system: str | None
+    """Model that made or changed the image."""
+    version: str | None
+    """Version of the model."""
+    tool: str | None
+    """Program that made the image."""
+
+    @property
+    def names_a_model(self) -> bool:
+        """True if the mark says that a generative model made or changed the image."""
+        return self.system is not None or self.source_type in (COMPOSITE, GENERATED)
+
+
+@dataclass(frozen=True)
 class Metadata:
     """Metadata of a photo. Its pixels are upright, and every orientation in the metadata is set so."""
 
@@ -156,6 +175,15 @@ class Metadata:
             f"the place is left out of its {part}: {', '.join(names)}" for part, names in dropped.items() if names
         ]
         return replace(changed, text=kept), notices
+
+    def found_mark(self) -> FoundMark | None:
+        """Return the mark that the XMP holds; None if it names neither a source type nor a model."""
+        if self.xmp is None:
+            return None
+        packet = XmpPacket(self.xmp)
+        names = (xmp.SOURCE_TYPE, xmp.SYSTEM, xmp.SYSTEM_VERSION, xmp.CREATOR_TOOL)
+        found = FoundMark(*[packet.value(name) for name in names])
+        return None if found.source_type is None and found.system is None else found
 
     def with_mark(self, mark: Mark) -> "Metadata":
         """Return the metadata with a mark in XMP.
