@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-CURVE = "secp256r1"
-
 
 class Chain(NamedTuple):
     """Files of a chain in PEM: the private key of the signer, its certificate with that of the authority, the authority's."""
@@ -17,13 +15,17 @@ class Chain(NamedTuple):
     authority: Path
 
 
-def make_chain(folder: Path, name: str = "Test Studio", key: Any = None) -> Chain:
-    """Make an authority and a certificate by it that may sign content credentials (C2PA 2.2, section 14.5), with its key."""
+def make_chain(folder: Path, name: str = "Test Studio", key: Any = None, days: tuple[int, int] = (-1, 9)) -> Chain:
+    """Make an authority and a certificate by it that may sign content credentials (C2PA 2.2, section 14.5), with its key.
+
+    `days`: from when to when both are valid, in days from now.
+    """
     x509 = pytest.importorskip("cryptography.x509")
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     now, root_key = datetime.datetime.now(datetime.UTC), ec.generate_private_key(ec.SECP256R1())
+    start, end = [now + datetime.timedelta(days=count) for count in days]
     key = key or ec.generate_private_key(ec.SECP256R1())
 
     def certify(subject: str, public: Any, issuer: str, *extensions: tuple[Any, bool]) -> Any:
@@ -38,7 +40,7 @@ def make_chain(folder: Path, name: str = "Test Studio", key: Any = None) -> Chai
         ]
         made = x509.CertificateBuilder().subject_name(names[0]).issuer_name(names[1]).public_key(public)
         made = made.serial_number(x509.random_serial_number())
-        made = made.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=9))
+        made = made.not_valid_before(start).not_valid_after(end)
         made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         made = made.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False

@@ -1,6 +1,7 @@
 """What made a picture: marks in the files of all formats, and manifests of jobs."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import translate
 from translate import images
 from translate.atomic import file_sha256
 from translate.conversion import manifest
+from translate.conversion.content_credentials import ContentSigner
 from translate.errors import DataError
 from translate.images import COMPOSITE, WRITERS, Mark, Metadata, Picture
 
+from ..certificates import make_chain
 from ..helpers import smooth_image
 
 MARK = Mark("image-translate 9", "cyclegan", "0123456789ab")
@@ -133,3 +136,24 @@ def test_files_that_cannot_be_read_are_reported_beside_the_others(tmp_path: Path
 def test_a_folder_without_pictures_is_no_answer(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images to identify"):
         translate.identify(tmp_path)
+
+
+def test_content_credentials_are_read(tmp_path: Path) -> None:
+    pytest.importorskip("c2pa")
+    chain = make_chain(tmp_path)
+    signer = ContentSigner.load(chain.key, chain.certificate)
+    path = write(tmp_path / "a.jpg", None, "jpg")
+    signed, _ = signer.sign(path.read_bytes(), "jpg", "a.jpg", MARK, None)
+    path.write_bytes(signed)
+    (tmp_path / "b.png").write_bytes(signed[:-8] + b"\0\0\0\0\0\0\xff\xd9")  # a name may lie, and pixels are changed
+    whole, changed = translate.identify(path, tmp_path / "b.png")
+    assert (whole["content_credentials"]["state"], whole["made_by_model"], whole["mark"]) == ("valid", True, None)
+    assert (changed["content_credentials"]["state"], changed["made_by_model"]) == ("invalid", None)
+
+
+def test_without_the_extra_it_says_that_it_did_not_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    (entry,) = translate.identify(write(tmp_path / "a.png"))
+    assert entry["content_credentials"]["state"] == "unknown"
+    assert "uv sync --extra c2pa" in entry["content_credentials"]["reason"]
+    assert (entry["error"], entry["made_by_model"]) == (None, True)

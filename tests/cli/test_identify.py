@@ -1,6 +1,7 @@
 """`translate identify`: what a person and a program get to read."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,11 @@ def write(path: Path, mark: Mark | None) -> Path:
     return path
 
 
-def test_good_and_bad_files_are_all_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_good_and_bad_files_are_all_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    unseen = "  content credentials (C2PA): not looked for: c2pa is not installed; run: uv sync --extra c2pa"
     marked = write(tmp_path / "a.png", Mark("tool 1", "pix2pix", "ab12"))
     photo = write(tmp_path / "b.png", None)
     (tmp_path / "c.png").write_text("no image")
@@ -26,7 +31,9 @@ def test_good_and_bad_files_are_all_reported(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().out.splitlines() == [
         f"{marked}: made by a model",
         "  mark: compositeWithTrainedAlgorithmicMedia, model pix2pix ab12, tool tool 1",
+        unseen,
         f"{photo}: nothing says that a model made it",
+        unseen,
         f"  manifest: {tmp_path}/manifest.jsonl: made from p.jpg by model {'cd' * 6} (its content has changed since)",
         f"{tmp_path}/c.png: cannot be read",
         "  error: not an image",

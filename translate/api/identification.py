@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from translate import atomic, images
+from translate.conversion.content_credentials import EXTRA, MIME_TYPES, names_a_model, read_credentials
 from translate.conversion.manifest import ManifestLine, find_outputs, list_manifests
-from translate.errors import DataError
+from translate.errors import DataError, UsageError
 from translate.text import one_line
+from translate.trained.extras import import_extra
 
 
 def identify(*files: str | Path) -> list[dict[str, Any]]:
     """Say of pictures, or of all in folders and their subfolders, what made them; nothing is changed.
 
-    Returns one object for each picture: {"file", "error", "made_by_model", "mark", "manifest"}.
+    Returns one object for each picture: {"file", "error", "made_by_model", "mark", "content_credentials", "manifest"}.
 
     * `error`: why the file cannot be read; None if it can. What was found in spite of that is there.
     * `mark`: what the XMP says, {"source_type", "system", "version", "tool"}; None without a mark.
+    * `content_credentials`: what they say (C2PA), as `read_credentials` returns it; None if the file has none. {"state":
+      "unknown", "reason"} if they cannot be read, or the package for it is missing.
     * `manifest`: the line of the job that wrote the file, {"path", "input", "model", "matches"}, from the nearest folder above
       that holds a manifest. `matches` is "name and content", "content" (the file was renamed), or "name" (its content has
       changed since). None if no job names it.
@@ -51,19 +55,40 @@ def _sha256(path: Path) -> str | None:
 
 
 def _identify(path: Path, job: dict[str, Any] | None) -> dict[str, Any]:
-    error, mark = None, None
+    error, mark, credentials = None, None, None
     try:
         mark = images.read_metadata(path).found_mark()
+        credentials = _credentials(path)
     except images.ImageError as e:
         error = one_line(e)
-    is_output = job is not None and job["matches"] != "name"
+    says_so = (
+        mark is not None and mark.names_a_model,
+        credentials is not None and names_a_model(credentials),
+        job is not None and job["matches"] != "name",
+    )
     return {
         "file": str(path),
         "error": error,
-        "made_by_model": True if is_output or (mark is not None and mark.names_a_model) else None,
+        "made_by_model": True if any(says_so) else None,
         "mark": None if mark is None else asdict(mark),
+        "content_credentials": credentials,
         "manifest": job,
     }
+
+
+def _credentials(path: Path) -> dict[str, Any] | None:
+    """Return what the content credentials of a file say; None if it has none, or its format holds none."""
+    with open(path, "rb") as file:
+        fmt = images.format_of_content(file.read(12))
+    if fmt not in MIME_TYPES:
+        return None
+    try:
+        import_extra(EXTRA, "not looked for", "c2pa")
+        return read_credentials(path.read_bytes(), fmt)
+    except UsageError as e:
+        return {"state": "unknown", "reason": str(e)}
+    except ValueError as e:
+        return {"state": "unknown", "reason": f"cannot be read: {one_line(e)}"}
 
 
 def _find_jobs(hashes: dict[Path, str]) -> dict[Path, dict[str, Any]]:

@@ -9,12 +9,17 @@ from cyclopts import Parameter
 
 from translate.api.identification import identify as find_origins
 from translate.cli.flags import JSON
-from translate.text import printable
+from translate.text import join_names, printable
 
 MATCHES = {
     "name and content": "",
     "content": " (under another name)",
     "name": " (its content has changed since)",
+}
+STATES = {
+    "valid": "they fit the file, by a certificate that is not in the list of trust",
+    "trusted": "they fit the file, by a trusted certificate",
+    "invalid": "they do not fit the file",
 }
 
 
@@ -22,7 +27,7 @@ def identify(
     *files: Annotated[Path, Parameter(help="pictures, or folders with all pictures in them", required=True)],
     json: Annotated[bool, JSON] = False,
 ) -> int:
-    """Say what made pictures: the mark in their metadata, and the job of a conversion that wrote them.
+    """Say what made pictures: the mark in their metadata, content credentials, and the job of a conversion that wrote them.
 
     A picture without any of these may have been made by a model, too: marks can be removed. The exit code is 1 if a file
     cannot be read.
@@ -50,6 +55,8 @@ def _details(entry: dict[str, Any]) -> Iterator[str]:
         yield f"error: {entry['error']}"
     if (mark := entry["mark"]) is not None:
         yield f"mark: {', '.join(_mark_parts(mark))}"
+    if (credentials := entry["content_credentials"]) is not None:
+        yield f"content credentials (C2PA): {', '.join(_credential_parts(credentials))}"
     if (job := entry["manifest"]) is not None:
         yield (
             f"manifest: {job['path']}: made from {job['input']} by model {(job['model'] or 'unknown')[:12]}"
@@ -64,3 +71,19 @@ def _mark_parts(mark: dict[str, Any]) -> Iterator[str]:
         yield f"model {mark['system']}" + (f" {mark['version']}" if mark["version"] else "")
     if mark["tool"] is not None:
         yield f"tool {mark['tool']}"
+
+
+def _credential_parts(credentials: dict[str, Any]) -> Iterator[str]:
+    if credentials["state"] == "unknown":
+        yield credentials["reason"]
+        return
+    yield STATES[credentials["state"]]
+    signed_by = credentials["name"] or credentials["issuer"]
+    yield f"signed by {signed_by or 'unknown'}" + (f" at {credentials['time']}" if credentials["time"] else "")
+    yield from (source_type.rpartition("/")[2] for source_type in credentials["source_types"])
+    if credentials["generator"]:
+        yield f"tool {credentials['generator']}"
+    if credentials["ingredients"]:
+        yield f"made from {join_names(credentials['ingredients'])}"
+    if credentials["state"] == "invalid":
+        yield f"problems {join_names(credentials['problems'])}"

@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from torch import Tensor
 
 from translate import atomic, images
 from translate.conversion import tiling
+from translate.conversion.content_credentials import MIME_TYPES
 from translate.conversion.manifest import Fingerprint, ManifestLine, fingerprint
 from translate.conversion.options import SOURCE_TYPES, ConversionOptions, Style, make_mark
 from translate.conversion.output_paths import Item, output_format
@@ -40,7 +41,7 @@ class LoadedInput:
     """That of the instance map; None without."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TranslatedItem:
     """Translation of an input: an image that is not encoded yet, or the content of a file; and notices of what it lost."""
 
@@ -98,7 +99,8 @@ class ItemConverter:
             )
         self._check_instances()
         self.read_options = translator.read_options(options.to, options.max_pixels, background, options.declared_range)
-        self.settings = options.output_settings(translator, self.style)
+        self.signer = options.load_signer()
+        self.settings = options.output_settings(translator, self.style, self.signer)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
         self.planner = tiling.TilePlanner(translator, options.to)
         self.tileable = self.planner.tileable
@@ -171,6 +173,21 @@ class ItemConverter:
         if how.instances is not None and map_stat is not None:
             loaded.instances = fingerprint(how.instances, map_stat)
         return loaded
+
+    def check_signable(self, names: Sequence[str]) -> None:
+        """Raise UsageError if outputs are to be signed whose formats hold no signature; `names` are those of inputs."""
+        unsigned = (
+            {}
+            if self.signer is None
+            else {name: self.fmt or output_format(name, self.options.format) for name in names}
+        )
+        unsigned = {name: fmt for name, fmt in unsigned.items() if fmt not in MIME_TYPES}
+        if unsigned:
+            name, fmt = next(iter(unsigned.items()))
+            raise UsageError(
+                f"--c2pa-key: {fmt} holds no content credentials, but {len(unsigned)} outputs would be such files, "
+                f"first that of {name!r}; use --format with one of {', '.join(MIME_TYPES)}, or leave such inputs out"
+            )
 
     def check_output_size(self, path: Path) -> None:
         """Check that an output that is larger than its input has as many pixels as are allowed. ImageError if it has more."""
@@ -290,7 +307,7 @@ class ItemConverter:
         result = Picture(pixels, fit_alpha(picture.alpha, pixels.shape, self.scale), metadata=metadata)
         _, lost = images.supported_by(metadata, self.format(item), pixels.shape[2])
         notices = (*picture.notices, *self._lost(item, picture), *removed, *lost)
-        return TranslatedItem(result, notices)
+        return TranslatedItem(result, self._without_kept(notices))
 
     def _translate_animation(self, item: Item) -> TranslatedItem:
         """Translate an animation frame by frame: one frame at a time is in memory, beside the encoded ones."""
@@ -306,10 +323,14 @@ class ItemConverter:
             metadata, removed = self._kept(animation.metadata)
             data = images.encode_animation(frames(), fmt, animation.play_count, self.options.quality, metadata)
             _, lost = images.supported_by(metadata, fmt, self.translator.output_channels(self.options.to))
-            return TranslatedItem(
-                data,
-                (*animation.notices, *images.animation_notices(fmt, animation.play_count), *removed, *lost),
-            )
+            played = images.animation_notices(fmt, animation.play_count)
+            return TranslatedItem(data, self._without_kept((*animation.notices, *played, *removed, *lost)))
+
+    def _without_kept(self, notices: tuple[str, ...]) -> tuple[str, ...]:
+        """Return notices without that of content credentials where the output has them as an ingredient."""
+        if self.signer is None or self.options.strip_gps:
+            return notices
+        return tuple(notice for notice in notices if notice != images.CREDENTIALS_NOTICE)
 
     def _kept(self, metadata: Metadata | None) -> tuple[Metadata, list[str]]:
         """Return the metadata of an output, from that of its input, and notices of what was removed."""
@@ -320,10 +341,17 @@ class ItemConverter:
         return metadata.with_mark(self.mark) if self.options.mark else metadata, removed
 
     def encode(self, loaded: LoadedInput, translated: TranslatedItem) -> bytes:
-        """Encode an output. ImageError if its format cannot hold it."""
-        if isinstance(translated.result, bytes):
-            return translated.result
-        return images.encode(translated.result, self.format(loaded.item), self.options.quality)
+        """Encode an output, and sign it where that is asked for. ImageError if its format cannot hold it."""
+        fmt, data = self.format(loaded.item), translated.result
+        if not isinstance(data, bytes):
+            data = images.encode(data, fmt, self.options.quality)
+        if self.signer is None:
+            return data
+        # what was signed before may say where a photo was taken
+        source = None if self.options.strip_gps else self.root / loaded.item.input
+        data, notices = self.signer.sign(data, fmt, PurePosixPath(loaded.item.output).name, self.mark, source)
+        translated.notices = (*translated.notices, *notices)
+        return data
 
     def encode_and_stage(self, loaded: LoadedInput, translated: TranslatedItem) -> StagedOutput:
         """Encode an output and write it under a temporary name. StorageError if the disk is full or not writable."""

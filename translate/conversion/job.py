@@ -67,6 +67,7 @@ def convert(
     if shard.name and origin != "--shard":
         say(f"converting part {shard.index} of {shard.count}, from {origin}")
     converter = ItemConverter(translator, listing.root, target, options, tag=f"{shard.name}-" if shard.name else "")
+    converter.check_signable(listing.inputs)
     result = ConversionResult(target, others=listing.others, failures=dict(listing.unreadable))
     if options.dry_run:
         result.planned = _plan(converter, listing, shard, result)[1]

@@ -41,6 +41,7 @@ def convert_one(
     if options.watch:
         raise UsageError(f"--watch {source}: is no folder; give the folder in which files arrive")
     started, converter = time.monotonic(), ItemConverter(translator, source.parent, target.parent, options, fmt)
+    converter.check_signable([item.input])
     if is_video:
         _convert_video(converter, item, target, result, say)
         result.seconds = time.monotonic() - started

@@ -38,10 +38,12 @@ from translate.images.label_maps import (
     resize_nearest,
 )
 from translate.images.listing import WalkNotes, list_files, list_images, walk_files
+from translate.images.metadata.extraction import CREDENTIALS_NOTICE
 from translate.images.metadata.icc import changes_colours
 from translate.images.metadata.photo_metadata import (
     COMPOSITE,
     GENERATED,
+    MODEL_SOURCE_TYPES,
     FoundMark,
     Mark,
     Metadata,
@@ -84,6 +86,7 @@ __all__ = [
     "ALIASES",
     "ANIMATED",
     "COMPOSITE",
+    "CREDENTIALS_NOTICE",
     "DEPTHS",
     "FULL_RANGES",
     "GENERATED",
@@ -95,6 +98,7 @@ __all__ = [
     "MAX_LABELS",
     "MAX_PIXELS",
     "MAX_SHARE_OUTSIDE",
+    "MODEL_SOURCE_TYPES",
     "PILLOW_FORMATS",
     "READABLE_EXTENSIONS",
     "READABLE_FORMATS",

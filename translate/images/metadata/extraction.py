@@ -14,6 +14,8 @@ from translate.images.metadata.icc import colour_space
 from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 from translate.images.metadata.xmp import XmpPacket
 
+CREDENTIALS_NOTICE = "its content credentials (C2PA) are not kept: they are of its old pixels"
+"""Notice of a file with content credentials, which an output that is signed has as an ingredient."""
 _IPTC_RESOURCE = 0x0404  # in Photoshop's block of a JPEG file
 
 
@@ -78,7 +80,7 @@ class MetadataExtractor:
                     self.texts[keyword] = value.decode("utf-8", "replace")
 
     def _note_credentials(self) -> None:
-        self.notices.append("its content credentials (C2PA) are not kept: they are of its old pixels")
+        self.notices.append(CREDENTIALS_NOTICE)
 
     def _drop(self, part: str, reason: object) -> None:
         self.notices.append(f"its {part} {reason}; not kept")

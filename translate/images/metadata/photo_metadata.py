@@ -20,6 +20,8 @@ COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrained
 """IPTC's term for media that were changed by a generative model."""
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media that a generative model made."""
+MODEL_SOURCE_TYPES = frozenset({COMPOSITE, GENERATED})
+"""Source types that name a generative model."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class FoundMark:
     @property
     def names_a_model(self) -> bool:
         """True if the mark says that a generative model made or changed the image."""
-        return self.system is not None or self.source_type in (COMPOSITE, GENERATED)
+        return self.system is not None or self.source_type in MODEL_SOURCE_TYPES
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ class Metadata:
         """
         packet = XmpPacket(self.xmp)
         marks = {xmp.SOURCE_TYPE: mark.source_type}
-        if packet.value(xmp.SOURCE_TYPE) in (COMPOSITE, GENERATED):
+        if packet.value(xmp.SOURCE_TYPE) in MODEL_SOURCE_TYPES:
             del marks[xmp.SOURCE_TYPE]
         if packet.value(xmp.SYSTEM) is None:
             marks |= {xmp.SYSTEM: mark.system, xmp.SYSTEM_VERSION: mark.version}
