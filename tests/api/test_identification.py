@@ -157,3 +157,42 @@ def test_without_the_extra_it_says_that_it_did_not_look(tmp_path: Path, monkeypa
     assert entry["content_credentials"]["state"] == "unknown"
     assert "uv sync --extra c2pa" in entry["content_credentials"]["reason"]
     assert (entry["error"], entry["made_by_model"]) == (None, True)
+
+
+@pytest.mark.parametrize("fmt", ["png", "jpg", "webp", "avif", "tiff", "heic"])
+def test_the_watermark_of_a_job_is_found(fmt: str, cyclegan_folder: Path, tmp_path: Path) -> None:
+    if fmt not in WRITERS:
+        pytest.skip("needs the extra heic")
+    smooth_image(3).resize((256, 256)).save(tmp_path / "a.png")
+    out = tmp_path / f"out.{fmt}"
+    for watermark in (False, True):
+        translate.convert(
+            cyclegan_folder,
+            tmp_path / "a.png",
+            out,
+            watermark=watermark,
+            mark=False,
+            overwrite=True,
+            device="cpu",
+            say=None,
+        )
+        (entry,) = translate.identify(out)
+        assert (entry["watermark"]["found"], entry["made_by_model"], entry["mark"]) == (
+            watermark,
+            watermark or None,
+            None,
+        )
+    assert entry["watermark"]["false_positives"] < 1e-7
+
+
+def test_values_that_are_no_picture_have_no_watermark(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((99, 99, 3), np.uint8))
+    found = translate.identify(write(tmp_path / "a.tif", fmt="tiff", channels=5), tmp_path / "a.npy")
+    assert [(entry["watermark"], entry["error"]) for entry in found] == [(None, None)] * 2
+
+
+def test_pixels_that_cannot_be_read_are_an_error_but_the_mark_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png")
+    path.write_bytes(path.read_bytes()[:-30])
+    found = translate.identify(path, write(tmp_path / "b.png"), max_pixels=10)
+    assert [(entry["mark"], "--max-pixels" in entry["error"]) for entry in found] == [(FOUND, True)] * 2

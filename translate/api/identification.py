@@ -9,30 +9,34 @@ from translate import atomic, images
 from translate.conversion.content_credentials import EXTRA, MIME_TYPES, names_a_model, read_credentials
 from translate.conversion.manifest import ManifestLine, find_outputs, list_manifests
 from translate.errors import DataError, UsageError
+from translate.images import WatermarkDetection
 from translate.text import one_line
 from translate.trained.extras import import_extra
 
 
-def identify(*files: str | Path) -> list[dict[str, Any]]:
+def identify(*files: str | Path, max_pixels: int = images.MAX_PIXELS) -> list[dict[str, Any]]:
     """Say of pictures, or of all in folders and their subfolders, what made them; nothing is changed.
 
-    Returns one object for each picture: {"file", "error", "made_by_model", "mark", "content_credentials", "manifest"}.
+    Returns one object for each picture: {"file", "error", "made_by_model", "mark", "content_credentials", "watermark",
+    "manifest"}.
 
     * `error`: why the file cannot be read; None if it can. What was found in spite of that is there.
     * `mark`: what the XMP says, {"source_type", "system", "version", "tool"}; None without a mark.
     * `content_credentials`: what they say (C2PA), as `read_credentials` returns it; None if the file has none. {"state":
       "unknown", "reason"} if they cannot be read, or the package for it is missing.
+    * `watermark`: {"found", "score", "false_positives"}: the last is the bound of the probability that a picture without one
+      has such a score. None if the file holds no picture that could have one.
     * `manifest`: the line of the job that wrote the file, {"path", "input", "model", "matches"}, from the nearest folder above
       that holds a manifest. `matches` is "name and content", "content" (the file was renamed), or "name" (its content has
       changed since). None if no job names it.
     * `made_by_model`: True if a mark says so, or a manifest has the content; None if nothing does, which proves nothing.
 
-    DataError if a folder holds no pictures.
+    Images of more than `max_pixels` count as files that cannot be read. DataError if a folder holds no pictures.
     """
     paths = [path for given in files for path in _pictures(Path(given))]
     hashes = {path: _sha256(path) for path in paths}
     jobs = _find_jobs({path: digest for path, digest in hashes.items() if digest is not None})
-    return [_identify(path, jobs.get(path)) for path in paths]
+    return [_identify(path, jobs.get(path), max_pixels) for path in paths]
 
 
 def _pictures(given: Path) -> Iterator[Path]:
@@ -54,16 +58,18 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _identify(path: Path, job: dict[str, Any] | None) -> dict[str, Any]:
-    error, mark, credentials = None, None, None
+def _identify(path: Path, job: dict[str, Any] | None, max_pixels: int) -> dict[str, Any]:
+    error, mark, credentials, watermark = None, None, None, None
     try:
         mark = images.read_metadata(path).found_mark()
         credentials = _credentials(path)
+        watermark = _watermark(path, max_pixels)
     except images.ImageError as e:
         error = one_line(e)
     says_so = (
         mark is not None and mark.names_a_model,
         credentials is not None and names_a_model(credentials),
+        watermark is not None and watermark.found,
         job is not None and job["matches"] != "name",
     )
     return {
@@ -72,6 +78,7 @@ def _identify(path: Path, job: dict[str, Any] | None) -> dict[str, Any]:
         "made_by_model": True if any(says_so) else None,
         "mark": None if mark is None else asdict(mark),
         "content_credentials": credentials,
+        "watermark": None if watermark is None else _shown(watermark),
         "manifest": job,
     }
 
@@ -79,7 +86,7 @@ def _identify(path: Path, job: dict[str, Any] | None) -> dict[str, Any]:
 def _credentials(path: Path) -> dict[str, Any] | None:
     """Return what the content credentials of a file say; None if it has none, or its format holds none."""
     with open(path, "rb") as file:
-        fmt = images.format_of_content(file.read(12))
+        fmt = images.format_of_content(file.read(64))
     if fmt not in MIME_TYPES:
         return None
     try:
@@ -89,6 +96,22 @@ def _credentials(path: Path) -> dict[str, Any] | None:
         return {"state": "unknown", "reason": str(e)}
     except ValueError as e:
         return {"state": "unknown", "reason": f"cannot be read: {one_line(e)}"}
+
+
+def _watermark(path: Path, max_pixels: int) -> WatermarkDetection | None:
+    """Look for the watermark; None for values that are no picture. ImageError if the pixels cannot be read."""
+    if images.extension(path) == "npy":
+        return None
+    try:
+        return images.detect_watermark(images.read(path, max_pixels=max_pixels).pixels)
+    except images.ChannelCountError:
+        return None
+
+
+def _shown(watermark: WatermarkDetection) -> dict[str, Any]:
+    return {
+        "found": watermark.found, "score": round(watermark.score, 2), "false_positives": watermark.false_positives,
+    }  # fmt: skip
 
 
 def _find_jobs(hashes: dict[Path, str]) -> dict[Path, dict[str, Any]]:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from translate import images
 from translate.api.identification import identify as find_origins
-from translate.cli.flags import JSON
+from translate.cli.flags import GROUPS, JSON
 from translate.text import join_names, printable
 
 MATCHES = {
@@ -25,14 +26,17 @@ STATES = {
 
 def identify(
     *files: Annotated[Path, Parameter(help="pictures, or folders with all pictures in them", required=True)],
+    max_pixels: Annotated[
+        int, Parameter(help="refuse images of more than N pixels; they are listed as failed", group=GROUPS["Input"])
+    ] = images.MAX_PIXELS,
     json: Annotated[bool, JSON] = False,
 ) -> int:
-    """Say what made pictures: the mark in their metadata, content credentials, and the job of a conversion that wrote them.
+    """Say what made pictures: the mark in their metadata, content credentials, the watermark, and the job that wrote them.
 
     A picture without any of these may have been made by a model, too: marks can be removed. The exit code is 1 if a file
     cannot be read.
     """
-    found = find_origins(*files)
+    found = find_origins(*files, max_pixels=max_pixels)
     if json:
         print(json_module.dumps({"files": found, "failed": sum(entry["error"] is not None for entry in found)}))
     else:
@@ -57,6 +61,8 @@ def _details(entry: dict[str, Any]) -> Iterator[str]:
         yield f"mark: {', '.join(_mark_parts(mark))}"
     if (credentials := entry["content_credentials"]) is not None:
         yield f"content credentials (C2PA): {', '.join(_credential_parts(credentials))}"
+    if (watermark := entry["watermark"]) is not None and watermark["found"]:
+        yield f"watermark: found, by chance with a probability of at most {watermark['false_positives']:.0e}"
     if (job := entry["manifest"]) is not None:
         yield (
             f"manifest: {job['path']}: made from {job['input']} by model {(job['model'] or 'unknown')[:12]}"

@@ -20,7 +20,7 @@ EXTRA = "c2pa"
 
 MIME_TYPES = {
     "jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "avif": "image/avif", "tiff": "image/tiff",
-    "gif": "image/gif",
+    "gif": "image/gif", "heic": "image/heic",
 }  # fmt: skip
 """Formats of files that hold content credentials, by rows of images.WRITERS."""
 
@@ -136,7 +136,7 @@ class _Ingredient:
     def of_file(cls, path: Path) -> "_Ingredient | None":
         """Return the ingredient of a file; None for a format that the library does not read."""
         data = path.read_bytes()
-        mime = MIME_TYPES.get(images.format_of_content(data[:12]))
+        mime = MIME_TYPES.get(images.format_of_content(data[:64]))
         return None if mime is None else cls(path.name, mime, data)
 
     @property

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from translate import atomic, images
 from translate.conversion import tiling
-from translate.conversion.content_credentials import MIME_TYPES
 from translate.conversion.manifest import Fingerprint, ManifestLine, fingerprint
 from translate.conversion.options import SOURCE_TYPES, ConversionOptions, Style, make_mark
 from translate.conversion.output_paths import Item, output_format
@@ -160,7 +159,7 @@ class ItemConverter:
         """Read an input. ImageError or OSError if it cannot be read."""
         started, path = time.monotonic(), self.root / item.input
         if images.extension(path) in images.REFUSED_EXTENSIONS:
-            raise ImageError("format not allowed")
+            raise ImageError(images.refusal(path))
         stat = os.stat(path)
         self.check_output_size(path)
         animated = self._may_be_animated(item) and images.is_animated(path)
@@ -173,21 +172,6 @@ class ItemConverter:
         if how.instances is not None and map_stat is not None:
             loaded.instances = fingerprint(how.instances, map_stat)
         return loaded
-
-    def check_signable(self, names: Sequence[str]) -> None:
-        """Raise UsageError if outputs are to be signed whose formats hold no signature; `names` are those of inputs."""
-        unsigned = (
-            {}
-            if self.signer is None
-            else {name: self.fmt or output_format(name, self.options.format) for name in names}
-        )
-        unsigned = {name: fmt for name, fmt in unsigned.items() if fmt not in MIME_TYPES}
-        if unsigned:
-            name, fmt = next(iter(unsigned.items()))
-            raise UsageError(
-                f"--c2pa-key: {fmt} holds no content credentials, but {len(unsigned)} outputs would be such files, "
-                f"first that of {name!r}; use --format with one of {', '.join(MIME_TYPES)}, or leave such inputs out"
-            )
 
     def check_output_size(self, path: Path) -> None:
         """Check that an output that is larger than its input has as many pixels as are allowed. ImageError if it has more."""
@@ -298,6 +282,7 @@ class ItemConverter:
         return translate_in_tiles(picture.pixels)
 
     def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> TranslatedItem:
+        pixels, unmarked = self._watermarked(pixels)
         nodata = images.nodata_for(picture.nodata, pixels.dtype)
         if picture.empty is not None or picture.nodata is not None:
             pixels = images.put_nodata(pixels, fit_alpha(picture.empty, pixels.shape, self.scale), nodata)
@@ -306,17 +291,19 @@ class ItemConverter:
         metadata = replace(metadata, nodata=declared)
         result = Picture(pixels, fit_alpha(picture.alpha, pixels.shape, self.scale), metadata=metadata)
         _, lost = images.supported_by(metadata, self.format(item), pixels.shape[2])
-        notices = (*picture.notices, *self._lost(item, picture), *removed, *lost)
+        notices = (*picture.notices, *self._lost(item, picture), *removed, *unmarked, *lost)
         return TranslatedItem(result, self._without_kept(notices))
 
     def _translate_animation(self, item: Item) -> TranslatedItem:
         """Translate an animation frame by frame: one frame at a time is in memory, beside the encoded ones."""
         fmt = self.format(item)
+        unmarked: list[str] = []
         with images.open_animation(self.root / item.input, self.read_options) as animation:
 
             def frames() -> Iterator[Frame]:
                 for frame in animation:
                     pixels = self._pixels(item, frame.picture, self._tile(frame.picture))
+                    pixels, unmarked[:] = self._watermarked(pixels)
                     alpha = fit_alpha(frame.picture.alpha, pixels.shape, self.scale)
                     yield Frame(Picture(pixels, alpha), frame.duration)
 
@@ -324,13 +311,17 @@ class ItemConverter:
             data = images.encode_animation(frames(), fmt, animation.play_count, self.options.quality, metadata)
             _, lost = images.supported_by(metadata, fmt, self.translator.output_channels(self.options.to))
             played = images.animation_notices(fmt, animation.play_count)
-            return TranslatedItem(data, self._without_kept((*animation.notices, *played, *removed, *lost)))
+            return TranslatedItem(data, self._without_kept((*animation.notices, *played, *removed, *unmarked, *lost)))
 
     def _without_kept(self, notices: tuple[str, ...]) -> tuple[str, ...]:
         """Return notices without that of content credentials where the output has them as an ingredient."""
         if self.signer is None or self.options.strip_gps:
             return notices
         return tuple(notice for notice in notices if notice != images.CREDENTIALS_NOTICE)
+
+    def _watermarked(self, pixels: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Return the pixels of an output with the watermark, where that is asked for, and notices."""
+        return images.add_watermark(pixels) if self.options.watermark else (pixels, [])
 
     def _kept(self, metadata: Metadata | None) -> tuple[Metadata, list[str]]:
         """Return the metadata of an output, from that of its input, and notices of what was removed."""

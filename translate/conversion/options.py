@@ -15,6 +15,7 @@ from translate.conversion.output_paths import Item
 from translate.conversion.watch.folder_events import check_watchfiles
 from translate.errors import UsageError
 from translate.images import Mark
+from translate.images.watermark import KEY as WATERMARK_KEY
 from translate.text import flag_name
 from translate.trained.arithmetic import PIXEL_MODES
 from translate.trained.translator import Translator
@@ -123,7 +124,7 @@ class ConversionOptions:
     format: str = option(
         "keep",
         "file format of the outputs; keep is that of each input",
-        choices=("keep", *images.WRITERS, *images.ALIASES),
+        choices=("keep", *images.WRITER_NAMES),
         group="Output",
     )
     quality: int | None = option(
@@ -145,6 +146,11 @@ class ConversionOptions:
         "composite",
         "source type in the mark: composite (a changed photo) or generated (from edges or labels)",
         choices=SOURCE_TYPES,
+        group="Output",
+    )
+    watermark: bool = option(
+        False,
+        "hide a faint pattern in the pixels, by which `identify` knows that a model made them (docs/provenance.md)",
         group="Output",
     )
     c2pa_key: str | Path | None = option(
@@ -179,6 +185,8 @@ class ConversionOptions:
             images.parse_colour(self.background)
         except ValueError:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
+        if self.format == "heic" and "heic" not in images.WRITERS:
+            raise UsageError("--format heic: pillow-heif is not installed; run: uv sync --extra heic")
         if self.samples is not None and self.style is not None:
             raise UsageError("--samples --style: a style leaves no choice between outputs; leave one of them out")
         if (self.c2pa_key is None) != (self.c2pa_cert is None):
@@ -225,6 +233,7 @@ class ConversionOptions:
         # absent where not given: journal lines of versions without this option stay done
         declared: dict[str, Any] = {} if self.input_range is None else {"input_range": self.input_range}
         declared |= {} if style is None else {"style": style.sha256}
+        declared |= {"watermark": WATERMARK_KEY.decode()} if self.watermark else {}
         declared |= {} if signer is None else {"c2pa": signer.settings}
         declared |= {"temporal": self.temporal} if self.temporal else {}
         return {

@@ -10,16 +10,20 @@ from translate.images.animation import (
 from translate.images.animation_encoders import Frame
 from translate.images.contact_sheet import make_comparison_grid, make_grid, write_png
 from translate.images.formats import (
+    HEIF_EXTENSIONS,
+    HEIF_MISSING,
     IMAGE_EXTENSIONS,
     MAX_PIXELS,
     READABLE_EXTENSIONS,
     READABLE_FORMATS,
     REFUSED_EXTENSIONS,
+    ChannelCountError,
     ImageError,
     extension,
     format_of,
     format_of_content,
     looks_like_image,
+    refusal,
 )
 from translate.images.jpeg_end import is_ended
 from translate.images.label_maps import (
@@ -80,7 +84,18 @@ from translate.images.value_ranges import (
     type_for_range,
     type_range,
 )
-from translate.images.writing import ALIASES, ANIMATED, DEPTHS, WRITERS, Writer, encode, supported_by, writer_for
+from translate.images.watermark import WatermarkDetection, add_watermark, detect_watermark
+from translate.images.writing import (
+    ALIASES,
+    ANIMATED,
+    DEPTHS,
+    WRITER_NAMES,
+    WRITERS,
+    Writer,
+    encode,
+    supported_by,
+    writer_for,
+)
 
 __all__ = [
     "ALIASES",
@@ -90,6 +105,8 @@ __all__ = [
     "DEPTHS",
     "FULL_RANGES",
     "GENERATED",
+    "HEIF_EXTENSIONS",
+    "HEIF_MISSING",
     "IGNORE_INDEX",
     "IMAGE_EXTENSIONS",
     "LABEL_EXTENSIONS",
@@ -105,7 +122,9 @@ __all__ = [
     "REFUSED_EXTENSIONS",
     "WHITE",
     "WRITERS",
+    "WRITER_NAMES",
     "Animation",
+    "ChannelCountError",
     "Colour",
     "FoundMark",
     "Frame",
@@ -122,11 +141,14 @@ __all__ = [
     "StoredValues",
     "ValueRange",
     "WalkNotes",
+    "WatermarkDetection",
     "Writer",
+    "add_watermark",
     "animation_notices",
     "apply_orientation",
     "changes_colours",
     "check_instance_size",
+    "detect_watermark",
     "encode",
     "encode_animation",
     "extension",
@@ -160,6 +182,7 @@ __all__ = [
     "read_metadata",
     "read_orientation",
     "read_size",
+    "refusal",
     "resize",
     "resize_nearest",
     "spans_full_range",

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
+from translate.images.heif import GAIN_MAP_NOTICE
 from translate.images.metadata import MAX_BYTES, exif, gif_blocks, png_chunks, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.georeference import Georeference, read_georeference
@@ -138,6 +139,8 @@ class MetadataExtractor:
             return None
         if packet.value(xmp.PropertyName(xmp.XMP_NOTE, "HasExtendedXMP")):
             self.notices.append("the second part of its XMP, which is too long for one, is not kept")
+        if packet.has_gain_map():
+            self.notices.append(GAIN_MAP_NOTICE)
         packet.drop_auxiliary_images()
         return packet
 
