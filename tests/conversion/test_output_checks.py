@@ -28,7 +28,7 @@ def test_formats_without_a_watermark_are_refused_before_the_job(
         np.save(tmp_path / "in" / name, draw())
     else:
         Image.fromarray(draw()).save(tmp_path / "in" / name)
-    with pytest.raises(UsageError, match=f"--watermark: .*'{name}'"):
+    with pytest.raises(UsageError, match=rf"--watermark: .*'{name}'"):
         convert(tmp_path / "in", tmp_path / "out", watermark=True)
     assert not (tmp_path / "out").exists()
 
@@ -36,9 +36,9 @@ def test_formats_without_a_watermark_are_refused_before_the_job(
 def test_values_of_many_channels_hold_no_watermark(
     build: Callable[..., Path], convert: Convert, draw: Draw, tmp_path: Path
 ) -> None:
-    model = translator.load(build("pix2pix", generator="unet_64", norm="batch", b_channels=5), device="cpu")
+    model = translator.load(build("pix2pix", generator="unet_64", norm="batch", output_channels=5), device="cpu")
     save(tmp_path / "in" / "a.png", draw())
-    with pytest.raises(UsageError, match="--watermark: .*makes 5"):
+    with pytest.raises(UsageError, match=r"--watermark: .*makes 5"):
         convert(tmp_path / "in", tmp_path / "out", model, watermark=True)
 
 

@@ -17,7 +17,7 @@ def test_training_says_what_a_person_should_know(tmp_path):
     write_images(tmp_path, "trainB/one_more.png")
     (tmp_path / "trainA/drawing.psd").touch()
     (tmp_path / "trainA/sub").mkdir()
-    (tmp_path / "trainA/sub/photo.HEIC").touch()
+    (tmp_path / "trainA/sub/photo.JXL").touch()
     (tmp_path / "trainA/photo.jpg_large").write_bytes((tmp_path / "trainA/a0.png").read_bytes())
     (tmp_path / "trainA/notes.txt").write_text("no picture")
     imbalance, formats, names = lines_of(tmp_path)

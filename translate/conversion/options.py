@@ -11,7 +11,7 @@ from translate import config, images
 from translate.config import option
 from translate.conversion import tiling
 from translate.conversion.content_credentials import ContentSigner
-from translate.conversion.output_paths import Item
+from translate.conversion.output_paths import Item, check_writable
 from translate.conversion.watch.folder_events import check_watchfiles
 from translate.errors import UsageError
 from translate.images import Mark
@@ -185,8 +185,7 @@ class ConversionOptions:
             images.parse_colour(self.background)
         except ValueError:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
-        if self.format == "heic" and "heic" not in images.WRITERS:
-            raise UsageError("--format heic: pillow-heif is not installed; run: uv sync --extra heic")
+        check_writable(self.format)
         if self.samples is not None and self.style is not None:
             raise UsageError("--samples --style: a style leaves no choice between outputs; leave one of them out")
         if (self.c2pa_key is None) != (self.c2pa_cert is None):

@@ -40,7 +40,7 @@ def _open(file: IO[bytes], name: str | bytes) -> Image.Image:
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     import pillow_heif
 
-    options: dict[str, Any] = image.encoderinfo  # type: ignore[attr-defined]
+    options: dict[str, Any] = image.encoderinfo
     pixels = image.convert("RGBA" if image.mode in ("LA", "RGBA") else image.mode)
     kept = {key: value for key, value in options.items() if key in ("quality", "exif", "xmp", "icc_profile")}
     # without libheif's own orientation: that of EXIF is upright
