@@ -23,6 +23,9 @@ from translate.text import one_line
 from translate.trained.array_images import fit_alpha
 from translate.trained.translator import Translator
 
+WITHOUT_WATERMARK = frozenset({"npy", "gif"})
+"""Formats of outputs that get no watermark: values that are no pictures, and pictures of few colours."""
+
 
 @dataclass
 class LoadedInput:
@@ -282,7 +285,7 @@ class ItemConverter:
         return translate_in_tiles(picture.pixels)
 
     def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> TranslatedItem:
-        pixels, unmarked = self._watermarked(pixels)
+        pixels, unmarked = self._watermarked(item, pixels)
         nodata = images.nodata_for(picture.nodata, pixels.dtype)
         if picture.empty is not None or picture.nodata is not None:
             pixels = images.put_nodata(pixels, fit_alpha(picture.empty, pixels.shape, self.scale), nodata)
@@ -303,7 +306,7 @@ class ItemConverter:
             def frames() -> Iterator[Frame]:
                 for frame in animation:
                     pixels = self._pixels(item, frame.picture, self._tile(frame.picture))
-                    pixels, unmarked[:] = self._watermarked(pixels)
+                    pixels, unmarked[:] = self._watermarked(item, pixels)
                     alpha = fit_alpha(frame.picture.alpha, pixels.shape, self.scale)
                     yield Frame(Picture(pixels, alpha), frame.duration)
 
@@ -319,9 +322,13 @@ class ItemConverter:
             return notices
         return tuple(notice for notice in notices if notice != images.CREDENTIALS_NOTICE)
 
-    def _watermarked(self, pixels: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        """Return the pixels of an output with the watermark, where that is asked for, and notices."""
-        return images.add_watermark(pixels) if self.options.watermark else (pixels, [])
+    def _watermarked(self, item: Item, pixels: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Return the pixels of an output, with the watermark if asked for, and notices. ImageError if it gets none."""
+        if not self.options.watermark:
+            return pixels, []
+        if (fmt := self.format(item)) in WITHOUT_WATERMARK:
+            raise ImageError(f"{fmt} holds no watermark; use --format png, or leave --watermark out")
+        return images.add_watermark(pixels)
 
     def _kept(self, metadata: Metadata | None) -> tuple[Metadata, list[str]]:
         """Return the metadata of an output, from that of its input, and notices of what was removed."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from translate import images, videos
+from translate import videos
 from translate.conversion.content_credentials import MIME_TYPES
-from translate.conversion.item import ItemConverter
+from translate.conversion.item import WITHOUT_WATERMARK, ItemConverter
 from translate.conversion.output_paths import Item
 from translate.errors import UsageError
 
@@ -26,7 +26,7 @@ def check_marks(converter: ItemConverter, names: Sequence[str]) -> None:
                 f"--watermark: is for images of 1 or 3 channels, but the model makes {channels}; leave it out"
             )
         for name in names:
-            if videos.is_video(name) or images.extension(name) == "npy" or converter.format(Item(name, name)) == "gif":
+            if videos.is_video(name) or converter.format(Item(name, name)) in WITHOUT_WATERMARK:
                 raise UsageError(
                     f"--watermark: is for images, but not for videos, npy and gif, as {name!r} is one; leave such inputs out"
                 )
