@@ -110,8 +110,8 @@ def read_native_depth(path: Path, image: Image.Image, pages: TiffPages | None, o
     if image.format == "BMP":
         return StoredValues.from_array(read_rle4(path))
     if image.format in (heif.PILLOW_NAME, "AVIF"):
-        array, top = heif.read_deep(path, image)
-        return replace(StoredValues.from_array(orient_array(array, orientation)), top=top)
+        values, top = heif.read_deep(path, image)
+        return replace(StoredValues.from_array(orient_array(values, orientation)), top=top)
     array = _decode_png(path) if image.format == "PNG" else _decode_by_opencv(path)
     if array is None:
         raise ImageError("damaged image: its values cannot be decoded")
