@@ -40,7 +40,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class FoundMark:
-    """What the XMP of a file, which anyone may have written, says of its origin; None where it says nothing."""
+    """Origin of an image as the XMP of its file names it, which anyone may have written; None for what it does not say."""
 
     source_type: str | None
     """Term of IPTC's Digital Source Type."""
