@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from translate.version import __version__
 
 _LAZY = (
-    "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "import_weights",
-    "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
+    "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "identify",
+    "import_weights", "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "evaluate",
     "export",
     "get_data",
+    "identify",
     "import_weights",
     "load",
     "load_plugin",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         evaluate,
         export,
         get_data,
+        identify,
         import_weights,
         load,
         load_plugin,

@@ -100,9 +100,14 @@ def imported():
                 yield from (word.value.split(".")[0] for word in node.args if isinstance(word, ast.Constant))
 
 
+MODULES = {"c2pa_python": "c2pa"}
+"""Packages of extras whose modules have another name."""
+
+
 def test_every_package_of_an_extra_is_imported_somewhere():
     extras = PROJECT["project"]["optional-dependencies"]
     packages = {re.match(r"[\w-]+", item)[0].replace("-", "_") for items in extras.values() for item in items}
+    packages = {MODULES.get(package, package) for package in packages}
     with_weights = {spec.package for spec in FEATURE_NETWORKS.values()}  # of which only a file is read
     assert packages <= {*imported(), *with_weights}
 

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from translate import images
 from translate.conversion import output_paths as names_of
-from translate.conversion.job import ConversionResult
+from translate.conversion.job import ConversionOptions, ConversionResult
+from translate.conversion.sampling import SamplingOptions
+from translate.errors import UsageError
 
 from .output_folder import last, save, tree
 
@@ -176,3 +179,10 @@ def test_the_number_of_a_sample_stands_before_the_extension() -> None:
     assert outputs(["a.bmp"], "keep") == ["a-0.png", "a-1.png"]
     assert outputs(["a.jpg", "a.png"], "png") == ["a.jpg-0.png", "a.jpg-1.png", "a.png-0.png", "a.png-1.png"]
     assert outputs(["a.jpg", "a-0.jpg"], "png") == ["a-0.png", "a-1.png", "a-0-0.png", "a-0-1.png"]
+
+
+def test_heic_without_its_extra_is_refused_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(images.WRITERS, "heic", raising=False)
+    for options in (ConversionOptions, SamplingOptions):
+        with pytest.raises(UsageError, match="--format heic: pillow-heif is not installed; run: uv sync --extra heic"):
+            options(format="heic")

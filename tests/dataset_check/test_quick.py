@@ -17,14 +17,14 @@ def test_training_says_what_a_person_should_know(tmp_path):
     write_images(tmp_path, "trainB/one_more.png")
     (tmp_path / "trainA/drawing.psd").touch()
     (tmp_path / "trainA/sub").mkdir()
-    (tmp_path / "trainA/sub/photo.HEIC").touch()
+    (tmp_path / "trainA/sub/photo.JXL").touch()
     (tmp_path / "trainA/photo.jpg_large").write_bytes((tmp_path / "trainA/a0.png").read_bytes())
     (tmp_path / "trainA/notes.txt").write_text("no picture")
     imbalance, formats, names = lines_of(tmp_path)
     assert "1 files look like images" in names
     assert "trainA/photo.jpg_large" in names
     assert "10 images, the other 3" in imbalance
-    assert "1 heic, 1 psd" in formats
+    assert "1 jxl, 1 psd" in formats
     assert ["crop of 41 px" in line for line in lines_of(tmp_path, 41)] == [True, True, False, False, False]
     assert lines_of(tmp_path, None) == [imbalance, formats, names]
 

@@ -25,7 +25,16 @@ def test_a_format_goes_by_many_extensions(form, extensions):
     assert {images.format_of(f"a.{ext.upper()}") for ext in extensions.split()} == {form}
 
 
-SAVED_AS = {"jpg": "JPEG", "tiff": "TIFF", "bmp": "BMP", "png": "PNG", "gif": "GIF", "webp": "WEBP", "avif": "AVIF"}
+SAVED_AS = {
+    "jpg": "JPEG",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+    "png": "PNG",
+    "gif": "GIF",
+    "webp": "WEBP",
+    "avif": "AVIF",
+    "heic": "HEIF",
+}
 """Usual extension of a format → Pillow's name of it; the others are kinds of PPM."""
 MODES = {"pgm": "L", "pbm": "1"}
 
@@ -55,7 +64,7 @@ def test_an_output_keeps_the_extension_of_a_format_that_is_written(ext):
     assert images.writer_for(ext) == images.format_of(f"a.{ext}")
 
 
-@pytest.mark.parametrize("ext", ["bmp", "dib", "ppm", "pnm", "pbm", "heic", "txt", ""])
+@pytest.mark.parametrize("ext", ["bmp", "dib", "ppm", "pnm", "pbm", "jxl", "txt", ""])
 def test_no_output_has_the_extension_of_another_format(ext):
     assert images.writer_for(ext) is None
 

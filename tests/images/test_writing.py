@@ -37,7 +37,9 @@ def test_writers_keep_size_and_colours(fmt, size, channels, tmp_path):
     if fmt in LOSSLESS or (fmt == "gif" and channels == 1):
         assert difference.max() == 0
     else:
-        assert difference.mean() < 6
+        assert difference.mean() < (
+            10 if fmt == "heic" else 6
+        )  # HEVC has colours of half the resolution, as of cameras
 
 
 @pytest.mark.parametrize("fmt", [name for name in PILLOWS if not WRITERS[name].quality and name != "gif"])

@@ -11,6 +11,7 @@ _LAZY = {
     "translate.api.dataset_download": ("get_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.hub_upload": ("push",),
+    "translate.api.identification": ("identify",),
     "translate.api.models": ("convert", "export", "import_weights", "load", "project", "sample", "say_to_stderr"),
     "translate.api.plugin_files": ("load_plugin",),
     "translate.api.run_list": ("runs",),
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "export",
     "get_data",
+    "identify",
     "import_weights",
     "load",
     "load_plugin",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from translate.api.dataset_download import get_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.hub_upload import push
+    from translate.api.identification import identify
     from translate.api.models import convert, export, import_weights, load, project, sample, say_to_stderr
     from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs

@@ -45,6 +45,10 @@ COMMANDS = {
         "translate.cli.evaluate:evaluate",
         "Compute quality metrics of a model, or between two folders of images.",
     ),
+    "identify": (
+        "translate.cli.identify:identify",
+        "Say what made pictures: marks in them, and the job that wrote them.",
+    ),
     "status": ("translate.cli.status:status", "Show a training and what it has kept, or describe a model."),
     "runs": ("translate.cli.runs:runs", "List the runs, with their progress and best metric."),
     "import-weights": (

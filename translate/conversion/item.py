@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +22,9 @@ from translate.runtime.memory import is_out_of_memory
 from translate.text import one_line
 from translate.trained.array_images import fit_alpha
 from translate.trained.translator import Translator
+
+WITHOUT_WATERMARK = frozenset({"npy", "gif"})
+"""Formats of outputs that get no watermark: values that are no pictures, and pictures of few colours."""
 
 
 @dataclass
@@ -40,7 +43,7 @@ class LoadedInput:
     """That of the instance map; None without."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TranslatedItem:
     """Translation of an input: an image that is not encoded yet, or the content of a file; and notices of what it lost."""
 
@@ -103,7 +106,8 @@ class ItemConverter:
             )
         self._check_instances()
         self.read_options = translator.read_options(options.to, options.max_pixels, background, options.declared_range)
-        self.settings = options.output_settings(translator, self.style)
+        self.signer = options.load_signer()
+        self.settings = options.output_settings(translator, self.style, self.signer)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
         self.planner = tiling.TilePlanner(translator, options.to)
         self.tileable = self.planner.tileable
@@ -163,7 +167,7 @@ class ItemConverter:
         """Read an input. ImageError or OSError if it cannot be read."""
         started, path = time.monotonic(), self.root / item.input
         if images.extension(path) in images.REFUSED_EXTENSIONS:
-            raise ImageError("format not allowed")
+            raise ImageError(images.refusal(path))
         stat = os.stat(path)
         self.check_output_size(path)
         animated = self._may_be_animated(item) and images.is_animated(path)
@@ -288,6 +292,7 @@ class ItemConverter:
         return translate_in_tiles(picture.pixels)
 
     def _still(self, item: Item, picture: Picture, pixels: np.ndarray) -> TranslatedItem:
+        pixels, unmarked = self._watermarked(item, pixels)
         nodata = images.nodata_for(picture.nodata, pixels.dtype)
         if picture.empty is not None or picture.nodata is not None:
             pixels = images.put_nodata(pixels, fit_alpha(picture.empty, pixels.shape, self.scale), nodata)
@@ -296,27 +301,41 @@ class ItemConverter:
         metadata = replace(metadata, nodata=declared)
         result = Picture(pixels, fit_alpha(picture.alpha, pixels.shape, self.scale), metadata=metadata)
         _, lost = images.supported_by(metadata, self.format(item), pixels.shape[2])
-        notices = (*picture.notices, *self._lost(item, picture), *removed, *lost)
-        return TranslatedItem(result, notices)
+        notices = (*picture.notices, *self._lost(item, picture), *removed, *unmarked, *lost)
+        return TranslatedItem(result, self._without_kept(notices))
 
     def _translate_animation(self, item: Item) -> TranslatedItem:
         """Translate an animation frame by frame: one frame at a time is in memory, beside the encoded ones."""
         fmt = self.format(item)
+        unmarked: list[str] = []
         with images.open_animation(self.root / item.input, self.read_options) as animation:
 
             def frames() -> Iterator[Frame]:
                 for frame in animation:
                     pixels = self._pixels(item, frame.picture, self._tile(frame.picture))
+                    pixels, unmarked[:] = self._watermarked(item, pixels)
                     alpha = fit_alpha(frame.picture.alpha, pixels.shape, self.scale)
                     yield Frame(Picture(pixels, alpha), frame.duration)
 
             metadata, removed = self._kept(animation.metadata)
             data = images.encode_animation(frames(), fmt, animation.play_count, self.options.quality, metadata)
             _, lost = images.supported_by(metadata, fmt, self.translator.output_channels(self.options.to))
-            return TranslatedItem(
-                data,
-                (*animation.notices, *images.animation_notices(fmt, animation.play_count), *removed, *lost),
-            )
+            played = images.animation_notices(fmt, animation.play_count)
+            return TranslatedItem(data, self._without_kept((*animation.notices, *played, *removed, *unmarked, *lost)))
+
+    def _without_kept(self, notices: tuple[str, ...]) -> tuple[str, ...]:
+        """Return notices without that of content credentials where the output has them as an ingredient."""
+        if self.signer is None or self.options.strip_gps:
+            return notices
+        return tuple(notice for notice in notices if notice != images.CREDENTIALS_NOTICE)
+
+    def _watermarked(self, item: Item, pixels: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Return the pixels of an output, with the watermark if asked for, and notices. ImageError if it gets none."""
+        if not self.options.watermark:
+            return pixels, []
+        if (fmt := self.format(item)) in WITHOUT_WATERMARK:
+            raise ImageError(f"{fmt} holds no watermark; use --format png, or leave --watermark out")
+        return images.add_watermark(pixels)
 
     def _kept(self, metadata: Metadata | None) -> tuple[Metadata, list[str]]:
         """Return the metadata of an output, from that of its input, and notices of what was removed."""
@@ -327,10 +346,17 @@ class ItemConverter:
         return metadata.with_mark(self.mark) if self.options.mark else metadata, removed
 
     def encode(self, loaded: LoadedInput, translated: TranslatedItem) -> bytes:
-        """Encode an output. ImageError if its format cannot hold it."""
-        if isinstance(translated.result, bytes):
-            return translated.result
-        return images.encode(translated.result, self.format(loaded.item), self.options.quality)
+        """Encode an output, and sign it where that is asked for. ImageError if its format cannot hold it."""
+        fmt, data = self.format(loaded.item), translated.result
+        if not isinstance(data, bytes):
+            data = images.encode(data, fmt, self.options.quality)
+        if self.signer is None:
+            return data
+        # what was signed before may say where a photo was taken
+        source = None if self.options.strip_gps else self.root / loaded.item.input
+        data, notices = self.signer.sign(data, fmt, PurePosixPath(loaded.item.output).name, self.mark, source)
+        translated.notices = (*translated.notices, *notices)
+        return data
 
     def encode_and_stage(self, loaded: LoadedInput, translated: TranslatedItem) -> StagedOutput:
         """Encode an output and write it under a temporary name. StorageError if the disk is full or not writable."""

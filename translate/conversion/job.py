@@ -23,6 +23,7 @@ from translate.conversion.inputs import Listing, Shard, list_inputs, resolve_sha
 from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.manifest import Manifest, list_manifests, merge_manifests
 from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult
+from translate.conversion.output_checks import check_marks
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import OverwriteGuard
 from translate.conversion.pipeline import Pipeline
@@ -67,6 +68,7 @@ def convert(
     if shard.name and origin != "--shard":
         say(f"converting part {shard.index} of {shard.count}, from {origin}")
     converter = ItemConverter(translator, listing.root, target, options, tag=f"{shard.name}-" if shard.name else "")
+    check_marks(converter, listing.inputs)
     result = ConversionResult(target, others=listing.others, failures=dict(listing.unreadable))
     if options.dry_run:
         result.planned = _plan(converter, listing, shard, result)[1]

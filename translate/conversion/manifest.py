@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,29 @@ def list_manifests(folder: Path, last: str = MANIFEST_NAME) -> list[Path]:
     """Return the manifests of a folder, of the whole job and of shards; last the one named `last`, whose lines count most."""
     found = sorted(path for path in folder.glob("manifest*.jsonl") if path.is_file())
     return sorted(found, key=lambda path: path.name == last)
+
+
+FoundLine = tuple[Path, ManifestLine]
+"""Manifest file, and a line in it."""
+
+
+def find_outputs(folder: Path, names: Set[str], hashes: Set[str]) -> tuple[dict[str, FoundLine], dict[str, FoundLine]]:
+    """Return the last lines of outputs that are done, for those of these names, and for those of these SHA-256.
+
+    Only these lines are in memory. A manifest that cannot be read holds none.
+    """
+    by_name: dict[str, FoundLine] = {}
+    by_hash: dict[str, FoundLine] = {}
+    for path in list_manifests(folder):
+        with suppress(OSError):
+            for _, line in _lines(path):
+                if line["status"] != "done":
+                    continue
+                if line["output"] in names:
+                    by_name[line["output"]] = path, line
+                if line.get("sha256") in hashes:
+                    by_hash[line["sha256"]] = path, line
+    return by_name, by_hash
 
 
 def merge_manifests(folder: Path) -> tuple[int, dict[str, str]]:

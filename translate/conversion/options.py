@@ -10,10 +10,12 @@ from torch import Tensor
 from translate import config, images
 from translate.config import option
 from translate.conversion import tiling
-from translate.conversion.output_paths import Item
+from translate.conversion.content_credentials import ContentSigner
+from translate.conversion.output_paths import Item, check_writable
 from translate.conversion.watch.folder_events import check_watchfiles
 from translate.errors import UsageError
 from translate.images import Mark
+from translate.images.watermark import KEY as WATERMARK_KEY
 from translate.text import flag_name
 from translate.trained.arithmetic import PIXEL_MODES
 from translate.trained.translator import Translator
@@ -122,7 +124,7 @@ class ConversionOptions:
     format: str = option(
         "keep",
         "file format of the outputs; keep is that of each input",
-        choices=("keep", *images.WRITERS, *images.ALIASES),
+        choices=("keep", *images.WRITER_NAMES),
         group="Output",
     )
     quality: int | None = option(
@@ -146,6 +148,25 @@ class ConversionOptions:
         choices=SOURCE_TYPES,
         group="Output",
     )
+    watermark: bool = option(
+        False,
+        "hide a faint pattern in the pixels, by which `identify` knows that a model made them (docs/provenance.md)",
+        group="Output",
+    )
+    c2pa_key: str | Path | None = option(
+        None,
+        "private key (PEM) that signs the outputs with content credentials (C2PA), with --c2pa-cert; needs the extra c2pa "
+        "[default: not signed]",
+        group="Output",
+    )
+    c2pa_cert: str | Path | None = option(
+        None, "certificate of the key and those of its issuers (PEM) [default: not signed]", group="Output"
+    )
+    c2pa_timestamp: str | None = option(
+        None,
+        "address of a time-stamp authority (RFC 3161), which is asked for each output [default: no time stamps]",
+        group="Output",
+    )
     strip_gps: bool = option(
         False,
         "leave out where a photo was taken: coordinates, city, street, country, and the maker's note; says what it left out",
@@ -164,8 +185,13 @@ class ConversionOptions:
             images.parse_colour(self.background)
         except ValueError:
             raise UsageError(f"--background {self.background}: no such colour; use a name or #rrggbb") from None
+        check_writable(self.format)
         if self.samples is not None and self.style is not None:
             raise UsageError("--samples --style: a style leaves no choice between outputs; leave one of them out")
+        if (self.c2pa_key is None) != (self.c2pa_cert is None):
+            raise UsageError("--c2pa-key --c2pa-cert: signing needs both; give the other one, too")
+        if self.c2pa_timestamp is not None and self.c2pa_key is None:
+            raise UsageError("--c2pa-timestamp: is for signatures; give --c2pa-key and --c2pa-cert, too")
         if self.watch:
             self._check_watch()
         if self.merge and self.report:
@@ -192,12 +218,22 @@ class ConversionOptions:
         """Range of the inputs by `input_range`; None where it is not given."""
         return None if self.input_range is None else config.parse_range(self.input_range)
 
-    def output_settings(self, translator: Translator, style: Style | None = None) -> dict[str, Any]:
+    def load_signer(self) -> ContentSigner | None:
+        """Return the signer of the outputs, None without a key. UsageError if it cannot sign."""
+        if self.c2pa_key is None or self.c2pa_cert is None:
+            return None
+        return ContentSigner.load(self.c2pa_key, self.c2pa_cert, self.c2pa_timestamp)
+
+    def output_settings(
+        self, translator: Translator, style: Style | None = None, signer: ContentSigner | None = None
+    ) -> dict[str, Any]:
         """Return all that decides the bytes of an output, beside the weights, the input and the number of the sample."""
         behaviour = {"dropout": translator.info.dropout, "norm_statistics": translator.info.norm_statistics}
         # absent where not given: journal lines of versions without this option stay done
         declared: dict[str, Any] = {} if self.input_range is None else {"input_range": self.input_range}
         declared |= {} if style is None else {"style": style.sha256}
+        declared |= {"watermark": WATERMARK_KEY.decode()} if self.watermark else {}
+        declared |= {} if signer is None else {"c2pa": signer.settings}
         declared |= {"temporal": self.temporal} if self.temporal else {}
         declared |= {} if translator.runtime == "torch" else {"runtime": translator.runtime}
         return {

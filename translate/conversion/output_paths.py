@@ -76,6 +76,12 @@ def check_distinct(items: Sequence[Item], fold: Callable[[str], str]) -> None:
             )
 
 
+def check_writable(fmt: str) -> None:
+    """Raise UsageError for a format whose package is not installed; `fmt` is a value of `--format`."""
+    if fmt == "heic" and fmt not in images.WRITERS:
+        raise UsageError(f"--format {fmt}: pillow-heif is not installed; run: uv sync --extra heic")
+
+
 def output_format(name: str, fmt: str) -> str:
     """Return the row of images.WRITERS for an input: with "keep" its own format, or PNG if that cannot be written.
 

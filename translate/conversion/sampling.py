@@ -18,6 +18,7 @@ from translate.callbacks import ProgressCallback
 from translate.config import option
 from translate.conversion import interpolation
 from translate.conversion.options import make_mark
+from translate.conversion.output_paths import check_writable
 from translate.conversion.overwrite_guard import linked_folder
 from translate.errors import Interrupted, UsageError
 from translate.images import Metadata, Picture
@@ -55,7 +56,7 @@ class SamplingOptions:
         group="Images",
     )
     frames: int = option(24, "with --interpolate: frames from one image to the next", low=1, group="Images")
-    format: str = option("png", "file format of the images", choices=(*images.WRITERS, *images.ALIASES), group="Output")
+    format: str = option("png", "file format of the images", choices=images.WRITER_NAMES, group="Output")
     quality: int | None = option(
         None,
         "quality of jpg, webp and avif, from 1 to 100 [default: jpg 95, webp 90, avif 85]",
@@ -69,6 +70,7 @@ class SamplingOptions:
 
     def __post_init__(self) -> None:
         config.check_options(self)
+        check_writable(self.format)
 
 
 @dataclass

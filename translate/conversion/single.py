@@ -9,6 +9,7 @@ from pathlib import Path
 from translate import atomic, images, locks, videos
 from translate.conversion.item import ItemConverter, failure_reason
 from translate.conversion.options import ConversionOptions, ConversionResult
+from translate.conversion.output_checks import check_marks
 from translate.conversion.output_paths import Item
 from translate.conversion.video.video_item import VideoConverter
 from translate.errors import Interrupted, UsageError
@@ -30,6 +31,8 @@ def convert_one(
     if options.report:
         raise UsageError(f"--report needs an output folder, but {target} is a file; give a folder")
     is_video, fmt = _is_video(source, target), images.writer_for(images.extension(target))
+    if fmt is None and images.extension(target) in images.HEIF_EXTENSIONS:
+        raise UsageError(f"{target}: {images.HEIF_MISSING}")
     if fmt is None and not is_video:
         raise UsageError(f"{target}: this format cannot be written; possible: {', '.join(images.WRITERS)}, or a folder")
     if os.path.realpath(target) == os.path.realpath(source):
@@ -41,6 +44,7 @@ def convert_one(
     if options.watch:
         raise UsageError(f"--watch {source}: is no folder; give the folder in which files arrive")
     started, converter = time.monotonic(), ItemConverter(translator, source.parent, target.parent, options, fmt)
+    check_marks(converter, [item.input])
     if is_video:
         _convert_video(converter, item, target, result, say)
         result.seconds = time.monotonic() - started

@@ -10,16 +10,20 @@ from translate.images.animation import (
 from translate.images.animation_encoders import Frame
 from translate.images.contact_sheet import make_comparison_grid, make_grid, write_png
 from translate.images.formats import (
+    HEIF_EXTENSIONS,
+    HEIF_MISSING,
     IMAGE_EXTENSIONS,
     MAX_PIXELS,
     READABLE_EXTENSIONS,
     READABLE_FORMATS,
     REFUSED_EXTENSIONS,
+    ChannelCountError,
     ImageError,
     extension,
     format_of,
     format_of_content,
     looks_like_image,
+    refusal,
 )
 from translate.images.jpeg_end import is_ended
 from translate.images.label_maps import (
@@ -38,15 +42,19 @@ from translate.images.label_maps import (
     resize_nearest,
 )
 from translate.images.listing import WalkNotes, list_files, list_images, walk_files
+from translate.images.metadata.extraction import CREDENTIALS_NOTICE
 from translate.images.metadata.icc import changes_colours
 from translate.images.metadata.photo_metadata import (
     COMPOSITE,
     GENERATED,
+    MODEL_SOURCE_TYPES,
+    FoundMark,
     Mark,
     Metadata,
     read_orientation,
     to_srgb,
 )
+from translate.images.metadata_reading import read_metadata
 from translate.images.orientation import apply_orientation
 from translate.images.palettes import Palette, PaletteError, palette_of_image, palette_text, parse_palette
 from translate.images.picture import (
@@ -76,15 +84,29 @@ from translate.images.value_ranges import (
     type_for_range,
     type_range,
 )
-from translate.images.writing import ALIASES, ANIMATED, DEPTHS, WRITERS, Writer, encode, supported_by, writer_for
+from translate.images.watermark import WatermarkDetection, add_watermark, detect_watermark
+from translate.images.writing import (
+    ALIASES,
+    ANIMATED,
+    DEPTHS,
+    WRITER_NAMES,
+    WRITERS,
+    Writer,
+    encode,
+    supported_by,
+    writer_for,
+)
 
 __all__ = [
     "ALIASES",
     "ANIMATED",
     "COMPOSITE",
+    "CREDENTIALS_NOTICE",
     "DEPTHS",
     "FULL_RANGES",
     "GENERATED",
+    "HEIF_EXTENSIONS",
+    "HEIF_MISSING",
     "IGNORE_INDEX",
     "IMAGE_EXTENSIONS",
     "LABEL_EXTENSIONS",
@@ -93,14 +115,18 @@ __all__ = [
     "MAX_LABELS",
     "MAX_PIXELS",
     "MAX_SHARE_OUTSIDE",
+    "MODEL_SOURCE_TYPES",
     "PILLOW_FORMATS",
     "READABLE_EXTENSIONS",
     "READABLE_FORMATS",
     "REFUSED_EXTENSIONS",
     "WHITE",
     "WRITERS",
+    "WRITER_NAMES",
     "Animation",
+    "ChannelCountError",
     "Colour",
+    "FoundMark",
     "Frame",
     "ImageError",
     "LabelError",
@@ -115,11 +141,14 @@ __all__ = [
     "StoredValues",
     "ValueRange",
     "WalkNotes",
+    "WatermarkDetection",
     "Writer",
+    "add_watermark",
     "animation_notices",
     "apply_orientation",
     "changes_colours",
     "check_instance_size",
+    "detect_watermark",
     "encode",
     "encode_animation",
     "extension",
@@ -150,8 +179,10 @@ __all__ = [
     "quantize",
     "read",
     "read_instance_map",
+    "read_metadata",
     "read_orientation",
     "read_size",
+    "refusal",
     "resize",
     "resize_nearest",
     "spans_full_range",

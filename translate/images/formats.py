@@ -1,6 +1,7 @@
 """Image files by extension: the formats that are read and those that are refused; what a file's first bytes say."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 FORMATS = {
@@ -16,14 +17,25 @@ FORMATS = {
 }  # fmt: skip
 """Extension, in lower case, of files that are opened → the usual extension of its format."""
 
+READABLE_FORMATS = ", ".join(dict.fromkeys(FORMATS.values()))
+"""Formats of these files by their usual extensions, for messages; without that of the extra `heic`."""
+
+HEIF_EXTENSIONS = ("heic", "heif", "hif")
+"""Extensions of files that pillow-heif opens."""
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""Brands, in bytes 8 to 12, of such files."""
+HEIF_MISSING = "HEIC, which pillow-heif opens; run: uv sync --extra heic"
+"""Reason why a HEIC file is not opened where the package is missing."""
+CAN_READ_HEIF = find_spec("pillow_heif") is not None
+"""True if HEIC files are opened: the extra `heic` is installed."""
+if CAN_READ_HEIF:
+    FORMATS |= dict.fromkeys(HEIF_EXTENSIONS, "heic")
+
 READABLE_EXTENSIONS = frozenset(FORMATS)
 """Extensions, in lower case, of files that are opened."""
 
-READABLE_FORMATS = ", ".join(dict.fromkeys(FORMATS.values()))
-"""Formats of these files by their usual extensions, for messages."""
-
-REFUSED_EXTENSIONS = frozenset(
-    {
+REFUSED_EXTENSIONS = (
+    frozenset({
         "eps", "ps", "pdf", "ai", "fits", "fit", "psd", "psb", "xcf", "blp", "wmf", "emf", "hdf", "h5", "grib",
         "jp2", "j2k", "j2c", "jpc", "jpf", "jpm", "jpx", "jxr", "hdp", "wdp", "pcx", "tga", "icns", "ico", "cur", "dds",
         "dcx", "fli", "flc", "fpx", "gbr", "im", "iptc", "mic", "mpo", "jps", "pns", "mpeg", "msp", "pcd", "pict",
@@ -32,7 +44,7 @@ REFUSED_EXTENSIONS = frozenset(
         # camera raws
         "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "iiq", "kdc", "mef", "mos", "mrw", "nef", "nrw", "orf",
         "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
-    }
+    }) - READABLE_EXTENSIONS
 )  # fmt: skip
 """Extensions of image formats that are not opened: some can run programs, others are rarely images."""
 
@@ -45,6 +57,16 @@ MAX_PIXELS = 178_956_970
 
 class ImageError(Exception):
     """Error of a file that cannot be read or written as an image; its text is one line without the file's name."""
+
+
+class ChannelCountError(ImageError):
+    """Error of an image that has another number of channels than is wanted."""
+
+
+def refusal(path: str | os.PathLike[str]) -> str:
+    """Return the reason why a file of a refused extension is not opened."""
+    missing = f": {HEIF_MISSING}" if extension(path) in HEIF_EXTENSIONS else ""
+    return f"format not allowed{missing}"
 
 
 def extension(path: str | os.PathLike[str]) -> str:
@@ -81,8 +103,13 @@ def format_of_content(content: bytes) -> str:
     """Return the usual extension of the format that the first bytes of a file are of; empty for others."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
-    if content[4:8] == b"ftyp" and content[8:12] in (b"avif", b"avis"):
-        return "avif"
+    if content[4:8] == b"ftyp":
+        end = min(int.from_bytes(content[:4], "big"), len(content))
+        brands = [content[8:12], *(content[at : at + 4] for at in range(16, end, 4))]
+        if any(brand in (b"avif", b"avis") for brand in brands):
+            return "avif"
+        if brands[0] in HEIF_BRANDS:
+            return "heic"
     return next((name for start, name in _SIGNATURES if content.startswith(start)), "")
 
 

@@ -1,6 +1,6 @@
 """Files that Pillow would reduce to 8 bits, misreads or cannot open: more or odd bits, more channels, planar storage, NoData.
 
-TIFF is read by tifffile with the decoders of imagecodecs, PNG by imagecodecs, PNM by OpenCV.
+TIFF is read by tifffile with the decoders of imagecodecs, PNG and AVIF by imagecodecs, PNM by OpenCV, HEIC by libheif.
 """
 
 import re
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base
 
+from translate.images import heif
 from translate.images.bmp_rle import is_rle4, read_rle4
 from translate.images.formats import ImageError, check_size
 from translate.images.metadata import png_chunks
@@ -49,6 +50,8 @@ def needs_other_decoder(path: Path, image: Image.Image, channels: int) -> bool:
         return _is_special_tiff(image) or (channels not in (1, 3) and has_unspecified_channel(image))
     if image.format == "BMP":
         return is_rle4(path)
+    if image.format in (heif.PILLOW_NAME, "AVIF"):
+        return heif.bit_depth(path, image) > 8
     return image.format == "PPM" and image.mode in ("I", "RGB") and _pnm_maximum(path) > 255
 
 
@@ -106,6 +109,9 @@ def read_native_depth(path: Path, image: Image.Image, pages: TiffPages | None, o
         return stored
     if image.format == "BMP":
         return StoredValues.from_array(read_rle4(path))
+    if image.format in (heif.PILLOW_NAME, "AVIF"):
+        values, top = heif.read_deep(path, image)
+        return replace(StoredValues.from_array(orient_array(values, orientation)), top=top)
     array = _decode_png(path) if image.format == "PNG" else _decode_by_opencv(path)
     if array is None:
         raise ImageError("damaged image: its values cannot be decoded")

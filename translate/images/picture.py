@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageCms, ImageColor
 
-from translate.images.formats import ImageError
+from translate.images.formats import ChannelCountError, ImageError
 from translate.images.metadata.photo_metadata import Metadata
 from translate.images.stored_values import StoredValues
 from translate.images.value_ranges import ValueRange
@@ -204,7 +204,7 @@ def _convert_channels(
     if given == channels and alpha is None:
         return Picture(np.ascontiguousarray(pixels))
     if channels not in (1, 3) or given not in (1, 3):
-        raise ImageError(f"has {given + (alpha is not None)} channels, but {channels} are wanted")
+        raise ChannelCountError(f"has {given + (alpha is not None)} channels, but {channels} are wanted")
     if pixels.dtype == np.uint8:
         return from_pil_image(_to_8_bit_image(pixels, alpha), channels, background)
     low, high = values

@@ -9,8 +9,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from translate.images import heif
 from translate.images.bmp_bit_fields import read_bit_fields
-from translate.images.formats import MAX_PIXELS, ImageError, check_size, extension
+from translate.images.formats import (
+    CAN_READ_HEIF,
+    HEIF_MISSING,
+    MAX_PIXELS,
+    ImageError,
+    check_size,
+    extension,
+    format_of_content,
+)
 from translate.images.high_bit_depth import (
     has_unspecified_channel,
     needs_other_decoder,
@@ -36,6 +45,7 @@ from translate.images.value_ranges import ValueRange
 from translate.text import one_line
 
 silence_decoders()
+heif.register()
 
 PILLOW_FORMATS = (
     "JPEG",
@@ -46,6 +56,7 @@ PILLOW_FORMATS = (
     "PPM",
     "AVIF",
     "GIF",
+    *((heif.PILLOW_NAME,) if CAN_READ_HEIF else ()),
 )
 """Formats that Pillow may try, whatever the extension."""
 
@@ -95,7 +106,7 @@ def read(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS, how: Readi
     except MemoryError:
         raise ImageError("too large for memory") from None
     except Exception as e:  # decoders raise seven kinds, and a bad file must not stop the work on the others
-        raise ImageError(_reason(path, e)) from None
+        raise ImageError(failure_reason(path, e)) from None
 
 
 def _read(path: Path, how: Reading) -> Picture:
@@ -162,6 +173,7 @@ def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
     check_size(image.height, image.width, how.max_pixels)
     metadata = Metadata.from_image(image) if how.metadata else Metadata.of_pixels(image)  # before the pixels are loaded
     frames = pages.total if pages else getattr(image, "n_frames", 1)
+    found = heif.notices(image) if image.format == heif.PILLOW_NAME else []  # before the pixels are loaded
     scale_transparent_grey(path, image)
     if needs_other_decoder(path, image, how.channels):
         picture = _from_stored(read_native_depth(path, image, pages, metadata.orientation), how)
@@ -175,8 +187,16 @@ def _read_opened(image: Image.Image, path: Path, how: Reading) -> Picture:
     if pages and pages.main > 0:
         picture.notices.append(f"page {pages.main + 1} of {frames}: those before it are reduced copies or masks")
     elif frames > 1:
-        picture.notices.append(f"first of {frames} frames")
+        picture.notices.append(_frames_notice(image.format, frames))
+    picture.notices += found
     return _with_metadata(picture, metadata if how.metadata else None)
+
+
+def _frames_notice(format: str | None, frames: int) -> str:
+    """Return the notice of a file of which one of several pictures was read."""
+    if format in ("MPO", heif.PILLOW_NAME):
+        return f"the main one of its {frames} pictures; the others are not kept"
+    return f"first of {frames} frames"
 
 
 def tiff_pages_of(image: Image.Image) -> TiffPages | None:
@@ -273,7 +293,7 @@ def _read_sub_directory(path: Path, pages: TiffPages, how: Reading) -> Picture:
     return picture
 
 
-def _reason(path: Path, error: Exception) -> str:
+def failure_reason(path: Path, error: Exception) -> str:
     """Return one line that says why a file could not be opened."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
@@ -281,13 +301,15 @@ def _reason(path: Path, error: Exception) -> str:
         return "no permission to read it"
     try:
         with open(path, "rb") as f:
-            head = f.read(8)
+            head = f.read(64)
     except OSError as e:
         return f"cannot be read: {e.strerror}"
     if not head:
         return "empty file"
     if head.startswith((b"%!PS", b"%PDF", b"8BPS", b"SIMPLE", b"\xc5\xd0\xd3\xc6")):
         return "format not allowed"
+    if not CAN_READ_HEIF and format_of_content(head) == "heic":
+        return HEIF_MISSING
     if isinstance(error, Image.UnidentifiedImageError):
         if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")):
             return "damaged, or of a kind that is not read; save it anew as RGB of 8 or 16 bits"

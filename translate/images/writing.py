@@ -10,7 +10,7 @@ import numpy as np
 
 from translate.images import animation_encoders as animations
 from translate.images.animation_encoders import AnimationEncoder
-from translate.images.formats import FORMATS, ImageError
+from translate.images.formats import CAN_READ_HEIF, FORMATS, ImageError
 from translate.images.metadata import embedding
 from translate.images.metadata.embedding import Fitted
 from translate.images.metadata.photo_metadata import Metadata
@@ -213,6 +213,14 @@ WRITERS: dict[str, Writer] = {
     "npy": Writer("", True, depths=DEPTHS, channels=None, encode_array=_encode_npy),
 }  # fmt: skip
 """Output formats by name: to add one, add its row."""
+if CAN_READ_HEIF:
+    WRITERS["heic"] = Writer(
+        "HEIF", True, {"quality": 90}, quality=True,
+        metadata=_PHOTO, fit=embedding.dpi_to_exif, save_options=embedding.heif_save_options,
+    )  # fmt: skip
+
+WRITER_NAMES = tuple(dict.fromkeys((*WRITERS, "heic", *ALIASES)))
+"""Names for `--format`: rows of WRITERS, heic whether its extra is installed or not, and aliases."""
 
 ANIMATED = tuple(name for name, writer in WRITERS.items() if writer.encode_animation is not None)
 """Formats that hold animations."""

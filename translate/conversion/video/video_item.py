@@ -125,6 +125,8 @@ class VideoConverter:
         """Read what is known before the work. VideoError, ImageError or OSError if the video cannot be converted."""
         if self.converter.read_options.labels is not None or self.channels not in (1, 3):
             raise ImageError("the model takes no photos, so it converts no videos")
+        if self.converter.signer is not None or self.options.watermark:
+            raise ImageError("a video holds neither signature nor watermark; leave --c2pa-key and --watermark out")
         path, scale = self.converter.root / item.input, self.converter.scale
         stat = os.stat(path)
         info = videos.read_video_info(path)

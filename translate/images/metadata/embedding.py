@@ -121,6 +121,12 @@ def avif_save_options(metadata: Metadata) -> dict[str, Any]:
     return _without_empty({"xmp": metadata.xmp, "icc_profile": metadata.icc, "exif": block and _EXIF_HEAD + block})
 
 
+def heif_save_options(metadata: Metadata) -> dict[str, Any]:
+    """Return the options that write fitted metadata into HEIC."""
+    block = metadata.exif and _EXIF_HEAD + metadata.exif
+    return _without_empty({"xmp": metadata.xmp, "icc_profile": metadata.icc, "exif": block})
+
+
 def _without_empty(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value}
 

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
+from translate.images.heif import GAIN_MAP_NOTICE
 from translate.images.metadata import MAX_BYTES, exif, gif_blocks, png_chunks, xmp
 from translate.images.metadata.exif import Exif
 from translate.images.metadata.georeference import Georeference, read_georeference
@@ -14,6 +15,8 @@ from translate.images.metadata.icc import colour_space
 from translate.images.metadata.png_chunks import COMMENT_KEYWORD
 from translate.images.metadata.xmp import XmpPacket
 
+CREDENTIALS_NOTICE = "its content credentials (C2PA) are not kept: they are of its old pixels"
+"""Notice of a file with content credentials, which an output that is signed has as an ingredient."""
 _IPTC_RESOURCE = 0x0404  # in Photoshop's block of a JPEG file
 
 
@@ -78,7 +81,7 @@ class MetadataExtractor:
                     self.texts[keyword] = value.decode("utf-8", "replace")
 
     def _note_credentials(self) -> None:
-        self.notices.append("its content credentials (C2PA) are not kept: they are of its old pixels")
+        self.notices.append(CREDENTIALS_NOTICE)
 
     def _drop(self, part: str, reason: object) -> None:
         self.notices.append(f"its {part} {reason}; not kept")
@@ -136,6 +139,8 @@ class MetadataExtractor:
             return None
         if packet.value(xmp.PropertyName(xmp.XMP_NOTE, "HasExtendedXMP")):
             self.notices.append("the second part of its XMP, which is too long for one, is not kept")
+        if packet.has_gain_map():
+            self.notices.append(GAIN_MAP_NOTICE)
         packet.drop_auxiliary_images()
         return packet
 

@@ -20,6 +20,8 @@ COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrained
 """IPTC's term for media that were changed by a generative model."""
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media that a generative model made."""
+MODEL_SOURCE_TYPES = frozenset({COMPOSITE, GENERATED})
+"""Source types that name a generative model."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,25 @@ class Mark:
     """Version of the model."""
     source_type: str = COMPOSITE
     """Term of IPTC's Digital Source Type NewsCodes."""
+
+
+@dataclass(frozen=True)
+class FoundMark:
+    """Origin of an image as the XMP of its file names it, which anyone may have written; None for what it does not say."""
+
+    source_type: str | None
+    """Term of IPTC's Digital Source Type."""
+    system: str | None
+    """Model that made or changed the image."""
+    version: str | None
+    """Version of the model."""
+    tool: str | None
+    """Program that made the image."""
+
+    @property
+    def names_a_model(self) -> bool:
+        """True if the mark says that a generative model made or changed the image."""
+        return self.system is not None or self.source_type in MODEL_SOURCE_TYPES
 
 
 @dataclass(frozen=True)
@@ -157,6 +178,15 @@ class Metadata:
         ]
         return replace(changed, text=kept), notices
 
+    def found_mark(self) -> FoundMark | None:
+        """Return the mark that the XMP holds; None if it names neither a source type nor a model."""
+        if self.xmp is None:
+            return None
+        packet = XmpPacket(self.xmp)
+        names = (xmp.SOURCE_TYPE, xmp.SYSTEM, xmp.SYSTEM_VERSION, xmp.CREATOR_TOOL)
+        found = FoundMark(*[packet.value(name) for name in names])
+        return None if found.source_type is None and found.system is None else found
+
     def with_mark(self, mark: Mark) -> "Metadata":
         """Return the metadata with a mark in XMP.
 
@@ -165,7 +195,7 @@ class Metadata:
         """
         packet = XmpPacket(self.xmp)
         marks = {xmp.SOURCE_TYPE: mark.source_type}
-        if packet.value(xmp.SOURCE_TYPE) in (COMPOSITE, GENERATED):
+        if packet.value(xmp.SOURCE_TYPE) in MODEL_SOURCE_TYPES:
             del marks[xmp.SOURCE_TYPE]
         if packet.value(xmp.SYSTEM) is None:
             marks |= {xmp.SYSTEM: mark.system, xmp.SYSTEM_VERSION: mark.version}

@@ -26,11 +26,14 @@ CAMERA = "http://ns.google.com/photos/1.0/camera/"
 PREFIXES = {XMP: "xmp", IPTC_EXTENSION: "Iptc4xmpExt"}
 """Prefixes of the namespaces that are written."""
 
+GAIN_MAPS = ("http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/")
+"""Namespaces that describe a gain map."""
+
 AUXILIARY_IMAGES = (
     "http://ns.google.com/photos/1.0/container/",
     "http://ns.google.com/photos/1.0/depthmap/",
     "http://ns.google.com/photos/1.0/image/",
-    "http://ns.adobe.com/hdr-gain-map/1.0/",
+    *GAIN_MAPS,
 )
 """Namespaces that describe images beside the main one (depth, gain map, video), which a converted file does not hold."""
 
@@ -101,6 +104,10 @@ class XmpPacket:
                     dropped.add(node.localName or "")
                     _remove(node)
         return sorted(dropped)
+
+    def has_gain_map(self) -> bool:
+        """Return whether the packet describes a gain map, by which viewers turn the image into one of high dynamic range."""
+        return bool(self._properties(lambda name: name.namespace in GAIN_MAPS))
 
     def drop_auxiliary_images(self) -> None:
         """Remove properties of images that a converted file does not hold: thumbnails, depth, videos."""
