@@ -84,6 +84,7 @@ class StarGAN(Method[StarGANConfig]):
     )
     generator_sees_image_alone = False
     layout = "domains"
+    has_cycle = True
     Config = StarGANConfig
     ema = ("g",)
     network_settings = (*NETWORK_SETTINGS, "domains", "attributes")
