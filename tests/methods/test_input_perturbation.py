@@ -182,7 +182,11 @@ def test_off_is_the_step_itself(name):
     [
         ("dcgan", {"adversarial_training": "fgsm"}, "--adversarial-training fgsm: dcgan makes images of noise"),
         ("pix2pix", {"cycle_noise": 0.1}, "--cycle-noise 0.1: pix2pix translates no output back"),
-        ("pix2pix", {"adversarial_training": "pgd", "label_count": 3}, "--adversarial-training pgd: the inputs are label"),
+        (
+            "pix2pix",
+            {"adversarial_training": "pgd", "label_count": 3},
+            "--adversarial-training pgd: the inputs are label",
+        ),
         ("cyclegan", {"cycle_noise": 0.1, "compile": True}, "--compile on: does not work with perturbed inputs"),
     ],
 )

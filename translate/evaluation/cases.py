@@ -25,6 +25,7 @@ from translate.evaluation.label_scorers import LabelScorer
 from translate.evaluation.made_inputs import InputMaker
 from translate.evaluation.protocol import networks_trained_against
 from translate.evaluation.references import ReferenceSources
+from translate.evaluation.robustness import ATTACK_IMAGES
 from translate.evaluation.truth import TRUTH, TruthRule, find_truth, recorded_settings, resolve_truth, truth_kind
 from translate.run_folder import run_of_model
 from translate.text import join_names
@@ -122,6 +123,9 @@ class EvaluationOptions:
         group="Metrics",
     )
     truncation: float | None = option(None, "truncation of the noise, by models that have one", group="Metrics")
+    attack_images: int = option(
+        ATTACK_IMAGES, "inputs, evenly spaced, that the metric robustness attacks at most", low=1, group="Metrics"
+    )
     batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
     seed: int = option(0, "seed of every random draw", group="Metrics")
 

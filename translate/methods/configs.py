@@ -194,8 +194,8 @@ class PerturbationConfig(TrainConfig):
 
     adversarial_training: str = option(
         "off",
-        "replace half of the generators' input images by adversarial ones, which change their output most: fgsm (one step), pgd "
-        "(seven steps, slower) or off",
+        "replace half of the generators' input images by adversarial ones, which change their output most: fgsm (one step), "
+        "pgd (seven steps, slower) or off",
         choices=("off", "fgsm", "pgd"),
         group="Losses",
     )

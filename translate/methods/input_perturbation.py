@@ -40,7 +40,9 @@ def check_input_perturbation(cls: type[Any], cfg: TrainConfig) -> None:
             f"--cycle-noise {noise:g}: {cls.name} translates no output back, so that there is no middle image; leave it out"
         )
     if (attack != "off" or noise) and cfg.compile:
-        raise UsageError("--compile on: does not work with perturbed inputs, which are made between networks; leave it out")
+        raise UsageError(
+            "--compile on: does not work with perturbed inputs, which are made between networks; leave it out"
+        )
 
 
 class InputPerturbation:
@@ -110,9 +112,7 @@ class InputPerturbation:
         perturbed = torch.cat([image, rest], 1) if rest.shape[1] else image
         return (perturbed, *args[1:]), kwargs
 
-    def _attacked(
-        self, net: Generator, image: Tensor, rest: Tensor, others: Any, kwargs: Any, key: Tensor
-    ) -> Tensor:
+    def _attacked(self, net: Generator, image: Tensor, rest: Tensor, others: Any, kwargs: Any, key: Tensor) -> Tensor:
         """Return images within ±epsilon of the given ones that move the output of the generator, as in conversion, far."""
         fixed = [value.detach() if isinstance(value, Tensor) else value for value in others]
 
