@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from translate.version import __version__
 
 _LAZY = (
-    "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "import_weights",
-    "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
+    "Run", "TrainingCallback", "Translator", "check_data", "cloak", "convert", "evaluate", "export", "get_data",
+    "import_weights", "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Translator",
     "__version__",
     "check_data",
+    "cloak",
     "convert",
     "evaluate",
     "export",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         TrainingCallback,
         Translator,
         check_data,
+        cloak,
         convert,
         evaluate,
         export,

@@ -1,5 +1,7 @@
 """Tests of `translate.nn.attacks`."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -38,7 +40,7 @@ def test_the_loss_of_pgd_does_not_fall_over_its_steps():
     away = attacks.squared_distance(lambda x: torch.tanh(x @ w), torch.tanh(x @ w))
     start = x + 0.1 * attacks.random_start(KEY, "start", 6)
     losses = [away(attacks.ascend(away, x, start, 0.1, 0.01, n)) for n in range(1, 12)]
-    assert all((after >= before - 1e-12).all() for before, after in zip(losses, losses[1:], strict=False))
+    assert all((after >= before - 1e-12).all() for before, after in itertools.pairwise(losses))
     assert (losses[-1] > 1.2 * losses[0]).all()
 
 

@@ -11,7 +11,16 @@ _LAZY = {
     "translate.api.dataset_download": ("get_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.hub_upload": ("push",),
-    "translate.api.models": ("convert", "export", "import_weights", "load", "project", "sample", "say_to_stderr"),
+    "translate.api.models": (
+        "cloak",
+        "convert",
+        "export",
+        "import_weights",
+        "load",
+        "project",
+        "sample",
+        "say_to_stderr",
+    ),
     "translate.api.plugin_files": ("load_plugin",),
     "translate.api.run_list": ("runs",),
     "translate.api.run_status": ("status",),
@@ -25,6 +34,7 @@ __all__ = [
     "TrainingCallback",
     "Translator",
     "check_data",
+    "cloak",
     "compare",
     "convert",
     "evaluate",
@@ -48,7 +58,7 @@ if TYPE_CHECKING:
     from translate.api.dataset_download import get_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.hub_upload import push
-    from translate.api.models import convert, export, import_weights, load, project, sample, say_to_stderr
+    from translate.api.models import cloak, convert, export, import_weights, load, project, sample, say_to_stderr
     from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs
     from translate.api.run_status import status
