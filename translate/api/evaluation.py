@@ -87,13 +87,7 @@ def evaluate(
     evaluator = Evaluator(
         case.subject, load_extractor, chosen.seed, lpips_weights, device_used, chosen.attack_images, ready
     )
-    if asked:
-        estimates = compute_metrics(evaluator, asked)
-    else:
-        if case.subject.why_no_truth and not case.subject.why_no_inputs:
-            say(truth_left_out(case.subject.why_no_truth))
-        has_extractor = ready is not None or extractors.is_available(DEFAULT_EXTRACTOR)
-        estimates = compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
+    estimates = _compute(case, evaluator, asked, say)
     results = build_results(case, evaluator, estimates, chosen.seed)
     if case.reference_sources:
         references = compute_references(evaluator, case.reference_sources, say)
@@ -101,6 +95,18 @@ def evaluate(
     in_run = case.run_folder / METRICS_FILE if case.run_folder else None
     _write_files(results, evaluator, *(Path(path) if path else None for path in (out or in_run, table, report)))
     return results
+
+
+def _compute(
+    case: EvaluationCase, evaluator: Evaluator, asked: Sequence[str], say: Callable[[str], None]
+) -> dict[str, Estimate]:
+    """Compute the metrics that are asked for, or else those that the images allow."""
+    if asked:
+        return compute_metrics(evaluator, asked)
+    if case.subject.why_no_truth and not case.subject.why_no_inputs:
+        say(truth_left_out(case.subject.why_no_truth))
+    has_extractor = evaluator.extractor is not None or extractors.is_available(DEFAULT_EXTRACTOR)
+    return compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
 
 
 def _write_files(
