@@ -1,4 +1,4 @@
-"""Figures of docs/robustness.md: change under attack over seeds, and what of a cloak is left after JPEG, resizing, other models.
+"""Figures of docs/robustness.md: change under attack over seeds, and what of a cloak is left after changes of the file.
 
     uv run python tools/measure_robustness.py attack blond-hair datasets/avatar_hair/testA --seeds 2
     uv run python tools/measure_robustness.py cloak blond-hair datasets/avatar_hair/testA --other flat-to-3d

@@ -86,8 +86,8 @@ def adversarial_loss(
     """Return α J(x) + (1 − α) J(x + ε · sign ∇J(x)), 0-dim, to be minimised over the weights (sec. 6).
 
     alpha: 0.5 in the paper; 0 trains on attacked inputs alone, 1 on clean ones. The attack is that on the present weights,
-    and a constant: no gradient goes through it. `attack`: `fgsm`, `pgd`, or a function with such arguments. ValueError for an alpha
-    outside of 0 to 1.
+    and a constant: no gradient goes through it. `attack`: `fgsm`, `pgd`, or a function with such arguments. ValueError for an
+    alpha outside of 0 to 1.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}, but must be from 0 to 1")
