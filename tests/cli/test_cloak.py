@@ -12,9 +12,9 @@ def test_the_change_is_told_and_the_photo_written(run: Run, fails: Fails, tmp_pa
     model = write_model(tmp_path / "m", "cyclegan", generator="resnet_1blocks", crop_size=32)
     Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(tmp_path / "in.jpg")
     words = ["cloak", model, tmp_path / "in.jpg", tmp_path / "out.png", "--steps", "2", "--device", "cpu"]
-    out, _ = run(*words)
-    assert "mean square change of the model's output" in out[0]
-    assert "this model alone" in out[1]
+    _, told = run(*words)
+    assert "mean square change of the model's output" in told[-2]
+    assert "this model alone" in told[-1]
     record, _ = run(*words, "--overwrite", "--json")
     assert json.loads(record[0])["change"] > 0
     fails([str(word) for word in words], 2, "exists; --overwrite")
