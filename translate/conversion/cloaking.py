@@ -155,7 +155,7 @@ def cloak_pixels(
 
 def _within(attacked: np.ndarray, pixels: np.ndarray, epsilon: int) -> np.ndarray:
     """Return values within epsilon levels of the photo's: rounding does not carry them beyond."""
-    whole = pixels.astype(np.int16)
+    whole: np.ndarray = pixels.astype(np.int16)
     return np.clip(attacked.astype(np.int16), whole - epsilon, whole + epsilon).astype(np.uint8)
 
 
