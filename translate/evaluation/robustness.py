@@ -30,7 +30,7 @@ KEYS = tuple(
 )
 """Keys of the values of the metric robustness, in their order."""
 ATTACK_IMAGES = 16
-"""Inputs that are attacked by default: about a minute on two cores, at 64 pixels."""
+"""Inputs that are attacked by default."""
 
 
 def fgsm(x: Tensor, translate: TranslateFn, seed: int = 0) -> dict[str, Tensor]:

@@ -205,7 +205,7 @@ class PerturbationConfig(TrainConfig):
     cycle_noise: float = option(
         0.0,
         "standard deviation of the noise that is added to translated images before they are translated back, where images are "
-        "in −1 to 1: against inputs hidden in the output; 0.1 in the paper on it",
+        "in −1 to 1: against inputs hidden in the output; 0.1 in the code of Bashkirova et al.",
         low=0,
         high=2,
         group="Losses",
