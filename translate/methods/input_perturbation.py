@@ -5,6 +5,7 @@ carries no gradient is an image of the data; one that does is the output of anot
 """
 
 from collections import Counter
+from collections.abc import Generator as Steps
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -61,7 +62,7 @@ class InputPerturbation:
     ) -> None:
         self.networks, self.attack, self.epsilon, self.cycle_noise = networks, attack, epsilon * LEVEL, cycle_noise
 
-    def apply(self, step: Iterator[Any], key: Tensor) -> Iterator[Any]:
+    def apply(self, step: Steps[Any, None, None], key: Tensor) -> Steps[Any, None, None]:
         """Yield what a step yields, whose generators are given perturbed inputs; key (N,) decides the draws."""
         calls: Counter[str] = Counter()
         try:
@@ -72,7 +73,7 @@ class InputPerturbation:
                     return
                 yield item
         finally:
-            step.close()  # type: ignore[attr-defined]
+            step.close()
 
     @contextmanager
     def _hooks(self, key: Tensor, calls: Counter[str]) -> Iterator[None]:
