@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from translate.version import __version__
 
 _LAZY = (
-    "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "identify",
+    "Run", "TrainingCallback", "Translator", "check_data", "cloak", "convert", "evaluate", "export", "get_data", "identify",
     "import_weights", "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
@@ -25,6 +25,7 @@ __all__ = [
     "Translator",
     "__version__",
     "check_data",
+    "cloak",
     "convert",
     "evaluate",
     "export",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         TrainingCallback,
         Translator,
         check_data,
+        cloak,
         convert,
         evaluate,
         export,

@@ -27,7 +27,7 @@ FLOORS = [
         "caption_tokens",
     },
     {"nn", "images", "videos", "runtime", "run_folder", "html"},
-    {"config", "convolution_choice"},
+    {"config", "convolution_choice", "robust"},
     {"methods", "data", "dataset_check", "catalog"},
     {"training", "trained"},
     {"conversion", "evaluation"},

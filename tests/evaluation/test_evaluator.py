@@ -88,3 +88,33 @@ def test_a_round_trip_needs_a_two_way_model() -> None:
         no_extractor,
     )
     assert both.compute("cycle_psnr")["cycle_psnr"].value == math.inf
+
+
+def test_robustness_attacks_evenly_spaced_inputs_and_keeps_the_worst_first() -> None:
+    inputs = random_images(1, 2, 3, 4)
+    subject = Subject(inputs, inputs, inputs=inputs, translate_with_grad=lambda x: 2 * x.square())
+    done = Evaluator(subject, no_extractor, attack_images=2)
+    values = done.compute("robustness")
+    assert tuple(values) == METRICS["robustness"].keys
+    rows = done.per_image_rows()
+    known = [row["robustness_pgd40_8"] is not None for row in rows]
+    assert known == [True, False, True, False]
+    attacked = [row["robustness_pgd40_8"] for row in rows if row["robustness_pgd40_8"] is not None]
+    assert values["robustness_pgd40_8"].value == pytest.approx(np.mean(attacked))
+    assert [image.change for image in done.attacked] == pytest.approx(sorted(attacked, reverse=True))
+    assert done.settings["robustness"]["images"] == 2
+    assert "hidden_signal" not in done.settings
+
+
+def test_robustness_of_a_model_that_translates_both_ways_looks_for_hidden_inputs() -> None:
+    inputs = random_images(1)
+    subject = Subject(
+        inputs,
+        inputs,
+        inputs=inputs,
+        translate=lambda x: x,
+        translate_back=lambda x: x,
+        translate_with_grad=lambda x: x,
+    )
+    values = Evaluator(subject, no_extractor, attack_images=1).compute("robustness")
+    assert values.keys() == {*METRICS["robustness"].keys, *METRICS["hidden_signal"].keys}

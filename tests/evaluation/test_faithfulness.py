@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.filters import sobel_h, sobel_v
 
 from translate.errors import DataError
-from translate.evaluation.faithfulness import cycle_psnr, edge_correlation, jpeg_round_trip
+from translate.evaluation.faithfulness import _blurred, cycle_psnr, edge_correlation, hidden_signal, jpeg_round_trip
 from translate.evaluation.paired import psnr
 
 from .photos import random_pixels, smooth_images
@@ -102,3 +102,39 @@ def test_jpeg_keeps_grey_images_grey_and_refuses_other_channels():
     assert psnr(jpeg_round_trip(grey), grey).min() > 35
     with pytest.raises(DataError, match="4 channels"):
         jpeg_round_trip(random_pixels(1, 4, 8, 8))
+
+
+def test_what_is_hidden_is_lost_and_what_is_seen_is_not():
+    """An input in the lowest bits of a grey image is gone with any change; a way back that ignores the output loses nothing."""
+    x = random_pixels(2, 1, 16, 16)
+
+    def hide(x):
+        return ((128 // 16 * 16 + (x + 1) * 127.5 // 16) / 127.5) - 1
+
+    def find(y):
+        return ((y + 1) * 127.5 % 16 * 16 / 127.5) - 1
+
+    hidden = hidden_signal(x, hide, find)
+    assert all((values > 6).all() for values in hidden.values())
+    seen = hidden_signal(x, lambda x: x, lambda y: 0 * y)
+    assert all(values.tolist() == [0, 0] for values in seen.values())
+
+
+def test_a_copy_loses_exactly_the_noise_and_nothing_without_a_change():
+    """Both ways copy, and the way back errs by 8: noise of σ = 4 raises the mean square error from 64 to 64 + 16."""
+    x = (random_pixels(1, 3, 64, 64).float() * 0.5 + 64).to(torch.uint8)
+    offset = 8 * torch.ones(1)  # an error of 8 on the way back, so that the perfect reconstruction is finite
+    values = hidden_signal(x, lambda x: x, lambda y: y + offset * 2 / 255)
+    expected = 10 * math.log10((64 + 16) / 64)
+    assert values["hidden_signal_noise"].item() == pytest.approx(expected, abs=0.15)
+
+
+def test_a_blur_keeps_flat_images_and_their_size():
+    flat = torch.full((1, 3, 9, 7), 77, dtype=torch.uint8)
+    assert _blurred(flat, 1.0).equal(flat)
+    point = torch.zeros(1, 1, 9, 9, dtype=torch.uint8)
+    point[..., 4, 4] = 255
+    weights = np.exp(-(np.arange(-3, 4) ** 2) / 2)
+    weights /= weights.sum()
+    expected = np.round(255 * np.outer(weights, weights))
+    assert np.array_equal(_blurred(point, 1.0)[0, 0, 1:8, 1:8].numpy(), expected)

@@ -71,3 +71,54 @@ def test_order_batch_and_gradient_mode_play_no_part():
 def test_a_translator_in_inference_mode_is_refused():
     with pytest.raises(ValueError, match="no gradient"):
         fgsm(mid(1), torch.no_grad()(lambda x: 2 * x))
+
+
+def test_keys_are_those_of_the_defaults():
+    assert tuple(robustness.robustness(mid(1), lambda x: x).values) == robustness.KEYS
+
+
+def test_a_gain_makes_every_attack_as_large_as_noise_of_the_same_size():
+    """G is 2 x: no change of ±ε moves it farther than 2 ε, and all end there; (2 ε)² is disrupted where it is above 0.05."""
+    values = robustness.robustness(mid(2), lambda x: 2 * x).values
+    for levels in (1, 2, 4, 8):
+        expected = torch.full((2,), (2 * levels * 2 / 255) ** 2).double()
+        for attack in ("noise", "pgd10", "pgd40"):
+            torch.testing.assert_close(values[f"robustness_{attack}_{levels}"], expected, rtol=0.02, atol=0)
+            assert values[f"robustness_{attack}_{levels}_disrupted"].equal((expected > 0.05).double())
+    strong = robustness.robustness(mid(2), lambda x: 8 * x).values
+    assert strong["robustness_noise_8_disrupted"].tolist() == [1, 1]
+    assert strong["robustness_noise_2_disrupted"].tolist() == [0, 0]
+
+
+def test_attacks_on_a_mean_go_as_far_as_the_bound_and_noise_does_not():
+    def mean(x):
+        return x.mean(dim=(1, 2, 3), keepdim=True).expand_as(x)
+
+    values = robustness.robustness(mid(3), mean).values
+    for levels in (1, 2, 4, 8):
+        bound = torch.full((3,), (levels * 2 / 255) ** 2).double()
+        torch.testing.assert_close(values[f"robustness_pgd40_{levels}"], bound, rtol=1e-3, atol=0)
+        assert (values[f"robustness_noise_{levels}"] < bound / 4).all()
+        assert (values[f"robustness_fgsm_{levels}"] <= bound * 1.001).all()
+
+
+def test_a_target_is_approached_by_epsilon():
+    """G is x: every value comes nearer to black by ε, so that (x + 1)² falls to (x + 1 − ε)²."""
+    x = mid(2)
+    distance = x.double() * 2 / 255
+    values = robustness.robustness(x, lambda x: x).values
+    for levels in (1, 8):
+        left = (distance - levels * 2 / 255).square().mean(dim=(1, 2, 3)) / distance.square().mean(dim=(1, 2, 3))
+        torch.testing.assert_close(values[f"robustness_target_{levels}"], 1 - left, rtol=0.02, atol=0)
+    black = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+    assert robustness.robustness(black, lambda x: x).values["robustness_target_8"].tolist() == [0]
+
+
+def test_attacks_do_not_depend_on_the_batch():
+    x = mid(3)
+    whole = robustness.robustness(x, lambda x: x.square(), steps=(2,))
+    single = robustness.robustness(x[1:2], lambda x: x.square(), steps=(2,))
+    for key, values in whole.values.items():
+        torch.testing.assert_close(values[1:2], single.values[key], rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(whole.attacked[1:2], single.attacked)
+    assert (whole.attacked - (x.float() / 127.5 - 1)).abs().max() <= 8 * 2 / 255 + 1e-6

@@ -113,6 +113,15 @@ def test_penalties_and_augmentations_in_parts_and_channels_last_stay_on_the_devi
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+@pytest.mark.parametrize("name", ["cyclegan", "pix2pix"])
+def test_attacked_inputs_and_noise_in_cycles_stay_on_the_device(name, attack):
+    noise = {"cycle_noise": 0.1} if METHODS[name].has_cycle else {}
+    engine = fake_engine(name, adversarial_training=attack, **noise)
+    check_types(engine, *watched_steps(name, engine))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODERN)
 def test_the_preset_modern_stays_on_the_device(name):
     """With frozen feature networks, and the start from the colours of the other domain."""

@@ -12,7 +12,16 @@ _LAZY = {
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.hub_upload": ("push",),
     "translate.api.identification": ("identify",),
-    "translate.api.models": ("convert", "export", "import_weights", "load", "project", "sample", "say_to_stderr"),
+    "translate.api.models": (
+        "cloak",
+        "convert",
+        "export",
+        "import_weights",
+        "load",
+        "project",
+        "sample",
+        "say_to_stderr",
+    ),
     "translate.api.plugin_files": ("load_plugin",),
     "translate.api.run_list": ("runs",),
     "translate.api.run_status": ("status",),
@@ -26,6 +35,7 @@ __all__ = [
     "TrainingCallback",
     "Translator",
     "check_data",
+    "cloak",
     "compare",
     "convert",
     "evaluate",
@@ -51,7 +61,7 @@ if TYPE_CHECKING:
     from translate.api.evaluation import compare, evaluate
     from translate.api.hub_upload import push
     from translate.api.identification import identify
-    from translate.api.models import convert, export, import_weights, load, project, sample, say_to_stderr
+    from translate.api.models import cloak, convert, export, import_weights, load, project, sample, say_to_stderr
     from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs
     from translate.api.run_status import status

@@ -12,7 +12,7 @@ from translate.catalog.shipped import find_data
 from translate.config import FLAGS, resolve
 from translate.data.layouts import LAYOUTS_WITH_TRUTH
 from translate.errors import DataError, UsageError
-from translate.evaluation import extractors, protocol
+from translate.evaluation import extractors, protocol, result_files
 from translate.evaluation.cases import EvaluationCase, EvaluationOptions, case_from_folders, case_from_model
 from translate.evaluation.evaluator import Evaluator, check_extractor, resolve_metric, uses_features
 from translate.evaluation.references import compute_references
@@ -50,6 +50,8 @@ def evaluate(
     precision: str = "fp32",
     convolution: str = "auto",
     out: str | Path | None = None,
+    table: str | Path | None = None,
+    report: str | Path | None = None,
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
     **options: Any,
@@ -63,8 +65,9 @@ def evaluate(
     Returns `metrics` ({name: {value, error, interval}}), `protocol` (on which data, how), `subject` (which model or images) and
     `images` (metrics of single images); of a model also the same metrics of `copying` the input, of its colours alone mapped to
     those of the target domain (`colour_map`) and of `real` training images ({name: {value, error}} each), as far as the images
-    allow. Writes them to `metrics.json` in the model's run folder, or to `out`. Raises
-    DataError if the images are too few, or not pairs, for a metric that is asked for; UsageError; ModelError.
+    allow. Writes them to `metrics.json` in the model's run folder, or to `out`; `table` is a CSV file for the values of single
+    images, `report` an HTML page with all values and the images that change most under attack. Raises DataError if the images
+    are too few, or not pairs, for a metric that is asked for; UsageError; ModelError.
     """
     progress, say = progress or ignore_progress, say or ignore_line
     chosen, device_used = resolve(EvaluationOptions, (FLAGS, options)), devices.resolve_device(device)
@@ -81,22 +84,41 @@ def evaluate(
     case = _build_case(EvaluationInputs(model, root, real, fake), chosen, load_model, progress, say)
     for line in case.notices:
         say(line)
-    evaluator = Evaluator(case.subject, load_extractor, chosen.seed, lpips_weights, device_used, ready)
-    if asked:
-        estimates = compute_metrics(evaluator, asked)
-    else:
-        if case.subject.why_no_truth and not case.subject.why_no_inputs:
-            say(truth_left_out(case.subject.why_no_truth))
-        has_extractor = ready is not None or extractors.is_available(DEFAULT_EXTRACTOR)
-        estimates = compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
+    evaluator = Evaluator(
+        case.subject, load_extractor, chosen.seed, lpips_weights, device_used, chosen.attack_images, ready
+    )
+    estimates = _compute(case, evaluator, asked, say)
     results = build_results(case, evaluator, estimates, chosen.seed)
     if case.reference_sources:
         references = compute_references(evaluator, case.reference_sources, say)
         results |= {name: protocol.reference_to_json(values) for name, values in references.items()}
-    path = Path(out) if out else case.run_folder / METRICS_FILE if case.run_folder else None
-    if path:
-        protocol.write_results(path, results)
+    in_run = case.run_folder / METRICS_FILE if case.run_folder else None
+    _write_files(results, evaluator, *(Path(path) if path else None for path in (out or in_run, table, report)))
     return results
+
+
+def _compute(
+    case: EvaluationCase, evaluator: Evaluator, asked: Sequence[str], say: Callable[[str], None]
+) -> dict[str, Estimate]:
+    """Compute the metrics that are asked for, or else those that the images allow."""
+    if asked:
+        return compute_metrics(evaluator, asked)
+    if case.subject.why_no_truth and not case.subject.why_no_inputs:
+        say(truth_left_out(case.subject.why_no_truth))
+    has_extractor = evaluator.extractor is not None or extractors.is_available(DEFAULT_EXTRACTOR)
+    return compute_available_metrics(evaluator, default_metrics(case, extractor=has_extractor), say)
+
+
+def _write_files(
+    results: dict[str, Any], evaluator: Evaluator, out: Path | None, table: Path | None, report: Path | None
+) -> None:
+    """Write the files that are asked for."""
+    if out:
+        protocol.write_results(out, results)
+    if table:
+        result_files.write_image_table(table, results["images"])
+    if report:
+        result_files.write_result_page(report, results, evaluator.attacked)
 
 
 def compare(first: str | Path, second: str | Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from translate.api import exports
 from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
 from translate.catalog.shipped import find_images
 from translate.config import FLAGS, resolve
-from translate.conversion import job, projection, sampling
+from translate.conversion import cloaking, job, projection, sampling
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
@@ -199,6 +199,31 @@ def project(
     _say_notices(given.notices, say)
     sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution)
     return projection.project_image(sampler, Path(image), Path(output), chosen, progress or ignore_progress)
+
+
+def cloak(
+    model: str | Path | Translator,
+    photo: str | Path,
+    output: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    convolution: str = "auto",
+    progress: ProgressCallback | None = None,
+    say: SayCallback | None = say_to_stderr,
+    **options: Any,
+) -> cloaking.CloakResult:
+    """Write a photo with a change, too small to see, that makes a model's translation of it fail; a .png or .tiff file.
+
+    `options` are the fields of `translate.conversion.cloaking.CloakOptions`. `progress` gets the parts done. Raises UsageError
+    if the model does not take colour photos or the file exists, DataError if the photo cannot be used.
+    """
+    chosen = resolve(cloaking.CloakOptions, (FLAGS, options))
+    if not isinstance(model, Translator):
+        model = load(model, device=device, precision=precision, convolution=convolution, say=say)
+    result = cloaking.cloak_photo(model, Path(photo), Path(output), chosen, progress or ignore_progress)
+    _say_notices(result.notices, say)
+    return result
 
 
 def export(

@@ -37,6 +37,7 @@ from translate.dataset_check import one_size, quick
 from translate.errors import DataError, ProcessLostError, UsageError
 from translate.methods import Method
 from translate.methods.base import Batch, DataStage
+from translate.methods.input_perturbation import check_input_perturbation
 from translate.run_folder import MODEL, list_checkpoints, list_model_folders
 from translate.runtime import devices, distributed
 from translate.runtime.precision import Precision, configure_tf32, resolve_precision
@@ -178,6 +179,7 @@ class TrainingSession:
         with_labels = training_data.with_labels(cls, cfg, split)
         if with_labels != cfg:
             self.cfg = cfg = cls.resolve_config(with_labels)
+        check_input_perturbation(cls, cfg)
         if cfg.auto_batch:
             training_data.check_auto_batch(cls.on_meta(cfg))
         if cls.draws_domains_apart(cfg):

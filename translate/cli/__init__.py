@@ -41,6 +41,7 @@ COMMANDS = {
         "translate.cli.project:project",
         "Find the image of a trained stylegan2 that is most like a given one.",
     ),
+    "cloak": ("translate.cli.cloak:cloak", "Change a photo, by too little to see, so that a model fails on it."),
     "evaluate": (
         "translate.cli.evaluate:evaluate",
         "Compute quality metrics of a model, or between two folders of images.",

@@ -43,6 +43,15 @@ class MetricOptions:
     out: Path | None = option(
         None, "file for the results [default: metrics.json in the run folder of MODEL]", group="Output"
     )
+    table: Path | None = option(
+        None, "CSV file for the values of single images, by metrics that have them [default: none]", group="Output"
+    )
+    report: Path | None = option(
+        None,
+        "HTML page for the results; after --metrics robustness with the five images that change most under attack "
+        "[default: none]",
+        group="Output",
+    )
 
 
 def _evaluate(

@@ -25,11 +25,12 @@ from translate.evaluation.label_scorers import LabelScorer
 from translate.evaluation.made_inputs import InputMaker
 from translate.evaluation.protocol import networks_trained_against
 from translate.evaluation.references import ReferenceSources
+from translate.evaluation.robustness import ATTACK_IMAGES
 from translate.evaluation.truth import TRUTH, TruthRule, find_truth, recorded_settings, resolve_truth, truth_kind
 from translate.run_folder import run_of_model
 from translate.text import join_names
+from translate.trained.differentiable import translate_with_grad
 from translate.trained.folder import TrainedModel
-from translate.trained.image_layout import pad_to_size_rule
 from translate.trained.model_info import ModelInfo
 from translate.trained.noise import pixel_key
 from translate.trained.sampler import ImageSampler
@@ -122,6 +123,9 @@ class EvaluationOptions:
         group="Metrics",
     )
     truncation: float | None = option(None, "truncation of the noise, by models that have one", group="Metrics")
+    attack_images: int = option(
+        ATTACK_IMAGES, "inputs, evenly spaced, that the metric robustness attacks at most", low=1, group="Metrics"
+    )
     batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
     seed: int = option(0, "seed of every random draw", group="Metrics")
 
@@ -209,7 +213,7 @@ def case_from_split(
         translate=_translate_fn(model, to, options.seed),
         translate_samples=_translate_samples(model, options),
         translate_back=_translate_fn(model, given, options.seed) if two_way else None,
-        translate_with_grad=_translate_with_grad(model, to, options.seed),
+        translate_with_grad=translate_with_grad(model, to, options.seed),
         train_label_scorer=_label_scorer_trainer(model, data, split.a, read_options[to], options),
         border=model.scale(to) if model.scale(to) > 1 else 0,
         copies=maker.copy(inputs) if maker else None,
@@ -409,24 +413,5 @@ def _translate_samples(model: Translator, options: EvaluationOptions) -> Transla
             )
         numbers = range(options.samples or DIVERSITY_SAMPLES)
         return torch.cat([model(x, options.to, seed=options.seed, sample=number) for number in numbers])
-
-    return translate
-
-
-def _translate_with_grad(model: Translator, to: str, seed: int) -> TranslateFn:
-    """Return the model with gradients. Its noise depends on the seed alone: it stays the same when an image changes."""
-
-    model.ensure_convolutions()
-
-    def translate(x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        key = torch.full((len(x),), seed, device=model.device)
-        batch = torch.stack(
-            [pad_to_size_rule(image.to(model.device, model.precision.weights), **model.info.size) for image in x]
-        )
-        scale = model.scale(to)
-        with model.precision.autocast(model.device):
-            output = model.method.translate(batch, to, key)
-            return output[..., : scale * height, : scale * width].to(x.device, x.dtype)
 
     return translate

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from translate import images
+from translate.data.split import evenly_spaced
 from translate.errors import DataError, UsageError
 from translate.evaluation import extractors
 from translate.evaluation.extractors import Extractor, Features
@@ -18,6 +19,7 @@ from translate.evaluation.image_sets import ImageSet
 from translate.evaluation.input_checks import TranslateFn
 from translate.evaluation.label_scorers import LabelScorer
 from translate.evaluation.metrics import METRICS, Metric
+from translate.evaluation.robustness import ATTACK_IMAGES, AttackedImage
 from translate.evaluation.uncertainty import Estimate, mean_interval
 from translate.invocation import command_line
 
@@ -117,10 +119,14 @@ class Evaluator:
     """File of LPIPS's backbone; None: where torchvision keeps it."""
     device: torch.device | str = "cpu"
     """Device of LPIPS."""
+    attack_images: int = ATTACK_IMAGES
+    """Inputs, evenly spaced, that the metric robustness attacks at most."""
     extractor: Extractor | None = None
     """The extractor, once a metric has needed it."""
     per_image: dict[str, list[float]] = field(default_factory=dict)
     """Key of a value → its values for each output, of metrics that have one per image."""
+    attacked: list[AttackedImage] = field(default_factory=list)
+    """Inputs that the metric robustness attacked, that of the largest change first."""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Row of METRICS → the settings it was computed with."""
     known_features: dict[int, tuple[ImageSet, Features]] = field(default_factory=dict)
@@ -138,7 +144,7 @@ class Evaluator:
             inputs=self.subject.inputs if in_pairs else None,
             copies=self.subject.copies if in_pairs else None,
         )
-        return replace(self, subject=subject, per_image={}, settings={})
+        return replace(self, subject=subject, per_image={}, attacked=[], settings={})
 
     def compute(self, name: str) -> dict[str, Estimate]:
         """Compute a row of METRICS: its values by key. DataError or UsageError if the subject lacks what it needs."""
@@ -222,6 +228,26 @@ class Evaluator:
         translate = self._require(self.subject.translate_with_grad, name)
         return self._means(self._map_inputs(name, lambda x: metric.function(x, translate, seed=self.seed)))
 
+    def _attacks(self, name: str, metric: Metric) -> dict[str, Estimate]:
+        """Attack some of the inputs; of a model that translates both ways, also look for inputs hidden in outputs."""
+        translate, inputs = self._require(self.subject.translate_with_grad, name), self._coloured_inputs(name)
+        numbers = evenly_spaced(len(inputs), self.attack_images)
+        self.settings[name]["images"] = len(numbers)
+        values: dict[str, list[Tensor]] = {}
+        for i in numbers:
+            result = metric.function(inputs.normalized(i), translate, seed=self.seed)
+            self.attacked.append(AttackedImage.from_result(inputs.names[i], inputs.pixels(i), result))
+            for key, each in result.values.items():
+                values.setdefault(key, []).append(each.cpu())
+        self.attacked.sort(key=lambda image: (-image.change, image.name))
+        for key, each in values.items():  # of inputs that were not attacked, nothing is known
+            of_all = torch.full((len(inputs),), math.nan, dtype=torch.float64)
+            of_all[list(numbers)] = torch.cat(each)
+            self.per_image[key] = of_all.tolist()
+        estimates = {key: mean_interval(torch.cat(each), self.seed) for key, each in values.items()}
+        two_way = self.subject.translate_back is not None and "hidden_signal" not in self.settings
+        return {**estimates, **(self.compute("hidden_signal") if two_way else {})}
+
     def _round_trip(self, name: str, metric: Metric) -> dict[str, Estimate]:
         translate, translate_back = self._require(self.subject.translate, name), self.subject.translate_back
         if translate_back is None:
@@ -240,11 +266,16 @@ class Evaluator:
         return {name: mean_interval(metric.function(*self.subject.classify(name)), self.seed)}
 
     def _map_inputs(self, name: str, function: Callable[[Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        inputs = self._coloured_inputs(name)
+        results = [function(inputs.normalized(i)) for i in range(len(inputs))]
+        return {key: torch.cat([values[key].cpu() for values in results]) for key in results[0]}
+
+    def _coloured_inputs(self, name: str) -> ImageSet:
+        """Return the inputs. DataError for label maps."""
         inputs = self._require(self.subject.inputs, name)
         if inputs.labels is not None:
             raise DataError(f"{name}: changes the colours of the inputs, and label maps have none; leave it out")
-        results = [function(inputs.normalized(i)) for i in range(len(inputs))]
-        return {key: torch.cat([values[key].cpu() for values in results]) for key in results[0]}
+        return inputs
 
     def _require(self, value: T | None, name: str) -> T:
         if value is None:
@@ -293,6 +324,7 @@ _COMPUTE: dict[str, Callable[[Evaluator, str, Metric], dict[str, Estimate]]] = {
     "samples": Evaluator._samples,
     "translator": Evaluator._translator,
     "round trip": Evaluator._round_trip,
+    "attacks": Evaluator._attacks,
     "labels": Evaluator._labels,
     "classifier": Evaluator._classifier,
 }

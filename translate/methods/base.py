@@ -17,6 +17,7 @@ from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.images import LabelFormat, normalize
 from translate.methods.configs import NETWORK_SETTINGS, LabelMapConfig, label_format
+from translate.methods.input_perturbation import InputPerturbation
 from translate.nn.base import Generator, clamp_to_image_range
 from translate.nn.blocks import keyed_dropout
 from translate.nn.losses import Logits
@@ -153,6 +154,8 @@ class Method(nn.Module, Generic[C]):
     """False: where the config has dropout, it is for training alone, unless a conversion asks for it."""
     grows: ClassVar[bool] = False
     """True: later stages of the data take more memory than the first, so that each is checked before the start."""
+    has_cycle: ClassVar[bool] = False
+    """True: its losses compare images with translations of their translations."""
     one_size: ClassVar[str] = ""
     """Reason why the images of both domains must be of one size, as all are with a crop; else empty."""
     updates: dict[str, Update]
@@ -272,6 +275,20 @@ class Method(nn.Module, Generic[C]):
     def step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
         """Yield each update of a training step and its losses, as in the paper's algorithm."""
         raise NotImplementedError
+
+    def training_step(self, batch: Batch, clock: Clock, scheduled: Scheduled) -> Step:
+        """Return `step`, in which generators get perturbed inputs if the config asks for that."""
+        step = self.step(batch, clock, scheduled)
+        attack, noise = (getattr(self.cfg, name, None) for name in ("adversarial_training", "cycle_noise"))
+        if attack in (None, "off") and not noise:
+            return step
+        networks = {
+            name: (self.generator_for(to), self.domains[self.source_domain(to)].channels)
+            for to, name in self.generator_names.items()
+        }
+        return InputPerturbation(networks, attack or "off", getattr(self.cfg, "epsilon", 0.0), noise or 0.0).apply(
+            step, batch["key"]
+        )
 
     def translate(self, x: Tensor, to: str, key: Tensor | None = None) -> Tensor:
         """Translate images x (N, C, H, W) in [-1, 1] to domain `to`, by a method in evaluation mode; clamped to [-1, 1].

@@ -51,12 +51,13 @@ def forward_concatenated(net: nn.Module, *batches: Any) -> tuple[Any, ...]:
 
     An output is a tensor (N, …), or a list of tensors from a discriminator with several heads. The batches are concatenated
     where no image influences another: that halves the number of operations, and weight gradients are computed once. Not with
-    gradient checkpointing, where twice as much would be computed again at a time, not for batches of different sizes, and not
-    for a discriminator's views that are no tensors.
+    gradient checkpointing, where twice as much would be computed again at a time, not for batches of different sizes, not for a
+    discriminator's views that are no tensors, and not where inputs are perturbed.
     """
     if any(not isinstance(x, Tensor) for x in batches):
         return tuple(net(x) for x in batches)
-    if coupling_in(net) or getattr(net, "gradient_checkpointing", False) or len({x.shape[1:] for x in batches}) > 1:
+    apart = getattr(net, "gradient_checkpointing", False) or getattr(net, "inputs_apart", False)
+    if coupling_in(net) or apart or len({x.shape[1:] for x in batches}) > 1:
         return tuple(net(x) for x in batches)
     lengths = [len(x) for x in batches]
     outputs = net(torch.cat(batches))

@@ -189,7 +189,31 @@ class NormConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig(TrainConfig):
+class PerturbationConfig(TrainConfig):
+    """Config of methods whose generators may be trained on perturbed inputs."""
+
+    adversarial_training: str = option(
+        "off",
+        "replace half of the generators' input images by adversarial ones, which change their output most: fgsm (one step), "
+        "pgd (seven steps, slower) or off",
+        choices=("off", "fgsm", "pgd"),
+        group="Losses",
+    )
+    epsilon: float = option(
+        2.0, "largest change of each value by --adversarial-training, in levels of 255", low=0, high=255, group="Losses"
+    )
+    cycle_noise: float = option(
+        0.0,
+        "standard deviation of the noise that is added to translated images before they are translated back, where images are "
+        "in −1 to 1: against inputs hidden in the output; 0.1 in the code of Bashkirova et al.",
+        low=0,
+        high=2,
+        group="Losses",
+    )
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig(PerturbationConfig):
     """Config of methods with a discriminator."""
 
     g_width: int = option(64, "channels of the generator's first layer", low=1, group="Networks")

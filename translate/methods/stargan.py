@@ -85,6 +85,7 @@ class StarGAN(Method[StarGANConfig]):
     generator_sees_image_alone = False
     smallest_micro_batch = 2
     layout = "domains"
+    has_cycle = True
     Config = StarGANConfig
     ema = ("g",)
     network_settings = (*NETWORK_SETTINGS, "domains", "attributes")

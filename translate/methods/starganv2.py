@@ -121,6 +121,7 @@ class StarGANV2(Method[StarGANV2Config]):
     summary = "unpaired translation among several domains, with many outputs or in the style of an example image"
     generator_sees_image_alone = False
     layout = "domains"
+    has_cycle = True
     draws_references = True
     Config = StarGANV2Config
     style_networks = ("f", "e")

@@ -30,6 +30,7 @@ class TwoWayMethod(Method[C]):
     layout = "unpaired"
     generator_names = {"b": "g_ab", "a": "g_ba"}
     ema = ("g_ab", "g_ba")
+    has_cycle = True
 
     def __init__(self, cfg: C) -> None:
         super().__init__(cfg)

@@ -47,6 +47,8 @@ class Generator(nn.Module):
     """Function of the network and a key that draws its initial weights."""
     gradient_checkpointing = False
     """True: training computes inner maps again in the backward pass instead of keeping them."""
+    inputs_apart = False
+    """True: batches go through the network one after another, as each of its inputs is perturbed in its own way."""
     computes_in_windows = False
     """True: large images are converted in windows of the whole network. A window from one multiple of `multiple_of` to another
     gives the values of the whole image but within `receptive_radius` of where it was cut, if norms have the statistics of the

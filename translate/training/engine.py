@@ -200,7 +200,7 @@ class Engine:
             for name, value in scalars.items()
             if name.startswith(SCHEDULED)
         }
-        steps = [self.method.step(batch, clock, scheduled) for batch in batches]
+        steps = [self.method.training_step(batch, clock, scheduled) for batch in batches]
         losses: dict[str, Tensor] = {}
         yields: list[tuple[str, ...]] = []
         try:

@@ -256,7 +256,7 @@ class _Rehearsal:
     def step(self, micro_batches: Sequence[Batch], clock: Clock) -> None:
         """Run a step of the method on all micro-batches, as `Engine.step` does."""
         scheduled = {name: torch.empty((), device=self.device) for name in self.method.scheduled_values(clock)}
-        steps = [self.method.step(batch, clock, scheduled) for batch in micro_batches]
+        steps = [self.method.training_step(batch, clock, scheduled) for batch in micro_batches]
         while (update := self._backward(steps)) is not None:
             self.optimizers[update].zero_grad()
 
