@@ -31,6 +31,7 @@ FLOORS = [
     {"methods", "data", "dataset_check", "catalog"},
     {"training", "trained"},
     {"conversion", "evaluation"},
+    {"serving"},
     {"api", "demo", "demo_page"},
     {"cli"},
 ]

@@ -1,0 +1,71 @@
+"""A web server that ends cleanly on a signal: what was accepted is answered first."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn
+
+from translate.runtime import signals
+from translate.serving.access import Listener
+
+App = Callable[..., Awaitable[None]]
+
+
+class GuardedApp:
+    """Application that refuses requests which the listener does not allow. `/health` needs no token."""
+
+    def __init__(self, app: App, listener: Listener) -> None:
+        self.app, self.listener = app, listener
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        """Answer a request, by the protocol ASGI."""
+        refusal = self.listener.refusal(header_values(scope)) if scope["type"] == "http" else None
+        if refusal is None or (refusal[0] == HTTPStatus.UNAUTHORIZED and scope["path"] == "/health"):
+            await self.app(scope, receive, send)
+        else:
+            await send_refusal(send, *refusal)
+
+
+def header_values(scope: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers of a request, by their names in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def send_refusal(send: Any, status: int, reason: str) -> None:
+    """Answer a request with an error."""
+    body = json.dumps({"error": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class _Server(uvicorn.Server):
+    """Server that asks a stop request whether to end, instead of handling signals itself."""
+
+    def __init__(self, config: uvicorn.Config, stop: signals.StopRequest) -> None:
+        super().__init__(config)
+        self.stop = stop
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the stop request: uvicorn would drop requests at a second SIGINT, which wrappers send."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end; called ten times a second."""
+        self.should_exit = self.should_exit or bool(self.stop)
+        return await super().on_tick(counter)
+
+
+def run_server(app: App, listener: Listener, stop: signals.StopRequest) -> None:
+    """Serve an application until the stop request is set and all requests are answered."""
+    config = uvicorn.Config(
+        app, http="h11", loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False,
+        proxy_headers=False, server_header=False,
+    )  # fmt: skip
+    _Server(config, stop).run(sockets=[listener.socket])
