@@ -69,7 +69,7 @@ def test_the_format_is_that_of_the_parameter_the_header_or_the_input(client: Cli
         ("/convert", "image/png", b"", 415, "image is empty"),
         ("/convert", "image/png", b"<svg/>", 415, "no image of a known format"),
         ("/convert", "text/html", None, 415, "content type text/html"),
-        ("/convert?to=winter", "image/png", None, 422, "--to winter"),
+        ("/convert?to=winter", "image/png", None, 422, "winter"),
         ("/convert?quality=0", "image/png", None, 422, "--quality 0"),
         ("/convert?sample=1", "image/png", None, 422, "--samples"),
         ("/convert?tile=1", "image/png", None, 422, "tile: unknown parameter"),

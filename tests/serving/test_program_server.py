@@ -33,6 +33,7 @@ class Running:
     def __init__(self, models: list[Translator], monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.stop, self.error = signals.StopRequest(), None
         self.url, self.token = "", None
+        self.connections: list[http.client.HTTPConnection] = []
         ready = threading.Event()
 
         @contextmanager
@@ -56,11 +57,14 @@ class Running:
         assert ready.wait(120)
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", int(self.url.rpartition(":")[2]), timeout=300)
+        self.connections.append(http.client.HTTPConnection("127.0.0.1", int(self.url.rpartition(":")[2]), timeout=300))
+        return self.connections[-1]
 
     def end(self) -> Exception | None:
         self.stop.accept(SIGTERM)
         self.thread.join(120)
+        for connection in self.connections:
+            connection.close()
         return self.error
 
 

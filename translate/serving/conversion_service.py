@@ -230,13 +230,17 @@ class ConversionService:
     def _take_batch(self) -> list[_Job]:
         """Take the job that waits longest, and those that may share its batch."""
         first = self._ready.popleft()
-        limit = 1 if first.translator.device.type == "cpu" else self.batch_size
+        limit = self._limit(first)
         if limit == 1 or (key := first.batch_key) is None:
             return [first]
         others = [job for job in self._ready if job.batch_key == key][: limit - 1]
         for job in others:
             self._ready.remove(job)
         return [first, *others]
+
+    def _limit(self, job: _Job) -> int:
+        """Return the largest number of images of the batch of a job."""
+        return 1 if job.translator.device.type == "cpu" else self.batch_size
 
     def _translate(self, batch: list[_Job]) -> None:
         converter = batch[0].converter

@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
@@ -62,10 +62,19 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def run_server(app: App, listener: Listener, stop: signals.StopRequest) -> None:
-    """Serve an application until the stop request is set and all requests are answered."""
+def run_server(
+    app: App,
+    listener: Listener,
+    stop: signals.StopRequest,
+    lifespan: Literal["on", "off"] = "off",
+    drain_seconds: int | None = None,
+) -> None:
+    """Serve an application until the stop request is set and all requests are answered, or `drain_seconds` after it.
+
+    lifespan: "on" for an application that has things to do at its start.
+    """
     config = uvicorn.Config(
-        app, http="h11", loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False,
-        proxy_headers=False, server_header=False,
+        app, http="h11", loop="asyncio", ws="none", lifespan=lifespan, log_config=None, access_log=False,
+        proxy_headers=False, server_header=False, timeout_graceful_shutdown=drain_seconds,
     )  # fmt: skip
     _Server(config, stop).run(sockets=[listener.socket])

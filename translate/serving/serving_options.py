@@ -55,3 +55,13 @@ class ServeOptions(LimitOptions, AddressOptions):
 
     def __post_init__(self) -> None:
         config.check_options(self)
+
+
+@dataclass(frozen=True)
+class AppOptions(LimitOptions, AddressOptions):
+    """Options of the page for people. Raises UsageError that names the flag where a value is not possible."""
+
+    port: int = option(7860, "port to listen on; 0 takes a free one", low=0, high=65535, group="Server")
+
+    def __post_init__(self) -> None:
+        config.check_options(self)
