@@ -1,6 +1,7 @@
 """A web server that ends cleanly on a signal: what was accepted is answered first."""
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -77,4 +78,5 @@ def run_server(
         app, http="h11", loop="asyncio", ws="none", lifespan=lifespan, log_config=None, access_log=False,
         proxy_headers=False, server_header=False, timeout_graceful_shutdown=drain_seconds,
     )  # fmt: skip
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # the applications tell their errors themselves
     _Server(config, stop).run(sockets=[listener.socket])

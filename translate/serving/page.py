@@ -43,6 +43,10 @@ HEAD = f"""<script>{PAIR_SCRIPT}</script>
 EMPTY = '<div class="empty"><p>The result appears here, before and after side by side.</p></div>'
 
 
+SCROLL = "() => document.getElementById('status').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
+"""Script that shows a person the result, which is below the fold of a narrow screen."""
+
+
 class Page:
     """State behind the page: loaded models, and the results of jobs.
 
@@ -50,7 +54,7 @@ class Page:
         service: Queue of the conversions.
         models: Models to choose from.
         limits: Limits of the images.
-        device, precision: Where and how models compute.
+        behaviour: Arguments of `translator.load`: device, precision and the like.
         folder: Folder for results.
     """
 
@@ -72,23 +76,28 @@ class Page:
             return self._loaded[name]
 
     def describe(self, name: str) -> list[Any]:
-        """Return what changes on the page with the model: its description, card, directions, samples and style."""
+        """Return what the page says of a model before it is read: description, card, directions and the chosen one."""
         listed = self.models[name]
+        words = [listed.summary, f"Made for: {listed.intended_input}." if listed.intended_input else ""]
+        words.append(f"*{listed.info.method}, trained on {listed.trained_on}*" if listed.trained_on else "")
+        targets = list(listed.info.directions)
+        targets += ["all"] if targets[2:] or not set(targets) <= DIRECTIONS.keys() else []
+        choices = [(DIRECTIONS.get(to, to), to) for to in targets]
+        about = "\n\n".join(filter(None, words))
+        return [
+            about, listed.card or "This model has no card.", gr.Radio(choices, value=targets[0], visible=len(targets) > 1)
+        ]  # fmt: skip
+
+    def prepare(self, name: str) -> list[Any]:
+        """Read a model, and return which of the options samples, seed and style it has."""
         try:
             model = self.load(name)
         except TranslateError as e:
             raise gr.Error(str(e)) from None
-        words = [listed.summary, f"Made for: {listed.intended_input}." if listed.intended_input else ""]
-        words.append(f"*{listed.info.method}, trained on {listed.trained_on}*" if listed.trained_on else "")
-        targets = [*model.directions, *(["all"] if set(model.directions) - DIRECTIONS.keys() else [])]
-        choices = [(DIRECTIONS.get(to, to), to) for to in targets]
         has_noise = model.has_noise(model.directions[0])
         return [
-            "\n\n".join(filter(None, words)),
-            gr.update(value=listed.card or "This model has no card."),
-            gr.update(choices=choices, value=targets[0], visible=len(targets) > 1),
-            gr.update(visible=has_noise),
             gr.update(visible=has_noise, value=1),
+            gr.update(visible=has_noise),
             gr.update(visible=bool(model.method.style_networks), value=None),
         ]
 
@@ -146,7 +155,7 @@ def build_page(page: Page) -> gr.Blocks:
     """Return the page. Everything on it is served by this machine."""
     extensions = sorted(f".{extension}" for extension in images.READABLE_EXTENSIONS)
     first = next(iter(page.models))
-    titles = [(f"{model.name}: {model.summary}", model.name) for model in page.models.values()]
+    text, about_card, directions = page.describe(first)
     formats = [("as the input", "keep"), *((name, name) for name in images.WRITERS)]
     with gr.Blocks(title="Translate images", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         gr.Markdown(
@@ -154,11 +163,18 @@ def build_page(page: Page) -> gr.Blocks:
         )
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                model = gr.Dropdown(titles, value=first, label="1. Model", filterable=False, elem_id="model")
-                about = gr.Markdown(elem_id="about")
-                to = gr.Radio([], label="Direction", elem_id="direction")
+                model = gr.Dropdown(list(page.models), value=first, label="1. Model", filterable=False, elem_id="model")
+                about = gr.Markdown(text, elem_id="about")
+                to = gr.Radio(
+                    directions.choices, value=directions.value, visible=directions.visible, label="Direction",
+                    elem_id="direction",
+                )  # fmt: skip
                 files = gr.File(
-                    label="2. Your images", file_count="multiple", file_types=extensions, height=160, elem_id="files"
+                    label=f"2. Your images, up to {page.limits.max_upload} MiB each",
+                    file_count="multiple",
+                    file_types=extensions,
+                    height=160,
+                    elem_id="files",
                 )
                 style = gr.File(
                     label="Style: an example of what the result shall look like (optional)", file_types=extensions,
@@ -170,23 +186,24 @@ def build_page(page: Page) -> gr.Blocks:
                     samples = gr.Slider(1, 16, 1, step=1, label="Results for each image", visible=False)
                     seed = gr.Number(0, label="Seed: another number gives another result", precision=0, visible=False)
                 with gr.Accordion("About this model", open=False):
-                    card = gr.Markdown()
+                    card = gr.Markdown(about_card)
             with gr.Column(scale=3, min_width=300):
                 shown = gr.Dropdown([], label="Shown", visible=False, filterable=False, elem_id="shown")
-                pair = gr.HTML(EMPTY, elem_id="pair")
                 status = gr.HTML(elem_id="status")
+                pair = gr.HTML(EMPTY, elem_id="pair")
                 outputs = gr.File(
                     label="Download", file_count="multiple", interactive=False, visible=False, elem_id="outputs"
                 )
                 archive = gr.DownloadButton("Download all as a zip", visible=False, elem_id="archive")
         results = gr.State([])
-        described = [about, card, to, seed, samples, style]
-        blocks.load(page.describe, model, described)
-        model.change(page.describe, model, described)
+        options = [samples, seed, style]
+        blocks.load(page.prepare, model, options, show_progress="hidden")
+        model.change(page.describe, model, [about, card, to], show_progress="hidden")
+        model.change(page.prepare, model, options, show_progress="hidden")
         run.click(
             page.translate, [model, files, to, fmt, seed, samples, style], [status, shown, pair, outputs, archive, results],
             concurrency_limit=JOBS_AT_A_TIME,
-        )  # fmt: skip
+        ).then(js=SCROLL)  # fmt: skip
         shown.change(page.show, [shown, results], pair)
     blocks.queue(max_size=page.limits.queue)
     return blocks
