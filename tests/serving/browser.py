@@ -17,7 +17,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """Key of an element's number in answers of the protocol."""
 ENTER, TAB, RIGHT = "\ue007", "\ue004", "\ue014"
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that are waited for what has to appear."""
 
 

@@ -3,13 +3,16 @@
 import errno
 import hmac
 import ipaddress
+import json
 import os
 import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from translate.errors import BusyError, UsageError
@@ -61,6 +64,21 @@ class Listener:
     def is_shown(self, token: str) -> bool:
         """Return whether a text is the token, in a time that does not tell how much of it is right."""
         return self.token is not None and hmac.compare_digest(token.encode(), self.token.encode())
+
+
+def header_values(scope: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers of a request, by their names in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def send_refusal(send: Any, status: int, reason: str) -> None:
+    """Answer a request with an error."""
+    body = json.dumps({"error": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def listen(options: AddressOptions) -> Listener:

@@ -34,7 +34,7 @@ from translate.serving.media_types import MEDIA_TYPES, choose_format
 from translate.serving.model_facts import describe_translator
 from translate.serving.openapi import describe_interface
 from translate.serving.request_options import parse_options
-from translate.serving.serving_options import LimitOptions
+from translate.serving.serving_options import ServeOptions
 from translate.text import printable_lines
 from translate.trained.translator import Translator
 
@@ -53,7 +53,7 @@ class HttpInterface:
         limits: Limits of requests.
     """
 
-    def __init__(self, service: ConversionService, models: Mapping[str, Translator], limits: LimitOptions) -> None:
+    def __init__(self, service: ConversionService, models: Mapping[str, Translator], limits: ServeOptions) -> None:
         self.service, self.models, self.limits = service, models, limits
         self.fixed = {"max_pixels": limits.max_pixels, "batch_size": limits.batch_size}
 

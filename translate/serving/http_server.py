@@ -1,6 +1,5 @@
 """A web server that ends cleanly on a signal: what was accepted is answered first."""
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import uvicorn
 
 from translate.runtime import signals
-from translate.serving.access import Listener
+from translate.serving.access import Listener, header_values, send_refusal
 
 App = Callable[..., Awaitable[None]]
 
@@ -28,21 +27,6 @@ class GuardedApp:
             await self.app(scope, receive, send)
         else:
             await send_refusal(send, *refusal)
-
-
-def header_values(scope: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers of a request, by their names in lower case."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-async def send_refusal(send: Any, status: int, reason: str) -> None:
-    """Answer a request with an error."""
-    body = json.dumps({"error": reason}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 class _Server(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""What clients and people are told of a model."""
+"""Facts of a model, for clients and for people."""
 
 from typing import Any
 

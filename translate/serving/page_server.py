@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from translate.errors import Interrupted
 from translate.runtime import signals
-from translate.serving.access import COOKIE, Listener, listen
+from translate.serving.access import COOKIE, Listener, header_values, listen, send_refusal
 from translate.serving.conversion_service import ConversionService
 from translate.serving.model_list import ListedModel
 from translate.serving.page_job import AT_A_TIME
@@ -43,8 +43,6 @@ class GuardedPage:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        from translate.serving.http_server import header_values, send_refusal
-
         headers = header_values(scope)
         (token,) = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[-1:]
         refusal = self.listener.refusal(headers)

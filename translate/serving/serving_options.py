@@ -38,9 +38,6 @@ class LimitOptions:
     queue: int = option(
         64, "requests that are taken at a time, those that wait included; others are refused", low=1, group="Limits"
     )
-    timeout: float = option(
-        120.0, "seconds after which a request that is not answered is given up", low=0.01, group="Limits"
-    )
     batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
 
     @property
@@ -52,6 +49,10 @@ class LimitOptions:
 @dataclass(frozen=True)
 class ServeOptions(LimitOptions, AddressOptions):
     """Options of the server for programs. Raises UsageError that names the flag where a value is not possible."""
+
+    timeout: float = option(
+        120.0, "seconds after which a request that is not answered is given up", low=0.01, group="Limits"
+    )
 
     def __post_init__(self) -> None:
         config.check_options(self)
