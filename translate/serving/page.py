@@ -31,7 +31,8 @@ HEAD = f"""<script>{PAIR_SCRIPT}</script>
 {PAIR_STYLE}
 .result .pair {{ aspect-ratio: var(--shape); max-height: 75vh; margin: auto; }}
 .result img {{ margin: 0; }}
-.gradio-container {{ max-width: 1180px !important; }}
+.result .pair span {{ color: #fff; }}
+.gradio-container {{ max-width: 1180px !important; margin: 0 auto !important; }}
 .status ul {{ margin: .25rem 0 0 1.2rem; list-style: disc; }}
 .status .failed {{ color: #b3261e; }}
 .dark .status .failed {{ color: #ff8a80; }}
