@@ -160,7 +160,8 @@ def build_page(page: Page) -> gr.Blocks:
     formats = [("as the input", "keep"), *((name, name) for name in images.WRITERS)]
     with gr.Blocks(title="Translate images", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         gr.Markdown(
-            "# Translate images\nChoose a model, add images, and press Translate. Nothing leaves this computer."
+            f"# Translate images\nChoose a model, add images of up to {page.limits.max_upload} MiB each, and press Translate. "
+            "They stay on the computer that runs this page."
         )
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
@@ -171,7 +172,7 @@ def build_page(page: Page) -> gr.Blocks:
                     elem_id="direction",
                 )  # fmt: skip
                 files = gr.File(
-                    label=f"2. Your images, up to {page.limits.max_upload} MiB each",
+                    label="2. Your images",
                     file_count="multiple",
                     file_types=extensions,
                     height=160,
