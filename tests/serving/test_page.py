@@ -24,7 +24,7 @@ from translate.trained.translator import Translator
 from .browser import RIGHT, Browser
 
 pytest.importorskip("gradio")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # gradio leaves event loops open
 
 SIGTERM = 15
 
