@@ -22,7 +22,7 @@ class ListedModel:
     """Name by which commands take it."""
     info: ModelInfo
     summary: str
-    """What it does, in the first sentence of its card; else its method."""
+    """First sentence of its card, which says what it does; else its method and data."""
     intended_input: str
     """Images that it is meant for, as its card says; empty where it does not."""
     card: str

@@ -24,7 +24,14 @@ JOBS_AT_A_TIME = 2
 DIRECTIONS = {"b": "forward (to b)", "a": "backward (to a)"}
 """Words for the target domains of models with two."""
 
-HEAD = f"""<script>{PAIR_SCRIPT}</script>
+HIDE_ICONS = """
+new MutationObserver(() => document.querySelectorAll("svg:not([aria-hidden])").forEach(
+  icon => icon.setAttribute("aria-hidden", "true")
+)).observe(document.documentElement, {childList: true, subtree: true});
+"""
+"""Script that hides gradio's icons, which have no names and stand beside words, from screen readers."""
+
+HEAD = f"""<script>{PAIR_SCRIPT}{HIDE_ICONS}</script>
 <style>
 :root {{ --box: #eef1f5; --link: #0b5cad; }}
 .dark {{ --box: #1d2125; --link: #7db7f5; }}

@@ -21,7 +21,7 @@ POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-"""What the browser may load: nothing of other addresses. Gradio's page has scripts and styles in the page itself."""
+"""Policy of the page: the browser loads nothing of other addresses. Gradio's page has scripts and styles in the page itself."""
 
 DRAIN_SECONDS = 10
 """Time for the jobs that are under way at a signal; a browser keeps a connection open for ever."""
