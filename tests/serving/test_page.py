@@ -1,10 +1,10 @@
-"""The page in a real browser, and through its interface by many users at a time."""
+"""The page in a real browser."""
 
+import gc
 import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from translate.serving.model_list import list_models
 from translate.serving.page_server import serve_page
 from translate.serving.serving_options import AppOptions
 from translate.trained import translator
-from translate.trained.translator import Translator
 
 from .browser import RIGHT, Browser
 
@@ -78,6 +77,7 @@ def page(folder: Path) -> Iterator[RunningPage]:
     running = RunningPage([str(folder)])
     yield running
     assert isinstance(running.end(), Interrupted)
+    gc.collect()  # event loops that gradio left open, while warnings of them are ignored
 
 
 @pytest.fixture
@@ -160,27 +160,3 @@ def test_every_control_has_a_name_for_screen_readers(page: RunningPage, browser:
     ]  # fmt: skip
     assert not [(node["role"], node.get("name")) for node in nameless]
     assert browser.run("return document.documentElement.lang") == "en"
-
-
-def test_twenty_users_at_a_time_each_get_their_own_images(
-    page: RunningPage, folder: Path, tmp_path: Path, draw: Callable[..., Any], convert: Any
-) -> None:
-    from gradio_client import Client, handle_file
-
-    model: Translator = translator.load(folder, device="cpu")
-    source = tmp_path / "in"
-    source.mkdir()
-    for number in range(20):
-        Image.fromarray(draw(100 + number, 24, 16)).save(source / f"{number}.png")
-    convert(source, tmp_path / "out", model)
-
-    def use(number: int) -> bytes:
-        client = Client(page.url, verbose=False, download_files=str(tmp_path / f"user{number}"))
-        files = [handle_file(source / f"{number}.png")]
-        answer = client.predict(str(folder), files, "b", "keep", 0, 1, None, api_name="/translate")
-        return Path(answer[3][0] if isinstance(answer[3], list) else answer[3]["value"][0]).read_bytes()
-
-    with ThreadPoolExecutor(20) as users:
-        answers = list(users.map(use, range(20)))
-    assert answers == [(tmp_path / "out" / f"{number}.png").read_bytes() for number in range(20)]
-    assert len(set(answers)) == 20
