@@ -30,7 +30,7 @@ FLOORS = [
     {"config", "convolution_choice", "robust"},
     {"methods", "data", "dataset_check", "catalog"},
     {"training", "trained"},
-    {"conversion", "evaluation"},
+    {"conversion", "evaluation", "serving"},
     {"api", "demo", "demo_page"},
     {"cli"},
 ]
@@ -44,6 +44,7 @@ NEIGHBOURS = {  # within a floor, who may import whom
     "plugins": {"errors", "text"},
     "dataset_check": {"data"},
     "trained": {"training"},  # reads the model in a checkpoint
+    "serving": {"conversion"},
     "demo": {"api", "demo_page"},
 }
 REPEATED_FILES = {"__init__.py", "base.py", "memory.py"}

@@ -60,6 +60,8 @@ COMMANDS = {
         "translate.cli.export:export",
         "Export a model as a folder, or as a file: .onnx, .pt2, .pth.",
     ),
+    "app": ("translate.cli.app_page:app_command", "Open a page that translates images, for a browser."),
+    "serve": ("translate.cli.serve:serve_command", "Serve models over HTTP, for programs."),
     "push": ("translate.cli.push:push", "Upload a model to the Hugging Face hub."),
     "doctor": (
         "translate.cli.doctor:doctor",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GROUP_ORDER = (
     "Arguments", "Common", "Run", "Data", "Length", "Networks", "Losses", "Images", "Metrics", "Translation", "Input", "Output",
-    "Speed", "Logging", "Validation", "Parameters",
+    "Server", "Limits", "Speed", "Logging", "Validation", "Parameters",
 )  # fmt: skip
 """Groups of flags, in the order in which help shows them."""
 

@@ -74,6 +74,7 @@ class ItemConverter:
         fmt: Row of images.WRITERS for all outputs; None: by the name of each input.
         tag: Part of the names of temporary files.
         style: Style of all outputs, where the options ask for one and it was encoded already.
+        planner: Choice of the tile size, where it was measured already.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ItemConverter:
         fmt: str | None = None,
         tag: str = "",
         style: Style | None = None,
+        planner: tiling.TilePlanner | None = None,
     ) -> None:
         self.translator, self.root, self.output, self.options = translator, root, output, options
         self.scale = translator.scale(options.to)
@@ -109,7 +111,7 @@ class ItemConverter:
         self.signer = options.load_signer()
         self.settings = options.output_settings(translator, self.style, self.signer)
         self.scratch = Path(options.scratch) if options.scratch is not None else None
-        self.planner = tiling.TilePlanner(translator, options.to)
+        self.planner = planner or tiling.TilePlanner(translator, options.to)
         self.tileable = self.planner.tileable
         if options.tile == "auto":
             self.planner.measure()  # before other threads use the model

@@ -27,10 +27,10 @@ def is_onnx_file(model: str | Path) -> bool:
 
 def find_named_model(name: str) -> Path | None:
     """Return the folder of a named model, in checkpoints/ or among those that ship with the project; None if there is none."""
-    return next((folder / name for folder in _model_homes() if (folder / name).exists()), None)
+    return next((folder / name for folder in model_homes() if (folder / name).exists()), None)
 
 
-def _model_homes() -> tuple[Path, ...]:
+def model_homes() -> tuple[Path, ...]:
     """Return the folders whose models are given by name: that of the runs, and those of the models that ship."""
     package = Path(__file__).parents[1]
     return CHECKPOINTS, package.parent / "checkpoints", package / "_checkpoints"
@@ -38,7 +38,7 @@ def _model_homes() -> tuple[Path, ...]:
 
 def _known_models() -> list[str]:
     """Return the names of all models that can be given by name."""
-    places = (place for home in _model_homes() if home.is_dir() for place in home.iterdir())
+    places = (place for home in model_homes() if home.is_dir() for place in home.iterdir())
     return sorted({place.name for place in places if find_model_folder(place) is not None})
 
 

@@ -1,0 +1,162 @@
+"""The page in a real browser."""
+
+import gc
+import shutil
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from translate.errors import Interrupted
+from translate.runtime import signals
+from translate.serving import page_server
+from translate.serving.model_list import list_models
+from translate.serving.page_server import serve_page
+from translate.serving.serving_options import AppOptions
+from translate.trained import translator
+
+from .browser import RIGHT, Browser
+
+pytest.importorskip("gradio")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # gradio leaves event loops open
+
+SIGTERM = 15
+
+
+class RunningPage:
+    """The page in a thread; `stop` is what a signal sets."""
+
+    def __init__(self, models: list[str], **options: Any) -> None:
+        self.stop, self.error = signals.StopRequest(), None
+        ready = threading.Event()
+
+        @contextmanager
+        def asked() -> Iterator[signals.StopRequest]:
+            yield self.stop
+
+        def announce(url: str) -> None:
+            self.url = url
+            ready.set()
+
+        def run() -> None:
+            try:
+                serve_page(list_models(models), AppOptions(port=0, **options), {"device": "cpu"}, announce)
+            except Exception as e:
+                self.error = e
+                ready.set()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(page_server.signals, "stop_on_signal", asked)
+            self.thread = threading.Thread(target=run)
+            self.thread.start()
+            assert ready.wait(300)
+        assert self.error is None
+
+    def end(self) -> Exception | None:
+        self.stop.accept(SIGTERM)
+        self.thread.join(120)
+        return self.error
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, cyclegan_folder: Path) -> Path:
+    """A model folder with a card."""
+    place = tmp_path_factory.mktemp("models") / "toy"
+    shutil.copytree(cyclegan_folder, place)
+    (place / "README.md").write_text("# toy\n\nTurns noise to noise. It is a toy.\n\n| intended input | any image |\n")
+    return place
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Iterator[RunningPage]:
+    running = RunningPage([str(folder)])
+    yield running
+    assert isinstance(running.end(), Interrupted)
+    gc.collect()  # event loops that gradio left open, while warnings of them are ignored
+
+
+@pytest.fixture
+def photos(tmp_path: Path, draw: Callable[..., Any]) -> list[Path]:
+    paths = [tmp_path / "photos" / name for name in ("first.png", "second.jpg")]
+    paths[0].parent.mkdir()
+    for seed, path in enumerate(paths):
+        Image.fromarray(draw(seed, 64, 48)).save(path)
+    return paths
+
+
+@pytest.fixture
+def converted(photos: list[Path], tmp_path: Path, convert: Any, folder: Path) -> dict[str, bytes]:
+    """What `convert` writes for the photos, by name."""
+    convert(photos[0].parent, tmp_path / "converted", translator.load(folder, device="cpu"))
+    return {path.name: path.read_bytes() for path in (tmp_path / "converted").iterdir() if path.suffix != ".jsonl"}
+
+
+@pytest.fixture(params=[1280, 390], ids=["wide", "narrow"])
+def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Browser]:
+    (tmp_path / "downloads").mkdir()
+    browser = Browser(tmp_path / "downloads", request.param)
+    yield browser
+    browser.close()
+
+
+def test_a_person_drops_images_compares_and_downloads_the_files_of_convert(
+    page: RunningPage, browser: Browser, photos: list[Path], converted: dict[str, bytes], tmp_path: Path
+) -> None:
+    browser.open(page.url)
+    browser.wait(lambda: "Turns noise to noise." in browser.text("#about"), "the description")
+    assert "any image" in browser.text("#about")
+    browser.type("#files input[type=file]", "\n".join(map(str, photos)))
+    browser.wait(lambda: "second" in browser.text("#files"), "the upload")
+    browser.click("#run")
+    browser.wait(lambda: "2 of 2 translated" in browser.text("#status"), "the result")
+    assert browser.run("return document.querySelector('#status [role=status]') !== null")
+    assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+
+    browser.find("#pair input[type=range]")
+    browser.run("document.querySelector('#pair input[type=range]').focus()")
+    before = browser.run("return document.querySelector('#pair input[type=range]').value")
+    browser.press(RIGHT)
+    assert int(browser.run("return document.querySelector('#pair input[type=range]').value")) == int(before) + 1
+    cut = browser.run("return document.querySelector('#pair .pair').style.getPropertyValue('--cut')")
+    assert cut == f"{int(before) + 1}%"
+    assert browser.run("return [...document.querySelectorAll('#pair img')].every(i => i.alt && i.naturalWidth === 64)")
+
+    links = browser.run("return [...document.querySelectorAll('#outputs a')].map(a => [a.download, a.href])")
+    fetched = {name: bytes(browser.run(FETCH, address)) for name, address in links}
+    assert fetched == converted
+    browser.click("#archive")
+    archive = tmp_path / "downloads" / "translated.zip"
+    browser.wait(archive.exists, "the download")
+    with zipfile.ZipFile(archive) as opened:
+        assert {name: opened.read(name) for name in opened.namelist()} == converted
+
+    foreign = {url for url in browser.requested() if not url.startswith((page.url, "data:", "blob:", "about:"))}
+    assert not {url for url in foreign if url.startswith("http")}, "something leaves the machine"
+
+
+FETCH = """
+const request = new XMLHttpRequest();
+request.open("GET", arguments[0], false);
+request.overrideMimeType("text/plain; charset=x-user-defined");
+request.send();
+return [...request.responseText].map(char => char.charCodeAt(0) & 255);
+"""
+
+
+def test_every_control_has_a_name_for_screen_readers(page: RunningPage, browser: Browser) -> None:
+    browser.open(page.url)
+    browser.find("#run")
+    browser.wait(lambda: browser.run("return document.querySelector('svg:not([aria-hidden])') === null"), "the icons")
+    tree = browser.command("Accessibility.getFullAXTree", {})["nodes"]
+    controls = {"button", "combobox", "textbox", "slider", "radio", "spinbutton", "link", "checkbox", "image"}
+    nameless = [
+        node for node in tree
+        if not node.get("ignored") and node["role"]["value"] in controls and not node.get("name", {}).get("value")
+    ]  # fmt: skip
+    assert not [(node["role"], node.get("name")) for node in nameless]
+    assert browser.run("return document.documentElement.lang") == "en"
