@@ -15,15 +15,20 @@ from typing import TYPE_CHECKING, Any
 from translate.version import __version__
 
 _LAZY = (
-    "Run", "TrainingCallback", "Translator", "check_data", "convert", "evaluate", "export", "get_data", "import_weights",
-    "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
+    "AlbumentationsTranslation", "Augmented", "KorniaTranslation", "Run", "TrainingCallback", "Translator", "augment",
+    "check_data", "convert", "evaluate", "export", "get_data", "import_weights", "load", "load_plugin", "project", "push",
+    "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
+    "AlbumentationsTranslation",
+    "Augmented",
+    "KorniaTranslation",
     "Run",
     "TrainingCallback",
     "Translator",
     "__version__",
+    "augment",
     "check_data",
     "convert",
     "evaluate",
@@ -43,9 +48,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from translate.api import (
+        AlbumentationsTranslation,
+        Augmented,
+        KorniaTranslation,
         Run,
         TrainingCallback,
         Translator,
+        augment,
         check_data,
         convert,
         evaluate,
