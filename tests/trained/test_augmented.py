@@ -95,7 +95,7 @@ def test_a_model_with_noise_gives_another_image_in_each_epoch(pix2pix: Translato
 def test_a_model_that_was_named_is_sent_to_processes_by_its_name(tensors: TensorDataset, cyclegan_folder: Path) -> None:
     dataset = translate.Augmented(tensors, cyclegan_folder)
     sent = pickle.dumps(dataset)
-    assert str(cyclegan_folder).encode() in sent
+    assert cyclegan_folder.name.encode() in sent
     assert len(sent) < 100_000
     assert torch.equal(pickle.loads(sent)[0][0], dataset[0][0])
 

@@ -195,7 +195,7 @@ def test_sets_and_options_that_are_refused(tmp_path: Path, augment: Augment) -> 
     with pytest.raises(DataError, match="no training images"):
         augment()
     for options in ({"ratio": -1}, {"ratio": float("nan")}, {"to": "b,b"}, {"to": "c"}):
-        with pytest.raises(UsageError, match="--ratio|--to"):
+        with pytest.raises(UsageError, match=r"--ratio|--to"):
             augment(**options)
 
 
