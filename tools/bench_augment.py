@@ -39,10 +39,12 @@ CLASSES = 10
 SOURCE, TARGET, POOL, TEST = 300, 300, 300, 200
 """Images of each class: labelled ones of A, those of B that the CycleGAN sees, those of B that may have labels, test images."""
 SIDE = 32
-STEPS, BATCH = 300, 64
+STEPS, BATCH = 150, 64
 
 EXTRAS = ("nothing", "source", "translations", "oracle")
 """Labelled images beside the few of domain B."""
+MAIN = (("nothing", False), ("nothing", True), ("translations", False), ("oracle", False))
+"""Trainings that are compared first: what is beside the few labels, and whether images are augmented plainly."""
 
 TRANSLATOR: dict[str, Any] = {
     "preset": "modern", "crop_size": SIDE, "load_size": SIDE, "device": "cpu", "threads": 1, "loader": "resident",
@@ -191,12 +193,13 @@ def choose_labelled(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def cells(labels: Sequence[int], seeds: int) -> Iterator[dict[str, Any]]:
-    """Yield the keys of all results, seed after seed."""
-    for seed in range(seeds):
-        for count in labels:
-            for extra in EXTRAS:
-                for plain in (False, True):
-                    yield {"labels": count, "extra": extra, "plain": plain, "seed": seed}
+    """Yield the keys of all results: those of MAIN for all seeds, then the others."""
+    others = [(extra, plain) for extra in EXTRAS for plain in (False, True) if (extra, plain) not in MAIN]
+    for trainings in (MAIN, others):
+        for seed in range(seeds):
+            for count in labels:
+                for extra, plain in trainings:
+                    yield {"labels": count, "extra": extra, "plain": plain, "seed": seed, "steps": STEPS}
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -27,7 +27,9 @@ def test_parts_of_the_set_share_no_image():
 
 def test_fewer_labels_are_among_more():
     labels = np.arange(100) % tool.CLASSES
-    few, more, other = (set(tool.choose_labelled(labels, count, seed).tolist()) for count, seed in ((2, 0), (5, 0), (2, 1)))
+    few, more, other = (
+        set(tool.choose_labelled(labels, count, seed).tolist()) for count, seed in ((2, 0), (5, 0), (2, 1))
+    )
     assert few < more
     assert few != other
     assert Counter(labels[[*few]]) == dict.fromkeys(range(10), 2)

@@ -183,6 +183,13 @@ def test_files_of_others_are_not_replaced(tmp_path: Path, augment: Augment) -> N
     assert (tmp_path / "out/cat/1.png").read_text() == "mine"
 
 
+def test_labels_of_the_set_are_not_replaced(tmp_path: Path, augment: Augment) -> None:
+    write_set(tmp_path / "in", "images/1.png", "labels/1.txt=0 1 1 1 1", "labels/1-translated.txt=mine")
+    with pytest.raises(DataError, match=r"labels/1-translated.txt: is the name of the labels of a translation"):
+        augment(allow_moving=True)
+    assert (tmp_path / "out/labels/1-translated.txt").read_text() == "mine"
+
+
 def test_records_of_an_earlier_job_are_left_out(tmp_path: Path, augment: Augment) -> None:
     write_set(tmp_path / "in", "cat/1.png", "augment.json={}", "manifest.jsonl=x")
     augment()
@@ -195,7 +202,7 @@ def test_sets_and_options_that_are_refused(tmp_path: Path, augment: Augment) -> 
     with pytest.raises(DataError, match="no training images"):
         augment()
     for options in ({"ratio": -1}, {"ratio": float("nan")}, {"to": "b,b"}, {"to": "c"}):
-        with pytest.raises(UsageError, match=r"--ratio|--to"):
+        with pytest.raises(UsageError, match=r"--ratio|--to|not to"):
             augment(**options)
 
 

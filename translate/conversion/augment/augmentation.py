@@ -7,7 +7,7 @@ these. Everything is journaled in `manifest.jsonl` as by a conversion; `augment.
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,7 +27,7 @@ from translate.conversion.manifest import Manifest
 from translate.conversion.options import ConversionResult
 from translate.conversion.output_paths import Item
 from translate.errors import DataError, UsageError
-from translate.text import join_names
+from translate.text import join_names, printable
 from translate.trained.translator import Translator
 
 RECORD = "augment.json"
@@ -80,28 +80,35 @@ def augment(
     atomic.check_writable(output)
     with locks.lock_folder(output, "wait for it or use another output folder"):
         atomic.remove_temporaries(output)
-        record = _check_record(job, translator)
-        fold = atomic.name_folding(output)
-        folded = [PlannedTranslation(Item(item.input, fold(item.output)), to) for item, to in job.planned]
-        check_names(folded, {fold(path): path for path in _all_files(job.labelled)})
-        todo = {to: _todo(converter, job.items_to(to)) for to, converter in job.converters.items()}
-        _check_moving(job, todo, result, say)
-        with atomic.storage_errors(output):
-            atomic.write(output / RECORD, record)
-        shared = {file.path for file in job.labels if file.is_shared}
-        committer = _copies_committer(job)
-        result.copied = copying.copy_files(
-            root, output, (path for path in _all_files(job.labelled) if path not in shared), committer
-        )
-        conversions = {to: _convert(job, to, todo[to], progress, say) for to in job.converters}
-        for conversion in conversions.values():
-            _count(conversion, result)
-        made = _made(job)
-        result.label_files = copying.write_labels(output, _label_outputs(job, made), _copies_committer(job))
+        try:
+            _write(job, _check_record(job, translator), result, progress, say)
+        except BaseException:
+            atomic.remove_temporaries(output)
+            raise
         result.seconds = time.monotonic() - started
-        if options.report:
-            result.report = _write_report(job, conversions)
     return result
+
+
+def _write(job: _Job, record: bytes, result: AugmentResult, progress: ProgressCallback, say: Say) -> None:
+    """Write all that is missing in the output folder, which is locked."""
+    files = _all_files(job.labelled)
+    fold = atomic.name_folding(job.output)
+    folded = [PlannedTranslation(Item(item.input, fold(item.output)), to) for item, to in job.planned]
+    check_names(folded, {fold(path): path for path in files})
+    todo = {to: _todo(converter, job.items_to(to)) for to, converter in job.converters.items()}
+    _check_moving(job, todo, result, say)
+    with atomic.storage_errors(job.output):
+        atomic.write(job.output / RECORD, record)
+    shared = {file.path for file in job.labels if file.is_shared}
+    unshared = [path for path in files if path not in shared]
+    result.copied = copying.copy_files(job.labelled.root, job.output, unshared, _copies_committer(job))
+    conversions = {to: _convert(job, to, todo[to], progress, say) for to in job.converters}
+    for conversion in conversions.values():
+        _count(conversion, result)
+    outputs = _label_outputs(job, _made(job), set(files))
+    result.label_files = copying.write_labels(job.output, outputs, _copies_committer(job))
+    if job.options.report:
+        result.report = _write_report(job, conversions)
 
 
 def _all_files(labelled: LabelledSet) -> list[str]:
@@ -254,12 +261,16 @@ def _made(job: _Job) -> dict[str, list[str]]:
     return made
 
 
-def _label_outputs(job: _Job, made: Mapping[str, Sequence[str]]) -> list[tuple[Item, Callable[[], bytes]]]:
-    """Return the files of labels that the translations need."""
+def _label_outputs(
+    job: _Job, made: Mapping[str, Sequence[str]], files: Set[str]
+) -> list[tuple[Item, Callable[[], bytes]]]:
+    """Return the files of labels that the translations need. DataError where the set has a file of one of their names."""
     found = []
     for file in job.labels:
         of_file = {image: made[image] for image in file.images if image in made}
         for number, (path, content) in enumerate(file.outputs(of_file)):
+            if path in files and not file.is_shared:
+                raise DataError(f"{printable(path)}: is the name of the labels of a translation; rename it")
             found.append((Item(file.path, path, None if file.is_shared else number), content))
     return found
 
