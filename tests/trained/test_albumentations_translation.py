@@ -18,7 +18,7 @@ def pixels(side: int = 8) -> np.ndarray:
 def test_images_are_translated_and_masks_and_boxes_stay(cyclegan: Translator) -> None:
     image, mask, boxes = pixels(), pixels()[:, :, 0], np.array([[1.0, 2, 5, 6]])
     compose = albumentations.Compose(
-        [translate.AlbumentationsTranslation(cyclegan, p=1.0)],
+        [translate.AlbumentationsTranslation(cyclegan, p=1.0), albumentations.NoOp()],  # which takes boxes
         bbox_params=albumentations.BboxParams(format="pascal_voc", label_fields=["classes"]),
     )
     given = compose(image=image, mask=mask, bboxes=boxes, classes=[4])

@@ -1,6 +1,7 @@
 """Labels in COCO's JSON: boxes, outlines and keypoints of all images of a split in one file."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -96,5 +97,4 @@ def _check_ids(name: str, kind: str, values: Sequence[Mapping[str, Any]]) -> Non
 
 def _repeated(values: Sequence[Any]) -> list[Any]:
     """Return the values that are there more than once."""
-    seen: set[Any] = set()
-    return list(dict.fromkeys(value for value in values if value in seen or seen.add(value)))
+    return [value for value, count in Counter(values).items() if count > 1]

@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import Protocol
 from xml.sax.saxutils import escape
 
-from defusedxml import ElementTree
-from defusedxml.common import DefusedXmlException
+from defusedxml import ElementTree  # type: ignore[import-untyped]
+from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 
 from translate.conversion.augment.coco import read_coco
 from translate.conversion.augment.labelled_set import (
@@ -40,14 +40,21 @@ BOX_LENGTH = 5
 class LabelFile(Protocol):
     """File of labels."""
 
-    path: str
-    """Relative to the set, with `/`."""
-    has_places: bool
-    """True where labels say where something is, as boxes do: they are wrong for an image whose shapes have moved."""
-    images: Sequence[str]
-    """Images that it names."""
-    is_shared: bool
-    """True for a file with labels of many images, which gets entries for translations; a file of one image gets copies."""
+    @property
+    def path(self) -> str:
+        """Path relative to the set, with `/`."""
+
+    @property
+    def has_places(self) -> bool:
+        """True where labels say where something is, as boxes do: they are wrong for an image whose shapes have moved."""
+
+    @property
+    def images(self) -> Sequence[str]:
+        """Images that it names."""
+
+    @property
+    def is_shared(self) -> bool:
+        """True for a file with labels of many images, which gets entries for translations; a file of one gets copies."""
 
     def outputs(self, made: Made) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Yield path and function of the content of what the augmented set has of it, beside a copy of one not shared."""
