@@ -11,16 +11,8 @@ _LAZY = {
     "translate.api.dataset_download": ("get_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.hub_upload": ("push",),
-    "translate.api.models": (
-        "augment",
-        "convert",
-        "export",
-        "import_weights",
-        "load",
-        "project",
-        "sample",
-        "say_to_stderr",
-    ),
+    "translate.api.labelled_sets": ("augment",),
+    "translate.api.models": ("convert", "export", "import_weights", "load", "project", "sample", "say_to_stderr"),
     "translate.api.plugin_files": ("load_plugin",),
     "translate.api.run_list": ("runs",),
     "translate.api.run_status": ("status",),
@@ -64,7 +56,8 @@ if TYPE_CHECKING:
     from translate.api.dataset_download import get_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.hub_upload import push
-    from translate.api.models import augment, convert, export, import_weights, load, project, sample, say_to_stderr
+    from translate.api.labelled_sets import augment
+    from translate.api.models import convert, export, import_weights, load, project, sample, say_to_stderr
     from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs
     from translate.api.run_status import status

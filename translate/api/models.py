@@ -12,8 +12,6 @@ from translate.callbacks import ProgressCallback, SayCallback, ignore_line, igno
 from translate.catalog.shipped import find_images
 from translate.config import FLAGS, resolve
 from translate.conversion import job, projection, sampling
-from translate.conversion.augment import augmentation
-from translate.conversion.augment.augment_options import AugmentOptions, AugmentResult
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import ModelError, UsageError
 from translate.runtime import devices
@@ -106,31 +104,6 @@ def convert(
             say=say,
         )
     return job.convert(model, find_images(source, say), output, chosen, progress or ignore_progress, say)
-
-
-def augment(
-    model: str | Path | Translator,
-    root: str | Path,
-    output: str | Path,
-    *,
-    device: str = "auto",
-    precision: str = "fp32",
-    convolution: str = "auto",
-    progress: ProgressCallback | None = None,
-    say: SayCallback | None = say_to_stderr,
-    **options: Any,
-) -> AugmentResult:
-    """Write the labelled set `root` into `output`, with translations of its training images, which keep their labels.
-
-    `options` are the fields of `translate.conversion.augment.augment_options.AugmentOptions`; the others are as those of
-    `convert`. An image that fails is listed in the result and stops nothing. Raises UsageError, DataError (no images, labels
-    that name missing files), ModelError, BusyError or StorageError, and Interrupted after a clean stop on a signal.
-    """
-    say = say or ignore_line
-    chosen = resolve(AugmentOptions, (FLAGS, options))
-    if not isinstance(model, Translator):
-        model = load(model, device=device, precision=precision, convolution=convolution, say=say)
-    return augmentation.augment(model, root, output, chosen, progress or ignore_progress, say)
 
 
 def import_weights(
