@@ -94,7 +94,9 @@ def test_progress_and_say_are_the_same_in_all_functions():
     progress = {name: found["progress"] for name, found in parameters.items() if "progress" in found}
     assert set(parameters) - set(say) == {"load_plugin", "runs", "status"}, "these have nothing to say"
     assert {parameter.default for parameter in say.values()} == {api.say_to_stderr}
-    assert set(progress) == {"train", "resume", "convert", "evaluate", "project", "sample", "check_data", "get_data"}
+    assert set(progress) == {
+        "train", "resume", "augment", "convert", "evaluate", "project", "sample", "check_data", "get_data",
+    }  # fmt: skip
     assert {parameter.default for parameter in progress.values()} == {None}
     assert len({str(parameter.annotation) for parameter in progress.values()}) == 1
 

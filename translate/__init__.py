@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING, Any
 from translate.version import __version__
 
 _LAZY = (
-    "Run", "TrainingCallback", "Translator", "check_data", "cloak", "convert", "evaluate", "export", "get_data", "identify",
-    "import_weights", "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
+    "AlbumentationsTranslation", "Augmented", "KorniaTranslation", "Run", "TrainingCallback", "Translator", "augment",
+    "check_data", "cloak", "convert", "evaluate", "export", "get_data", "identify",
+    "import_weights", "load", "load_plugin", "project", "push", "import_weights", "load", "load_plugin", "project", "push",
+    "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [
+    "AlbumentationsTranslation",
+    "Augmented",
+    "KorniaTranslation",
     "Run",
     "TrainingCallback",
     "Translator",
     "__version__",
+    "augment",
     "check_data",
     "cloak",
     "convert",
@@ -45,9 +51,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from translate.api import (
+        AlbumentationsTranslation,
+        Augmented,
+        KorniaTranslation,
         Run,
         TrainingCallback,
         Translator,
+        augment,
         check_data,
         cloak,
         convert,

@@ -50,7 +50,7 @@ def test_wrong_flags(fails: Fails, arguments: list[str], words: list[str]) -> No
     fails(arguments, 2, *words)
 
 
-@pytest.mark.parametrize("command", ["augment", "x"])
+@pytest.mark.parametrize("command", ["zoom", "x"])
 def test_commands_that_do_not_exist(fails: Fails, command: str) -> None:
     fails([command], 2, command, "convert", "train")
     fails([command, "a", "--b"], 2, command)

@@ -11,7 +11,7 @@ _LAZY = {
     "translate.api.dataset_download": ("get_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.hub_upload": ("push",),
-    "translate.api.identification": ("identify",),
+    "translate.api.identification": ("identify",), "translate.api.labelled_sets": ("augment",),
     "translate.api.models": (
         "cloak",
         "convert",
@@ -27,13 +27,20 @@ _LAZY = {
     "translate.api.run_status": ("status",),
     "translate.api.training": ("Run", "resume", "train"),
     "translate.callbacks": ("TrainingCallback",),
+    "translate.trained.albumentations_translation": ("AlbumentationsTranslation",),
+    "translate.trained.augmented": ("Augmented",),
+    "translate.trained.kornia_translation": ("KorniaTranslation",),
     "translate.trained.translator": ("Translator",),
 }
 """Module → public names in it."""
 __all__ = [
+    "AlbumentationsTranslation",
+    "Augmented",
+    "KorniaTranslation",
     "Run",
     "TrainingCallback",
     "Translator",
+    "augment",
     "check_data",
     "cloak",
     "compare",
@@ -60,13 +67,16 @@ if TYPE_CHECKING:
     from translate.api.dataset_download import get_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.hub_upload import push
-    from translate.api.identification import identify
+    from translate.api.identification import identify translate.api.labelled_sets import augment
     from translate.api.models import cloak, convert, export, import_weights, load, project, sample, say_to_stderr
     from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs
     from translate.api.run_status import status
     from translate.api.training import Run, resume, train
     from translate.callbacks import TrainingCallback
+    from translate.trained.albumentations_translation import AlbumentationsTranslation
+    from translate.trained.augmented import Augmented
+    from translate.trained.kornia_translation import KorniaTranslation
     from translate.trained.translator import Translator
 
 

@@ -33,6 +33,10 @@ COMMANDS = {
     "train": ("translate.cli.train:app", "Train a method on a data folder; the same command again resumes the run."),
     "resume": ("translate.cli.resume:resume", "Resume a run; flags change its settings."),
     "convert": ("translate.cli.convert:convert", "Convert an image, a folder or a glob with a trained model."),
+    "augment": (
+        "translate.cli.augment:augment",
+        "Write a labelled set with translations of its images, which keep their labels.",
+    ),
     "sample": (
         "translate.cli.sample:sample",
         "Generate images from noise with a trained dcgan, pggan, stylegan2, biggan or sgan.",

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -119,19 +119,22 @@ class ProgressReporter:
 
 def print_summary(result: ConversionResult, console: Console, dry_run: bool) -> None:
     """Print failures, notices and counts of a conversion; the counts as a table on a terminal, else as one line."""
-    errors = Console(stderr=True) if console.quiet else console
-    for name, reason in list(result.failures.items())[:MAX_FAILURES]:
-        print_line(errors, f"failed: {name!r}: {reason}")
-    if len(result.failures) > MAX_FAILURES:
-        print_line(
-            errors, f"… and {len(result.failures) - MAX_FAILURES:,} more failures; the manifest lists all of them"
-        )
-    for notice, count in sorted(result.notices.items()):
-        print_line(console, f"notice: {count:,} images: {notice}")
+    print_failures(result.failures, result.notices, console)
     if console.is_terminal:
         console.print(_table(result, dry_run))
     else:
         print_line(console, _summary(result, dry_run))
+
+
+def print_failures(failures: Mapping[str, str], notices: Mapping[str, int], console: Console) -> None:
+    """Print the reasons of failures by input, also where the console is quiet, and the numbers of images by notice."""
+    errors = Console(stderr=True) if console.quiet else console
+    for name, reason in list(failures.items())[:MAX_FAILURES]:
+        print_line(errors, f"failed: {name!r}: {reason}")
+    if len(failures) > MAX_FAILURES:
+        print_line(errors, f"… and {len(failures) - MAX_FAILURES:,} more failures; the manifest lists all of them")
+    for notice, count in sorted(notices.items()):
+        print_line(console, f"notice: {count:,} images: {notice}")
 
 
 def print_line(console: Console, text: str) -> None:

@@ -36,7 +36,7 @@ from translate.runtime import signals
 from translate.text import file_size, join_names
 from translate.trained.translator import Translator
 
-__all__ = ["ConversionOptions", "ConversionResult", "convert"]
+__all__ = ["ConversionOptions", "ConversionResult", "convert", "convert_items"]
 
 
 def convert(
@@ -79,20 +79,36 @@ def convert(
         if options.watch:
             _watch(converter, listing, shard, result, progress, say)
         manifest, todo = _plan(converter, listing, shard, result, atomic.name_folding(target))
-        _check_scratch(converter, todo, say)
-        _report_too_large(converter, todo, say)
-        started = time.monotonic()
-        inputs = {os.path.realpath(listing.root / name) for name in listing.inputs}
-        guard = OverwriteGuard(target, inputs, manifest.outputs, options.overwrite)
-        try:
-            _convert_items(converter, guard, todo, Committer(converter, manifest, result, progress, len(todo)), say)
-        except BaseException:
-            atomic.remove_temporaries(target, converter.tag)
-            raise
-        result.seconds = time.monotonic() - started
+        convert_items(converter, manifest, listing.inputs, todo, result, progress, say)
         if options.report:
             _write_report(converter, listing, shard, result)
     return result
+
+
+def convert_items(
+    converter: ItemConverter,
+    manifest: Manifest,
+    inputs: Sequence[str],
+    todo: list[Item],
+    result: ConversionResult,
+    progress: ProgressCallback,
+    say: Callable[[str], None],
+) -> None:
+    """Convert items into the output folder, which is locked, and count them in the result.
+
+    `inputs`: all files that no output may replace. StorageError, and Interrupted after a clean stop.
+    """
+    _check_scratch(converter, todo, say)
+    _report_too_large(converter, todo, say)
+    started = time.monotonic()
+    protected = {os.path.realpath(converter.root / name) for name in inputs}
+    guard = OverwriteGuard(converter.output, protected, manifest.outputs, converter.options.overwrite)
+    try:
+        _convert_items(converter, guard, todo, Committer(converter, manifest, result, progress, len(todo)), say)
+    except BaseException:
+        atomic.remove_temporaries(converter.output, converter.tag)
+        raise
+    result.seconds = time.monotonic() - started
 
 
 def _write_report(converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult) -> None:

@@ -56,12 +56,24 @@ class Outcome:
     """Notice, such as what a format cannot hold → number of images."""
 
 
-def write_conversion_page(converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult) -> Path:
-    """Write the page into the output folder after a run; return its path. StorageError if that fails."""
+def write_conversion_page(
+    converter: ItemConverter,
+    listing: Listing,
+    shard: Shard,
+    result: ConversionResult,
+    items: Sequence[Item] | None = None,
+    name: str = PAGE_NAME,
+) -> Path:
+    """Write the page into the output folder after a run; return its path. StorageError if that fails.
+
+    `items`: those of the job, where they are not the outputs that a conversion of the listing has.
+    """
     manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
-    outcome = _outcome(manifest, manifest.plan(listing.inputs, converter.options.format, converter.options.samples))
+    if items is None:
+        items = manifest.plan(listing.inputs, converter.options.format, converter.options.samples)
+    outcome = _outcome(manifest, items)
     outcome.failures.update(result.failures)  # folders that cannot be listed are in no manifest
-    path = converter.output / PAGE_NAME
+    path = converter.output / name
     with atomic.storage_errors(converter.output):
         title = f"Converted by {converter.translator.name}"
         html.write_page(

@@ -1,0 +1,1 @@
+"""Augmentation of a labelled set by translations that keep its labels: `translate augment`."""
