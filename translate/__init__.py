@@ -17,8 +17,7 @@ from translate.version import __version__
 _LAZY = (
     "AlbumentationsTranslation", "Augmented", "KorniaTranslation", "Run", "TrainingCallback", "Translator", "augment",
     "check_data", "cloak", "convert", "evaluate", "export", "get_data", "identify",
-    "import_weights", "load", "load_plugin", "project", "push", "import_weights", "load", "load_plugin", "project", "push",
-    "resume", "runs", "sample", "status", "train",
+    "import_weights", "load", "load_plugin", "project", "push", "resume", "runs", "sample", "status", "train",
 )  # fmt: skip
 """Names of translate.api, which needs torch: imported when they are first used."""
 __all__ = [

@@ -15,7 +15,7 @@ def test_the_models_that_ship_are_listed_with_the_first_sentence_of_their_cards(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     listed = {model.name: model for model in list_models()}
-    assert {"blond-hair", "flat-to-3d", "summer-to-winter"} <= listed.keys()
+    assert {"blond-hair", "flat-to-3d", "satellite-to-map"} <= listed.keys()
     assert listed["flat-to-3d"].summary == "Translates flat drawings to shaded ones."
     assert listed["flat-to-3d"].intended_input == "flat drawings on white, about 128 px"
     assert listed["flat-to-3d"].card.startswith("# flat-to-3d")

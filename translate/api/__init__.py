@@ -11,7 +11,8 @@ _LAZY = {
     "translate.api.dataset_download": ("get_data",),
     "translate.api.evaluation": ("compare", "evaluate"),
     "translate.api.hub_upload": ("push",),
-    "translate.api.identification": ("identify",), "translate.api.labelled_sets": ("augment",),
+    "translate.api.identification": ("identify",),
+    "translate.api.labelled_sets": ("augment",),
     "translate.api.models": (
         "cloak",
         "convert",
@@ -67,7 +68,8 @@ if TYPE_CHECKING:
     from translate.api.dataset_download import get_data
     from translate.api.evaluation import compare, evaluate
     from translate.api.hub_upload import push
-    from translate.api.identification import identify translate.api.labelled_sets import augment
+    from translate.api.identification import identify
+    from translate.api.labelled_sets import augment
     from translate.api.models import cloak, convert, export, import_weights, load, project, sample, say_to_stderr
     from translate.api.plugin_files import load_plugin
     from translate.api.run_list import runs
