@@ -131,6 +131,7 @@ def test_every_option_of_a_conversion_has_its_flag(monkeypatch: pytest.MonkeyPat
         "to": "a", "format": "png", "quality": "9", "batch_size": "2", "limit": "3", "max_pixels": "4", "seed": "5",
         "pixels": "reference", "background": "red", "shard": "0/2", "cluster": "local", "tile": "64", "scratch": ".",
         "source_type": "generated", "input_range": "0:9", "instances": ".", "samples": "3", "style": "s.png", "temporal": "0.5",
+        "c2pa_key": "k.pem", "c2pa_cert": "c.pem", "c2pa_timestamp": "http://time",
     }  # fmt: skip
     switches = {
         "overwrite": True,
@@ -140,6 +141,7 @@ def test_every_option_of_a_conversion_has_its_flag(monkeypatch: pytest.MonkeyPat
         "first_frame": True,
         "report": True,
         "watch": True,
+        "watermark": True,
     }
     words = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", value)]
     words += [f"--{name.replace('_', '-')}" for name in switches] + ["--no-mark"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from translate.serving.media_types import choose_format
+from translate import images
+from translate.serving.media_types import MEDIA_TYPES, choose_format
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,7 @@ from translate.serving.media_types import choose_format
 )
 def test_the_highest_quality_value_decides(accept: str | None, chosen: str | None) -> None:
     assert choose_format(accept) == chosen
+
+
+def test_every_format_that_is_written_has_a_media_type():
+    assert MEDIA_TYPES.keys() == images.WRITERS.keys()

@@ -69,9 +69,18 @@ class Pix2PixHD(FeatureMatchingMethod[Pix2PixHDConfig]):
             "batch_size": 8,
             "load_size": 128,
             "crop_size": 64,
-            "generator": "pix2pixhd_global_2downs_3blocks",
-            "g_width": 16,
+            # Resize-convolutions: transposed ones leave a lattice in a training of minutes.
+            "generator": "resize_unet_4levels_2blocks_2last",
+            "g_width": 24,
             "d_width": 16,
+            "norm": "batch",
+            "norm_statistics": "running",
+            "diffaugment": "translation,cutout",
+            "share_augmentation": True,
+            "lr": 1e-3,
+            "beta2": 0.99,
+            "ema_half_life": 1000,
+            "lambda_lowpass": 120.0,
         },
     }
 

