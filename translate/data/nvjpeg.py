@@ -1,6 +1,7 @@
 """JPEG files decoded, resized and cropped on a CUDA device: the workers only read them."""
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ def decode_on(device: torch.device) -> Decode:
     from torchcodec.decoders import decode_jpeg
 
     def decode(contents: Sequence[Tensor], channels: int) -> list[Tensor]:
-        return decode_jpeg(list(contents), mode="RGB" if channels == 3 else "GRAY", device=device)
+        pixels: Any = decode_jpeg(list(contents), mode="RGB" if channels == 3 else "GRAY", device=device)
+        return cast(list[Tensor], pixels)
 
     return decode
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -120,9 +121,10 @@ def _torchcodec(path: Path, how: Reading) -> Tensor:
     from torchcodec.decoders import decode_jpeg
 
     try:
-        return decode_jpeg(data, mode="RGB" if how.channels == 3 else "GRAY")
+        pixels: Any = decode_jpeg(data, mode="RGB" if how.channels == 3 else "GRAY")  # a list for a list
     except RuntimeError:
         return _pillow(path, how)  # damaged: report Pillow's reason
+    return cast(Tensor, pixels)
 
 
 def _plain_pixels(path: Path, how: Reading) -> np.ndarray | None:
