@@ -92,10 +92,10 @@ def test_progress_and_say_are_the_same_in_all_functions():
     parameters = {name: inspect.signature(getattr(translate, name)).parameters for name in names}
     say = {name: found["say"] for name, found in parameters.items() if "say" in found}
     progress = {name: found["progress"] for name, found in parameters.items() if "progress" in found}
-    assert set(parameters) - set(say) == {"load_plugin", "runs", "status"}, "these have nothing to say"
+    assert set(parameters) - set(say) == {"identify", "load_plugin", "runs", "status"}, "these have nothing to say"
     assert {parameter.default for parameter in say.values()} == {api.say_to_stderr}
     assert set(progress) == {
-        "train", "resume", "augment", "convert", "evaluate", "project", "sample", "check_data", "get_data",
+        "train", "resume", "augment", "cloak", "convert", "evaluate", "project", "sample", "check_data", "get_data",
     }  # fmt: skip
     assert {parameter.default for parameter in progress.values()} == {None}
     assert len({str(parameter.annotation) for parameter in progress.values()}) == 1

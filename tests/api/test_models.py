@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 import torch
@@ -38,7 +39,10 @@ def test_types_of_stored_weights_have_their_names_in_torch(name):
         ("model.pth", {"to": "c"}, "--to c"),
     ],
 )
-def test_impossible_exports_are_refused_and_leave_nothing(cyclegan_folder, tmp_path, target, options, named):
+def test_impossible_exports_are_refused_and_leave_nothing(
+    cyclegan_folder, tmp_path, target, options, named, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as without the extra
     with pytest.raises(UsageError, match=named):
         models.export(cyclegan_folder, tmp_path / target, **options)
     assert not list(tmp_path.iterdir())
@@ -60,9 +64,13 @@ def test_the_description_holds_the_whole_config_and_counts_parameters(cyclegan_f
     assert known["parameters"] == sum(weight.numel() for net in generators for weight in net.parameters())
 
 
-@pytest.mark.parametrize("settings", [{"dropout": "on"}, {"norm_statistics": "running"}, {"convolution": "direct"}])
+@pytest.mark.parametrize(
+    "settings", [{"dropout": "on"}, {"norm_statistics": "running"}, {"convolution": "direct"}, {"runtime": "onnx"}]
+)
 def test_a_loaded_model_keeps_its_settings(cyclegan, tmp_path, settings):
-    with pytest.raises(UsageError, match="loaded already; give dropout, norm_statistics and convolution to"):
+    with pytest.raises(
+        UsageError, match="loaded already; give dropout, norm_statistics, convolution and runtime to translate.load"
+    ):
         translate.convert(cyclegan, tmp_path, tmp_path / "out", **settings)
 
 

@@ -115,6 +115,7 @@ def with_model(make: Callable[[], None]) -> Callable[[Path], None]:
 
 
 def clip() -> None:
+    pytest.importorskip("av", reason="needs the extra video")
     from ..videos.video_files import picture, write_video
 
     write_video(Path("films/a.mp4"), [picture(i) for i in range(3)])

@@ -48,6 +48,8 @@ def call(name, count=12, order=slice(None)):
             return {name: row.function(torch.stack([*features, features[0].flip(0)], 1))}
         case "translator":
             return row.function(x, lambda x: x.sin(), seed=0)
+        case "attacks":
+            return row.function(x, lambda x: x.sin(), seed=0).values
         case "classifier":
             return {name: row.function(features[0], torch.arange(count) % 2)}
         case "labels":

@@ -86,10 +86,11 @@ def zero_backward(self: Tensor, *args: Any, inputs: Any, **kwargs: Any) -> None:
         p.grad = torch.zeros_like(p) if p.grad is None else p.grad + torch.zeros_like(p)
 
 
-def zero_gradients(outputs: Tensor, inputs: Tensor, *, create_graph: bool) -> tuple[Tensor, ...]:
-    """Stand in for `torch.autograd.grad`: zeros, which depend on the outputs, so that they can be differentiated again."""
-    assert outputs.requires_grad and create_graph, "the gradient has no graph"
-    return (torch.zeros_like(inputs) + 0 * outputs,)
+def zero_gradients(outputs: Tensor, inputs: Tensor, *, create_graph: bool = False) -> tuple[Tensor, ...]:
+    """Stand in for `torch.autograd.grad`: zeros, which depend on the outputs if they are to be differentiated again."""
+    assert outputs.requires_grad and inputs.requires_grad, "nothing to differentiate"
+    zeros = torch.zeros_like(inputs)
+    return (zeros + 0 * outputs if create_graph else zeros,)
 
 
 def put_on_device(module: nn.Module, *args: Any, memory_format: torch.memory_format | None = None) -> nn.Module:

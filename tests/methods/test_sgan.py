@@ -117,7 +117,7 @@ def shades(tmp_path_factory):
 
 QUICK = {
     **{name: value for name, value in SMALL.items() if name != "classes"}, "labelled": 6, "d_width": 32, "batch_size": 8,
-    "device": "cpu", "watch": False, "sample_every": 10_000, "log_every": 400, "say": None, "lr": 3e-3,
+    "device": "cpu", "watch": False, "sample_every": 10_000, "log_every": 400, "say": None, "lr": 1e-3,
 }  # fmt: skip
 
 CONV = {"networks": "conv", "d_width": 8, "g_width": 8}
@@ -126,7 +126,7 @@ CONV = {"networks": "conv", "d_width": 8, "g_width": 8}
 @pytest.mark.slow
 def test_it_learns_classes_from_a_few_labels_and_its_accuracy_is_evaluated(shades, tmp_path):
     said = []
-    run = translate.train("sgan", shades, run=tmp_path / "run", images=800, **{**QUICK, **CONV, "say": said.append})
+    run = translate.train("sgan", shades, run=tmp_path / "run", images=1600, **{**QUICK, **CONV, "say": said.append})
     assert "labels: those of 6 of 24 images are used, of 3 classes" in said
     results = api.evaluate(run.path, shades, metrics=["accuracy", "swd"], device="cpu", say=None)
     assert results["metrics"]["accuracy"]["value"] > 0.9

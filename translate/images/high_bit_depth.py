@@ -146,6 +146,8 @@ def _decode_page(page: "TiffPage") -> StoredValues | None:
     from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
     photometric = page.photometric
+    if photometric == PHOTOMETRIC.YCBCR:
+        return _decode_ycbcr(page)
     if photometric not in (
         PHOTOMETRIC.MINISBLACK,
         PHOTOMETRIC.MINISWHITE,
@@ -181,6 +183,17 @@ def _decode_page(page: "TiffPage") -> StoredValues | None:
         stored, top=top if is_part else None, has_alpha=stored.has_alpha and not is_unspecified,
         has_unspecified=is_unspecified, nodata=nodata,
     )  # fmt: skip
+
+
+def _decode_ycbcr(page: "TiffPage") -> StoredValues | None:
+    """Return an uncompressed page of YCbCr of 8 bits in RGB, upright; None for all other pages of YCbCr.
+
+    Pillow reads such pages from version 13 on.
+    """
+    if (page.compression, page.planarconfig, page.bitspersample, page.subsampling) != (1, 1, 8, (1, 1)):
+        return None
+    image = Image.frombytes("YCbCr", (page.imagewidth, page.imagelength), page.asarray().tobytes()).convert("RGB")
+    return StoredValues.from_array(orient_array(np.asarray(image), page.tags.valueof(Base.Orientation, 1)))
 
 
 def _swap_three_bytes(array: np.ndarray) -> np.ndarray:

@@ -22,7 +22,6 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-import cv2
 import numpy as np
 import torch
 
@@ -135,12 +134,16 @@ def _middle(pixels: np.ndarray) -> np.ndarray:
 
 def _luma(pixels: np.ndarray) -> np.ndarray:
     """Return the luma (H, W) float32 from 0 to 255."""
+    import cv2  # takes a while to import, and few conversions need it
+
     values = pixels.astype(np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
     return values[:, :, 0] if values.shape[2] == 1 else cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)
 
 
 def _contrast(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the detail of an image, without its local mean, and the local contrast: its root mean square."""
+    import cv2
+
     detail = luma - cv2.GaussianBlur(luma, (0, 0), 3, borderType=cv2.BORDER_REFLECT)
     square = cv2.GaussianBlur(detail * detail, (0, 0), 4, borderType=cv2.BORDER_REFLECT)
     return detail, np.sqrt(np.maximum(square, 0))

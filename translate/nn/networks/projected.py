@@ -31,7 +31,8 @@ class RandomMixing(nn.Module):
             self.register_buffer(f"channel_weight_{i}", torch.empty(width, cin, 1, 1))
             self.register_buffer(f"scale_weight_{i}", torch.empty(width, width, 3, 3))
         for weight in self.buffers():
-            nn.init.kaiming_normal_(weight, nonlinearity="linear")
+            if not weight.is_meta:  # draws on the meta device would import torch's compiler
+                nn.init.kaiming_normal_(weight, nonlinearity="linear")
 
     def draw_(self, *key: int | str) -> None:
         """Draw the weights, a function of the key on every device."""

@@ -196,5 +196,7 @@ class ResizeUnetGenerator(Generator):
         with torch.no_grad():
             layers.out[1].weight.mul_(0 if residual else OUTPUT_GAIN)
         if residual:
-            net.set_colour_map(torch.eye(net.in_channels), torch.zeros(net.in_channels))
+            # Not `torch.eye`: on the meta device, where shapes are asked for, it would import torch's compiler.
+            identity = torch.zeros(net.in_channels, net.in_channels).fill_diagonal_(1)
+            net.set_colour_map(identity, torch.zeros(net.in_channels))
         return net
