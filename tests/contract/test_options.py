@@ -22,8 +22,8 @@ VANISHING = 1e-6  # the divergence of a code that starts as a difference of near
 WAYS = {
     "channels_last": ({}, {"channels_last": True}, EXACT),
     "gradient_checkpointing": ({"gradient_checkpointing": True}, {}, EXACT),
-    # A rounding changes a value by up to 2^-8 in bf16, 2^-11 in fp16. Those of up to 64 layers in a row, each with a sign of its
-    # own, add up to 8 of them.
+    # A rounding changes a value by up to 2^-8 in bf16, 2^-11 in fp16. Those of up to 64 layers in a row, each with a sign of
+    # its own, add up to 8 of them.
     "bf16": ({}, {"precision": "bf16"}, (8 * 2**-8, 0.9)),
     "fp16": ({}, {"precision": "fp16"}, (8 * 2**-11, 0.99)),
 }
