@@ -10,6 +10,7 @@ from translate import config, keyed_random
 from translate.errors import UsageError
 from translate.methods.bicyclegan import BicycleGAN
 from translate.nn.losses import gaussian_kl
+from translate.trained import folder as model_folder
 
 from .helpers import START, noise_batch
 
@@ -63,6 +64,36 @@ def test_only_images_of_even_number_are_translated():
     of_g, of_d = losses_of(other)
     assert of_g == plain[0]
     assert [name for name in of_d if of_d[name] != plain[1][name]] == ["adv_random"]
+
+
+QUICK = {**SMALL, **{name: BicycleGAN.presets["quick"][name] for name in ("discriminator", "norm", "norm_statistics")}}
+RESIZE = {**QUICK, "generator": "resize_unet_2levels_1blocks", "d_width": 16}
+
+
+def test_with_projected_discriminators_losses_are_means_over_heads():
+    """For logits of zero the hinge loss is 1 of real and 1 of made images, and 0 of the generator, for any number of heads."""
+    method = method_of(**RESIZE, adversarial="hinge")
+    for d in (method.d, method.d2):
+        d.forward = lambda x: [0 * x[:, :1]] * 4
+    (_, of_g), (_, of_d) = method.step(noise_batch(4), START, {})
+    assert {name: loss.item() for name, loss in of_d.items()} == {"adv_encoded": 2.0, "adv_random": 2.0}
+    assert of_g["adv_encoded"] == of_g["adv_random"] == 0
+    assert method.frozen_networks == ("d.features", "d2.features")
+    plain = method_of()
+    assert (plain.adversarial_weight, plain.discriminator_weight, plain.frozen_networks) == (2.0, 2.0, ())
+
+
+def test_a_resize_unet_keeps_its_codes_in_conversion_and_in_a_model_folder(tmp_path):
+    """An image alone has the statistics of training, so that the planes of its code are not taken away."""
+    method, x = method_of(**RESIZE).float().eval(), noise_batch(1)["a"].float()
+    model_folder.write_trained_model(tmp_path, method, title="test", seen=0)
+    loaded = model_folder.read_model_folder(tmp_path).method.eval()
+    codes = [torch.full((1, 8), value) for value in (-1.0, 0.0, 1.0)]
+    with torch.no_grad():
+        outputs = [method.translate_in_style(x, "b", code) for code in codes]
+        assert all(not torch.equal(y, z) for n, y in enumerate(outputs) for z in outputs[:n])
+        assert torch.equal(loaded.translate_in_style(x, "b", codes[2]), outputs[2])
+        assert torch.equal(loaded.encode_style(x, "b"), method.encode_style(x, "b"))
 
 
 # Conversion.
@@ -133,6 +164,12 @@ def test_networks_lose_levels_with_the_crop(crop, levels, layers):
         ({"d_layers": 3}, "--d-layers 3: needs crops of at least 47, not --crop-size 32; use --d-layers 2"),
         ({"batch_size": 3}, "--batch-size 3 with --accumulate 1: .* use --batch-size 2 or a multiple"),
         ({"batch_size": 4, "accumulate": 4}, "--batch-size 4 with --accumulate 4: .* use --batch-size 8 or a multiple"),
+        (
+            {**RESIZE, "norm": "instance"},
+            "--generator resize_unet_2levels_1blocks: .* use --norm batch --norm-statistics running",
+        ),
+        ({**RESIZE, "norm_statistics": "sample"}, "statistics of one image remove; use --norm batch"),
+        ({**RESIZE, "crop_size": 34}, "--crop-size 34: .* takes multiples of 4 from 8 up; use --crop-size 32"),
         ({"preprocess": "none"}, "--preprocess none .* leave it out"),
     ],
 )

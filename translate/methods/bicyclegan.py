@@ -1,6 +1,7 @@
 """BicycleGAN: paired translation with many outputs for one input (Zhu et al., "Toward Multimodal Image-to-Image Translation",
 NeurIPS 2017). The defaults are the recipe of the authors' scripts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -18,16 +19,23 @@ from translate.methods.building import (
     forward_concatenated,
 )
 from translate.methods.configs import AdversarialConfig, NoRandomCrop
+from translate.methods.content_loss import feature_networks
 from translate.methods.latent_code import LatentCodeMethod
+from translate.nn import networks
+from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import set_test_time_behaviour
+from translate.nn.fast_conv import use_winograd
+from translate.nn.features import FEATURE_NETWORKS, find_features, weights_file
 from translate.nn.frozen import apply_frozen
 from translate.nn.init import xavier_
 from translate.nn.losses import Logits, gaussian_kl, l1
+from translate.nn.networks import GENERATORS
 from translate.nn.networks.bicyclegan import (
     MAX_LEVELS,
     SCALES,
     Z_AT,
     BicycleGenerator,
+    CodeBesideImage,
     LatentEncoder,
     MultiscaleDiscriminator,
     encoder_halvings,
@@ -37,8 +45,18 @@ from translate.nn.networks.bicyclegan import (
 PREVIEW_SAMPLES = 4
 """Columns of the sample grid with different noise."""
 
+LATENT_UNET, MULTISCALE = "latent_unet", "multiscale"
+"""Names of the authors' generator and discriminators."""
+PROJECTED = ("projected", "projected+pixel")
+"""Other discriminators that `--discriminator` offers."""
+
 MIN_CROP = minimum_crop(1)
 """Smallest crop size: a discriminator has a downsampling at least."""
+
+
+def find_generator(name: str) -> Callable[..., Generator] | None:
+    """Return the builder of the generator `name`, of images or of images and codes; None if there is no such network."""
+    return BicycleGenerator if name == LATENT_UNET else networks.find(name)
 
 
 @dataclass(frozen=True)
@@ -62,16 +80,36 @@ class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
         choices=("sample", "running"),
         group="Networks",
     )
+    generator: str = option(
+        LATENT_UNET,
+        "generator network: latent_unet, the authors', or one that takes the latent code beside the image, such as resize_unet",
+        choices=(LATENT_UNET, *GENERATORS),
+        accepts=find_generator,
+        group="Networks",
+    )
+    discriminator: str = option(
+        MULTISCALE,
+        "both discriminator networks: multiscale, the authors', or projected ones",
+        choices=(MULTISCALE, *PROJECTED),
+        group="Networks",
+    )
+    features: str = option(
+        "efficientnet-lite0",
+        "name or weights file of the frozen network that projected discriminators see images through",
+        choices=FEATURE_NETWORKS,
+        accepts=find_features,
+        group="Networks",
+    )
     g_levels: int | None = option(
         None,
-        f"downsamplings of the generator [default: as many as the crop size allows, at most {MAX_LEVELS}]",
+        f"downsamplings of latent_unet [default: as many as the crop size allows, at most {MAX_LEVELS}]",
         low=2,
         high=12,
         group="Networks",
     )
     d_layers: int | None = option(
         None,
-        f"stride-2 layers of each discriminator [default: 3, fewer for crops below {minimum_crop(3)}]",
+        f"stride-2 layers of each multiscale discriminator [default: 3, fewer for crops below {minimum_crop(3)}]",
         low=1,
         high=6,
         group="Networks",
@@ -82,7 +120,7 @@ class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
     )
     z_at: str = option(
         "all",
-        "where the generator takes the latent code: all (before each downsampling) or input (beside the image)",
+        "where latent_unet takes the latent code: all (before each downsampling) or input (beside the image)",
         choices=Z_AT,
         group="Networks",
     )
@@ -114,16 +152,37 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
     summary = "paired translation with many outputs for one input, or in the style of an example image"
     layout = "paired"
     Config = BicycleGANConfig
+    presets = {
+        "paper": {},
+        "quick": {
+            "images": 16_000,
+            "decay_images": 8_000,
+            "batch_size": 8,
+            "load_size": 128,
+            "crop_size": 64,
+            "generator": "resize_unet_3levels_2blocks_2last",
+            "g_width": 16,
+            "e_width": 32,
+            "norm": "batch",
+            "norm_statistics": "running",
+            "dropout": False,
+            "discriminator": "projected+pixel",
+            "adversarial": "hinge",
+            "diffaugment": "translation,cutout",
+            "lr": 1e-3,
+            "beta2": 0.99,
+            "ema_half_life": 600,
+            "lambda_z": 1.0,
+        },
+    }
     generator_names = {"b": "g"}
     style_networks = ("e",)
     network_settings = (
         "input_channels", "output_channels", "crop_size", "norm", "dropout", "g_width", "norm_statistics", "g_levels",
-        "e_width", "latent_size", "z_at", "d_width", "d_layers", "range_a", "range_b",
+        "e_width", "latent_size", "z_at", "d_width", "d_layers", "range_a", "range_b", "generator", "discriminator",
+        "features",
     )  # fmt: skip
     batch_multiple = 2
-    # The authors' losses are sums over scales, and those of the discriminators not halved; `AdversarialLoss` takes means.
-    adversarial_weight = float(SCALES)
-    discriminator_weight = 2.0
     generator_sees_image_alone = False
     has_noise = True
     dropout_in_conversion = False
@@ -132,19 +191,19 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
     def __init__(self, cfg: BicycleGANConfig) -> None:
         super().__init__(cfg)
         assert cfg.g_levels is not None and cfg.d_layers is not None, "the config is resolved"
-        self.g = BicycleGenerator(
-            cfg.input_channels, cfg.output_channels, cfg.g_width, cfg.norm, cfg.dropout, levels=cfg.g_levels,
-            latent=cfg.latent_size, z_at=cfg.z_at,
-        )  # fmt: skip
-        self.g.gradient_checkpointing = cfg.gradient_checkpointing
-        halvings = encoder_halvings(cfg.crop_size)
-        self.e = LatentEncoder(cfg.output_channels, cfg.latent_size, cfg.e_width, cfg.norm, halvings)
-        self.d, self.d2 = (
-            MultiscaleDiscriminator(cfg.output_channels, cfg.d_width, cfg.norm, cfg.d_layers) for _ in range(2)
+        self.g = _build_generator(cfg)
+        self.e = LatentEncoder(
+            cfg.output_channels, cfg.latent_size, cfg.e_width, cfg.norm, encoder_halvings(cfg.crop_size)
         )
+        self.d, self.d2 = (_build_discriminator(cfg) for _ in range(2))
         for name, net in self.named_children():
-            xavier_(net, cfg.seed, name)
+            initialise = net.initialise if isinstance(net, (Generator, Discriminator)) else xavier_
+            initialise(net, cfg.seed, name)
             set_test_time_behaviour(net, cfg.norm_statistics, self.dropout_in_conversion)
+        if cfg.discriminator == MULTISCALE:
+            # The authors' losses are sums over scales, those of the discriminators not halved; `AdversarialLoss` takes means.
+            self.adversarial_weight, self.discriminator_weight = float(SCALES), 2.0
+        self.frozen_networks = feature_networks(self)
         self.latent_size = cfg.latent_size
         self.adversarial_loss = build_adversarial_loss(cfg)
         self.updates = {
@@ -166,7 +225,9 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
                 f"micro-batch and compares with the other; use --batch-size {2 * cfg.accumulate} or a multiple"
             )
         check_adversarial_config(cfg)
-        return replace(cfg, g_levels=_resolve_levels(cfg), d_layers=_resolve_layers(cfg))
+        cfg = replace(cfg, g_levels=_resolve_levels(cfg), d_layers=_resolve_layers(cfg))
+        _check_networks(cls, cfg)
+        return cfg
 
     def phase(self, clock: Clock) -> str:
         return self.adversarial_loss.phase(clock.step)
@@ -203,14 +264,14 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
             },
         )
 
-    def fooling_loss(self, batch: Batch, d: MultiscaleDiscriminator, fake: Tensor, real: Tensor, name: str) -> Tensor:
+    def fooling_loss(self, batch: Batch, d: Discriminator, fake: Tensor, real: Tensor, name: str) -> Tensor:
         """Return the generator's adversarial loss, a sum over scales; `name` is that of the draws of augmentation."""
         on_fake = d(augment(self.cfg, batch, fake, name))
         loss = self.adversarial_loss.generator_loss(on_fake, lambda: d(augment(self.cfg, batch, real, name)))
         return self.adversarial_weight * loss
 
     def discriminator_losses(
-        self, batch: Batch, d: MultiscaleDiscriminator, real: Tensor, fake: Tensor, step: int, name: str
+        self, batch: Batch, d: Discriminator, real: Tensor, fake: Tensor, step: int, name: str
     ) -> Losses:
         """Return the losses of one discriminator, sums over scales and over real and fake images, named after its fakes."""
         loss, weight = self.adversarial_loss, self.adversarial_weight * self.discriminator_weight
@@ -238,10 +299,59 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
         }  # fmt: skip
 
 
+def _build_generator(cfg: BicycleGANConfig) -> Generator:
+    """Return the generator of the config, without its initial weights."""
+    if cfg.generator == LATENT_UNET:
+        assert cfg.g_levels is not None, "the config is resolved"
+        net: Generator = BicycleGenerator(
+            cfg.input_channels, cfg.output_channels, cfg.g_width, cfg.norm, cfg.dropout, levels=cfg.g_levels,
+            latent=cfg.latent_size, z_at=cfg.z_at,
+        )  # fmt: skip
+    else:
+        build = networks.find(cfg.generator)
+        assert build is not None, "the config is checked"
+        channels = cfg.input_channels + cfg.latent_size
+        of_images = build(channels, cfg.output_channels, cfg.g_width, cfg.norm, cfg.dropout)
+        net = CodeBesideImage(of_images, cfg.latent_size)
+        use_winograd(net)
+    net.gradient_checkpointing = cfg.gradient_checkpointing
+    return net
+
+
+def _build_discriminator(cfg: BicycleGANConfig) -> Discriminator:
+    """Return one of the discriminators of the config, without its initial weights."""
+    if cfg.discriminator == MULTISCALE:
+        assert cfg.d_layers is not None, "the config is resolved"
+        return MultiscaleDiscriminator(cfg.output_channels, cfg.d_width, cfg.norm, cfg.d_layers)
+    build = networks.DISCRIMINATORS[cfg.discriminator]
+    return build(cfg.output_channels, cfg.d_width, cfg.norm, 0, cfg.crop_size, features=cfg.features)
+
+
+def _check_networks(cls: type["BicycleGAN"], cfg: BicycleGANConfig) -> None:
+    """Check that the networks take the crop size and keep the codes. UsageError, with a setting that works, if not."""
+    if cfg.generator != LATENT_UNET:
+        if cfg.norm == "instance" or (cfg.norm == "batch" and cfg.norm_statistics == "sample"):
+            raise UsageError(
+                f"--generator {cfg.generator}: takes the latent code as planes beside the image, which norms with the "
+                f"statistics of one image remove; use --norm batch --norm-statistics running"
+            )
+        net = cls.on_meta(cfg).g
+        if cfg.crop_size % net.multiple_of or cfg.crop_size < net.minimum:
+            nearest = max(-(-net.minimum // net.multiple_of), cfg.crop_size // net.multiple_of) * net.multiple_of
+            raise UsageError(
+                f"--crop-size {cfg.crop_size}: {cfg.generator} takes multiples of {net.multiple_of} from {net.minimum} up; "
+                f"use --crop-size {nearest}"
+            )
+    if cfg.discriminator != MULTISCALE:
+        weights_file(cfg.features)
+
+
 def _resolve_levels(cfg: BicycleGANConfig) -> int:
     """Return the downsamplings of the generator. UsageError, with a crop size that works, if it cannot take the crop."""
     power = (cfg.crop_size & -cfg.crop_size).bit_length() - 1  # the largest power of two that divides it is 2^power
     levels = min(power, MAX_LEVELS) if cfg.g_levels is None else cfg.g_levels
+    if cfg.generator != LATENT_UNET:
+        return levels
     if levels < 2:
         raise UsageError(
             f"--crop-size {cfg.crop_size}: no U-Net takes this size; use a multiple of 32, such as --crop-size "
@@ -256,6 +366,8 @@ def _resolve_levels(cfg: BicycleGANConfig) -> int:
 
 def _resolve_layers(cfg: BicycleGANConfig) -> int:
     """Return the stride-2 layers of the discriminators. UsageError, with a value that works, if the crop is too small."""
+    if cfg.discriminator != MULTISCALE:
+        return cfg.d_layers or 3
     fitting = [layers for layers in (3, 2, 1) if minimum_crop(layers) <= cfg.crop_size]
     if not fitting:
         raise UsageError(

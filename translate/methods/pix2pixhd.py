@@ -81,6 +81,7 @@ class Pix2PixHD(FeatureMatchingMethod[Pix2PixHDConfig]):
             "beta2": 0.99,
             "ema_half_life": 1000,
             "lambda_lowpass": 120.0,
+            "lambda_features": 2.0,  # in place of the authors' VGG loss
         },
     }
 

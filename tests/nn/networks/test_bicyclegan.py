@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from translate.nn.blocks import Dropout
 from translate.nn.networks.bicyclegan import (
     BicycleGenerator,
+    CodeBesideImage,
     LatentEncoder,
     MultiscaleDiscriminator,
     encoder_halvings,
     minimum_crop,
 )
+from translate.nn.networks.resize_unet import ResizeUnetGenerator
 
 from ...helpers import on_meta, parameter_count, random_tensor
 
@@ -52,6 +54,16 @@ def test_the_code_is_one_for_the_whole_image():
     net = BicycleGenerator(3, 3, 4, levels=2, latent=5, norm="none", dropout=False).double()
     y = net(torch.zeros(1, 3, 64, 64, dtype=DOUBLE), random_tensor(1, 5))[:, :, 24:40, 24:40]
     torch.testing.assert_close(y[:, :, :8, :8], y[:, :, 8:, 8:], rtol=0, atol=1e-15)
+
+
+def test_a_code_beside_the_image_is_a_plane_for_each_of_its_numbers():
+    inner = ResizeUnetGenerator(3 + 2, 3, 4, "none", levels=2, blocks=1).double()
+    net, x = CodeBesideImage(inner, latent=2), random_tensor(2, 3, 16, 16)
+    z = torch.tensor([[0.5, -1.0], [2.0, 0.0]], dtype=DOUBLE)
+    planes = torch.ones(2, 2, 16, 16, dtype=DOUBLE) * z.view(2, 2, 1, 1)
+    assert torch.equal(net(x, z), inner(torch.cat([x, planes], 1)))
+    assert torch.equal(net(x), inner(torch.cat([x, 0 * planes], 1)))
+    assert (net.multiple_of, net.minimum, net.receptive_radius) == (4, 8, inner.receptive_radius)
 
 
 def test_dropout_is_on_the_inner_levels_but_the_innermost():

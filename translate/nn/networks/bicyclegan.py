@@ -6,6 +6,7 @@ All convolutions have a bias. Initial weights are Xavier's with a gain of 0.02, 
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,36 @@ class _Joint(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.generator._translate(x[:, : -self.latent], x[:, -self.latent :, 0, 0])
+
+
+class CodeBesideImage(Generator):
+    """Generator of images that takes a latent code as planes beside the image: images (N, C, H, W) and codes (N, latent).
+
+    network: generator of images of C + latent channels. Its norms must not remove what is constant over an image, or the codes
+    are lost: batch norm, with the statistics of training, and no instance norm.
+    """
+
+    reference_names = False
+
+    def __init__(self, network: Generator, latent: int) -> None:
+        super().__init__()
+        self.network, self.latent = network, latent
+        self.multiple_of, self.minimum, self.receptive_radius = (
+            network.multiple_of, network.minimum, network.receptive_radius,
+        )  # fmt: skip
+
+    @staticmethod
+    def initialise(net: nn.Module, *key: int | str) -> nn.Module:
+        assert isinstance(net, CodeBesideImage)
+        net.network.initialise(net.network, *key)
+        return net
+
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
+        """Translate images; without codes by those of zeros, the mean of their distribution."""
+        if z is None:
+            z = x.new_zeros(x.shape[0], self.latent)
+        self.network.gradient_checkpointing = self.gradient_checkpointing
+        return cast(Tensor, self.network(_with_planes(x, z)))
 
 
 class EncoderBlock(nn.Module):
