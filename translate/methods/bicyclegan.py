@@ -172,7 +172,8 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
             "lr": 1e-3,
             "beta2": 0.99,
             "ema_half_life": 600,
-            "lambda_z": 1.0,
+            "lambda_l1": 8.0,
+            "lambda_z": 3.0,
         },
     }
     generator_names = {"b": "g"}
