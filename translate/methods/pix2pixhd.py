@@ -80,7 +80,7 @@ class Pix2PixHD(FeatureMatchingMethod[Pix2PixHDConfig]):
             "lr": 1e-3,
             "beta2": 0.99,
             "ema_half_life": 1000,
-            "lambda_lowpass": 120.0,
+            "lambda_lowpass": 160.0,
             "lambda_features": 2.0,  # in place of the authors' VGG loss
         },
     }
