@@ -91,6 +91,7 @@ STYLE = (
 .status .failed, #refused { color: #b3261e; }
 .dark .status .failed, .dark #refused { color: #ff8a80; }
 #refused { overflow-wrap: anywhere; }
+.block:has(#refused:empty) { display: none; }
 .upload-container .or { color: var(--body-text-color); }
 #outputs td:has(.label-clear-button) { display: none; }
 #model:focus-within, #shown:focus-within, .block:has(> button:focus-visible) {

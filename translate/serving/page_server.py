@@ -27,6 +27,7 @@ DRAIN_SECONDS = 10
 """Time for the jobs that are under way at a signal; a browser keeps a connection open for ever."""
 
 READABLE_COLOURS = {
+    "background_fill_primary": "*neutral_50",  # that of the theme, which `set` would change
     **{f"block_{part}_text_color": "*primary_800" for part in ("label", "title")},
     **{f"block_{part}_text_color_dark": "white" for part in ("label", "title")},
     "link_text_color_dark": "*secondary_300",
