@@ -20,6 +20,7 @@ from .running_page import RunningPage
 pytest.importorskip("gradio")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # gradio leaves event loops open
 
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, cyclegan_folder: Path) -> Path:
     """A model folder with a card."""

@@ -74,9 +74,7 @@ def converted(model: Path, photo: Path, out: Path, convert: Any, **options: Any)
 
 
 def open_part(browser: Browser, name: str) -> None:
-    browser.run(
-        "[...document.querySelectorAll('button')].find(b => b.innerText.includes(arguments[0])).click()", name
-    )
+    browser.run("[...document.querySelectorAll('button')].find(b => b.innerText.includes(arguments[0])).click()", name)
 
 
 def test_the_direction_is_that_of_convert_and_the_card_is_shown(
@@ -177,7 +175,9 @@ return found;
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_texts_have_the_contrast_that_wcag_asks_for(theme: str, browser: Browser, page: RunningPage, photo: Path) -> None:
+def test_texts_have_the_contrast_that_wcag_asks_for(
+    theme: str, browser: Browser, page: RunningPage, photo: Path
+) -> None:
     browser.open(f"{page.url}/?__theme={theme}")
     browser.find("#run")
     browser.drop("#files button", [photo.with_suffix(".txt"), photo])

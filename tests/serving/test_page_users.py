@@ -2,10 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +67,6 @@ def test_twenty_users_each_get_their_own_results_in_their_order_and_memory_is_bo
         with ThreadPoolExecutor(USERS) as pool:
             answers = list(pool.map(convert, range(USERS)))
         grown = page.peak_memory() - before
-        print(f"peak {before >> 20} MiB with one user, {grown >> 20} MiB more with {USERS}")
     finally:
         code = page.end()
     assert code == 128 + signal.SIGTERM
@@ -89,9 +86,7 @@ def converted(photos: list[list[Path]], tmp_path: Path, model: Path) -> list[lis
     import translate
 
     out = tmp_path / "converted"
-    translate.convert(
-        translate.load(model, device="cpu"), tmp_path / "photos", out, format="png", say=None
-    )
+    translate.convert(translate.load(model, device="cpu"), tmp_path / "photos", out, format="png", say=None)
     return [
         [(f"{path.stem}.png", (out / path.parent.name / f"{path.stem}.png").read_bytes()) for path in paths]
         for paths in photos

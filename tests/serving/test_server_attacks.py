@@ -52,7 +52,8 @@ def form(name: bytes, filename: bytes, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "name", [b"../../../../tmp/x.png", b"C:\\windows\\x", b"x\x00.png", "ünï 日本.png".encode(), b"\xff\xfe", b"a" * 5000, b""]
+    "name",
+    [b"../../../../tmp/x.png", b"C:\\windows\\x", b"x\x00.png", "ünï 日本.png".encode(), b"\xff\xfe", b"a" * 5000, b""],
 )
 def test_names_of_files_are_used_nowhere(name: bytes, server: ServerProcess, encode: Encode) -> None:
     answer = raw(server, form(b"image", name, encode()))
@@ -115,7 +116,8 @@ def test_bombs_of_many_kinds_are_refused(server: ServerProcess, encode: Encode) 
     chunk = b"zTXtComment\x00\x00" + packed
     text_bomb = text.getvalue()[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     text_bomb += text.getvalue()[33:]
-    bomb_gif = b"GIF89a\xff\xff\xff\xff\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;"
+    bomb_gif = b"GIF89a\xff\xff\xff\xff\x80\x00\x00\x00\x00\x00\xff\xff\xff"
+    bomb_gif += b",\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;"
     before = server.peak_memory()
     for data in (body, bomb_gif):
         assert ask(server, "POST", "/convert", data)[0] == 422

@@ -138,6 +138,7 @@ def mount(page: Any, options: AppOptions) -> ASGIApp:
         primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     ).set(**READABLE_COLOURS)
     return gr.mount_gradio_app(
-        fastapi.FastAPI(openapi_url=None), page, path="/", theme=theme, head=make_head(options.max_upload, EXTENSIONS), footer_links=[], ssr_mode=False,
-        run_history=False, max_file_size=options.max_upload * MIB, show_error=True, pwa=False, mcp_server=False,
+        fastapi.FastAPI(openapi_url=None), page, path="/", theme=theme, head=make_head(options.max_upload, EXTENSIONS),
+        footer_links=[], ssr_mode=False, run_history=False, max_file_size=options.max_upload * MIB, show_error=True, pwa=False,
+        mcp_server=False,
     )  # fmt: skip
