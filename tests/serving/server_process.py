@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-PATIENCE = 300.0
+PATIENCE = 900.0
 """Seconds that are waited for a process."""
 
 

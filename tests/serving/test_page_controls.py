@@ -25,6 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, cyclegan_folder: Path, buil
     place = tmp_path_factory.mktemp("models")
     shutil.copytree(cyclegan_folder, place / "two-ways")
     (place / "two-ways" / "README.md").write_text("# two-ways\n\nTurns noise to noise.\n\n## Limits\n\nIt is a toy.\n")
+    (place / "styles").mkdir()
     return [place / "two-ways", build("bicyclegan", folder=place / "styles")]
 
 
