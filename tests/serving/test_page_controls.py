@@ -142,7 +142,7 @@ def test_keys_alone_reach_all_controls_in_the_order_of_the_page(browser: Browser
     browser.type("#files input[type=file]", str(photo))  # the system's dialog is not of the page
     browser.wait(lambda: "photo" in browser.text("#files"), "the upload")
     browser.run("document.body.tabIndex = -1; document.body.focus()")
-    names = []
+    names: list[str] = []
     while not names or names[-1] != "Translate":
         browser.press(TAB)
         place, name = browser.run(ACTIVE)
