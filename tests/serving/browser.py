@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """Key of an element's number in answers of the protocol."""
-ENTER, TAB, RIGHT = "\ue007", "\ue004", "\ue014"
+ENTER, TAB, RIGHT, DOWN = "\ue007", "\ue004", "\ue014", "\ue015"
 
 PATIENCE = 300.0
 """Seconds that are waited for what has to appear."""
@@ -98,6 +99,24 @@ class Browser:
     def type(self, selector: str, text: str) -> None:
         body = {"text": text}
         self._ask("POST", f"/session/{self.session}/element/{self.find(selector)}/value", body)
+
+    def fill(self, selector: str, text: str) -> None:
+        """Type over what a field holds."""
+        self.find(selector)
+        self.run("document.querySelector(arguments[0]).select()", selector)
+        self.type(selector, text)
+
+    def drop(self, selector: str, files: Sequence[Path]) -> None:
+        """Drop files onto an element, as a person drags them there from a folder."""
+        self.find(selector)
+        x, y = self.run(
+            "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return [box.x + box.width / 2, box.y + box.height / 2]",
+            selector,
+        )
+        data = {"items": [], "files": [str(path) for path in files], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.command("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
 
     def click(self, selector: str) -> None:
         self._ask("POST", f"/session/{self.session}/element/{self.find(selector)}/click")

@@ -2,65 +2,23 @@
 
 import gc
 import shutil
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from translate import images
 from translate.errors import Interrupted
-from translate.runtime import signals
-from translate.serving import page_server
-from translate.serving.model_list import list_models
-from translate.serving.page_server import serve_page
-from translate.serving.serving_options import AppOptions
 from translate.trained import translator
 
 from .browser import RIGHT, Browser
+from .running_page import RunningPage
 
 pytest.importorskip("gradio")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # gradio leaves event loops open
-
-SIGTERM = 15
-
-
-class RunningPage:
-    """The page in a thread; `stop` is what a signal sets."""
-
-    def __init__(self, models: list[str], **options: Any) -> None:
-        self.stop, self.error = signals.StopRequest(), None
-        ready = threading.Event()
-
-        @contextmanager
-        def asked() -> Iterator[signals.StopRequest]:
-            yield self.stop
-
-        def announce(url: str) -> None:
-            self.url = url
-            ready.set()
-
-        def run() -> None:
-            try:
-                serve_page(list_models(models), AppOptions(port=0, **options), {"device": "cpu"}, announce)
-            except Exception as e:
-                self.error = e
-                ready.set()
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(page_server.signals, "stop_on_signal", asked)
-            self.thread = threading.Thread(target=run)
-            self.thread.start()
-            assert ready.wait(300)
-        assert self.error is None
-
-    def end(self) -> Exception | None:
-        self.stop.accept(SIGTERM)
-        self.thread.join(120)
-        return self.error
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, cyclegan_folder: Path) -> P
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Iterator[RunningPage]:
-    running = RunningPage([str(folder)])
+    running = RunningPage([str(folder)], max_upload=1)
     yield running
     assert isinstance(running.end(), Interrupted)
     gc.collect()  # event loops that gradio left open, while warnings of them are ignored
@@ -110,11 +68,17 @@ def test_a_person_drops_images_compares_and_downloads_the_files_of_convert(
     browser.open(page.url)
     browser.wait(lambda: "Turns noise to noise." in browser.text("#about"), "the description")
     assert "any image" in browser.text("#about")
-    browser.type("#files input[type=file]", "\n".join(map(str, photos)))
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "large.png").write_bytes(bytes(3 << 19))
+    browser.drop("#files button", [photos[0], tmp_path / "notes.txt", tmp_path / "large.png", photos[1]])
     browser.wait(lambda: "second" in browser.text("#files"), "the upload")
+    assert browser.text("#refused").splitlines()[::2] == [
+        f"notes.txt: no image of a known format; readable: {images.READABLE_FORMATS}",
+        "large.png: 1.5 MiB is more than 1 MiB; raise --max-upload to allow it",
+    ]
     browser.click("#run")
     browser.wait(lambda: "2 of 2 translated" in browser.text("#status"), "the result")
-    assert browser.run("return document.querySelector('#status [role=status]') !== null")
+    assert browser.run("return document.querySelector('#status').getAttribute('role')") == "status"
     assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
 
     browser.find("#pair input[type=range]")

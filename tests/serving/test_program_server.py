@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -145,6 +146,26 @@ def test_a_body_that_does_not_arrive_gives_its_place_back(running: Callable[...,
     watch = server.connect()
     watch.request("GET", "/health")
     assert json.loads(watch.getresponse().read())["taken"] == 0
+
+
+def test_a_head_that_does_not_arrive_closes_its_connection_and_a_slow_body_does_not(
+    running: Callable[..., Running], encode: Encode, ask: Ask, cyclegan: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("translate.serving.http_server.HEAD_SECONDS", 0.3)
+    server, data = running(), encode()
+    body = server.connect()
+    body.putrequest("POST", "/convert")
+    body.putheader("Content-Length", str(len(data)))
+    body.endheaders(data[:9])
+    for start in (b"", b"POST /convert HTTP/1.1\r\nHo", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he"):
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=120) as connection:
+            connection.sendall(start)
+            received = b""
+            while part := connection.recv(4096):  # until the server closes it
+                received += part
+        assert received.count(b"HTTP/1.1 200") == start.count(b"\r\n\r\n")
+    body.send(data[9:])
+    assert body.getresponse().read() == ask(cyclegan, data).data
 
 
 def test_a_port_in_use_is_busy(running: Callable[..., Running], cyclegan: Translator) -> None:

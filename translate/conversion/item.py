@@ -93,10 +93,7 @@ class ItemConverter:
         self.fmt, self.tag = fmt, tag
         background = images.parse_colour(options.background)
         translator.check_pixels(options.pixels)
-        if options.cluster is not None and translator.runtime != "torch":
-            raise UsageError(
-                f"--cluster {options.cluster} --runtime {translator.runtime}: workers compute by torch; leave one of them out"
-            )
+        options.check_cluster(translator)
         self._check_input_range()
         if options.samples is not None:
             translator.check_samples(options.to)

@@ -213,6 +213,18 @@ class ConversionOptions:
                 raise UsageError(f"--watch {flag_name(name)}: {reason}; leave one of them out")
         check_watchfiles()
 
+    def check_cluster(self, translator: Translator) -> None:
+        """Raise UsageError if the workers of a cluster, which are sent weights, cannot compute what the translator does."""
+        if self.cluster is not None and translator.runtime != "torch":
+            raise UsageError(
+                f"--cluster {self.cluster} --runtime {translator.runtime}: workers compute by torch; leave one of them out"
+            )
+        if self.cluster is not None and translator.weights_device.type == "meta":
+            raise UsageError(
+                f"--cluster {self.cluster}: workers compute by torch, and {translator.source} is for ONNX Runtime; give the "
+                f"model that it was made from, or leave --cluster out"
+            )
+
     @property
     def declared_range(self) -> images.ValueRange | None:
         """Range of the inputs by `input_range`; None where it is not given."""

@@ -1,5 +1,6 @@
-"""A web server that ends cleanly on a signal: what was accepted is answered first."""
+"""A web server that ends cleanly on a signal: what was accepted is answered first. Idle connections are closed."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,11 +8,15 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from translate.runtime import signals
 from translate.serving.access import Listener, header_values, send_refusal
 
 App = Callable[..., Awaitable[None]]
+
+HEAD_SECONDS = 20.0
+"""Time within which the head of a request must arrive, from the first byte, or from the start of the connection."""
 
 
 class GuardedApp:
@@ -27,6 +32,36 @@ class GuardedApp:
             await self.app(scope, receive, send)
         else:
             await send_refusal(send, *refusal)
+
+
+class _Protocol(H11Protocol):
+    """Connection that is closed where the head of a request does not arrive in time: uvicorn would wait for ever."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _watch_head(self) -> None:
+        is_waiting = self.cycle is None or self.cycle.response_complete
+        if not is_waiting:
+            self._stop_timer()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
 class _Server(uvicorn.Server):
@@ -59,7 +94,7 @@ def run_server(
     lifespan: "on" for an application that has things to do at its start.
     """
     config = uvicorn.Config(
-        app, http="h11", loop="asyncio", ws="none", lifespan=lifespan, log_config=None, access_log=False,
+        app, http=_Protocol, loop="asyncio", ws="none", lifespan=lifespan, log_config=None, access_log=False,
         proxy_headers=False, server_header=False, timeout_graceful_shutdown=drain_seconds,
     )  # fmt: skip
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # the applications tell their errors themselves

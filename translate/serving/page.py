@@ -10,9 +10,10 @@ import gradio as gr
 
 from translate import images
 from translate.errors import TranslateError
-from translate.html import PAIR_SCRIPT, PAIR_STYLE, escape_text
+from translate.html import escape_text
 from translate.serving.conversion_service import ConversionService
 from translate.serving.model_list import ListedModel
+from translate.serving.page_head import PLACE_OF_REFUSALS
 from translate.serving.page_job import PageChoices, PageResult, convert_files, remove_old, show_pair, write_zip
 from translate.serving.serving_options import LimitOptions
 from translate.trained import translator
@@ -24,29 +25,8 @@ JOBS_AT_A_TIME = 2
 DIRECTIONS = {"b": "forward (to b)", "a": "backward (to a)"}
 """Words for the target domains of models with two."""
 
-HIDE_ICONS = """
-new MutationObserver(() => document.querySelectorAll("svg:not([aria-hidden])").forEach(
-  icon => icon.setAttribute("aria-hidden", "true")
-)).observe(document.documentElement, {childList: true, subtree: true});
-"""
-"""Script that hides gradio's icons, which have no names and stand beside words, from screen readers."""
-
-HEAD = f"""<script>{PAIR_SCRIPT}{HIDE_ICONS}</script>
-<style>
-:root {{ --box: #eef1f5; --link: #0b5cad; }}
-.dark {{ --box: #1d2125; --link: #7db7f5; }}
-{PAIR_STYLE}
-.result .pair {{ aspect-ratio: var(--shape); max-height: 75vh; margin: auto; }}
-.result img {{ margin: 0; }}
-.result .pair span {{ color: #fff; }}
-.gradio-container {{ max-width: 1180px !important; margin: 0 auto !important; }}
-.status ul {{ margin: .25rem 0 0 1.2rem; list-style: disc; }}
-.status .failed {{ color: #b3261e; }}
-.dark .status .failed {{ color: #ff8a80; }}
-.empty {{ display: grid; place-items: center; min-height: 260px; border: 2px dashed var(--border-color-primary);
-  border-radius: 8px; color: var(--body-text-color-subdued); padding: 1rem; text-align: center; }}
-@media (max-width: 600px) {{ .empty {{ min-height: 120px; }} }}
-</style>"""
+EXTENSIONS = sorted(f".{extension}" for extension in images.READABLE_EXTENSIONS)
+"""Extensions of the files that the page takes."""
 
 EMPTY = '<div class="empty"><p>The result appears here, before and after side by side.</p></div>'
 
@@ -115,7 +95,7 @@ class Page:
     ) -> list[Any]:  # fmt: skip
         """Convert the files, and return status, choice of what is shown, pair, files to download, zip and results."""
         if not files:
-            raise gr.Error("Choose one or more images first.")
+            return [_failure("Choose one or more images first."), *[gr.skip()] * 5]
         remove_old(self.folder)
         place = self.folder / uuid4().hex
         place.mkdir()
@@ -128,7 +108,7 @@ class Page:
                 lambda done, total: progress((done, total), desc="translating", unit="images"),
             )  # fmt: skip
         except TranslateError as e:
-            raise gr.Error(str(e)) from None
+            return [_failure(str(e)), *[gr.skip()] * 5]
         done = [result for result in results if result.output is not None]
         zipped = str(write_zip(done, place / "translated.zip")) if len(done) > 1 else None
         return [
@@ -146,8 +126,13 @@ class Page:
         return show_pair(results[number]) if number is not None and results else EMPTY
 
 
+def _failure(reason: str) -> str:
+    """Return the reason why nothing was translated, as HTML."""
+    return f'<div class="status"><p class="failed">{escape_text(reason)}</p></div>'
+
+
 def status_of(results: Sequence[PageResult]) -> str:
-    """Return what was done, what failed and why, and what outputs lost, as HTML that screen readers announce."""
+    """Return what was done, what failed and why, and what outputs lost, as HTML."""
     failed = [result for result in results if result.output is None]
     lines = [f"<p>{len(results) - len(failed)} of {len(results)} translated.</p>"]
     if failed:
@@ -156,12 +141,11 @@ def status_of(results: Sequence[PageResult]) -> str:
     notices = dict.fromkeys(notice for result in results for notice in result.notices)
     if notices:
         lines.append(f"<ul>{''.join(f'<li>{escape_text(notice)}</li>' for notice in notices)}</ul>")
-    return f'<div class="status" role="status">{"".join(lines)}</div>'
+    return f'<div class="status">{"".join(lines)}</div>'
 
 
 def build_page(page: Page) -> gr.Blocks:
     """Return the page. Everything on it is served by this machine."""
-    extensions = sorted(f".{extension}" for extension in images.READABLE_EXTENSIONS)
     first = next(iter(page.models))
     text, about_card, directions = page.describe(first)
     formats = [("as the input", "keep"), *((name, name) for name in images.WRITERS)]
@@ -174,31 +158,34 @@ def build_page(page: Page) -> gr.Blocks:
             with gr.Column(scale=2, min_width=300):
                 model = gr.Dropdown(list(page.models), value=first, label="1. Model", filterable=False, elem_id="model")
                 about = gr.Markdown(text, elem_id="about")
+                with gr.Accordion("About this model", open=False):
+                    card = gr.Markdown(about_card, elem_id="card")
                 to = gr.Radio(
                     directions.choices, value=directions.value, visible=directions.visible, label="Direction",
                     elem_id="direction",
                 )  # fmt: skip
                 files = gr.File(
-                    label="2. Your images",
-                    file_count="multiple",
-                    file_types=extensions,
-                    height=160,
-                    elem_id="files",
-                )
+                    label="2. Your images", file_count="multiple", file_types=EXTENSIONS, height=160, elem_id="files",
+                )  # fmt: skip
+                gr.HTML(PLACE_OF_REFUSALS, padding=False)
                 style = gr.File(
-                    label="Style: an example of what the result shall look like (optional)", file_types=extensions,
+                    label="Style: an example of what the result shall look like (optional)", file_types=EXTENSIONS,
                     visible=False, height=120, elem_id="style",
                 )  # fmt: skip
-                run = gr.Button("Translate", variant="primary", elem_id="run")
                 with gr.Accordion("More options", open=False):
-                    fmt = gr.Dropdown(formats, value="keep", label="File format of the results", filterable=False)
-                    samples = gr.Slider(1, 16, 1, step=1, label="Results for each image", visible=False)
-                    seed = gr.Number(0, label="Seed: another number gives another result", precision=0, visible=False)
-                with gr.Accordion("About this model", open=False):
-                    card = gr.Markdown(about_card)
+                    fmt = gr.Dropdown(
+                        formats, value="keep", label="File format of the results", filterable=False, elem_id="format"
+                    )
+                    samples = gr.Slider(
+                        1, 16, 1, step=1, label="Results for each image", visible=False, elem_id="samples"
+                    )
+                    seed = gr.Number(
+                        0, label="Seed: another number gives another result", precision=0, visible=False, elem_id="seed"
+                    )
+                run = gr.Button("Translate", variant="primary", elem_id="run")
             with gr.Column(scale=3, min_width=300):
-                shown = gr.Dropdown([], label="Shown", visible=False, filterable=False, elem_id="shown")
                 status = gr.HTML(elem_id="status")
+                shown = gr.Dropdown([], label="Result shown", visible=False, filterable=False, elem_id="shown")
                 pair = gr.HTML(EMPTY, elem_id="pair")
                 outputs = gr.File(
                     label="Download", file_count="multiple", interactive=False, visible=False, elem_id="outputs"

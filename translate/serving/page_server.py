@@ -26,6 +26,16 @@ POLICY = (
 DRAIN_SECONDS = 10
 """Time for the jobs that are under way at a signal; a browser keeps a connection open for ever."""
 
+READABLE_COLOURS = {
+    "background_fill_primary": "*neutral_50",  # that of the theme, which `set` would change
+    **{f"block_{part}_text_color": "*primary_800" for part in ("label", "title")},
+    **{f"block_{part}_text_color_dark": "white" for part in ("label", "title")},
+    "link_text_color_dark": "*secondary_300",
+    **{f"button_primary_background_fill{mode}": "*primary_700" for mode in ("", "_dark")},
+    **{f"button_primary_background_fill_hover{mode}": "*primary_800" for mode in ("", "_dark")},
+}
+"""Colours of labels, links and of the button that have a contrast of 4.5 to their grounds, as WCAG 2.2 asks for (1.4.3)."""
+
 ASGIApp = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 
 
@@ -121,12 +131,14 @@ def mount(page: Any, options: AppOptions) -> ASGIApp:
     import fastapi
     import gradio as gr
 
-    from translate.serving.page import HEAD
+    from translate.serving.page import EXTENSIONS
+    from translate.serving.page_head import make_head
 
     theme = gr.themes.Soft(
         primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-    )
+    ).set(**READABLE_COLOURS)
     return gr.mount_gradio_app(
-        fastapi.FastAPI(openapi_url=None), page, path="/", theme=theme, head=HEAD, footer_links=[], ssr_mode=False,
-        run_history=False, max_file_size=options.max_upload * MIB, show_error=True, pwa=False, mcp_server=False,
+        fastapi.FastAPI(openapi_url=None), page, path="/", theme=theme, head=make_head(options.max_upload, EXTENSIONS),
+        footer_links=[], ssr_mode=False, run_history=False, max_file_size=options.max_upload * MIB, show_error=True, pwa=False,
+        mcp_server=False,
     )  # fmt: skip

@@ -76,6 +76,12 @@ def test_other_domains_noise_and_styles_are_refused(negative: Path, draw) -> Non
         model(draw(), "b", style=draw())
 
 
+def test_workers_of_a_cluster_have_no_file_for_onnx_runtime(negative: Path, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--cluster local: .*negative\.onnx is for ONNX Runtime; give the model"):
+        translate.convert(negative, source, tmp_path / "out", cluster="local", say=None)
+    assert not (tmp_path / "out").exists()
+
+
 def test_its_images_are_evaluated(negative: Path, paired_root: Path) -> None:
     """B is the negative of A in these pairs, which the file gives exactly."""
     results = translate.evaluate(negative, paired_root, metrics=["l1"], device="cpu", say=None)
