@@ -104,7 +104,7 @@ def _check_whole(container: Any, stream: Any) -> tuple[int, Fraction | None]:
         if packet.pts is not None:
             last = (packet.pts + (packet.duration or 0)) * packet.time_base
             end = last if end is None else max(end, last)
-    total = stream.frames if container.format.name.startswith(("mov", "avi")) else 0
+    total = stream.frames if container.format.name.startswith("mov") else 0  # an AVI counts frames that were dropped
     if packets == 0:
         raise VideoError("truncated: holds no frame")
     if total > packets and total > packets + _discarded(container, stream):
