@@ -1,13 +1,13 @@
 """Translating pictures: ours against the reference's algorithm in plain PyTorch, interleaved in one process.
 
     uv run python tools/bench_infer.py [--generators resnet_9blocks unet_256] [--sizes 256] [--batches 1] [--precisions fp32]
-        [--convolution auto direct winograd] [--also compile onnxruntime openvino] [--rounds 7] [--device auto] [--threads 1]
-        [--json FILE]
+        [--convolution auto direct winograd] [--also runtime-onnx compile onnxruntime openvino] [--rounds 7]
+        [--device auto] [--threads 1] [--json FILE]
 
 From an array of bytes to an array of bytes. "ours" is what `translate convert` runs between reading and writing; "double" is
 that of `tests/parity`, written from the published rules of the reference implementation, in float32, channels first. --also
-shows the double in torch.compile, ONNX Runtime and OpenVINO, where they are installed. The weights are random, scaled so that
-maps keep their variance: a network at its start gives nearly the same for all pixels.
+shows ours by `--runtime onnx`, and the double in torch.compile, ONNX Runtime and OpenVINO, where they are installed. The
+weights are random, scaled so that maps keep their variance: a network at its start gives nearly the same for all pixels.
 
 Seconds an image: medians over rounds of one after the other, whose order alternates, and the median of the rounds' ratios; on
 the CPU those of the processor, since others may be at work on the machine. MiB: at most, above what was held before, in a
@@ -17,6 +17,7 @@ share of bytes that are not the same, of which none may be off by more than one 
 
 import argparse
 import itertools
+import os
 import statistics
 import tempfile
 import time
@@ -99,6 +100,15 @@ class OurTranslator:
         return self.translator.translate_pixels(pictures, "b")
 
 
+class OursByOnnxRuntime(OurTranslator):
+    """Runs `--runtime onnx`; the file is exported to the cache folder of the case."""
+
+    def __init__(self, case, folder, device):
+        os.environ["XDG_CACHE_HOME"] = str(folder.parent / "cache")
+        self.translator = api.load(folder, device="cpu", runtime="onnx", say=None)
+        self.translator.check_target("b")
+
+
 class ReferenceTranslator:
     """Network of the reference's test.py, which stays in training mode."""
 
@@ -155,7 +165,12 @@ class OpenVino(ExportedReference):
         return lambda x: torch.from_numpy(compiled(x.numpy())[0])
 
 
-ALSO = {"compile": CompiledReference, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
+ALSO = {
+    "runtime-onnx": OursByOnnxRuntime,
+    "compile": CompiledReference,
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+}
 
 
 def timed(translate, pictures, device):

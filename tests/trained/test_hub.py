@@ -32,6 +32,8 @@ class Hub(ThreadingHTTPServer):
         self.files: dict[str, dict[str, bytes]] = {}
         self.asked: list[str] = []
         self.refuses = 0
+        self.headers: dict[str, str] = {}
+        """Headers in place of the right ones."""
 
     @property
     def url(self) -> str:
@@ -52,7 +54,8 @@ class _Request(BaseHTTPRequestHandler):
         if kind != "resolve" or content is None or revision not in ("main", "v1", COMMIT):
             code = "EntryNotFound" if f"{user}/{name}" in self.server.files else "RepoNotFound"
             return self.answer(404, b"", X_Error_Code=code)
-        return self.answer(200, content, ETag=f'"{hashlib.sha256(content).hexdigest()}"', X_Repo_Commit=COMMIT)
+        right = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X_Repo_Commit": COMMIT}
+        return self.answer(200, content, **{**right, **self.server.headers})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -174,6 +177,24 @@ def test_hostile_folders_are_refused_as_models_are(published: Hub, damage: bytes
     with pytest.raises(ModelError, match=r"hf://anna/winter: .*not a usable model"):
         read_model("hf://anna/winter")
     assert not any("model.py" in line for line in published.asked)
+
+
+@pytest.mark.parametrize("name", ["ETag", "X_Linked_Etag", "X_Repo_Commit"])
+@pytest.mark.parametrize(
+    "value", ["../../../../evil", '"../../../../evil"', 'W/"a/../../../../evil"', "{}/evil", "..\\..\\evil", "c:evil"]
+)
+def test_an_answer_that_leads_out_of_the_cache_is_refused(
+    published: Hub, tmp_path: Path, name: str, value: str
+) -> None:
+    published.headers = {name: value.format(tmp_path)}
+    with pytest.raises(
+        ModelError, match=f"hf://anna/winter: refused: .* {name.replace('_', '-')} .*leads out of the cache"
+    ) as caught:
+        read_model("hf://anna/winter")
+    assert "\n" not in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+    published.headers = {}
+    read_model("hf://anna/winter")
 
 
 def test_what_is_pushed_is_a_model_again(hub: Hub, cyclegan_folder: Path, draw) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from translate import videos
 from translate.videos import VideoError
 
-from .video_files import HEIGHT, WIDTH, picture, write_video
+from .video_files import HEIGHT, WIDTH, number_of, picture, write_video
 
 pytest.importorskip("av")
 
@@ -60,6 +61,18 @@ def fast_start(path: Path, target: Path) -> Path:
     return target
 
 
+AVI: dict[str, Any] = {"encoder": "ffv1", "time_base": Fraction(1, 25)}
+
+
+def test_an_avi_with_dropped_frames_is_whole(tmp_path: Path) -> None:
+    """Its header counts the empty chunks of times without a new frame."""
+    times = [0, 1, 5, 6, 12]
+    path = write_video(tmp_path / "a.avi", map(picture, range(5)), times, audio=None, **AVI)
+    info = videos.read_video_info(path)
+    assert info.packets == 5
+    assert [number_of(frame.pixels) for frame in videos.read_frames(path, info, 3)] == list(range(5))
+
+
 BROKEN: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "header at the end": (lambda clip, folder: cut(clip, folder / "a.mp4", 0.6), "damaged, truncated or no video"),
     "header in front": (
@@ -69,6 +82,12 @@ BROKEN: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "matroska": (
         lambda clip, folder: cut(
             write_video(folder / "whole.mkv", map(picture, range(40)), audio=None), folder / "a.mkv", 0.5
+        ),
+        r"(truncated: \d\.\d of 1\.6 s are there|damaged or truncated after \d+ frames)",
+    ),
+    "avi": (
+        lambda clip, folder: cut(
+            write_video(folder / "whole.avi", map(picture, range(40)), audio=None, **AVI), folder / "a.avi", 0.5
         ),
         r"(truncated: \d\.\d of 1\.6 s are there|damaged or truncated after \d+ frames)",
     ),
@@ -84,13 +103,15 @@ def test_a_file_that_is_not_whole_is_refused(clip: Path, tmp_path: Path, kind: s
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_without_pictures_is_refused(tmp_path: Path) -> None:
-    import wave
+def test_a_file_without_pictures_is_refused(clip: Path, tmp_path: Path) -> None:
+    import av
 
-    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(1600))
+    with av.open(str(clip)) as given, av.open(str(tmp_path / "a.mp4"), "w") as made:
+        (sound,) = given.streams.audio
+        copy = made.add_stream_from_template(sound)
+        for packet in given.demux(sound):
+            if packet.dts is not None:
+                packet.stream = copy
+                made.mux(packet)
     with pytest.raises(VideoError, match="no video stream"):
-        videos.read_video_info(tmp_path / "a.wav")
+        videos.read_video_info(tmp_path / "a.mp4")

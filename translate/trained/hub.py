@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from translate.errors import ModelError, StorageError, UsageError
@@ -24,6 +24,8 @@ DOWNLOADED = ("config.json", "model.safetensors")
 """Files of a model that are downloaded."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _REVISION = re.compile(r"[\w./-]+")
+_NAMING_HEADERS = ("ETag", "X-Linked-Etag", "X-Repo-Commit")
+"""Headers of answers that the library names files and folders of its cache by."""
 
 
 def is_hub_name(model: str | Path) -> bool:
@@ -51,7 +53,7 @@ def read_hub_model(model: str | Path) -> TrainedModel:
     """
     name, revision = parse_hub_name(model)
     hub = import_extra("hub", f"{SCHEME}{name}", "huggingface_hub")
-    with _errors(f"{SCHEME}{name}"):
+    with _errors(f"{SCHEME}{name}"), _checked_answers(hub, f"{SCHEME}{name}"):
         # The commit of the first file for the second one, too: a model that is replaced meanwhile is not mixed.
         how = {"endpoint": _endpoint(), "local_files_only": is_offline()}
         config = Path(hub.hf_hub_download(name, DOWNLOADED[0], revision=revision, **how))
@@ -132,6 +134,32 @@ def _errors(what: str, *, is_upload: bool = False) -> Iterator[None]:
         raise StorageError(
             f"{what}: the hub cannot be reached: {_reason(e)}; try again, or give a model folder"
         ) from None
+
+
+@contextmanager
+def _checked_answers(hub: Any, what: str) -> Iterator[None]:
+    """Raise ModelError in the block for an answer that would have the library write outside its cache.
+
+    It checks none of these names but that of the commit.
+    """
+
+    def check(response: Any) -> None:
+        for header in _NAMING_HEADERS:
+            value = PureWindowsPath(
+                response.headers.get(header, "").removeprefix("W/").strip('"')
+            )  # both kinds of slashes
+            if value.anchor or ".." in value.parts:
+                raise ModelError(
+                    f"{what}: refused: the server answers with the {header} {printable(str(value))[:100]}, which leads out of "
+                    f"the cache; is HF_ENDPOINT right?"
+                )
+
+    hooks = hub.get_session().event_hooks["response"]
+    hooks.append(check)
+    try:
+        yield
+    finally:
+        hooks.remove(check)
 
 
 def is_offline() -> bool:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 INSTALL = "pip install 'image-translate[video]'"
 """Command that installs the package."""
@@ -14,6 +15,10 @@ VIDEO_FORMATS = {
 
 MUXERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
 """Extension of videos that are written → muxer of FFmpeg."""
+
+DEMUXERS = ("mov", "matroska", "avi", "mpegts", "m4v")
+"""Demuxers of FFmpeg that files are read by: those of VIDEO_FORMATS. Playlists and lists of files, which it also takes for
+videos whatever their name, are not among them: they would have it read other files, or ask servers."""
 
 
 class VideoError(Exception):
@@ -41,6 +46,15 @@ def import_av() -> ModuleType:
     except ImportError:
         raise NoVideoPackageError(f"videos need PyAV: {INSTALL}") from None
     return av
+
+
+def open_video(path: str | os.PathLike[str]) -> Any:
+    """Open a video for reading, and nothing beside this file. av.FFmpegError if it is none of DEMUXERS.
+
+    The prefix has FFmpeg take the name as that of a file: `12:30.mp4` would be an address, `concat:a.mp4|b.mp4` two files.
+    """
+    only = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file"}
+    return import_av().open(f"file:{os.fspath(path)}", options=only)
 
 
 def can_read_videos() -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from translate.videos.containers import VideoError, import_av
+from translate.videos.containers import VideoError, import_av, open_video
 from translate.videos.video_info import FULL, LIMITED, VideoInfo, main_stream, reason
 
 SCALER = 4 | 0x2000 | 0x4000 | 0x40000 | 0x80000
@@ -89,7 +89,7 @@ def _decoded(path: Path, info: VideoInfo, channels: int, start: int | None) -> I
     av = import_av()
     number = 0
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             stream = main_stream(container)
             stream.thread_type = "AUTO"
             if start is not None:

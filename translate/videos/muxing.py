@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from translate.videos.containers import MUXERS, VideoError, import_av
+from translate.videos.containers import MUXERS, VideoError, import_av, open_video
 from translate.videos.encoding import EncodedPacket, EncodingSettings
 from translate.videos.video_info import main_stream, reason
 
@@ -60,7 +60,7 @@ def mux_video(
     is_mp4 = muxer in ("mp4", "mov")
     options = {"movflags": "+faststart+use_metadata_tags"} if is_mp4 else {}
     try:
-        with av.open(str(source)) as given, av.open(str(target), "w", format=muxer, options=options) as made:
+        with open_video(source) as given, av.open(f"file:{target}", "w", format=muxer, options=options) as made:
             main = main_stream(given)
             stream = made.add_stream(settings.encoder)
             settings.configure(stream.codec_context)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from translate.videos.containers import VideoError, import_av
+from translate.videos.containers import VideoError, import_av, open_video
 
 RGB, BT709, UNSPECIFIED, BT601 = 0, 1, 2, 6
 """Matrix coefficients by their numbers in ITU-T H.273."""
@@ -67,7 +67,7 @@ def read_video_info(path: Path) -> VideoInfo:
     """Read the facts of a video, and check that it is whole. VideoError if it has no video, or is damaged or truncated."""
     av = import_av()
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             stream = main_stream(container)
             packets, seconds = _check_whole(container, stream)
             return _info(container, stream, packets, seconds)
@@ -104,7 +104,7 @@ def _check_whole(container: Any, stream: Any) -> tuple[int, Fraction | None]:
         if packet.pts is not None:
             last = (packet.pts + (packet.duration or 0)) * packet.time_base
             end = last if end is None else max(end, last)
-    total = stream.frames if container.format.name.startswith(("mov", "avi")) else 0
+    total = stream.frames if container.format.name.startswith("mov") else 0  # an AVI counts frames that were dropped
     if packets == 0:
         raise VideoError("truncated: holds no frame")
     if total > packets and total > packets + _discarded(container, stream):

@@ -39,11 +39,31 @@ def test_an_input_that_it_cannot_take_is_a_runtime_error() -> None:
         OnnxSession("x.onnx", negating_file({}))(torch.rand(2, 4, 5, 7))
 
 
+def field(number: int, content: bytes) -> bytes:
+    """A message inside another, as protobuf writes it."""
+    length, size = len(content), b""
+    while length > 127:
+        size, length = size + bytes([length & 127 | 128]), length >> 7
+    return bytes([number << 3 | 2]) + size + bytes([length]) + content
+
+
+def nested_deeply(levels: int) -> bytes:
+    """A file whose graph has a node that has a graph, and so on."""
+    graph = b""
+    for _ in range(levels):
+        graph = field(1, field(5, field(6, graph)))  # GraphProto.node, NodeProto.attribute, AttributeProto.g
+    return field(7, graph)
+
+
 def hostile() -> dict[str, tuple[bytes, str]]:
     inner = onnx.helper.make_graph([], "inner", [], [], initializer=[external("deep")])
     foreign = onnx.helper.make_node("Shell", ["image"], ["y"], domain="com.example")
     foreign_inner = onnx.helper.make_graph([foreign], "inner", [], [])
     constant = onnx.helper.make_node("Constant", [], ["c"], value=external("constant"))
+    claimed = onnx.TensorProto(
+        name="claimed", data_type=onnx.TensorProto.FLOAT, dims=[2**17, 2**17]
+    )  # 64 GiB, without one value
+    added = onnx.helper.make_node("Add", ["claimed", "image"], ["sum"])
     file = negating_file({})
     return {
         "a weight of another file": (negating_file({}, initializer=[external("weight")]), "weight weight is in another file"),
@@ -52,6 +72,8 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "an operation of a library": (negating_file({}, foreign, domains=("com.example",)), "is of the library com"),
         "an operation in a branch": (negating_file({}, nested(foreign_inner)), "Shell is of the library"),
         "an unknown operation": (negating_file({}, onnx.helper.make_node("Nothing", ["image"], ["y"])), "cannot use it"),
+        "a weight of 64 GiB in 200 bytes": (negating_file({}, added, initializer=[claimed]), "cannot use it"),
+        "ten thousand graphs in each other": (nested_deeply(10_000), "not an ONNX file"),
         "half of a file": (file[: len(file) // 2], "x.onnx: "),
         "text": (b"no model at all", "not an ONNX file"),
         "nothing": (b"", "x.onnx: "),

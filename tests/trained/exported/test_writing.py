@@ -13,6 +13,7 @@ from PIL import Image
 import translate
 from translate.errors import ModelError, UsageError
 from translate.methods import METHODS
+from translate.nn.networks import GENERATORS
 from translate.trained import translator
 from translate.trained.exported import graph, parity
 from translate.trained.exported.metadata import CONFIG, SPEC, read_metadata
@@ -26,7 +27,7 @@ CASES = {
     "dualgan": ({}, {"with_preprocessing": True}),
     "spade": ({"label_count": 4, "vae": True}, {}),
     "superres": ({"generator": "srresnet_1blocks"}, {"with_preprocessing": True}),
-    "colorize": ({}, {}),
+    "colorize": ({"generator": "pix2pixhd_local_2downs_3blocks"}, {}),
     "stargan": ({"domains": "x,y"}, {"to": "y"}),
     "starganv2": ({"domains": "x,y"}, {"to": "x"}),
     "bicyclegan": ({}, {}),
@@ -34,6 +35,7 @@ CASES = {
     "pix2pix": ({"generator": "unet_32", "dropout": True}, {"dtype": "fp16", "with_preprocessing": True}),
     "discogan": ({}, {"with_preprocessing": True}),
     "pix2pixhd": ({}, {}),
+    "fastcut": ({"generator": "resize_unet_3levels_2blocks"}, {}),
 }
 """Method → settings of a small model, options of its export: together every kind of network and of export."""
 EVERY_DAY_OF_CI = ("cyclegan", "spade", "superres", "stargan")
@@ -60,6 +62,22 @@ def test_an_onnx_file_gives_what_the_model_gives(build, tmp_path, name):
     _check_file(path, options)
     if name in ("pix2pix", "bicyclegan", "spade"):
         assert "has no noise" in said[1]
+
+
+def test_every_method_and_every_kind_of_generator_is_exported_or_refused(build):
+    """The cases above, and models that make images from noise."""
+    exported = {
+        type(module) for name in CASES for generator in _generators(build, name) for module in generator.modules()
+    }
+    assert {getattr(row, "func", row) for row in GENERATORS.values()} <= exported
+    for name in METHODS.keys() - CASES.keys():
+        with pytest.raises(UsageError, match="translates no images, but makes them from noise"):
+            graph.resolve_direction(read_model_folder(build(name)), None)
+
+
+def _generators(build, name):
+    method = read_model_folder(model_of(build, name, **CASES[name][0])).method
+    return [method.generator_for(to) for to in method.target_domains(CASES[name][1].get("to", "b"))]
 
 
 def _check_file(path: Path, options: dict) -> None:
