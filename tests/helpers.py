@@ -61,7 +61,7 @@ def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     """Those of the flags that the method has, leaving out what only other methods have.
 
     With batch norm, a cost whose penalty does not go with it gives way to another; a small generator that keeps the size gives
-    way to one that enlarges where that is the task.
+    way to one that enlarges where that is the task, and to the method's own where it takes more than images.
     """
     own = set(config.setting_names(METHODS[name].Config))
     others = {key for cls in METHODS.values() for key in config.setting_names(cls.Config)} - own
@@ -70,6 +70,8 @@ def own_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
         kept = {"adversarial": "lsgan", **kept}
     if default(name, "factor") is not None and kept.get("generator") in ("resnet_1blocks", SMALL["generator"]):
         kept["generator"] = "srresnet_1blocks"
+    if default(name, "generator") not in (None, *GENERATORS):  # the method has one of its own, of more than images
+        kept.pop("generator", None)
     return kept
 
 
