@@ -186,9 +186,18 @@ class TrainConfig:
     )
     convolution: str = option(
         "auto",
-        "how 3×3 convolutions are computed on a CPU in fp32; auto takes what the run has recorded, and in a new run times "
-        "both and takes the faster",
+        "how convolutions are computed on a CPU; auto takes what the run has recorded, and in a new run the fastest way of "
+        "each shape, as --tune finds it",
         choices=("auto", "direct", "winograd"),
+        resumable=True,
+        group="Speed",
+    )
+    tune: str = option(
+        "fast",
+        "what --convolution auto times, once on each machine: off: nothing, all convolutions are direct; fast: direct against "
+        "Winograd's 3×3 convolutions, and with --precision bf16 against bfloat16, about a second a shape; full: memory formats "
+        "and all other layers, too, for longer",
+        choices=("off", "fast", "full"),
         resumable=True,
         group="Speed",
     )

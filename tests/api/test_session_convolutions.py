@@ -5,7 +5,7 @@ import pytest
 from translate.api.session import TrainingSession
 from translate.config import resolve
 from translate.methods import METHODS
-from translate.nn.fast_conv import WinogradConv2d
+from translate.nn.tuned_conv import TunedConvolution
 from translate.runtime import distributed
 from translate.training import checkpoint
 
@@ -33,7 +33,9 @@ def train(unpaired_root, tmp_path):
 
 
 def ways(net):
-    return {layer.is_direct for layer in net.modules() if isinstance(layer, WinogradConv2d) and layer.has_choice}
+    return {
+        layer.algorithm for layer in net.modules() if isinstance(layer, TunedConvolution) and layer.is_winograd_shape
+    }
 
 
 def weights(state):
@@ -47,8 +49,8 @@ def test_a_run_is_resumed_as_it_was_begun(train, faster, algorithm, other):
     faster(algorithm)
     session, state = train("cut", 2, ema_half_life=4)
     assert state["convolutions"] == {SHAPE: algorithm}
-    assert ways(session.method) == {algorithm == "direct"}
-    assert {way for average in session.engine.ema.networks.values() for way in ways(average)} == {algorithm == "direct"}
+    assert ways(session.method) == {algorithm}
+    assert {way for average in session.engine.ema.networks.values() for way in ways(average)} == {algorithm}
     _, whole = train("whole", 4, ema_half_life=4)
     faster(other)
     _, resumed = train("cut", 4, ema_half_life=4)
@@ -67,20 +69,20 @@ def test_a_run_of_version_0_1_is_resumed_with_winograds_algorithm(train, faster,
     checkpoint.save(tmp_path / "old", state)
     faster("direct")
     session, resumed = train("old", 3)
-    assert ways(session.method) == {False}
+    assert ways(session.method) == {"winograd"}
     assert resumed["convolutions"] is None
     session, _ = train("old", 4)
-    assert ways(session.method) == {False}
+    assert ways(session.method) == {"winograd"}
 
 
 def test_what_is_asked_for_is_no_other_run(train, faster):
     faster("winograd")
     train("run", 1)
     session, state = train("run", 2, convolution="direct")
-    assert ways(session.method) == {True}
+    assert ways(session.method) == {"direct"}
     assert state["images"] == 2
     session, _ = train("run", 3)
-    assert ways(session.method) == {False}
+    assert ways(session.method) == {"winograd"}
 
 
 def test_all_processes_take_the_choice_of_the_first(train, faster, monkeypatch):
@@ -97,7 +99,7 @@ def test_all_processes_take_the_choice_of_the_first(train, faster, monkeypatch):
     monkeypatch.setattr(distributed, "broadcast_object", from_another_process)
     session, _ = train("run", 1)
     assert asked == [{SHAPE: "winograd"}]
-    assert ways(session.method) == {True}
+    assert ways(session.method) == {"direct"}
 
 
 @pytest.mark.slow

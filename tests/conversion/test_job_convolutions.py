@@ -15,7 +15,7 @@ from translate.conversion.item import ItemConverter
 from translate.conversion.job import ConversionOptions, ConversionResult
 from translate.conversion.manifest import Manifest
 from translate.nn import fast_conv
-from translate.nn.fast_conv import WinogradConv2d
+from translate.nn.tuned_conv import TunedConvolution
 from translate.trained import translator
 from translate.trained.translator import Translator
 
@@ -218,8 +218,8 @@ def test_a_worker_computes_as_its_driver(
         sent = pickle.dumps(JobSpec.from_converter(here, tmp_path, b"", gpu=False))
     faster("winograd" if algorithm == "direct" else "direct")
     there = pickle.loads(sent).build_converter()
-    layers = [layer for layer in there.translator.method.modules() if isinstance(layer, WinogradConv2d)]
-    assert {layer.is_direct for layer in layers if layer.has_choice} == {algorithm == "direct"}
+    layers = [layer for layer in there.translator.method.modules() if isinstance(layer, TunedConvolution)]
+    assert {layer.algorithm for layer in layers if layer.is_winograd_shape} == {algorithm}
     assert there.translator.convolutions == {SHAPE: algorithm}
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from translate import atomic, records
 from translate.conversion.output_paths import Item, ItemKey, plan_outputs
-from translate.convolution_choice import DIRECT, WINOGRAD, ConvolutionRecord
+from translate.convolution_choice import ConvolutionRecord
 from translate.errors import UsageError
+from translate.nn.tuned_conv import ALGORITHMS
 from translate.records import is_count, is_list_of, is_text
 
 MANIFEST_NAME = "manifest.jsonl"
@@ -219,7 +220,7 @@ def _has_sha256(path: Path, sha256: str | None) -> bool:
 def _convolutions(line: ManifestLine) -> ConvolutionRecord | None:
     """Return the record of convolutions in a line; None if it has none that can be read."""
     record = line.get("convolutions")
-    is_valid = isinstance(record, dict) and all(value in (DIRECT, WINOGRAD) for value in record.values())
+    is_valid = isinstance(record, dict) and all(value in tuple(ALGORITHMS) for value in record.values())
     return record if is_valid else None
 
 
