@@ -390,7 +390,7 @@ def test_bf16_computes_each_layer_as_chosen_and_those_at_an_image_in_float32(bf1
     net, setting = network(), resolve_convolution("auto", PRECISIONS["bf16"])
     record = set_convolutions(net, setting, {}, lambda: probe(net), silent)
     assert record == {
-        "training 3 to 4, 1x32x32, padding 1, bf16": "float32", WIDE + ", bf16": "bf16", HALF + ", bf16": "float32_winograd"
+        "training 3 to 4, 1x36x36, padding 1, bf16": "float32", WIDE + ", bf16": "bf16", HALF + ", bf16": "float32_winograd"
     }  # fmt: skip
     assert ways(net) == ["float32", "bf16", "float32_winograd"]
     x = torch.randn(1, 3, 18, 18)
@@ -408,7 +408,7 @@ def test_bf16_computes_each_layer_as_chosen_and_those_at_an_image_in_float32(bf1
 def test_what_this_cpu_lacks_is_computed_as_recorded_and_said(bf16_cpu, times):
     bf16_cpu(False)
     _, timed = times
-    recorded = {f"{name}, bf16": "bf16" for name in (WIDE, HALF, "training 3 to 4, 1x32x32, padding 1")}
+    recorded = {f"{name}, bf16": "bf16" for name in (WIDE, HALF, "training 3 to 4, 1x36x36, padding 1")}
     net, setting, lines = network(), resolve_convolution("auto", PRECISIONS["bf16"]), []
     assert set_convolutions(net, setting, recorded, lambda: probe(net), lines.append) == recorded
     assert ways(net) == ["bf16"] * 3
@@ -425,9 +425,11 @@ def test_full_has_a_cache_of_its_own_and_times_all_layers(times, monkeypatch):
     known[12] = {**SLOW, "channels_last": 3.0}
     net, setting = network(), resolve_convolution("auto", PRECISIONS["fp32"], "full")
     record = set_convolutions(net, setting, {}, lambda: probe(net), silent)
-    assert record == {"training 3 to 4, 1x32x32, padding 1": "channels_last", WIDE: "channels_last", HALF: "direct"}
+    assert record == {"training 3 to 4, 1x36x36, padding 1": "channels_last", WIDE: "channels_last", HALF: "direct"}
     assert len(timed) == 5
-    assert sorted(convolution_timing.list_cached().values()) == sorted([*record.values(), "winograd"][:3])
+    assert convolution_timing.count_cached() == {"channels_last": 2, "direct": 2, "winograd": 1}
+    monkeypatch.setattr(convolution_timing, "cpu_model", lambda: "another")
+    assert not convolution_timing.count_cached()
 
 
 def test_many_times_are_told_in_one_line(times, monkeypatch):

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,15 +201,14 @@ def cache_folder() -> Path:
     return user_cache.cache_folder() / FOLDER
 
 
-def list_cached() -> dict[str, str]:
-    """Return what was chosen on this machine, with this number of threads: shape → row of ALGORITHMS."""
-    found = {}
+def count_cached() -> Counter[str]:
+    """Return how many shapes were timed on this machine with this number of threads, by the row of ALGORITHMS that was chosen."""
+    found: Counter[str] = Counter()
     for name in user_cache.list_cached(FOLDER):
         match user_cache.read_cached(name):
-            case {"conditions": {"shape": str(shape), **conditions}, "algorithm": str(algorithm)}:
-                if conditions.get("tune") in ROUNDS and conditions == _machine() | {"tune": conditions["tune"]}:
-                    found[shape] = algorithm
-    return found
+            case {"conditions": {"shape": str(), "tune": str(), **conditions}, "algorithm": str(algorithm)}:
+                found[algorithm] += conditions == _machine() and algorithm in ALGORITHMS
+    return +found
 
 
 def _machine() -> dict[str, Any]:
