@@ -25,7 +25,7 @@ from PIL import Image
 
 from translate.api.dataset_check import check_data
 from translate.conversion import job
-from translate.conversion.inputs import WHOLE, list_inputs
+from translate.conversion.inputs import list_inputs
 from translate.conversion.item import ItemConverter
 from translate.conversion.options import ConversionOptions
 from translate.trained import translator

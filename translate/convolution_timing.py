@@ -202,7 +202,7 @@ def cache_folder() -> Path:
 
 
 def count_cached() -> Counter[str]:
-    """Return how many shapes were timed on this machine with this number of threads, by the row of ALGORITHMS that was chosen."""
+    """Return how many shapes were timed on this machine with this number of threads, by the algorithm that was chosen."""
     found: Counter[str] = Counter()
     for name in user_cache.list_cached(FOLDER):
         match user_cache.read_cached(name):
