@@ -2,6 +2,7 @@
 
 import pytest
 
+from translate.api.run_record import RunRecord
 from translate.api.session import TrainingSession
 from translate.config import resolve
 from translate.methods import METHODS
@@ -115,14 +116,41 @@ def test_the_validation_is_recorded_too(train, faster):
     assert session.evaluator.convolutions == state["convolutions"] == {SHAPE: "direct", conversion: "direct"}
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp64"])
-def test_other_precisions_leave_nothing_to_choose(train, faster, precision):
+def test_fp64_leaves_nothing_to_choose(train, faster):
     faster("winograd")
-    _, state = train("run", 1, precision=precision)
+    _, state = train("run", 1, precision="fp64")
     assert state["convolutions"] == {}
+
+
+def test_a_run_in_bf16_is_resumed_as_it_was_begun(train, faster):
+    """In float32, where layers are as small as these; one of another machine may be in bfloat16, too."""
+    faster("winograd")
+    session, state = train("run", 1, precision="bf16")
+    assert set(state["convolutions"].values()) == ways(session.method) == {"float32"}
+    assert all(shape.endswith(", bf16") for shape in state["convolutions"])
+    state["convolutions"] = dict.fromkeys(state["convolutions"], "bf16")
+    checkpoint.save(session.folder, state)
+    session, resumed = train("run", 2, precision="bf16")
+    assert ways(session.method) == {"bf16"}
+    assert resumed["convolutions"] == state["convolutions"]
 
 
 def test_the_shape_follows_from_crop_and_batch(train, faster, unpaired_root):
     faster("direct")
     _, state = train("run", 4, batch_size=4, accumulate=2, crop_size=40, load_size=40)
     assert list(state["convolutions"]) == ["training 16 to 16, 2x10x10, padding 0"]
+
+
+def test_the_record_of_a_run_counts_how_convolutions_are_computed(train, faster, tmp_path):
+    faster("winograd")
+    train("run", 1)
+    record = RunRecord.read(tmp_path / "run")
+    assert record.convolutions == {"winograd": 1}
+    assert record.settings["tune"] == "fast"
+
+
+def test_off_times_nothing_and_is_direct(train, faster):
+    faster("winograd")
+    session, state = train("run", 1, tune="off")
+    assert ways(session.method) == {"direct"}
+    assert state["convolutions"] == {}
