@@ -227,7 +227,7 @@ def test_a_worker_computes_as_its_driver(
 def test_workers_on_another_device_than_their_driver_have_no_choice(model: Translator, tmp_path: Path) -> None:
     """Each of them would have to time what the driver cannot."""
     here = ItemConverter(model, tmp_path, tmp_path, ConversionOptions())
-    assert JobSpec.from_converter(here, tmp_path, b"", gpu=False).convolution == model.convolution
+    assert JobSpec.from_converter(here, tmp_path, b"", gpu=False).convolution == model.convolution_setting
     model.device = torch.device("cuda", 0)
     assert JobSpec.from_converter(here, tmp_path, b"", gpu=False).convolution == ConvolutionSetting("direct")
-    assert JobSpec.from_converter(here, tmp_path, b"", gpu=True).convolution == model.convolution
+    assert JobSpec.from_converter(here, tmp_path, b"", gpu=True).convolution == model.convolution_setting

@@ -68,7 +68,7 @@ class Translator:
         self.weights_device = device if weights_device is None else weights_device
         """Device that the weights are on: where the memory of maps can be measured."""
         self.precision = resolve_precision(precision, device)
-        self.convolution = resolve_convolution(convolution, self.precision, tune)
+        self.convolution_setting = resolve_convolution(convolution, self.precision, tune)
         self.convolutions: ConvolutionRecord | None = {}
         """Convolutions that were chosen."""
         self._has_chosen = False
@@ -84,6 +84,11 @@ class Translator:
             network = self.method.get_submodule(attribute).to(self.weights_device, self.precision.weights)
             set_test_time_behaviour(network, self.info.norm_statistics, self.info.has_dropout)
         self.method.eval()
+
+    @property
+    def convolution(self) -> str:
+        """How convolutions are to be computed: "auto", "direct" or "winograd"."""
+        return self.convolution_setting.convolution
 
     def check_target(self, to: str) -> None:
         """Raise UsageError if the model does not translate to `to`."""
@@ -346,7 +351,7 @@ class Translator:
         something had to be timed.
         """
         known = None if recorded is None else {**(self.convolutions or {}), **recorded}
-        self.convolutions = set_convolutions(self.method, self.convolution, known, self._probe, say)
+        self.convolutions = set_convolutions(self.method, self.convolution_setting, known, self._probe, say)
         self._has_chosen = True
         return self.convolutions
 

@@ -57,7 +57,8 @@ class JobSpec:
         can_choose = gpu or model.device.type == "cpu"  # the driver cannot time what its workers compute with
         return cls(
             __version__, model.info, model.sha256, model.precision.name,
-            model.convolution if can_choose else ConvolutionSetting(DIRECT), model.convolutions, weights, type(converter),
+            model.convolution_setting if can_choose else ConvolutionSetting(DIRECT), model.convolutions, weights,
+            type(converter),
             converter.root.absolute(), converter.output.absolute(), converter.options, converter.tag, converter.style, probe,
             token, gpu,
         )  # fmt: skip
@@ -82,7 +83,7 @@ class JobSpec:
         model = TrainedModel(Path("the model"), method, self.info, self.sha256)
         device = devices.resolve_device("cuda" if self.gpu else "cpu")
         translator = Translator(model, device, self.precision)
-        translator.convolution = self.convolution
+        translator.convolution_setting = self.convolution
         translator.choose_convolutions(self.convolutions)
         return self.converter_class(translator, self.root, self.output, self.options, tag=self.tag, style=self.style)
 
