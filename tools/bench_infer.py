@@ -1,8 +1,8 @@
 """Translating pictures: ours against the reference's algorithm in plain PyTorch, interleaved in one process.
 
     uv run python tools/bench_infer.py [--generators resnet_9blocks unet_256] [--sizes 256] [--batches 1] [--precisions fp32]
-        [--convolution auto full direct winograd] [--also compile onnxruntime openvino] [--rounds 7] [--device auto] [--threads 1]
-        [--json FILE]
+        [--convolution auto full direct winograd] [--also compile onnxruntime openvino] [--rounds 7] [--device auto]
+        [--threads 1] [--json FILE]
 
 From an array of bytes to an array of bytes. "ours" is what `translate convert` runs between reading and writing; "double" is
 that of `tests/parity`, written from the published rules of the reference implementation, in float32, channels first. --also
