@@ -53,7 +53,7 @@ all layers that are wide enough."""
 
 @dataclass(frozen=True)
 class ConvolutionSetting:
-    """What the user wants and the precision allows."""
+    """Ways to compute convolutions that the user asks for and the precision allows."""
 
     convolution: str
     """One of CONVOLUTIONS."""

@@ -21,7 +21,7 @@ from translate.nn.tuned_conv import ALGORITHMS, DIRECT, FLOAT32, KERNELS_VERSION
 from translate.runtime.devices import cpu_model, has_cpu_bf16
 
 FAST, FULL = "fast", "full"
-"""How much is timed: values of `--tune` beside "off"."""
+"""Values of `--tune` beside "off": how much is timed."""
 TRAINING, CONVERSION = "training", "conversion"
 """Purposes of a convolution: with its gradients, and without. Winograd's tiles are smaller in training."""
 MIN_SPEEDUP = 1.05
@@ -39,7 +39,7 @@ Times = dict[str, float]
 
 @dataclass(frozen=True)
 class Rounds:
-    """How often all candidates are timed: as many rounds as fit into so many seconds, within limits."""
+    """Rounds in which all candidates are timed: as many as fit into so many seconds, within limits."""
 
     least: int
     most: int

@@ -82,8 +82,10 @@ def test_a_loaded_model_keeps_its_settings(cyclegan, tmp_path, settings):
 
 
 def test_convolutions_are_asked_for_wherever_a_model_runs(cyclegan_folder, build, unpaired_root, tmp_path):
-    assert translate.load(cyclegan_folder, device="cpu", convolution="direct").convolution == "direct"
-    assert translate.load(cyclegan_folder, device="cpu", tune="off").convolution == "direct"
+    assert (
+        translate.load(cyclegan_folder, device="cpu", convolution="direct").convolution_setting.convolution == "direct"
+    )
+    assert translate.load(cyclegan_folder, device="cpu", tune="off").convolution_setting.convolution == "direct"
     noise = build("dcgan", crop_size=32)
     for call in (
         lambda: translate.load(cyclegan_folder, convolution="fft"),

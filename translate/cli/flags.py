@@ -54,13 +54,9 @@ class DeviceOptions:
         group="Speed",
     )
     tune: str = option(
-        "fast",
-        "what --convolution auto times, once on each machine: off: nothing, all convolutions are direct; fast: direct against "
-        "Winograd's 3×3 convolutions, and with --precision bf16 against bfloat16, about a second a shape; full: memory formats "
-        "and all other layers, too, for longer",
-        choices=("off", "fast", "full"),
-        group="Speed",
-    )
+        "fast", "what --convolution auto times, once on each machine: off nothing, fast a few ways (seconds), full all of them",
+        choices=("off", "fast", "full"), group="Speed",
+    )  # fmt: skip
 
 
 def flag_parameters(

@@ -66,7 +66,7 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 
 class TunedConvolution(nn.modules.conv._ConvNd):
-    """What the layers of this file have in common."""
+    """Base of the layers of this file."""
 
     algorithm = WINOGRAD
     """Row of ALGORITHMS. Where it does not apply to the layer or its input, torch computes."""

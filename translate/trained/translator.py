@@ -50,9 +50,8 @@ class Translator:
         model: The trained model. ModelError if it has no generator that translates.
         device: Device to compute on; the generators move there, or to `weights_device`.
         precision: "fp32", "bf16", "fp16", "fp64" or "auto".
-        convolution: "direct" or "winograd"; or "auto", the fastest way for each shape: they are timed when the first image
-            comes, if this machine has not timed them before.
-        tune: what "auto" times: "fast", "full", or "off" for nothing, which is "direct".
+        convolution, tune: "direct" or "winograd"; or "auto", the fastest way for each shape, timed when the first image comes,
+            unless this machine has timed it before. `tune` is what is timed: "fast", "full", or "off", which is direct.
     """
 
     runtime = "torch"  # library that computes whole images
@@ -84,11 +83,6 @@ class Translator:
             network = self.method.get_submodule(attribute).to(self.weights_device, self.precision.weights)
             set_test_time_behaviour(network, self.info.norm_statistics, self.info.has_dropout)
         self.method.eval()
-
-    @property
-    def convolution(self) -> str:
-        """How convolutions are to be computed: "auto", "direct" or "winograd"."""
-        return self.convolution_setting.convolution
 
     def check_target(self, to: str) -> None:
         """Raise UsageError if the model does not translate to `to`."""
