@@ -230,6 +230,7 @@ def test_what_does_not_decide_the_weights_is_free():
         "graph",
         "gradient_checkpointing",
         "max_memory",
+        "tune",
     }  # the same numbers in another way
     free |= {
         "evaluate_every",

@@ -13,9 +13,18 @@ from types import ModuleType
 
 import torch
 
+from translate.convolution_choice import CONVOLUTIONS
 from translate.runtime import devices
 
 DOUBLE = Path(__file__).parents[1] / "tests" / "parity" / "double.py"
+
+CONVOLUTION_WAYS = (*CONVOLUTIONS, "full")
+"""Values of a benchmark's `--convolution`: those of the package's, and "full" for auto with `--tune full`."""
+
+
+def convolution_settings(way: str) -> dict[str, str]:
+    """Return the settings that compute convolutions in one of CONVOLUTION_WAYS."""
+    return {"convolution": "auto", "tune": "full"} if way == "full" else {"convolution": way}
 
 
 def load_double() -> ModuleType:

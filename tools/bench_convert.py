@@ -34,7 +34,7 @@ from translate import api
 from translate.conversion.options import ConversionOptions
 from translate.methods import METHODS
 from translate.nn.base import Generator
-from translate.nn.fast_conv import direct_convolution
+from translate.nn.tuned_conv import direct_convolution
 from translate.runtime import devices
 from translate.trained.call_options import RUNTIMES
 from translate.trained.folder import write_trained_model

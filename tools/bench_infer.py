@@ -1,7 +1,7 @@
 """Translating pictures: ours against the reference's algorithm in plain PyTorch, interleaved in one process.
 
     uv run python tools/bench_infer.py [--generators resnet_9blocks unet_256] [--sizes 256] [--batches 1] [--precisions fp32]
-        [--convolution auto direct winograd] [--also runtime-onnx compile onnxruntime openvino] [--rounds 7]
+        [--convolution auto full direct winograd] [--also runtime-onnx compile onnxruntime openvino] [--rounds 7]
         [--device auto] [--threads 1] [--json FILE]
 
 From an array of bytes to an array of bytes. "ours" is what `translate convert` runs between reading and writing; "double" is
@@ -27,6 +27,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench_common import (
+    CONVOLUTION_WAYS,
+    convolution_settings,
     load_double,
     parse_arguments,
     proc_status_bytes,
@@ -37,7 +39,6 @@ from bench_common import (
 from torch import nn
 
 from translate import api, config
-from translate.convolution_choice import CONVOLUTIONS
 from translate.methods import METHODS
 from translate.trained.folder import write_trained_model
 
@@ -93,7 +94,9 @@ def pictures(case):
 
 class OurTranslator:
     def __init__(self, case, folder, device):
-        self.translator = api.load(folder, device=str(device), precision=case.precision, convolution=case.convolution)
+        self.translator = api.load(
+            folder, device=str(device), precision=case.precision, **convolution_settings(case.convolution)
+        )
         self.info = self.translator.info
 
     def __call__(self, pictures):
@@ -237,7 +240,7 @@ def main():
     parser.add_argument("--sizes", nargs="+", type=int, default=[256])
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=("fp32", "bf16", "fp16"))
-    parser.add_argument("--convolution", nargs="+", default=["auto"], choices=CONVOLUTIONS)
+    parser.add_argument("--convolution", nargs="+", default=["auto"], choices=CONVOLUTION_WAYS)
     parser.add_argument("--also", nargs="*", default=[], choices=ALSO)
     args = parse_arguments(parser)
     if args.peak is not None:

@@ -1,7 +1,7 @@
 """A training step of ours against one of the reference's algorithm in plain PyTorch, interleaved in one process.
 
     uv run python tools/bench_train.py [--methods cyclegan pix2pix] [--crops 128 256] [--batches 1] [--precisions fp32]
-        [--compile off on] [--graphs off] [--convolution auto direct winograd] [--rounds 7] [--inputs 3] [--device auto]
+        [--compile off on] [--graphs off] [--convolution auto full direct winograd] [--rounds 7] [--inputs 3] [--device auto]
         [--threads 1] [--json FILE]
 
 "ours" is the engine with a method's default recipe, once for each value of `--convolution`; "double" is that of
@@ -29,6 +29,8 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 from bench_common import (
+    CONVOLUTION_WAYS,
+    convolution_settings,
     load_double,
     parse_arguments,
     proc_status_bytes,
@@ -39,7 +41,6 @@ from bench_common import (
 from torch import nn
 
 from translate import config, keyed_random
-from translate.convolution_choice import CONVOLUTIONS
 from translate.methods import METHODS
 from translate.runtime.precision import PRECISIONS
 from translate.training import cuda_graphs
@@ -98,7 +99,7 @@ class OurTraining:
     """The engine."""
 
     def __init__(self, case, device, convolution="auto", **more):
-        cls, cfg = settings(case, convolution=convolution, **more)
+        cls, cfg = settings(case, **convolution_settings(convolution), **more)
         precision = PRECISIONS[case.precision]
         self.device = device
         self.engine = Engine(
@@ -319,7 +320,7 @@ def main():
     parser.add_argument("--compile", nargs="+", default=["off"], choices=("off", "on"))
     parser.add_argument("--graphs", nargs="+", default=["off"], choices=("off", "on"))
     parser.add_argument("--channels-last", nargs="+", default=["off"], choices=("off", "on"))
-    parser.add_argument("--convolution", nargs="+", default=["auto"], choices=CONVOLUTIONS)
+    parser.add_argument("--convolution", nargs="+", default=["auto"], choices=CONVOLUTION_WAYS)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--inputs", type=int, default=3, help="for the comparison of losses and gradients; 0: none")
     args = parse_arguments(parser)

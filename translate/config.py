@@ -185,13 +185,13 @@ class TrainConfig:
         group="Speed",
     )
     convolution: str = option(
-        "auto",
-        "how 3×3 convolutions are computed on a CPU in fp32; auto takes what the run has recorded, and in a new run times "
-        "both and takes the faster",
-        choices=("auto", "direct", "winograd"),
-        resumable=True,
-        group="Speed",
-    )
+        "auto", "how convolutions are computed on a CPU; auto as the run has recorded, else the fastest way that --tune finds",
+        choices=("auto", "direct", "winograd"), resumable=True, group="Speed",
+    )  # fmt: skip
+    tune: str = option(
+        "fast", "what --convolution auto times, once on each machine: off nothing, fast a few ways (seconds), full all of them",
+        choices=("off", "fast", "full"), resumable=True, group="Speed",
+    )  # fmt: skip
     gradient_checkpointing: bool = option(
         False,
         "recompute the generators' activations in the backward pass instead of storing them: less memory, slower",

@@ -28,7 +28,7 @@ REPORT = "report.html"
 """Page of the run: samples, metrics, curves and settings."""
 METRICS_FILE = "metrics.json"
 """Results of the last evaluation, in a run folder; results of a validation, in a model folder."""
-RECORD_KEYS = ("method", "root", "processes", "root_from_run", "forked_from", "preset")
+RECORD_KEYS = ("method", "root", "processes", "root_from_run", "forked_from", "preset", "convolutions")
 """Keys of config.toml that are no settings."""
 EVENT_FILES = "events.out.tfevents.*"
 """Pattern of the TensorBoard files."""

@@ -30,6 +30,14 @@ def read_cached(name: str) -> Any:
         return None
 
 
+def list_cached(folder: str) -> list[str]:
+    """Return the names that something was kept under in a folder; none if it cannot be read."""
+    try:
+        return sorted(f"{folder}/{path.name}" for path in (cache_folder() / folder).iterdir())
+    except (OSError, RuntimeError):
+        return []
+
+
 def write_cached(name: str, content: Any) -> None:
     """Keep something that JSON holds under a name."""
     with suppress(OSError, TranslateError, RuntimeError):

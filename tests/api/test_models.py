@@ -65,15 +65,27 @@ def test_the_description_holds_the_whole_config_and_counts_parameters(cyclegan_f
 
 
 @pytest.mark.parametrize(
-    "settings", [{"dropout": "on"}, {"norm_statistics": "running"}, {"convolution": "direct"}, {"runtime": "onnx"}]
+    "settings",
+    [
+        {"dropout": "on"},
+        {"norm_statistics": "running"},
+        {"convolution": "direct"},
+        {"tune": "off"},
+        {"runtime": "onnx"},
+    ],
 )
 def test_a_loaded_model_keeps_its_settings(cyclegan, tmp_path, settings):
-    with pytest.raises(UsageError, match=r"give dropout, norm_statistics, convolution and runtime to translate\.load"):
+    with pytest.raises(
+        UsageError, match=r"give dropout, norm_statistics, convolution, tune and runtime to translate\.load"
+    ):
         translate.convert(cyclegan, tmp_path, tmp_path / "out", **settings)
 
 
 def test_convolutions_are_asked_for_wherever_a_model_runs(cyclegan_folder, build, unpaired_root, tmp_path):
-    assert translate.load(cyclegan_folder, device="cpu", convolution="direct").convolution == "direct"
+    assert (
+        translate.load(cyclegan_folder, device="cpu", convolution="direct").convolution_setting.convolution == "direct"
+    )
+    assert translate.load(cyclegan_folder, device="cpu", tune="off").convolution_setting.convolution == "direct"
     noise = build("dcgan", crop_size=32)
     for call in (
         lambda: translate.load(cyclegan_folder, convolution="fft"),

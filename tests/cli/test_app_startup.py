@@ -15,7 +15,7 @@ OTHERS = {
     "albumentations", "cv2", "imagehash", "imagecodecs", "kornia", "markdown_it", "pygments", "ray", "resvg_py", "scipy",
     "skimage", "tensorboard", "tifffile", "torchcodec", "torchvision", "triton",
 }  # fmt: skip
-COMPILER = {"torch._dynamo", "torch._inductor", "torch.onnx"}
+COMPILER = {"torch._dynamo", "torch._inductor", "torch.onnx", "torch.fx.experimental.symbolic_shapes", "sympy"}
 UNUSED = {
     "rich.markdown",
     "rich.progress",

@@ -11,7 +11,8 @@ FOUND = {
     "versions": {"torch": "2.15.0", "kornia": None},
     "machine": {
         "processor": "CPU X", "cores": 2, "threads": 1, "free_memory": 3 << 30, "shared_memory": None, "free_disk": 5 * 10**9,
-        "file_locks": True, "cache": False, "mps": False, "environment": {"OMP_NUM_THREADS": "1"},
+        "file_locks": True, "cache": False, "mps": False,
+        "bf16": True, "convolutions": {"winograd": 2, "direct": 1}, "environment": {"OMP_NUM_THREADS": "1"},
         "cuda": {"built_with": None, "cudnn": None, "has_driver": False, "devices": [], "free_memory": []},
     },
     "formats": {"png": None, "avif": "no encoder"},
@@ -25,6 +26,7 @@ FOUND = {
 def test_what_works_and_what_does_not_stands_in_lines():
     lines = [" ".join(line.split()) for line in command.describe(FOUND)]
     for line in (
+        "bf16 by instructions of the CPU", "convolutions timed here: winograd for 2 shapes, direct for 1 shapes",
         "kornia not installed", "processor CPU X; 2 cores, 1 threads of torch", "formats png", "format avif fails: no encoder",
         "gpu none (torch built without CUDA, driver: no)", "extra gpu misses torchcodec: uv sync --extra gpu",
         "extra metrics installed", "environment OMP_NUM_THREADS=1", "decoder nvjpeg needs an NVIDIA GPU",

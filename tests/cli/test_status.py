@@ -238,3 +238,16 @@ def test_it_is_told_without_torch(tmp_path):
 )
 def test_sparks(values, drawn):
     assert sparkline(values) == drawn
+
+
+def test_the_convolutions_of_a_run_are_told(tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.toml").write_text(
+        'method = "pix2pix"\nroot = "x"\nprocesses = 1\nconvolution = "auto"\ntune = "full"\n\n'
+        "[convolutions]\nwinograd = 1\nchannels_last = 2\n"
+    )
+    (run / "stats.jsonl").write_text('{"images": 10, "step": 10, "loss/g": 1.0}\n')
+    assert cli.run(["status", str(run)]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("convolutions"))
+    assert line.split(maxsplit=1)[1] == "auto, tuned full: winograd for 1 shapes, channels_last for 2 shapes"

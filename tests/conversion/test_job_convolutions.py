@@ -14,8 +14,9 @@ from translate.conversion.cluster.worker import JobSpec
 from translate.conversion.item import ItemConverter
 from translate.conversion.job import ConversionOptions, ConversionResult
 from translate.conversion.manifest import Manifest
+from translate.convolution_choice import ConvolutionSetting
 from translate.nn import fast_conv
-from translate.nn.fast_conv import WinogradConv2d
+from translate.nn.tuned_conv import TunedConvolution
 from translate.trained import translator
 from translate.trained.translator import Translator
 
@@ -218,15 +219,15 @@ def test_a_worker_computes_as_its_driver(
         sent = pickle.dumps(JobSpec.from_converter(here, tmp_path, b"", gpu=False))
     faster("winograd" if algorithm == "direct" else "direct")
     there = pickle.loads(sent).build_converter()
-    layers = [layer for layer in there.translator.method.modules() if isinstance(layer, WinogradConv2d)]
-    assert {layer.is_direct for layer in layers if layer.has_choice} == {algorithm == "direct"}
+    layers = [layer for layer in there.translator.method.modules() if isinstance(layer, TunedConvolution)]
+    assert {layer.algorithm for layer in layers if layer.is_winograd_shape} == {algorithm}
     assert there.translator.convolutions == {SHAPE: algorithm}
 
 
 def test_workers_on_another_device_than_their_driver_have_no_choice(model: Translator, tmp_path: Path) -> None:
     """Each of them would have to time what the driver cannot."""
     here = ItemConverter(model, tmp_path, tmp_path, ConversionOptions())
-    assert JobSpec.from_converter(here, tmp_path, b"", gpu=False).convolution == "auto"
+    assert JobSpec.from_converter(here, tmp_path, b"", gpu=False).convolution == model.convolution_setting
     model.device = torch.device("cuda", 0)
-    assert JobSpec.from_converter(here, tmp_path, b"", gpu=False).convolution == "direct"
-    assert JobSpec.from_converter(here, tmp_path, b"", gpu=True).convolution == "auto"
+    assert JobSpec.from_converter(here, tmp_path, b"", gpu=False).convolution == ConvolutionSetting("direct")
+    assert JobSpec.from_converter(here, tmp_path, b"", gpu=True).convolution == model.convolution_setting

@@ -15,6 +15,7 @@ import translate
 from translate import images
 from translate.errors import ModelError, UsageError
 from translate.nn import fast_conv
+from translate.nn.tuned_conv import TunedConvolution
 from translate.trained import image_layout, noise, translator
 from translate.trained.translator import Translator
 
@@ -321,7 +322,11 @@ def test_the_fast_way_gives_what_the_exact_one_gives_to_rounding(
 
 
 def winograd_layers(model: Translator) -> list[bool]:
-    return [not x.is_direct for x in model.method.modules() if isinstance(x, fast_conv.WinogradConv2d) and x.has_choice]
+    return [
+        x.algorithm != "direct"
+        for x in model.method.modules()
+        if isinstance(x, TunedConvolution) and x.is_winograd_shape
+    ]
 
 
 def test_the_first_image_makes_the_choice_and_the_references_pixels_none(

@@ -7,7 +7,7 @@ import torch
 
 from translate.methods import METHODS
 from translate.nn import fast_conv
-from translate.nn.fast_conv import WinogradConv2d
+from translate.nn.tuned_conv import TunedConvolution
 from translate.runtime.precision import PRECISIONS
 from translate.training.convolutions import choose_convolutions
 from translate.training.engine import Engine
@@ -40,8 +40,8 @@ def test_every_generator_is_seen_at_the_size_of_the_crops(
     record = choose_convolutions(engine, sample, 2, {}, lambda line: None)
     assert record
     assert all(shape.startswith(f"training 16 to 16, 2x{crop // 4}x{crop // 4}, padding ") for shape in record)
-    layers = [x for x in engine.method.modules() if isinstance(x, WinogradConv2d) and x.has_choice]
-    assert {layer.is_direct for layer in layers} == {True}
+    layers = [x for x in engine.method.modules() if isinstance(x, TunedConvolution) and x.is_winograd_shape]
+    assert {layer.algorithm for layer in layers} == {"direct"}
     assert fast_conv.MIN_CHANNELS == 16
     assert torch.is_grad_enabled()
     assert engine.method.training

@@ -20,6 +20,7 @@ import torch
 from translate import images, locks, user_cache
 from translate.api.models import convert
 from translate.api.training import train
+from translate.convolution_timing import count_cached
 from translate.images.writing import WRITERS
 from translate.runtime import devices
 from translate.runtime.memory import free_memory
@@ -83,10 +84,12 @@ def _version(distribution: str) -> str | None:
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return the processor, threads, memory, shared memory, free disk, and the devices that torch can use."""
+    """Return the processor and what was timed on it, threads, memory, free disk, and the devices that torch can use."""
     shared = Path("/dev/shm")
     return {
         "processor": devices.cpu_model(),
+        "bf16": devices.has_cpu_bf16(),
+        "convolutions": dict(count_cached()),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "free_memory": free_memory(torch.device("cpu")),

@@ -49,6 +49,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "fp32",
     convolution: str = "auto",
+    tune: str = "fast",
     out: str | Path | None = None,
     table: str | Path | None = None,
     report: str | Path | None = None,
@@ -79,7 +80,7 @@ def evaluate(
     load_extractor = partial(extractors.load_extractor, extractor_name, extractor_weights, device_used)
     is_needed = any(map(uses_features, asked)) if asked else extractor or weights
     ready = load_extractor() if is_needed else None  # a missing package is reported before the work, not after it
-    arithmetic = {"device": device, "precision": precision, "convolution": convolution}
+    arithmetic = {"device": device, "precision": precision, "convolution": convolution, "tune": tune}
     load_model = partial(_load_model, **arithmetic, truncation=chosen.truncation, say=say)
     case = _build_case(EvaluationInputs(model, root, real, fake), chosen, load_model, progress, say)
     for line in case.notices:
@@ -188,6 +189,7 @@ def _load_model(
     device: str,
     precision: str,
     convolution: str,
+    tune: str,
     truncation: float | None,
     say: Callable[[str], None],
 ) -> tuple[Translator | ImageSampler, TrainedModel | None]:
@@ -203,13 +205,15 @@ def _load_model(
     for notice in source.notices if source else ():
         say(notice)
     if source is not None and source.samples_from_noise:
-        return ImageSampler(source, devices.resolve_device(device), precision, convolution, truncation), source
+        return ImageSampler(
+            source, devices.resolve_device(device), precision, convolution, truncation, tune=tune
+        ), source
     if truncation is not None:
         raise UsageError(f"--truncation {truncation:g}: is for models that generate images from noise; leave it out")
     if isinstance(model, Translator):
         return model, None
     assert source is not None
-    ready = Translator(source, devices.resolve_device(device), precision, convolution)
+    ready = Translator(source, devices.resolve_device(device), precision, convolution, tune=tune)
     ready.choose_convolutions({}, say)
     return ready, source
 

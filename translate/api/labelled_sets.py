@@ -19,6 +19,7 @@ def augment(
     device: str = "auto",
     precision: str = "fp32",
     convolution: str = "auto",
+    tune: str = "fast",
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
     **options: Any,
@@ -32,5 +33,5 @@ def augment(
     say = say or ignore_line
     chosen = resolve(AugmentOptions, (FLAGS, options))
     if not isinstance(model, Translator):
-        model = load(model, device=device, precision=precision, convolution=convolution, say=say)
+        model = load(model, device=device, precision=precision, convolution=convolution, tune=tune, say=say)
     return augmentation.augment(model, root, output, chosen, progress or ignore_progress, say)

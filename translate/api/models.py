@@ -39,6 +39,7 @@ def load(
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
     convolution: str = "auto",
+    tune: str = "fast",
     runtime: str = "torch",
     say: SayCallback | None = say_to_stderr,
 ) -> Translator:
@@ -49,7 +50,8 @@ def load(
     `model` is a run folder, a model folder, a `.pth` or folder of the reference implementation, an `.onnx` file that `export`
     has written, or a name in checkpoints/.
     `dropout` ("on" or "off") and `norm_statistics` ("sample" or "running") change how the networks behave in conversion.
-    `convolution` ("auto", "direct" or "winograd") says how 3×3 convolutions are computed on a CPU. `runtime` is the library
+    `convolution` ("auto", "direct" or "winograd") says how convolutions are computed on a CPU, and `tune` ("off", "fast" or
+    "full") how much "auto" times for it. `runtime` is the library
     that computes images: "torch", or "onnx" for ONNX Runtime on the CPU, for which the model is exported once into the user's
     cache folder. Raises ModelError if there is no usable model, UsageError if it cannot behave so.
     """
@@ -60,6 +62,7 @@ def load(
         dropout=dropout,
         norm_statistics=norm_statistics,
         convolution=convolution,
+        tune=tune,
         runtime=runtime,
         say=say or ignore_line,
     )
@@ -82,6 +85,7 @@ def convert(
     dropout: str | bool | None = None,
     norm_statistics: str | None = None,
     convolution: str = "auto",
+    tune: str = "fast",
     runtime: str = "torch",
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
@@ -90,16 +94,17 @@ def convert(
     """Convert an image, a folder or a glob into `output`, and return counts and failures.
 
     `options` are the fields of `translate.conversion.options.ConversionOptions`. `device`, `precision`, `dropout`,
-    `norm_statistics`, `convolution` and `runtime` are for a model that is not loaded yet. `progress` is called with (images
-    finished, images failed, images in all). An image that fails is listed in the result and stops nothing. `say=None`: silence.
-    Raises UsageError, DataError, ModelError, BusyError or StorageError, and Interrupted after a clean stop on a signal.
+    `norm_statistics`, `convolution`, `tune` and `runtime` are for a model that is not loaded yet. `progress` is called with
+    (images finished, images failed, images in all). An image that fails is listed in the result and stops nothing.
+    `say=None`: silence. Raises UsageError, DataError, ModelError, BusyError or StorageError, and Interrupted after a clean stop
+    on a signal.
     """
     say = say or ignore_line
     chosen = resolve(ConversionOptions, (FLAGS, options))
-    given = dropout, norm_statistics, convolution, runtime
-    if isinstance(model, Translator) and given != (None, None, "auto", "torch"):
+    given = dropout, norm_statistics, convolution, tune, runtime
+    if isinstance(model, Translator) and given != (None, None, "auto", "fast", "torch"):
         raise UsageError(
-            "the model is loaded already; give dropout, norm_statistics, convolution and runtime to translate.load"
+            "the model is loaded already; give dropout, norm_statistics, convolution, tune and runtime to translate.load"
         )
     if not isinstance(model, Translator):
         model = load(
@@ -109,6 +114,7 @@ def convert(
             dropout=dropout,
             norm_statistics=norm_statistics,
             convolution=convolution,
+            tune=tune,
             runtime=runtime,
             say=say,
         )
@@ -161,6 +167,7 @@ def sample(
     device: str = "auto",
     precision: str = "fp32",
     convolution: str = "auto",
+    tune: str = "fast",
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
     **options: Any,
@@ -173,7 +180,7 @@ def sample(
     chosen = resolve(sampling.SamplingOptions, (FLAGS, options))
     given = find.read_model(model)
     _say_notices(given.notices, say)
-    sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution, chosen.truncation)
+    sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution, chosen.truncation, tune=tune)
     return sampling.sample_images(sampler, Path(output), chosen, progress or ignore_progress)
 
 
@@ -185,6 +192,7 @@ def project(
     device: str = "auto",
     precision: str = "fp32",
     convolution: str = "auto",
+    tune: str = "fast",
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
     **options: Any,
@@ -197,7 +205,7 @@ def project(
     chosen = resolve(projection.ProjectionOptions, (FLAGS, options))
     given = find.read_model(model)
     _say_notices(given.notices, say)
-    sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution)
+    sampler = ImageSampler(given, devices.resolve_device(device), precision, convolution, tune=tune)
     return projection.project_image(sampler, Path(image), Path(output), chosen, progress or ignore_progress)
 
 
@@ -209,6 +217,7 @@ def cloak(
     device: str = "auto",
     precision: str = "fp32",
     convolution: str = "auto",
+    tune: str = "fast",
     progress: ProgressCallback | None = None,
     say: SayCallback | None = say_to_stderr,
     **options: Any,
@@ -220,7 +229,7 @@ def cloak(
     """
     chosen = resolve(cloaking.CloakOptions, (FLAGS, options))
     if not isinstance(model, Translator):
-        model = load(model, device=device, precision=precision, convolution=convolution, say=say)
+        model = load(model, device=device, precision=precision, convolution=convolution, tune=tune, say=say)
     result = cloaking.cloak_photo(model, Path(photo), Path(output), chosen, progress or ignore_progress)
     _say_notices(result.notices, say)
     return result

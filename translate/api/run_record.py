@@ -42,11 +42,15 @@ class RunRecord:
     preset: Preset | None = field(default=None, kw_only=True)
     """Preset that the run was started with, as it was then; None for one without settings, and in records of version 0.1."""
 
+    convolutions: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    """Algorithm → number of shapes of the training's convolutions that are computed so; none where there was no choice."""
+
     @classmethod
     def read(cls, folder: Path) -> "RunRecord":
         """Read the record of a run. Raises ModelError if it is not one."""
         settings = run_folder.read_config(folder)
-        method, root, processes, root_from_run, forked_from, preset = (settings.pop(key, None) for key in RECORD_KEYS)
+        values = (settings.pop(key, None) for key in RECORD_KEYS)
+        method, root, processes, root_from_run, forked_from, preset, convolutions = values
         are_texts = isinstance(method, str) and isinstance(root, str)
         if not are_texts or not records.is_count(processes) or processes == 0:
             raise ModelError(
@@ -58,7 +62,7 @@ class RunRecord:
             )
         record = cls(
             method, Path(root), processes, settings, root_from_run=root_from_run, forked_from=forked_from,
-            preset=_read_preset(preset, folder),
+            preset=_read_preset(preset, folder), convolutions=convolutions if isinstance(convolutions, dict) else {},
         )  # fmt: skip
         record.method_class(folder)
         return record
@@ -79,7 +83,8 @@ class RunRecord:
         preset = None
         if self.preset is not None and self.preset.settings:
             preset = {"name": self.preset.name, "settings": dict(self.preset.settings)}
-        values = (self.method, str(self.root), self.processes, self.root_from_run, self.forked_from, preset)
+        values: tuple[Any, ...] = (self.method, str(self.root), self.processes, self.root_from_run, self.forked_from)
+        values = (*values, preset, dict(self.convolutions) or None)
         record = {key: value for key, value in zip(RECORD_KEYS, values, strict=True) if value is not None}
         content = {**record, **self.settings}
         with atomic.storage_errors(folder):

@@ -78,10 +78,21 @@ def describe_run(folder: Path) -> dict[str, Any]:
         "watch": _judge_health(points),
         "advice": [{"images": point["images"], "line": line} for point in points for line in point.get("advice", [])],
         "checkpoint": _newest_checkpoint(folder),
+        "convolutions": _describe_convolutions(settings),
         "forked_from": str(settings["forked_from"]) if "forked_from" in settings else None,
         "saved": describe_saved_models(folder, points),
         "best": find_best_metric(folder, settings),
         "disk": describe_disk_use(folder),
+    }
+
+
+def _describe_convolutions(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the convolutions, and for how many shapes each algorithm was chosen; None: not recorded."""
+    chosen = settings.get("convolutions")
+    return {
+        "convolution": settings.get("convolution"),
+        "tune": settings.get("tune"),
+        "chosen": chosen if isinstance(chosen, dict) else {},
     }
 
 

@@ -1,6 +1,7 @@
 """Training session: how a training is put together, from the settings and the data folder to the loop."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -401,6 +402,7 @@ class TrainingSession:
                 root_from_run=from_run,
                 forked_from=forked_from,
                 preset=self.preset,
+                convolutions=Counter((self.convolutions or {}).values()),
             )
             record.write(self.folder)
 

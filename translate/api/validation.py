@@ -172,10 +172,10 @@ class ValidationEvaluator:
         known = self.validation_set
         data = HeldOutData(self.root, known.name, known.split, self.cfg.direction, known.why_no_truth)
         if model.samples_from_noise:
-            sampler = ImageSampler(model, self.device, convolution=self.cfg.convolution)
+            sampler = ImageSampler(model, self.device, convolution=self.cfg.convolution, tune=self.cfg.tune)
             yield "", case_from_real_images(sampler, None, data, EvaluationOptions(), progress, ignore_line)
             return
-        ready = Translator(model, self.device, convolution=self.cfg.convolution)
+        ready = Translator(model, self.device, convolution=self.cfg.convolution, tune=self.cfg.tune)
         chosen = ready.choose_convolutions(self.convolutions)
         if self.convolutions is not None and chosen is not None:
             self.convolutions.update(chosen)

@@ -23,7 +23,7 @@ def _app(
     Choose a model, drop images, compare before and after, download. Nothing leaves the computer. It needs the extra app.
     """
     check_page_installed()
-    device = {name: options.pop(name, None) for name in ("device", "precision", "convolution")}
+    device = {name: options.pop(name, None) for name in ("device", "precision", "convolution", "tune")}
     chosen = resolve(AppOptions, (FLAGS, options))
     behaviour = {name: value for name, value in device.items() if value is not None}
 

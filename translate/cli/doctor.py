@@ -54,9 +54,12 @@ def _machine_rows(machine: dict[str, Any]) -> list[tuple[str, str]]:
         f"{name}, {memory_size(free)} free" for name, free in zip(cuda["devices"], cuda["free_memory"], strict=True)
     ]
     built = f"built with CUDA {cuda['built_with']}" if cuda["built_with"] else "built without CUDA"
+    chosen = ", ".join(f"{name} for {count} shapes" for name, count in machine["convolutions"].items())
     settings = ", ".join(f"{name}={value}" for name, value in machine["environment"].items())
     return [
         ("processor", f"{machine['processor']}; {machine['cores']} cores, {machine['threads']} threads of torch"),
+        ("bf16", "by instructions of the CPU" if machine["bf16"] else "emulated by the CPU, slower than fp32"),
+        ("convolutions", f"timed here: {chosen}" if chosen else "not timed here with this number of threads"),
         ("gpu", "; ".join(gpus) or f"none (torch {built}, driver: {YES_NO[cuda['has_driver']]})"),
         *([("mps", "yes")] if machine["mps"] else []),
         ("free memory", memory_size(machine["free_memory"])),

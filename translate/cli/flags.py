@@ -49,10 +49,14 @@ class DeviceOptions:
     precision: str = option("fp32", "arithmetic: auto, fp32, bf16, fp16 or fp64", group="Speed")
     convolution: str = option(
         "auto",
-        "how 3×3 convolutions are computed on a CPU in fp32; auto times both once on each machine and takes the faster",
+        "how convolutions are computed on a CPU; auto takes the fastest way of each shape, as --tune finds it",
         choices=("auto", "direct", "winograd"),
         group="Speed",
     )
+    tune: str = option(
+        "fast", "what --convolution auto times, once on each machine: off nothing, fast a few ways (seconds), full all of them",
+        choices=("off", "fast", "full"), group="Speed",
+    )  # fmt: skip
 
 
 def flag_parameters(

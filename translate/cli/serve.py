@@ -38,7 +38,7 @@ def _serve(
     all. A signal ends the server once all accepted requests are answered. It needs the extra app.
     """
     check_server_installed("serve")
-    device = {name: options.pop(name, None) for name in ("device", "precision", "convolution")}
+    device = {name: options.pop(name, None) for name in ("device", "precision", "convolution", "tune")}
     chosen = resolve(ServeOptions, (FLAGS, options))
     behaviour: dict[str, Any] = {name: value for name, value in device.items() if value is not None}
     behaviour |= {"dropout": dropout, "norm_statistics": norm_statistics}

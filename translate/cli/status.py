@@ -128,6 +128,9 @@ def _run_rows(run: dict[str, Any]) -> dict[str, str]:
         rows["checkpoint"] = f"after {saved['images']:,} images, {file_size(saved['bytes'])}, {ago(saved['saved_at'])}"
     else:
         rows["checkpoint"] = "none yet"
+    if chosen := run["convolutions"]["chosen"]:
+        shapes = ", ".join(f"{printable(name)} for {count} shapes" for name, count in chosen.items())
+        rows["convolutions"] = f"{run['convolutions']['convolution']}, tuned {run['convolutions']['tune']}: {shapes}"
     if run["forked_from"]:
         rows["forked from"] = printable(Path(run["forked_from"]).name)
     if run["best"]:

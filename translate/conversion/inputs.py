@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from translate import images, videos
 from translate.errors import DataError, UsageError
@@ -74,20 +74,33 @@ def is_input(name: str | os.PathLike[str]) -> bool:
 
 def list_folder(root: Path, output: Path, notes: images.WalkNotes) -> list[str]:
     """Return the sorted paths with `/` of all files below a folder that are not in the output folder."""
-    found = [path.relative_to(root).as_posix() for path in images.list_files(root, irregular=True, notes=notes)]
-    return _without_outputs(found, root, output)
+    return _without_outputs(images.list_names(root, irregular=True, notes=notes), root, output)
 
 
 def _without_outputs(names: list[str], root: Path, output: Path) -> list[str]:
     """Return the names that are not in the output folder, even by way of links."""
     if _inside(output, root):
-        names = [name for name in names if not _inside(root / name, output)]
+        within = _folders_inside(names, root, output)
+        names = [name for name in names if not _leads_into(name, root, output, within)]
     if root.resolve() == output.resolve() or _inside(root, output):
         return names
-    folders = {
-        folder: _inside(root / folder / "x", output) for folder in {PurePosixPath(name).parent for name in names}
-    }
-    return [name for name in names if not folders[PurePosixPath(name).parent]]
+    within = _folders_inside(names, root, output)
+    return [name for name in names if not within[_folder_of(name)]]
+
+
+def _folder_of(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _folders_inside(names: list[str], root: Path, output: Path) -> dict[str, bool]:
+    """Return for each folder of the names whether what it holds is in the output folder."""
+    return {folder: _inside(root / folder / "x", output) for folder in set(map(_folder_of, names))}
+
+
+def _leads_into(name: str, root: Path, output: Path, within: Mapping[str, bool]) -> bool:
+    """Return whether a file, or what it is a link to, is in the output folder."""
+    path = os.path.join(root, name)
+    return _inside(Path(path), output) if os.path.islink(path) else within[_folder_of(name)]  # noqa: PTH114 (faster)
 
 
 def _notices(root: Path, others: list[str], clips: list[str], notes: images.WalkNotes) -> Iterator[str]:

@@ -6,7 +6,6 @@ before the finished output is renamed into place, so that every output has a lin
 """
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ from translate.conversion.manifest import Manifest, list_manifests, merge_manife
 from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult
 from translate.conversion.output_checks import check_marks
 from translate.conversion.output_paths import Item, check_distinct
-from translate.conversion.overwrite_guard import OverwriteGuard
+from translate.conversion.overwrite_guard import InputFiles, OverwriteGuard
 from translate.conversion.pipeline import Pipeline
 from translate.conversion.single import convert_one
 from translate.conversion.video.video_item import convert_videos
@@ -101,7 +100,7 @@ def convert_items(
     _check_scratch(converter, todo, say)
     _report_too_large(converter, todo, say)
     started = time.monotonic()
-    protected = {os.path.realpath(converter.root / name) for name in inputs}
+    protected = InputFiles(converter.root, inputs, converter.output)
     guard = OverwriteGuard(converter.output, protected, manifest.outputs, converter.options.overwrite)
     try:
         _convert_items(converter, guard, todo, Committer(converter, manifest, result, progress, len(todo)), say)
@@ -157,7 +156,7 @@ def _plan(
     manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
     items = manifest.plan(listing.inputs, converter.options.format, converter.options.samples)
     check_distinct(items, fold)
-    mine = [item for item in items if shard.contains(item.input)]
+    mine = [item for item in items if shard.contains(item.input)] if shard.name else items
     todo = [
         item
         for item in mine
@@ -169,6 +168,8 @@ def _plan(
 
 def _first_inputs(items: list[Item], limit: int | None) -> list[Item]:
     """Return the items of the first `limit` inputs, of all without a limit."""
+    if limit is None:
+        return items
     inputs = set(list(dict.fromkeys(item.input for item in items))[:limit])
     return [item for item in items if item.input in inputs]
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from translate import atomic, records
 from translate.conversion.output_paths import Item, ItemKey, plan_outputs
-from translate.convolution_choice import DIRECT, WINOGRAD, ConvolutionRecord
+from translate.convolution_choice import ConvolutionRecord
 from translate.errors import UsageError
+from translate.nn.tuned_conv import ALGORITHMS
 from translate.records import is_count, is_list_of, is_text
 
 MANIFEST_NAME = "manifest.jsonl"
@@ -46,21 +47,24 @@ class Manifest:
         version 0.1, which recorded none."""
         self.has_record = False
         """True if a line has a record of convolutions, even an empty one."""
-        self._offsets: dict[ItemKey, tuple[Path, int]] = {}
-        """Manifest file, and offset of the last line in bytes, of each output."""
+        self._paths = list_manifests(folder, last=name)
+        if self.path not in self._paths:
+            self._paths.append(self.path)
+        self._places: dict[ItemKey, int] = {}
+        """Last line of each output: its offset in bytes, times the number of `_paths`, plus the index of its file there."""
         self._lock = threading.Lock()
         self._own_convolutions: ConvolutionRecord | None = None
         self._unwritten: dict[str, ConvolutionRecord] = {}
         """Fields of the next line."""
-        self._read(name)
+        self._read()
 
-    def _read(self, name: str) -> None:
+    def _read(self) -> None:
         found: ConvolutionRecord = {}
         has_done = False
-        for path in list_manifests(self.folder, last=name):
-            for offset, line in _lines(path):
+        for number, path in enumerate(self._paths):
+            for offset, line in _lines(path) if path.is_file() else ():
                 key = ItemKey(line["input"], line.get("sample"))
-                self._offsets[key] = path, offset
+                self._places[key] = offset * len(self._paths) + number
                 if (record := _convolutions(line)) is not None:
                     self.has_record, found = True, found | record
                     if path == self.path:
@@ -72,8 +76,9 @@ class Manifest:
     def _note_status(self, key: ItemKey, line: ManifestLine) -> None:
         """Remember whether an output is done, by its last line."""
         if line["status"] == "done":
-            self.outputs.add(line["output"])
-            self.output_names[key] = line["output"]
+            output = key.input if line["output"] == key.input else line["output"]  # one text in memory, not two
+            self.outputs.add(output)
+            self.output_names[key] = output
         else:
             self.output_names.pop(key, None)
 
@@ -112,16 +117,16 @@ class Manifest:
 
     def last_line(self, key: ItemKey) -> ManifestLine | None:
         """Return the last line of an output; None if it has none."""
-        if key not in self._offsets:
+        if key not in self._places:
             return None
-        path, offset = self._offsets[key]
-        with open(path, "rb") as file:
+        offset, number = divmod(self._places[key], len(self._paths))
+        with open(self._paths[number], "rb") as file:
             file.seek(offset)
             return _parsed(file.readline())
 
     def known_items(self) -> Set[ItemKey]:
         """Return the inputs, with the numbers of their samples, that have a line."""
-        return self._offsets.keys()
+        return self._places.keys()
 
     def add(self, lines: Iterable[ManifestLine]) -> None:
         """Append lines and sync the file. OSError if it cannot be written."""
@@ -130,7 +135,7 @@ class Manifest:
                 file.write(b"\n")
             for line in lines:
                 key = ItemKey(line["input"], line.get("sample"))
-                self._offsets[key] = self.path, file.tell()
+                self._places[key] = file.tell() * len(self._paths) + self._paths.index(self.path)
                 self._note_status(key, line)
                 file.write(_encoded({**line, **self._unwritten}))
                 self._unwritten = {}
@@ -219,7 +224,7 @@ def _has_sha256(path: Path, sha256: str | None) -> bool:
 def _convolutions(line: ManifestLine) -> ConvolutionRecord | None:
     """Return the record of convolutions in a line; None if it has none that can be read."""
     record = line.get("convolutions")
-    is_valid = isinstance(record, dict) and all(value in (DIRECT, WINOGRAD) for value in record.values())
+    is_valid = isinstance(record, dict) and all(value in tuple(ALGORITHMS) for value in record.values())
     return record if is_valid else None
 
 

@@ -1,10 +1,9 @@
 """Paths of outputs, and what happens where two inputs would have the same."""
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from translate import images, videos
@@ -18,7 +17,7 @@ class ItemKey(NamedTuple):
     sample: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """Paths of an input and its output, relative to their folders, with `/`."""
 
@@ -54,6 +53,8 @@ def plan_outputs(
 
 def _fixed_names(keys: Sequence[ItemKey], fmt: str, kept: Mapping[ItemKey, str]) -> dict[ItemKey, str]:
     """Return the names of earlier runs that stay, also of samples of these inputs that are not asked for."""
+    if not kept:
+        return {}
     asked, inputs = set(keys), {key.input for key in keys}
     fixed = {key: output for key, output in kept.items() if key.input in inputs and key not in asked}
     taken = set(fixed.values())
@@ -66,6 +67,8 @@ def _fixed_names(keys: Sequence[ItemKey], fmt: str, kept: Mapping[ItemKey, str])
 
 def check_distinct(items: Sequence[Item], fold: Callable[[str], str]) -> None:
     """Raise UsageError if two outputs have one name on the file system of the outputs, so that one would replace the other."""
+    if len({fold(item.output) for item in items}) == len(items):
+        return
     holders: dict[str, Item] = {}
     for item in items:
         other = holders.setdefault(fold(item.output), item)
@@ -128,19 +131,30 @@ def _separate(names: dict[ItemKey, str], fmt: str, fixed: Mapping[ItemKey, str])
     changed = True
     while changed:
         changed = False
+        counts = Counter(names.values())
+        clashing = {output for output, count in counts.items() if count > 1} | (_folders(counts) & counts.keys())
         holders: dict[str, list[ItemKey]] = defaultdict(list)
-        for key, output in names.items():
-            holders[output].append(key)
-        folders = {str(folder) for output in names.values() for folder in PurePosixPath(output).parents}
+        for key, output in names.items() if clashing else ():
+            if output in clashing:
+                holders[output].append(key)
         for output, sharing in holders.items():
-            if len(sharing) == 1 and output not in folders:
-                continue
             owner = _owner_of_name(output, sharing, names, fmt, fixed)
             for key in sharing:
                 if key != owner:
                     first = names[key] == _plain(key, fmt)
                     names[key] = f"{_numbered(key.input, key) if first else names[key]}.{output_format(key.input, fmt)}"
                     changed = True
+
+
+def _folders(names: Iterable[str]) -> set[str]:
+    """Return all folders on the way to files, without the topmost."""
+    found: set[str] = set()
+    for name in names:
+        folder = name.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def _owner_of_name(

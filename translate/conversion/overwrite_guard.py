@@ -1,12 +1,42 @@
 """Protection of files that a conversion must not overwrite."""
 
 import os
-from collections.abc import Set
+from collections.abc import Container, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from translate.conversion.output_paths import Item
 from translate.images import ImageError
+
+
+class InputFiles:
+    """The real paths of all inputs, `names` below `root`: with `in`.
+
+    Outputs are asked for, whose real paths are below `output` but for links: only the inputs there are kept, since millions of
+    paths take gigabytes.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str], output: Path) -> None:
+        self.root, self.names = os.fspath(root), names
+        self.below = os.path.join(os.path.realpath(output), "")
+        self.kept = {path for path in self._real_paths() if path.startswith(self.below)}
+
+    def __contains__(self, path: object) -> bool:
+        return path in (self.kept if str(path).startswith(self.below) else self._all)
+
+    def _real_paths(self) -> Iterator[str]:
+        folders: dict[str, str] = {}
+        for name in self.names:
+            folder, _, last = name.rpartition("/")
+            if folder not in folders:
+                folders[folder] = os.path.realpath(os.path.join(self.root, folder))
+            path = os.path.join(folders[folder], last)
+            yield os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114 (faster)
+
+    @cached_property
+    def _all(self) -> set[str]:
+        return set(self._real_paths())
 
 
 @dataclass(frozen=True)
@@ -14,7 +44,7 @@ class OverwriteGuard:
     """Guard of inputs, and of files that this job did not write."""
 
     output: Path
-    inputs: Set[str]
+    inputs: Container[str]
     """Real paths of all inputs."""
     known_outputs: Set[str]
     """Outputs in the manifests, relative to the folder."""

@@ -41,7 +41,7 @@ from translate.images.label_maps import (
     read_instance_map,
     resize_nearest,
 )
-from translate.images.listing import WalkNotes, list_files, list_images, walk_files
+from translate.images.listing import WalkNotes, list_files, list_images, list_names, walk_files
 from translate.images.metadata.extraction import CREDENTIALS_NOTICE
 from translate.images.metadata.icc import changes_colours
 from translate.images.metadata.photo_metadata import (
@@ -165,6 +165,7 @@ __all__ = [
     "labels_of_image",
     "list_files",
     "list_images",
+    "list_names",
     "looks_like_image",
     "make_comparison_grid",
     "make_grid",

@@ -71,7 +71,7 @@ def refusal(path: str | os.PathLike[str]) -> str:
 
 def extension(path: str | os.PathLike[str]) -> str:
     """Return the extension in lower case, without the dot."""
-    return Path(path).suffix[1:].lower()
+    return os.path.splitext(path)[1][1:].lower()  # noqa: PTH122 (faster than a Path)
 
 
 def check_size(height: int, width: int, max_pixels: int) -> None:

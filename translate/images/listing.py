@@ -29,52 +29,64 @@ def list_images(root: Path) -> list[Path]:
 def list_files(root: Path, *, irregular: bool = False, notes: WalkNotes | None = None) -> list[Path]:
     """Return the regular files below a folder, and links to such, sorted by relative path, without hidden ones.
 
-    With `irregular` also dangling links, pipes and devices. See `walk_files` for linked folders.
+    With `irregular` also dangling links, pipes and devices. See `walk_names` for linked folders.
     """
-    paths = [path for path, is_regular in walk_files(root, notes) if irregular or is_regular]
-    return sorted(paths, key=lambda path: path.relative_to(root).as_posix())
+    return [root / name for name in list_names(root, irregular=irregular, notes=notes)]
+
+
+def list_names(root: Path, *, irregular: bool = False, notes: WalkNotes | None = None) -> list[str]:
+    """Return the relative paths, with `/`, of what `list_files` returns. They take a fraction of the time and the memory."""
+    return sorted(name for name, is_regular in walk_names(root, notes) if irregular or is_regular)
 
 
 def walk_files(root: Path, notes: WalkNotes | None = None) -> Iterator[tuple[Path, bool]]:
-    """Yield what is no folder below a folder, without hidden names, and whether it is a regular file or a link to one.
+    """Yield what `walk_names` does, with paths instead of names."""
+    for name, is_regular in walk_names(root, notes):
+        yield root / name, is_regular
 
-    Real folders come first, then linked ones by name. A folder is entered once, by whatever name it is met first, and a link
-    to a folder that holds it is not entered: so no circle of links is endless, and no image is listed without end.
+
+def walk_names(root: Path, notes: WalkNotes | None = None) -> Iterator[tuple[str, bool]]:
+    """Yield the relative path, with `/`, of what is no folder below a folder, and whether it is a file or a link to one.
+
+    Hidden names are left out. Real folders come first, then linked ones by name. A folder is entered once, by whatever name it
+    is met first, and a link to a folder that holds it is not entered: so no circle of links is endless, and no image is listed
+    without end.
     """
     notes = WalkNotes() if notes is None else notes
     start = os.path.realpath(root)
     seen = {start}
-    waiting = [(Path(root), start)]  # with their real paths
-    links: list[tuple[str, Path, str]] = []  # by relative path; with the real path of the folder that holds the link
+    waiting = [("", start)]  # names, with their real paths
+    links: list[tuple[str, str]] = []  # names, with the real path of the folder that holds the link
     while waiting or links:
         if not waiting:
-            name, path, holder = heapq.heappop(links)
-            target = os.path.realpath(path)
+            name, holder = heapq.heappop(links)
+            target = os.path.realpath(root / name)
             if target in seen or _is_within(holder, target):
                 notes.repeated.append(name)
                 continue
             seen.add(target)
             notes.folders.append(name)
-            waiting.append((path, target))
+            waiting.append((name, target))
         folder, real = waiting.pop()
         try:
-            entries = os.scandir(folder)
+            entries = os.scandir(root / folder)
         except OSError as e:
-            notes.unreadable[folder.relative_to(root).as_posix()] = e.strerror or str(e)
+            notes.unreadable[folder or "."] = e.strerror or str(e)
             continue
+        before = f"{folder}/" if folder else ""
         with entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                path = folder / entry.name
+                name = before + entry.name
                 if not _holds(entry.is_dir):
-                    yield path, _holds(entry.is_file)
+                    yield name, _holds(entry.is_file)
                 elif entry.is_symlink():
-                    heapq.heappush(links, (path.relative_to(root).as_posix(), path, real))
+                    heapq.heappush(links, (name, real))
                 elif (own := os.path.join(real, entry.name)) not in seen:
                     seen.add(own)
-                    notes.folders.append(path.relative_to(root).as_posix())
-                    waiting.append((path, own))
+                    notes.folders.append(name)
+                    waiting.append((name, own))
 
 
 def _holds(check: Callable[[], bool]) -> bool:

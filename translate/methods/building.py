@@ -16,11 +16,11 @@ from translate.nn.adversarial_loss import AdversarialLoss
 from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import coupling_in, set_test_time_behaviour
 from translate.nn.diffaugment import diffaugment
-from translate.nn.fast_conv import use_winograd
 from translate.nn.features import weights_file
 from translate.nn.features.feature_network import FeatureNetwork
 from translate.nn.losses import ADVERSARIAL
 from translate.nn.networks import deepest_unet
+from translate.nn.tuned_conv import use_tuned_convolutions
 from translate.runtime import distributed
 
 PERCEPTUAL_NETWORK = "content.perceptual"
@@ -119,7 +119,7 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
         )
     if cfg.residual == "on":
         _use_residual_output(cfg, net)
-    use_winograd(net)
+    use_tuned_convolutions(net)
     set_test_time_behaviour(net, cfg.norm_statistics)
     net.gradient_checkpointing = cfg.gradient_checkpointing
     net.initialise(net, *key)

@@ -1,8 +1,8 @@
 """Winograd convolutions for float32 on the CPU: 3×3, stride 1, with fewer multiplications than a direct convolution (Lavin and
 Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
 
-Networks are built of `nn.Conv2d` and know nothing of this file; `use_winograd` swaps the layers of a network that is built.
-Whether it is faster than a direct convolution depends on the CPU: `convolution_choice` times both.
+Networks are built of `nn.Conv2d` and know nothing of this file; `tuned_conv` has the layers that use it. Whether it is faster
+than a direct convolution depends on the CPU: `convolution_choice` times both.
 
 A tile of m×m output pixels is computed from (m + 2)×(m + 2) input pixels. Both are seen as values of polynomials at m + 2
 points (Toom and Cook): there a convolution is one product a point, (m + 2)² for a tile and a pair of channels instead of 9 m².
@@ -16,8 +16,6 @@ and its gradient are the same to the bit in any batch, on any CPU (with the same
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
@@ -34,18 +32,6 @@ MIN_CHANNELS = 256
 """Channels from which on Winograd's algorithm can be faster than a direct convolution."""
 MIN_PIXELS = 1024
 """Pixels of an image from which on it can be. Of one image, so that the algorithm does not depend on the batch size."""
-
-_allowed = ContextVar("allowed", default=True)
-
-
-@contextmanager
-def direct_convolution() -> Iterator[None]:
-    """Context in which all convolutions are torch's own, whose last bits are those of the reference implementation."""
-    before = _allowed.set(False)
-    try:
-        yield
-    finally:
-        _allowed.reset(before)
 
 
 def _coefficients(roots: Tensor) -> Tensor:
@@ -92,77 +78,6 @@ F2X2_3X3 = WinogradTransform(2, (0, 1, -1), channels_per_sum=128)
 F4X4_3X3 = WinogradTransform(4, (0, 0.625, -0.625, 1.5, -1.5), channels_per_sum=256)
 """4 times fewer multiplications; 6 times the error, 10⁻⁶ of the values. The usual points, 0, ±1 and ±2, would give 14 times;
 these are exact in binary and near the roots of a Chebyshev polynomial."""
-
-
-class WinogradConv2d(nn.Conv2d):
-    """3×3 convolution of stride 1 that may use Winograd's algorithm: (N, C, H, W) → (N, C', H, W), or H − 2 and W − 2 without
-    padding."""
-
-    def __init__(self, in_channels: int, out_channels: int, *, padding: int = 0, bias: bool = True) -> None:
-        super().__init__(in_channels, out_channels, 3, 1, padding, bias=bias)
-        self.is_direct = False
-        """Compute it directly, whatever its shape."""
-
-    @property
-    def has_choice(self) -> bool:
-        """True if either algorithm may be faster: wide enough for Winograd's, in float32 on the CPU."""
-        return (
-            self.weight.device.type == "cpu"
-            and self.weight.dtype == torch.float32
-            and min(self.in_channels, self.out_channels) >= MIN_CHANNELS
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.uses_winograd(x):
-            return super().forward(x)
-        return self._winograd(F.pad(x, [int(self.padding[0])] * 4) if self.padding[0] else x)
-
-    def forward_valid(self, x: Tensor) -> Tensor:
-        """Return the convolution without its padding: (N, C, H, W) → (N, C', H − 2, W − 2)."""
-        return self._winograd(x) if self.uses_winograd(x) else F.conv2d(x, self.weight, self.bias)
-
-    def _winograd(self, x: Tensor) -> Tensor:
-        return winograd_conv3x3(x, self.weight, self.bias, F2X2_3X3 if torch.is_grad_enabled() else F4X4_3X3)
-
-    def uses_winograd(self, x: Tensor) -> bool:
-        """Return whether Winograd's algorithm is used for x: where multiplications are what takes time, unless it `is_direct`.
-
-        Not under autocast, whose convolutions have another precision, and not while a compiler or an exporter traces.
-        """
-        return (
-            not torch.compiler.is_compiling()
-            and not self.is_direct
-            and self.has_choice
-            and x.device.type == "cpu"
-            and x.dtype == torch.float32
-            and x.shape[2] * x.shape[3] >= MIN_PIXELS
-            and not torch.is_autocast_enabled("cpu")
-            and _allowed.get()
-        )
-
-
-def use_winograd(net: nn.Module) -> None:
-    """Replace the 3×3 convolutions of stride 1 inside `net` by `WinogradConv2d` layers with the same parameters.
-
-    Names and values in the state dict stay, and so does their order. No random number is drawn.
-    """
-    for parent in list(net.modules()):
-        for name, layer in parent.named_children():
-            if type(layer) is nn.Conv2d and _is_winograd_shape(layer):
-                setattr(parent, name, _with_parameters_of(layer))
-
-
-def _is_winograd_shape(conv: nn.Conv2d) -> bool:
-    plain = (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
-    return plain and conv.padding_mode == "zeros" and conv.padding in ((0, 0), (1, 1))
-
-
-def _with_parameters_of(conv: nn.Conv2d) -> WinogradConv2d:
-    padding = int(conv.padding[0])
-    with torch.device("meta"):  # no memory and no draws for weights that are replaced at once
-        layer = WinogradConv2d(conv.in_channels, conv.out_channels, padding=padding, bias=conv.bias is not None)
-    layer.weight, layer.bias = conv.weight, conv.bias
-    return layer.train(conv.training)
 
 
 def winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None, scheme: WinogradTransform) -> Tensor:

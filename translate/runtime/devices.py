@@ -35,6 +35,11 @@ def has_bf16_arithmetic(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def has_cpu_bf16() -> bool:
+    """Return whether the CPU has instructions for products of bfloat16, AVX-512-BF16 or AMX; without, torch emulates them."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def new_stream(device: torch.device) -> Stream:
     """Return a new stream of a CUDA device."""
     return torch.cuda.Stream(device)

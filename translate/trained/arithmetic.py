@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from translate.errors import NonFiniteError, UsageError
-from translate.nn.fast_conv import direct_convolution
+from translate.nn.tuned_conv import direct_convolution
 from translate.runtime.precision import Precision
 
 PIXEL_MODES = ("rounded", "reference")

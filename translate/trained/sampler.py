@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from translate import images, keyed_random
-from translate.convolution_choice import CONVERSION, Probe, resolve_convolution, set_convolutions
+from translate.convolution_choice import Probe, resolve_convolution, set_convolutions
+from translate.convolution_timing import CONVERSION
 from translate.errors import ModelError, UsageError
 from translate.runtime.precision import resolve_precision
 from translate.trained.arithmetic import check_finite
@@ -27,6 +28,8 @@ class ImageSampler:
         precision: str = "fp32",
         convolution: str = "auto",
         truncation: float | None = None,
+        *,
+        tune: str = "fast",
     ) -> None:
         """Move the networks to the device. truncation: one in the `truncation_range` of the method; None: none."""
         self.truncation = truncation
@@ -38,7 +41,7 @@ class ImageSampler:
             )
         self._check_truncation()
         self.precision = resolve_precision(precision, device)
-        setting = resolve_convolution(convolution, self.precision)
+        setting = resolve_convolution(convolution, self.precision, tune)
         for attribute in self.method.sampling_networks:
             self.method.get_submodule(attribute).to(device, self.precision.weights)
         self.method.eval()

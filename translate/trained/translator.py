@@ -13,7 +13,6 @@ from torch import Tensor
 
 from translate import images
 from translate.convolution_choice import (
-    CONVERSION,
     NOMINAL_SIDE,
     PROBE_SIDE,
     ConvolutionRecord,
@@ -22,6 +21,7 @@ from translate.convolution_choice import (
     resolve_convolution,
     set_convolutions,
 )
+from translate.convolution_timing import CONVERSION
 from translate.errors import ModelError, UsageError
 from translate.nn.base import Generator
 from translate.nn.blocks import set_test_time_behaviour
@@ -50,15 +50,15 @@ class Translator:
         model: The trained model. ModelError if it has no generator that translates.
         device: Device to compute on; the generators move there, or to `weights_device`.
         precision: "fp32", "bf16", "fp16", "fp64" or "auto".
-        convolution: "direct" or "winograd"; or "auto", the faster of both for each shape: they are timed when the first image
-            comes, if this machine has not timed them before.
+        convolution, tune: "direct" or "winograd"; or "auto", the fastest way for each shape, timed when the first image comes,
+            unless this machine has timed it before. `tune` is what is timed: "fast", "full", or "off", which is direct.
     """
 
     runtime = "torch"  # library that computes whole images
 
     def __init__(
         self, model: TrainedModel, device: torch.device, precision: str = "fp32", convolution: str = "auto",
-        weights_device: torch.device | None = None,
+        weights_device: torch.device | None = None, *, tune: str = "fast",
     ) -> None:  # fmt: skip
         self.method, self.info, self.sha256, self.device = model.method, model.info, model.sha256, device
         self.notices, self.source, self.origin = model.notices, model.source, model.origin
@@ -67,7 +67,7 @@ class Translator:
         self.weights_device = device if weights_device is None else weights_device
         """Device that the weights are on: where the memory of maps can be measured."""
         self.precision = resolve_precision(precision, device)
-        self.convolution = resolve_convolution(convolution, self.precision)
+        self.convolution_setting = resolve_convolution(convolution, self.precision, tune)
         self.convolutions: ConvolutionRecord | None = {}
         """Convolutions that were chosen."""
         self._has_chosen = False
@@ -345,7 +345,7 @@ class Translator:
         something had to be timed.
         """
         known = None if recorded is None else {**(self.convolutions or {}), **recorded}
-        self.convolutions = set_convolutions(self.method, self.convolution, known, self._probe, say)
+        self.convolutions = set_convolutions(self.method, self.convolution_setting, known, self._probe, say)
         self._has_chosen = True
         return self.convolutions
 
@@ -425,7 +425,7 @@ class Translator:
 
 def load(
     model: str | Path, *, device: str = "auto", precision: str = "fp32", dropout: str | bool | None = None,
-    norm_statistics: str | None = None, convolution: str = "auto", runtime: str = "torch",
+    norm_statistics: str | None = None, convolution: str = "auto", tune: str = "fast", runtime: str = "torch",
     say: Callable[[str], None] = lambda line: None,
 ) -> Translator:  # fmt: skip
     """Load a Translator from what MODEL names (`trained.find`).
@@ -445,6 +445,6 @@ def load(
 
         translator = load_with_runtime(loaded, device, precision, convolution, say)
     else:
-        translator = Translator(loaded, devices.resolve_device(device), precision, convolution)
+        translator = Translator(loaded, devices.resolve_device(device), precision, convolution, tune=tune)
     translator.name = str(model)
     return translator

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 
 from translate.convolution_choice import (
     PROBE_SIDE,
-    TRAINING,
     ConvolutionRecord,
     Probe,
     copy_convolutions,
     resolve_convolution,
     set_convolutions,
 )
+from translate.convolution_timing import TRAINING
 from translate.methods.base import Batch
 from translate.runtime import distributed
 from translate.training.engine import Engine
@@ -22,7 +22,7 @@ def choose_convolutions(
     """Set how all convolutions of a training are computed, in every process as in the first; returns the record.
 
     Args:
-        engine: The engine. `convolution` and `crop_size` are settings of its method.
+        engine: The engine. `convolution`, `tune` and `crop_size` are settings of its method.
         sample: Batch of images, as for a sample grid.
         batch_size: Images of a micro-batch.
         recorded: Record of the run that is resumed; empty for a new one, None for one of version 0.1.
@@ -40,7 +40,7 @@ def choose_convolutions(
 
     record = set_convolutions(
         method,
-        resolve_convolution(cfg.convolution, engine.precision),
+        resolve_convolution(cfg.convolution, engine.precision, cfg.tune),
         recorded,
         lambda: Probe(run, TRAINING, batch_size, cfg.crop_size / side),
         say,

@@ -1,7 +1,6 @@
 """Video files by extension, and the package that reads and writes them (extra `video`)."""
 
 import os
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,7 +30,7 @@ class NoVideoPackageError(VideoError):
 
 def is_video(path: str | os.PathLike[str]) -> bool:
     """Return True if a file is a video by its extension."""
-    return Path(path).suffix[1:].lower() in VIDEO_FORMATS
+    return os.path.splitext(path)[1][1:].lower() in VIDEO_FORMATS  # noqa: PTH122 (faster than a Path)
 
 
 def import_av() -> ModuleType:

@@ -12,8 +12,9 @@ from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.options import ConversionOptions, Style
 from translate.conversion.output_paths import Item
 from translate.conversion.pipeline import THREADS, Pipeline
-from translate.convolution_choice import DIRECT, ConvolutionRecord
+from translate.convolution_choice import ConvolutionRecord, ConvolutionSetting
 from translate.errors import UsageError
+from translate.nn.tuned_conv import DIRECT
 from translate.runtime import devices, signals
 from translate.trained.folder import TrainedModel, build_method, collect_weights, exported_networks
 from translate.trained.model_info import ModelInfo
@@ -30,7 +31,7 @@ class JobSpec:
     info: ModelInfo
     sha256: str
     precision: str
-    convolution: str
+    convolution: ConvolutionSetting
     convolutions: ConvolutionRecord | None
     """Record of the job, by which all workers compute convolutions alike."""
     weights: bytes
@@ -56,7 +57,8 @@ class JobSpec:
         can_choose = gpu or model.device.type == "cpu"  # the driver cannot time what its workers compute with
         return cls(
             __version__, model.info, model.sha256, model.precision.name,
-            model.convolution if can_choose else DIRECT, model.convolutions, weights, type(converter),
+            model.convolution_setting if can_choose else ConvolutionSetting(DIRECT), model.convolutions, weights,
+            type(converter),
             converter.root.absolute(), converter.output.absolute(), converter.options, converter.tag, converter.style, probe,
             token, gpu,
         )  # fmt: skip
@@ -80,7 +82,8 @@ class JobSpec:
         method = build_method(Path("the model"), self.info, safetensors.torch.load(self.weights))
         model = TrainedModel(Path("the model"), method, self.info, self.sha256)
         device = devices.resolve_device("cuda" if self.gpu else "cpu")
-        translator = Translator(model, device, self.precision, self.convolution)
+        translator = Translator(model, device, self.precision)
+        translator.convolution_setting = self.convolution
         translator.choose_convolutions(self.convolutions)
         return self.converter_class(translator, self.root, self.output, self.options, tag=self.tag, style=self.style)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from translate.conversion.tiling.moments import Moments
 from translate.nn.blocks import BatchNorm2d, Dropout, InstanceNorm2d, uses_map_statistics
-from translate.nn.fast_conv import WinogradConv2d
+from translate.nn.tuned_conv import TunedConv2d, TunedConvTranspose2d
 
 
 class Region(NamedTuple):
@@ -140,7 +140,7 @@ class _Conv:
         zeros = [(given[axis].start - reach[axis].start, reach[axis].stop - given[axis].stop) for axis in (0, 1)]
         if any(zeros[0] + zeros[1]):
             x = F.pad(x, zeros[1] + zeros[0])
-        if isinstance(self.layer, WinogradConv2d):
+        if isinstance(self.layer, TunedConv2d):
             return self.layer.forward_valid(x)
         return F.conv2d(x, self.layer.weight, self.layer.bias, self.layer.stride)
 
@@ -162,7 +162,10 @@ class _ConvTranspose:
         return range(max(first, 0), min(last + 1, length))
 
     def compute(self, x: Tensor, given: Region, wanted: Region, size: Size) -> Tensor:
-        x = F.conv_transpose2d(x, self.layer.weight, self.layer.bias, self.layer.stride)
+        if isinstance(self.layer, TunedConvTranspose2d):
+            x = self.layer.forward_whole(x)
+        else:
+            x = F.conv_transpose2d(x, self.layer.weight, self.layer.bias, self.layer.stride)
         starts = [
             given[axis].start * stride - padding
             for axis in (0, 1)

@@ -99,8 +99,8 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Multiply a batch norm into a convolution without a bias."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    if conv.weight.is_meta:  # there are no values, and arithmetic on the meta device would import torch's compiler
-        conv.bias = nn.Parameter(torch.empty_like(norm.bias))
+    if conv.weight.is_meta:  # no values; arithmetic there, and even empty_like, would import torch's compiler or sympy
+        conv.bias = nn.Parameter(torch.empty(norm.num_features, dtype=conv.weight.dtype, device="meta"))
         return
     with torch.no_grad():
         scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
