@@ -24,7 +24,6 @@ from translate.methods.latent_code import LatentCodeMethod
 from translate.nn import networks
 from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import set_test_time_behaviour
-from translate.nn.fast_conv import use_winograd
 from translate.nn.features import FEATURE_NETWORKS, find_features, weights_file
 from translate.nn.frozen import apply_frozen
 from translate.nn.init import xavier_
@@ -41,6 +40,7 @@ from translate.nn.networks.bicyclegan import (
     encoder_halvings,
     minimum_crop,
 )
+from translate.nn.tuned_conv import use_tuned_convolutions
 
 PREVIEW_SAMPLES = 4
 """Columns of the sample grid with different noise."""
@@ -314,7 +314,7 @@ def _build_generator(cfg: BicycleGANConfig) -> Generator:
         channels = cfg.input_channels + cfg.latent_size
         of_images = build(channels, cfg.output_channels, cfg.g_width, cfg.norm, cfg.dropout)
         net = CodeBesideImage(of_images, cfg.latent_size)
-        use_winograd(net)
+        use_tuned_convolutions(net)
     net.gradient_checkpointing = cfg.gradient_checkpointing
     return net
 
