@@ -115,7 +115,7 @@ def test_a_damaged_preset_in_a_record_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("method", "name", "words"),
     [
-        ("dualgan", "quick", ["dualgan has none", "pix2pix, pix2pixhd, cyclegan, cut, fastcut", "paper"]),
+        ("dualgan", "quick", ["dualgan has none", "pix2pix, pix2pixhd, bicyclegan, cyclegan, cut, fastcut", "paper"]),
         ("cyclegan", "quik", ["did you mean quick?", PRESETS["paper"]]),
     ],
 )

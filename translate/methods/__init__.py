@@ -26,7 +26,6 @@ from translate.methods.stargan import StarGAN
 from translate.methods.starganv2 import StarGANV2
 from translate.methods.stylegan2 import StyleGAN2
 from translate.methods.superres import SuperRes
-from translate.nn import networks
 from translate.text import printable
 
 __all__ = ["METHODS", "PLUGIN_METHODS", "Method", "find", "find_recorded", "names"]
@@ -91,8 +90,11 @@ def find_recorded(source: Path, name: str, settings: Mapping[str, Any]) -> type[
     cls = find(name)
     if cls is None:
         raise ModelError(f"{source}: its method, {printable(name)}, is not known here; {plugins.HELP}")
-    for setting, find_network in (("generator", networks.find), ("discriminator", networks.find_discriminator)):
-        network = settings.get(setting)
-        if isinstance(network, str) and setting in cls.Config.__dataclass_fields__ and find_network(network) is None:
+    for setting in ("generator", "discriminator"):
+        field, network = cls.Config.__dataclass_fields__.get(setting), settings.get(setting)
+        if field is None or not isinstance(network, str):
+            continue
+        choices, accepts = field.metadata["choices"], field.metadata["accepts"]  # of plug-ins only `accepts` knows
+        if choices is not None and network not in choices and not (accepts and accepts(network)):
             raise ModelError(f"{source}: its {setting}, {printable(network)}, is not known here; {plugins.HELP}")
     return cls
