@@ -63,6 +63,18 @@ def test_values_and_gradients_are_those_of_float64(kind, name, layout, monkeypat
     assert_near(got, expected, 2**-7 if way.dtype == torch.bfloat16 else 4e-6)
 
 
+@pytest.mark.parametrize("name", [name for name, way in ALGORITHMS.items() if way.dtype == torch.bfloat16])
+def test_ways_in_bfloat16_round_inputs_and_outputs(name):
+    """1 + 2⁻⁹ is no number of bfloat16, which has 8 bits: a convolution by the weight 1 gives 1."""
+    layer = TunedConv2d(1, 1, 1, bias=False)
+    nn.init.ones_(layer.weight)
+    layer.algorithm, x = name, torch.full((1, 1, 4, 4), 1 + 2**-9)
+    with torch.no_grad():
+        assert torch.equal(layer(x), torch.ones_like(x))
+        layer.algorithm = "float32"
+        assert torch.equal(layer(x), x)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_part_without_padding_is_computed_as_the_whole(kind, name, monkeypatch):

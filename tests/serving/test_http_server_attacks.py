@@ -103,6 +103,8 @@ def test_connections_that_send_their_requests_byte_by_byte_do_not_keep_others_ou
         assert status == 200
         answers = [connection.recv(12) for connection in bodies]
         assert {answer.split()[1] for answer in answers} == {b"408", b"503"}
+        heads[0].settimeout(120)  # six times what the server waits for a head
+        assert heads[0].recv(1) == b"", "closed by the server, since its request did not arrive"
     finally:
         for connection in heads + bodies:
             connection.close()
