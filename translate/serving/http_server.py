@@ -39,7 +39,7 @@ class _Protocol(H11Protocol):
 
     _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._watch_head()
 
@@ -78,7 +78,8 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to end; called ten times a second."""
-        self.should_exit = self.should_exit or bool(self.stop)
+        if self.stop:
+            self.should_exit = True
         return await super().on_tick(counter)
 
 
