@@ -15,7 +15,7 @@ from translate.errors import Interrupted
 from translate.trained import translator
 
 from .browser import RIGHT, Browser
-from .running_page import RunningPage
+from .running_page import RunningPage, offered_files, wait_for_upload
 
 pytest.importorskip("gradio")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # gradio leaves event loops open
@@ -71,7 +71,7 @@ def test_a_person_drops_images_compares_and_downloads_the_files_of_convert(
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "large.png").write_bytes(bytes(3 << 19))
     browser.drop("#files button", [photos[0], tmp_path / "notes.txt", tmp_path / "large.png", photos[1]])
-    browser.wait(lambda: "second" in browser.text("#files"), "the upload")
+    wait_for_upload(browser, "second")
     assert browser.text("#refused").splitlines()[::2] == [
         f"notes.txt: no image of a known format; readable: {images.READABLE_FORMATS}",
         "large.png: 1.5 MiB is more than 1 MiB; raise --max-upload to allow it",
@@ -90,9 +90,7 @@ def test_a_person_drops_images_compares_and_downloads_the_files_of_convert(
     assert cut == f"{int(before) + 1}%"
     assert browser.run("return [...document.querySelectorAll('#pair img')].every(i => i.alt && i.naturalWidth === 64)")
 
-    links = browser.run("return [...document.querySelectorAll('#outputs a')].map(a => [a.download, a.href])")
-    fetched = {name: bytes(browser.run(FETCH, address)) for name, address in links}
-    assert fetched == converted
+    assert offered_files(browser) == converted
     browser.click("#archive")
     archive = tmp_path / "downloads" / "translated.zip"
     browser.wait(archive.exists, "the download")
@@ -101,15 +99,6 @@ def test_a_person_drops_images_compares_and_downloads_the_files_of_convert(
 
     foreign = {url for url in browser.requested() if not url.startswith((page.url, "data:", "blob:", "about:"))}
     assert not {url for url in foreign if url.startswith("http")}, "something leaves the machine"
-
-
-FETCH = """
-const request = new XMLHttpRequest();
-request.open("GET", arguments[0], false);
-request.overrideMimeType("text/plain; charset=x-user-defined");
-request.send();
-return [...request.responseText].map(char => char.charCodeAt(0) & 255);
-"""
 
 
 def test_every_control_has_a_name_for_screen_readers(page: RunningPage, browser: Browser) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from translate.trained import translator
 
 from .browser import DOWN, ENTER, TAB, Browser
-from .running_page import RunningPage
+from .running_page import RunningPage, offered_files, wait_for_upload
 
 pytest.importorskip("gradio")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # gradio leaves event loops open
@@ -52,21 +52,11 @@ def photo(tmp_path: Path, draw: Callable[..., Any]) -> Path:
     return tmp_path / "photo.png"
 
 
-FETCH = """
-const request = new XMLHttpRequest();
-request.open("GET", arguments[0], false);
-request.overrideMimeType("text/plain; charset=x-user-defined");
-request.send();
-return [...request.responseText].map(char => char.charCodeAt(0) & 255);
-"""
-
-
 def results(browser: Browser, count: int) -> dict[str, bytes]:
     """Name → content of the files that the page offers once it is done."""
     browser.wait(lambda: f"{count} of {count} translated" in browser.text("#status"), "the results")
     browser.wait(lambda: browser.run("return document.querySelectorAll('#outputs a').length") == count, "the files")
-    links = browser.run("return [...document.querySelectorAll('#outputs a')].map(a => [a.download, a.href])")
-    return {name: bytes(browser.run(FETCH, address)) for name, address in links}
+    return offered_files(browser)
 
 
 def converted(model: Path, photo: Path, out: Path, convert: Any, **options: Any) -> dict[str, bytes]:
@@ -84,7 +74,7 @@ def test_the_direction_is_that_of_convert_and_the_card_is_shown(
     open_part(browser, "About this model")
     browser.wait(lambda: "It is a toy." in browser.text("#card"), "the card")
     browser.type("#files input[type=file]", str(photo))
-    browser.wait(lambda: "photo" in browser.text("#files"), "the upload")
+    wait_for_upload(browser, "photo")
     browser.click("#direction label:nth-of-type(2)")
     browser.click("#run")
     made = results(browser, 1)
@@ -99,7 +89,7 @@ def test_seed_samples_and_style_are_those_of_convert(
     choose_second_model(browser)
     browser.find("#style input[type=file]")
     browser.type("#files input[type=file]", str(photo))
-    browser.wait(lambda: "photo" in browser.text("#files"), "the upload")
+    wait_for_upload(browser, "photo")
     open_part(browser, "More options")
     browser.fill("#seed input", "3")
     browser.fill("#samples input[type=number]", "2")
@@ -140,7 +130,7 @@ return [element.closest("[id]:not([id^=component])")?.id, element.getAttribute("
 
 def test_keys_alone_reach_all_controls_in_the_order_of_the_page(browser: Browser, photo: Path) -> None:
     browser.type("#files input[type=file]", str(photo))  # the system's dialog is not of the page
-    browser.wait(lambda: "photo" in browser.text("#files"), "the upload")
+    wait_for_upload(browser, "photo")
     browser.run("document.body.tabIndex = -1; document.body.focus()")
     names: list[str] = []
     while not names or names[-1] != "Translate":
@@ -186,7 +176,7 @@ def test_texts_have_the_contrast_that_wcag_asks_for(
     browser.open(f"{page.url}/?__theme={theme}")
     browser.find("#run")
     browser.drop("#files button", [photo.with_suffix(".txt"), photo])
-    browser.wait(lambda: "photo" in browser.text("#files"), "the upload")
+    wait_for_upload(browser, "photo")
     selectors = ["#run", "#model label span, #model span", "#files label", "#files a", "#about p", "#files td"]
     contrasts = browser.run(CONTRASTS, *selectors)
     assert set(contrasts) == set(selectors)
