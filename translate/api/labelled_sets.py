@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from translate.api.models import load, say_to_stderr
+from translate.api.models import as_translator, say_to_stderr
 from translate.callbacks import ProgressCallback, SayCallback, ignore_line, ignore_progress
 from translate.config import FLAGS, resolve
 from translate.conversion.augment import augmentation
@@ -32,6 +32,5 @@ def augment(
     """
     say = say or ignore_line
     chosen = resolve(AugmentOptions, (FLAGS, options))
-    if not isinstance(model, Translator):
-        model = load(model, device=device, precision=precision, convolution=convolution, tune=tune, say=say)
-    return augmentation.augment(model, root, output, chosen, progress or ignore_progress, say)
+    ready = as_translator(model, device=device, precision=precision, convolution=convolution, tune=tune, say=say)
+    return augmentation.augment(ready, root, output, chosen, progress or ignore_progress, say)

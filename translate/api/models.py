@@ -70,6 +70,11 @@ def load(
     return ready
 
 
+def as_translator(model: str | Path | Translator, **settings: Any) -> Translator:
+    """Return a loaded model as it is, and load any other with the settings of `load`."""
+    return model if isinstance(model, Translator) else load(model, **settings)
+
+
 def _say_notices(notices: Iterable[str], say: SayCallback | None) -> None:
     for notice in notices:
         (say or ignore_line)(notice)
@@ -106,19 +111,18 @@ def convert(
         raise UsageError(
             "the model is loaded already; give dropout, norm_statistics, convolution, tune and runtime to translate.load"
         )
-    if not isinstance(model, Translator):
-        model = load(
-            model,
-            device=device,
-            precision=precision,
-            dropout=dropout,
-            norm_statistics=norm_statistics,
-            convolution=convolution,
-            tune=tune,
-            runtime=runtime,
-            say=say,
-        )
-    return job.convert(model, find_images(source, say), output, chosen, progress or ignore_progress, say)
+    ready = as_translator(
+        model,
+        device=device,
+        precision=precision,
+        dropout=dropout,
+        norm_statistics=norm_statistics,
+        convolution=convolution,
+        tune=tune,
+        runtime=runtime,
+        say=say,
+    )
+    return job.convert(ready, find_images(source, say), output, chosen, progress or ignore_progress, say)
 
 
 def import_weights(
@@ -228,9 +232,8 @@ def cloak(
     if the model does not take colour photos or the file exists, DataError if the photo cannot be used.
     """
     chosen = resolve(cloaking.CloakOptions, (FLAGS, options))
-    if not isinstance(model, Translator):
-        model = load(model, device=device, precision=precision, convolution=convolution, tune=tune, say=say)
-    result = cloaking.cloak_photo(model, Path(photo), Path(output), chosen, progress or ignore_progress)
+    ready = as_translator(model, device=device, precision=precision, convolution=convolution, tune=tune, say=say)
+    result = cloaking.cloak_photo(ready, Path(photo), Path(output), chosen, progress or ignore_progress)
     _say_notices(result.notices, say)
     return result
 

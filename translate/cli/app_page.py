@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from translate.cli.console import say
-from translate.cli.flags import DeviceOptions, flag_parameters, with_flags
+from translate.cli.flags import DeviceOptions, flag_parameters, take_device_options, with_flags
 from translate.config import FLAGS, resolve
 from translate.serving.model_list import list_models
 from translate.serving.page_server import check_page_installed, serve_page
@@ -23,9 +23,8 @@ def _app(
     Choose a model, drop images, compare before and after, download. Nothing leaves the computer. It needs the extra app.
     """
     check_page_installed()
-    device = {name: options.pop(name, None) for name in ("device", "precision", "convolution", "tune")}
+    behaviour = take_device_options(options)
     chosen = resolve(AppOptions, (FLAGS, options))
-    behaviour = {name: value for name, value in device.items() if value is not None}
 
     def announce(url: str) -> None:
         print(f"open {url} in a browser", flush=True)

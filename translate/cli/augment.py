@@ -1,8 +1,6 @@
 """`translate augment MODEL LABELLED_ROOT OUT`: a labelled set with translations of its images, which keep their labels."""
 
-import json as json_module
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +10,8 @@ from rich.console import Console
 from translate import api
 from translate.cli.console import open_console, say
 from translate.cli.flags import JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
-from translate.cli.progress import print_failures, print_line, show_progress
+from translate.cli.progress import print_failures, print_line, print_result, show_progress
 from translate.conversion.augment.augment_options import AugmentOptions, AugmentResult
-from translate.text import printable
 
 
 def _augment(
@@ -40,27 +37,12 @@ def _augment(
     console, dry_run = open_console(), bool(options.get("dry_run"))
     with nullcontext(lambda *counts: None) if dry_run else show_progress(console) as progress:
         result = api.augment(model, labelled_root, out, progress=progress, say=say, **options)
-    if json:
-        print(_to_json(result))
-    elif dry_run:
-        for item in result.planned:
-            print(f"{printable(item.input)} → {printable(item.output)}")
+    print_result(result, json=json, dry_run=dry_run)
     _print_summary(result, console, dry_run)
     return 1 if result.failures else 0
 
 
 augment = with_flags(_augment, [*flag_parameters(AugmentOptions, switches=True), *flag_parameters(DeviceOptions)])
-
-
-def _to_json(result: AugmentResult) -> str:
-    values = {
-        **asdict(result),
-        "output": str(result.output),
-        "failed": len(result.failures),
-        "notices": dict(result.notices),  # asdict makes pairs of a Counter's keys
-        "report": str(result.report) if result.report else None,
-    }
-    return json_module.dumps(values)
 
 
 def _print_summary(result: AugmentResult, console: Console, dry_run: bool) -> None:

@@ -1,9 +1,7 @@
 """`translate convert MODEL INPUT OUTPUT`: convert an image, a folder or a glob."""
 
-import json as json_module
 import re
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,12 +9,20 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.console import open_console, say
-from translate.cli.flags import GROUPS, JSON, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
+from translate.cli.flags import (
+    DROPOUT,
+    GROUPS,
+    JSON,
+    MODEL_HELP,
+    NORM_STATISTICS,
+    DeviceOptions,
+    flag_parameters,
+    with_flags,
+)
 from translate.cli.piped import STREAM, convert_piped
-from translate.cli.progress import print_summary, show_progress
+from translate.cli.progress import print_result, print_summary, show_progress
 from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.errors import UsageError
-from translate.text import printable
 
 RUNTIME = Parameter(
     help="library that computes the images: torch, or onnx, ONNX Runtime on the CPU, for models without noise, which are "
@@ -46,20 +52,8 @@ def _convert(
     ],
     /,
     *,
-    dropout: Annotated[
-        str | None,
-        Parameter(
-            help="on or off: dropout in the conversion [default: as the model says]", group=GROUPS["Translation"]
-        ),
-    ] = None,
-    norm_statistics: Annotated[
-        str | None,
-        Parameter(
-            help="statistics for batch norm: sample (each image's own) or running (averages over training) "
-            "[default: as the model says]",
-            group=GROUPS["Translation"],
-        ),
-    ] = None,
+    dropout: Annotated[str | None, DROPOUT] = None,
+    norm_statistics: Annotated[str | None, NORM_STATISTICS] = None,
     runtime: Annotated[Literal["torch", "onnx"], RUNTIME] = "torch",
     json: Annotated[bool, JSON] = False,
     **options: Any,
@@ -79,11 +73,7 @@ def _convert(
             return api.convert(model, source, target, progress=progress, say=say, **behaviour, **chosen)
 
         result = convert_piped(run, input, output, options) if is_piped else run(input, output, options)
-    if json:
-        print(_to_json(result))
-    elif dry_run:
-        for item in result.planned:
-            print(f"{printable(item.input)} → {printable(item.output)}")
+    print_result(result, json=json, dry_run=dry_run)
     print_summary(result, console, dry_run)
     return 1 if result.failures else 0
 
@@ -101,14 +91,3 @@ def _check_streams(input: str, output: Path, json: bool) -> None:
             raise UsageError(f"unknown option {word}; give a file of this name as ./{word}")
     if json and str(output) == STREAM:
         raise UsageError("--json: standard output gets the image; leave it out, or give a file for the output")
-
-
-def _to_json(result: ConversionResult) -> str:
-    values = {
-        **asdict(result),
-        "output": str(result.output),
-        "failed": len(result.failures),
-        "notices": dict(result.notices),  # asdict makes pairs of a Counter's keys
-        "report": str(result.report) if result.report else None,
-    }
-    return json_module.dumps(values)

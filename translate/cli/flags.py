@@ -40,6 +40,16 @@ MODEL_HELP = (
 )
 """Help of the argument MODEL."""
 
+DROPOUT = Parameter(
+    help="on or off: dropout in the conversion [default: as the model says]", group=GROUPS["Translation"]
+)
+NORM_STATISTICS = Parameter(
+    help="statistics for batch norm: sample (each image's own) or running (averages over training) "
+    "[default: as the model says]",
+    group=GROUPS["Translation"],
+)
+"""The flags of the commands that change how the networks of a model behave."""
+
 
 @dataclass(frozen=True)
 class DeviceOptions:
@@ -57,6 +67,12 @@ class DeviceOptions:
         "fast", "what --convolution auto times, once on each machine: off nothing, fast a few ways (seconds), full all of them",
         choices=("off", "fast", "full"), group="Speed",
     )  # fmt: skip
+
+
+def take_device_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the fields of DeviceOptions from a command's options; return those that were given."""
+    taken = {f.name: options.pop(f.name, None) for f in fields(DeviceOptions)}
+    return {name: value for name, value in taken.items() if value is not None}
 
 
 def flag_parameters(

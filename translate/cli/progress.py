@@ -1,10 +1,12 @@
-"""Progress display and closing summary of `translate convert`, on stderr."""
+"""Progress display and closing summary of `translate convert`, on stderr, and its result for programs, on stdout."""
 
+import json as json_module
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ from translate.text import duration, printable, rate, step_rate
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from translate.conversion.augment.augment_options import AugmentResult
 
 LOG_SECONDS = 30
 """Seconds between progress lines where there is no terminal to draw a bar on."""
@@ -115,6 +119,22 @@ class ProgressReporter:
             if now - self.reported >= self.every:
                 self.reported = now
                 self.say(format_progress(finished, failed, total, now - self.started), (finished, total))
+
+
+def print_result(result: "ConversionResult | AugmentResult", *, json: bool, dry_run: bool) -> None:
+    """Print on stdout what programs read: the result as one JSON object, or each input of a dry run with its output."""
+    if json:
+        values = {
+            **asdict(result),
+            "output": str(result.output),
+            "failed": len(result.failures),
+            "notices": dict(result.notices),  # asdict makes pairs of a Counter's keys
+            "report": str(result.report) if result.report else None,
+        }
+        print(json_module.dumps(values))
+    elif dry_run:
+        for item in result.planned:
+            print(f"{printable(item.input)} → {printable(item.output)}")
 
 
 def print_summary(result: ConversionResult, console: Console, dry_run: bool) -> None:

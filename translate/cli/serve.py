@@ -6,7 +6,15 @@ from cyclopts import Parameter
 
 from translate import api
 from translate.cli.console import say
-from translate.cli.flags import GROUPS, MODEL_HELP, DeviceOptions, flag_parameters, with_flags
+from translate.cli.flags import (
+    DROPOUT,
+    MODEL_HELP,
+    NORM_STATISTICS,
+    DeviceOptions,
+    flag_parameters,
+    take_device_options,
+    with_flags,
+)
 from translate.config import FLAGS, resolve
 from translate.serving.program_server import check_server_installed, serve
 from translate.serving.serving_options import ServeOptions
@@ -16,20 +24,8 @@ def _serve(
     model: Annotated[str, Parameter(help=f"{MODEL_HELP}; several models may be given")],
     /,
     *more: Annotated[str, Parameter(help="further models, which requests choose by ?model=NAME")],
-    dropout: Annotated[
-        str | None,
-        Parameter(
-            help="on or off: dropout in the conversion [default: as the model says]", group=GROUPS["Translation"]
-        ),
-    ] = None,
-    norm_statistics: Annotated[
-        str | None,
-        Parameter(
-            help="statistics for batch norm: sample (each image's own) or running (averages over training) "
-            "[default: as the model says]",
-            group=GROUPS["Translation"],
-        ),
-    ] = None,
+    dropout: Annotated[str | None, DROPOUT] = None,
+    norm_statistics: Annotated[str | None, NORM_STATISTICS] = None,
     **options: Any,
 ) -> None:
     """Serve models over HTTP, for programs: POST an image to /convert, and the answer is the translated image.
@@ -38,10 +34,8 @@ def _serve(
     all. A signal ends the server once all accepted requests are answered. It needs the extra app.
     """
     check_server_installed("serve")
-    device = {name: options.pop(name, None) for name in ("device", "precision", "convolution", "tune")}
+    behaviour = take_device_options(options) | {"dropout": dropout, "norm_statistics": norm_statistics}
     chosen = resolve(ServeOptions, (FLAGS, options))
-    behaviour: dict[str, Any] = {name: value for name, value in device.items() if value is not None}
-    behaviour |= {"dropout": dropout, "norm_statistics": norm_statistics}
     translators = [api.load(name, **behaviour, say=say) for name in (model, *more)]
     names = ", ".join(translator.name for translator in translators)
 

@@ -4,6 +4,7 @@ NeurIPS 2017). The defaults are the recipe of the authors' scripts."""
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from translate import keyed_random
@@ -14,17 +15,19 @@ from translate.methods.building import (
     adam_options,
     augment,
     build_adversarial_loss,
+    build_by_name,
     check_adversarial_config,
+    check_crop_size,
     coupling_reason,
     forward_concatenated,
 )
-from translate.methods.configs import AdversarialConfig, NoRandomCrop
+from translate.methods.configs import AdversarialConfig, NoRandomCrop, features_option
 from translate.methods.content_loss import feature_networks
 from translate.methods.latent_code import LatentCodeMethod
 from translate.nn import networks
 from translate.nn.base import Discriminator, Generator
 from translate.nn.blocks import set_test_time_behaviour
-from translate.nn.features import FEATURE_NETWORKS, find_features, weights_file
+from translate.nn.features import weights_file
 from translate.nn.frozen import apply_frozen
 from translate.nn.init import xavier_
 from translate.nn.losses import Logits, gaussian_kl, l1
@@ -93,13 +96,7 @@ class BicycleGANConfig(NoRandomCrop, AdversarialConfig):
         choices=(MULTISCALE, *PROJECTED),
         group="Networks",
     )
-    features: str = option(
-        "efficientnet-lite0",
-        "name or weights file of the frozen network that projected discriminators see images through",
-        choices=FEATURE_NETWORKS,
-        accepts=find_features,
-        group="Networks",
-    )
+    features: str = features_option()
     g_levels: int | None = option(
         None,
         f"downsamplings of latent_unet [default: as many as the crop size allows, at most {MAX_LEVELS}]",
@@ -227,7 +224,7 @@ class BicycleGAN(LatentCodeMethod[BicycleGANConfig]):
             )
         check_adversarial_config(cfg)
         cfg = replace(cfg, g_levels=_resolve_levels(cfg), d_layers=_resolve_layers(cfg))
-        _check_networks(cls, cfg)
+        _check_networks(cfg)
         return cfg
 
     def phase(self, clock: Clock) -> str:
@@ -309,10 +306,8 @@ def _build_generator(cfg: BicycleGANConfig) -> Generator:
             latent=cfg.latent_size, z_at=cfg.z_at,
         )  # fmt: skip
     else:
-        build = networks.find(cfg.generator)
-        assert build is not None, "the config is checked"
         channels = cfg.input_channels + cfg.latent_size
-        of_images = build(channels, cfg.output_channels, cfg.g_width, cfg.norm, cfg.dropout)
+        of_images = build_by_name(cfg.generator, channels, cfg.output_channels, cfg.g_width, cfg.norm, cfg.dropout)
         net = CodeBesideImage(of_images, cfg.latent_size)
         use_tuned_convolutions(net)
     net.gradient_checkpointing = cfg.gradient_checkpointing
@@ -328,7 +323,7 @@ def _build_discriminator(cfg: BicycleGANConfig) -> Discriminator:
     return build(cfg.output_channels, cfg.d_width, cfg.norm, 0, cfg.crop_size, features=cfg.features)
 
 
-def _check_networks(cls: type["BicycleGAN"], cfg: BicycleGANConfig) -> None:
+def _check_networks(cfg: BicycleGANConfig) -> None:
     """Check that the networks take the crop size and keep the codes. UsageError, with a setting that works, if not."""
     if cfg.generator != LATENT_UNET:
         if cfg.norm == "instance" or (cfg.norm == "batch" and cfg.norm_statistics == "sample"):
@@ -336,13 +331,8 @@ def _check_networks(cls: type["BicycleGAN"], cfg: BicycleGANConfig) -> None:
                 f"--generator {cfg.generator}: takes the latent code as planes beside the image, which norms with the "
                 f"statistics of one image remove; use --norm batch --norm-statistics running"
             )
-        net = cls.on_meta(cfg).g
-        if cfg.crop_size % net.multiple_of or cfg.crop_size < net.minimum:
-            nearest = max(-(-net.minimum // net.multiple_of), cfg.crop_size // net.multiple_of) * net.multiple_of
-            raise UsageError(
-                f"--crop-size {cfg.crop_size}: {cfg.generator} takes multiples of {net.multiple_of} from {net.minimum} up; "
-                f"use --crop-size {nearest}"
-            )
+        with torch.device("meta"):
+            check_crop_size(cfg.crop_size, cfg.generator, _build_generator(cfg))
     if cfg.discriminator != MULTISCALE:
         weights_file(cfg.features)
 

@@ -107,11 +107,8 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
     factor: pixels a side of its outputs for each pixel of an input. UsageError if the generator has another one. Training and
     conversion both build their generators here, so here they get the fast convolutions.
     """
-    build = networks.find(cfg.generator)
-    assert build is not None, "the config is checked"
-    known = {"factor": factor} if "factor" in inspect.signature(build).parameters else {}
-    net = build(in_channels, out_channels, cfg.g_width, cfg.norm, cfg.dropout, **known)
-    _check_network(f"--generator {cfg.generator}", net, Generator)
+    own = cfg.g_width, cfg.norm, cfg.dropout
+    net = build_by_name(cfg.generator, in_channels, out_channels, *own, factor=factor)
     if net.scale != factor:
         raise UsageError(
             f"--generator {cfg.generator}: its outputs have {net.scale} pixels a side for each of the input, but {factor} are "
@@ -123,6 +120,20 @@ def build_generator(cfg: GanConfig, in_channels: int, out_channels: int, *key: i
     set_test_time_behaviour(net, cfg.norm_statistics)
     net.gradient_checkpointing = cfg.gradient_checkpointing
     net.initialise(net, *key)
+    return net
+
+
+def build_by_name(name: str, *arguments: Any, **further: int) -> Generator:
+    """Return the generator of that name, built in or of a plug-in, without its initial weights.
+
+    arguments: those of a row of GENERATORS. further: others, for the builders that know them. UsageError if a plug-in builds
+    something else than a generator.
+    """
+    build = networks.find(name)
+    assert build is not None, "the config is checked"
+    parameters = inspect.signature(build).parameters
+    net = build(*arguments, **{key: value for key, value in further.items() if key in parameters})
+    _check_network(f"--generator {name}", net, Generator)
     return net
 
 
@@ -209,20 +220,27 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
     for net in nets:
         if not isinstance(net, Generator):
             continue
-        multiple, minimum = net.scale * net.multiple_of, net.scale * net.minimum  # crops have the size of its outputs
-        if cfg.crop_size < minimum or cfg.crop_size % multiple:
-            smallest = -(-max(minimum, d_minimum) // multiple) * multiple
-            nearest = max(smallest, cfg.crop_size // multiple * multiple)
-            raise UsageError(
-                f"--crop-size {cfg.crop_size}: {cfg.generator} takes multiples of {multiple} from {minimum} up; "
-                f"use --crop-size {nearest}"
-            )
+        check_crop_size(cfg.crop_size, cfg.generator, net, d_minimum)
     if cfg.crop_size < d_minimum:
         raise UsageError(
             f"--crop-size {cfg.crop_size}: the {cfg.discriminator} discriminator needs at least {d_minimum}; use a larger "
             f"--crop-size, or --discriminator pixel"
         )
     check_adversarial_config(cfg)
+
+
+def check_crop_size(crop_size: int, name: str, net: Generator, d_minimum: int = 1) -> None:
+    """Check that a generator takes the crop size. UsageError, with the nearest that discriminators take too, if it does not.
+
+    name: that of the generator. d_minimum: smallest crop of the discriminators.
+    """
+    multiple, minimum = net.scale * net.multiple_of, net.scale * net.minimum  # crops have the size of its outputs
+    if crop_size < minimum or crop_size % multiple:
+        smallest = -(-max(minimum, d_minimum) // multiple) * multiple
+        nearest = max(smallest, crop_size // multiple * multiple)
+        raise UsageError(
+            f"--crop-size {crop_size}: {name} takes multiples of {multiple} from {minimum} up; use --crop-size {nearest}"
+        )
 
 
 def check_adversarial_config(cfg: DiscriminatorConfig) -> None:

@@ -257,6 +257,17 @@ class AdversarialConfig(DiscriminatorConfig, NormConfig):
     """Config of methods with a discriminator, whose networks have one kind of norm."""
 
 
+def features_option() -> Any:
+    """Return the option --features of methods that may have projected discriminators."""
+    return option(
+        "efficientnet-lite0",
+        "name or weights file of the frozen network that projected discriminators see images through",
+        choices=FEATURE_NETWORKS,
+        accepts=find_features,
+        group="Networks",
+    )
+
+
 @dataclass(frozen=True)
 class GanConfig(AdversarialConfig):
     """Config of methods that translate with a generator and a discriminator from the registries."""
@@ -271,13 +282,7 @@ class GanConfig(AdversarialConfig):
         accepts=networks.find_discriminator,
         group="Networks",
     )
-    features: str = option(
-        "efficientnet-lite0",
-        "name or weights file of the frozen network that projected discriminators see images through",
-        choices=FEATURE_NETWORKS,
-        accepts=find_features,
-        group="Networks",
-    )
+    features: str = features_option()
     d_layers: int = option(3, "stride-2 layers of the n_layers discriminator", low=1, high=6, group="Networks")
     dropout: bool = option(False, "dropout in the generator, in training and in conversion", group="Networks")
     share_augmentation: bool = option(
