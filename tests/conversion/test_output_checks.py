@@ -10,7 +10,7 @@ from PIL import Image
 
 from translate.conversion.job import ConversionResult
 from translate.errors import UsageError
-from translate.images.watermark import KEY
+from translate.images.watermark import WATERMARK_KEY
 from translate.trained import translator
 
 from .output_folder import last, save
@@ -55,7 +55,7 @@ def test_the_watermark_is_a_setting_of_the_outputs(convert: Convert, draw: Draw,
     assert counts(watermark=True) == (2, 0)
     assert counts(watermark=True) == (0, 2)
     lines = last(tmp_path / "out")
-    assert lines["a.png"]["settings"]["watermark"] == KEY.decode()
+    assert lines["a.png"]["settings"]["watermark"] == WATERMARK_KEY.decode()
     assert ["may not survive" in note for note in lines["a.png"]["notices"]] == [True]
     assert ["holds no watermark" in note for note in lines["b.png"]["notices"]] == [True]
     assert counts() == (2, 0)

@@ -83,3 +83,8 @@ def test_other_files_do_not_look_like_images(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # opening it would block for ever
     assert not images.looks_like_image(tmp_path / "pipe")
     assert not images.looks_like_image(tmp_path / "absent")
+
+
+def test_names_of_written_formats_are_those_of_the_writers():
+    assert {*images.WRITER_NAMES} == {*images.WRITERS, "heic", *images.ALIASES}
+    assert all(images.writer_for(alias) == name for alias, name in images.ALIASES.items())

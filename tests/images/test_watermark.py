@@ -128,7 +128,7 @@ def test_score_of_one_shift_and_scale_has_the_spread_of_random_phases(monkeypatc
     """Over keys, for one image, the sum of n cosines has the variance n / 2; the largest of all trials lies above 1."""
     scores = []
     for number in range(12):
-        monkeypatch.setattr(watermark, "KEY", f"other {number}".encode())
+        monkeypatch.setattr(watermark, "WATERMARK_KEY", f"other {number}".encode())
         watermark._waves.cache_clear()
         scores.append(images.detect_watermark(noise_photo(6)).score)
     monkeypatch.undo()

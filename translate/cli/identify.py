@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from translate import images
-from translate.api.identification import identify as find_origins
+from translate import api, images
 from translate.cli.flags import GROUPS, JSON
 from translate.text import join_names, printable
 
@@ -36,7 +35,7 @@ def identify(
     A picture without any of these may have been made by a model, too: marks can be removed. The exit code is 1 if a file
     cannot be read.
     """
-    found = find_origins(*files, max_pixels=max_pixels)
+    found = api.identify(*files, max_pixels=max_pixels)
     if json:
         print(json_module.dumps({"files": found, "failed": sum(entry["error"] is not None for entry in found)}))
     else:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from translate import atomic, images
 from translate.conversion import tiling
+from translate.conversion.example_style import Style
 from translate.conversion.manifest import Fingerprint, ManifestLine, fingerprint
-from translate.conversion.options import SOURCE_TYPES, ConversionOptions, Style, make_mark
+from translate.conversion.options import SOURCE_TYPES, ConversionOptions, make_mark
 from translate.conversion.output_paths import Item, output_format
 from translate.errors import StorageError, UsageError
 from translate.images import Frame, ImageError, Metadata, Picture, Reading, StoredType

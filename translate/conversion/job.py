@@ -21,7 +21,7 @@ from translate.conversion.committer import Committer
 from translate.conversion.inputs import Listing, Shard, list_inputs, resolve_shard
 from translate.conversion.item import ItemConverter, StagedOutput
 from translate.conversion.manifest import Manifest, list_manifests, merge_manifests
-from translate.conversion.options import DEFAULT_OPTIONS, ConversionOptions, ConversionResult
+from translate.conversion.options import ConversionOptions, ConversionResult
 from translate.conversion.output_checks import check_marks
 from translate.conversion.output_paths import Item, check_distinct
 from translate.conversion.overwrite_guard import InputFiles, OverwriteGuard
@@ -42,7 +42,7 @@ def convert(
     translator: Translator,
     source: str | Path,
     output: str | Path,
-    options: ConversionOptions = DEFAULT_OPTIONS,
+    options: ConversionOptions | None = None,
     progress: ProgressCallback = lambda finished, failed, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> ConversionResult:
@@ -51,6 +51,7 @@ def convert(
     Raises UsageError, DataError (nothing to convert), StorageError, BusyError, and Interrupted after a clean stop; images
     that cannot be converted are in the result's `failures`.
     """
+    options = options or ConversionOptions()
     translator.check_target(options.to)
     target = Path(output)
     is_file = images.extension(target) in images.IMAGE_EXTENSIONS or videos.is_video(target)

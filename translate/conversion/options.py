@@ -1,11 +1,12 @@
-"""Options of a conversion, declared once for the flags and the keyword arguments, and its result."""
+"""Options of a conversion, declared once for the flags and the keyword arguments, and its result.
+
+Nothing that needs torch, which takes seconds to import, is imported here: `convert --help` shows the options.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from translate import config, images
 from translate.config import option
@@ -15,11 +16,13 @@ from translate.conversion.output_paths import Item, check_writable
 from translate.conversion.watch.folder_events import check_watchfiles
 from translate.errors import UsageError
 from translate.images import Mark
-from translate.images.watermark import KEY as WATERMARK_KEY
 from translate.text import flag_name
-from translate.trained.arithmetic import PIXEL_MODES
-from translate.trained.translator import Translator
+from translate.trained.pixel_modes import PIXEL_MODES
 from translate.version import __version__
+
+if TYPE_CHECKING:
+    from translate.conversion.example_style import Style
+    from translate.trained.translator import Translator
 
 SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
 """Digital source types of IPTC by name: a changed photo, or an image generated from edges or labels."""
@@ -28,16 +31,6 @@ SOURCE_TYPES = {"composite": images.COMPOSITE, "generated": images.GENERATED}
 def make_mark(method: str, sha256: str, source_type: str) -> Mark:
     """Return the mark that names the model in the metadata of outputs: its method and weights, and IPTC's `source_type`."""
     return Mark(f"image-translate {__version__}", method, sha256[:12], source_type)
-
-
-@dataclass(frozen=True)
-class Style:
-    """Style of an example image."""
-
-    code: Tensor
-    """Code that the model's encoder gives it."""
-    sha256: str
-    """SHA-256 of the file."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +206,7 @@ class ConversionOptions:
                 raise UsageError(f"--watch {flag_name(name)}: {reason}; leave one of them out")
         check_watchfiles()
 
-    def check_cluster(self, translator: Translator) -> None:
+    def check_cluster(self, translator: "Translator") -> None:
         """Raise UsageError if the workers of a cluster, which are sent weights, cannot compute what the translator does."""
         if self.cluster is not None and translator.runtime != "torch":
             raise UsageError(
@@ -226,7 +219,7 @@ class ConversionOptions:
             )
 
     @property
-    def declared_range(self) -> images.ValueRange | None:
+    def declared_range(self) -> tuple[float, float] | None:
         """Range of the inputs by `input_range`; None where it is not given."""
         return None if self.input_range is None else config.parse_range(self.input_range)
 
@@ -237,14 +230,14 @@ class ConversionOptions:
         return ContentSigner.load(self.c2pa_key, self.c2pa_cert, self.c2pa_timestamp)
 
     def output_settings(
-        self, translator: Translator, style: Style | None = None, signer: ContentSigner | None = None
+        self, translator: "Translator", style: "Style | None" = None, signer: ContentSigner | None = None
     ) -> dict[str, Any]:
         """Return all that decides the bytes of an output, beside the weights, the input and the number of the sample."""
         behaviour = {"dropout": translator.info.dropout, "norm_statistics": translator.info.norm_statistics}
         # absent where not given: journal lines of versions without this option stay done
         declared: dict[str, Any] = {} if self.input_range is None else {"input_range": self.input_range}
         declared |= {} if style is None else {"style": style.sha256}
-        declared |= {"watermark": WATERMARK_KEY.decode()} if self.watermark else {}
+        declared |= {"watermark": images.WATERMARK_KEY.decode()} if self.watermark else {}
         declared |= {} if signer is None else {"c2pa": signer.settings}
         declared |= {"temporal": self.temporal} if self.temporal else {}
         declared |= {} if translator.runtime == "torch" else {"runtime": translator.runtime}
@@ -254,9 +247,6 @@ class ConversionOptions:
             "first_frame": self.first_frame,
             "precision": translator.precision.name, **behaviour, **declared,
         }  # fmt: skip
-
-
-DEFAULT_OPTIONS = ConversionOptions()
 
 
 @dataclass

@@ -51,6 +51,12 @@ REFUSED_EXTENSIONS = (
 IMAGE_EXTENSIONS = READABLE_EXTENSIONS | REFUSED_EXTENSIONS
 """Extensions of all known image formats."""
 
+ALIASES = {"jpeg": "jpg", "tif": "tiff"}
+"""Other names of formats that are written, for `--format`."""
+
+WRITER_NAMES = ("png", "jpg", "webp", "avif", "tiff", "gif", "npy", "heic", *ALIASES)
+"""Names for `--format`: rows of `writing.WRITERS`, heic whether its extra is installed or not, and aliases."""
+
 MAX_PIXELS = 178_956_970
 """Largest number of pixels of an image by default: Pillow's own limit against decompression bombs."""
 

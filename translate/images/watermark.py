@@ -31,7 +31,7 @@ PERIOD = 64
 """Side in pixels of the square by which the pattern repeats."""
 LOWEST, HIGHEST = 5, 13
 """Waves of the pattern per period: more than JPEG and the eye leave unseen, few enough for half the size."""
-KEY = b"image-translate watermark 1"
+WATERMARK_KEY = b"image-translate watermark 1"
 """Key of the phases. It is public: the mark says where an image comes from to those who do not want to hide it."""
 SHIFTS = 80
 """Shifts of the pattern that are tried in each direction, within one period."""
@@ -77,7 +77,7 @@ def _waves() -> tuple[np.ndarray, np.ndarray]:
     radius = np.hypot(down, across)
     chosen = (radius >= LOWEST) & (radius <= HIGHEST) & ((down > 0) | (across > 0))
     waves = np.stack([down[chosen], across[chosen]], axis=1)
-    words = np.frombuffer(hashlib.shake_256(KEY).digest(4 * len(waves)), "<u4")
+    words = np.frombuffer(hashlib.shake_256(WATERMARK_KEY).digest(4 * len(waves)), "<u4")
     return waves, words * (2 * math.pi / 2**32)
 
 

@@ -64,10 +64,6 @@ class Writer:
         return {**self.options, **self.save_options(replace(metadata, jpeg=None)), "quality": quality}
 
 
-ALIASES = {"jpeg": "jpg", "tif": "tiff"}
-"""Other names of rows of WRITERS, for `--format`."""
-
-
 def writer_for(ext: str) -> str | None:
     """Return the row of WRITERS that writes files with this extension; None if there is none."""
     row = FORMATS.get(ext)
@@ -212,15 +208,12 @@ WRITERS: dict[str, Writer] = {
     ),
     "npy": Writer("", True, depths=DEPTHS, channels=None, encode_array=_encode_npy),
 }  # fmt: skip
-"""Output formats by name: to add one, add its row."""
+"""Output formats by name: to add one, add its row, and its name to `formats.WRITER_NAMES`."""
 if CAN_READ_HEIF:
     WRITERS["heic"] = Writer(
         "HEIF", True, {"quality": 90}, quality=True,
         metadata=_PHOTO, fit=embedding.dpi_to_exif, save_options=embedding.heif_save_options,
     )  # fmt: skip
-
-WRITER_NAMES = tuple(dict.fromkeys((*WRITERS, "heic", *ALIASES)))
-"""Names for `--format`: rows of WRITERS, heic whether its extra is installed or not, and aliases."""
 
 ANIMATED = tuple(name for name, writer in WRITERS.items() if writer.encode_animation is not None)
 """Formats that hold animations."""

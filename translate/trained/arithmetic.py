@@ -5,12 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from translate.errors import NonFiniteError, UsageError
+from translate.errors import NonFiniteError
 from translate.nn.tuned_conv import direct_convolution
 from translate.runtime.precision import Precision
-
-PIXEL_MODES = ("rounded", "reference")
-"""Ways to make integers of a network's output: rounded to the nearest, or truncated as the reference does."""
 
 
 def check_finite(output: Tensor, precision: Precision) -> None:
@@ -23,12 +20,6 @@ def check_finite(output: Tensor, precision: Precision) -> None:
         else "its weights are damaged or its training has diverged: use an earlier checkpoint"
     )
     raise NonFiniteError(f"the network's output is not finite (it holds NaN or infinite values); {remedy}")
-
-
-def check_pixel_mode(pixels: str) -> None:
-    """Raise UsageError if `pixels` is not one of PIXEL_MODES."""
-    if pixels not in PIXEL_MODES:
-        raise UsageError(f"--pixels {pixels}: unknown; possible: {', '.join(PIXEL_MODES)}")
 
 
 def arithmetic_mode(*, exact: bool) -> AbstractContextManager[None]:

@@ -28,7 +28,7 @@ from translate.nn.blocks import set_test_time_behaviour
 from translate.runtime import devices
 from translate.runtime.precision import resolve_precision
 from translate.text import printable
-from translate.trained.arithmetic import arithmetic_mode, check_finite, check_pixel_mode
+from translate.trained.arithmetic import arithmetic_mode, check_finite
 from translate.trained.array_images import check_tensor, fit_alpha, prepare_array
 from translate.trained.call_options import AnyImage, TranslateOptions, check_runtime, parse_dropout
 from translate.trained.find import is_onnx_file, read_model
@@ -38,6 +38,7 @@ from translate.trained.label_images import LabelImage, stored_label_map, with_in
 from translate.trained.model_info import DomainInfo
 from translate.trained.noise import has_active_dropout, pixel_key
 from translate.trained.output_types import output_type
+from translate.trained.pixel_modes import check_pixel_mode
 from translate.trained.style import read_picture, read_style_image, training_side
 
 
@@ -74,9 +75,7 @@ class Translator:
         self.directions: tuple[str, ...] = tuple(self.info.directions)
         """Target domains: "b", or "b" and "a", or those that a model of many domains was trained on."""
         if not self.directions and self.method.sampling_networks:
-            raise ModelError(
-                f"{model.source}: generates images from noise and does not translate; use translate sample"
-            )
+            raise ModelError(f"{model.source}: generates images from noise; use translate sample")
         if not self.directions:
             raise ModelError(f"{model.source}: holds discriminators only, but conversion needs a generator")
         for attribute in (*self.info.directions.values(), *self.method.style_networks):

@@ -9,7 +9,7 @@ from typing import Any
 from translate import config, images
 from translate.config import option
 from translate.conversion.options import SOURCE_TYPES, ConversionOptions
-from translate.conversion.output_paths import Item
+from translate.conversion.output_paths import Item, check_writable
 from translate.errors import UsageError
 
 
@@ -46,7 +46,7 @@ class AugmentOptions:
     format: str = option(
         "keep",
         "file format of the translations; keep is that of each image",
-        choices=("keep", *images.WRITERS, *images.ALIASES),
+        choices=("keep", *images.WRITER_NAMES),
         group="Output",
     )
     quality: int | None = option(
@@ -74,6 +74,7 @@ class AugmentOptions:
 
     def __post_init__(self) -> None:
         config.check_options(self)
+        check_writable(self.format)
         if not math.isfinite(self.ratio):
             raise UsageError(f"--ratio {self.ratio}: must be a finite number")
         if len(set(self.targets)) < len(self.targets) or "" in self.targets:

@@ -8,8 +8,9 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
+from translate.conversion.example_style import Style
 from translate.conversion.item import ItemConverter, StagedOutput
-from translate.conversion.options import ConversionOptions, Style
+from translate.conversion.options import ConversionOptions
 from translate.conversion.output_paths import Item
 from translate.conversion.pipeline import THREADS, Pipeline
 from translate.convolution_choice import ConvolutionRecord, ConvolutionSetting

@@ -6,22 +6,6 @@ are those of the whole: they are gathered layer by layer (`tiled_forward`), and 
 (`partial_layers`). What comes out is the untiled result.
 """
 
-from translate.conversion.tiling.feature_maps import DoesNotFitError
-from translate.conversion.tiling.memory import (
-    MAX_TILE,
-    TiledMemory,
-    TilePlanner,
-    is_tileable,
-)
-from translate.conversion.tiling.region_loop import MIN_TILE
-from translate.conversion.tiling.tiled_translation import TiledTranslation
+import lazy_loader
 
-__all__ = [
-    "MAX_TILE",
-    "MIN_TILE",
-    "DoesNotFitError",
-    "TilePlanner",
-    "TiledMemory",
-    "TiledTranslation",
-    "is_tileable",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from translate.conversion.tiling.feature_maps import DoesNotFitError
+from translate.conversion.tiling.limits import MIN_TILE
 from translate.conversion.tiling.moments import Moments
 from translate.conversion.tiling.partial_layers import LayerChain, Region, Size
-from translate.conversion.tiling.region_loop import MIN_TILE, strip_rows
+from translate.conversion.tiling.region_loop import strip_rows
 from translate.conversion.tiling.tiled_forward import last_conv_channels, split_after_convolutions
 from translate.conversion.tiling.windowed_forward import window_around
 from translate.errors import StorageError, UsageError

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from torch import Tensor
 
 from translate.conversion.tiling.feature_maps import DoesNotFitError
+from translate.conversion.tiling.limits import MIN_TILE
 from translate.conversion.tiling.partial_layers import Region, Size
 from translate.runtime.memory import empty_caches, is_out_of_memory
-
-MIN_TILE = 8
-"""Smallest tile size, in pixels."""
 
 RegionSink = Callable[[Region, Tensor], None]
 """Takes a region of the output, (1, C, h, w), not yet clamped. Regions do not overlap; together they are the whole output."""

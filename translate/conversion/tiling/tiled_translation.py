@@ -10,9 +10,10 @@ from torch import Tensor
 
 from translate import images
 from translate.conversion.tiling.feature_maps import allocate_array, feature_map_factory
+from translate.conversion.tiling.limits import MIN_TILE
 from translate.conversion.tiling.memory import check_tileable
 from translate.conversion.tiling.partial_layers import Region, RegionSource
-from translate.conversion.tiling.region_loop import MIN_TILE, RegionSink, ShareCallback
+from translate.conversion.tiling.region_loop import RegionSink, ShareCallback
 from translate.conversion.tiling.tiled_forward import TiledForward
 from translate.conversion.tiling.windowed_forward import WindowedForward
 from translate.errors import UsageError

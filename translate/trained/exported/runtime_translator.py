@@ -20,7 +20,6 @@ from translate import user_cache
 from translate.errors import ModelError, UsageError
 from translate.nn.base import clamp_to_image_range
 from translate.text import file_size
-from translate.trained.arithmetic import check_pixel_mode
 from translate.trained.exported.checked_onnx import build_onnx
 from translate.trained.exported.graph import GraphSpec, resolve_direction
 from translate.trained.exported.metadata import SPEC
@@ -28,6 +27,7 @@ from translate.trained.exported.onnx_session import OnnxSession
 from translate.trained.extras import import_extra
 from translate.trained.folder import TrainedModel
 from translate.trained.noise import has_active_dropout
+from translate.trained.pixel_modes import check_pixel_mode
 from translate.trained.translator import Translator
 
 CACHE = "onnx"
