@@ -33,6 +33,12 @@ def test_status_of_a_file_a_model_and_a_run(run: Run, pth: Path, cyclegan_run: P
         assert not [line for line in out if line.startswith("imported")]
 
 
+def test_status_says_the_licence_of_the_weights(run: Run, cyclegan_run: Path) -> None:
+    run("export", cyclegan_run, "mine", "--license", "CC-BY-4.0")
+    assert row(run("status", "mine")[0], "licence") == "CC-BY-4.0"
+    assert not [line for line in run("status", cyclegan_run)[0] if line.startswith("licence")]
+
+
 def test_status_by_the_name_of_a_run(run: Run, cyclegan_run: Path) -> None:
     Path("checkpoints").mkdir()
     cyclegan_run.rename("checkpoints/mine")

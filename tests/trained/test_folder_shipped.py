@@ -68,3 +68,10 @@ def test_a_model_of_ones_own_goes_before(name):
     mine.mkdir(parents=True)
     assert find.find_named_model(name) == mine
     assert find.find_named_model("nothing of this name") is None
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, "colour-landscapes", "sharp-landscapes"], indirect=True)
+def test_the_licence_of_its_weights_is_stated(name):
+    assert api.status(name)["license"] == "Apache-2.0"
+    card = (find.find_named_model(name) / "README.md").read_text(encoding="utf-8")
+    assert "\nlicense: apache-2.0\n" in card.split("---")[1]

@@ -201,6 +201,8 @@ def _model_rows(model: dict[str, Any]) -> dict[str, str]:
         rows["trained on"] = f"{trained['data']}, {trained['images']} images, {trained['crop_size']} px"
     if "imported_from" in model:
         rows["imported from"] = ", ".join(model["imported_from"])
+    if "license" in model:
+        rows["licence"] = model["license"]
     rows["SHA-256"] = model["sha256"]
     if model["notices"]:
         rows["note"] = "; ".join(model["notices"])
