@@ -1,4 +1,4 @@
-"""A second StackGAN of stage I in plain PyTorch, written from the published rules of the authors' code alone.
+"""A second StackGAN, of both stages, in plain PyTorch, written from the published rules of the authors' code alone.
 
 It shares no code and no design with `translate`. What chance decides, the noise and the conditions around their means, is fed.
 Its encoder of texts is a table of vectors and a linear layer.
@@ -36,12 +36,12 @@ class Up(nn.Module):
 class Generator(nn.Module):
     """32 pixels: three doublings of 4×4."""
 
-    def __init__(self, width: int, noise: int, size: int, text: int) -> None:
+    def __init__(self, width: int, noise: int, size: int, text: int, doublings: int = 3) -> None:
         super().__init__()
-        self.ca, self.size, self.first = nn.Linear(text, 2 * size), size, 4 * width
+        self.ca, self.size, self.first = nn.Linear(text, 2 * size), size, width * 2**doublings // 2
         self.fc, self.bn = nn.Linear(noise + size, self.first * 16, bias=False), nn.BatchNorm1d(self.first * 16)
-        self.ups = nn.ModuleList(Up(self.first // 2**n, self.first // 2 ** (n + 1)) for n in range(3))
-        self.img = nn.Conv2d(self.first // 8, 3, 3, 1, 1, bias=False)
+        self.ups = nn.ModuleList(Up(self.first // 2**n, self.first // 2 ** (n + 1)) for n in range(doublings))
+        self.img = nn.Conv2d(self.first // 2**doublings, 3, 3, 1, 1, bias=False)
 
     def forward(self, z: Tensor, text: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         both = self.ca(text)
@@ -51,6 +51,39 @@ class Generator(nn.Module):
         for up in self.ups:
             x = up(x)
         return torch.tanh(self.img(x)), mu, logvar
+
+
+class Refiner(nn.Module):
+    """Stage II: 16 pixels, two halvings, the condition, a residual block, four doublings to 64 pixels."""
+
+    def __init__(self, width: int, size: int, text: int) -> None:
+        super().__init__()
+        w = width
+        self.ca, self.size = nn.Linear(text, 2 * size), size
+        self.c0, self.c1, self.b1 = conv3(3, w), nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * w)
+        self.c2, self.b2 = nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(4 * w)
+        self.joint, self.bj = conv3(size + 4 * w, 4 * w), nn.BatchNorm2d(4 * w)
+        self.r1, self.n1, self.r2, self.n2 = (
+            conv3(4 * w, 4 * w), nn.BatchNorm2d(4 * w), conv3(4 * w, 4 * w), nn.BatchNorm2d(4 * w),
+        )  # fmt: skip
+        self.ups = nn.ModuleList(Up(4 * w // 2**n, 4 * w // 2 ** (n + 1)) for n in range(4))
+        self.img = conv3(w // 4, 3)
+
+    def forward(self, small: Tensor, text: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        both = self.ca(text)
+        mu, logvar = both[:, : self.size], both[:, self.size :]
+        c = (mu + eps * torch.exp(logvar / 2)).view(-1, self.size, 1, 1)
+        x = F.relu(self.c0(small))
+        x = F.relu(self.b2(self.c2(F.relu(self.b1(self.c1(x))))))
+        x = F.relu(self.bj(self.joint(torch.cat([x, c.repeat(1, 1, 4, 4)], 1))))
+        x = F.relu(x + self.n2(self.r2(F.relu(self.n1(self.r1(x))))))
+        for up in self.ups:
+            x = up(x)
+        return torch.tanh(self.img(x)), mu, logvar
+
+
+def conv3(cin: int, cout: int) -> nn.Conv2d:
+    return nn.Conv2d(cin, cout, 3, 1, 1, bias=False)
 
 
 class Critic(nn.Module):
@@ -69,6 +102,30 @@ class Critic(nn.Module):
         x = F.leaky_relu(self.c1(x), 0.2)
         x = F.leaky_relu(self.b2(self.c2(x)), 0.2)
         return F.leaky_relu(self.b3(self.c3(x)), 0.2)
+
+    def logits(self, features: Tensor, c: Tensor) -> Tensor:
+        planes = c.view(*c.shape, 1, 1).repeat(1, 1, 4, 4)
+        return self.out(F.leaky_relu(self.bj(self.joint(torch.cat([features, planes], 1))), 0.2)).view(-1)
+
+
+class LargeCritic(nn.Module):
+    """Four halvings of 64 pixels to 4×4, at most eight widths; one head with the condition and one without."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        w = width
+        self.c1 = nn.Conv2d(3, w, 4, 2, 1, bias=False)
+        self.c2, self.b2 = nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * w)
+        self.c3, self.b3 = nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(4 * w)
+        self.c4, self.b4 = nn.Conv2d(4 * w, 8 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(8 * w)
+        self.joint, self.bj = conv3(8 * w + size, 8 * w), nn.BatchNorm2d(8 * w)
+        self.out, self.alone = nn.Conv2d(8 * w, 1, 4), nn.Conv2d(8 * w, 1, 4)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.c1(x), 0.2)
+        for conv, norm in ((self.c2, self.b2), (self.c3, self.b3), (self.c4, self.b4)):
+            x = F.leaky_relu(norm(conv(x)), 0.2)
+        return x
 
     def logits(self, features: Tensor, c: Tensor) -> Tensor:
         planes = c.view(*c.shape, 1, 1).repeat(1, 1, 4, 4)
@@ -101,6 +158,38 @@ class StackGAN:
         losses["d/adv"].backward()
         self.of_d.step()
         losses["g/adv"] = entropy(self.d.logits(self.d.features(fake), mu.detach()), 1)
+        losses["g/kl"] = 2 * (-0.5 * (1 + logvar - mu**2 - torch.exp(logvar))).mean()
+        self.of_g.zero_grad()
+        (losses["g/adv"] + losses["g/kl"]).backward()
+        self.of_g.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+
+class StageTwo:
+    """Critic first, then the generator, on images of a stage I that learns no more, like the encoder of texts."""
+
+    def __init__(self, first: Generator, t: Text, g: Refiner, d: LargeCritic) -> None:
+        self.first, self.t, self.g, self.d = first.eval(), t, g, d
+        self.of_d = torch.optim.Adam(d.parameters(), lr=2e-4, betas=(0.5, 0.999))
+        self.of_g = torch.optim.Adam(g.parameters(), lr=2e-4, betas=(0.5, 0.999))
+
+    def step(self, x: Tensor, tokens: Tensor, z: Tensor, first_eps: Tensor, eps: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            text = self.t(tokens)
+            small = self.first(z, text, first_eps)[0]
+        fake, mu, logvar = self.g(small, text, eps)
+        condition = mu.detach()
+        real, made = self.d.features(x), self.d.features(fake.detach())
+        on_real = entropy(self.d.logits(real, condition), 1)
+        on_wrong = entropy(self.d.logits(real, torch.roll(condition, -1, 0)), 0)
+        on_fake = entropy(self.d.logits(made, condition), 0)
+        alone_real, alone_fake = entropy(self.d.alone(real).view(-1), 1), entropy(self.d.alone(made).view(-1), 0)
+        losses = {"d/adv": (on_real + alone_real) / 2 + (on_fake + on_wrong + alone_fake) / 3}
+        self.of_d.zero_grad()
+        losses["d/adv"].backward()
+        self.of_d.step()
+        features = self.d.features(fake)
+        losses["g/adv"] = entropy(self.d.logits(features, condition), 1) + entropy(self.d.alone(features).view(-1), 1)
         losses["g/kl"] = 2 * (-0.5 * (1 + logvar - mu**2 - torch.exp(logvar))).mean()
         self.of_g.zero_grad()
         (losses["g/adv"] + losses["g/kl"]).backward()

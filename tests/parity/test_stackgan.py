@@ -65,6 +65,44 @@ def test_whole_steps_are_those_of_the_double():
             assert (p.view_as(q) - q).abs().max() < TOLERANCE
 
 
+def test_whole_steps_of_stage_two_are_those_of_the_double():
+    """In the discriminator's step both heads count, real images by ½ each, fakes and wrong texts by ⅓."""
+    engine = engine_of(stage=2, crop_size=2 * SIDE, load_size=2 * SIDE, blocks=1, init_from="stage-one")
+    method = engine.method.train()  # stage I stays in evaluation mode
+    nets = (
+        double.Generator(WIDTH, NOISE, CONDITION, TEXT, doublings=2), double.Text(BUCKETS, HIDDEN, TEXT),
+        double.Refiner(WIDTH, CONDITION, TEXT), double.LargeCritic(WIDTH, CONDITION),
+    )  # fmt: skip
+    twin = double.StageTwo(*(net.double() for net in nets))
+    for number, q in enumerate(
+        tensors_of(method.g1)
+    ):  # statistics of a stage I that has learnt, above 0 as variances are
+        q.detach().uniform_(0.1, 0.9, generator=torch.Generator().manual_seed(number))
+    for net, own in zip(nets, (method.g1, method.t, method.g, method.d), strict=True):
+        for q, p in zip(tensors_of(net), tensors_of(own), strict=True):
+            q.data.copy_(p.detach().view_as(q))
+    tokens = torch.tensor([tokenise(text) for text in ("a red apple", "two pears", "a green apple on a plate", "x")])
+    for _ in range(STEPS):
+        key = keyed_random.image_keys(engine.seed, torch.arange(engine.images, engine.images + COUNT))
+        x = keyed_random.uniform(key, "image", 3, 2 * SIDE, 2 * SIDE).double() * 2 - 1
+        draws = (("z", NOISE), ("augmentation", CONDITION), ("augmentation of stage II", CONDITION))
+        expected = twin.step(x, tokens, *(keyed_random.normal(key, name, size).double() for name, size in draws))
+        got = engine.step([{"a": x, "label": tokens}])
+        assert got.keys() == expected.keys()
+        for name, loss in expected.items():
+            assert abs(got[name] - loss) < TOLERANCE, name
+        for network, theirs in ((method.g, twin.g), (method.d, twin.d)):
+            for p, q in zip(network.parameters(), theirs.parameters(), strict=True):
+                assert (p.view_as(q) - q).abs().max() < TOLERANCE
+
+
+def tensors_of(network):
+    """The weights and statistics of a network, layer by layer; those of stage I are no parameters."""
+    names = ("table", "weight", "bias", "running_mean", "running_var")
+    found = (getattr(layer, name, None) for layer in network.modules() for name in names)
+    return [tensor for tensor in found if isinstance(tensor, torch.Tensor)]
+
+
 @pytest.mark.parametrize(("flags", "sizes"), [
     ({}, {"g": 20_020_832, "d": 12_407_425}),
     ({"stage": 2, "crop_size": 256}, {"g": 37_130_480, "d": 159_889_538}),

@@ -120,6 +120,7 @@ class StackGAN(Method[StackGANConfig]):
         "text_size", "text_width", "embeddings", "blocks", "classes", "range_a",
     )  # fmt: skip
     takes_text = True
+    discriminator_weight = 2.0  # the authors' losses are sums over real and fake images, those of `AdversarialLoss` means
     ema = ("g",)
 
     def __init__(self, cfg: StackGANConfig) -> None:
@@ -146,8 +147,6 @@ class StackGAN(Method[StackGANConfig]):
             for net in (self.g1, self.t):
                 freeze(net, stored=True)
         self.adversarial_loss = build_adversarial_loss(cfg)
-        # The authors' losses are sums over real and fake images, those of `AdversarialLoss` means. Stage II has two of them.
-        self.discriminator_weight = 2.0 if cfg.stage == 1 else 1.0
         options = adam_options(cfg)
         learning = ("d", "t") if cfg.stage == 1 and not cfg.embeddings else ("d",)
         self.updates = {
@@ -238,8 +237,8 @@ class StackGAN(Method[StackGANConfig]):
     def discriminator_losses(self, batch: Batch, caption: Tensor, text: Tensor, fake: Tensor, step: int) -> Losses:
         """Return the discriminator's losses: real images with their texts are real, fakes are not, nor are wrong texts.
 
-        Where a wrong text is the right one, as of two images of one class, the fake counts twice. In stage II the head without
-        a condition counts as much as that with one.
+        Where a wrong text is the right one, as of two images of one class, the fake counts twice. In stage II, which has a head
+        without condition too, the loss is ½ (real, by both heads) + ⅓ (fake, by both, and wrong text), as in the authors' code.
         """
         cfg, loss, d = self.cfg, self.adversarial_loss, self.d
         wrong_caption = shift_texts(caption)
@@ -253,12 +252,15 @@ class StackGAN(Method[StackGANConfig]):
         )
         is_same = (caption == wrong_caption).all(1).view(-1, 1, 1, 1)
         on_wrong = torch.where(is_same, on_fake, on_wrong)
-        on_pairs = loss.discriminator_loss(on_real, on_fake) + loss.discriminator_loss(on_real, on_wrong)
-        losses = {"adv": self.discriminator_weight / 2 * on_pairs}
-        if d.alone is not None:
-            losses["adv_alone"] = self.discriminator_weight * loss.discriminator_loss(
-                d.alone(of_real), d.alone(of_fake)
-            )
+        pair = loss.discriminator_loss
+        if d.alone is None:
+            losses = {"adv": pair(on_real, on_fake) + pair(on_real, on_wrong)}
+        else:
+            # A pair is half a real term and half a fake one: by these weights the terms have the authors'.
+            alone_real, alone_fake = d.alone(of_real), d.alone(of_fake)
+            on_fakes = pair(on_real, on_fake) + pair(alone_real, alone_fake)
+            on_wrongs = pair(on_real, on_wrong) + pair(alone_real, on_wrong)
+            losses = {"adv": (2 * on_fakes + on_wrongs) / 3}
         if loss.has_penalty(step):
             uncompiled, given = d.forward, condition.detach()
             losses["penalty"] = loss.penalty(lambda x: uncompiled(x, given), real_view, fake_view, batch["key"])
