@@ -178,7 +178,7 @@ def test_manifest_lines_of_any_content_stop_no_conversion(tmp_path):
         manifest = Manifest(out, model.sha256, options.output_settings(model))
         (item,) = manifest.plan(["grey.png"], "keep")
         assert item.output == "grey.png"
-        manifest.is_done(item, source)
+        manifest.select_undone([item], source)
         outcome = conversion_page._outcome(manifest, [item])
         assert all(isinstance(notice, str) for notice in outcome.notices)
     (out / "manifest.jsonl").write_text("[" * 100_000 + "\n" + json.dumps(line) + "\n")

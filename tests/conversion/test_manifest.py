@@ -169,3 +169,15 @@ def test_a_line_of_another_kind_is_none_of_ours(tmp_path: Path, change: dict[str
     assert Manifest(tmp_path, "m", {}).last_line(ItemKey("1.png")) == good
     manifest.write_text(json.dumps(good | change) + "\n" + "[" * 100_000 + "\n")
     assert not Manifest(tmp_path, "m", {}).known_items()
+
+
+def test_inputs_of_a_listing_are_no_further_texts(tmp_path: Path) -> None:
+    """Of a million files, each of which has a line, the texts of the names are in memory once."""
+    line = {"output": "0.png", "status": "done"}
+    (tmp_path / "manifest.jsonl").write_text(
+        "".join(json.dumps(line | {"input": f"{n}.png"}) + "\n" for n in (0, 2, 4))
+    )
+    inputs = [f"{n}.png" for n in range(4)]
+    known = {key.input for key in Manifest(tmp_path, "m", {}, inputs=inputs).known_items()}
+    assert known == {"0.png", "2.png", "4.png"}
+    assert {id(name) for name in known - {"4.png"}} == {id(inputs[0]), id(inputs[2])}

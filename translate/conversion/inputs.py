@@ -55,21 +55,20 @@ def list_inputs(source: str | Path, output: Path, may_be_empty: bool = False) ->
     check_output_folder(root, output)
     if not path.is_dir():
         found = _without_outputs(found, root, output)
-    inputs = tuple(name for name in found if is_input(name))
-    clips = [name for name in found if videos.is_video(name) and not is_input(name)]
+    inputs = tuple(filter(is_input, found))
+    others = [name for name in found if not is_input(name)] if len(inputs) < len(found) else []
+    clips = list(filter(videos.is_video, others))
     if clips and not inputs and not may_be_empty:
         raise UsageError(f"{source}: videos need PyAV: {videos.INSTALL}")
     if not inputs and not notes.unreadable and not may_be_empty:
         raise DataError(f"{source}: no images to convert; readable: {images.READABLE_FORMATS}")
-    others = [name for name in found if not is_input(name)]
     return Listing(root, inputs, len(others), notes.unreadable, (*_notices(root, others, clips, notes),), str(source))
 
 
 def is_input(name: str | os.PathLike[str]) -> bool:
     """Return True if a file is an image by its extension, also of a format that is not allowed, or a video that can be read."""
-    if videos.is_video(name):
-        return videos.can_read_videos()
-    return images.extension(name) in images.IMAGE_EXTENSIONS
+    ext = images.extension(name)
+    return ext in images.IMAGE_EXTENSIONS or (ext in videos.VIDEO_FORMATS and videos.can_read_videos())
 
 
 def list_folder(root: Path, output: Path, notes: images.WalkNotes) -> list[str]:

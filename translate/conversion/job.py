@@ -102,7 +102,7 @@ def convert_items(
     _report_too_large(converter, todo, say)
     started = time.monotonic()
     protected = InputFiles(converter.root, inputs, converter.output)
-    guard = OverwriteGuard(converter.output, protected, manifest.outputs, converter.options.overwrite)
+    guard = OverwriteGuard(converter.output, protected, manifest.was_written, converter.options.overwrite)
     try:
         _convert_items(converter, guard, todo, Committer(converter, manifest, result, progress, len(todo)), say)
     except BaseException:
@@ -154,15 +154,15 @@ def _plan(
     converter: ItemConverter, listing: Listing, shard: Shard, result: ConversionResult, fold: Callable[[str], str] = str
 ) -> tuple[Manifest, list[Item]]:
     """Return the manifest and the items that are still to be converted; count in the result those that are done."""
-    manifest = Manifest(converter.output, converter.translator.sha256, converter.settings, shard.manifest)
+    manifest = Manifest(
+        converter.output, converter.translator.sha256, converter.settings, shard.manifest, sorted(listing.inputs)
+    )
     items = manifest.plan(listing.inputs, converter.options.format, converter.options.samples)
     check_distinct(items, fold)
     mine = [item for item in items if shard.contains(item.input)] if shard.name else items
-    todo = [
-        item
-        for item in mine
-        if converter.options.overwrite or not manifest.is_done(item, listing.root, converter.instance_map(item))
-    ]
+    todo = mine
+    if not converter.options.overwrite:
+        todo = manifest.select_undone(mine, listing.root, converter.instance_map)
     result.skipped = len(mine) - len(todo)
     return manifest, _first_inputs(todo, converter.options.limit)
 

@@ -3,12 +3,14 @@
 import json
 import os
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from translate import atomic, records
+from translate.conversion.done_outputs import DoneOutputs, LastLine
 from translate.conversion.output_paths import Item, ItemKey, plan_outputs
 from translate.convolution_choice import ConvolutionRecord
 from translate.errors import UsageError
@@ -29,19 +31,28 @@ class Manifest:
 
     The first line that a job writes also has the field "convolutions": how they are computed (`convolution_choice`). It does
     not decide whether an output is done.
+
+    Args:
+        folder: Folder of the outputs. UsageError where the manifest in it is a link.
+        model, settings: What the outputs of the job are made by and with.
+        name: Name of the manifest that lines are added to.
+        inputs: Sorted names of inputs: where lines name them, these texts are kept instead of others.
     """
 
-    def __init__(self, folder: Path, model: str, settings: Mapping[str, Any], name: str = MANIFEST_NAME) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: str,
+        settings: Mapping[str, Any],
+        name: str = MANIFEST_NAME,
+        inputs: Sequence[str] = (),
+    ) -> None:
         self.folder, self.path = folder, folder / name
         if self.path.is_symlink():
             raise UsageError(
                 f"{self.path}: is a link, which manifests do not follow; remove it, or use another output folder"
             )
         self.model, self.settings = model, dict(settings)
-        self.output_names: dict[ItemKey, str] = {}
-        """Names of the outputs that are done."""
-        self.outputs: set[str] = set()
-        """Names of the outputs that this job has written, relative to the folder."""
         self.convolutions: ConvolutionRecord | None = {}
         """Convolutions of the job, of which this manifest's own count more than those of other shards. None for a job of
         version 0.1, which recorded none."""
@@ -50,37 +61,34 @@ class Manifest:
         self._paths = list_manifests(folder, last=name)
         if self.path not in self._paths:
             self._paths.append(self.path)
-        self._places: dict[ItemKey, int] = {}
-        """Last line of each output: its offset in bytes, times the number of `_paths`, plus the index of its file there."""
+        self.output_names = DoneOutputs(len(self._paths))
+        """Names of the outputs that are done, relative to the folder, by the items that they were made from."""
         self._lock = threading.Lock()
         self._own_convolutions: ConvolutionRecord | None = None
         self._unwritten: dict[str, ConvolutionRecord] = {}
         """Fields of the next line."""
-        self._read()
+        self._read(inputs)
 
-    def _read(self) -> None:
+    def _read(self, inputs: Sequence[str]) -> None:
         found: ConvolutionRecord = {}
         has_done = False
         for number, path in enumerate(self._paths):
             for offset, line in _lines(path) if path.is_file() else ():
-                key = ItemKey(line["input"], line.get("sample"))
-                self._places[key] = offset * len(self._paths) + number
+                self._note(line, LastLine(number, offset), inputs)
                 if (record := _convolutions(line)) is not None:
                     self.has_record, found = True, found | record
                     if path == self.path:
                         self._own_convolutions = record
                 has_done = has_done or self._is_of_this_job(line)
-                self._note_status(key, line)
         self.convolutions = found if self.has_record or not has_done else None
 
-    def _note_status(self, key: ItemKey, line: ManifestLine) -> None:
+    def _note(self, line: ManifestLine, place: LastLine, inputs: Sequence[str] = ()) -> None:
         """Remember whether an output is done, by its last line."""
-        if line["status"] == "done":
-            output = key.input if line["output"] == key.input else line["output"]  # one text in memory, not two
-            self.outputs.add(output)
-            self.output_names[key] = output
-        else:
-            self.output_names.pop(key, None)
+        name = line["input"]
+        at = bisect_left(inputs, name)
+        name = inputs[at] if at < len(inputs) and inputs[at] == name else name
+        output = line["output"] if line["status"] == "done" else None
+        self.output_names.note(ItemKey(name, line.get("sample")), place, output)
 
     def _is_of_this_job(self, line: ManifestLine) -> bool:
         """Return True if an output was made by this model with these settings."""
@@ -95,38 +103,53 @@ class Manifest:
         """Return the output of every input, or so many of each; what is done keeps its name."""
         return plan_outputs(inputs, fmt, self.output_names, samples)
 
-    def is_done(self, item: Item, root: Path, instance_map: Path | None = None) -> bool:
-        """Return True if the output exists and was made from this input by this model with these settings.
+    def select_undone(
+        self, items: Iterable[Item], root: Path, instance_map: Callable[[Item], Path | None] = lambda item: None
+    ) -> list[Item]:
+        """Return the items whose output does not exist, or was not made from its input by this model with these settings.
 
-        instance_map: that of the input, from which the output was made too.
+        instance_map: function that returns that of the input, from which the output is made too.
         """
-        if self.output_names.get(item.key) != item.output:
+        with ExitStack() as stack:
+            files = [stack.enter_context(open(path, "rb")) if path.is_file() else None for path in self._paths]
+            return [item for item in items if not self._is_done(item, root, instance_map(item), files)]
+
+    def _is_done(self, item: Item, root: Path, instance_map: Path | None, files: Sequence[IO[bytes] | None]) -> bool:
+        place = self.output_names.last_line(item.key)
+        if place is None or self.output_names.get(item.key) != item.output:
             return False
-        line = self.last_line(item.key)
+        file = files[place.manifest]
+        line = None if file is None else _line_at(file, place.offset)
         if line is None or not self._is_of_this_job(line):
             return False
+        written = os.path.join(self.folder, item.output)  # texts: paths take several times as long
         try:
-            output = os.stat(self.folder / item.output)
+            output = os.stat(written)
         except OSError:
             return False
-        if line.get("bytes") != output.st_size or not _is_unchanged(root / item.input, line.get("made_from")):
+        if line.get("bytes") != output.st_size:
+            return False
+        if not _is_unchanged(os.path.join(root, item.input), line.get("made_from")):
             return False
         if instance_map is not None and not _is_unchanged(instance_map, line.get("instances")):
             return False
-        return line.get("written") == output.st_mtime_ns or _has_sha256(self.folder / item.output, line.get("sha256"))
+        return line.get("written") == output.st_mtime_ns or _has_sha256(written, line.get("sha256"))
+
+    def was_written(self, output: str) -> bool:
+        """Return whether this job has written an output of this name, relative to the folder."""
+        return self.output_names.was_written(output)
 
     def last_line(self, key: ItemKey) -> ManifestLine | None:
         """Return the last line of an output; None if it has none."""
-        if key not in self._places:
+        place = self.output_names.last_line(key)
+        if place is None:
             return None
-        offset, number = divmod(self._places[key], len(self._paths))
-        with open(self._paths[number], "rb") as file:
-            file.seek(offset)
-            return _parsed(file.readline())
+        with open(self._paths[place.manifest], "rb") as file:
+            return _line_at(file, place.offset)
 
     def known_items(self) -> Set[ItemKey]:
         """Return the inputs, with the numbers of their samples, that have a line."""
-        return self._places.keys()
+        return set(self.output_names.items_with_lines())
 
     def add(self, lines: Iterable[ManifestLine]) -> None:
         """Append lines and sync the file. OSError if it cannot be written."""
@@ -134,9 +157,7 @@ class Manifest:
             if file.tell() and not self._ends_whole():
                 file.write(b"\n")
             for line in lines:
-                key = ItemKey(line["input"], line.get("sample"))
-                self._places[key] = file.tell() * len(self._paths) + self._paths.index(self.path)
-                self._note_status(key, line)
+                self._note(line, LastLine(self._paths.index(self.path), file.tell()))
                 file.write(_encoded({**line, **self._unwritten}))
                 self._unwritten = {}
             atomic.sync(file)
@@ -204,7 +225,7 @@ def fingerprint(path: Path, stat: os.stat_result) -> Fingerprint:
     return stat.st_size, stat.st_mtime_ns, atomic.file_sha256(path)
 
 
-def _is_unchanged(path: Path, recorded: Any) -> bool:
+def _is_unchanged(path: str | Path, recorded: Any) -> bool:
     """Return True if a file has the recorded fingerprint; its time may differ if its content does not."""
     try:
         (size, time, digest), stat = recorded, os.stat(path)
@@ -213,10 +234,10 @@ def _is_unchanged(path: Path, recorded: Any) -> bool:
     return size == stat.st_size and (time == stat.st_mtime_ns or _has_sha256(path, digest))
 
 
-def _has_sha256(path: Path, sha256: str | None) -> bool:
+def _has_sha256(path: str | Path, sha256: str | None) -> bool:
     """Return True if the file can be read and its content has this SHA-256."""
     try:
-        return atomic.file_sha256(path) == sha256
+        return atomic.file_sha256(Path(path)) == sha256
     except OSError:
         return False
 
@@ -241,6 +262,12 @@ def _lines(path: Path) -> Iterator[tuple[int, ManifestLine]]:
             if line is not None:
                 yield offset, line
             offset += len(raw)
+
+
+def _line_at(file: IO[bytes], offset: int) -> ManifestLine | None:
+    """Return the line that begins at an offset; None if there is none."""
+    file.seek(offset)
+    return _parsed(file.readline())
 
 
 def _parsed(raw: bytes) -> ManifestLine | None:

@@ -42,13 +42,26 @@ def plan_outputs(
     the conversion.
     """
     numbers = [None] if samples is None else range(samples)
-    keys = [ItemKey(name, number) for name in inputs for number in numbers]
-    names = {key: _plain(key, fmt) for key in keys}
+    plain = [Item(name, _plain(ItemKey(name, number), fmt), number) for name in inputs for number in numbers]
+    if _may_all_stay(plain, kept, samples):
+        return plain
+    keys = [item.key for item in plain]
+    names = {item.key: item.output for item in plain}
     _separate(names, fmt, {})
     fixed = _fixed_names(keys, fmt, kept)
     names.update(fixed)
     _separate(names, fmt, fixed)
     return [Item(key.input, names[key], key.sample) for key in keys]
+
+
+def _may_all_stay(plain: Sequence[Item], kept: Mapping[ItemKey, str], samples: int | None) -> bool:
+    """Return True if items have the names of earlier runs, and no two share one: the usual case, found in little memory."""
+    if any(kept.get(item.key, item.output) != item.output for item in plain):
+        return False
+    if kept and (samples is not None or any(key.sample is not None for key in kept)):
+        return False  # outputs that are not asked for may have these names
+    outputs = {item.output for item in plain}
+    return len(outputs) == len(plain) and not any(folder in outputs for folder in _folders(outputs))
 
 
 def _fixed_names(keys: Sequence[ItemKey], fmt: str, kept: Mapping[ItemKey, str]) -> dict[ItemKey, str]:
@@ -90,26 +103,23 @@ def output_format(name: str, fmt: str) -> str:
 
     For a video the extension of its output, whatever the format of images.
     """
-    if videos.is_video(name):
-        return videos.VIDEO_FORMATS[images.extension(name)]
-    wanted = images.extension(name) if fmt == "keep" else fmt
-    return images.writer_for(wanted) or "png"
+    ext = images.extension(name)
+    return videos.VIDEO_FORMATS.get(ext) or images.writer_for(ext if fmt == "keep" else fmt) or "png"
 
 
 def _plain(key: ItemKey, fmt: str) -> str:
     """Return the output name of an input that shares it with no other."""
     ext = images.extension(key.input)
-    own_format = _keeps_extension(key.input, fmt)
+    own_format = _keeps_extension(ext, fmt)
     if own_format and key.sample is None:
         return key.input  # also in its own letter case
     suffix = key.input[-len(ext) :] if own_format else output_format(key.input, fmt)
     return f"{_numbered(key.input[: -len(ext) - 1], key)}.{suffix}"
 
 
-def _keeps_extension(name: str, fmt: str) -> bool:
-    """Return True if the output of an input has its extension."""
-    ext = images.extension(name)
-    if videos.is_video(name):
+def _keeps_extension(ext: str, fmt: str) -> bool:
+    """Return True if the output of an input with this extension has it, too."""
+    if ext in videos.VIDEO_FORMATS:
         return videos.VIDEO_FORMATS[ext] == ext
     return fmt == "keep" and images.writer_for(ext) is not None
 

@@ -1,7 +1,7 @@
 """Protection of files that a conversion must not overwrite."""
 
 import os
-from collections.abc import Container, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,8 +46,8 @@ class OverwriteGuard:
     output: Path
     inputs: Container[str]
     """Real paths of all inputs."""
-    known_outputs: Set[str]
-    """Outputs in the manifests, relative to the folder."""
+    was_written: Callable[[str], bool]
+    """Function that returns whether the job has written an output of this name, relative to the folder."""
     overwrite: bool
     """True if files that are not inputs may be replaced."""
 
@@ -58,7 +58,7 @@ class OverwriteGuard:
             raise ImageError(f"the output {item.output} would replace an input")
         if (link := linked_folder(self.output, target)) is not None:
             raise ImageError(f"{link} is a link, which outputs do not follow; remove it")
-        if os.path.lexists(target) and not self.overwrite and item.output not in self.known_outputs:
+        if os.path.lexists(target) and not self.overwrite and not self.was_written(item.output):
             raise ImageError(f"exists: {item.output} was not written by this job; --overwrite replaces it")
 
 

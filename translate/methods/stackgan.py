@@ -120,7 +120,9 @@ class StackGAN(Method[StackGANConfig]):
         "text_size", "text_width", "embeddings", "blocks", "classes", "range_a",
     )  # fmt: skip
     takes_text = True
-    discriminator_weight = 2.0  # the authors' losses are sums over real and fake images, those of `AdversarialLoss` means
+    discriminator_weight = (
+        2.0  # the authors' losses are sums over real and fake images, those of `AdversarialLoss` means
+    )
     ema = ("g",)
 
     def __init__(self, cfg: StackGANConfig) -> None:

@@ -201,7 +201,7 @@ def _has_stale_files(job: _Job) -> bool:
 def _todo(converter: ItemConverter, items: Sequence[Item]) -> list[Item]:
     """Return the translations that are still to be made."""
     manifest = _manifest(converter)
-    return [item for item in items if not manifest.is_done(item, converter.root, converter.instance_map(item))]
+    return manifest.select_undone(items, converter.root, converter.instance_map)
 
 
 def _manifest(converter: ItemConverter) -> Manifest:

@@ -36,7 +36,7 @@ def copy_files(root: Path, output: Path, paths: Iterable[str], committer: Commit
     and Interrupted after a clean stop.
     """
     manifest = committer.manifest
-    todo = [item for item in (Item(path, path) for path in paths) if not manifest.is_done(item, root)]
+    todo = manifest.select_undone((Item(path, path) for path in paths), root)
     for item in todo:
         check_free(output, item.output, manifest)
     with signals.stop_on_signal() as stop, ThreadPoolExecutor(THREADS) as pool:
@@ -81,7 +81,7 @@ def check_free(output: Path, path: str, manifest: Manifest) -> None:
     target = output / path
     if (link := linked_folder(output, target)) is not None:
         raise UsageError(f"{link}: is a link, which outputs do not follow; remove it, or use another folder")
-    if os.path.lexists(target) and path not in manifest.outputs:
+    if os.path.lexists(target) and not manifest.was_written(path):
         raise UsageError(f"{printable(target)}: exists, and was not written by this job; use another output folder")
 
 

@@ -107,7 +107,7 @@ class FolderWatcher:
         self.plan = NamePlan(manifest, self.options.format, self.options.samples, fold)
         self.arrivals = Arrivals(self.root, SETTLE_SECONDS)
         self._real_inputs: set[str] = set()
-        self.guard = OverwriteGuard(self.output, self._real_inputs, manifest.outputs, self.options.overwrite)
+        self.guard = OverwriteGuard(self.output, self._real_inputs, manifest.was_written, self.options.overwrite)
         self._said: set[str] = set()
         self._real_output = os.path.realpath(self.output)
         self._prepared = False
@@ -172,7 +172,7 @@ class FolderWatcher:
         self.inputs.update(names)
         self._real_inputs.update(os.path.realpath(self.root / name) for name in names)
         items = [item for item in self.plan.add(names) if self.shard.contains(item.input)]
-        todo = [item for item in items if self.options.overwrite or not self.manifest.is_done(item, self.root)]
+        todo = items if self.options.overwrite else self.manifest.select_undone(items, self.root)
         result = self.committer.result
         result.skipped += len(items) - len(todo)
         for name in {item.input for item in todo}:  # it has changed, so it gets another chance
