@@ -6,15 +6,21 @@ from translate.trained.exported.metadata import ExportRecord, make_metadata
 from translate.trained.folder import TrainedModel
 
 
-def negating_file(metadata: dict[str, str], *nodes: Any, domains: tuple[str, ...] = (), **graph: Any) -> bytes:
-    """Return a file that gives the negative of its input, an image in [-1, 1]; further nodes and stored tensors, if given."""
+def negating_file(
+    metadata: dict[str, str], *nodes: Any, domains: tuple[str, ...] = (), offset: str | None = None, **graph: Any
+) -> bytes:
+    """Return a file that gives the negative of its input, an image in [-1, 1]; further nodes and stored tensors, if given.
+
+    offset: name of a tensor that is added to the output.
+    """
     import onnx
     from onnx import TensorProto, helper
 
     shape = ["batch", 3, "height", "width"]
+    last = [helper.make_node("Add", ["negative", offset], ["translation"])] if offset else []
     proto = helper.make_model(
         helper.make_graph(
-            [helper.make_node("Neg", ["image"], ["translation"]), *nodes],
+            [helper.make_node("Neg", ["image"], ["negative" if offset else "translation"]), *nodes, *last],
             "translation",
             [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
             [helper.make_tensor_value_info("translation", TensorProto.FLOAT, shape)],

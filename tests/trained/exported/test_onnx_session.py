@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from translate.errors import ModelError
+from translate.runtime.memory import is_out_of_memory
 from translate.trained.exported.onnx_session import OnnxSession
 
 from .helpers import negating_file
@@ -64,6 +66,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         name="claimed", data_type=onnx.TensorProto.FLOAT, dims=[2**17, 2**17]
     )  # 64 GiB, without one value
     added = onnx.helper.make_node("Add", ["claimed", "image"], ["sum"])
+    loop = onnx.helper.make_node("Loop", ["", ""], ["c"], body=onnx.helper.make_graph([], "inner", [], []))
     file = negating_file({})
     return {
         "a weight of another file": (negating_file({}, initializer=[external("weight")]), "weight weight is in another file"),
@@ -71,6 +74,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "a constant of another file": (negating_file({}, constant), "constant is in another file"),
         "an operation of a library": (negating_file({}, foreign, domains=("com.example",)), "is of the library com"),
         "an operation in a branch": (negating_file({}, nested(foreign_inner)), "Shell is of the library"),
+        "a loop": (negating_file({}, loop), "its operation Loop may repeat others without end"),
         "an unknown operation": (negating_file({}, onnx.helper.make_node("Nothing", ["image"], ["y"])), "cannot use it"),
         "a weight of 64 GiB in 200 bytes": (negating_file({}, added, initializer=[claimed]), "cannot use it"),
         "ten thousand graphs in each other": (nested_deeply(10_000), "not an ONNX file"),
@@ -90,3 +94,17 @@ def test_what_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         OnnxSession("x.onnx", content)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 4
+
+
+def test_a_file_that_asks_for_more_memory_than_is_free_is_told_so() -> None:
+    """12 TiB by a constant of 32 bytes; what it takes by the way is far less."""
+    sizes = onnx.numpy_helper.from_array(np.array([1, 3, 2**37, 8]), "sizes")
+    large = onnx.helper.make_node("ConstantOfShape", ["sizes"], ["large"])
+    mean = onnx.helper.make_node("ReduceMean", ["large"], ["mean"], keepdims=0)
+    session = OnnxSession("x.onnx", negating_file({}, large, mean, initializer=[sizes], offset="mean"))
+    with pytest.raises(
+        RuntimeError, match=r"^ONNX Runtime: Failed to allocate memory: 12288\.0 GiB asked for, .* free$"
+    ) as caught:
+        session(torch.rand(1, 3, 4, 4))
+    assert is_out_of_memory(caught.value)
+    assert "\n" not in str(caught.value)

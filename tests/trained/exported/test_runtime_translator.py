@@ -12,6 +12,7 @@ from translate import api, user_cache
 from translate.conversion import job
 from translate.conversion.manifest import Manifest
 from translate.conversion.options import ConversionOptions
+from translate.conversion.output_paths import ItemKey
 from translate.errors import UsageError
 from translate.trained import translator
 from translate.trained.exported import runtime_translator
@@ -85,7 +86,7 @@ def test_a_conversion_records_the_runtime(negating, cyclegan_folder, source, tmp
     result = job.convert(other, source, out, options)
     assert (result.done, result.skipped) == (5, 0)
     assert job.convert(other, source, out, options).skipped == 5
-    line = Manifest(out, "", {}).last_line(("1.png", None))
+    line = Manifest(out, "", {}).last_line(ItemKey("1.png"))
     assert line["settings"]["runtime"] == "onnx"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 36, 3), np.uint8)).save(tmp_path / "large.png")
     assert job.convert(other, tmp_path / "large.png", out, options).notices == {

@@ -1,10 +1,14 @@
 """ONNX files in use: the checks before one is run, and ONNX Runtime.
 
 A file is data: an interpreter of known operations runs it. What would reach beyond it is refused: weights in
-other files, which may be any files of the machine, and operations of other libraries.
+other files, which may be any files of the machine, operations of other libraries, and loops, which may never end. A file that
+asks for more memory than is free gets an error instead of what others need.
 """
 
+import re
 from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,12 +16,15 @@ import torch
 from torch import Tensor
 
 from translate.errors import ModelError
-from translate.text import one_line, printable
+from translate.runtime.memory import free_memory
+from translate.text import memory_size, one_line, printable
 from translate.trained.exported.metadata import INPUT
 from translate.trained.extras import import_extra
 
 KNOWN_DOMAINS = ("", "ai.onnx")
 """Domains of ONNX's own operations, which exported files are made of."""
+ENDLESS = ("Loop", "Scan")
+"""Operations that repeat others as often as the file or the image says; no exported file has them."""
 
 
 class OnnxSession:
@@ -38,11 +45,13 @@ class OnnxSession:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors alone, which are raised as well
+        options.log_severity_level = 4  # none: errors are raised
+        _limit_memory(runtime)
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # errors of many classes, which have no base of their own
-            raise ModelError(f"{source}: ONNX Runtime cannot use it: {one_line(e)[:300]}") from None
+            raise ModelError(f"{source}: ONNX Runtime cannot use it: {_reason(e)}") from None
         if [given.name for given in self._session.get_inputs()] != [INPUT] or len(self._session.get_outputs()) != 1:
             raise ModelError(f"{source}: does not have one input, {INPUT}, and one output")
 
@@ -51,8 +60,28 @@ class OnnxSession:
         try:
             (output,) = self._session.run(None, {INPUT: np.ascontiguousarray(image.numpy())})
         except Exception as e:
-            raise RuntimeError(f"ONNX Runtime: {one_line(e)[:300]}") from None
+            raise RuntimeError(f"ONNX Runtime: {_reason(e)}") from None
         return torch.from_numpy(output)
+
+
+@cache
+def _limit_memory(runtime: ModuleType) -> None:
+    """Let all sessions of the process together take no more memory than is free now.
+
+    Linux promises a process more than there is, and kills some program when it is used.
+    """
+    place = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    limit = runtime.OrtArenaCfg({"max_mem": free_memory(torch.device("cpu"))})
+    runtime.create_and_register_allocator(place, limit)
+
+
+def _reason(error: Exception) -> str:
+    """Return what ONNX Runtime says in one line."""
+    found = re.search(r"Available memory of (\d+) is smaller than requested bytes of (\d+)", str(error))
+    if found is None:
+        return one_line(error)[:300]
+    free, asked = (memory_size(int(count)) for count in found.groups())
+    return f"Failed to allocate memory: {asked} asked for, {free} free"
 
 
 def _checked_metadata(source: object, content: bytes) -> dict[str, str]:
@@ -65,6 +94,8 @@ def _checked_metadata(source: object, content: bytes) -> dict[str, str]:
         raise ModelError(f"{source}: not an ONNX file, or a damaged one ({type(e).__name__})") from None
     for graph in _graphs(proto):
         for node in graph.node:
+            if node.op_type in ENDLESS:
+                raise ModelError(f"{source}: refused: its operation {node.op_type} may repeat others without end")
             if node.domain not in KNOWN_DOMAINS:
                 raise ModelError(
                     f"{source}: refused: its operation {printable(node.op_type)} is of the library {printable(node.domain)}"
