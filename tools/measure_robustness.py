@@ -35,7 +35,7 @@ def attack(args: argparse.Namespace) -> None:
     x = torch.from_numpy(np.stack(read_photos(args.photos, args.count, args.size))).permute(0, 3, 1, 2)
     for seed in range(args.seeds):
         model = translate_with_grad(translator, args.to, 0)
-        parts = [robustness(image[None], model, seed, steps=(10,)).values for image in x]
+        parts = [robustness(image[None], model, seed).values for image in x]
         means = {key: float(torch.cat([values[key] for values in parts]).mean()) for key in parts[0]}
         print(
             f"seed {seed}",

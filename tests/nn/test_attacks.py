@@ -44,12 +44,54 @@ def test_the_loss_of_pgd_does_not_fall_over_its_steps():
     assert (losses[-1] > 1.2 * losses[0]).all()
 
 
-@pytest.mark.parametrize("attack", ["fgsm", "random_fgsm", "pgd"])
+def test_one_direction_is_disrupted_as_far_as_the_bound_allows():
+    """The output is (w·x) u, so the squared distance is at most ε² (Σ|w|)² |u|², in the corner of the signs of w."""
+    x, w, u = draw(4, 6), draw(6, seed=1), draw(5, seed=2)
+    away = attacks.squared_distance(lambda x: (x @ w)[:, None] * u, (x @ w)[:, None] * u)
+    attacked = attacks.disrupt(away, x, 0.1, 3, attacks.random_start(KEY, "start", 6).double())
+    largest = 0.01 * w.abs().sum() ** 2 * u.square().sum()
+    torch.testing.assert_close(away(attacked), largest.expand(4))
+
+
+def test_of_a_linear_function_a_disruption_is_in_a_corner_and_nearer_to_the_worst_than_pgd():
+    x, w = draw(4, 6), draw(6, 6, seed=1)
+    away = attacks.squared_distance(lambda x: x @ w, x @ w)
+    corners = torch.tensor(list(itertools.product((-0.1, 0.1), repeat=6)), dtype=torch.float64)
+    largest = (corners @ w).square().sum(1).max()
+    found, usual = [], []
+    for seed in range(8):
+        noise = attacks.random_start(keyed_random.fold_in(KEY, seed), "start", 6).double()
+        attacked = attacks.disrupt(away, x, 0.1, 10, noise)
+        torch.testing.assert_close((attacked - x).abs(), torch.full_like(x, 0.1))
+        found.append(away(attacked))
+        usual.append(away(attacks.pgd(away, x, 0.1, 10, noise)))
+    assert torch.stack(found).max() <= largest * (1 + 1e-12)
+    assert torch.stack(found).mean() > torch.stack(usual).mean()
+
+
+def test_large_steps_never_lessen_a_convex_distance():
+    """Journée et al. 2010, proposition 1: f(x') ≥ f(x) + ∇f(x)·(x' − x), which is largest in the corner x'."""
+    x, w = draw(4, 6), draw(6, 6, seed=1)
+    away = attacks.squared_distance(lambda x: x @ w, x @ w)
+    start = x + 0.1 * attacks.random_start(KEY, "start", 6)
+    losses = [away(attacks.ascend(away, x, start, 0.1, 0.2, n)) for n in range(6)]
+    assert all((after >= before - 1e-12).all() for before, after in itertools.pairwise(losses))
+
+
+def test_steps_fall_to_zero():
+    """Far from the bound of a linear loss, the way is the sum of the steps: 0.4 + 0.3 + 0.2 + 0.1."""
+    x = draw(2, 3)
+    moved = attacks.ascend(lambda x: x.sum(1), x, x, 100.0, 0.4, 4, decay=True, low=-9, high=9)
+    torch.testing.assert_close(moved - x, torch.full_like(x, 1.0))
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "random_fgsm", "pgd", "disrupt"])
 def test_attacked_inputs_stay_within_the_bound_and_the_range(attack):
     x = draw(4, 3, 5, 5) * 2  # in [-1, 1]
     signs = attacks.random_signs(KEY, "signs", 3, 5, 5).double()
-    more = {"fgsm": (), "random_fgsm": (signs,), "pgd": (5, attacks.random_start(KEY, "start", 3, 5, 5))}[attack]
-    attacked = getattr(attacks, attack)(lambda x: x.exp(), x, 0.3, *more)
+    start = (5, attacks.random_start(KEY, "start", 3, 5, 5))
+    more = {"fgsm": (), "random_fgsm": (signs,), "pgd": start, "disrupt": start}[attack]
+    attacked = getattr(attacks, attack)(lambda x: x.square(), x, 0.3, *more)
     assert attacked.abs().max() <= 1
     assert (attacked - x).abs().max() <= 0.3 + 1e-12
     assert not attacked.requires_grad

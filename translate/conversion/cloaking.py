@@ -144,7 +144,7 @@ def cloak_pixels(
             before = translate(clean)
         distance = attacks.squared_distance(translate, before)
         epsilon = options.epsilon * LEVEL
-        attacked = attacks.pgd(distance, clean, epsilon, options.steps, noise)
+        attacked = attacks.disrupt(distance, clean, epsilon, options.steps, noise)
         cloaked[window] = _within(images.to_uint8_array(attacked[0]), pixels[window], options.epsilon)
         others = images.to_tensor(cloaked[window], None)[None], (clean + epsilon * signs).clamp(-1, 1)
         with torch.no_grad():

@@ -94,9 +94,9 @@ def robustness(
     Values, for each ε: `robustness_ATTACK_ε`, the mean square change of the output, in [-1, 1], and
     `robustness_ATTACK_ε_disrupted`, 1 where it is above `disrupted_above`, else 0. ATTACK is `noise` (signs at random, the
     control: as large as an attack), `fgsm` (with a random half step, see `fgsm`), and `pgd10`, `pgd40` (projected gradient
-    ascent of so many steps, from a random start: the gradient of the distance from G(x) is zero at x). `robustness_target_ε` is
-    the share of the squared distance between the output and black that PGD towards black removes. Lower is more robust
-    everywhere.
+    ascent of so many steps, which fall from 2 ε to 0, from a random start: the gradient of the distance from G(x) is zero at
+    x). `robustness_target_ε` is the share of the squared distance between the output and black that PGD towards black removes.
+    Lower is more robust everywhere.
 
     `translate` is differentiable, and each image is translated on its own. Random draws depend on `seed` and the pixels.
     ValueError if no gradient reaches the input.
@@ -115,7 +115,7 @@ def robustness(
     away = attacks.squared_distance(translate, before)
     attacked = {"noise": attacks.project(clean + epsilon * signs, clean, epsilon)}
     attacked["fgsm"] = attacks.random_fgsm(away, clean, epsilon, signs)
-    attacked |= {f"pgd{n}": attacks.pgd(away, clean, epsilon, n, start) for n in steps}
+    attacked |= {f"pgd{n}": attacks.disrupt(away, clean, epsilon, n, start) for n in steps}
     with torch.no_grad():
         after = {name: translate(each) for name, each in attacked.items()}
     changes = {name: _mean_square(each - before) for name, each in after.items()}

@@ -33,23 +33,25 @@ def ascend(
     step: float | Tensor,
     steps: int,
     *,
+    decay: bool = False,
     low: float = -1.0,
     high: float = 1.0,
 ) -> Tensor:
     """Return inputs after steps along the sign of the loss's gradient, each projected to ±epsilon around the clean inputs.
 
-    clean, start: (N, …); epsilon, step: numbers in the unit of the values, or tensors that broadcast. The result has no graph.
-    ValueError if no gradient reaches the input.
+    clean, start: (N, …); epsilon, step: numbers in the unit of the values, or tensors that broadcast. decay: the steps fall
+    linearly from `step` towards 0. The result has no graph. ValueError if no gradient reaches the input.
     """
     x = start.detach()
-    for _ in range(steps):
+    for number in range(steps):
         x.requires_grad_()
         with torch.enable_grad():
             value = loss(x).sum()
         if not value.requires_grad:
             raise ValueError("no gradient reaches the input; compute the loss outside of inference mode and no_grad")
         (gradient,) = torch.autograd.grad(value, x)
-        x = project(x.detach() + step * gradient.sign(), clean, epsilon, low, high)
+        length = step * (1 - number / steps) if decay else step
+        x = project(x.detach() + length * gradient.sign(), clean, epsilon, low, high)
     return x
 
 
@@ -93,6 +95,29 @@ def pgd(
     return ascend(
         loss, x, start, epsilon, STEP_RATIO * epsilon / steps if step is None else step, steps, low=low, high=high
     )
+
+
+def disrupt(
+    distance: LossFn,
+    x: Tensor,
+    epsilon: float | Tensor,
+    steps: int,
+    noise: Tensor,
+    *,
+    low: float = -1.0,
+    high: float = 1.0,
+) -> Tensor:
+    """Return inputs within ±epsilon whose outputs are far from those of x: ascent from a random start, by steps that fall.
+
+    Around x the squared distance between outputs is nearly convex, so that it is largest in a corner of the bounds. The first
+    steps, of nearly 2 epsilon, go to the corner that the gradient points to, as the generalised power method does (Journée,
+    Nesterov, Richtárik and Sepulchre, "Generalized Power Method for Sparse Principal Component Analysis", JMLR 2010, sec. 3);
+    the later ones settle where outputs are not linear. That moves outputs farther than `pgd`, and depends less on the start.
+
+    noise: in [-1, 1], as x: the start in units of epsilon.
+    """
+    start = (x + epsilon * noise).clamp(low, high)
+    return ascend(distance, x, start, epsilon, 2 * epsilon, steps, decay=True, low=low, high=high)
 
 
 def squared_distance(function: Callable[[Tensor], Tensor], target: Tensor) -> LossFn:
