@@ -170,6 +170,10 @@ def test_networks_lose_levels_with_the_crop(crop, levels, layers):
         ),
         ({**RESIZE, "norm_statistics": "sample"}, "statistics of one image remove; use --norm batch"),
         ({**RESIZE, "crop_size": 34}, "--crop-size 34: .* takes multiples of 4 from 8 up; use --crop-size 32"),
+        (
+            {**RESIZE, "crop_size": 12, "discriminator": "projected"},
+            "--crop-size 12: the projected discriminator needs at least 16; .* or --discriminator multiscale",
+        ),
         ({"preprocess": "none"}, "--preprocess none .* leave it out"),
     ],
 )

@@ -18,6 +18,7 @@ from translate.methods.building import (
     build_by_name,
     check_adversarial_config,
     check_crop_size,
+    check_discriminator_size,
     coupling_reason,
     forward_concatenated,
 )
@@ -325,6 +326,11 @@ def _build_discriminator(cfg: BicycleGANConfig) -> Discriminator:
 
 def _check_networks(cfg: BicycleGANConfig) -> None:
     """Check that the networks take the crop size and keep the codes. UsageError, with a setting that works, if not."""
+    d_minimum = 1
+    if cfg.discriminator != MULTISCALE:
+        weights_file(cfg.features)
+        with torch.device("meta"):
+            d_minimum = _build_discriminator(cfg).minimum
     if cfg.generator != LATENT_UNET:
         if cfg.norm == "instance" or (cfg.norm == "batch" and cfg.norm_statistics == "sample"):
             raise UsageError(
@@ -332,9 +338,8 @@ def _check_networks(cfg: BicycleGANConfig) -> None:
                 f"statistics of one image remove; use --norm batch --norm-statistics running"
             )
         with torch.device("meta"):
-            check_crop_size(cfg.crop_size, cfg.generator, _build_generator(cfg))
-    if cfg.discriminator != MULTISCALE:
-        weights_file(cfg.features)
+            check_crop_size(cfg.crop_size, cfg.generator, _build_generator(cfg), d_minimum)
+    check_discriminator_size(cfg.crop_size, cfg.discriminator, d_minimum, MULTISCALE)
 
 
 def _resolve_levels(cfg: BicycleGANConfig) -> int:

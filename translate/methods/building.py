@@ -221,12 +221,17 @@ def check_gan_config(cls: type[Method[Any]], cfg: GanConfig) -> None:
         if not isinstance(net, Generator):
             continue
         check_crop_size(cfg.crop_size, cfg.generator, net, d_minimum)
-    if cfg.crop_size < d_minimum:
-        raise UsageError(
-            f"--crop-size {cfg.crop_size}: the {cfg.discriminator} discriminator needs at least {d_minimum}; use a larger "
-            f"--crop-size, or --discriminator pixel"
-        )
+    check_discriminator_size(cfg.crop_size, cfg.discriminator, d_minimum, "pixel")
     check_adversarial_config(cfg)
+
+
+def check_discriminator_size(crop_size: int, name: str, minimum: int, other: str) -> None:
+    """Check that a discriminator takes the crop size. UsageError, with the name of another one that does, if it does not."""
+    if crop_size < minimum:
+        raise UsageError(
+            f"--crop-size {crop_size}: the {name} discriminator needs at least {minimum}; use a larger --crop-size, or "
+            f"--discriminator {other}"
+        )
 
 
 def check_crop_size(crop_size: int, name: str, net: Generator, d_minimum: int = 1) -> None:

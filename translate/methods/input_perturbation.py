@@ -129,7 +129,7 @@ class InputPerturbation:
                 signs = attacks.random_signs(key, "signs", *image.shape[1:]).to(image.dtype)
                 return attacks.random_fgsm(loss, image, self.epsilon, signs)
             noise = attacks.random_start(key, "start", *image.shape[1:]).to(image.dtype)
-            return attacks.pgd(loss, image, self.epsilon, PGD_STEPS, noise)
+            return attacks.disrupt(loss, image, self.epsilon, PGD_STEPS, noise)
 
 
 def keys_of_inputs(key: Tensor, count: int) -> Tensor:
