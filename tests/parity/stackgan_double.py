@@ -24,10 +24,14 @@ class Text(nn.Module):
         return self.fc(torch.stack(rows))
 
 
+def conv3(cin: int, cout: int) -> nn.Conv2d:
+    return nn.Conv2d(cin, cout, 3, 1, 1, bias=False)
+
+
 class Up(nn.Module):
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
-        self.conv, self.bn = nn.Conv2d(cin, cout, 3, 1, 1, bias=False), nn.BatchNorm2d(cout)
+        self.conv, self.bn = conv3(cin, cout), nn.BatchNorm2d(cout)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(x.repeat_interleave(2, 2).repeat_interleave(2, 3))))
@@ -41,7 +45,7 @@ class Generator(nn.Module):
         self.ca, self.size, self.first = nn.Linear(text, 2 * size), size, width * 2**doublings // 2
         self.fc, self.bn = nn.Linear(noise + size, self.first * 16, bias=False), nn.BatchNorm1d(self.first * 16)
         self.ups = nn.ModuleList(Up(self.first // 2**n, self.first // 2 ** (n + 1)) for n in range(doublings))
-        self.img = nn.Conv2d(self.first // 2**doublings, 3, 3, 1, 1, bias=False)
+        self.img = conv3(self.first // 2**doublings, 3)
 
     def forward(self, z: Tensor, text: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         both = self.ca(text)
@@ -82,49 +86,25 @@ class Refiner(nn.Module):
         return torch.tanh(self.img(x)), mu, logvar
 
 
-def conv3(cin: int, cout: int) -> nn.Conv2d:
-    return nn.Conv2d(cin, cout, 3, 1, 1, bias=False)
-
-
 class Critic(nn.Module):
-    """Three halvings of 32 pixels; the condition joins at 4×4."""
+    """Halvings to 4×4, where the condition joins: three of 32 pixels, four of 64; with a head without condition, if asked."""
 
-    def __init__(self, width: int, size: int) -> None:
+    def __init__(self, width: int, size: int, halvings: int = 3, *, alone: bool = False) -> None:
         super().__init__()
-        w = width
-        self.c1 = nn.Conv2d(3, w, 4, 2, 1, bias=False)
-        self.c2, self.b2 = nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * w)
-        self.c3, self.b3 = nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(4 * w)
-        self.joint, self.bj = nn.Conv2d(4 * w + size, 4 * w, 3, 1, 1, bias=False), nn.BatchNorm2d(4 * w)
-        self.out = nn.Conv2d(4 * w, 1, 4)
+        widths = [width * 2**n for n in range(halvings)]
+        last = widths[-1]
+        self.first = nn.Conv2d(3, width, 4, 2, 1, bias=False)
+        self.downs = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * w)) for w in widths[:-1]
+        )
+        self.joint, self.bj = conv3(last + size, last), nn.BatchNorm2d(last)
+        self.out = nn.Conv2d(last, 1, 4)
+        self.alone = nn.Conv2d(last, 1, 4) if alone else nn.Identity()
 
     def features(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.c1(x), 0.2)
-        x = F.leaky_relu(self.b2(self.c2(x)), 0.2)
-        return F.leaky_relu(self.b3(self.c3(x)), 0.2)
-
-    def logits(self, features: Tensor, c: Tensor) -> Tensor:
-        planes = c.view(*c.shape, 1, 1).repeat(1, 1, 4, 4)
-        return self.out(F.leaky_relu(self.bj(self.joint(torch.cat([features, planes], 1))), 0.2)).view(-1)
-
-
-class LargeCritic(nn.Module):
-    """Four halvings of 64 pixels to 4×4, at most eight widths; one head with the condition and one without."""
-
-    def __init__(self, width: int, size: int) -> None:
-        super().__init__()
-        w = width
-        self.c1 = nn.Conv2d(3, w, 4, 2, 1, bias=False)
-        self.c2, self.b2 = nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * w)
-        self.c3, self.b3 = nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(4 * w)
-        self.c4, self.b4 = nn.Conv2d(4 * w, 8 * w, 4, 2, 1, bias=False), nn.BatchNorm2d(8 * w)
-        self.joint, self.bj = conv3(8 * w + size, 8 * w), nn.BatchNorm2d(8 * w)
-        self.out, self.alone = nn.Conv2d(8 * w, 1, 4), nn.Conv2d(8 * w, 1, 4)
-
-    def features(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.c1(x), 0.2)
-        for conv, norm in ((self.c2, self.b2), (self.c3, self.b3), (self.c4, self.b4)):
-            x = F.leaky_relu(norm(conv(x)), 0.2)
+        x = F.leaky_relu(self.first(x), 0.2)
+        for down in self.downs:
+            x = F.leaky_relu(down(x), 0.2)
         return x
 
     def logits(self, features: Tensor, c: Tensor) -> Tensor:
@@ -168,7 +148,7 @@ class StackGAN:
 class StageTwo:
     """Critic first, then the generator, on images of a stage I that learns no more, like the encoder of texts."""
 
-    def __init__(self, first: Generator, t: Text, g: Refiner, d: LargeCritic) -> None:
+    def __init__(self, first: Generator, t: Text, g: Refiner, d: Critic) -> None:
         self.first, self.t, self.g, self.d = first.eval(), t, g, d
         self.of_d = torch.optim.Adam(d.parameters(), lr=2e-4, betas=(0.5, 0.999))
         self.of_g = torch.optim.Adam(g.parameters(), lr=2e-4, betas=(0.5, 0.999))

@@ -71,7 +71,7 @@ def test_whole_steps_of_stage_two_are_those_of_the_double():
     method = engine.method.train()  # stage I stays in evaluation mode
     nets = (
         double.Generator(WIDTH, NOISE, CONDITION, TEXT, doublings=2), double.Text(BUCKETS, HIDDEN, TEXT),
-        double.Refiner(WIDTH, CONDITION, TEXT), double.LargeCritic(WIDTH, CONDITION),
+        double.Refiner(WIDTH, CONDITION, TEXT), double.Critic(WIDTH, CONDITION, 4, alone=True),
     )  # fmt: skip
     twin = double.StageTwo(*(net.double() for net in nets))
     for number, q in enumerate(
