@@ -28,7 +28,10 @@ from .helpers import read_card_with_counts, write_card
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 CARDS = read_cards(DATASETS)
-SPLITS = {"unpaired": {"trainA", "trainB", "testA", "testB"}, "paired": {"train", "val", "test"}, "images": set()}
+SPLITS = {
+    "unpaired": {"trainA", "trainB", "testA", "testB"}, "paired": {"train", "val", "test"}, "images": set(),
+    "domains": {"train", "test"}, "captions": {"train", "test"},
+}  # fmt: skip
 LABELLED = {"ade20k", "cityscapes_labels"}
 """Sets of label maps, in folders of their own with those of instance maps."""
 SPLITS_OF_LABELS = {f"{split}{kind}" for split in ("train", "val", "test") for kind in ("A", "B", "_inst")}
@@ -73,10 +76,14 @@ def test_the_command_of_a_card_is_one_of_the_program_and_names_its_folder(card):
 
 @pytest.mark.parametrize("card", [card for card in CARDS.values() if card.counts], ids=lambda card: card.name)
 def test_a_folder_as_the_card_counts_it_is_of_its_layout(card, tmp_path):
+    domains = ["x", "y"] if card.layout == "domains" else ["."]
     for name in card.counts:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1.png").touch()
-    assert len(find_split(tmp_path, card.layout)) == 1
+        for domain in domains:
+            (tmp_path / name / domain).mkdir(parents=True)
+            (tmp_path / name / domain / "1.png").touch()
+    if card.layout == "captions":
+        (tmp_path / "captions.txt").write_text("".join(f"{name}/1.png\tx\n" for name in card.counts))
+    assert len(find_split(tmp_path, card.layout)) == len(domains)
     assert held_out_split(tmp_path, card.layout) is not None
 
 

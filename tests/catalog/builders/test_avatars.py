@@ -1,8 +1,10 @@
 """Drawn faces: the same persons on both sides of the test, others in training; the program that draws them."""
 
 import json
+import re
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from translate.catalog.builders import avatars, svg_rendering
+from translate.data.layouts import find_split
 from translate.errors import DataError
 
 from ..helpers import RESVG, build_dataset, write_tgz, write_wheel
@@ -26,6 +29,23 @@ def test_persons_of_the_test_are_the_same_and_all_others_differ(task):
     assert len(set(everyone)) == len(everyone)
     for name, faces in options.items():
         assert all({**face, "seed": 0} == {"seed": 0, **(task.a if name.endswith("A") else task.b)} for face in faces)
+
+
+def test_each_caption_tells_the_options_of_its_face_and_none_is_rarer_than_others():
+    options = avatars.captioned_options()
+    seeds = [face["seed"] for rows in options.values() for _, face in rows]
+    assert len(set(seeds)) == len(seeds) == 1920 + 384
+    for rows, times in ((options["train"], 20), (options["test"], 4)):
+        assert set(Counter(text for text, _ in rows).values()) == {times}
+    assert len({text for text, _ in options["test"]}) == 2 * 4 * 6 * 2
+    for text, face in options["train"]:
+        length, hair, shirt, beard = re.fullmatch(
+            r"a person with (\w+) (\w+) hair(?: and|,) a (\w+) shirt( and a beard)?", text
+        ).groups()
+        assert [avatars.HAIR_COLOURS[hair]] == face["hairColor"]
+        assert [avatars.SHIRT_COLOURS[shirt]] == face["clothesColor"]
+        assert face["rearHairProbability"] == {"long": 100, "short": 0}[length]
+        assert face["beardProbability"] == (100 if beard else 0)
 
 
 NODE = """
@@ -68,6 +88,20 @@ def test_faces_are_drawn_into_their_folders(fetched, tmp_path, client, no_resvg)
             assert pixels.shape == (64, 64, 3)
             assert (pixels[:, :24] == 255).all()
             assert (pixels[:, 40:] == colour).all()  # without loss
+
+
+def test_captioned_faces_are_drawn_beside_their_captions(fetched, tmp_path, client, no_resvg, monkeypatch):
+    monkeypatch.setattr(avatars, "CAPTIONED", {"train": 60, "test": 2})
+    (tmp_path / "node.py").write_text(NODE)
+    client("node", f'exec {sys.executable} {tmp_path}/node.py "$@"')
+    folder = build_dataset("avatar_captions", fetched, tmp_path / "out")
+    train, test = (find_split(folder, "captions", split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (60, 2)
+    lines = (folder / "captions.txt").read_text().splitlines()
+    assert lines[0] == "train/0000.webp\ta person with short black hair and a red shirt"
+    assert lines[59] == "train/0059.webp\ta person with long black hair, a white shirt and a beard"
+    pixels = np.asarray(Image.open(folder / "train" / "0059.webp"))
+    assert (pixels[:, 40:] == (0x2C, 0x1B, 0x18)).all()
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")

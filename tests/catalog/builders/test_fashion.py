@@ -20,6 +20,17 @@ def idx(array: np.ndarray) -> bytes:
     )
 
 
+def draw_package(rng: np.random.Generator) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
+    """Return files of a package of 60 random images in each split, whose labels go round, and the images by split."""
+    members, arrays = {}, {}
+    for stem in ("train", "t10k"):
+        images, labels = rng.integers(0, 256, (60, 28, 28), dtype=np.uint8), np.arange(60, dtype=np.uint8) % 10
+        arrays[stem] = images
+        members[f"usr/share/datasets/fashion-mnist/{stem}-images-idx3-ubyte.gz"] = idx(images)
+        members[f"usr/share/datasets/fashion-mnist/{stem}-labels-idx1-ubyte.gz"] = idx(labels)
+    return members, arrays
+
+
 def test_an_idx_file_by_hand():
     packed = gzip.compress(bytes.fromhex("00000802 00000002 00000003") + bytes([1, 2, 3, 4, 5, 6]))
     assert fashion.read_idx(packed).tolist() == [[1, 2, 3], [4, 5, 6]]
@@ -37,12 +48,7 @@ def test_an_idx_file_by_hand():
 @pytest.mark.parametrize(("make", "name"), [(write_tgz, "x.tgz"), (write_deb, "x.deb")])
 def test_shoes_go_to_their_sides_padded_and_in_order(tmp_path, monkeypatch, rng, make, name):
     monkeypatch.setattr(fashion, "SPLITS", {"train": ("train", 3), "test": ("t10k", 2)})
-    members, arrays = {}, {}
-    for stem in ("train", "t10k"):
-        images, labels = rng.integers(0, 256, (60, 28, 28), dtype=np.uint8), np.arange(60, dtype=np.uint8) % 10
-        arrays[stem] = images
-        members[f"usr/share/datasets/fashion-mnist/{stem}-images-idx3-ubyte.gz"] = idx(images)
-        members[f"usr/share/datasets/fashion-mnist/{stem}-labels-idx1-ubyte.gz"] = idx(labels)
+    members, arrays = draw_package(rng)
     folder = build_dataset("sneaker2boot", {fashion.PACKAGE: make(tmp_path / name, members)}, tmp_path / "out")
     expected = {"trainA": [7, 17, 27], "trainB": [9, 19, 29], "testA": [7, 17], "testB": [9, 19]}
     assert {side.name: sorted(int(file.stem) for file in side.iterdir()) for side in folder.iterdir()} == expected
@@ -50,6 +56,16 @@ def test_shoes_go_to_their_sides_padded_and_in_order(tmp_path, monkeypatch, rng,
     assert pixels.shape == (32, 32)
     assert np.array_equal(pixels[2:30, 2:30], arrays["train"][19])
     assert pixels.sum() == arrays["train"][19].sum()
+
+
+def test_the_whole_set_has_a_folder_for_each_class(tmp_path, rng):
+    members, arrays = draw_package(rng)
+    folder = build_dataset("fashion_mnist", {fashion.PACKAGE: write_tgz(tmp_path / "x.tgz", members)}, tmp_path / "out")
+    for split, stem in (("train", "train"), ("test", "t10k")):
+        found = {place.name: sorted(int(file.stem) for file in place.iterdir()) for place in (folder / split).iterdir()}
+        assert found == {name: list(range(label, 60, 10)) for label, name in enumerate(fashion.CLASSES)}
+        pixels = np.asarray(Image.open(folder / split / "ankle_boot" / "00059.png"))
+        assert np.array_equal(pixels, np.pad(arrays[stem][59], 2))
 
 
 def test_a_package_without_its_files(tmp_path):

@@ -7,12 +7,14 @@ from translate.catalog.builders import avatars, earth, emoji, fashion, land, ope
 from translate.catalog.download import TaskProgress
 
 BUILDERS: dict[str, Callable[[Mapping[str, Path], Path, TaskProgress], None]] = {
+    "avatar_captions": avatars.captioned_faces,
     "avatar_glasses": avatars.no_glasses_to_glasses,
     "avatar_hair": avatars.dark_to_blond,
     "earth_map": earth.earth_map,
     "earth_season": earth.earth_season,
     "emoji": emoji.flat_to_3d,
     "emoji_flat2three": emoji.flat_to_3d_small,
+    "fashion_mnist": fashion.all_classes,
     "land_color": land.land_color,
     "land_desert": land.land_desert,
     "openmoji_color": openmoji.outline_to_color,

@@ -1,4 +1,5 @@
-"""Builders of drawn faces by DiceBear, whose attributes are known exactly: the same person with and without one of them.
+"""Builders of drawn faces by DiceBear, whose attributes are known exactly: the same person with and without one of them, or
+faces with a caption that tells them.
 
 DiceBear is JavaScript: Node.js, without which there is no npm either, runs it, in a folder of the unpacked packages.
 """
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ PIXELS = 64
 """Side of the images."""
 TRAIN, TEST = 300, 60
 """Images of each domain."""
+CAPTIONED = {"train": 1920, "test": 384}
+"""Captioned images of each split: 20 and 4 of each caption."""
 
 LONGEST = 300
 """Seconds that Node.js may take."""
@@ -60,6 +64,20 @@ GLASSES = FaceTask("@dicebear/adventurer", "g", a={"glassesProbability": 0}, b={
 """No glasses → glasses."""
 
 
+HAIR_COLOURS = {"black": "2c1b18", "brown": "724133", "auburn": "a55728", "blond": "d6b370"}
+SHIRT_COLOURS = {
+    "red": "b11f1f", "blue": "0b3286", "green": "147f3c", "yellow": "eab308", "purple": "731ac3", "white": "e8e9e6",
+}  # fmt: skip
+HAIR_LENGTHS = {
+    "short": {"rearHairProbability": 0},
+    "long": {"rearHairProbability": 100, "rearHair": ["longStraight", "longWavy"]},
+}
+BEARDS = {
+    " and a {} shirt": {"beardProbability": 0},
+    ", a {} shirt and a beard": {"beardProbability": 100, "beard": ["fullBeard", "longBeard"]},
+}
+
+
 def dark_to_blond(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
     """Build faces with dark hair (A) and blond hair (B)."""
     _build(HAIR, fetched, folder, progress)
@@ -68,6 +86,31 @@ def dark_to_blond(fetched: Mapping[str, Path], folder: Path, progress: TaskProgr
 def no_glasses_to_glasses(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
     """Build faces without glasses (A) and with them (B)."""
     _build(GLASSES, fetched, folder, progress)
+
+
+def captioned_faces(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
+    """Build train/ and test/ of faces, and captions.txt, which tells hair, shirt and beard of each."""
+    options = captioned_options()
+    _draw_folders(
+        HAIR.style, {split: [face for _, face in rows] for split, rows in options.items()}, fetched, folder, progress
+    )
+    lines = [f"{split}/{i:04}.webp\t{text}\n" for split, rows in options.items() for i, (text, _) in enumerate(rows)]
+    with atomic.storage_errors(folder):
+        (folder / "captions.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def captioned_options() -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """Return caption and options of all faces by split: each caption as often as any other, each time of another person."""
+    kinds = [
+        (f"a person with {length} {hair} hair{beard.format(shirt)}", {
+            "hairColor": [HAIR_COLOURS[hair]], "clothesColor": [SHIRT_COLOURS[shirt]], **HAIR_LENGTHS[length], **BEARDS[beard],
+        })
+        for length, hair, shirt, beard in product(HAIR_LENGTHS, HAIR_COLOURS, SHIRT_COLOURS, BEARDS)
+    ]  # fmt: skip
+    return {
+        split: [(text, {"seed": f"c{split}{i}", **face}) for i, (text, face) in enumerate(islice(cycle(kinds), count))]
+        for split, count in CAPTIONED.items()
+    }
 
 
 def face_options(task: FaceTask) -> dict[str, list[dict[str, Any]]]:
@@ -79,14 +122,24 @@ def face_options(task: FaceTask) -> dict[str, list[dict[str, Any]]]:
 
 
 def _build(task: FaceTask, fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
+    _draw_folders(task.style, face_options(task), fetched, folder, progress)
+
+
+def _draw_folders(
+    style: str,
+    faces: Mapping[str, list[dict[str, Any]]],
+    fetched: Mapping[str, Path],
+    folder: Path,
+    progress: TaskProgress,
+) -> None:
+    """Draw faces into the sub-folders that their options are given by."""
     render = svg_rendering.load_renderer(fetched[svg_rendering.RESVG])
-    options = face_options(task)
-    texts = iter(draw_faces(task.style, fetched, [face for faces in options.values() for face in faces]))
-    for name, faces in options.items():
+    texts = iter(draw_faces(style, fetched, [face for rows in faces.values() for face in rows]))
+    for name, rows in faces.items():
         with atomic.storage_errors(folder):
             (folder / name).mkdir()
-        for i in range(len(faces)):
-            progress(f"drawing {name}", i + 1, len(faces), "faces")
+        for i in range(len(rows)):
+            progress(f"drawing {name}", i + 1, len(rows), "faces")
             large = svg_rendering.on_white(render(next(texts), 2 * PIXELS))  # thin lines look better scaled down
             face = large.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
             with atomic.storage_errors(folder):

