@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from translate.catalog.builders import avatars, earth, emoji, fashion, land, openmoji
+from translate.catalog.builders import avatars, earth, emoji, land, mnist, openmoji
 from translate.catalog.download import TaskProgress
 
 BUILDERS: dict[str, Callable[[Mapping[str, Path], Path, TaskProgress], None]] = {
@@ -14,10 +14,11 @@ BUILDERS: dict[str, Callable[[Mapping[str, Path], Path, TaskProgress], None]] = 
     "earth_season": earth.earth_season,
     "emoji": emoji.flat_to_3d,
     "emoji_flat2three": emoji.flat_to_3d_small,
-    "fashion_mnist": fashion.all_classes,
+    "fashion_mnist": mnist.fashion_mnist,
     "land_color": land.land_color,
     "land_desert": land.land_desert,
+    "mnist": mnist.mnist,
     "openmoji_color": openmoji.outline_to_color,
-    "sneaker2boot": fashion.sneaker_to_boot,
+    "sneaker2boot": mnist.sneaker_to_boot,
 }
 """Functions of the package files by name, a folder to fill and a progress callback, by the `build` key of the cards."""

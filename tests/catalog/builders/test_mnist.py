@@ -1,4 +1,4 @@
-"""Sneakers and boots from Fashion-MNIST."""
+"""Digits of MNIST, photos of Fashion-MNIST, sneakers and boots of the latter."""
 
 import gzip
 
@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate.catalog.builders import fashion
+from translate.catalog.builders import mnist
 from translate.errors import DataError
 
 from ..helpers import build_dataset, write_deb, write_tgz
-
-# Fashion.
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -33,7 +31,8 @@ def draw_package(rng: np.random.Generator) -> tuple[dict[str, bytes], dict[str, 
 
 def test_an_idx_file_by_hand():
     packed = gzip.compress(bytes.fromhex("00000802 00000002 00000003") + bytes([1, 2, 3, 4, 5, 6]))
-    assert fashion.read_idx(packed).tolist() == [[1, 2, 3], [4, 5, 6]]
+    for data in (packed, gzip.decompress(packed)):
+        assert mnist.read_idx(data, "x").tolist() == [[1, 2, 3], [4, 5, 6]]
     for bad in (
         b"",
         b"x",
@@ -41,15 +40,15 @@ def test_an_idx_file_by_hand():
         gzip.compress(b"\0\0\x0d\1"),
         gzip.compress(bytes.fromhex("00000801 00000009") + b"x"),
     ):
-        with pytest.raises(DataError, match="damaged"):
-            fashion.read_idx(bad)
+        with pytest.raises(DataError, match="^some-package: a file of it is damaged"):
+            mnist.read_idx(bad, "some-package")
 
 
 @pytest.mark.parametrize(("make", "name"), [(write_tgz, "x.tgz"), (write_deb, "x.deb")])
 def test_shoes_go_to_their_sides_padded_and_in_order(tmp_path, monkeypatch, rng, make, name):
-    monkeypatch.setattr(fashion, "SPLITS", {"train": ("train", 3), "test": ("t10k", 2)})
+    monkeypatch.setattr(mnist, "SPLITS", {"train": ("train", 3), "test": ("t10k", 2)})
     members, arrays = draw_package(rng)
-    folder = build_dataset("sneaker2boot", {fashion.PACKAGE: make(tmp_path / name, members)}, tmp_path / "out")
+    folder = build_dataset("sneaker2boot", {mnist.FASHION: make(tmp_path / name, members)}, tmp_path / "out")
     expected = {"trainA": [7, 17, 27], "trainB": [9, 19, 29], "testA": [7, 17], "testB": [9, 19]}
     assert {side.name: sorted(int(file.stem) for file in side.iterdir()) for side in folder.iterdir()} == expected
     pixels = np.asarray(Image.open(folder / "trainB" / "00019.png"))
@@ -60,15 +59,26 @@ def test_shoes_go_to_their_sides_padded_and_in_order(tmp_path, monkeypatch, rng,
 
 def test_the_whole_set_has_a_folder_for_each_class(tmp_path, rng):
     members, arrays = draw_package(rng)
-    folder = build_dataset("fashion_mnist", {fashion.PACKAGE: write_tgz(tmp_path / "x.tgz", members)}, tmp_path / "out")
+    folder = build_dataset("fashion_mnist", {mnist.FASHION: write_tgz(tmp_path / "x.tgz", members)}, tmp_path / "out")
     for split, stem in (("train", "train"), ("test", "t10k")):
         found = {place.name: sorted(int(file.stem) for file in place.iterdir()) for place in (folder / split).iterdir()}
-        assert found == {name: list(range(label, 60, 10)) for label, name in enumerate(fashion.CLASSES)}
+        assert found == {name: list(range(label, 60, 10)) for label, name in enumerate(mnist.GARMENTS)}
         pixels = np.asarray(Image.open(folder / split / "ankle_boot" / "00059.png"))
         assert np.array_equal(pixels, np.pad(arrays[stem][59], 2))
+
+
+def test_digits_have_a_folder_each_and_no_margin(tmp_path, rng):
+    members, arrays = draw_package(rng)
+    plain = {
+        f"package/data/{name.rsplit('/', 1)[-1].removesuffix('.gz')}": gzip.decompress(data)
+        for name, data in members.items()
+    }
+    folder = build_dataset("mnist", {mnist.DIGITS: write_tgz(tmp_path / "x.tgz", plain)}, tmp_path / "out")
+    assert sorted(place.name for place in (folder / "test").iterdir()) == list("0123456789")
+    assert np.array_equal(np.asarray(Image.open(folder / "test" / "7" / "00037.png")), arrays["t10k"][37])
 
 
 def test_a_package_without_its_files(tmp_path):
     file = write_tgz(tmp_path / "x.tgz", {"usr/train-images-idx3-ubyte.gz": idx(np.zeros((1, 28, 28), np.uint8))})
     with pytest.raises(DataError, match="train-labels-idx1"):
-        build_dataset("sneaker2boot", {fashion.PACKAGE: file}, tmp_path / "out")
+        build_dataset("sneaker2boot", {mnist.FASHION: file}, tmp_path / "out")
