@@ -1,7 +1,8 @@
 """Cases to evaluate of models from noise: generated images, and the real images of a data folder to compare them with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -95,7 +96,9 @@ def case_from_real_images(
         real,
         why_no_truth=NO_TRUTH,
         why_no_inputs=NO_INPUTS,
-        classify=_real_classifier(sampler, real, data.split) if sampler.method.class_names else None,
+        classify=_real_classifier(sampler, real, data.split, options.batch_size)
+        if sampler.method.class_names
+        else None,
         train_label_scorer=_class_scorer_trainer(sampler, data.root, generated, read_options, options.seed),
     )
     run_folder = run_of_model(source.source) if source else None
@@ -176,7 +179,16 @@ def _choose_classes(classes: Sequence[str], split: Split, count: int) -> tuple[t
     return tuple(real[n * len(real) // count] for n in range(count)), True
 
 
-def _real_classifier(sampler: ImageSampler, real: ImageSet, split: Split) -> Callable[[str], tuple[Tensor, Tensor]]:
+def _batches_of_one_size(found: ImageSet, batch_size: int) -> Iterator[list[int]]:
+    """Yield the numbers of neighbouring images of one size, at most batch_size at a time."""
+    for _, group in groupby(range(len(found)), lambda i: found.stored[i].shape):
+        numbers = list(group)
+        yield from (numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size))
+
+
+def _real_classifier(
+    sampler: ImageSampler, real: ImageSet, split: Split, batch_size: int
+) -> Callable[[str], tuple[Tensor, Tensor]]:
     """Return the function that classifies the real images with the model."""
 
     def classify(metric: str) -> tuple[Tensor, Tensor]:
@@ -185,8 +197,10 @@ def _real_classifier(sampler: ImageSampler, real: ImageSet, split: Split) -> Cal
         if not names or any(name not in known for name in names):
             raise DataError(f"{metric}: needs a folder for each class of the model, and no others: {', '.join(known)}")
         labels = torch.tensor([known.index(str(name)) for name in names])
-        logits = [sampler.classify(real.normalized(i)).cpu() for i in range(len(real))]
-        return torch.cat(logits), labels
+        batches = (
+            torch.cat([real.normalized(i) for i in numbers]) for numbers in _batches_of_one_size(real, batch_size)
+        )
+        return torch.cat([sampler.classify(x).cpu() for x in batches]), labels
 
     return classify
 

@@ -40,7 +40,7 @@ def test_an_idx_file_by_hand():
         gzip.compress(b"\0\0\x0d\1"),
         gzip.compress(bytes.fromhex("00000801 00000009") + b"x"),
     ):
-        with pytest.raises(DataError, match="^some-package: a file of it is damaged"):
+        with pytest.raises(DataError, match=r"^some-package: a file of it is damaged"):
             mnist.read_idx(bad, "some-package")
 
 

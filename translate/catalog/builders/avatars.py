@@ -68,11 +68,11 @@ HAIR_COLOURS = {"black": "2c1b18", "brown": "724133", "auburn": "a55728", "blond
 SHIRT_COLOURS = {
     "red": "b11f1f", "blue": "0b3286", "green": "147f3c", "yellow": "eab308", "purple": "731ac3", "white": "e8e9e6",
 }  # fmt: skip
-HAIR_LENGTHS = {
+HAIR_LENGTHS: dict[str, dict[str, Any]] = {
     "short": {"rearHairProbability": 0},
     "long": {"rearHairProbability": 100, "rearHair": ["longStraight", "longWavy"]},
 }
-BEARDS = {
+BEARDS: dict[str, dict[str, Any]] = {
     " and a {} shirt": {"beardProbability": 0},
     ", a {} shirt and a beard": {"beardProbability": 100, "beard": ["fullBeard", "longBeard"]},
 }
