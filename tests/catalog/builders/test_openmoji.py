@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from translate.catalog.builders import openmoji, svg_rendering
+from translate.data.layouts import find_split
 from translate.errors import DataError
 
 from ..helpers import RESVG, build_dataset, write_tgz, write_wheel
@@ -41,7 +42,9 @@ def test_a_tenth_of_the_words_is_test():
     assert splits.count("test") == pytest.approx(160, rel=0.25)  # three standard errors are 36
 
 
-def test_outlines_are_coloured_side_by_side_with_captions(tmp_path, no_resvg):
+@pytest.fixture
+def drawn(tmp_path, no_resvg):
+    """Packages of 25 emoji, the first of them grey, and the emoji."""
     entries = [
         {**ENTRY, "hexcode": f"{code:X}", "annotation": f"b{'a' * i}"} for i, code in enumerate(range(0x1F400, 0x1F419))
     ]
@@ -55,6 +58,11 @@ def test_outlines_are_coloured_side_by_side_with_captions(tmp_path, no_resvg):
         openmoji.PACKAGE: write_tgz(tmp_path / "openmoji.tgz", members),
         svg_rendering.RESVG: write_wheel(tmp_path / "draw.whl", {"resvg_py/__init__.py": RESVG}),
     }
+    return fetched, entries
+
+
+def test_outlines_are_coloured_side_by_side_with_captions(tmp_path, drawn):
+    fetched, entries = drawn
     folder = build_dataset("openmoji_color", fetched, tmp_path / "out")
     expected = {
         f"{openmoji.split_of(entry['annotation'])}/{entry['hexcode']}.png": entry for entry in entries[1:]
@@ -72,6 +80,20 @@ def test_outlines_are_coloured_side_by_side_with_captions(tmp_path, no_resvg):
         (slice(192, 256), (255, 0, 0)),
     ):
         assert (pixels[:, columns] == colour).all()
+
+
+def test_coloured_drawings_have_their_name_and_their_tags_as_captions(tmp_path, drawn):
+    fetched, entries = drawn
+    folder = build_dataset("openmoji_captions", fetched, tmp_path / "out")
+    files = [f"{openmoji.split_of(entry['annotation'])}/{entry['hexcode']}.png" for entry in entries[1:]]
+    expected = [
+        [f"{file}\t{entry['annotation']}", f"{file}\tanimal"] for file, entry in zip(files, entries[1:], strict=True)
+    ]
+    assert (folder / "captions.txt").read_text().splitlines() == [line for lines in expected for line in lines]
+    pixels = np.asarray(Image.open(folder / files[0]))
+    assert pixels.shape == (128, 128, 3)
+    assert (pixels[:, 64:] == (255, 0, 0)).all()
+    assert len(find_split(folder, "captions")) + len(find_split(folder, "captions", "test")) == 24
 
 
 @pytest.mark.parametrize("members", [

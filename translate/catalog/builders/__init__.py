@@ -18,6 +18,7 @@ BUILDERS: dict[str, Callable[[Mapping[str, Path], Path, TaskProgress], None]] = 
     "land_color": land.land_color,
     "land_desert": land.land_desert,
     "mnist": mnist.mnist,
+    "openmoji_captions": openmoji.captioned_drawings,
     "openmoji_color": openmoji.outline_to_color,
     "sneaker2boot": mnist.sneaker_to_boot,
 }

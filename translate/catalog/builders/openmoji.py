@@ -1,9 +1,9 @@
-"""Builder of pairs of OpenMoji drawings: the black outline and the coloured drawing of one emoji, aligned to the pixel."""
+"""Builders of OpenMoji drawings: the black outline and the coloured drawing of one emoji, aligned to the pixel; or captions."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,30 +38,48 @@ DIRECTIONS = frozenset(
 
 def outline_to_color(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
     """Build pairs of outline (left) and coloured drawing (right) in train/ and test/, and captions.txt, the words for each."""
-    wanted = re.compile(r"package/(data/openmoji\.json|(black|color)/svg/.*\.svg)")
+    _build(fetched, folder, progress, ("black", "color"), lambda entry: [f"{entry['annotation']}\t{entry['tags']}"])
+
+
+def captioned_drawings(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
+    """Build coloured drawings in train/ and test/, and captions.txt with two captions for each: its name, and its tags."""
+    _build(
+        fetched, folder, progress, ("color",), lambda entry: list(filter(None, (entry["annotation"], entry["tags"])))
+    )
+
+
+def _build(
+    fetched: Mapping[str, Path],
+    folder: Path,
+    progress: TaskProgress,
+    kinds: Sequence[str],
+    captions_of: Callable[[Mapping[str, Any]], list[str]],
+) -> None:
+    """Draw each emoji in these kinds, side by side, and write what follows its path in the lines of captions.txt."""
+    wanted = re.compile(rf"package/(data/openmoji\.json|({'|'.join(kinds)})/svg/.*\.svg)")
     members = packages.read_members(fetched[PACKAGE], lambda name: wanted.fullmatch(name) is not None)
     render = load_renderer(fetched[RESVG])
     try:
         entries = [entry for entry in json.loads(members["package/data/openmoji.json"]) if usable(entry)]
-        captions = []
+        lines = []
         for i, entry in enumerate(entries):
             progress("drawing", i + 1, len(entries), "emoji")
-            svgs = [members[f"package/{kind}/svg/{entry['hexcode']}.svg"].decode() for kind in ("black", "color")]
-            outline, colour = (on_white(render(svg, PIXELS)) for svg in svgs)
-            if not is_coloured(colour):
+            svgs = [members[f"package/{kind}/svg/{entry['hexcode']}.svg"].decode() for kind in kinds]
+            drawings = [on_white(render(svg, PIXELS)) for svg in svgs]
+            if not is_coloured(drawings[-1]):
                 continue
-            both = Image.new("RGB", (2 * PIXELS, PIXELS))
-            both.paste(outline, (0, 0))
-            both.paste(colour, (PIXELS, 0))
+            sheet = Image.new("RGB", (len(drawings) * PIXELS, PIXELS))
+            for number, drawing in enumerate(drawings):
+                sheet.paste(drawing, (number * PIXELS, 0))
             file = f"{split_of(entry['annotation'])}/{entry['hexcode']}.png"
-            captions.append(f"{file}\t{entry['annotation']}\t{entry['tags']}\n")
+            lines += [f"{file}\t{caption}\n" for caption in captions_of(entry)]
             with atomic.storage_errors(folder):
                 (folder / file).parent.mkdir(exist_ok=True)
-                both.save(folder / file, optimize=True)
+                sheet.save(folder / file, optimize=True)
     except (KeyError, TypeError, ValueError) as e:
         raise DataError(f"{fetched[PACKAGE].name}: not as expected: {type(e).__name__} {e}") from None
     with atomic.storage_errors(folder):
-        (folder / "captions.txt").write_text("".join(captions), encoding="utf-8")
+        (folder / "captions.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def usable(entry: Mapping[str, Any]) -> bool:
