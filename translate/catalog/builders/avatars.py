@@ -140,10 +140,15 @@ def _draw_folders(
             (folder / name).mkdir()
         for i in range(len(rows)):
             progress(f"drawing {name}", i + 1, len(rows), "faces")
-            large = svg_rendering.on_white(render(next(texts), 2 * PIXELS))  # thin lines look better scaled down
-            face = large.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
+            face = draw(render, next(texts))
             with atomic.storage_errors(folder):
                 face.save(folder / name / f"{i:04}.webp", lossless=True, method=6)
+
+
+def draw(render: svg_rendering.SvgRenderer, text: str) -> Image.Image:
+    """Draw a face from its SVG text, on white; thin lines look better scaled down."""
+    large = svg_rendering.on_white(render(text, 2 * PIXELS))
+    return large.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
 
 
 def draw_faces(style: str, fetched: Mapping[str, Path], faces: list[dict[str, Any]]) -> list[str]:
