@@ -28,6 +28,7 @@ from translate.nn.base import clamp_to_image_range
 from translate.nn.equalized import standard_normal_
 from translate.nn.losses import ADVERSARIAL, Logits
 from translate.nn.networks.pggan import (
+    FULL_WIDTH_SIZE,
     MAX_SIZE,
     PGGANDiscriminator,
     PGGANGenerator,
@@ -76,11 +77,14 @@ class PGGANConfig(NoRandomCrop, OneDomainConfig, DiscriminatorConfig):
     beta2: float = option(0.99, "decay of Adam's mean square of gradients", low=0, high=0.9999, group="Length")
     g_width: int = option(
         512,
-        "channels of the generator's maps up to 32 pixels a side; maps of twice the side have half as many",
+        "channels of the generator's maps up to --full-width-size; maps of twice the side have half as many",
         low=1,
         group="Networks",
     )
     d_width: int = option(512, "the same for the discriminator", low=1, group="Networks")
+    full_width_size: int = option(
+        FULL_WIDTH_SIZE, "side in pixels up to which maps have all channels", low=4, group="Networks"
+    )
     noise_size: int = option(512, "length of the noise vector, of normal numbers", low=1, group="Networks")
     adversarial: str = option("wgan-gp", "adversarial loss", choices=ADVERSARIAL, group="Losses")
     lambda_drift: float | None = option(
@@ -155,14 +159,15 @@ class PGGAN(Method[PGGANConfig]):
     generator_names = {}
     sampling_networks = ("g",)
     network_settings = (
-        "input_channels", "output_channels", "crop_size", "g_width", "d_width", "noise_size", "range_a",
+        "input_channels", "output_channels", "crop_size", "g_width", "d_width", "full_width_size", "noise_size", "range_a",
     )  # fmt: skip
     ema = ("g",)
 
     def __init__(self, cfg: PGGANConfig) -> None:
         super().__init__(cfg)
-        self.g = PGGANGenerator(cfg.noise_size, cfg.input_channels, cfg.crop_size, cfg.g_width)
-        self.d = PGGANDiscriminator(cfg.input_channels, cfg.crop_size, cfg.d_width)
+        full = cfg.full_width_size
+        self.g = PGGANGenerator(cfg.noise_size, cfg.input_channels, cfg.crop_size, cfg.g_width, full)
+        self.d = PGGANDiscriminator(cfg.input_channels, cfg.crop_size, cfg.d_width, full)
         self.g.gradient_checkpointing = cfg.gradient_checkpointing
         for name, net in (("g", self.g), ("d", self.d)):
             standard_normal_(net, cfg.seed, name)

@@ -10,6 +10,7 @@ from translate.nn.networks.pggan import (
     PGGANGenerator,
     level_of,
     level_widths,
+    map_width,
     shown_images,
     size_of,
 )
@@ -25,6 +26,8 @@ def small_pair(size=32, width=6):
 
 def test_widths_are_those_of_table_2():
     assert level_widths(1024, 512) == [512, 512, 512, 512, 256, 128, 64, 32, 16]
+    assert (map_width(1024, 512, 64), map_width(16, 512, 32)) == (32, 512)
+    assert level_widths(32, 128, full_size=8) == [128, 128, 64, 32]
     assert [size_of(level) for level in range(9)] == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
     assert level_of(1024) == 8
 

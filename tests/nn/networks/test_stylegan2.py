@@ -8,7 +8,6 @@ from translate.nn.networks.stylegan2 import (
     StyleGAN2Generator,
     initialise_generator_,
     map_sizes,
-    map_width,
 )
 
 from ...helpers import on_meta, parameter_count, random_tensor
@@ -41,7 +40,6 @@ def test_shapes(size):
     image = generator(codes, torch.empty(2, dtype=torch.int64, device="meta"))
     assert image.shape == (2, 3, size, size)
     assert on_meta(StyleGAN2Discriminator, 3, size, 512, 32)(image).shape == (2, 1)
-    assert map_width(1024, 512, 64) == 32 and map_width(16, 512, 32) == 512
 
 
 def test_each_style_decides_its_layers_alone():

@@ -28,7 +28,7 @@ from translate.nn.spectral_norm import without_autocast
 FIRST_SIZE, MAX_SIZE = 4, 1024
 """Side of the images of the first level, and of the last one at most, in pixels."""
 FULL_WIDTH_SIZE = 32
-"""Side up to which maps have all channels; maps of twice the side have half as many (table 2)."""
+"""Side up to which maps have all channels in the paper (table 2)."""
 SLOPE = 0.2
 """Slope of the leaky ReLUs."""
 
@@ -43,14 +43,14 @@ def size_of(level: int) -> int:
     return FIRST_SIZE << level
 
 
-def map_width(size: int, width: int) -> int:
-    """Return the channels of maps of `size` pixels a side, where the smallest have `width`."""
-    return max(1, min(width, width * FULL_WIDTH_SIZE // size))
+def map_width(size: int, width: int, full_size: int) -> int:
+    """Return the channels of maps of `size` pixels a side: `width` up to `full_size`, then half as many with each doubling."""
+    return max(1, min(width, width * full_size // size))
 
 
-def level_widths(size: int, width: int) -> list[int]:
+def level_widths(size: int, width: int, full_size: int = FULL_WIDTH_SIZE) -> list[int]:
     """Return the channels of the maps of each level up to images of `size` pixels a side."""
-    return [map_width(size_of(level), width) for level in range(level_of(size) + 1)]
+    return [map_width(size_of(level), width, full_size) for level in range(level_of(size) + 1)]
 
 
 def double(x: Tensor) -> Tensor:
@@ -93,9 +93,11 @@ class PGGANGenerator(nn.Module):
     growth: Tensor
     gradient_checkpointing = False
 
-    def __init__(self, code_size: int, out_channels: int, size: int, width: int = 512) -> None:
+    def __init__(
+        self, code_size: int, out_channels: int, size: int, width: int = 512, full_width_size: int = FULL_WIDTH_SIZE
+    ) -> None:
         super().__init__()
-        widths = level_widths(size, width)
+        widths = level_widths(size, width, full_width_size)
         first = [EqualizedProjection(code_size, widths[0], FIRST_SIZE), nn.LeakyReLU(SLOPE), PixelNorm()]
         self.blocks = nn.ModuleList([nn.Sequential(*first, *_generator_layers(widths[0], widths[0]))])
         for cin, cout in pairwise(widths):
@@ -136,9 +138,9 @@ class PGGANDiscriminator(Discriminator):
     minimum = FIRST_SIZE
     initialise = staticmethod(standard_normal_)
 
-    def __init__(self, in_channels: int, size: int, width: int = 512) -> None:
+    def __init__(self, in_channels: int, size: int, width: int = 512, full_width_size: int = FULL_WIDTH_SIZE) -> None:
         super().__init__()
-        widths = level_widths(size, width)
+        widths = level_widths(size, width, full_width_size)
         self.from_image = nn.ModuleList(
             nn.Sequential(EqualizedConv2d(in_channels, cout, 1), nn.LeakyReLU(SLOPE)) for cout in widths
         )

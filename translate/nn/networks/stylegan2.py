@@ -18,6 +18,7 @@ from translate.nn.base import Discriminator
 from translate.nn.equalized import GAIN, EqualizedConv2d, EqualizedLinear, pixel_norm, standard_normal_
 from translate.nn.minibatch_std import MinibatchStd
 from translate.nn.modulated_conv import ModulatedConv2d
+from translate.nn.networks.pggan import map_width
 from translate.nn.resampling import blur, downsample, upsample
 from translate.nn.spectral_norm import without_autocast
 
@@ -34,11 +35,6 @@ AVERAGE_DECAY = 0.995
 def map_sizes(size: int) -> list[int]:
     """Return the sides of the maps of each resolution, from 4 to `size`."""
     return [FIRST_SIZE << n for n in range((size // FIRST_SIZE).bit_length())]
-
-
-def map_width(size: int, width: int, full_size: int) -> int:
-    """Return the channels of maps of `size` pixels a side: `width` up to `full_size`, then half as many with each doubling."""
-    return max(1, min(width, width * full_size // size))
 
 
 def scaled_leaky_relu(x: Tensor, gain: float = GAIN) -> Tensor:
