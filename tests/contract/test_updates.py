@@ -44,6 +44,15 @@ def test_each_update_moves_its_own_networks_and_no_other(name, tiny, monkeypatch
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_averages_are_kept_of_all_networks_that_learn_and_make_images(name, tiny):
+    """Averages of some of them beside the newest weights of others do not belong together: a text encoder moves on."""
+    method = tiny.method(name)
+    making = {*method.generator_names.values(), *method.sampling_networks, *method.style_networks}
+    learning = {network for update in method.updates.values() for network in update.networks}
+    assert making & learning <= set(method.ema)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_no_gradient_is_computed_for_networks_of_other_updates(name, tiny, monkeypatch):
     """Before the first update is applied, no other network has been given a gradient."""
     engine = tiny.engine(name)

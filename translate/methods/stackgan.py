@@ -123,7 +123,7 @@ class StackGAN(Method[StackGANConfig]):
     discriminator_weight = (
         2.0  # the authors' losses are sums over real and fake images, those of `AdversarialLoss` means
     )
-    ema = ("g",)
+    ema: tuple[str, ...] = ("g", "t")
 
     def __init__(self, cfg: StackGANConfig) -> None:
         super().__init__(cfg)
@@ -150,7 +150,10 @@ class StackGAN(Method[StackGANConfig]):
                 freeze(net, stored=True)
         self.adversarial_loss = build_adversarial_loss(cfg)
         options = adam_options(cfg)
-        learning = ("d", "t") if cfg.stage == 1 and not cfg.embeddings else ("d",)
+        learns_texts = cfg.stage == 1 and not cfg.embeddings
+        learning = ("d", "t") if learns_texts else ("d",)
+        if not learns_texts:
+            self.ema = ("g",)
         self.updates = {
             "d": Update(learning, cfg.lr, options=options, role=DISCRIMINATOR, factor=self.rate_factor),
             "g": Update(("g",), cfg.lr, options=options, factor=self.rate_factor),
