@@ -143,7 +143,7 @@ def draw_texts(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
 def draw_styles(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
     """Draw held-out inputs, an example of the other domain, the input in its style and in two random ones."""
     model, x = translate.load(run, device="cpu"), read_inputs(recipe, root)
-    dark, blond = x[:SHOWN], x[-SHOWN:]
+    blond, dark = x[:SHOWN], x[-SHOWN:]  # domains in the order of their names
     styled = [model(dark[i : i + 1], "blond", style=blond[i : i + 1]) for i in range(SHOWN)]
     drawn = {f"style {sample + 1}": model(dark, "blond", sample=sample) for sample in range(2)}
     return images.make_comparison_grid({"input": dark, "example": blond, "in its style": torch.cat(styled), **drawn})
