@@ -123,7 +123,6 @@ class StackGAN(Method[StackGANConfig]):
     discriminator_weight = (
         2.0  # the authors' losses are sums over real and fake images, those of `AdversarialLoss` means
     )
-    ema: tuple[str, ...] = ("g", "t")
 
     def __init__(self, cfg: StackGANConfig) -> None:
         super().__init__(cfg)
@@ -150,12 +149,10 @@ class StackGAN(Method[StackGANConfig]):
                 freeze(net, stored=True)
         self.adversarial_loss = build_adversarial_loss(cfg)
         options = adam_options(cfg)
-        learns_texts = cfg.stage == 1 and not cfg.embeddings
-        learning = ("d", "t") if learns_texts else ("d",)
-        if not learns_texts:
-            self.ema = ("g",)
+        encoder = ("t",) if cfg.stage == 1 and not cfg.embeddings else ()
+        self.ema = ("g", *encoder)
         self.updates = {
-            "d": Update(learning, cfg.lr, options=options, role=DISCRIMINATOR, factor=self.rate_factor),
+            "d": Update(("d", *encoder), cfg.lr, options=options, role=DISCRIMINATOR, factor=self.rate_factor),
             "g": Update(("g",), cfg.lr, options=options, factor=self.rate_factor),
         }
         self.coupled = ", ".join(filter(None, ["texts are shifted", coupling_reason(self)]))
