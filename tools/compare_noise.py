@@ -25,18 +25,17 @@ from typing import Any
 
 import torch
 from ladder import append_line, read_lines
+from method_examples import draw_samples
 
 import translate
 from translate import images
-from translate.conversion import sampling
 from translate.data import layouts
 from translate.errors import Interrupted
 from translate.runtime import devices
-from translate.trained import find
 
 SHARED: dict[str, Any] = {
     "crop_size": 32, "load_size": 32, "input_channels": 1, "output_channels": 1, "device": "cpu", "loader": "resident",
-    "log_every": 2000, "sample_every": 10_000_000, "save_every": 10_000_000, "images": 10_000_000,
+    "threads": 1, "log_every": 2000, "sample_every": 10_000_000, "save_every": 10_000_000, "images": 10_000_000,
 }  # fmt: skip
 """Settings of every training; it is stopped long before the images are seen."""
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -50,8 +49,6 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 """Preset and settings of each method."""
 EXTRACTORS = {"KID-EL0": "efficientnet-lite0", "KID-R50": "thin-resnet50"}
-SHOWN, COLUMNS = 30, 10
-"""Samples of a sheet, and those in a row."""
 
 
 class Budget(translate.TrainingCallback):
@@ -79,10 +76,11 @@ class Budget(translate.TrainingCallback):
 def train(method: str, root: Path, run: Path, seed: int, seconds: float) -> dict[str, Any]:
     """Train for CPU seconds, and return the images seen and the time used."""
     preset, settings = METHODS[method]
-    own = {**SHARED, **settings, "seed": seed, "threads": 1}
     budget = Budget(seconds)
     with suppress(Interrupted):
-        translate.train(method, root, run=run, preset=preset, watch=False, callbacks=[budget], **own)
+        translate.train(
+            method, root, run=run, preset=preset, watch=False, callbacks=[budget], seed=seed, **SHARED, **settings
+        )
     return {"images": budget.images, "cpu_seconds": round(budget.used, 1)}
 
 
@@ -98,11 +96,9 @@ def copy_images(root: Path, split: str, count: int, target: Path) -> Path:
 def measure(made: Path, real: Path) -> dict[str, Any]:
     """Return KID and its error of a folder of images, by both networks."""
     return {
-        name: translate.evaluate(real=real, fake=made, metrics=["kid"], extractor=extractor, device="cpu")["metrics"][
-            "kid"
-        ]
+        name: translate.evaluate(real=real, fake=made, metrics=["kid"], extractor=extractor, device="cpu")["metrics"]["kid"]
         for name, extractor in EXTRACTORS.items()
-    }
+    }  # fmt: skip
 
 
 def work(task: dict[str, Any]) -> dict[str, Any]:
@@ -113,16 +109,10 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     if task["method"] == "real":
         return measure(copy_images(root, "train", count, place), copy_images(root, "test", count, real))
     spent = train(task["method"], root, place, task["seed"], task["seconds"])
-    draw_sheet(place, place.with_suffix(".png"))
+    images.write_png(place.with_suffix(".png"), draw_samples(place))
     made = place.with_name(f"{place.name}-samples")
     translate.sample(place, made, count=count, device="cpu")
     return {**spent, **measure(made, copy_images(root, "test", count, real))}
-
-
-def draw_sheet(run: Path, target: Path) -> None:
-    """Write the first samples of a model, enlarged threefold."""
-    made = sampling.ImageSampler(find.read_model(run), torch.device("cpu"))(range(SHOWN))
-    images.write_png(target, images.make_grid(torch.nn.functional.interpolate(made, scale_factor=3), COLUMNS))
 
 
 def compute(task: dict[str, Any], results: Path) -> None:

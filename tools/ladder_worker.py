@@ -199,8 +199,8 @@ def draw_sheet(task: Mapping[str, Any]) -> None:
 
 
 def _read(refs: Sequence[Any], task: Mapping[str, Any], channels: int) -> torch.Tensor:
-    found = image_sets.read_image_set(refs, Path(task["root"]), image_sets.ReadOptions(task["size"], channels))
-    return torch.cat([found.normalized(i) for i in range(len(found))])
+    options = image_sets.ReadOptions(task["size"], channels)
+    return image_sets.read_image_set(refs, Path(task["root"]), options).all_normalized()
 
 
 def _translate(model: Translator, x: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ import torch
 from PIL.Image import Image
 
 import translate
-from translate import images
+from translate import images, methods
 from translate.data import layouts
 from translate.evaluation import image_sets
 from translate.trained import find
@@ -128,56 +128,56 @@ TEXTS = {
 """Texts of the picture of stackgan, by what stands above their column."""
 
 
-def draw_samples(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
-    """Draw a sheet of samples."""
+def draw_samples(run: Path) -> Image:
+    """Draw a sheet of samples, enlarged threefold."""
     made = ImageSampler(find.read_model(run), torch.device("cpu"))(range(30))
     return images.make_grid(torch.nn.functional.interpolate(made, scale_factor=3), 10)
 
 
-def draw_texts(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
+def draw_texts(run: Path) -> Image:
     """Draw samples of a few texts, a column for each."""
     sampler = ImageSampler(find.read_model(run), torch.device("cpu"))
     return images.make_comparison_grid({name: sampler(range(SHOWN), text=text) for name, text in TEXTS.items()})
 
 
-def draw_styles(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
-    """Draw held-out inputs, an example of the other domain, the input in its style and in two random ones."""
-    model, x = translate.load(run, device="cpu"), read_inputs(recipe, root)
+def draw_styles(run: Path, x: torch.Tensor) -> Image:
+    """Draw held-out dark hair, an example of blond hair, the input in its style and in two random ones."""
+    model = translate.load(run, device="cpu")
     blond, dark = x[:SHOWN], x[-SHOWN:]  # domains in the order of their names
     styled = [model(dark[i : i + 1], "blond", style=blond[i : i + 1]) for i in range(SHOWN)]
     drawn = {f"style {sample + 1}": model(dark, "blond", sample=sample) for sample in range(2)}
     return images.make_comparison_grid({"input": dark, "example": blond, "in its style": torch.cat(styled), **drawn})
 
 
-def draw_translations(recipe: ExampleRecipe, root: Path, run: Path) -> Image:
+def draw_translations(run: Path, x: torch.Tensor) -> Image:
     """Draw held-out inputs and what the model makes of them."""
-    model, x = translate.load(run, device="cpu"), read_inputs(recipe, root)
-    if recipe.method == "stargan":
+    model = translate.load(run, device="cpu")
+    if model.info.method == "stargan":
         return images.make_comparison_grid({"input": x, **{f"to {name}": model(x, name) for name in model.directions}})
     there = model(x)
     back = {"and back": model(there, "a")} if "a" in model.directions else {}
     return images.make_comparison_grid({"input": x, "output": there, **back})
 
 
-DRAW = {"dcgan": draw_samples, "stackgan": draw_texts, "starganv2": draw_styles}
-"""Functions that draw the picture of a method, where it does not show translations."""
-
-
-def read_inputs(recipe: ExampleRecipe, root: Path) -> torch.Tensor:
-    """Return some held-out inputs; of several domains as many of the first as of the last."""
-    layout = "domains" if recipe.method in ("stargan", "starganv2") else "unpaired"
-    split = layouts.find_split(root / recipe.data, layout, "test").subsample(
-        2 * SHOWN if recipe.method == "starganv2" else SHOWN
-    )
-    channels = 1 if recipe.flags[:6] == GREY[:6] else 3
-    shown = image_sets.read_image_set(split.a, root / recipe.data, image_sets.ReadOptions(recipe.size, channels))
-    return torch.cat([shown.normalized(i) for i in range(len(shown))])
+def read_inputs(recipe: ExampleRecipe, root: Path, count: int) -> torch.Tensor:
+    """Return held-out inputs, evenly spaced: of two domains as many of each."""
+    method = methods.find(recipe.method)
+    assert method is not None, "the recipes name methods that there are"
+    refs = layouts.find_split(root / recipe.data, method.layout, "test").subsample(count).a
+    options = image_sets.ReadOptions(recipe.size, 1 if GREY[:2] == recipe.flags[:2] else 3)
+    return image_sets.read_image_set(refs, root / recipe.data, options).all_normalized()
 
 
 def picture(recipe: ExampleRecipe, root: Path, out: Path, target: Path) -> None:
     """Write the picture of a method."""
-    draw = DRAW.get(recipe.method, draw_translations)
-    images.write_png(target / f"method-{recipe.method}.png", draw(recipe, root, out / recipe.method))
+    run = out / recipe.method
+    if recipe.method in ("dcgan", "stackgan"):
+        drawn = draw_samples(run) if recipe.method == "dcgan" else draw_texts(run)
+    elif recipe.method == "starganv2":
+        drawn = draw_styles(run, read_inputs(recipe, root, 2 * SHOWN))
+    else:
+        drawn = draw_translations(run, read_inputs(recipe, root, SHOWN))
+    images.write_png(target / f"method-{recipe.method}.png", drawn)
 
 
 def main() -> None:

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import translate
 from translate import images
 from translate.data import layouts
@@ -154,12 +152,12 @@ def pictures(root: Path, out: Path, target: Path) -> None:
         split = layouts.find_split(root / recipe.data, "unpaired" if grey else "paired", "test").subsample(SHOWN)
         options = image_sets.ReadOptions(32, 1) if grey else image_sets.ReadOptions(128)
         a, b = (image_sets.read_image_set(side, root / recipe.data, options) for side in (split.a, split.b))
-        x = torch.cat([a.normalized(i) for i in range(len(a))])
+        x = a.all_normalized()
         columns = {"input": x}
         for seed in SEEDS:
             columns[f"seed {seed}"] = translate.load(out / f"{recipe.name}-{seed}", device="cpu")(x)
         if not grey:
-            columns["truth"] = torch.cat([b.normalized(i) for i in range(len(b))])
+            columns["truth"] = b.all_normalized()
         images.make_comparison_grid(columns).save(target / f"results-{recipe.name}.jpg", quality=88, subsampling=0)
 
 

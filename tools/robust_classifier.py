@@ -7,26 +7,23 @@ has the latter as dataset-fashion-mnist.
 """
 
 import argparse
-import gzip
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from translate import robust
+from translate.catalog.builders.mnist import read_idx
 
 FORMS = {"clean inputs": 1.0, "half clean, half attacked": 0.5, "attacked inputs": 0.0}
 """Trainings by their weight α of clean inputs."""
 BATCH = 128
 
 
-def read_idx(folder: Path, name: str) -> Tensor:
+def read_table(folder: Path, name: str) -> Tensor:
     """Return the values of an IDX file of bytes, (N, …) uint8."""
     path = next(path for path in sorted(folder.rglob(f"{name}*")) if path.suffix in ("", ".gz"))
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    axes = data[3]
-    shape = [int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(axes)]
-    return torch.frombuffer(bytearray(data[4 + 4 * axes :]), dtype=torch.uint8).view(shape)
+    return torch.from_numpy(read_idx(path.read_bytes(), path.name).copy())
 
 
 def build() -> nn.Module:
@@ -49,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     sets = {}
     for split, count in (("train", args.images), ("t10k", args.test_images)):
-        images, labels = read_idx(args.folder, f"{split}-images"), read_idx(args.folder, f"{split}-labels")
+        images, labels = read_table(args.folder, f"{split}-images"), read_table(args.folder, f"{split}-labels")
         sets[split] = images[:count, None].float() / 255, labels[:count].long()
     (x, label), (test_x, test_label) = sets["train"], sets["t10k"]
     for form, alpha in FORMS.items():

@@ -69,6 +69,10 @@ class ImageSet:
             return self.labels.one_hot(self.stored[i][None])
         return images.normalize(self.stored[i], torch.float32, self.value_range)[None]
 
+    def all_normalized(self) -> Tensor:
+        """Return all images, which are of one size, as a model takes them: (N, C, H, W) float32 in [-1, 1]."""
+        return torch.cat([self.normalized(i) for i in range(len(self))])
+
     def pixels(self, i: int) -> Tensor:
         """Return image i in 8 bits: (1, C, H, W) uint8; label maps in the colours of their classes."""
         if self.labels is not None:

