@@ -6,12 +6,13 @@
 
 garments: domain A, with labels, is Fashion-MNIST as it is: grey garments on black. Domain B is other garments of the same ten
 classes on coloured grounds. A CycleGAN learns A → B without labels. faces: domain A is drawn faces with dark hair, domain B
-others with blond hair; the classes are four hair styles. The shipped model blond-hair, which has seen none of them, translates.
+others with blond hair; the classes are five kinds of eyebrows, which have the colour of the hair. The shipped model blond-hair,
+which has seen none of these faces, translates.
 
 Few images of B have labels; the test images are of domain B. The translator translates the labelled images of A. A small
 network is trained on the few labels of B alone or beside other images: those of A as they are, their translations, or as many
 labelled images of B (the oracle); each with and without plain augmentation (mirroring, shifts, brightness and contrast). All
-trainings have as many steps, and half of each batch is of the few labels.
+trainings of a set have as many steps, and half of each batch is of the few labels.
 
 Each result is a line of OUT/results.jsonl, and what is there already is not computed again. The intervals are those of
 Student's t over the seeds, at 95 %. A seed draws the labelled images, the weights and the batches. All runs on one thread.
@@ -23,7 +24,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,17 @@ SOURCE, TARGET, POOL, TEST = 300, 300, 300, 200
 """Images of each class: labelled ones of A, those of B that the CycleGAN sees, those of B that may have labels, test images."""
 FACES = {"source": 100, "pool": 100, "test": 100}
 """The same of the faces, whose translator is trained already."""
-STYLES = ("sideComed", "undercut", "spiky", "bun")
-"""Hair styles: the classes of the faces."""
+EYEBROWS = ("raised", "angry", "happy", "sad", "neutral")
+"""The classes of the faces."""
 SIDE = 32
 """Side of the garments in pixels."""
-STEPS, BATCH = 150, 64
+STEPS = {"garments": 150, "faces": 400}
+"""Steps of a classifier; eyebrows are found later than garments."""
+BATCH = 64
 
 EXTRAS = ("nothing", "source", "translations", "oracle")
 """Labelled images beside the few of domain B."""
-MAIN = (("nothing", False), ("nothing", True), ("translations", False), ("oracle", False))
+MAIN = (("nothing", False), ("nothing", True), ("source", False), ("translations", False), ("oracle", False))
 """Trainings that are compared first: what is beside the few labels, and whether images are augmented plainly."""
 
 TRANSLATOR: dict[str, Any] = {
@@ -107,16 +110,16 @@ def face_options() -> dict[str, list[tuple[int, dict[str, Any]]]]:
     hair = {part: avatars.HAIR.a if part == "source" else avatars.HAIR.b for part in FACES}
     return {
         part: [
-            (label, {**hair[part], "hair": [style], "seed": f"u{part}{label}-{i}"})
+            (label, {**hair[part], "eyebrows": [kind], "seed": f"u{part}{label}-{i}"})
             for i in range(count)
-            for label, style in enumerate(STYLES)
+            for label, kind in enumerate(EYEBROWS)
         ]
         for part, count in FACES.items()
     }
 
 
 def draw_faces() -> Parts:
-    """Return drawn faces (N, 64, 64, 3) and the labels of their hair styles by part."""
+    """Return drawn faces (N, 64, 64, 3) and the labels of their eyebrows by part."""
     card = find_card("avatar_hair", read_cards())
     options = face_options()
     with tempfile.TemporaryDirectory() as folder:
@@ -196,9 +199,9 @@ def as_tensor(images: np.ndarray) -> Tensor:
 Labelled = tuple[Tensor, Tensor]
 
 
-def batches(few: Labelled, extra: Labelled | None, draws: torch.Generator) -> Iterator[Labelled]:
-    """Yield STEPS batches, drawn with replacement: half of the few labels and half of the others, where there are others."""
-    for _ in range(STEPS):
+def batches(steps: int, few: Labelled, extra: Labelled | None, draws: torch.Generator) -> Iterator[Labelled]:
+    """Yield batches, drawn with replacement: half of the few labels and half of the others, where there are others."""
+    for _ in range(steps):
         parts = []
         for images, labels in [few] if extra is None else [few, extra]:
             chosen = torch.randint(0, len(labels), (BATCH if extra is None else BATCH // 2,), generator=draws)
@@ -206,14 +209,14 @@ def batches(few: Labelled, extra: Labelled | None, draws: torch.Generator) -> It
         yield torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
-def accuracy(few: Labelled, extra: Labelled | None, test: Labelled, plain: bool, seed: int) -> float:
+def accuracy(steps: int, few: Labelled, extra: Labelled | None, test: Labelled, plain: bool, seed: int) -> float:
     """Train a classifier, and return the percentage of test images whose class it finds."""
     torch.manual_seed(seed)
     draws = torch.Generator().manual_seed(seed)
     network = Classifier(test[0].shape[-1], int(test[1].max()) + 1).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    for x, labels in batches(few, extra, draws):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for x, labels in batches(steps, few, extra, draws):
         given = augment_plainly(x, draws) if plain else x
         optimizer.zero_grad()
         F.cross_entropy(network(given), labels).backward()
@@ -237,14 +240,14 @@ def choose_labelled(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 # The results.
 
 
-def cells(labels: Sequence[int], seeds: int) -> Iterator[dict[str, Any]]:
+def cells(steps: int, labels: Sequence[int], seeds: int, main_only: bool) -> Iterator[dict[str, Any]]:
     """Yield the keys of all results: those of MAIN for all seeds, then the others."""
     others = [(extra, plain) for extra in EXTRAS for plain in (False, True) if (extra, plain) not in MAIN]
-    for trainings in (MAIN, others):
+    for trainings in (MAIN,) if main_only else (MAIN, others):
         for seed in range(seeds):
             for count in labels:
                 for extra, plain in trainings:
-                    yield {"labels": count, "extra": extra, "plain": plain, "seed": seed, "steps": STEPS}
+                    yield {"labels": count, "extra": extra, "plain": plain, "seed": seed, "steps": steps}
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
@@ -268,14 +271,14 @@ def table(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def measure(
-    out: Path, parts: dict[str, Labelled], translator: str, labels: Sequence[int], seeds: int
+    out: Path, parts: dict[str, Labelled], translator: str, wanted: Iterable[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Compute the results that are missing in OUT/results.jsonl, and return all of these labels and seeds."""
+    """Compute those of the wanted results that are missing in OUT/results.jsonl, and return all of them."""
     path = out / "results.jsonl"
     known = [result for result in read_results(path) if result["translator"] == translator]
     path.write_text("".join(json.dumps(result) + "\n" for result in read_results(path)))
     results = []
-    for cell in cells(labels, seeds):
+    for cell in wanted:
         found = next((result for result in known if cell.items() <= result.items()), None)
         if found is None:
             started = time.process_time()
@@ -283,7 +286,7 @@ def measure(
             chosen = torch.from_numpy(choose_labelled(classes.numpy(), cell["labels"], cell["seed"]))
             few = images[chosen], classes[chosen]
             extra = None if cell["extra"] == "nothing" else parts[cell["extra"]]
-            value = accuracy(few, extra, parts["test"], cell["plain"], cell["seed"])
+            value = accuracy(cell["steps"], few, extra, parts["test"], cell["plain"], cell["seed"])
             seconds = round(time.process_time() - started, 1)
             found = {**cell, "accuracy": value, "cpu_seconds": seconds, "translator": translator}
             with path.open("a") as file:
@@ -305,6 +308,7 @@ def main() -> None:
     parser.add_argument("--labels", default="5,10,50", help="labels a class")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--images", type=int, default=8000, help="training images of the CycleGAN of the garments")
+    parser.add_argument("--main-only", action="store_true", help="no plain augmentation beside other images")
     given = parser.parse_args()
     if (given.data == "garments") != (given.package is not None):
         parser.error("garments need the package, and faces take none")
@@ -317,7 +321,8 @@ def main() -> None:
     parts["translations"] = as_tensor(made), parts["source"][1]
     parts["oracle"] = parts["pool"]
     digest = hashlib.sha256(made.tobytes()).hexdigest()[:12]
-    print("\n".join(table(measure(given.out, parts, digest, [int(n) for n in given.labels.split(",")], given.seeds))))
+    wanted = cells(STEPS[given.data], [int(n) for n in given.labels.split(",")], given.seeds, given.main_only)
+    print("\n".join(table(measure(given.out, parts, digest, wanted))))
 
 
 if __name__ == "__main__":

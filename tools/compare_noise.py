@@ -42,9 +42,13 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "dcgan": ("paper", {
         "batch_size": 32, "g_width": 32, "d_width": 32, "lr": 5e-4, "real_label": 0.9, "ema_half_life": 5000,
     }),
-    "pggan": ("quick", {"max_batch_size": 128, "stable_images": 20_000, "fade_images": 20_000}),
+    "pggan": ("quick", {
+        "g_width": 64, "d_width": 64, "full_width_size": 8, "max_batch_size": 64, "stable_images": 8_000, "fade_images": 8_000,
+    }),
     # 60,000 images need no augmentation
-    "stylegan2": ("quick", {"g_width": 16, "d_width": 16, "diffaugment": "", "lambda_r1": 0.05}),
+    "stylegan2": ("quick", {
+        "g_width": 64, "d_width": 64, "full_width_size": 8, "diffaugment": "", "lambda_r1": 0.05,
+    }),
     "biggan": ("quick", {"g_width": 8, "d_width": 8, "lr": 4e-4, "d_lr": 4e-4}),
 }  # fmt: skip
 """Preset and settings of each method."""

@@ -35,7 +35,7 @@ def attack(args: argparse.Namespace) -> None:
     x = torch.from_numpy(np.stack(read_photos(args.photos, args.count, args.size))).permute(0, 3, 1, 2)
     for seed in range(args.seeds):
         model = translate_with_grad(translator, args.to, 0)
-        parts = [robustness(image[None], model, seed).values for image in x]
+        parts = [robustness(image[None], model, seed, restarts=args.restarts).values for image in x]
         means = {key: float(torch.cat([values[key] for values in parts]).mean()) for key in parts[0]}
         print(
             f"seed {seed}",
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8, help="photos")
     parser.add_argument("--size", type=int, default=64, help="side of the photos in pixels")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of the attacks")
+    parser.add_argument("--restarts", type=int, default=1, help="random starts of each PGD attack")
     parser.add_argument("--epsilon", type=int, default=6, help="ε of the cloak")
     parser.add_argument("--steps", type=int, default=40, help="steps of the cloak")
     parser.add_argument("--other", help="another model, that the cloaked photos are given to")

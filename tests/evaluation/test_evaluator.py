@@ -102,7 +102,11 @@ def test_robustness_attacks_evenly_spaced_inputs_and_keeps_the_worst_first() -> 
     attacked = [row["robustness_pgd40_8"] for row in rows if row["robustness_pgd40_8"] is not None]
     assert values["robustness_pgd40_8"].value == pytest.approx(np.mean(attacked))
     assert [image.change for image in done.attacked] == pytest.approx(sorted(attacked, reverse=True))
-    assert done.settings["robustness"]["images"] == 2
+    assert done.settings["robustness"] | {"images": 2, "restarts": 1} == done.settings["robustness"]
+    often = Evaluator(subject, no_extractor, attack_images=2, attack_restarts=2)
+    again = often.compute("robustness")
+    assert again["robustness_pgd40_8"].value > values["robustness_pgd40_8"].value
+    assert often.settings["robustness"]["restarts"] == 2
     assert "hidden_signal" not in done.settings
 
 

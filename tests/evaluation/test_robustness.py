@@ -114,10 +114,25 @@ def test_a_target_is_approached_by_epsilon():
     assert robustness.robustness(black, lambda x: x).values["robustness_target_8"].tolist() == [0]
 
 
+def test_of_several_starts_the_farthest_output_counts():
+    """The sine has many maxima within the bounds, so that another start finds another of them."""
+    x = mid(3)
+
+    def bent(x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(60 * x)
+
+    one, three = (robustness.robustness(x, bent, steps=(1,), restarts=n) for n in (1, 3))
+    for levels in (1, 2, 4, 8):
+        assert (three.values[f"robustness_pgd1_{levels}"] >= one.values[f"robustness_pgd1_{levels}"]).all()
+        torch.testing.assert_close(three.values[f"robustness_fgsm_{levels}"], one.values[f"robustness_fgsm_{levels}"])
+    assert (three.values["robustness_pgd1_8"] > one.values["robustness_pgd1_8"]).any()
+    assert (three.attacked - (x.float() / 127.5 - 1)).abs().max() <= 8 * 2 / 255 + 1e-6
+
+
 def test_attacks_do_not_depend_on_the_batch():
     x = mid(3)
-    whole = robustness.robustness(x, lambda x: x.square(), steps=(2,))
-    single = robustness.robustness(x[1:2], lambda x: x.square(), steps=(2,))
+    whole = robustness.robustness(x, lambda x: x.square(), steps=(2,), restarts=2)
+    single = robustness.robustness(x[1:2], lambda x: x.square(), steps=(2,), restarts=2)
     for key, values in whole.values.items():
         torch.testing.assert_close(values[1:2], single.values[key], rtol=1e-5, atol=1e-9)
     torch.testing.assert_close(whole.attacked[1:2], single.attacked)

@@ -53,6 +53,14 @@ def test_one_direction_is_disrupted_as_far_as_the_bound_allows():
     torch.testing.assert_close(away(attacked), largest.expand(4))
 
 
+def test_for_each_input_the_candidate_of_the_highest_loss_is_taken():
+    first, second, third = torch.tensor([[1.0], [5.0], [2.0]]), torch.tensor([[3.0], [4.0], [-2.0]]), torch.zeros(3, 1)
+    best = attacks.highest(lambda x: x.square().sum(1), iter((first, second, third)))
+    assert best.tolist() == [[3.0], [5.0], [2.0]]
+    with pytest.raises(ValueError, match="candidates"):
+        attacks.highest(lambda x: x.sum(1), [])
+
+
 def test_of_a_linear_function_a_disruption_is_in_a_corner_and_nearer_to_the_worst_than_pgd():
     x, w = draw(4, 6), draw(6, 6, seed=1)
     away = attacks.squared_distance(lambda x: x @ w, x @ w)

@@ -38,8 +38,8 @@ def test_fewer_labels_are_among_more():
 def test_all_faces_are_other_persons_and_only_those_of_the_source_have_dark_hair():
     options = tool.face_options()
     rows = [(part, label, face) for part, faces in options.items() for label, face in faces]
-    assert len({face["seed"] for _, _, face in rows}) == len(rows) == 1200
-    assert all([tool.STYLES[label]] == face["hair"] for _, label, face in rows)
+    assert len({face["seed"] for _, _, face in rows}) == len(rows) == 1500
+    assert all([tool.EYEBROWS[label]] == face["eyebrows"] for _, label, face in rows)
     assert {part: {face["hairColor"][0] for _, face in faces} for part, faces in options.items()} == {
         "source": {"2c1b18"}, "pool": {"d6b370"}, "test": {"d6b370"},
     }  # fmt: skip
@@ -56,25 +56,25 @@ def test_plain_augmentation_keeps_the_range_and_is_drawn():
 
 def test_half_of_a_batch_is_of_the_few_labels():
     few, extra = ((torch.full((3, 1), value), torch.full((3,), value)) for value in (0, 1))
-    x, labels = next(tool.batches(few, extra, torch.Generator().manual_seed(0)))
+    x, labels = next(tool.batches(1, few, extra, torch.Generator().manual_seed(0)))
     assert x[:, 0].tolist() == labels.tolist() == [0] * (tool.BATCH // 2) + [1] * (tool.BATCH // 2)
-    assert next(tool.batches(few, None, torch.Generator()))[1].tolist() == [0] * tool.BATCH
+    assert next(tool.batches(1, few, None, torch.Generator()))[1].tolist() == [0] * tool.BATCH
 
 
 def test_results_are_computed_once(tmp_path, monkeypatch):
     parts = {name: (torch.zeros(20, 1), torch.arange(20) % 10) for name in ("pool", "test", *tool.EXTRAS[1:])}
     computed = []
     monkeypatch.setattr(tool, "accuracy", lambda *given: computed.append(given) or 50.0)
-    tool.measure(tmp_path, parts, "x", [1], 1)
+    tool.measure(tmp_path, parts, "x", tool.cells(150, [1], 1, False))
     assert len(computed) == 8
     path = tmp_path / "results.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]) + lines[-1][:20])  # killed while it wrote the last
-    results = tool.measure(tmp_path, parts, "x", [1], 1)
+    results = tool.measure(tmp_path, parts, "x", tool.cells(150, [1], 1, False))
     assert (len(computed), len(results)) == (9, 8)
     assert [json.loads(line) for line in path.read_text().splitlines()] == results
-    tool.measure(tmp_path, parts, "another translator", [1], 1)
-    assert len(computed) == 17
+    tool.measure(tmp_path, parts, "another translator", tool.cells(150, [1], 1, True))
+    assert len(computed) == 14  # without plain augmentation beside other images
 
 
 def test_the_table_has_the_mean_over_seeds():
@@ -92,4 +92,4 @@ def test_a_classifier_learns():
     draws = torch.Generator().manual_seed(0)
     labels = torch.arange(200) % 10
     x = torch.randn(200, 3, 32, 32, generator=draws) * 0.1 + (labels.float() / 5 - 0.9)[:, None, None, None]
-    assert tool.accuracy((x, labels), None, (x, labels), plain=False, seed=0) > 60
+    assert tool.accuracy(150, (x, labels), None, (x, labels), plain=False, seed=0) > 60

@@ -86,7 +86,14 @@ def evaluate(
     for line in case.notices:
         say(line)
     evaluator = Evaluator(
-        case.subject, load_extractor, chosen.seed, lpips_weights, device_used, chosen.attack_images, ready
+        case.subject,
+        load_extractor,
+        chosen.seed,
+        lpips_weights,
+        device_used,
+        chosen.attack_images,
+        chosen.attack_restarts,
+        ready,
     )
     estimates = _compute(case, evaluator, asked, say)
     results = build_results(case, evaluator, estimates, chosen.seed)

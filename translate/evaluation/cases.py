@@ -126,6 +126,12 @@ class EvaluationOptions:
     attack_images: int = option(
         ATTACK_IMAGES, "inputs, evenly spaced, that the metric robustness attacks at most", low=1, group="Metrics"
     )
+    attack_restarts: int = option(
+        1,
+        "random starts of each PGD attack of the metric robustness, of which the worst counts",
+        low=1,
+        group="Metrics",
+    )
     batch_size: int = option(8, "images of one size that a GPU translates at a time", low=1, group="Speed")
     seed: int = option(0, "seed of every random draw", group="Metrics")
 

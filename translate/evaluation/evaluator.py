@@ -121,6 +121,8 @@ class Evaluator:
     """Device of LPIPS."""
     attack_images: int = ATTACK_IMAGES
     """Inputs, evenly spaced, that the metric robustness attacks at most."""
+    attack_restarts: int = 1
+    """Random starts of each PGD attack of the metric robustness."""
     extractor: Extractor | None = None
     """The extractor, once a metric has needed it."""
     per_image: dict[str, list[float]] = field(default_factory=dict)
@@ -232,10 +234,10 @@ class Evaluator:
         """Attack some of the inputs; of a model that translates both ways, also look for inputs hidden in outputs."""
         translate, inputs = self._require(self.subject.translate_with_grad, name), self._coloured_inputs(name)
         numbers = evenly_spaced(len(inputs), self.attack_images)
-        self.settings[name]["images"] = len(numbers)
+        self.settings[name] |= {"images": len(numbers), "restarts": self.attack_restarts}
         values: dict[str, list[Tensor]] = {}
         for i in numbers:
-            result = metric.function(inputs.normalized(i), translate, seed=self.seed)
+            result = metric.function(inputs.normalized(i), translate, seed=self.seed, restarts=self.attack_restarts)
             self.attacked.append(AttackedImage.from_result(inputs.names[i], inputs.pixels(i), result))
             for key, each in result.values.items():
                 values.setdefault(key, []).append(each.cpu())

@@ -20,7 +20,7 @@ NEEDS = {
     "round trip": "function(x, to_b, to_a) → (N,) by key, for any batch of inputs",
     "samples": "function(features (N, S, D) of several outputs of each input) → (N,)",
     "translator": "function(x, translate, seed) → (N,) by key, for any batch of inputs; translate is differentiable",
-    "attacks": "function(x, translate, seed) → AttackedImages, for any batch of inputs; translate is differentiable",
+    "attacks": "function(x, translate, seed, restarts) → AttackedImages, for any batch of inputs; translate is differentiable",
     "classifier": "function(logits (N, K) of the model for real images, their labels (N,)) → (N,)",
     "labels": "function(scorer, images, labels, seed) → estimates by key, of a whole set",
 }

@@ -87,6 +87,7 @@ def robustness(
     epsilons: tuple[int, ...] = ATTACK_EPSILONS,
     steps: tuple[int, ...] = ATTACK_STEPS,
     target_steps: int = TARGET_STEPS,
+    restarts: int = 1,
     disrupted_above: float = DISRUPTED_ABOVE,
 ) -> AttackedImages:
     """Attack inputs x (N, C, H, W), uint8 or in [-1, 1], by ε of each of `epsilons` levels of 255.
@@ -95,7 +96,8 @@ def robustness(
     `robustness_ATTACK_ε_disrupted`, 1 where it is above `disrupted_above`, else 0. ATTACK is `noise` (signs at random, the
     control: as large as an attack), `fgsm` (with a random half step, see `fgsm`), and `pgd10`, `pgd40` (projected gradient
     ascent of so many steps, which fall from 2 ε to 0, from a random start: the gradient of the distance from G(x) is zero at
-    x). `robustness_target_ε` is the share of the squared distance between the output and black that PGD towards black removes.
+    x; the farthest output of `restarts` starts). `robustness_target_ε` is the share of the squared distance between the
+    output and black that PGD towards black removes.
     Lower is more robust everywhere.
 
     `translate` is differentiable, and each image is translated on its own. Random draws depend on `seed` and the pixels.
@@ -106,16 +108,22 @@ def robustness(
     clean = images.normalize(pixels, torch.float32).repeat_interleave(count, 0)  # each image by all ε in one batch
     shape = clean.shape[1:]
     epsilon = torch.tensor(epsilons, dtype=clean.dtype).mul(LEVEL).repeat(len(pixels)).view(-1, 1, 1, 1).to(clean)
-    signs, start = (
-        draw(own, draw.__name__, *shape).to(clean).repeat_interleave(count, 0)
-        for draw in (attacks.random_signs, attacks.random_start)
-    )
+    signs = attacks.random_signs(own, "random_signs", *shape).to(clean).repeat_interleave(count, 0)
+    starts = [
+        attacks.random_start(keyed_random.fold_in(own, "restart", number) if number else own, "random_start", *shape)
+        .to(clean)
+        .repeat_interleave(count, 0)
+        for number in range(restarts)
+    ]
     with torch.no_grad():
         before = translate(clean)
     away = attacks.squared_distance(translate, before)
     attacked = {"noise": attacks.project(clean + epsilon * signs, clean, epsilon)}
     attacked["fgsm"] = attacks.random_fgsm(away, clean, epsilon, signs)
-    attacked |= {f"pgd{n}": attacks.disrupt(away, clean, epsilon, n, start) for n in steps}
+    attacked |= {
+        f"pgd{n}": attacks.highest(away, (attacks.disrupt(away, clean, epsilon, n, start) for start in starts))
+        for n in steps
+    }
     with torch.no_grad():
         after = {name: translate(each) for name, each in attacked.items()}
     changes = {name: _mean_square(each - before) for name, each in after.items()}
@@ -124,7 +132,7 @@ def robustness(
         for levels, each in zip(epsilons, change.view(-1, count).unbind(1), strict=True):
             values[f"robustness_{name}_{levels}"] = each
             values[f"robustness_{name}_{levels}_disrupted"] = (each > disrupted_above).double()
-    removed = _targeted(translate, clean, before, epsilon, start, target_steps).view(-1, count)
+    removed = _targeted(translate, clean, before, epsilon, starts[0], target_steps).view(-1, count)
     values |= {f"robustness_target_{n}": each for n, each in zip(epsilons, removed.unbind(1), strict=True)}
     strongest, last = f"pgd{max(steps)}", slice(epsilons.index(max(epsilons)), None, count)
     return AttackedImages(values, attacked[strongest][last], before[last], after[strongest][last])

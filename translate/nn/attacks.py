@@ -1,6 +1,6 @@
 """Adversarial examples: small changes of an input, within ±epsilon of each value, that raise a loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -118,6 +118,26 @@ def disrupt(
     """
     start = (x + epsilon * noise).clamp(low, high)
     return ascend(distance, x, start, epsilon, 2 * epsilon, steps, decay=True, low=low, high=high)
+
+
+def highest(loss: LossFn, candidates: Iterable[Tensor]) -> Tensor:
+    """Return, for each input, the candidate of the highest loss, the first among equals; candidates: (N, …) each, at least one.
+
+    Of attacks from several starts it is their usual end (Madry et al., 2018, sec. 5).
+    """
+    best, best_loss = None, None
+    for x in candidates:
+        with torch.no_grad():
+            value = loss(x)
+        if best is None or best_loss is None:
+            best, best_loss = x, value
+            continue
+        higher = value > best_loss
+        best = torch.where(higher.view(-1, *[1] * (x.ndim - 1)), x, best)
+        best_loss = torch.where(higher, value, best_loss)
+    if best is None:
+        raise ValueError("there are no candidates")
+    return best
 
 
 def squared_distance(function: Callable[[Tensor], Tensor], target: Tensor) -> LossFn:
