@@ -110,7 +110,6 @@ def test_each_size_of_growing_images_has_forecasts_of_its_own():
     assert {n: line for n, line in enumerate(said, 1) if line} == {
         1: "first step 4.0 s; 20 images at 4 px ≈ 40 s on this CPU",
         3: "4.0 s a step; 20 images at 4 px ≈ 40 s on this CPU",
-        11: "first step 10 s; 80 images at 8 px ≈ 7 min on this CPU",
         13: "10 s a step; 80 images at 8 px ≈ 7 min on this CPU",
         20: "10 s a step; 80 images at 8 px ≈ 7 min on this CPU",
     }

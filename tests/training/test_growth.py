@@ -7,6 +7,7 @@ import torch
 
 from translate import config
 from translate.errors import UsageError
+from translate.methods.base import DataStage
 from translate.methods.pggan import PGGAN
 from translate.runtime import memory
 from translate.runtime.precision import PRECISIONS
@@ -36,8 +37,7 @@ def estimates():
 def needs(estimates):
     """Bytes at each size, at most."""
     return {
-        stage.crop_size: max(found.total for other, found in estimates if other.crop_size == stage.crop_size)
-        for stage, _ in estimates
+        size: max(phase.memory.total for phase in estimates if phase.stage.crop_size == size) for size in (4, 8, 16, 32)
     }
 
 
@@ -58,7 +58,33 @@ def test_a_line_for_each_size_with_its_first_image_and_batch(check):
         "4 px from image 0, 128 a step", "8 px from image 100, 128 a step", "16 px from image 250, 128 a step",
         "32 px from image 400, 64 a step",
     ]  # fmt: skip
+    assert all(", at least " in line for line in lines[:-1])
     assert lines[-1].endswith("free")
+
+
+def test_operations_are_those_of_all_steps_of_a_size():
+    """Two phases at 4 px, 30 and 10 operations: 20 in each of 50 steps; two stages at 8 px, 25 · 40 and 100 · 60."""
+    stages = [DataStage(0, 4, 4, 2), DataStage(100, 8, 8, 4), DataStage(200, 8, 8, 1), DataStage(300, 16, 16, 1)]
+    counts = [(stages[0], 30), (stages[0], 10), (stages[1], 40), (stages[2], 60), (stages[3], 80)]
+    phases = [memory_estimate.PhaseEstimate(stage, None, operations) for stage, operations in counts]
+    assert growth.operations_by_size(phases, 300) == {4: 1000, 8: 7000}
+    assert growth.operations_by_size(phases, 310) == {4: 1000, 8: 7000, 16: 800}
+
+
+def test_operations_of_a_convolution_and_of_its_gradients():
+    """2 · 3 · 5 · 9 for each of 4 · 8 · 8 places, as often for each gradient."""
+    x, weight = torch.zeros(4, 3, 8, 8, requires_grad=True), torch.zeros(5, 3, 3, 3, requires_grad=True)
+    with memory_estimate.MemoryMeter(scratch=False) as meter:
+        torch.nn.functional.conv2d(x, weight, padding=1).sum().backward()
+    assert meter.operations == 3 * 2 * 3 * 5 * 9 * 4 * 8 * 8
+
+
+def test_the_rate_is_that_of_the_probe(monkeypatch):
+    """A clock that ticks a second a call: each pass takes one."""
+    ticks = iter(range(100))
+    monkeypatch.setattr(growth.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(growth, "PROBE", (2, 3, 4, 1))
+    assert growth.operation_rate(CPU, FP32) == 3 * 2 * 2 * 4 * 4 * 3 * 3
 
 
 def test_the_estimate_of_the_whole_is_that_of_the_largest(estimates, needs, monkeypatch):

@@ -58,6 +58,7 @@ class Forecast:
         self.begun_at = images_seen
         self.size = ""
         self.steps = 0
+        self.later_size = False
         self._enter_size(images_seen)
         self.restart(images_seen)
 
@@ -76,6 +77,9 @@ class Forecast:
         if images_seen >= self.schedule.planned or images_seen <= self._said_images:
             return
         now = self.clock()
+        if self.steps == 1 and self.later_size:  # a new size is read and decoded before its first step
+            self.restart(images_seen)
+            return
         if self.steps in FORECAST_STEPS:
             self._say_forecast(images_seen, now)
         elif self.by_clock and now - self._said_at >= LINE_SECONDS:
@@ -100,6 +104,7 @@ class Forecast:
         self.end = min([*later, self.schedule.planned])
         self.size = f" at {size} px"
         self.length = f"{self.end - images_seen:,} images{self.size}"
+        self.later_size = images_seen > self.begun_at
         self.begun_at, self.steps = images_seen, 0
 
     def _say_forecast(self, images_seen: int, now: float) -> None:

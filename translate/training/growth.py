@@ -1,6 +1,7 @@
 """Check of a training whose images grow: what each size of them takes, before the first step of the first one."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -8,11 +9,11 @@ from torch import Tensor
 from translate.config import TrainConfig
 from translate.errors import UsageError
 from translate.methods.base import DataStage, Method
-from translate.runtime import memory
+from translate.runtime import devices, memory
 from translate.runtime.precision import Precision
-from translate.text import memory_size
+from translate.text import duration, memory_size
 from translate.training import memory_estimate
-from translate.training.memory_estimate import GIB, MemoryEstimate, estimate_phases
+from translate.training.memory_estimate import GIB, MemoryEstimate, PhaseEstimate, estimate_phases
 from translate.training.schedule import Schedule
 
 
@@ -43,18 +44,18 @@ def _check_sizes(
     data: int,
     schedule: Schedule,
 ) -> list[str]:
-    """Return lines for people with the images, the batch and the memory of each size that the run comes to.
+    """Return lines for people with the images, the batch, the memory and the least time of each size that the run comes to.
 
     Weights and averages are on the device already. UsageError if a size takes more than `cfg.max_memory` GiB or, where that is
     None, more than is free.
     """
     estimates = estimate_phases(cls, cfg, example, device, precision, data, schedule)
     largest: dict[int, tuple[DataStage, MemoryEstimate]] = {}
-    for stage, found in estimates:
-        before = largest.get(stage.crop_size)
-        if stage.image < schedule.planned and (before is None or found.total > before[1].total):
-            largest[stage.crop_size] = stage, found
-    held = estimates[0][1].weights + estimates[0][1].averages
+    for phase in estimates:
+        before = largest.get(phase.stage.crop_size)
+        if phase.stage.image < schedule.planned and (before is None or phase.memory.total > before[1].total):
+            largest[phase.stage.crop_size] = phase.stage, phase.memory
+    held = estimates[0].memory.weights + estimates[0].memory.averages
     free = memory.free_memory(device) + held
     limit = free if cfg.max_memory is None else cfg.max_memory * GIB
     fits = [size for size, (_, found) in largest.items() if found.total <= limit]
@@ -62,10 +63,12 @@ def _check_sizes(
         if size not in fits:
             _refuse(cfg, size, stage, found, free, fits)
     starts: dict[int, int] = {}
-    for stage, _ in estimates:
-        starts.setdefault(stage.crop_size, stage.image)
+    for phase in estimates:
+        starts.setdefault(phase.stage.crop_size, phase.stage.image)
+    operations, rate = operations_by_size(estimates, schedule.planned), operation_rate(device, precision)
     lines = [
-        f"{size:4} px from image {starts[size]:,}, {stage.batch_size} a step: memory {found}"
+        f"{size:4} px from image {starts[size]:,}, {stage.batch_size} a step: memory {found}, at least "
+        f"{duration(operations[size] / rate)}"
         for size, (stage, found) in largest.items()
     ]
     if missing := [size for size in starts if size not in largest]:
@@ -74,6 +77,43 @@ def _check_sizes(
             + (f"; {missing[-1]} px begins at image {starts[missing[-1]]:,}" if len(missing) > 1 else "")
         )
     return [*lines, f"{memory_size(free)} free"]
+
+
+def operations_by_size(estimates: Sequence[PhaseEstimate], planned: int) -> dict[int, float]:
+    """Return the operations of all steps of each size of images in a run of `planned` images; phases count evenly."""
+    phases: dict[DataStage, list[int]] = {}
+    for phase in estimates:
+        if phase.stage.image < planned:
+            phases.setdefault(phase.stage, []).append(phase.operations)
+    found: dict[int, float] = {}
+    for (stage, operations), end in zip(phases.items(), [*(stage.image for stage in phases), planned][1:], strict=True):
+        steps = (end - stage.image) / stage.batch_size
+        found[stage.crop_size] = found.get(stage.crop_size, 0.0) + steps * sum(operations) / len(operations)
+    return found
+
+
+PROBE = (16, 64, 32, 3)
+"""Images, channels, side and kernel of the convolution that is timed."""
+
+
+def operation_rate(device: torch.device, precision: Precision) -> float:
+    """Return the operations a second of a convolution on the device, forward and backward, the fastest of five passes.
+
+    Few layers are faster, so that a time which follows from it is a lower bound.
+    """
+    count, channels, side, kernel = PROBE
+    x = torch.zeros(count, channels, side, side, device=device, dtype=precision.weights, requires_grad=True)
+    weight = torch.zeros(channels, channels, kernel, kernel, device=device, dtype=precision.weights, requires_grad=True)
+    best = float("inf")
+    for _ in range(5):
+        devices.synchronize(device)
+        started = time.perf_counter()
+        with precision.autocast(device):
+            y = torch.nn.functional.conv2d(x, weight, padding=kernel // 2)
+        torch.autograd.grad(y.sum(), (x, weight))
+        devices.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return 3 * 2 * count * side**2 * channels**2 * kernel**2 / best
 
 
 def _refuse(cfg: TrainConfig, size: int, stage: DataStage, found: MemoryEstimate, free: int, fits: list[int]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 from translate.config import TrainConfig
 from translate.errors import UsageError
@@ -75,6 +76,16 @@ class MemoryEstimate:
         return f"about {self.total / GIB:.{digits}f} GiB" + (f" ({', '.join(listed)})" if listed else "")
 
 
+@dataclass(frozen=True)
+class PhaseEstimate:
+    """What a step of one phase of a method takes in one stage of the data."""
+
+    stage: DataStage
+    memory: MemoryEstimate
+    operations: int
+    """Additions and multiplications of convolutions and matrix products, forward and backward."""
+
+
 def estimate(
     cls: type[Method],
     cfg: TrainConfig,
@@ -96,7 +107,7 @@ def estimate(
     is not known; `scratch` is for the CPU.
     """
     phases = estimate_phases(cls, cfg, example, device, precision, data, schedule)
-    return max((found for _, found in phases), key=lambda found: found.total)
+    return max((phase.memory for phase in phases), key=lambda found: found.total)
 
 
 def estimate_phases(
@@ -107,8 +118,8 @@ def estimate_phases(
     precision: Precision,
     data: int = 0,
     schedule: Schedule | None = None,
-) -> list[tuple[DataStage, MemoryEstimate]]:
-    """Return what `estimate` does, for a step of each phase of each stage, with the stage, in the order of the run."""
+) -> list[PhaseEstimate]:
+    """Return what `estimate` does, for a step of each phase of each stage, in the order of the run."""
     meter = MemoryMeter(scratch=device.type == "cpu")
     shapes = cls.on_meta(cfg).to(precision.weights)
     with _single_process(), FakeTensorMode(allow_non_fake_inputs=True), meter:
@@ -126,20 +137,24 @@ def estimate_phases(
         del rehearsal
     averages = _averaged_bytes(method) if cfg.ema_half_life else 0
     return [
-        (stage, MemoryEstimate(weights, optimizers, averages, buffers, batch, data, activations, scratch))
-        for (stage, _), (batch, activations, scratch) in zip(pairs, steps, strict=True)
+        PhaseEstimate(
+            stage, MemoryEstimate(weights, optimizers, averages, buffers, batch, data, activations, scratch), operations
+        )
+        for (stage, _), (batch, activations, scratch, operations) in zip(pairs, steps, strict=True)
     ]
 
 
-def _measure_step(rehearsal: "_Rehearsal", meter: "MemoryMeter", batch: Batch, clock: Clock) -> tuple[int, int, int]:
-    """Return the bytes of the batch, of the activations and of the scratch memory of a step."""
+def _measure_step(
+    rehearsal: "_Rehearsal", meter: "MemoryMeter", batch: Batch, clock: Clock
+) -> tuple[int, int, int, int]:
+    """Return the bytes of the batch, of the activations and of the scratch memory of a step, and its operations."""
     meter.reset_peak()
-    persistent = meter.live
+    persistent, before = meter.live, meter.operations
     rehearsal.step(split_batch(batch, rehearsal.method.cfg.accumulate), clock)
     activations, scratch = meter.live_at_peak - persistent, meter.scratch_at_peak
     if rehearsal.device.type == "cpu":
         scratch += LIBRARIES + int(FRAGMENTATION * activations)
-    return _bytes(batch.values()), activations, scratch
+    return _bytes(batch.values()), activations, scratch, meter.operations - before
 
 
 def _stages(cls: type[Method], cfg: TrainConfig, schedule: Schedule | None) -> Sequence[DataStage]:
@@ -189,13 +204,14 @@ class MemoryMeter(TorchDispatchMode):
 
     `live`: bytes now. `live_at_peak`, `scratch_at_peak`: those at the moment when their sum was largest since the block or
     `reset_peak`. With `scratch` a convolution takes, while it computes, a copy of all that it reads and writes, for oneDNN
-    reorders channels and blocks; without it, `scratch_at_peak` is 0. Works on fake and on real tensors.
+    reorders channels and blocks; without it, `scratch_at_peak` is 0. `operations`: additions and multiplications of
+    convolutions and matrix products within the block. Works on fake and on real tensors.
     """
 
     def __init__(self, *, scratch: bool) -> None:
         super().__init__()
         self.scratch = scratch
-        self.live = self.live_at_peak = self.scratch_at_peak = 0
+        self.live = self.live_at_peak = self.scratch_at_peak = self.operations = 0
         self._storages: dict[int, int] = {}
 
     @classmethod
@@ -210,6 +226,8 @@ class MemoryMeter(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
+        if (count := flop_registry.get(func._overloadpacket)) is not None:
+            self.operations += count(*args, **(kwargs or {}), out_val=out)
         outputs = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         for x in outputs:
             self._add(x.untyped_storage())
