@@ -6,7 +6,7 @@
 #   docker run --rm -v "$PWD:/work" image-translate convert flat-to-3d drawings out
 #   docker run --rm --gpus all --shm-size 8g -v "$PWD:/work" image-translate:cuda train cyclegan my_data --preset quick
 #
-# BACKEND: build of torch: cpu, or one for CUDA, such as cu130, whose wheels bring all of CUDA but the driver.
+# BACKEND: build of torch: cpu, or one for CUDA, such as cu130, whose wheels bring all of CUDA but the driver; empty: that of PyPI.
 # EXTRAS: extras of pyproject.toml, with commas. BASE: image with Python 3.11 or newer and pip.
 
 ARG BASE=python:3.12-slim
@@ -20,7 +20,7 @@ COPY translate /src/translate
 COPY datasets /src/datasets
 COPY checkpoints /src/checkpoints
 RUN pip install --no-cache-dir uv==0.13.9 \
- && uv pip install --system --no-cache --torch-backend "${BACKEND}" "/src[${EXTRAS}]" \
+ && uv pip install --system --no-cache ${BACKEND:+--torch-backend "${BACKEND}"} "/src[${EXTRAS}]" \
  && rm -rf /src
 
 # Outputs belong to this user: run with --user "$(id -u):$(id -g)" for files of your own. Caches go to a folder that anyone may write.
