@@ -17,7 +17,7 @@ from PIL import Image
 
 import translate
 from translate.conversion.cloaking import CloakOptions, cloak_pixels
-from translate.evaluation.robustness import DISRUPTED_ABOVE, robustness
+from translate.evaluation.robustness import ATTACK_EPSILONS, DISRUPTED_ABOVE, robustness
 from translate.trained.differentiable import translate_with_grad
 
 
@@ -35,7 +35,7 @@ def attack(args: argparse.Namespace) -> None:
     x = torch.from_numpy(np.stack(read_photos(args.photos, args.count, args.size))).permute(0, 3, 1, 2)
     for seed in range(args.seeds):
         model = translate_with_grad(translator, args.to, 0)
-        parts = [robustness(image[None], model, seed, restarts=args.restarts).values for image in x]
+        parts = [robustness(image[None], model, seed, args.epsilons, restarts=args.restarts).values for image in x]
         means = {key: float(torch.cat([values[key] for values in parts]).mean()) for key in parts[0]}
         print(
             f"seed {seed}",
@@ -107,6 +107,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8, help="photos")
     parser.add_argument("--size", type=int, default=64, help="side of the photos in pixels")
     parser.add_argument("--seeds", type=int, default=1, help="seeds of the attacks")
+    parser.add_argument(
+        "--epsilons",
+        type=lambda text: tuple(int(level) for level in text.split(",")),
+        default=ATTACK_EPSILONS,
+        help="ε of the attacks, with commas",
+    )
     parser.add_argument("--restarts", type=int, default=1, help="random starts of each PGD attack")
     parser.add_argument("--epsilon", type=int, default=6, help="ε of the cloak")
     parser.add_argument("--steps", type=int, default=40, help="steps of the cloak")

@@ -72,7 +72,8 @@ RECIPES = (
     ]),
     ExampleRecipe("starganv2", "hair_domains", 32, [
         "--load-size", "36", "--crop-size", "32", "--images", "24000", "--batch-size", "8", "--g-width", "16",
-        "--d-width", "16", "--max-width", "96", "--diversity-images", "24000", "--f-lr", "1e-4",
+        "--d-width", "16", "--max-width", "96", "--diversity-images", "16000", "--lambda-diversity", "0.5",
+        "--lambda-cycle", "3", "--lambda-r1", "0.05", "--lr", "4e-4", "--f-lr", "1e-5",
     ], ema_half_life=2000),
     ExampleRecipe("stackgan", "avatar_captions", 32, [
         "--crop-size", "32", "--images", "130000", "--batch-size", "32", "--g-width", "32", "--d-width", "24",
@@ -120,9 +121,9 @@ def train(recipe: ExampleRecipe, root: Path, out: Path) -> None:
 
 
 TEXTS = {
-    "short black hair, red": "a person with short black hair and a red shirt",
-    "long blond hair, blue": "a person with long blond hair and a blue shirt",
-    "long auburn hair, green": "a person with long auburn hair and a green shirt",
+    "black, red": "a person with short black hair and a red shirt",
+    "blond, blue": "a person with long blond hair and a blue shirt",
+    "auburn, green": "a person with long auburn hair and a green shirt",
     "beard, yellow": "a person with short brown hair, a yellow shirt and a beard",
 }
 """Texts of the picture of stackgan, by what stands above their column."""
