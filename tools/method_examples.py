@@ -70,14 +70,8 @@ RECIPES = (
         *GREY, "--images", "24000", "--decay-images", "12000", "--batch-size", "16", "--g-width", "24", "--d-width", "24",
         "--n-critic", "2", "--lr", "5e-4",
     ]),
-    ExampleRecipe("starganv2", "hair_domains", 32, [
-        "--load-size", "36", "--crop-size", "32", "--images", "24000", "--batch-size", "8", "--g-width", "16",
-        "--d-width", "16", "--max-width", "96", "--diversity-images", "16000", "--lambda-diversity", "0.5",
-        "--lambda-cycle", "3", "--lambda-r1", "0.05", "--lr", "4e-4", "--f-lr", "1e-5",
-    ], ema_half_life=2000),
-    ExampleRecipe("stackgan", "avatar_captions", 32, [
-        "--crop-size", "32", "--images", "130000", "--batch-size", "32", "--g-width", "32", "--d-width", "24",
-    ], ema_half_life=2000),
+    ExampleRecipe("starganv2", "hair_domains", 32, ["--preset", "quick"], ema_half_life=2000),
+    ExampleRecipe("stackgan", "avatar_captions", 32, ["--preset", "quick"], ema_half_life=2000),
     ExampleRecipe("dcgan", "sneakers_and_boots", 32, [
         *GREY, "--images", "24000", "--batch-size", "32", "--g-width", "32", "--d-width", "32", "--lr", "5e-4",
         "--real-label", "0.9",

@@ -112,6 +112,13 @@ class StackGAN(Method[StackGANConfig]):
     summary = "images from texts, learnt from captions or names of folders; for translate sample, not for translation"
     layout = "captions"
     Config = StackGANConfig
+    presets = {
+        "paper": {},
+        "quick": {
+            "load_size": 38, "crop_size": 32, "g_width": 32, "d_width": 24, "batch_size": 32, "ema_half_life": 2000,
+            "images": 130_000,
+        },
+    }  # fmt: skip
     generator_names = {}
     smallest_micro_batch = 2
     sampling_networks: ClassVar[tuple[str, ...]] = ("g", "t")
