@@ -74,7 +74,7 @@ def test_operations_are_those_of_all_steps_of_a_size():
 def test_operations_of_a_convolution_and_of_its_gradients():
     """2 · 3 · 5 · 9 for each of 4 · 8 · 8 places, as often for each gradient."""
     x, weight = torch.zeros(4, 3, 8, 8, requires_grad=True), torch.zeros(5, 3, 3, 3, requires_grad=True)
-    with memory_estimate.MemoryMeter(scratch=False) as meter:
+    with memory_estimate.StepMeter(scratch=False) as meter:
         torch.nn.functional.conv2d(x, weight, padding=1).sum().backward()
     assert meter.operations == 3 * 2 * 3 * 5 * 9 * 4 * 8 * 8
 

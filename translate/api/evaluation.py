@@ -85,16 +85,8 @@ def evaluate(
     case = _build_case(EvaluationInputs(model, root, real, fake), chosen, load_model, progress, say)
     for line in case.notices:
         say(line)
-    evaluator = Evaluator(
-        case.subject,
-        load_extractor,
-        chosen.seed,
-        lpips_weights,
-        device_used,
-        chosen.attack_images,
-        chosen.attack_restarts,
-        ready,
-    )
+    attacks = chosen.attack_images, chosen.attack_restarts
+    evaluator = Evaluator(case.subject, load_extractor, chosen.seed, lpips_weights, device_used, *attacks, ready)
     estimates = _compute(case, evaluator, asked, say)
     results = build_results(case, evaluator, estimates, chosen.seed)
     if case.reference_sources:

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from translate.config import TrainConfig
 from translate.errors import UsageError
@@ -78,7 +77,7 @@ class MemoryEstimate:
 
 @dataclass(frozen=True)
 class PhaseEstimate:
-    """What a step of one phase of a method takes in one stage of the data."""
+    """Memory and operations of a step of one phase of a method, in one stage of the data."""
 
     stage: DataStage
     memory: MemoryEstimate
@@ -120,7 +119,7 @@ def estimate_phases(
     schedule: Schedule | None = None,
 ) -> list[PhaseEstimate]:
     """Return what `estimate` does, for a step of each phase of each stage, in the order of the run."""
-    meter = MemoryMeter(scratch=device.type == "cpu")
+    meter = StepMeter(scratch=device.type == "cpu")
     shapes = cls.on_meta(cfg).to(precision.weights)
     with _single_process(), FakeTensorMode(allow_non_fake_inputs=True), meter:
         method = shapes.to_empty(device=device)
@@ -144,9 +143,7 @@ def estimate_phases(
     ]
 
 
-def _measure_step(
-    rehearsal: "_Rehearsal", meter: "MemoryMeter", batch: Batch, clock: Clock
-) -> tuple[int, int, int, int]:
+def _measure_step(rehearsal: "_Rehearsal", meter: "StepMeter", batch: Batch, clock: Clock) -> tuple[int, int, int, int]:
     """Return the bytes of the batch, of the activations and of the scratch memory of a step, and its operations."""
     meter.reset_peak()
     persistent, before = meter.live, meter.operations
@@ -204,14 +201,13 @@ class MemoryMeter(TorchDispatchMode):
 
     `live`: bytes now. `live_at_peak`, `scratch_at_peak`: those at the moment when their sum was largest since the block or
     `reset_peak`. With `scratch` a convolution takes, while it computes, a copy of all that it reads and writes, for oneDNN
-    reorders channels and blocks; without it, `scratch_at_peak` is 0. `operations`: additions and multiplications of
-    convolutions and matrix products within the block. Works on fake and on real tensors.
+    reorders channels and blocks; without it, `scratch_at_peak` is 0. Works on fake and on real tensors.
     """
 
     def __init__(self, *, scratch: bool) -> None:
         super().__init__()
         self.scratch = scratch
-        self.live = self.live_at_peak = self.scratch_at_peak = self.operations = 0
+        self.live = self.live_at_peak = self.scratch_at_peak = 0
         self._storages: dict[int, int] = {}
 
     @classmethod
@@ -226,8 +222,6 @@ class MemoryMeter(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if (count := flop_registry.get(func._overloadpacket)) is not None:
-            self.operations += count(*args, **(kwargs or {}), out_val=out)
         outputs = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         for x in outputs:
             self._add(x.untyped_storage())
@@ -253,6 +247,27 @@ class MemoryMeter(TorchDispatchMode):
 
     def _release(self, name: int) -> None:
         self.live -= self._storages.pop(name)
+
+
+class StepMeter(MemoryMeter):
+    """Meter of bytes, and of `operations`: additions and multiplications of convolutions and matrix products in the block."""
+
+    def __init__(self, *, scratch: bool) -> None:
+        from torch.utils.flop_counter import (
+            flop_registry,
+        )  # imports triton, which conversion, another user of meters, must not
+
+        super().__init__(scratch=scratch)
+        self.operations = 0
+        self._counts = flop_registry
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        if (count := self._counts.get(func._overloadpacket)) is not None:
+            self.operations += count(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 class _Rehearsal:
