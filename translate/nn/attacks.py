@@ -125,19 +125,14 @@ def highest(loss: LossFn, candidates: Iterable[Tensor]) -> Tensor:
 
     Of attacks from several starts it is their usual end (Madry et al., 2018, sec. 5).
     """
-    best, best_loss = None, None
-    for x in candidates:
-        with torch.no_grad():
-            value = loss(x)
-        if best is None or best_loss is None:
-            best, best_loss = x, value
-            continue
-        higher = value > best_loss
-        best = torch.where(higher.view(-1, *[1] * (x.ndim - 1)), x, best)
-        best_loss = torch.where(higher, value, best_loss)
-    if best is None:
+    tried = list(candidates)
+    if not tried:
         raise ValueError("there are no candidates")
-    return best
+    if len(tried) == 1:
+        return tried[0]
+    with torch.no_grad():
+        best = torch.stack([loss(x) for x in tried]).argmax(0)
+    return torch.stack(tried)[best, torch.arange(len(best), device=best.device)]
 
 
 def squared_distance(function: Callable[[Tensor], Tensor], target: Tensor) -> LossFn:

@@ -253,9 +253,8 @@ class StepMeter(MemoryMeter):
     """Meter of bytes, and of `operations`: additions and multiplications of convolutions and matrix products in the block."""
 
     def __init__(self, *, scratch: bool) -> None:
-        from torch.utils.flop_counter import (
-            flop_registry,
-        )  # imports triton, which conversion, another user of meters, must not
+        # It imports triton, which conversion, another user of meters, must not load.
+        from torch.utils.flop_counter import flop_registry
 
         super().__init__(scratch=scratch)
         self.operations = 0
