@@ -46,8 +46,8 @@ def check(estimates, monkeypatch):
     """The check of a run of so many images."""
     monkeypatch.setattr(growth, "estimate_phases", lambda *given: estimates)
 
-    def run(cfg=CFG, images=1000):
-        return growth.check_memory(PGGAN, cfg, EXAMPLE, CPU, FP32, 0, Schedule(10, 0, 0, images=images))
+    def run(cfg=CFG, images=1000, seen=0):
+        return growth.check_memory(PGGAN, cfg, EXAMPLE, CPU, FP32, 0, Schedule(10, 0, 0, images=images), seen)
 
     return run
 
@@ -69,6 +69,17 @@ def test_operations_are_those_of_all_steps_of_a_size():
     phases = [memory_estimate.PhaseEstimate(stage, None, operations) for stage, operations in counts]
     assert growth.operations_by_size(phases, 300) == {4: 1000, 8: 7000}
     assert growth.operations_by_size(phases, 310) == {4: 1000, 8: 7000, 16: 800}
+    assert growth.operations_by_size(phases, 310, seen=100) == {8: 7000, 16: 800}
+    assert growth.operations_by_size(phases, 310, seen=250) == {8: 3000, 16: 800}
+
+
+def test_a_resumed_run_is_told_of_the_sizes_to_come(check, needs, monkeypatch):
+    sizes = [line.split(" px ")[0].strip() for line in check(seen=260)[:-1]]
+    assert sizes == ["16", "32"]
+    monkeypatch.setattr(memory, "free_memory", lambda device: needs[4] // 2)
+    assert check(images=250, seen=250)[-2] == (
+        "the run ends before it reaches 16 px, which begins at image 250; 32 px begins at image 400"
+    )
 
 
 def test_operations_of_a_convolution_and_of_its_gradients():

@@ -383,8 +383,8 @@ class TrainingSession:
             return
         cfg = replace(self.cfg, accumulate=self.accumulate)
         data = sum(loader.bytes_needed for loader in self.loaders if loader.tier == "resident")
-        example = training_data.with_pair_images(self.sample, cfg)
-        given = self.method_class, cfg, example, self.device, self.precision, data, self.schedule
+        example, seen = training_data.with_pair_images(self.sample, cfg), self.state["images"] if self.state else 0
+        given = self.method_class, cfg, example, self.device, self.precision, data, self.schedule, seen
         for line in distributed.broadcast_object(lambda: growth.check_memory(*given)):
             self.say(line)
 

@@ -25,13 +25,14 @@ def check_memory(
     precision: Precision,
     data: int,
     schedule: Schedule,
+    seen: int = 0,
 ) -> list[str]:
     """Return lines for people on the memory that a training takes; arguments as of `memory_estimate.estimate`.
 
-    UsageError with flags that fit if that is too much.
+    A resumed training has `seen` images; UsageError with flags that fit if memory is too small.
     """
     if cls.grows:
-        return _check_sizes(cls, cfg, example, device, precision, data, schedule)
+        return _check_sizes(cls, cfg, example, device, precision, data, schedule, seen)
     return [memory_estimate.check_memory(cls, cfg, example, device, precision, data, schedule)]
 
 
@@ -43,18 +44,20 @@ def _check_sizes(
     precision: Precision,
     data: int,
     schedule: Schedule,
+    seen: int,
 ) -> list[str]:
-    """Return lines for people with the images, the batch, the memory and the least time of each size that the run comes to.
+    """Return lines for people with the images, the batch, the memory and the least time of each size that is still to come.
 
     Weights and averages are on the device already. UsageError if a size takes more than `cfg.max_memory` GiB or, where that is
     None, more than is free.
     """
     estimates = estimate_phases(cls, cfg, example, device, precision, data, schedule)
+    operations = operations_by_size(estimates, schedule.planned, seen)
     largest: dict[int, tuple[DataStage, MemoryEstimate]] = {}
     for phase in estimates:
-        before = largest.get(phase.stage.crop_size)
-        if phase.stage.image < schedule.planned and (before is None or phase.memory.total > before[1].total):
-            largest[phase.stage.crop_size] = phase.stage, phase.memory
+        size = phase.stage.crop_size
+        if size in operations and (size not in largest or phase.memory.total > largest[size][1].total):
+            largest[size] = phase.stage, phase.memory
     held = estimates[0].memory.weights + estimates[0].memory.averages
     free = memory.free_memory(device) + held
     limit = free if cfg.max_memory is None else cfg.max_memory * GIB
@@ -65,13 +68,13 @@ def _check_sizes(
     starts: dict[int, int] = {}
     for phase in estimates:
         starts.setdefault(phase.stage.crop_size, phase.stage.image)
-    operations, rate = operations_by_size(estimates, schedule.planned), operation_rate(device, precision)
+    rate = operation_rate(device, precision)
     lines = [
         f"{size:4} px from image {starts[size]:,}, {stage.batch_size} a step: memory {found}, at least "
         f"{duration(operations[size] / rate)}"
         for size, (stage, found) in largest.items()
     ]
-    if missing := [size for size in starts if size not in largest]:
+    if missing := [size for size, image in starts.items() if image >= schedule.planned]:
         lines.append(
             f"the run ends before it reaches {missing[0]} px, which begins at image {starts[missing[0]]:,}"
             + (f"; {missing[-1]} px begins at image {starts[missing[-1]]:,}" if len(missing) > 1 else "")
@@ -79,15 +82,20 @@ def _check_sizes(
     return [*lines, f"{memory_size(free)} free"]
 
 
-def operations_by_size(estimates: Sequence[PhaseEstimate], planned: int) -> dict[int, float]:
-    """Return the operations of all steps of each size of images in a run of `planned` images; phases count evenly."""
+def operations_by_size(estimates: Sequence[PhaseEstimate], planned: int, seen: int = 0) -> dict[int, float]:
+    """Return the operations of the steps after `seen` of `planned` images, by the size of images; phases count evenly.
+
+    Sizes without such steps are left out.
+    """
     phases: dict[DataStage, list[int]] = {}
     for phase in estimates:
         if phase.stage.image < planned:
             phases.setdefault(phase.stage, []).append(phase.operations)
     found: dict[int, float] = {}
     for (stage, operations), end in zip(phases.items(), [*(stage.image for stage in phases), planned][1:], strict=True):
-        steps = (end - stage.image) / stage.batch_size
+        if end <= seen:
+            continue
+        steps = (end - max(stage.image, seen)) / stage.batch_size
         found[stage.crop_size] = found.get(stage.crop_size, 0.0) + steps * sum(operations) / len(operations)
     return found
 
