@@ -148,10 +148,9 @@ def _run_reporting_errors(arguments: list[str], ready: Callable[[], None]) -> in
 
 def _run(arguments: list[str], ready: Callable[[], None]) -> Any:
     from translate.cli.app import app
-    from translate.cli.unknown_flags import check_flags
+    from translate.cli.unknown_flags import parse
 
-    check_flags(app, arguments)
-    command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    command, bound = parse(app, arguments)
     ready()
     return command(*bound.args, **bound.kwargs)
 

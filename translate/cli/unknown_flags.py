@@ -1,34 +1,46 @@
 """Flags that a command does not have: all of them at once, with what they are called here."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from inspect import BoundArguments
 from itertools import zip_longest
+from typing import Any
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 from translate.cli.reference_flags import LEAVE_OUT, NO_FLAG, REFERENCE_FLAGS, SAME_FLAGS
 from translate.errors import UsageError
 from translate.invocation import command_line
 
 
-def check_flags(app: App, arguments: Sequence[str]) -> None:
-    """Raise UsageError with a line for each flag that the command in `arguments` does not have."""
+def parse(app: App, arguments: Sequence[str]) -> tuple[Callable[..., Any], BoundArguments]:
+    """Return the command in `arguments` and its arguments.
+
+    UsageError with a line for each flag that the command does not have, CycloptsError for other faults.
+    """
     chain, apps, rest = app.parse_commands(list(arguments))
-    if apps[-1].default_command is not None and chain[-1] in (*app.help_flags, *app.version_flags):
-        return
-    command = " ".join(["translate", *chain])
-    is_group = apps[-1].default_command is None
-    known = [] if is_group else _flag_names(apps[-1])
+    if is_group := apps[-1].default_command is None:
+        words = [name for name in apps[-1] if not name.startswith("-")]
+        before = [f"{' '.join(['translate', *chain])} needs one of {', '.join(words)} before the flags"]
+        _check_flags(chain, rest, [], before)
+    try:
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError:
+        if not is_group:  # here, as it takes a while; it says more than the parser
+            _check_flags(chain, rest, _flag_names(apps[-1]))
+        raise
+    return command, bound
+
+
+def _check_flags(chain: Sequence[str], rest: Sequence[str], known: Sequence[str], before: Sequence[str] = ()) -> None:
+    """Raise UsageError with `before` and a line for each flag in `rest` that is not known, if there is one."""
     lines = dict.fromkeys(line for flag, value in _flags(rest) if (line := _line(flag, value, known)))
     if not lines:
         return
-    if is_group:
-        words = [name for name in apps[-1] if not name.startswith("-")]
-        lines = {f"{command} needs one of {', '.join(words)} before the flags": None, **lines}
     more = f"(see {command_line(*chain, '--help')})"
-    if len(lines) == 1:
+    if len(lines) + len(before) == 1:
         raise UsageError(f"{next(iter(lines))} {more}")
-    raise UsageError(f"flags that are different here {more}:\n  " + "\n  ".join(lines))
+    raise UsageError(f"flags that are different here {more}:\n  " + "\n  ".join([*before, *lines]))
 
 
 def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
