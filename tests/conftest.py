@@ -44,10 +44,22 @@ def pytest_configure(config: pytest.Config) -> None:
     METHODS.update(PLUGIN_METHODS.loaded)
     GENERATORS.update(PLUGIN_GENERATORS.loaded)
     torch.set_num_threads(1)
+    if sys.dont_write_bytecode and config.pluginmanager.has_plugin("cacheprovider"):
+        _write_bytecode_into(config.cache.mkdir("bytecode"))
     os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # printed commands do not depend on how the tests were started
     cache = tempfile.mkdtemp(prefix="translate-tests-")
     os.environ["XDG_CACHE_HOME"] = cache  # not that of the user
     config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
+
+
+def _write_bytecode_into(folder: Path) -> None:
+    """Keep compiled modules of this process and of all that it starts in a folder: each would else compile torch for seconds.
+
+    Beside no source, as the user has asked for that by PYTHONDONTWRITEBYTECODE.
+    """
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def _times_of(known: dict[str, float]) -> Callable[..., dict[str, float]]:
@@ -91,8 +103,11 @@ OF_EACH_METHOD = tuple(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if str(item.path).startswith(OF_EACH_METHOD) and any(isinstance(v, str) and v in IN_CI_ALONE for v in values):
-            item.add_marker(pytest.mark.slow)
+        if any(isinstance(v, str) and v in IN_CI_ALONE for v in values):
+            if item.get_closest_marker("each_kind"):
+                item.add_marker(pytest.mark.hours)
+            elif str(item.path).startswith(OF_EACH_METHOD):
+                item.add_marker(pytest.mark.slow)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

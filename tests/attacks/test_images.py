@@ -196,7 +196,7 @@ def collection(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tier", ["resident", "stream"])
+@pytest.mark.parametrize("tier", ["resident", pytest.param("stream", marks=pytest.mark.hours)])
 def test_training_starts_on_the_files_of_pillow_and_pngsuite(collection, tier, monkeypatch, record_property):
     """Opens nothing but the formats that are allowed, whatever a file is called."""
     opened = Counter()

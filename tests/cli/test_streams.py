@@ -52,7 +52,9 @@ def test_every_sign_of_our_messages_has_ascii_that_stands_for_it() -> None:
     assert {sign for path in files for sign in signs(path)} <= streams.ASCII.keys()
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp932"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cp1252", "cp932"))]
+)
 @pytest.mark.parametrize(
     "words", [["--help"], pytest.param(["train", "pix2pix", "--help"], marks=pytest.mark.slow)], ids=" ".join
 )

@@ -106,6 +106,7 @@ def test_channels_last_lies_so(name, tiny):
 
 
 @pytest.mark.slow
+@pytest.mark.each_kind
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler looks at inputs
 @pytest.mark.filterwarnings(
     "ignore:The distutils package is deprecated"

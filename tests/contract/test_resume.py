@@ -19,7 +19,13 @@ def run(tiny, name, engine, steps, parts):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("flags", "parts"), list(zip(FLAGS.values(), (1, 2), strict=True)), ids=FLAGS)
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        pytest.param(flags, parts, id=name, marks=[pytest.mark.each_kind] * (parts > 1))
+        for (name, flags), parts in zip(FLAGS.items(), (1, 2), strict=True)
+    ],
+)
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_run_that_was_cut_equals_one_that_was_not(name, flags, parts, tiny, tmp_path):
     """Cut while pools fill and once they swap, and at both of two steps that a method may alternate."""

@@ -45,7 +45,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory, cyclegan: Translator, folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(number, marks=pytest.mark.hours) for number in (signal.SIGINT, signal.SIGKILL)),
+    ],
+)
 def test_stopped_and_run_again(
     cyclegan_folder: Path, convert: Callable[..., ConversionResult], folder: Path, whole: dict[str, bytes], tmp_path: Path,
     number: signal.Signals,

@@ -14,7 +14,13 @@ from .harness import CUDA, DeviceWatch, cuda_without_device, put_on_device
 
 TRANSLATING = [name for name, cls in METHODS.items() if not cls.sampling_networks]
 CASES = [
-    pytest.param(name, precision, marks=() if (name, precision) == ("cyclegan", "bf16") else pytest.mark.slow)
+    pytest.param(
+        name,
+        precision,
+        marks=()
+        if (name, precision) == ("cyclegan", "bf16")
+        else [pytest.mark.slow] + [pytest.mark.each_kind] * (precision != "bf16"),
+    )
     for name in TRANSLATING
     for precision in ("fp32", "bf16", "fp16")
 ]

@@ -41,7 +41,13 @@ def is_refused(name, precision):
 
 
 CASES = [
-    pytest.param(name, precision, marks=() if (name, precision) in EVERY_DAY else pytest.mark.slow)
+    pytest.param(
+        name,
+        precision,
+        marks=()
+        if (name, precision) in EVERY_DAY
+        else [pytest.mark.slow] + [pytest.mark.each_kind] * (precision != "bf16"),
+    )
     for name in METHODS
     for precision in ("fp32", "bf16", "fp16")
     if not is_refused(name, precision)  # no such training can be

@@ -16,19 +16,18 @@ import translate
 
 from ..helpers import write_smooth_image
 
-OF_ONE_METHOD = {
-    "modern-vision-aided": "pix2pix", "modern-features-x2": "pix2pix", "modern-half-pixel": "cyclegan",
-    "modern-relativistic-map-r1": "cyclegan", "modern-beta1-0": "pix2pix",
+OF_EACH_PART = {
+    ("modern-vision-aided", "pix2pix"), ("modern-bilinear", "cyclegan"), ("modern-patchnce", "cyclegan"),
+    ("modern-inpainting", "cyclegan"), ("modern-relativistic-map-r1", "cyclegan"),
 }  # fmt: skip
-"""What is a discriminator or a number, and the same for both methods: the other one is trained where there are hours.
+"""A discriminator, a generator, losses of each kind, and a change in time: all others are trained where there are hours.
 
-That its settings are accepted is tested for both in test_ladder.py.
+That their settings are accepted is tested in test_ladder.py.
 """
 CELLS = [
-    pytest.param(name, method, id=f"{name}-{method}", marks=() if kept in (None, method) else pytest.mark.hours)
+    pytest.param(name, method, id=f"{name}-{method}", marks=() if (name, method) in OF_EACH_PART else pytest.mark.hours)
     for name, recipe in ELEMENTS.items() if recipe.plugins or "cycle-features" in name
     for method in recipe.methods
-    for kept in [OF_ONE_METHOD.get(name)]
 ]  # fmt: skip
 TOOLS = Path(ladder_worker.__file__).parent
 

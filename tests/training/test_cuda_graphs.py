@@ -31,7 +31,13 @@ def captured(said=None, recorder=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("parts", "flags"), [(1, {}), (2, PENALTY)], ids=["recipe", "penalty in 2 parts"])
+@pytest.mark.parametrize(
+    ("parts", "flags"),
+    [
+        pytest.param(1, {}, id="recipe"),
+        pytest.param(2, PENALTY, id="penalty in 2 parts", marks=pytest.mark.each_kind),
+    ],
+)
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_replayed_training_is_the_launched_one(name, parts, flags):
     """Losses, weights, moments, averages and pools, while the rate and the averages' share change."""

@@ -230,6 +230,7 @@ one that is narrow, and so many images that maps of the generator outweigh its w
 
 
 @pytest.mark.slow
+@pytest.mark.each_kind
 @pytest.mark.parametrize("method", [name for name in distinct_methods() if name not in DISCRIMINATOR_TAKES_MOST])
 def test_checkpointing_lowers_it(method):
     flags = {"batch_size": 16, **GENERATOR_TAKES_MOST.get(method, {})}

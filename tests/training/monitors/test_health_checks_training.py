@@ -99,6 +99,7 @@ HEALTHY = {"discogan": 200, "spade": 200}
 
 
 @pytest.mark.slow
+@pytest.mark.each_kind
 @pytest.mark.parametrize("name", distinct_methods())
 def test_a_healthy_training_trips_nothing(name, monkeypatch):
     monkeypatch.setattr(health_rules, "MIN_IMAGES", 0)
