@@ -11,7 +11,8 @@ from translate.nn.networks import DISCRIMINATORS, GENERATORS
 
 FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 
-
+EVERY_DAY = {("NCHW", 1), ("NHWC", 3)}
+"""Formats and numbers of images that the tests of every day take."""
 NETWORKS = [*(("generator", name) for name in GENERATORS), *(("discriminator", name) for name in DISCRIMINATORS)]
 
 
@@ -42,8 +43,14 @@ def gradients(net, x, grads, layout, dtype):
     return torch.cat([one.double().flatten() for one in found if one is not None])
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("layout", FORMATS.values(), ids=FORMATS)
+CASES = [
+    pytest.param(count, layout, id=f"{name}-{count}", marks=() if (name, count) in EVERY_DAY else pytest.mark.slow)
+    for name, layout in FORMATS.items()
+    for count in (1, 2, 3)
+]
+
+
+@pytest.mark.parametrize(("count", "layout"), CASES)
 @pytest.mark.parametrize(("kind", "name"), NETWORKS)
 def test_gradients_are_those_of_float64(kind, name, layout, count):
     # An instance norm of the few pixels inside a U-Net multiplies rounding a thousandfold.
