@@ -53,3 +53,17 @@ def test_a_translation_is_compared_with_the_reference(in_this_process, tmp_path)
     (row,) = in_this_process("bench_infer", tmp_path / "rows.json", *small)
     assert row["most"] <= 1  # bytes may round differently, by one
     assert row["values"] < 1e-3
+
+
+@pytest.mark.slow
+def test_steps_in_several_environments_are_taken_in_turn(monkeypatch, tmp_path):
+    bench = importlib.import_module("bench_environment")
+    kept = {name: bench.ENVIRONMENTS[name] for name in ("default", "freed memory kept")}
+    monkeypatch.setattr(bench, "ENVIRONMENTS", kept)
+    small = ["--method", "pix2pix", "--crop", "64", "--width", "8", "--rounds", "2", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["bench_environment", *small, "--json", str(tmp_path / "rows.json")])
+    bench.main()
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [row["environment"] for row in rows] == list(kept)
+    assert rows[0]["speed_up"] == 1
+    assert all(row["seconds"] > 0 and row["mib"] > 100 for row in rows)
