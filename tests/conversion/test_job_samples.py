@@ -239,6 +239,21 @@ def test_outputs_get_the_style_of_an_example(
     assert len(line["settings"]["style"]) == 64
 
 
+def test_a_style_of_another_domain_is_refused_by_its_folder(
+    convert: Convert, build: Callable[..., Path], photos: Path, draw: Draw, tmp_path: Path
+) -> None:
+    model = translator.load(build("starganv2", domains="blond,dark", batch_size=2), device="cpu")
+    for folder in ("dark", "blond", "examples"):
+        (tmp_path / folder).mkdir()
+        save(tmp_path / folder / "1.png", draw(7, 32, 32))
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match=r"lies in a folder of domain dark, .* or translate --to dark$"):
+        convert(photos, out, model, to="blond", style=tmp_path / "dark" / "1.png")
+    assert not out.exists()
+    for folder in ("blond", "examples"):
+        convert(photos, out / folder, model, to="blond", style=tmp_path / folder / "1.png")
+
+
 def test_spade_with_codes_takes_styles_and_samples(
     convert: Convert, build: Callable[..., Path], photos: Path, draw: Draw, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Images that a caller gives by themselves: those to translate, and examples whose style a translation gets."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from translate import config, images
 from translate.errors import UsageError
+from translate.methods.base import Method
 from translate.text import one_line, printable
 from translate.trained.array_images import check_tensor, prepare_array
 from translate.trained.model_info import ModelInfo
@@ -32,6 +34,22 @@ def read_style_image(
     if x.shape[2:] != (side, side):
         x = F.interpolate(x.float(), (side, side), mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
     return x
+
+
+def check_style_domain(image: object, wanted: Sequence[str], method: Method) -> None:
+    """Raise UsageError if an example lies in a folder with the name of another domain of the model than those that are wanted.
+
+    The encoder of styles has an output for each domain, which says nothing of images of others. Of methods with two domains the
+    names mean nothing.
+    """
+    if method.layout != "domains" or not isinstance(image, (str, Path)):
+        return
+    folder = Path(image).resolve().parent.name
+    if folder in method.domains and folder not in wanted:
+        raise UsageError(
+            f"--style {printable(image)}: lies in a folder of domain {folder}, and a style of {wanted[0]} is asked for; give "
+            f"an image of {wanted[0]}, or translate --to {folder}"
+        )
 
 
 def training_side(info: ModelInfo, crop_size: int) -> int:

@@ -39,7 +39,7 @@ from translate.trained.model_info import DomainInfo
 from translate.trained.noise import has_active_dropout, pixel_key
 from translate.trained.output_types import output_type
 from translate.trained.pixel_modes import check_pixel_mode
-from translate.trained.style import read_picture, read_style_image, training_side
+from translate.trained.style import check_style_domain, read_picture, read_style_image, training_side
 
 
 class Translator:
@@ -259,9 +259,10 @@ class Translator:
         """
         if not self.method.style_networks:
             raise UsageError(f"--style: {self._without_noise} takes no style of an example image; leave it out")
-        domain = self.method.target_domains(to)[0]
+        domains = self.method.target_domains(to)
+        check_style_domain(image, domains, self.method)
         side = training_side(self.info, self.method.cfg.crop_size)
-        x = read_style_image(image, self.domain_info(domain)["channels"], self.value_range(domain), side)
+        x = read_style_image(image, self.domain_info(domains[0])["channels"], self.value_range(domains[0]), side)
         with torch.inference_mode(), self.precision.autocast(self.device):
             return self.method.encode_style(x.to(self.device, self.precision.weights), to)
 
