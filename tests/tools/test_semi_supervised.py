@@ -2,6 +2,7 @@
 
 import pytest
 import semi_supervised as tool
+import torch
 
 
 def test_the_interval_is_students():
@@ -14,3 +15,17 @@ def test_the_interval_is_students():
 def test_the_difference_is_that_of_trainings_with_one_seed():
     lines = tool.rows({"sgan": [10.0, 20.0], "labels alone": [30.0, 40.0]})
     assert lines[2].startswith("difference     error -20.00 ± 0.00 %")
+
+
+def test_a_sheet_has_a_column_for_each_class_that_is_seen_often_enough(build, monkeypatch):
+    """A classifier that sees the second class in every third image, and else the first."""
+    run = build("sgan", networks="dense", crop_size=8, load_size=8, d_width=16, g_width=16, classes="x,y,z")
+    monkeypatch.setattr(
+        tool.ImageSampler, "classify", lambda self, x: torch.eye(3)[[int(n % 3 == 0) for n in range(len(x))]]
+    )
+    drawn = {}
+    monkeypatch.setattr(tool.images, "make_comparison_grid", lambda columns, scale_to: drawn.update(columns))
+    tool.draw_classes(run, count=12)
+    assert {name: len(x) for name, x in drawn.items()} == {"x": 4, "y": 4}
+    sampled = tool.ImageSampler(tool.find.read_model(run), torch.device("cpu"))(range(12))
+    assert torch.equal(drawn["y"], sampled[::3])
