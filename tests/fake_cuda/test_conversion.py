@@ -68,7 +68,8 @@ class MapOnDevice:
         assert (x.device, x.shape) == (CUDA, (1, self.channels, len(region.rows), len(region.columns)))
 
 
-@pytest.mark.parametrize("precision", ["bf16", pytest.param("fp32", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_tiles_are_computed_on_the_device(precision):
     """Statistics of the whole image are summed on the host, in float64."""
     method, precision = loaded("cyclegan", precision, generator="resnet_1blocks"), PRECISIONS[precision]

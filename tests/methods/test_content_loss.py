@@ -52,7 +52,12 @@ def test_feature_networks_refuse_other_channels():
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, cls in METHODS.items() if "lambda_features" in config.setting_names(cls.Config)]
+    "name",
+    [
+        pytest.param(name, marks=() if name == "pix2pix" else pytest.mark.slow)
+        for name, cls in METHODS.items()
+        if "lambda_features" in config.setting_names(cls.Config)
+    ],
 )
 def test_every_method_with_their_settings_has_them(name):
     """The losses appear in the generator's update, and the network is frozen, not trained."""

@@ -144,6 +144,7 @@ def test_a_run_goes_on_with_another_number_of_processes(unpaired_root, tmp_path)
     assert cli.run(flags(unpaired_root, run, 20, batch_size=2)) == 2  # half as many images a step
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_after_a_save(unpaired_root, tmp_path):
     codes, consoles = together(flags(unpaired_root, tmp_path / "run", 40), tmp_path, (None, (12, stop)))
     assert codes == [128 + signal.SIGTERM] * 2
