@@ -35,6 +35,12 @@ HALF_LIFE = 8
 FUSED_ADAM = torch.ops.aten._fused_adam_.tensor_lr
 
 
+def case_of(name: str, precision: str, *, every_day: bool) -> Any:
+    """Return the parameters of a test of a method in a precision: in bf16 of all methods, in others of one of each kind."""
+    marks = [] if every_day else [pytest.mark.slow] + [pytest.mark.each_kind] * (precision != "bf16")
+    return pytest.param(name, precision, marks=marks)
+
+
 class DeviceWatch(TorchDispatchMode):
     """Fails where an operation touches a tensor that is not on the GPU; keeps the types of each operation's results.
 

@@ -10,17 +10,11 @@ from translate.nn.blocks import set_test_time_behaviour
 from translate.runtime.precision import PRECISIONS
 
 from ..helpers import SIZE, small_config
-from .harness import CUDA, DeviceWatch, cuda_without_device, put_on_device
+from .harness import CUDA, DeviceWatch, case_of, cuda_without_device, put_on_device
 
 TRANSLATING = [name for name, cls in METHODS.items() if not cls.sampling_networks]
 CASES = [
-    pytest.param(
-        name,
-        precision,
-        marks=()
-        if (name, precision) == ("cyclegan", "bf16")
-        else [pytest.mark.slow] + [pytest.mark.each_kind] * (precision != "bf16"),
-    )
+    case_of(name, precision, every_day=(name, precision) == ("cyclegan", "bf16"))
     for name in TRANSLATING
     for precision in ("fp32", "bf16", "fp16")
 ]

@@ -16,7 +16,7 @@ from translate.training.cuda_graphs import CudaGraphRecorder, GraphRunner
 from translate.training.engine import Engine
 
 from ..helpers import small_config
-from .harness import CUDA, DeviceWatch, cuda_without_device, empty_batch, fake_engine, watched_steps
+from .harness import CUDA, DeviceWatch, case_of, cuda_without_device, empty_batch, fake_engine, watched_steps
 
 EVERY_DAY = {("pix2pix", "bf16"), ("stargan", "bf16")}
 """Methods and precisions that the tests of every day take: a pair of networks; a penalty in float32 and labels."""
@@ -41,13 +41,7 @@ def is_refused(name, precision):
 
 
 CASES = [
-    pytest.param(
-        name,
-        precision,
-        marks=()
-        if (name, precision) in EVERY_DAY
-        else [pytest.mark.slow] + [pytest.mark.each_kind] * (precision != "bf16"),
-    )
+    case_of(name, precision, every_day=(name, precision) in EVERY_DAY)
     for name in METHODS
     for precision in ("fp32", "bf16", "fp16")
     if not is_refused(name, precision)  # no such training can be

@@ -1,4 +1,4 @@
-"""Flags that a command does not have: all of them at once, with what they are called here."""
+"""Parsing of a command, which names all flags at once that the command does not have, with what they are called here."""
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
